@@ -1,0 +1,122 @@
+"""Load-balancing algorithms as a pure, typed library.
+
+>>> from balancers import Pool, WeightedLeastConnections
+>>> pool = Pool(WeightedLeastConnections({"10.0.0.1:80": 1, "10.0.0.2:80": 3}))
+>>> with pool.lease(clock=lambda: 0.0) as lease:
+...     lease.backend
+'10.0.0.2:80'
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from balancers.algorithms.least_connections import LeastConnections
+from balancers.algorithms.round_robin import RoundRobin
+from balancers.algorithms.weighted_least_connections import WeightedLeastConnections
+from balancers.algorithms.weighted_round_robin import WeightedRoundRobin
+from balancers.balancer import Balancer, Key
+from balancers.errors import (
+    AlreadyReleased,
+    BalancersError,
+    DuplicateBackend,
+    ForeignLease,
+    GateInUse,
+    IncompatibleGate,
+    InvalidKey,
+    InvalidSetting,
+    InvalidTime,
+    InvalidWeight,
+    MissingKey,
+    NoBackendAvailable,
+    RingTooLarge,
+    UnknownBackend,
+)
+from balancers.gate import Gate
+from balancers.lease import FAILURE, SUCCESS, UNKNOWN, Lease, Outcome
+from balancers.load import Load
+from balancers.loads.in_flight import InFlight
+from balancers.membership import Membership
+from balancers.pool import Pool
+
+if TYPE_CHECKING:
+    from balancers.algorithms.ip_hash import IPHash
+    from balancers.algorithms.power_of_two import PowerOfTwoChoices
+    from balancers.algorithms.random_choice import RandomChoice
+    from balancers.gates.drain import Drain, Drained
+    from balancers.gates.health import HealthChecks, HealthStateMachine
+    from balancers.gates.limits import ConnectionLimit
+    from balancers.gates.slow_start import SlowStart
+    from balancers.hashing.keys import KeyedBlake2, Murmur3
+    from balancers.hashing.ring import HashRing
+
+__all__ = [
+    "FAILURE",
+    "SUCCESS",
+    "UNKNOWN",
+    "AlreadyReleased",
+    "Balancer",
+    "BalancersError",
+    "ConnectionLimit",
+    "Drain",
+    "Drained",
+    "DuplicateBackend",
+    "ForeignLease",
+    "Gate",
+    "GateInUse",
+    "HashRing",
+    "HealthChecks",
+    "HealthStateMachine",
+    "IPHash",
+    "InFlight",
+    "IncompatibleGate",
+    "InvalidKey",
+    "InvalidSetting",
+    "InvalidTime",
+    "InvalidWeight",
+    "Key",
+    "KeyedBlake2",
+    "Lease",
+    "LeastConnections",
+    "Load",
+    "Membership",
+    "MissingKey",
+    "Murmur3",
+    "NoBackendAvailable",
+    "Outcome",
+    "Pool",
+    "PowerOfTwoChoices",
+    "RandomChoice",
+    "RingTooLarge",
+    "RoundRobin",
+    "SlowStart",
+    "UnknownBackend",
+    "WeightedLeastConnections",
+    "WeightedRoundRobin",
+]
+
+_LATER = {
+    "IPHash": "algorithms.ip_hash",
+    "PowerOfTwoChoices": "algorithms.power_of_two",
+    "RandomChoice": "algorithms.random_choice",
+    "Drain": "gates.drain",
+    "Drained": "gates.drain",
+    "HealthChecks": "gates.health",
+    "HealthStateMachine": "gates.health",
+    "ConnectionLimit": "gates.limits",
+    "SlowStart": "gates.slow_start",
+    "KeyedBlake2": "hashing.keys",
+    "Murmur3": "hashing.keys",
+    "HashRing": "hashing.ring",
+}
+"""What loads another package (numpy, mmh3, sortedcontainers) is imported when first named."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Algorithms: who is next, one file each."""

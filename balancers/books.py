@@ -1,0 +1,234 @@
+"""The pool's books: who is a member, what each gate makes of it, and what the balancer was told.
+
+Everything a refusal reports is kept as it changes, so refusing under overload costs no scan.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from math import inf, prod
+from typing import Generic, TypeVar
+
+from balancers.balancer import Balancer
+from balancers.errors import InvalidSetting, NoBackendAvailable, UnknownBackend
+from balancers.gate import Gate
+from balancers.lease import Account
+
+__all__ = ["Books"]
+
+B = TypeVar("B")
+
+
+class Books(Generic[B]):
+    """Accounts, effective weights, counts per reason, and panic."""
+
+    def __init__(
+        self, balancer: Balancer[B], gates: Iterable[Gate[B]], panic: float, calm: float
+    ) -> None:
+        if not 0 <= panic <= calm <= 1:
+            raise InvalidSetting(f"0 <= panic <= calm <= 1 fails for {panic!r} and {calm!r}")
+        self.balancer = balancer
+        self.gates = tuple(gates)
+        self.accounts: dict[B, Account[B]] = {}
+        self.news: list[tuple[int, B]] = []
+        self.panicking = False
+        self._panic, self._calm = panic, calm
+        self._closed: Counter[str] = Counter()
+        self._closed_hard: Counter[str] = Counter()
+        self._open = self._open_hard = 0
+
+    @property
+    def open(self) -> int:
+        """How many members the balancer may pick."""
+        return self._open_hard if self.panicking else self._open
+
+    def account(self, backend: B) -> Account[B]:
+        """Give a member's account.  Raises UnknownBackend."""
+        account = self.accounts.get(backend)
+        if account is None:
+            raise UnknownBackend(backend)
+        return account
+
+    def in_flight(self, backend: B) -> int:
+        """Give the leases out on a backend, 0 for a stranger: what gates read."""
+        account = self.accounts.get(backend)
+        return 0 if account is None else account.in_flight
+
+    def ask(self, backend: B, now: float) -> list[float]:
+        """Ask every gate for its factor."""
+        return [self._factor(gate, backend, now) for gate in self.gates]
+
+    def change(
+        self,
+        joiners: Mapping[B, float],
+        changes: Mapping[B, float],
+        leavers: Collection[Account[B]],
+        now: float,
+    ) -> None:
+        """Apply one change of membership whole, or not at all."""
+        added: list[tuple[Gate[B], B]] = []
+        undo: list[tuple[B, float | None]] = []
+        try:
+            joined = [self._open_account(b, weight, added, now) for b, weight in joiners.items()]
+            self._tell_balancer(joined, changes, leavers, undo)
+        except BaseException:
+            self._restore(undo, now)
+            for gate, backend in added:
+                gate.removed(backend, now)
+            raise
+        for backend, weight in changes.items():
+            self._rebook(self.accounts[backend], weight, self.accounts[backend].factors)
+        for account in leavers:
+            self._book(account, -1)
+            del self.accounts[account.backend]
+            for gate in self.gates:
+                gate.removed(account.backend, now)
+        for account in joined:
+            self.accounts[account.backend] = account
+            self._book(account, +1)
+        self._weigh_panic()
+
+    def settle(self, now: float) -> None:
+        """Hear the gates that have news, and push what moved.
+
+        A gate that raises leaves its news for the next call.
+        """
+        for place, gate in enumerate(self.gates):
+            if gate.due <= now:
+                self.news.extend((place, backend) for backend in gate.moved(now))
+        while self.news:
+            place, backend = self.news[-1]
+            account = self.accounts.get(backend)
+            if account is not None:
+                factor = self._factor(self.gates[place], backend, now)
+                if factor != account.factors[place]:
+                    factors = account.factors.copy()
+                    factors[place] = factor
+                    self._push(account, account.weight, factors)
+                    self._rebook(account, account.weight, factors)
+            self.news.pop()
+        self._weigh_panic()
+
+    def next_change(self) -> float:
+        """Give the least ``due`` of all gates."""
+        return -inf if self.news else min((gate.due for gate in self.gates), default=inf)
+
+    def effective(self, weight: float, factors: list[float]) -> float:
+        """Multiply, in an order that no order of gates can change; an int where nothing ramps."""
+        if self.panicking:
+            factors = [f for gate, f in zip(self.gates, factors, strict=True) if not gate.soft]
+        if not all(factors):
+            return 0
+        fractions = sorted(factor for factor in factors if factor != 1)
+        return weight * prod(fractions) if fractions else weight
+
+    def reasons(self, weight: float, factors: list[float], hard: bool = False) -> tuple[str, ...]:
+        """Give each reason that closes a backend once; only hard gates' where asked."""
+        closing = [
+            gate.reason
+            for gate, factor in zip(self.gates, factors, strict=True)
+            if not factor and not (hard and gate.soft)
+        ]
+        return tuple(dict.fromkeys(closing if weight else ["quiesced", *closing]))
+
+    def closed_to_bound(self, factors: list[float]) -> tuple[str, ...]:
+        """Give the reasons that keep even a bound request out."""
+        closing = [
+            gate.reason
+            for gate, factor in zip(self.gates, factors, strict=True)
+            if not (factor or gate.spares_bound or (gate.soft and self.panicking))
+        ]
+        return tuple(dict.fromkeys(closing))
+
+    def refusal(self) -> NoBackendAvailable:
+        """Say why nobody can be picked, given that every open member was avoided."""
+        closed = self._closed_hard if self.panicking else self._closed
+        counts = {reason: count for reason, count in closed.items() if count}
+        if self.open:
+            counts["avoided"] = self.open
+        members = len(self.accounts)
+        shared = [reason for reason, count in counts.items() if count == members]
+        reason = (shared[0] if shared else "mixed") if members else "empty"
+        return NoBackendAvailable(reason, counts, self.next_change())
+
+    def _factor(self, gate: Gate[B], backend: B, now: float) -> float:
+        factor = gate.factor(backend, now)
+        if not 0 <= factor <= 1:
+            name = type(gate).__name__
+            raise InvalidSetting(f"{name} gave {backend!r} the factor {factor!r}, not 0 to 1")
+        return factor
+
+    def _push(self, account: Account[B], weight: float, factors: list[float]) -> None:
+        effective = self.effective(weight, factors)
+        if effective != account.pushed:
+            self.balancer.put(account.backend, effective)
+            account.pushed = effective
+
+    def _open_account(
+        self, backend: B, weight: float, added: list[tuple[Gate[B], B]], now: float
+    ) -> Account[B]:
+        account = Account(backend, weight, self.accounts)
+        for gate in self.gates:
+            added.append((gate, backend))
+            gate.added(backend, now)
+        account.factors = self.ask(backend, now)
+        return account
+
+    def _tell_balancer(
+        self,
+        joined: Iterable[Account[B]],
+        changes: Mapping[B, float],
+        leavers: Iterable[Account[B]],
+        undo: list[tuple[B, float | None]],
+    ) -> None:
+        """Tell it of a change, noting in ``undo`` what it was told before."""
+        for account in leavers:
+            undo.append((account.backend, account.pushed))
+            self.balancer.discard(account.backend)
+        for backend, weight in changes.items():
+            account = self.accounts[backend]
+            undo.append((backend, account.pushed))
+            self._push(account, weight, account.factors)
+        known = self.balancer.weights
+        for account in joined:
+            before = known.get(account.backend)
+            account.pushed = -1 if before is None else before
+            undo.append((account.backend, before))
+            self._push(account, account.weight, account.factors)
+
+    def _restore(self, undo: list[tuple[B, float | None]], now: float) -> None:
+        """Put the balancer back to what it was told before, in-flight counts included."""
+        for backend, weight in undo:
+            if weight is None:
+                self.balancer.discard(backend)
+                continue
+            left = backend not in self.balancer.weights
+            self.balancer.put(backend, weight)
+            account = self.accounts.get(backend)
+            if account is not None:
+                account.pushed = weight
+                for _ in range(account.in_flight if left else 0):
+                    self.balancer.started(backend, now, True)
+
+    def _rebook(self, account: Account[B], weight: float, factors: list[float]) -> None:
+        self._book(account, -1)
+        account.weight, account.factors = weight, factors
+        self._book(account, +1)
+
+    def _book(self, account: Account[B], sign: int) -> None:
+        """Count an account in (+1) or out (-1)."""
+        reasons = self.reasons(account.weight, account.factors)
+        hard = self.reasons(account.weight, account.factors, hard=True) if reasons else ()
+        for reason in reasons:
+            self._closed[reason] += sign
+        for reason in hard:
+            self._closed_hard[reason] += sign
+        self._open += 0 if reasons else sign
+        self._open_hard += 0 if hard else sign
+
+    def _weigh_panic(self) -> None:
+        bar = self._calm if self.panicking else self._panic
+        panicking = self._open_hard > 0 and self._open / self._open_hard < bar
+        if panicking != self.panicking:
+            self.panicking = panicking
+            for account in self.accounts.values():
+                self._push(account, account.weight, account.factors)

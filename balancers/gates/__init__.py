@@ -1,0 +1,1 @@
+"""Gates: one reason each why a backend gets more, less or no traffic."""

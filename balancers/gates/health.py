@@ -1,0 +1,163 @@
+"""Health: thresholds of consecutive results, from probes and from requests."""
+
+from typing import TypeVar
+
+from balancers.gates.members import MemberGate, duration
+from balancers.lease import Outcome
+from balancers.membership import at_least, valid_now
+
+__all__ = ["HealthChecks", "HealthStateMachine"]
+
+B = TypeVar("B")
+
+
+class HealthStateMachine:
+    """Healthy until so many failures in a row, and back after so many successes in a row.
+
+    ``unhealthy_threshold`` and ``healthy_threshold`` say how many.  A result that agrees with the
+    state, and every flip, sets the counter to zero.
+
+    >>> machine = HealthStateMachine(unhealthy_threshold=2, healthy_threshold=1)
+    >>> [machine.observe(ok) for ok in (False, True, False, False)], machine.healthy
+    ([False, False, False, True], False)
+
+    Raises InvalidSetting for a threshold below 1.
+    """
+
+    __slots__ = ("_contrary", "_thresholds", "healthy")
+
+    def __init__(self, unhealthy_threshold: int = 3, healthy_threshold: int = 2) -> None:
+        at_least(1, unhealthy_threshold=unhealthy_threshold, healthy_threshold=healthy_threshold)
+        self._thresholds = (healthy_threshold, unhealthy_threshold)
+        self._contrary = 0
+        self.healthy = True
+
+    def observe(self, ok: bool) -> bool:
+        """Hear a result and say whether it flipped the state; O(1)."""
+        if bool(ok) == self.healthy:
+            self._contrary = 0
+            return False
+        self._contrary += 1
+        if self._contrary < self._thresholds[self.healthy]:
+            return False
+        self.become(not self.healthy)
+        return True
+
+    def become(self, healthy: bool) -> None:
+        """Set the state from outside, and the counter to zero."""
+        self.healthy = healthy
+        self._contrary = 0
+
+
+class _Health:
+    """One backend: the machine of its probes, its requests' failures, and when it last flipped."""
+
+    __slots__ = ("failures", "flipped_at", "machine", "probed")
+
+    def __init__(self, machine: HealthStateMachine, now: float) -> None:
+        self.machine = machine
+        self.failures = 0
+        self.flipped_at = now
+        self.probed = False
+
+    def flip(self, healthy: bool, when: float) -> None:
+        self.machine.become(healthy)
+        self.failures = 0
+        self.flipped_at = when
+
+
+class HealthChecks(MemberGate[B, _Health]):
+    """Closed while unhealthy.  Soft: panic ignores it.
+
+    Probes, told by :meth:`observe`, and the outcomes of requests, told by the pool, count apart;
+    ``unhealthy_threshold`` failures in a row of either demote.  Probes promote, after
+    ``healthy_threshold`` successes in a row.  A backend that was never probed since it was added is
+    promoted ``recovery_time`` seconds after its demotion.  The result of a request or probe that
+    began before the last flip is ignored.  Every method is O(1), or O(log n) with a flip.
+
+    >>> from balancers import Pool, RoundRobin
+    >>> health = HealthChecks(unhealthy_threshold=1)
+    >>> pool = Pool(RoundRobin(["a", "b"]), gates=[health])
+    >>> health.observe("a", ok=False, now=1.0)
+    >>> [pool.acquire(now=1.0).backend for _ in range(2)], pool.state("a")
+    (['b', 'b'], ('unhealthy',))
+
+    Raises InvalidSetting for a threshold below 1 or a time that is not positive.
+    """
+
+    reason = "unhealthy"
+    soft = True
+
+    def __init__(
+        self,
+        unhealthy_threshold: int = 3,
+        healthy_threshold: int = 2,
+        recovery_time: float = 10.0,
+    ) -> None:
+        super().__init__()
+        HealthStateMachine(unhealthy_threshold, healthy_threshold)
+        self._unhealthy_threshold = unhealthy_threshold
+        self._healthy_threshold = healthy_threshold
+        self._recovery_time = duration("recovery_time", recovery_time)
+
+    def _fresh(self, now: float) -> _Health:
+        return _Health(HealthStateMachine(self._unhealthy_threshold, self._healthy_threshold), now)
+
+    def factor(self, backend: B, now: float) -> float:
+        """Give 1 while healthy, else 0.  Raises UnknownBackend."""
+        healthy = self._state(backend).machine.healthy
+        return 1 if healthy or self._timers.get(backend) <= now else 0
+
+    def healthy(self, backend: B) -> bool:
+        """Whether it is healthy, as of the latest time seen.  Raises UnknownBackend."""
+        return self.factor(backend, self._now) > 0
+
+    def observe(self, backend: B, ok: bool, now: float, started_at: float | None = None) -> None:
+        """Hear a probe's result; ``started_at`` seconds tells when the probe was sent.
+
+        Raises UnknownBackend, InvalidTime.
+        """
+        health = self._state(backend)
+        started_at = None if started_at is None else valid_now(started_at, started_at)
+        now = self._at(now)
+        self._catch_up(backend, health, now)
+        if started_at is not None and started_at < health.flipped_at:
+            return
+        health.probed = True
+        self._timers.cancel(backend)
+        if health.machine.observe(ok):
+            health.flip(health.machine.healthy, now)
+            self._tell(backend)
+
+    def finished(
+        self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
+    ) -> None:
+        """Hear a request's outcome: failures in a row may demote, nothing promotes."""
+        health = self._members[backend]
+        if outcome.ok:
+            if health.failures and started_at >= health.flipped_at:
+                health.failures = 0
+        elif outcome.ok is not None and started_at >= health.flipped_at:
+            self._failed(backend, health, self._at(now))
+
+    def _failed(self, backend: B, health: _Health, now: float) -> None:
+        self._catch_up(backend, health, now)
+        if not health.machine.healthy:
+            return
+        health.failures += 1
+        if health.failures >= self._unhealthy_threshold:
+            health.flip(healthy=False, when=now)
+            if not health.probed:
+                self._timers.set(backend, now + self._recovery_time)
+            self._tell(backend)
+
+    def _catch_up(self, backend: B, health: _Health, now: float) -> None:
+        """Promote by time before anything else is counted."""
+        when = self._timers.get(backend)
+        if when <= now:
+            self._timers.cancel(backend)
+            health.flip(healthy=True, when=when)
+            self._tell(backend)
+
+    def _expired(self, backend: B, when: float) -> None:
+        self._members[backend].flip(healthy=True, when=when)

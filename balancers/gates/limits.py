@@ -1,0 +1,66 @@
+"""Limits: no more than so many requests in flight."""
+
+from typing import TypeVar
+
+from balancers.gates.members import MemberGate
+from balancers.lease import Outcome
+from balancers.membership import at_least
+
+__all__ = ["ConnectionLimit"]
+
+B = TypeVar("B")
+
+
+class ConnectionLimit(MemberGate[B, int]):
+    """Closed while ``limit`` requests or more are in flight.  Hard, and bound requests wait too.
+
+    One number for every backend, or another for one by :meth:`set`.  Every method is O(1).
+
+    >>> from balancers import Pool, RoundRobin
+    >>> pool = Pool(RoundRobin(["a"]), gates=[ConnectionLimit(1)])
+    >>> lease = pool.acquire(now=0.0)
+    >>> pool.acquire(now=0.0)
+    Traceback (most recent call last):
+    balancers.errors.NoBackendAvailable: no backend available: saturated (1 saturated)...
+
+    Raises InvalidSetting for a limit below 1.
+    """
+
+    reason = "saturated"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        at_least(1, limit=limit)
+        self._limit = limit
+
+    def _fresh(self, now: float) -> int:
+        del now
+        return self._limit
+
+    def set(self, backend: B, n: int | None) -> None:
+        """Limit this backend to ``n`` in flight; None: as all the others.
+
+        Raises UnknownBackend, InvalidSetting.
+        """
+        self._state(backend)
+        n = self._limit if n is None else n
+        at_least(1, n=n)
+        self._members[backend] = n
+        self._tell(backend)
+
+    def factor(self, backend: B, now: float) -> float:
+        """Give 1 below the limit, else 0.  Raises UnknownBackend."""
+        del now
+        return 1 if self._flying(backend) < self._state(backend) else 0
+
+    def started(self, backend: B, in_flight: int, now: float) -> None:
+        """Close at the limit."""
+        if in_flight == self._members[backend]:
+            self._tell(backend)
+
+    def finished(
+        self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
+    ) -> None:
+        """Open again below it."""
+        if in_flight == self._members[backend] - 1:
+            self._tell(backend)

@@ -1,0 +1,141 @@
+"""What the gates of this package share: members, their news, and instants to come."""
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from math import inf
+from typing import Any, Generic, Self, TypeVar
+
+from sortedcontainers import SortedList
+
+from balancers.errors import GateInUse, InvalidSetting, UnknownBackend
+from balancers.gate import Gate
+from balancers.membership import share_backends, valid_now
+
+__all__ = ["Deadlines", "MemberGate", "duration"]
+
+B = TypeVar("B")
+S = TypeVar("S")
+
+
+def duration(name: str, seconds: float, *, endless: bool = False) -> float:
+    """Give back a duration; raise InvalidSetting unless it is positive and, mostly, finite."""
+    if not seconds > 0 or (seconds == inf and not endless):
+        raise InvalidSetting(f"{name} must be positive seconds, not {seconds!r}")
+    return seconds
+
+
+class Deadlines(Generic[B]):
+    """At most one instant a backend, in order of time.  Every change is O(log n)."""
+
+    def __init__(self) -> None:
+        self._entries: dict[B, tuple[float, int, B]] = {}
+        self._order: SortedList[tuple[float, int, B]] = SortedList()
+        self._serial = 0
+
+    @property
+    def first(self) -> float:
+        """The earliest instant, ``inf`` when there is none; O(1)."""
+        return self._order[0][0] if self._entries else inf
+
+    def set(self, backend: B, when: float) -> None:
+        """Set the backend's instant, instead of any it had."""
+        self.cancel(backend)
+        self._serial += 1
+        entry = self._entries[backend] = (when, self._serial, backend)
+        self._order.add(entry)
+
+    def cancel(self, backend: B) -> None:
+        """Forget the backend's instant, if any."""
+        entry = self._entries.pop(backend, None)
+        if entry is not None:
+            self._order.remove(entry)
+
+    def get(self, backend: B) -> float:
+        """Give the backend's instant, ``inf`` when it has none; O(1)."""
+        entry = self._entries.get(backend)
+        return inf if entry is None else entry[0]
+
+    def pop(self, now: float) -> Iterable[tuple[B, float]]:
+        """Take out, in order, what is due at ``now``, each with its instant."""
+        while self._entries and self._order[0][0] <= now:
+            when, _, backend = self._order.pop(0)
+            del self._entries[backend]
+            yield backend, when
+
+
+class MemberGate(Gate[B], Generic[B, S]):
+    """A gate that keeps a state ``S`` for each member and collects who moved.
+
+    A subclass defines :meth:`_fresh` and ``factor``, calls :meth:`_tell` on an event that moves a
+    factor, and, if time moves factors too, keeps instants in ``self._timers`` and hears them in
+    :meth:`_expired`.  Copies share the backends.
+    """
+
+    def __init__(self) -> None:
+        self._members: dict[B, S] = {}
+        self._told: dict[B, None] = {}
+        self._timers: Deadlines[B] = Deadlines()
+        self._now = -inf
+        self._in_flight: Callable[[B], int] | None = None
+
+    def _fresh(self, now: float) -> S:
+        """Make the state of a new member."""
+        raise NotImplementedError
+
+    def _expired(self, backend: B, when: float) -> None:
+        """Hear that a member's instant came."""
+
+    def watch(self, in_flight: Callable[[B], int]) -> None:
+        """Be taken by a pool.  Raises GateInUse for a second one."""
+        if self._in_flight is not None:
+            raise GateInUse(f"this {type(self).__name__} belongs to another pool")
+        self._in_flight = in_flight
+
+    def unwatch(self) -> None:
+        """Be free again."""
+        self._in_flight = None
+
+    def moved(self, now: float) -> Iterable[B]:
+        """Give the backends whose factor moved since last asked."""
+        now = self._at(now)
+        for backend, when in self._timers.pop(now):
+            self._told[backend] = None
+            self._expired(backend, when)
+        told, self._told = self._told, {}
+        self.due = self._timers.first
+        return list(told)
+
+    def added(self, backend: B, now: float) -> None:
+        """Hear of a new member; O(1) or O(log n)."""
+        self._members[backend] = self._fresh(self._at(now))
+
+    def removed(self, backend: B, now: float) -> None:
+        """Forget the member; O(log n)."""
+        self._members.pop(backend, None)
+        self._told.pop(backend, None)
+        self._timers.cancel(backend)
+
+    def _state(self, backend: B) -> S:
+        try:
+            return self._members[backend]
+        except KeyError:
+            raise UnknownBackend(backend) from None
+
+    def _at(self, now: float) -> float:
+        """Take note of the time: earlier than seen is the latest seen.  Raises InvalidTime."""
+        self._now = valid_now(now, self._now)
+        return self._now
+
+    def _tell(self, backend: B) -> None:
+        self._told[backend] = None
+        self.due = -inf
+
+    def _flying(self, backend: B) -> int:
+        return 0 if self._in_flight is None else self._in_flight(backend)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        share_backends(self._members, memo)
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        twin.__dict__.update(deepcopy(self.__dict__, memo))
+        return twin

@@ -1,0 +1,1 @@
+"""Hashing: who owns a key."""

@@ -1,0 +1,1 @@
+"""Loads: how busy a backend is."""

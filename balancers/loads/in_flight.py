@@ -1,0 +1,46 @@
+"""Requests in flight: the load every caller has."""
+
+from typing import TypeVar
+
+from balancers.lease import SUCCESS, Outcome
+from balancers.load import Load
+
+__all__ = ["InFlight"]
+
+B = TypeVar("B")
+
+
+class InFlight(Load[B]):
+    """The requests started and not yet finished.  Every method is O(1).
+
+    >>> load = InFlight()
+    >>> load.started("a")
+    >>> load.value("a", now=0.0), load.value("b", now=0.0)
+    (1, 0)
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[B, int] = {}
+
+    def value(self, backend: B, now: float) -> float:
+        """Give the count; ``now`` does not matter."""
+        del now
+        return self._counts.get(backend, 0)
+
+    def started(self, backend: B, now: float = 0.0) -> None:
+        """Count one more."""
+        del now
+        self._counts[backend] = self._counts.get(backend, 0) + 1
+
+    def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
+        """Count one less; one more than began is ignored."""
+        del outcome, now
+        count = self._counts.get(backend, 0)
+        if count > 1:
+            self._counts[backend] = count - 1
+        else:
+            self._counts.pop(backend, None)
+
+    def removed(self, backend: B) -> None:
+        """Forget the count."""
+        self._counts.pop(backend, None)
