@@ -151,10 +151,15 @@ class Membership(Balancer[B]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         share_backends(self._weights, memo)
-        twin = type(self).__new__(type(self))
+        twin: Any = type(self).__new__(type(self))
         memo[id(self)] = twin
-        twin.__dict__.update(deepcopy(self.__dict__, memo))
-        return twin
+        state: Any = deepcopy(self.__getstate__(), memo)
+        if hasattr(twin, "__setstate__"):
+            twin.__setstate__(state)
+        else:
+            twin.__dict__.update(state)
+        copied: Self = twin
+        return copied
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._open} of {len(self._weights)} open>"

@@ -15,8 +15,8 @@ __all__ = ["Draws"]
 
 T = TypeVar("T")
 
-_FIRST_BLOCK, _LAST_BLOCK = 32, 1024
-_QUIET_SHARE = 8
+_FIRST_BLOCK, _LAST_BLOCK = 32, 4096
+_QUIET_SHARE = 4
 """A table is made after one quiet draw for so many members."""
 _EVEN = 2.0**-40
 """Weights less than this share of all are drawn one by one, for exactness."""
@@ -149,6 +149,7 @@ class _Table(Generic[T]):
         self._items = np.fromiter((item for item, _ in row), dtype=object, count=len(row))
         self._weights: NDArray[np.float64] = np.array([float(weight) for _, weight in row])
         self._sums: NDArray[np.float64] = np.cumsum(self._weights)
+        self._aliases: tuple[NDArray[np.float64], NDArray[np.intp]] | None = None
         lightest, heaviest = float(self._weights.min()), float(self._weights.max())
         self._alike = lightest == heaviest
         total = float(self._sums[-1])
@@ -158,7 +159,12 @@ class _Table(Generic[T]):
 
     def singles(self, rng: Random, count: int) -> list[T]:
         """Draw ``count`` items."""
-        drawn: list[T] = self._items[self._places(_uniform(rng, count))].tolist()
+        share = _uniform(rng, count) * len(self._items)
+        places = share.astype(np.intp)
+        if not self._alike:
+            keep, other = self._alias()
+            places = np.where(share - places < keep[places], places, other[places])
+        drawn: list[T] = self._items[places].tolist()
         return drawn
 
     def pairs(self, rng: Random, count: int) -> list[T]:
@@ -171,7 +177,7 @@ class _Table(Generic[T]):
             second += second >= first
         else:
             share = _uniform(rng, 2 * count)
-            first = self._places(share[:count])
+            first = _first_above(self._sums, share[:count] * self._sums[-1])
             taken = self._weights[first]
             left = share[count:] * (self._sums[-1] - taken)
             left += np.where(left >= self._sums[first] - taken, taken, 0.0)
@@ -180,11 +186,23 @@ class _Table(Generic[T]):
         drawn: list[T] = self._items[np.stack((first, second), axis=1).ravel()].tolist()
         return drawn
 
-    def _places(self, share: NDArray[np.float64]) -> NDArray[np.intp]:
-        n = len(self._items)
-        if self._alike:
-            return (share * n).astype(np.intp)
-        return _first_above(self._sums, share * self._sums[-1])
+    def _alias(self) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """Give Vose's alias table: the share of each place kept, and who has the rest; O(n)."""
+        if self._aliases is None:
+            keep: list[float] = (self._weights * (len(self._items) / self._sums[-1])).tolist()
+            other = list(range(len(keep)))
+            poor = [place for place, share in enumerate(keep) if share < 1]
+            rich = [place for place, share in enumerate(keep) if share >= 1]
+            while poor and rich:
+                place, giver = poor.pop(), rich[-1]
+                other[place] = giver
+                keep[giver] -= 1 - keep[place]
+                if keep[giver] < 1:
+                    poor.append(rich.pop())
+            for place in (*poor, *rich):
+                keep[place] = 1
+            self._aliases = np.array(keep), np.array(other, dtype=np.intp)
+        return self._aliases
 
 
 def _first_above(sums: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.intp]:

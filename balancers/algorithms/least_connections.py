@@ -57,21 +57,32 @@ class LeastConnections(Membership[B]):
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
         """Count one more; O(1) amortised.  A stranger is ignored."""
         count = self._counts.get(backend)
-        if count is not None:
-            self._move(backend, count, count + 1)
+        if count is None:
+            return
+        self._counts[backend] = count + 1
+        ties = self._ties.by_rank
+        tie = ties.get(count)
+        if tie is not None and backend in tie:
+            del tie[backend]
+            more = ties.get(count + 1)
+            if more is None:
+                more = self._ties.at(count + 1, len(self._counts))
+            more[backend] = None
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Count one less; O(1) amortised.  A stranger, or one more than began, is ignored."""
         count = self._counts.get(backend)
-        if count:
-            self._move(backend, count, count - 1)
-
-    def _move(self, backend: B, old: int, new: int) -> None:
-        self._counts[backend] = new
-        tie = self._ties.get(old)
+        if not count:
+            return
+        self._counts[backend] = count - 1
+        ties = self._ties.by_rank
+        tie = ties.get(count)
         if tie is not None and backend in tie:
             del tie[backend]
-            self._ties.at(new, len(self._counts))[backend] = None
+            fewer = ties.get(count - 1)
+            if fewer is None:
+                fewer = self._ties.at(count - 1, len(self._counts))
+            fewer[backend] = None
 
     def _pick_but(self, avoid: Collection[B]) -> B:
         for tie in self._ties.ascending():

@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush, heapreplace
-from typing import Generic, Literal, TypeVar
+from math import inf
+from typing import Any, Generic, Literal, TypeVar
 
 from balancers.algorithms.credits import decimals_of, units
 from balancers.algorithms.ties import Ties
@@ -16,16 +17,36 @@ __all__ = ["WeightedLeastConnections"]
 B = TypeVar("B")
 
 
-class _Rank(Generic[B]):
-    """The members of one gain in one tie: a heap, most credit first, then first listed.
+_Entry = tuple[int, int, "_Member[B]"]
+"""(gain · steps - credit, serial, member): true however far its tie has stepped."""
 
-    An entry is (gain · steps - credit, serial, backend): true however far the tie has stepped.
+
+class _Member(Generic[B]):
+    """One backend; ``entry`` is its valid one, None while it is in no tie: quiesced."""
+
+    __slots__ = ("backend", "count", "credit", "entry", "gain", "rank", "serial", "tie", "weight")
+
+    rank: "_Rank[B]"
+    tie: "_Tie[B]"
+
+    def __init__(self, backend: B, serial: int) -> None:
+        self.backend = backend
+        self.serial = serial
+        self.count = self.credit = self.gain = 0
+        self.weight: float = 0
+        self.entry: _Entry[B] | None = None
+
+
+class _Rank(Generic[B]):
+    """The members of one gain in one tie: a heap of entries, most credit first, then first listed.
+
+    An entry that is no longer its member's is stale, and skipped.
     """
 
     __slots__ = ("heap", "live")
 
     def __init__(self) -> None:
-        self.heap: list[tuple[int, int, B]] = []
+        self.heap: list[_Entry[B]] = []
         self.live = 0
 
 
@@ -82,11 +103,7 @@ class WeightedLeastConnections(Membership[B]):
         self._ahead = int(rule == "sed")
         self._decimals = 0
         self._serial = 0
-        self._serials: dict[B, int] = {}
-        self._counts: dict[B, int] = {}
-        self._gains: dict[B, int] = {}
-        self._credits: dict[B, int] = {}  # of the members in no tie: the quiesced
-        self._entries: dict[B, tuple[int, int, B]] = {}  # of the others; any other entry is stale
+        self._members: dict[B, _Member[B]] = {}
         self._ties: Ties[_Tie[B]] = Ties(_Tie)
         super().__init__(backends)
 
@@ -99,119 +116,145 @@ class WeightedLeastConnections(Membership[B]):
             if not self._open:
                 raise self._refusal()
             tie = self._ties.first()
-        steps, most, entries = tie.steps + 1, 0, self._entries
-        best: tuple[int, int, B] | None = None
-        best_heap: list[tuple[int, int, B]] = []
+        steps, most = tie.steps + 1, -inf
+        best: _Entry[B] | None = None
+        best_heap: list[_Entry[B]] = []
         for gain, rank in tie.ranks.items():
-            heap = rank.heap
-            entry = heap[0]
-            while entries.get(entry[2]) is not entry:
-                heappop(heap)
+            if rank.live:
+                heap = rank.heap
                 entry = heap[0]
-            credit = gain * steps - entry[0]
-            if best is None or credit > most or (credit == most and entry[1] < best[1]):
-                most, best, best_heap = credit, entry, heap
+                while entry[2].entry is not entry:
+                    heappop(heap)
+                    entry = heap[0]
+                credit = gain * steps - entry[0]
+                if credit > most or (credit == most and best and entry[1] < best[1]):
+                    most, best, best_heap = credit, entry, heap
         if best is None:
             raise self._refusal()
-        backend = best[2]
+        member = best[2]
         if tie.size > 1:
             tie.steps = steps
-            entry = entries[backend] = (best[0] + tie.total, best[1], backend)
+            member.entry = entry = (best[0] + tie.total, best[1], member)
             heapreplace(best_heap, entry)
-        return backend
+        return member.backend
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
         """Count one more; O(log n) amortised.  A stranger is ignored."""
-        count = self._counts.get(backend)
-        if count is not None:
-            self._count(backend, count, count + 1)
+        member = self._members.get(backend)
+        if member is not None:
+            self._count(member, member.count + 1)
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Count one less; O(log n) amortised.  A stranger, or one more than began, is ignored."""
-        count = self._counts.get(backend)
-        if count:
-            self._count(backend, count, count - 1)
+        member = self._members.get(backend)
+        if member is not None and member.count:
+            self._count(member, member.count - 1)
 
-    def _count(self, backend: B, old: int, new: int) -> None:
-        if backend in self._entries:
-            weight = self._weights[backend]
-            self._leave(backend, (old + self._ahead) / weight)
-            self._join(backend, (new + self._ahead) / weight)
-        self._counts[backend] = new
+    def _count(self, member: _Member[B], count: int) -> None:
+        is_open = member.entry is not None
+        if is_open:
+            self._leave(member)
+        member.count = count
+        if is_open:
+            self._join(member)
 
-    def _leave(self, backend: B, busy: float) -> None:
-        """Take an open member out of its tie, its credit made out."""
-        tie = self._ties.at(busy, len(self._counts))
-        gain = self._gains[backend]
-        self._credits[backend] = gain * tie.steps - self._entries.pop(backend)[0]
+    def _leave(self, member: _Member[B]) -> None:
+        """Take a member out of its tie, its credit made out."""
+        tie, rank, gain = member.tie, member.rank, member.gain
+        if member.entry is not None:
+            member.credit = gain * tie.steps - member.entry[0]
+        member.entry = None
         tie.size -= 1
         tie.total -= gain
-        rank = tie.ranks[gain]
         rank.live -= 1
         if not rank.live:
-            del tie.ranks[gain]
+            rank.heap.clear()
 
-    def _join(self, backend: B, busy: float) -> None:
+    def _join(self, member: _Member[B]) -> None:
         """Put a member into the tie of those as busy."""
-        tie = self._ties.at(busy, len(self._counts))
-        gain = self._gains[backend]
-        credit = self._credits.pop(backend)
-        entry = self._entries[backend] = (
-            gain * tie.steps - credit,
-            self._serials[backend],
-            backend,
-        )
+        busy = (member.count + self._ahead) / member.weight
+        tie = self._ties.by_rank.get(busy)
+        if tie is None:
+            tie = self._ties.at(busy, len(self._members))
+        gain = member.gain
         tie.size += 1
         tie.total += gain
         rank = tie.ranks.get(gain)
         if rank is None:
-            rank = tie.ranks[gain] = _Rank()
+            rank = self._new_rank(tie, gain)
         rank.live += 1
-        if len(rank.heap) > 2 * rank.live + 8:
-            rank.heap = [old for old in rank.heap if self._entries.get(old[2]) is old]
-            heapify(rank.heap)
+        member.tie, member.rank = tie, rank
+        member.entry = entry = (gain * tie.steps - member.credit, member.serial, member)
         heappush(rank.heap, entry)
+        if len(rank.heap) > 2 * rank.live + 8:
+            rank.heap = [old for old in rank.heap if old[2].entry is old]
+            heapify(rank.heap)
 
-    def _busy(self, backend: B, weight: float) -> float:
-        return (self._counts[backend] + self._ahead) / weight
+    def _new_rank(self, tie: _Tie[B], gain: int) -> _Rank[B]:
+        if len(tie.ranks) > 2 * tie.size + 8:
+            tie.ranks = {known: rank for known, rank in tie.ranks.items() if rank.live}
+        rank = tie.ranks[gain] = _Rank()
+        return rank
 
     def _pick_but(self, avoid: Collection[B]) -> B:
-        shut = {backend for backend in avoid if backend in self._entries}
+        members = [member for b in set(avoid) if (member := self._members.get(b)) is not None]
+        shut = [member for member in members if member.entry is not None]
         if len(shut) == self._open:
             raise self._refusal()
-        for backend in shut:
-            self._leave(backend, self._busy(backend, self._weights[backend]))
+        for member in shut:
+            self._leave(member)
         chosen = self.pick()
-        for backend in shut:
-            self._join(backend, self._busy(backend, self._weights[backend]))
+        for member in shut:
+            self._join(member)
         return chosen
 
     def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
         if old is None:
-            self._serials[backend] = self._serial
+            self._members[backend] = _Member(backend, self._serial)
             self._serial += 1
-            self._counts[backend] = self._credits[backend] = 0
-        if old:
-            self._leave(backend, self._busy(backend, old))
+        member = self._members[backend]
+        if member.entry is not None:
+            self._leave(member)
         if new is None:
-            for known in (self._serials, self._counts, self._gains, self._credits):
-                del known[backend]
+            del self._members[backend]
             return
         decimals = decimals_of(new)
         if decimals > self._decimals:
             self._refine(decimals)
-        self._gains[backend] = units(new, self._decimals)
+        member.gain = units(new, self._decimals)
+        member.weight = new
         if new:
-            self._join(backend, self._busy(backend, new))
+            self._join(member)
 
     def _refine(self, decimals: int) -> None:
         """Count all gains and credits in a smaller unit."""
-        times = 10 ** (decimals - self._decimals)
-        members = {backend: self._weights[backend] for backend in self._entries}
-        for backend, weight in members.items():
-            self._leave(backend, self._busy(backend, weight))
-        self._gains = {backend: gain * times for backend, gain in self._gains.items()}
-        self._credits = {backend: credit * times for backend, credit in self._credits.items()}
+        times = int(10 ** (decimals - self._decimals))
         self._decimals = decimals
-        for backend, weight in members.items():
-            self._join(backend, self._busy(backend, weight))
+        opened = [member for member in self._members.values() if member.entry is not None]
+        for member in opened:
+            self._leave(member)
+        for member in self._members.values():
+            member.gain *= times
+            member.credit *= times
+        for member in opened:
+            self._join(member)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give plain rows, credits made out: ties are as deep as they are many."""
+        rows: list[tuple[object, ...]] = []
+        for member in self._members.values():
+            credit = member.credit
+            if member.entry is not None:
+                credit = member.gain * member.tie.steps - member.entry[0]
+            rows.append(
+                (member.backend, member.serial, member.count, credit, member.gain, member.weight)
+            )
+        return {**self.__dict__, "_ties": None, "_members": rows}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _ties=Ties(_Tie), _members={})
+        for backend, serial, count, credit, gain, weight in state["_members"]:
+            member = self._members[backend] = _Member(backend, serial)
+            member.count, member.credit, member.gain, member.weight = count, credit, gain, weight
+            if weight:
+                self._join(member)

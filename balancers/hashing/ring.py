@@ -1,8 +1,8 @@
 """A hash ring: consistent hashing with points on a circle (Karger et al., STOC 1997)."""
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain, islice, pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -21,7 +21,7 @@ B = TypeVar("B")
 
 _BITS = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
-_PER_CELL = 6
+_PER_CELL = 8
 """Points a cell, on average (measured)."""
 _SPARSE = 8
 """Closed points are taken out when fewer than one in so many is open."""
@@ -43,7 +43,7 @@ class HashRing(NamedMembership[B]):
     >>> len(ring.replicas("user:42", 2))
     2
 
-    Cost: ``pick`` O(1) expected; the circle is cut into cells of some six points.  A flip O(1),
+    Cost: ``pick`` O(1) expected; the circle is cut into cells of some eight points.  A flip O(1),
     joining and leaving O(points · weight), all amortised; the first pick builds, O(V log V) for V
     points in all.  When fewer than one point in eight is open, the closed are taken out, so a walk
     to an open one stays short.
@@ -71,32 +71,32 @@ class HashRing(NamedMembership[B]):
         self._closed: set[B] = set()  # members on the ring that are quiesced
         self._shift = 64
         self._cells: list[tuple[int, ...]] = [()]  # points, ascending
-        self._owners: list[tuple[B, ...]] = [()]  # and whose they are
-        self._plain = False  # every point is on the ring and open, and there are some
-        self._murmur_seed = -1
+        self._owners: list[tuple[B, ...]] = [()]  # whose they are; last, whose the first beyond is
+        self._stale = False  # somebody is late, or too few points are open
+        self._ready = False  # nobody is, and there are points
+        self._seed: int | None = None  # of the default hash function
         super().__init__(backends, identity=identity, hasher=hasher)
         if isinstance(self._hasher, Murmur3):
-            self._murmur_seed = self._hasher.seed
+            self._seed = self._hasher.seed
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Give the key's backend; O(1) expected.
 
         Raises MissingKey, InvalidKey, NoBackendAvailable.
         """
-        if type(key) is bytes and self._murmur_seed >= 0:
-            digest = mmh3_x64_128_utupledigest(key, self._murmur_seed)[0]
+        if type(key) is bytes and self._seed is not None:
+            digest = mmh3_x64_128_utupledigest(key, self._seed)[0]
         else:
             digest = self._digest(key)
-        if self._plain and not avoid:
+        if self._ready and not avoid:
             cell = digest >> self._shift
-            points = self._cells[cell]
-            place = bisect_left(points, digest)
-            if place < len(points):
-                return self._owners[cell][place]
-            while True:
-                cell = (cell + 1) % len(self._cells)
-                if self._owners[cell]:
-                    return self._owners[cell][0]
+            place = bisect_left(self._cells[cell], digest)
+            owners, closed = self._owners[cell], self._closed
+            if not closed or owners[place] not in closed:
+                return owners[place]
+            for owner in owners[place + 1 :]:
+                if owner not in closed:
+                    return owner
         return self._search(digest, checked_avoid(avoid))
 
     def replicas(self, key: Key, k: int) -> list[B]:
@@ -109,9 +109,13 @@ class HashRing(NamedMembership[B]):
         digest = self._digest(key)
         found: dict[B, None] = {}
         if self._open:
-            self._refresh()
+            if self._stale:
+                self._refresh()
             k = min(k, self._open)
-            for owner in self._walk(digest):
+            cell = digest >> self._shift
+            place = bisect_left(self._cells[cell], digest)
+            cells = chain(self._owners[cell:], self._owners[: cell + 1])
+            for owner in islice(chain.from_iterable(cells), place, None):
                 if owner not in self._closed:
                     found[owner] = None
                     if len(found) == k:
@@ -121,26 +125,22 @@ class HashRing(NamedMembership[B]):
     def _search(self, digest: int, avoid: Collection[B]) -> B:
         if not self._open or (avoid and self._all_avoided(avoid)):
             raise self._refusal()
-        self._refresh()
+        if self._stale:
+            self._refresh()
         closed = self._closed
-        for owner in self._walk(digest):
-            if owner not in closed and (not avoid or owner not in avoid):
-                return owner
+        cell = digest >> self._shift
+        owners = self._owners[cell][bisect_left(self._cells[cell], digest) :]
+        for further in range(cell + 1, cell + 2 + len(self._owners)):
+            for owner in owners:
+                if owner not in closed and owner not in avoid:
+                    return owner
+            owners = self._owners[further % len(self._owners)]
         raise self._refusal()
 
     def _all_avoided(self, avoid: Collection[B]) -> bool:
         return len(avoid) >= self._open and all(
             backend in avoid for backend, weight in self._weights.items() if weight
         )
-
-    def _walk(self, digest: int) -> Iterator[B]:
-        """Give the owner of every point, clockwise from a hash."""
-        first = digest >> self._shift
-        place = bisect_left(self._cells[first], digest)
-        yield from self._owners[first][place:]
-        for cell in (*range(first + 1, len(self._owners)), *range(first)):
-            yield from self._owners[cell]
-        yield from self._owners[first][:place]
 
     def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
         placed = self._placed.get(backend, 0)
@@ -160,7 +160,11 @@ class HashRing(NamedMembership[B]):
                 self._place(backend, name, 0)
                 self._closed.discard(backend)
                 self._needed -= self._wanted.pop(backend, 0)
-        self._plain = False
+        self._stale = bool(self._late) or not (
+            len(self._cells) <= self._on_ring + _PER_CELL
+            and self._on_ring <= self._open_on_ring * _SPARSE
+        )
+        self._ready = self._on_ring > 0 and not self._stale
 
     def _want(self, backend: B, weight: float) -> None:
         wanted = max(1, int(self._points_per_weight * weight + 0.5))
@@ -188,7 +192,8 @@ class HashRing(NamedMembership[B]):
             for backend in self._late:
                 self._place(backend, self._names[backend], self._wanted[backend])
         self._late.clear()
-        self._plain = not self._closed
+        self._stale = False
+        self._ready = True
 
     def _place(self, backend: B, name: bytes, wanted: int) -> None:
         """Add or take out one backend's points; O(points)."""
@@ -214,11 +219,23 @@ class HashRing(NamedMembership[B]):
                     place += 1
                 self._cells[cell] = known[:place] + known[place + 1 :]
                 self._owners[cell] = owners[:place] + owners[place + 1 :]
+            if not place:
+                self._mend(cell)
         if wanted:
             self._placed[backend] = wanted
         self._on_ring += wanted - placed
+        if not self._on_ring:
+            self._shift, self._cells, self._owners = 64, [()], [()]
         if backend not in self._closed:
             self._open_on_ring += wanted - placed
+
+    def _mend(self, cell: int) -> None:
+        """Tell the cells before who owns the first point from this one on."""
+        first = self._owners[cell][0]
+        for before in range(cell - 1, cell - 1 - len(self._owners), -1):
+            self._owners[before] = (*self._owners[before][:-1], first)
+            if self._cells[before]:
+                return
 
     def _build(self) -> None:
         """Place the points of the open members, and only these; O(V log V)."""
@@ -240,9 +257,10 @@ class HashRing(NamedMembership[B]):
         edges: list[int] = [0, *np.searchsorted(points, borders).tolist(), len(owned)]
         known: list[int] = points.tolist()
         self._cells = [tuple(known[a:b]) for a, b in pairwise(edges)]
-        self._owners = [tuple(owned[a:b]) for a, b in pairwise(edges)]
+        owned.append(owned[0])
+        self._owners = [tuple(owned[a : b + 1]) for a, b in pairwise(edges)]
         self._placed = dict(zip(opened, counts, strict=True))
-        self._on_ring = self._open_on_ring = len(owned)
+        self._on_ring = self._open_on_ring = len(known)
         self._closed.clear()
 
 
