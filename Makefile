@@ -1,0 +1,21 @@
+PYTHON ?= .venv/bin/python
+
+.PHONY: demo test check docs notebooks bench
+
+demo:
+	$(PYTHON) docs/examples/drill.py
+
+test:
+	$(PYTHON) -m pytest -q
+
+check:
+	bash .ci/run
+
+docs:
+	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html
+
+notebooks:
+	$(PYTHON) -m jupyter execute notebooks/*.ipynb
+
+bench:
+	$(PYTHON) -m tests.benchmarks
