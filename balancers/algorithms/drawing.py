@@ -1,5 +1,6 @@
 """Members that are drawn at random, some draws ahead."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 from typing import Generic, TypeVar
@@ -38,9 +39,9 @@ class DrawingMembership(Membership[B], Generic[B, T]):
         self._changed: dict[B, float] = {}  # since the lap was drawn: the weights it was drawn by
         super().__init__(backends)
 
+    @abstractmethod
     def _item(self, backend: B) -> T:
         """Make what is drawn for a new member."""
-        raise NotImplementedError
 
     def _next_lap(self) -> Iterator[T]:
         """Draw a block; raises NoBackendAvailable."""

@@ -1,5 +1,6 @@
 """What the gates of this package share: members, their news, and instants to come."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from math import inf
@@ -78,9 +79,9 @@ class MemberGate(Gate[B], Generic[B, S]):
         self._now = -inf
         self._in_flight: Callable[[B], int] | None = None
 
+    @abstractmethod
     def _fresh(self, now: float) -> S:
         """Make the state of a new member."""
-        raise NotImplementedError
 
     def _expired(self, backend: B, when: float) -> None:
         """Hear that a member's instant came."""

@@ -181,7 +181,8 @@ class Drill:
 
     async def hear(self) -> None:
         """Collect the proxy's events; its clock is ours, the machine's."""
-        assert self.proxy is not None and self.proxy.stdout is not None
+        assert self.proxy is not None
+        assert self.proxy.stdout is not None
         async for line in self.proxy.stdout:
             self.events.append(json.loads(line))
 

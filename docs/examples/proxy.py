@@ -1,4 +1,4 @@
-"""A TCP proxy over ``balancers``.  SIGTERM: connections may finish; SIGHUP: backends are read anew."""
+"""A TCP proxy over ``balancers``.  SIGTERM: connections finish; SIGHUP: backends are read anew."""
 
 import argparse
 import asyncio

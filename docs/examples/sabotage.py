@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import proxy
 from balancers import SUCCESS, LeastConnections, Outcome, RoundRobin
+
+import proxy
 
 
 class IgnoresDrain(RoundRobin[str]):

@@ -1,0 +1,1 @@
+"""The tests: properties first, then recorded vectors, theory, and examples."""

@@ -1,0 +1,136 @@
+"""What only round robin and least connections promise: laps, turns, and ties that rotate."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancers import LeastConnections, NoBackendAvailable, RoundRobin
+
+NAMES = st.sampled_from("abcdefgh")
+
+
+def picks(lb: RoundRobin[str] | LeastConnections[str], n: int) -> str:
+    return "".join(lb.pick() for _ in range(n))
+
+
+@given(st.lists(NAMES, min_size=1, unique=True), st.integers(0, 20))
+def test_each_once_in_n_from_any_offset(members: list[str], offset: int) -> None:
+    lb = RoundRobin(members, offset=offset)
+    for _ in range(3):
+        assert Counter(picks(lb, len(members))) == Counter(members)
+    turned = members[offset % len(members) :] + members[: offset % len(members)]
+    assert picks(RoundRobin(members, offset=offset), len(members)) == "".join(turned)
+
+
+def test_the_first_pick_is_the_first_added() -> None:
+    lb: RoundRobin[str] = RoundRobin()
+    for backend in "cab":
+        lb.put(backend)
+    assert picks(lb, 4) == "cabc"
+
+
+def test_a_leaver_is_skipped_and_nobody_inherits_its_turn() -> None:
+    lb = RoundRobin([*"abcd"])
+    assert picks(lb, 2) == "ab"
+    lb.put("c", 0)
+    assert picks(lb, 4) == "dabd"
+    lb.put("c", 1)
+    assert picks(lb, 4) == "abcd"
+    lb.discard("a")
+    assert picks(lb, 4) == "bcdb"
+
+
+def test_a_newcomer_joins_the_next_lap() -> None:
+    lb = RoundRobin([*"abc"])
+    assert picks(lb, 1) == "a"
+    lb.put("d")
+    assert picks(lb, 6) == "bcabcd"
+
+
+def test_a_reopened_backend_still_has_its_turn_in_this_lap() -> None:
+    lb = RoundRobin([*"abc"])
+    lb.pick()
+    lb.put("c", 0)
+    lb.put("c", 1)
+    assert picks(lb, 2) == "bc"
+
+
+def test_avoid_uses_up_the_turn_of_the_avoided() -> None:
+    lb = RoundRobin([*"abc"])
+    assert lb.pick(avoid=["a"]) == "b"
+    assert picks(lb, 4) == "cabc"
+
+
+def test_a_refusal_uses_up_no_turn() -> None:
+    lb = RoundRobin([*"abc"])
+    lb.pick()
+    with pytest.raises(NoBackendAvailable):
+        lb.pick(avoid={"a", "b", "c"})
+    assert picks(lb, 3) == "bca"
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("pick"), NAMES),
+            st.tuples(st.just("pick"), NAMES),
+            st.tuples(st.just("flip"), NAMES),
+            st.tuples(st.just("join"), NAMES),
+            st.tuples(st.just("leave"), NAMES),
+            st.tuples(st.just("avoid"), NAMES),
+        ),
+        max_size=120,
+    )
+)
+def test_who_stays_open_waits_at_most_two_laps(steps: list[tuple[str, str]]) -> None:
+    """At most 2·n picks, n the most members meanwhile, whatever the others do."""
+    lb = RoundRobin(["stays"])
+    waited, most = 0, 1
+    for what, name in steps:
+        if what == "flip" and name in lb.weights:
+            lb.put(name, 0 if lb.weights[name] else 1)
+        elif what == "join":
+            lb.put(name)
+        elif what == "leave":
+            lb.discard(name)
+        elif what in {"pick", "avoid"}:
+            chosen = lb.pick(avoid=[name] if what == "avoid" else [])
+            waited = 0 if chosen == "stays" else waited + 1
+            most = len(lb.weights) if chosen == "stays" else most
+        most = max(most, len(lb.weights))
+        assert waited < 2 * most
+
+
+def test_ties_of_least_connections_rotate() -> None:
+    """Footgun: the first in the list gets everything of an idle pool."""
+    lb = LeastConnections([*"abcde"])
+    assert Counter(picks(lb, 50)) == dict.fromkeys("abcde", 10)
+    served: Counter[str] = Counter()
+    for _ in range(50):
+        chosen = lb.pick()
+        lb.started(chosen)
+        lb.finished(chosen)
+        served[chosen] += 1
+    assert served == dict.fromkeys("abcde", 10)
+
+
+@given(st.lists(st.tuples(NAMES, st.booleans()), max_size=60), st.integers(1, 30))
+def test_least_connections_spreads_what_it_starts(
+    history: list[tuple[str, bool]], more: int
+) -> None:
+    lb = LeastConnections([*"abcdefgh"])
+    counts = Counter(dict.fromkeys("abcdefgh", 0))
+    for name, begins in history:
+        if begins:
+            lb.started(name)
+            counts[name] += 1
+        else:
+            lb.finished(name)
+            counts[name] = max(0, counts[name] - 1)
+    for _ in range(more):
+        chosen = lb.pick()
+        assert counts[chosen] == min(counts.values())
+        lb.started(chosen)
+        counts[chosen] += 1

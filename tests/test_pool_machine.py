@@ -1,0 +1,336 @@
+"""The same balancers in a pool with every gate they accept, against a model of the books."""
+
+import copy
+import pickle
+from collections import Counter
+from dataclasses import dataclass
+from itertools import permutations
+from math import inf
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from balancers import (
+    AlreadyReleased,
+    ConnectionLimit,
+    Drain,
+    HealthChecks,
+    Lease,
+    NoBackendAvailable,
+    Pool,
+    SlowStart,
+)
+from tests.kinds import KINDS, Kind, by_name
+
+NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
+WEIGHTS = st.sampled_from([0, 1, 1, 2, 3, 0.5])
+KEY = "192.0.2.7"
+RUNS, STEPS = 200, 50
+LIMIT, FALL, RISE, RECOVERY = 3, 2, 2, 5.0
+
+
+@dataclass
+class Model:
+    """What is known of one member."""
+
+    weight: float
+    since: float
+    generation: int
+    in_flight: int = 0
+    limit: int = LIMIT
+    drains: bool = False
+    healthy: bool = True
+    probed: bool = False
+    streak: int = 0
+    failures: int = 0
+    flipped_at: float = 0.0
+    recovers_at: float = inf
+
+    def flip(self, healthy: bool, when: float) -> None:
+        self.healthy, self.flipped_at = healthy, when
+        self.streak = self.failures = 0
+        self.recovers_at = inf
+
+    def catch_up(self, now: float) -> None:
+        if self.recovers_at <= now:
+            self.flip(healthy=True, when=self.recovers_at)
+
+    def probe(self, ok: bool, now: float) -> None:
+        self.catch_up(now)
+        self.probed, self.recovers_at = True, inf
+        self.streak = 0 if ok == self.healthy else self.streak + 1
+        if self.streak >= (FALL if self.healthy else RISE):
+            self.flip(not self.healthy, now)
+
+    def outcome(self, ok: bool | None, begun: float, now: float) -> None:
+        if ok is None or begun < self.flipped_at:
+            return
+        if ok:
+            self.failures = 0
+            return
+        self.catch_up(now)
+        if self.healthy:
+            self.failures += 1
+            if self.failures >= FALL:
+                self.flip(healthy=False, when=now)
+                if not self.probed:
+                    self.recovers_at = now + RECOVERY
+
+    def closed(self) -> set[str]:
+        reasons = {
+            "quiesced": not self.weight,
+            "unhealthy": not self.healthy,
+            "draining": self.drains,
+            "saturated": self.in_flight >= self.limit,
+        }
+        return {reason for reason, holds in reasons.items() if holds}
+
+
+ACTIONS = [
+    "leave",
+    "re_add",
+    "update",
+    "tune",
+    "acquire",
+    "avoid_all",
+    "prefer",
+    "release",
+    "double_release",
+    "drain",
+    "probe",
+    "tick",
+    "copies_go_on_alike",
+]
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Every call goes to two pools whose gates stand in different orders."""
+
+    kind: Kind
+    steps: Counter[str]
+    order: tuple[int, ...]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pools: list[Pool[str]] = []
+        self.gates: list[list[Any]] = []
+        for order in (range(4), self.order):
+            balancer = self.kind.make()
+            gates: list[Any] = [HealthChecks(FALL, RISE, RECOVERY), Drain(), ConnectionLimit(LIMIT)]
+            gates.append(SlowStart(4.0, 4) if balancer.fractional else Drain())
+            self.gates.append(gates)
+            self.pools.append(Pool(balancer, [gates[place] for place in order]))
+        self.members: dict[str, Model] = {}
+        self.now = 0.0
+        self.serial = 0
+        self.held: list[tuple[list[Lease[str]], str, int]] = []
+
+    @initialize(members=st.dictionaries(NAMES, WEIGHTS, max_size=5))
+    def begin(self, members: dict[str, float]) -> None:
+        for backend, weight in members.items():
+            self.add(backend, weight)
+
+    @rule(action=st.sampled_from(ACTIONS), data=st.data())
+    def step(self, action: str, data: st.DataObject) -> None:
+        self.steps[action] += 1
+        getattr(self, action)(data)
+
+    def add(self, backend: str, weight: float) -> None:
+        for pool in self.pools:
+            pool.add(backend, weight, self.now)
+        self.note(backend, weight)
+
+    def note(self, backend: str, weight: float) -> None:
+        self.serial += 1
+        self.members[backend] = Model(weight, self.now, self.serial, flipped_at=self.now)
+
+    def leave(self, data: st.DataObject) -> None:
+        backend = data.draw(NAMES)
+        if backend in self.members:
+            for pool in self.pools:
+                pool.remove(backend, self.now)
+            del self.members[backend]
+
+    def re_add(self, data: st.DataObject) -> None:
+        backend = data.draw(NAMES)
+        if backend in self.members:
+            for pool in self.pools:
+                pool.remove(backend, self.now)
+            del self.members[backend]
+        self.add(backend, data.draw(WEIGHTS))
+
+    def tune(self, data: st.DataObject) -> None:
+        backend, weight = data.draw(NAMES), data.draw(WEIGHTS)
+        n = data.draw(st.sampled_from([None, 1, 2, 5]))
+        if backend in self.members:
+            for pool, gates in zip(self.pools, self.gates, strict=True):
+                pool.set_weight(backend, weight, self.now)
+                gates[2].set(backend, n)
+            self.members[backend].weight = weight
+            self.members[backend].limit = LIMIT if n is None else n
+
+    def update(self, data: st.DataObject) -> None:
+        wanted = data.draw(st.dictionaries(NAMES, WEIGHTS, min_size=2, max_size=5))
+        for pool in self.pools:
+            pool.update(wanted, self.now)
+        survivors = {b: model for b, model in self.members.items() if b in wanted}
+        self.members = survivors
+        for backend, weight in wanted.items():
+            if backend in survivors:
+                survivors[backend].weight = weight
+            else:
+                self.note(backend, weight)
+
+    def acquire(self, data: st.DataObject) -> None:
+        avoid = data.draw(st.just(set[str]()) | st.sets(NAMES, max_size=3))
+        for _ in range(data.draw(st.integers(1, 4))):
+            self.check(avoid)
+
+    def avoid_all(self, data: st.DataObject) -> None:
+        kind = data.draw(st.sampled_from([list, set, tuple]))
+        self.check(kind([*self.members, "stranger"]))
+
+    def prefer(self, data: st.DataObject) -> None:
+        backend, strict = data.draw(NAMES), data.draw(st.booleans())
+        model = self.members.get(backend)
+        self.catch_up()
+        if model is not None and not model.closed() & {"unhealthy", "saturated"}:
+            self.book([pool.acquire(self.now, KEY, backend, strict) for pool in self.pools], True)
+            assert self.held[-1][1] == backend
+        elif strict:
+            for pool in self.pools:
+                with pytest.raises(NoBackendAvailable) as refusal:
+                    pool.acquire(self.now, KEY, backend, strict)
+                reasons = model.closed() & {"unhealthy", "saturated"} if model else {"unknown"}
+                assert set(refusal.value.counts) == reasons
+        else:
+            self.check([], prefer=backend)
+
+    def release(self, data: st.DataObject) -> None:
+        if not self.held:
+            return
+        place = data.draw(st.integers(0, len(self.held) - 1))
+        ok = data.draw(st.sampled_from([True, False, False, None]))
+        leases, backend, generation = self.held.pop(place)
+        for pool, lease in zip(self.pools, leases, strict=True):
+            pool.release(lease, self.now, ok)
+        model = self.members.get(backend)
+        if model is not None and model.generation == generation:
+            model.in_flight -= 1
+            model.outcome(ok, leases[0].acquired_at, self.now)
+
+    def double_release(self, data: st.DataObject) -> None:
+        if self.held:
+            leases = self.held[-1][0]
+            self.release(data)
+            if leases[0].released:
+                for pool, lease in zip(self.pools, leases, strict=True):
+                    with pytest.raises(AlreadyReleased):
+                        pool.release(lease, self.now)
+
+    def drain(self, data: st.DataObject) -> None:
+        backend, begins = data.draw(NAMES), data.draw(st.booleans())
+        if backend in self.members:
+            for gates in self.gates:
+                (gates[1].begin if begins else gates[1].cancel)(backend, self.now)
+            self.members[backend].drains = begins
+
+    def probe(self, data: st.DataObject) -> None:
+        backend, ok = data.draw(NAMES), data.draw(st.booleans())
+        if backend in self.members:
+            for gates in self.gates:
+                gates[0].observe(backend, ok, self.now)
+            self.members[backend].probe(ok, self.now)
+
+    def tick(self, data: st.DataObject) -> None:
+        self.now += data.draw(st.sampled_from([0.25, 1.0, 3.0]))
+        self.check([])
+        self.check([], now=self.now - data.draw(st.sampled_from([0.0, 2.0])))
+
+    def copies_go_on_alike(self, data: st.DataObject) -> None:
+        del data
+        pool = self.pools[0]
+        original = copy.deepcopy(pool)
+        twins = [original, copy.deepcopy(original), pickle.loads(pickle.dumps(original))]  # noqa: S301 - own
+        for turn in range(8):
+            picks = {self.outcome(twin, self.now + turn / 4) for twin in twins}
+            assert len(picks) == 1
+
+    @staticmethod
+    def outcome(pool: Pool[str], now: float) -> str:
+        try:
+            return pool.acquire(now, KEY).backend
+        except NoBackendAvailable as refusal:
+            return str(refusal)
+
+    def catch_up(self) -> None:
+        for model in self.members.values():
+            model.catch_up(self.now)
+
+    def check(self, avoid: Any, now: float | None = None, prefer: str | None = None) -> None:
+        """Acquire, and hold the lease or the refusal against the model."""
+        self.catch_up()
+        now = self.now if now is None else now
+        opened = {backend for backend, model in self.members.items() if not model.closed()}
+        if opened.difference(avoid):
+            leases = [pool.acquire(now, KEY, prefer, avoid=avoid) for pool in self.pools]
+            assert leases[0].backend in opened.difference(avoid)
+            self.book(leases, False)
+            return
+        counts = Counter(reason for model in self.members.values() for reason in model.closed())
+        counts += Counter(avoided=len(opened))
+        for pool in self.pools:
+            with pytest.raises(NoBackendAvailable) as refusal:
+                pool.acquire(now, KEY, prefer, avoid=avoid)
+            assert Counter(refusal.value.counts) == counts
+            shared = {reason for reason, count in counts.items() if count == len(self.members)}
+            if shared:
+                assert refusal.value.reason in shared
+            else:
+                assert refusal.value.reason == ("mixed" if self.members else "empty")
+            assert refusal.value.retry_at == pool.next_change() > self.now
+
+    def book(self, leases: list[Lease[str]], bound: bool) -> None:
+        first, second = leases
+        assert (first.backend, first.bound) == (second.backend, second.bound)
+        assert first.bound is bound
+        assert first.acquired_at == self.now
+        model = self.members[first.backend]
+        model.in_flight += 1
+        self.held.append((leases, first.backend, model.generation))
+
+    @invariant()
+    def books_are_the_model(self) -> None:
+        for pool in self.pools:
+            assert list(pool.backends) == list(self.members)
+            assert len(pool) == len(self.members)
+            for backend, model in self.members.items():
+                assert pool.in_flight(backend) == model.in_flight
+                assert pool.weight(backend) == model.weight
+
+
+ORDERS = list(permutations(range(4)))[1:]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=by_name)
+def test_every_balancer_in_a_pool_against_the_books(kind: Kind) -> None:
+    steps: Counter[str] = Counter()
+    order = ORDERS[KINDS.index(kind) * 2 % len(ORDERS)]
+    machine = type(
+        f"{kind.name} in a pool", (PoolMachine,), {"kind": kind, "steps": steps, "order": order}
+    )
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=RUNS, stateful_step_count=STEPS)
+    )
+    assert sum(steps.values()) >= RUNS * STEPS * 0.5
+    rare = {name: count for name, count in steps.items() if count < 0.05 * sum(steps.values())}
+    assert not rare, f"actions that are hardly tried: {rare} of {sum(steps.values())}"
