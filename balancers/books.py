@@ -197,7 +197,7 @@ class Books(Generic[B]):
 
     def _restore(self, undo: list[tuple[B, float | None]], now: float) -> None:
         """Put the balancer back to what it was told before, in-flight counts included."""
-        for backend, weight in undo:
+        for backend, weight in reversed(undo):
             if weight is None:
                 self.balancer.discard(backend)
                 continue

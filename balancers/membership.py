@@ -1,5 +1,6 @@
 """Members and their weights, validated once: what the balancers of this package start from."""
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from math import inf
@@ -11,10 +12,10 @@ from balancers.errors import InvalidSetting, InvalidTime, InvalidWeight, NoBacke
 
 __all__ = [
     "Membership",
+    "SharesBackends",
     "as_weights",
     "at_least",
     "checked_avoid",
-    "share_backends",
     "valid_now",
     "valid_weight",
 ]
@@ -82,13 +83,28 @@ def as_weights(backends: Iterable[B] | Mapping[B, float]) -> dict[B, float]:
     return dict.fromkeys(backends, 1)
 
 
-def share_backends(backends: Iterable[object], memo: dict[int, Any]) -> None:
-    """Let a deep copy keep the backends themselves: they are the caller's, not state."""
-    for backend in backends:
-        memo[id(backend)] = backend
+class SharesBackends:
+    """Deep copies share the backends, which are the caller's and no state; all else is copied."""
+
+    @abstractmethod
+    def _known_backends(self) -> Iterable[object]:
+        """Give every backend this object knows."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        for backend in self._known_backends():
+            memo[id(backend)] = backend
+        twin: Any = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        state: Any = deepcopy(self.__getstate__(), memo)
+        if hasattr(twin, "__setstate__"):
+            twin.__setstate__(state)
+        else:
+            twin.__dict__.update(state)
+        copied: Self = twin
+        return copied
 
 
-class Membership(Balancer[B]):
+class Membership(SharesBackends, Balancer[B]):
     """A balancer but for ``pick``: members in order of insertion, each with a valid weight.
 
     A subclass defines :meth:`pick` and hears of every change in :meth:`_weigh`.  Copies share the
@@ -149,17 +165,8 @@ class Membership(Balancer[B]):
         counts = {why: count for why, count in told.items() if count}
         return NoBackendAvailable(next(iter(counts)) if len(counts) == 1 else "mixed", counts)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        share_backends(self._weights, memo)
-        twin: Any = type(self).__new__(type(self))
-        memo[id(self)] = twin
-        state: Any = deepcopy(self.__getstate__(), memo)
-        if hasattr(twin, "__setstate__"):
-            twin.__setstate__(state)
-        else:
-            twin.__dict__.update(state)
-        copied: Self = twin
-        return copied
+    def _known_backends(self) -> Iterable[object]:
+        return self._weights
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._open} of {len(self._weights)} open>"

@@ -6,10 +6,8 @@ pushed to the balancer for the backends that moved, and only then.
 
 from collections.abc import Callable, Collection, Iterable, KeysView, Mapping
 from contextlib import suppress
-from copy import deepcopy
 from math import inf
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from balancers.balancer import Balancer, Key
 from balancers.books import Books
@@ -22,14 +20,15 @@ from balancers.errors import (
 )
 from balancers.gate import Gate
 from balancers.lease import FAILURE, SUCCESS, UNKNOWN, Account, Lease, Outcome
-from balancers.membership import as_weights, checked_avoid, share_backends, valid_now, valid_weight
+from balancers.lease_context import LeaseContext
+from balancers.membership import SharesBackends, as_weights, checked_avoid, valid_now, valid_weight
 
 __all__ = ["Pool"]
 
 B = TypeVar("B")
 
 
-class Pool(Generic[B]):
+class Pool(SharesBackends, Generic[B]):
     """Backends behind one balancer and any number of gates, with the books kept.
 
     >>> from balancers import WeightedLeastConnections
@@ -219,7 +218,7 @@ class Pool(Generic[B]):
         prefer: B | None = None,
         strict: bool = False,
         avoid: Collection[B] = (),
-    ) -> "LeaseContext[B]":
+    ) -> LeaseContext[B]:
         """Acquire and release around a ``with`` block; ``clock`` gives ``now`` at both ends.
 
         An Exception counts as a failure; a cancellation, or another BaseException, as neither.  A
@@ -282,12 +281,8 @@ class Pool(Generic[B]):
             f"{len(self)} open, {flying} in flight{', panic' if self.panicking else ''}>"
         )
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        share_backends(self._accounts, memo)
-        twin = type(self).__new__(type(self))
-        memo[id(self)] = twin
-        twin.__dict__.update(deepcopy(self.__dict__, memo))
-        return twin
+    def _known_backends(self) -> Iterable[object]:
+        return self._accounts
 
     def _change(
         self,
@@ -329,41 +324,6 @@ class Pool(Generic[B]):
                 return
             with suppress(Exception):
                 gate.finished(backend, UNKNOWN, account.in_flight, now, now)
-
-
-class LeaseContext(Generic[B]):
-    """What :meth:`Pool.lease` gives to a ``with`` statement."""
-
-    def __init__(
-        self,
-        pool: Pool[B],
-        clock: Callable[[], float],
-        request: tuple[Key | None, B | None, bool, Collection[B]],
-    ) -> None:
-        self._pool = pool
-        self._clock = clock
-        self._request = request
-        self._lease: Lease[B] | None = None
-
-    def __enter__(self) -> Lease[B]:
-        self._lease = self._pool.acquire(self._clock(), *self._request)
-        return self._lease
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        lease, self._lease = self._lease, None
-        if lease is None or lease.released:
-            return
-        now = lease.acquired_at
-        try:
-            now = valid_now(self._clock(), now)
-        finally:
-            ok = True if error is None else False if isinstance(error, Exception) else None
-            self._pool.release(lease, now, ok)
 
 
 def _noted(part: Any, protocol: Any, name: str) -> Callable[..., None] | None:

@@ -2,15 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from copy import deepcopy
 from math import inf
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, TypeVar
 
 from sortedcontainers import SortedList
 
 from balancers.errors import GateInUse, InvalidSetting, UnknownBackend
 from balancers.gate import Gate
-from balancers.membership import share_backends, valid_now
+from balancers.membership import SharesBackends, valid_now
 
 __all__ = ["Deadlines", "MemberGate", "duration"]
 
@@ -64,7 +63,7 @@ class Deadlines(Generic[B]):
             yield backend, when
 
 
-class MemberGate(Gate[B], Generic[B, S]):
+class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
     """A gate that keeps a state ``S`` for each member and collects who moved.
 
     A subclass defines :meth:`_fresh` and ``factor``, calls :meth:`_tell` on an event that moves a
@@ -134,9 +133,5 @@ class MemberGate(Gate[B], Generic[B, S]):
     def _flying(self, backend: B) -> int:
         return 0 if self._in_flight is None else self._in_flight(backend)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        share_backends(self._members, memo)
-        twin = type(self).__new__(type(self))
-        memo[id(self)] = twin
-        twin.__dict__.update(deepcopy(self.__dict__, memo))
-        return twin
+    def _known_backends(self) -> Iterable[object]:
+        return self._members
