@@ -62,7 +62,7 @@ class Balancer(Protocol[B]):
         """Choose a backend of positive weight that is not in ``avoid``.
 
         Raises NoBackendAvailable when there is none, MissingKey when a keyed balancer gets no key,
-        TypeError for a str or bytes as ``avoid``.
+        TypeError for a str or bytes as ``avoid`` (an empty one avoids nobody).
         """
         ...
 

@@ -5,7 +5,7 @@ Everything a refusal reports is kept as it changes, so refusing under overload c
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from math import inf, prod
+from math import inf, prod, ulp
 from typing import Generic, TypeVar
 
 from balancers.balancer import Balancer
@@ -16,6 +16,9 @@ from balancers.lease import Account
 __all__ = ["Books"]
 
 B = TypeVar("B")
+
+_LEAST = ulp(0.0)
+"""What is open stays open, however small its share."""
 
 
 class Books(Generic[B]):
@@ -66,7 +69,7 @@ class Books(Generic[B]):
     ) -> None:
         """Apply one change of membership whole, or not at all."""
         added: list[tuple[Gate[B], B]] = []
-        undo: list[tuple[B, float | None]] = []
+        undo: list[tuple[Account[B], tuple[float, ...]]] = []
         try:
             joined = [self._open_account(b, weight, added, now) for b, weight in joiners.items()]
             self._tell_balancer(joined, changes, leavers, undo)
@@ -116,10 +119,10 @@ class Books(Generic[B]):
         """Multiply, in an order that no order of gates can change; an int where nothing ramps."""
         if self.panicking:
             factors = [f for gate, f in zip(self.gates, factors, strict=True) if not gate.soft]
-        if not all(factors):
+        if not weight or not all(factors):
             return 0
         fractions = sorted(factor for factor in factors if factor != 1)
-        return weight * prod(fractions) if fractions else weight
+        return max(weight * prod(fractions), _LEAST) if fractions else weight
 
     def reasons(self, weight: float, factors: list[float], hard: bool = False) -> tuple[str, ...]:
         """Give each reason that closes a backend once; only hard gates' where asked."""
@@ -178,36 +181,44 @@ class Books(Generic[B]):
         joined: Iterable[Account[B]],
         changes: Mapping[B, float],
         leavers: Iterable[Account[B]],
-        undo: list[tuple[B, float | None]],
+        undo: list[tuple[Account[B], tuple[float, ...]]],
     ) -> None:
-        """Tell it of a change, noting in ``undo`` what it was told before."""
+        """Tell it of a change, less before more, so that it is judged by where the change ends.
+
+        Noted in ``undo``: whom it was told of, and the weights to tell it again.
+        """
         for account in leavers:
-            undo.append((account.backend, account.pushed))
+            undo.append((account, (account.weight, account.pushed)))
             self.balancer.discard(account.backend)
-        for backend, weight in changes.items():
+        rises = {b: weight - self.accounts[b].weight for b, weight in changes.items()}
+        for backend in sorted(changes, key=rises.__getitem__):
             account = self.accounts[backend]
-            undo.append((backend, account.pushed))
-            self._push(account, weight, account.factors)
+            undo.append((account, (account.weight, account.pushed)))
+            self._introduce(account, changes[backend])
         known = self.balancer.weights
         for account in joined:
             before = known.get(account.backend)
-            account.pushed = -1 if before is None else before
-            undo.append((account.backend, before))
-            self._push(account, account.weight, account.factors)
+            undo.append((account, () if before is None else (before,)))
+            self._introduce(account, account.weight)
 
-    def _restore(self, undo: list[tuple[B, float | None]], now: float) -> None:
+    def _introduce(self, account: Account[B], weight: float) -> None:
+        """Tell the whole weight, so that it is refused now or never; then what gates leave."""
+        self.balancer.put(account.backend, weight)
+        account.pushed = weight
+        self._push(account, weight, account.factors)
+
+    def _restore(self, undo: list[tuple[Account[B], tuple[float, ...]]], now: float) -> None:
         """Put the balancer back to what it was told before, in-flight counts included."""
-        for backend, weight in reversed(undo):
-            if weight is None:
-                self.balancer.discard(backend)
-                continue
+        for account, weights in reversed(undo):
+            backend = account.backend
             left = backend not in self.balancer.weights
-            self.balancer.put(backend, weight)
-            account = self.accounts.get(backend)
-            if account is not None:
+            if not weights:
+                self.balancer.discard(backend)
+            for weight in weights:
+                self.balancer.put(backend, weight)
                 account.pushed = weight
-                for _ in range(account.in_flight if left else 0):
-                    self.balancer.started(backend, now, True)
+            for _ in range(account.in_flight if left and weights else 0):
+                self.balancer.started(backend, now, True)
 
     def _rebook(self, account: Account[B], weight: float, factors: list[float]) -> None:
         self._book(account, -1)
@@ -226,8 +237,10 @@ class Books(Generic[B]):
         self._open_hard += 0 if hard else sign
 
     def _weigh_panic(self) -> None:
+        if not self._open_hard:
+            return  # nobody to share: as it was
         bar = self._calm if self.panicking else self._panic
-        panicking = self._open_hard > 0 and self._open / self._open_hard < bar
+        panicking = self._open / self._open_hard < bar
         if panicking != self.panicking:
             self.panicking = panicking
             for account in self.accounts.values():

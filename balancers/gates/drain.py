@@ -111,7 +111,7 @@ class Drain(MemberGate[B, _Draining]):
         """Hear of a new member: open."""
         spared = self._all_spared()
         super().added(backend, now)
-        self._crossed(backend, spared)
+        self._crossed(None, spared)
 
     def removed(self, backend: B, now: float) -> None:
         """Forget the member and its drain."""

@@ -114,6 +114,7 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
         self._members.pop(backend, None)
         self._told.pop(backend, None)
         self._timers.cancel(backend)
+        self.due = -inf if self._told else self._timers.first
 
     def _state(self, backend: B) -> S:
         try:

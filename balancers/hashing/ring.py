@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
+from fractions import Fraction
 from itertools import chain, islice, pairwise
 from typing import TypeVar
 
@@ -48,7 +49,7 @@ class HashRing(NamedMembership[B]):
     points in all.  When fewer than one point in eight is open, the closed are taken out, so a walk
     to an open one stays short.
     Raises InvalidSetting for ``points`` or ``max_points`` below 1, RingTooLarge when all members
-    together need more than ``max_points``.
+    together, quiesced ones as they last were, need more than ``max_points``.
     """
 
     def __init__(
@@ -167,7 +168,11 @@ class HashRing(NamedMembership[B]):
         self._ready = self._on_ring > 0 and not self._stale
 
     def _want(self, backend: B, weight: float) -> None:
-        wanted = max(1, int(self._points_per_weight * weight + 0.5))
+        try:
+            wanted = int(self._points_per_weight * weight + 0.5)
+        except OverflowError:
+            wanted = int(self._points_per_weight * Fraction(weight))
+        wanted = max(1, wanted)
         needed = self._needed + wanted - self._wanted.get(backend, 0)
         if needed > self._max_points:
             raise RingTooLarge(

@@ -1,0 +1,202 @@
+"""Weights, thresholds and other settings out of range: a typed error that names the value."""
+
+from collections.abc import Callable
+from functools import partial
+from math import inf, nan
+from random import Random
+from typing import Any
+
+import pytest
+
+from balancers import (
+    Balancer,
+    ConnectionLimit,
+    Drain,
+    HashRing,
+    HealthChecks,
+    HealthStateMachine,
+    InvalidSetting,
+    InvalidWeight,
+    IPHash,
+    LeastConnections,
+    NoBackendAvailable,
+    Outcome,
+    Pool,
+    PowerOfTwoChoices,
+    RandomChoice,
+    RingTooLarge,
+    RoundRobin,
+    SlowStart,
+    WeightedLeastConnections,
+    WeightedRoundRobin,
+)
+from tests.bad_input.samples import (
+    CLIENT,
+    NO_WEIGHTS,
+    books,
+    every_kind,
+    filled,
+    future,
+    gates_for,
+    pool_of,
+)
+from tests.kinds import Kind
+
+
+@every_kind
+@pytest.mark.parametrize("weight", NO_WEIGHTS, ids=repr)
+def test_a_balancer_refuses_what_is_no_weight(kind: Kind, weight: Any) -> None:
+    lb = filled(kind)
+    before = future(lb)
+    for backend in ("a", "new"):
+        with pytest.raises(InvalidWeight) as error:
+            lb.put(backend, weight)
+        assert repr(backend) in str(error.value)
+        assert repr(weight) in str(error.value)
+    assert future(lb) == before
+
+
+@every_kind
+@pytest.mark.parametrize("weight", NO_WEIGHTS, ids=repr)
+def test_a_pool_refuses_what_is_no_weight(kind: Kind, weight: Any) -> None:
+    pool = pool_of(kind)
+    pool.acquire(1.0, CLIENT)
+    before = books(pool)
+    with pytest.raises(InvalidWeight, match="'new'"):
+        pool.add("new", weight, 2.0)
+    with pytest.raises(InvalidWeight, match="'a'"):
+        pool.set_weight("a", weight, 2.0)
+    with pytest.raises(InvalidWeight, match="'b'"):
+        pool.update({"a": 7, "new": 2, "b": weight}, 2.0)
+    assert books(pool) == before
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        RoundRobin,
+        WeightedRoundRobin,
+        LeastConnections,
+        WeightedLeastConnections,
+        HashRing,
+        IPHash,
+        partial(RandomChoice, rng=Random(1)),
+        partial(PowerOfTwoChoices, rng=Random(1)),
+    ],
+)
+def test_constructors_check_what_they_are_given(make: Callable[[Any], Balancer[Any]]) -> None:
+    with pytest.raises(InvalidWeight, match=r"'b'.*-1"):
+        make({"a": 1, "b": -1})
+    for text in ("ab", b"ab"):
+        with pytest.raises(TypeError, match=repr(text)):
+            make(text)
+    for wrong in (7, [["unhashable"]]):
+        with pytest.raises(TypeError):
+            make(wrong)
+
+
+@every_kind
+def test_extreme_weights_are_served_or_refused_by_name(kind: Kind) -> None:
+    lb = filled(kind, {"a": 1})
+    for backend, weight in (("huge", 1e300), ("tiny", 5e-324), ("long", 10**18)):
+        if "HashRing" in kind.name and weight > 1:
+            with pytest.raises(RingTooLarge, match=repr(backend)):
+                lb.put(backend, weight)
+            assert backend not in lb.weights
+        else:
+            lb.put(backend, weight)
+            assert lb.weights[backend] == weight
+    for _ in range(20):
+        chosen = lb.pick(CLIENT)
+        assert lb.weights[chosen] > 0
+        lb.started(chosen)
+    for backend in list(lb.weights):
+        lb.put(backend, 0)
+    with pytest.raises(NoBackendAvailable):
+        lb.pick(CLIENT)
+    lb.put("tiny", 5e-324)
+    assert lb.pick(CLIENT) == "tiny"
+
+
+@every_kind
+def test_extreme_weights_in_a_pool(kind: Kind) -> None:
+    pool = Pool(kind.make(), gates_for(kind))
+    pool.add("a", 5e-324)
+    leases = [pool.acquire(float(second), CLIENT) for second in range(40)]
+    assert pool.in_flight("a") == 40
+    for lease in leases:
+        pool.release(lease, 50.0)
+    assert pool.in_flight("a") == 0
+
+
+@pytest.mark.parametrize("points", [1, 160, 10**9])
+def test_a_ring_names_the_weight_that_is_too_much_for_it(points: int) -> None:
+    ring = HashRing({"a": 0.001}, points=points)
+    with pytest.raises(RingTooLarge, match="'b'"):
+        ring.put("b", 1e300)
+    assert dict(ring.weights) == {"a": 0.001}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: HealthChecks[str](unhealthy_threshold=0),
+        lambda: HealthChecks[str](healthy_threshold=0),
+        lambda: HealthChecks[str](unhealthy_threshold=-3),
+        lambda: HealthChecks[str](healthy_threshold=1.5),  # type: ignore[arg-type] # bad on purpose
+        lambda: HealthChecks[str](unhealthy_threshold=True),
+        lambda: HealthChecks[str](recovery_time=0.0),
+        lambda: HealthChecks[str](recovery_time=nan),
+        lambda: HealthChecks[str](recovery_time=inf),
+        lambda: HealthStateMachine(unhealthy_threshold=0),
+        lambda: HealthStateMachine(healthy_threshold=0),
+        lambda: Drain[str](timeout=0.0),
+        lambda: Drain[str](timeout=-1.0),
+        lambda: Drain[str](timeout=nan),
+        lambda: ConnectionLimit[str](0),
+        lambda: ConnectionLimit[str](-1),
+        lambda: ConnectionLimit[str](2.0),  # type: ignore[arg-type] # bad on purpose
+        lambda: SlowStart[str](0.0),
+        lambda: SlowStart[str](inf),
+        lambda: SlowStart[str](nan),
+        lambda: SlowStart[str](30.0, steps=1),
+        lambda: PowerOfTwoChoices(rng=Random(1), choices=0),
+        lambda: HashRing(points=0),
+        lambda: HashRing(max_points=0),
+        lambda: HashRing(["a"]).replicas(CLIENT, 0),
+        lambda: IPHash(ipv4_prefix=33),
+        lambda: IPHash(ipv6_prefix=-1),
+        lambda: IPHash(ipv6_prefix=129),
+        lambda: IPHash(over=RoundRobin()),
+        lambda: RoundRobin(offset=-1),
+        lambda: WeightedRoundRobin(offset=0.5),  # type: ignore[arg-type] # bad on purpose
+        lambda: WeightedLeastConnections(rule="lc"),  # type: ignore[arg-type] # bad on purpose
+        lambda: Pool(RoundRobin(), panic=1.5),
+        lambda: Pool(RoundRobin(), panic=-0.1),
+        lambda: Pool(RoundRobin(), panic=nan),
+        lambda: Pool(RoundRobin(), panic=0.5, calm=0.4),
+        lambda: Pool(RoundRobin(), panic=0.5, calm=nan),
+        lambda: Outcome(elapsed=-1.0),
+        lambda: Outcome(retry_after=nan),
+        lambda: Outcome(elapsed=inf),
+    ],
+)
+def test_settings_outside_their_range(make: Callable[[], object]) -> None:
+    with pytest.raises(InvalidSetting) as error:
+        make()
+    assert isinstance(error.value, ValueError)
+    assert (
+        any(mark.isdigit() for mark in str(error.value))
+        or "nan" in str(error.value)
+        or ("over" in str(error.value) or "rule" in str(error.value) or "inf" in str(error.value))
+    )
+
+
+@pytest.mark.parametrize("rng", [None, 7, "seed"])
+def test_a_generator_is_required(rng: Any) -> None:
+    makers: list[Any] = [RandomChoice, PowerOfTwoChoices]
+    for make in makers:
+        with pytest.raises(TypeError, match=repr(rng)):
+            make(["a"], rng=rng)
+        with pytest.raises(TypeError, match="rng"):
+            make(["a"])

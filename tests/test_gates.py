@@ -1,0 +1,214 @@
+"""Gates by example: what each promises beyond what the state machine sees."""
+
+from math import inf, nextafter
+
+import pytest
+
+from balancers import (
+    ConnectionLimit,
+    Drain,
+    Drained,
+    HealthChecks,
+    HealthStateMachine,
+    NoBackendAvailable,
+    Pool,
+    RoundRobin,
+    SlowStart,
+    WeightedRoundRobin,
+)
+
+
+def watched(health: HealthChecks[str]) -> Pool[str]:
+    return Pool(RoundRobin(["a", "b"]), [health])
+
+
+def ask(pool: Pool[str], ok: bool | None, now: float, begun: float | None = None) -> None:
+    """Send one request to a, whatever its state."""
+    other = pool.acquire(now if begun is None else begun, prefer="a", strict=True)
+    pool.release(other, now, ok)
+
+
+def test_the_machine_counts_in_a_row() -> None:
+    machine = HealthStateMachine(3, 2)
+    assert [machine.observe(ok) for ok in (False, False, True, False, False)] == [False] * 5
+    assert machine.observe(False)
+    assert not machine.healthy
+    assert [machine.observe(ok) for ok in (True, False, True)] == [False] * 3
+    assert machine.observe(True)
+    assert machine.healthy
+
+
+def test_probes_and_requests_count_apart_and_either_demotes() -> None:
+    health: HealthChecks[str] = HealthChecks(3, 2)
+    pool = watched(health)
+    for _ in range(2):
+        health.observe("a", False, 0.0)
+        ask(pool, ok=False, now=0.0)
+    assert health.healthy("a")
+    ask(pool, ok=False, now=0.0)
+    assert not health.healthy("a")
+    assert pool.state("a") == ("unhealthy",)
+
+
+def test_probes_promote_and_requests_do_not() -> None:
+    health: HealthChecks[str] = HealthChecks(1, 2)
+    pool = Pool(RoundRobin(["a"]), [health], panic=1.0)
+    health.observe("a", False, 0.0)
+    for _ in range(5):
+        lease = pool.acquire(1.0)
+        assert lease.panic
+        pool.release(lease, 1.0, ok=True)
+    assert not health.healthy("a")
+    health.observe("a", True, 100.0)
+    assert not health.healthy("a")
+    health.observe("a", True, 101.0)
+    assert health.healthy("a")
+
+
+def test_time_promotes_where_there_are_no_probes_at_the_announced_instant() -> None:
+    health: HealthChecks[str] = HealthChecks(1, recovery_time=10.0)
+    pool = watched(health)
+    ask(pool, ok=False, now=5.0)
+    with pytest.raises(NoBackendAvailable) as refusal:
+        pool.acquire(6.0, avoid=["b"])
+    assert refusal.value.retry_at == pool.next_change() == 15.0
+    assert health.factor("a", nextafter(15.0, 0)) == 0
+    assert health.factor("a", 15.0) == 1
+    with pytest.raises(NoBackendAvailable):
+        pool.acquire(nextafter(15.0, 0), avoid=["b"])
+    assert pool.acquire(15.0, avoid=["b"]).backend == "a"
+
+
+def test_a_probe_takes_over_from_time() -> None:
+    health: HealthChecks[str] = HealthChecks(1, 2, recovery_time=10.0)
+    pool = watched(health)
+    ask(pool, ok=False, now=0.0)
+    health.observe("a", False, 1.0)
+    assert list(health.moved(1000.0)) == ["a"]
+    assert not health.healthy("a")
+
+
+def test_a_cancelled_request_counts_nowhere() -> None:
+    health: HealthChecks[str] = HealthChecks(2)
+    pool = watched(health)
+    ask(pool, ok=False, now=0.0)
+    ask(pool, ok=None, now=0.0)
+    assert health.healthy("a")
+    ask(pool, ok=False, now=0.0)
+    assert not health.healthy("a")
+
+
+def test_a_probe_sent_before_the_flip_is_ignored() -> None:
+    health: HealthChecks[str] = HealthChecks(1, 1)
+    watched(health)
+    health.observe("a", False, 5.0)
+    health.observe("a", True, 6.0, started_at=4.0)
+    assert not health.healthy("a")
+    health.observe("a", True, 7.0, started_at=6.0)
+    assert health.healthy("a")
+
+
+def test_a_drain_ends_when_idle_or_when_time_is_up_and_is_told_once() -> None:
+    drain: Drain[str] = Drain(timeout=30.0)
+    pool = Pool(RoundRobin(["a", "b"]), [drain])
+    leases = [pool.acquire(0.0) for _ in range(4)]
+    for backend in "ab":
+        drain.begin(backend, 10.0)
+    assert drain.drained(10.0) == []
+    for lease in leases:
+        if lease.backend == "a":
+            pool.release(lease, 20.0)
+    drain.begin("b", 35.0)  # keeps its deadline
+    assert drain.drained(39.9) == [Drained("a", False, 0, 39.9)]
+    assert drain.drained(40.0) == [Drained("b", True, 2, 40.0)]
+    assert drain.drained(50.0) == []
+    assert pool.weight("a") == 1
+    drain.cancel("a", 51.0)
+    assert pool.acquire(51.0).backend == "a"
+
+
+def test_a_drain_spares_what_is_bound() -> None:
+    drain: Drain[str] = Drain()
+    pool = Pool(RoundRobin(["a", "b"]), [drain])
+    drain.begin("a", 0.0)
+    assert pool.acquire(0.0, prefer="a").backend == "a"
+    assert (pool.admits("a"), pool.admits("a", bound=True)) == (False, True)
+
+
+def test_the_last_resort_is_open_while_everybody_drains() -> None:
+    drain: Drain[str] = Drain(last_resort=True)
+    pool = Pool(RoundRobin(["a", "b"]), [drain])
+    drain.begin("a", 0.0)
+    assert {pool.acquire(0.0).backend for _ in range(4)} == {"b"}
+    drain.begin("b", 0.0)
+    assert {pool.acquire(0.0).backend for _ in range(4)} == {"a", "b"}
+    pool.add("c")
+    assert {pool.acquire(0.0).backend for _ in range(4)} == {"c"}
+    pool.remove("c")
+    assert {pool.acquire(0.0).backend for _ in range(4)} == {"a", "b"}
+    drain.cancel("a", 1.0)
+    assert {pool.acquire(1.0).backend for _ in range(4)} == {"a"}
+
+
+def test_a_limit_of_one_backends_own() -> None:
+    limit: ConnectionLimit[str] = ConnectionLimit(1)
+    pool = Pool(RoundRobin(["a"]), [limit])
+    limit.set("a", 3)
+    leases = [pool.acquire(0.0) for _ in range(3)]
+    with pytest.raises(NoBackendAvailable, match="saturated"):
+        pool.acquire(0.0)
+    limit.set("a", None)
+    pool.release(leases.pop(), 0.0)
+    pool.release(leases.pop(), 0.0)
+    for prefer in (None, "a"):  # bound requests wait too
+        with pytest.raises(NoBackendAvailable, match="saturated"):
+            pool.acquire(0.0, prefer=prefer)
+    pool.release(leases.pop(), 0.0)
+    assert pool.acquire(0.0).backend == "a"
+
+
+def test_a_ramp_moves_only_when_it_said() -> None:
+    ramp: SlowStart[str] = SlowStart(30.0, steps=7)
+    pool = Pool(WeightedRoundRobin(["old"]), [ramp], now=-100.0)
+    pool.add("new", 1, now=10.0)
+    factors = [ramp.factor("new", 10.0)]
+    now = 10.0
+    pool.acquire(now)
+    while pool.next_change() < inf:
+        due = pool.next_change()
+        assert due > now
+        assert ramp.factor("new", nextafter(due, 0)) == factors[-1]
+        pool.acquire(due)
+        factors.append(ramp.factor("new", due))
+        assert pool.effective_weight("new") == factors[-1]
+        now = due
+    assert factors == [step / 7 for step in range(1, 8)]
+    assert now == 40.0
+    assert pool.effective_weight("new") == 1
+    ramp.begin("new", 50.0)
+    assert pool.effective_weight("new") == 1 / 7
+
+
+def test_a_ramp_far_from_zero_still_ends() -> None:
+    ramp: SlowStart[str] = SlowStart(1e-6)
+    ramp.added("a", 1e17)
+    assert ramp.factor("a", 1e17) == 1
+    assert ramp.due == inf
+
+
+def test_a_member_that_comes_or_leaves_is_no_news() -> None:
+    for gate in (Drain[str](), HealthChecks[str](), ConnectionLimit[str](1)):
+        pool = Pool(RoundRobin(["a"]), [gate])
+        pool.add("b")
+        assert pool.next_change() == inf
+        pool.remove("b")
+        assert pool.next_change() == inf
+
+
+def test_what_left_before_its_news_was_heard_is_no_news() -> None:
+    drain: Drain[str] = Drain()
+    pool = Pool(RoundRobin(["a", "b"]), [drain])
+    drain.begin("b", 1.0)
+    assert pool.next_change() == -inf
+    pool.remove("b")
+    assert pool.next_change() == inf

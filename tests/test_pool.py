@@ -1,0 +1,229 @@
+"""The pool by example: reasons, panic, preference, and leases around a block."""
+
+import asyncio
+from math import inf, nan
+from typing import Any
+
+import pytest
+
+from balancers import (
+    Balancer,
+    ConnectionLimit,
+    Drain,
+    HashRing,
+    HealthChecks,
+    InvalidTime,
+    LeastConnections,
+    NoBackendAvailable,
+    Pool,
+    RoundRobin,
+    SlowStart,
+    WeightedLeastConnections,
+    WeightedRoundRobin,
+)
+
+
+def refused(pool: Pool[str], **arguments: Any) -> NoBackendAvailable:
+    with pytest.raises(NoBackendAvailable) as refusal:
+        pool.acquire(0.0, **arguments)
+    return refusal.value
+
+
+def test_a_refusal_says_why() -> None:
+    health, drain = HealthChecks[str](1), Drain[str]()
+    pool = Pool(RoundRobin(["a", "b", "c"]), [health, drain])
+    assert refused(Pool(RoundRobin())).reason == "empty"
+    for backend in "abc":
+        drain.begin(backend, 0.0)
+    health.observe("a", False, 0.0)
+    error = refused(pool)
+    assert (error.reason, dict(error.counts)) == ("draining", {"draining": 3, "unhealthy": 1})
+    drain.cancel("b", 0.0)
+    error = refused(pool, avoid=["b", "c"])
+    assert (error.reason, dict(error.counts)) == (
+        "mixed",
+        {"draining": 2, "unhealthy": 1, "avoided": 1},
+    )
+    assert error.retry_at == inf
+    assert "2 draining" in str(error)
+
+
+def test_two_gates_of_one_reason_close_a_backend_once() -> None:
+    first, second = Drain[str](), Drain[str]()
+    pool = Pool(RoundRobin(["a"]), [first, second])
+    first.begin("a", 0.0)
+    second.begin("a", 0.0)
+    assert dict(refused(pool).counts) == {"draining": 1}
+    first.cancel("a", 0.0)
+    assert dict(refused(pool).counts) == {"draining": 1}
+    second.cancel("a", 0.0)
+    assert pool.acquire(0.0).backend == "a"
+
+
+def test_panic_is_strict_leaves_out_weight_zero_and_ends_at_calm() -> None:
+    health: HealthChecks[str] = HealthChecks(1, 1)
+    pool = Pool(RoundRobin([*"abcdefgh"]), [health], panic=0.5, calm=0.75)
+    pool.set_weight("h", 0)
+    pool.set_weight("g", 0)
+    for backend in "abc":
+        health.observe(backend, False, 0.0)
+    assert not pool.acquire(0.0).panic  # 3 of 6 is not below half
+    health.observe("d", False, 0.0)
+    assert {pool.acquire(0.0).backend for _ in range(6)} == {*"abcdef"}
+    assert pool.acquire(0.0).panic
+    for backend in "cd":
+        health.observe(backend, True, 1.0)
+    assert pool.acquire(1.0).panic  # 4 of 6 is above half, not yet calm
+    health.observe("b", True, 2.0)
+    assert not pool.acquire(2.0).panic
+    assert not pool.panicking
+
+
+def test_panic_compares_exactly() -> None:
+    """0.55 · 20 is a little above 11 in floats; 11 of 20 is not below 0.55."""
+    health: HealthChecks[int] = HealthChecks(1)
+    pool = Pool(RoundRobin(range(20)), [health], panic=0.55)
+    for backend in range(9):
+        health.observe(backend, False, 0.0)
+    assert not pool.acquire(0.0).panic
+
+
+def test_panic_never_ignores_a_hard_gate() -> None:
+    health, limit = HealthChecks[str](1), ConnectionLimit[str](1)
+    pool = Pool(RoundRobin(["a", "b"]), [health, limit], panic=1.0)
+    for backend in "ab":
+        health.observe(backend, False, 0.0)
+    assert {pool.acquire(0.0).backend for _ in range(2)} == {"a", "b"}
+    error = refused(pool)
+    assert dict(error.counts) == {"saturated": 2}
+
+
+def test_preference() -> None:
+    health: HealthChecks[str] = HealthChecks(1)
+    pool = Pool(RoundRobin(["a", "b"]), [health])
+    lease = pool.acquire(0.0, prefer="b")
+    assert (lease.backend, lease.bound) == ("b", True)
+    assert pool.acquire(0.0, prefer="stranger").bound is False
+    assert pool.acquire(0.0, prefer="b", avoid=["b"]).backend == "a"
+    assert refused(pool, prefer="stranger", strict=True).reason == "unknown"
+    assert refused(pool, prefer="b", strict=True, avoid=["b"]).reason == "avoided"
+    assert pool.acquire(0.0, strict=True).backend in "ab"
+    pool.set_weight("b", 0)
+    assert pool.acquire(0.0, prefer="b").backend == "b"  # quiesced, yet bound ones are served
+    health.observe("b", False, 0.0)
+    assert refused(pool, prefer="b", strict=True).reason == "unhealthy"
+
+
+def test_reading_is_fresh_and_writes_nothing() -> None:
+    limit: ConnectionLimit[str] = ConnectionLimit(1)
+    pool = Pool(WeightedRoundRobin({"a": 4}), [limit, SlowStart(10.0, 5)])
+    assert pool.effective_weight("a") == 0.8
+    lease = pool.acquire(5.0)
+    for _ in range(2):
+        assert pool.state("a") == ("saturated",)
+        assert pool.effective_weight("a") == 0
+        assert not pool.admits("a")
+        assert pool.next_change() == -inf
+    pool.release(lease, 5.0)
+    assert pool.state("a") == ()
+    assert pool.effective_weight("a") == 4 * 3 / 5
+    assert (len(pool), "a" in pool, "b" in pool) == (1, True, False)
+    assert "1 of 1 open, 0 in flight" in repr(pool)
+
+
+def test_a_lease_around_a_block() -> None:
+    health: HealthChecks[str] = HealthChecks(1)
+    pool = Pool(RoundRobin(["a"]), [health])
+    with pool.lease(lambda: 1.0) as lease:
+        assert pool.in_flight("a") == 1
+    assert lease.released
+    with pool.lease(lambda: 1.0) as lease:
+        pool.release(lease, 1.0, ok=True)
+    assert health.healthy("a")
+    with pytest.raises(OSError, match="broken"), pool.lease(lambda: 2.0):
+        raise OSError("broken")
+    assert not health.healthy("a")
+    assert pool.in_flight("a") == 0
+
+
+def test_a_cancelled_task_gives_its_lease_back_and_blames_nobody() -> None:
+    health: HealthChecks[str] = HealthChecks(1)
+    pool = Pool(LeastConnections(["a"]), [health])
+
+    async def request(begun: asyncio.Event) -> None:
+        with pool.lease(asyncio.get_running_loop().time):
+            begun.set()
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        begun = asyncio.Event()
+        task = asyncio.create_task(request(begun))
+        await begun.wait()
+        assert pool.in_flight("a") == 1
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert pool.in_flight("a") == 0
+    assert health.healthy("a")
+
+
+@pytest.mark.parametrize(("bad", "error"), [(nan, InvalidTime), (None, ZeroDivisionError)])
+def test_a_clock_that_fails_at_the_end_leaks_nothing(bad: Any, error: type[Exception]) -> None:
+    times = iter([1.0, bad])
+
+    def clock() -> float:
+        now: Any = next(times)
+        return 1 / 0 if now is None else now
+
+    pool = Pool(WeightedLeastConnections(["a"]))
+    with pytest.raises(error), pool.lease(clock):
+        pass
+    assert pool.in_flight("a") == 0
+
+
+def test_a_duck_will_do() -> None:
+    class Duck:
+        keyed = fractional = False
+
+        def __init__(self) -> None:
+            self.weights: dict[str, float] = {}
+            self.calls: list[str] = []
+
+        def put(self, backend: str, weight: float = 1) -> None:
+            self.weights[backend] = weight
+
+        def discard(self, backend: str) -> None:
+            self.weights.pop(backend, None)
+
+        def pick(self, key: object = None, now: float = 0.0, avoid: object = ()) -> str:
+            return next(backend for backend, weight in self.weights.items() if weight)
+
+        def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
+            self.calls.append(f"started {backend} {bound}")
+
+        def finished(self, backend: str, outcome: object = None, now: float = 0.0) -> None:
+            self.calls.append(f"finished {backend}")
+
+    duck: Any = Duck()
+    assert isinstance(duck, Balancer) is True
+    drain: Drain[str] = Drain()
+    pool: Pool[str] = Pool(duck, [drain])
+    pool.update(["a", "b"])
+    drain.begin("a", 0.0)
+    pool.release(pool.acquire(0.0), 0.0)
+    pool.release(pool.acquire(0.0, prefer="a"), 0.0)
+    assert duck.calls == ["started b False", "finished b", "started a True", "finished a"]
+
+
+def test_a_replacement_under_the_same_name_is_no_duplicate() -> None:
+    class Node:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+    old, new = Node("x"), Node("x")
+    pool: Pool[Node] = Pool(HashRing(identity=lambda node: node.name))
+    pool.update([old])
+    pool.update([new])
+    assert pool.acquire(0.0, "k").backend is new
