@@ -1,0 +1,175 @@
+"""The core is pure: its imports are read, and its machine runs where impurity raises."""
+
+import ast
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+import balancers
+from tests.kinds import KINDS, Kind, by_name
+from tests.test_pool_machine import ORDERS, PoolMachine
+
+HOME = Path(balancers.__file__).parent
+CORE = sorted(HOME.rglob("*.py"))
+FORBIDDEN = {
+    "asyncio", "concurrent", "contextvars", "ctypes", "datetime", "http", "io", "logging",
+    "multiprocessing", "os", "pathlib", "queue", "sched", "secrets", "select", "selectors",
+    "shutil", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading", "time",
+    "urllib", "uuid", "warnings", "_thread",
+}  # fmt: skip
+CALLS = {"open", "print", "input", "exec", "eval", "breakpoint", "id", "globals"}
+BELOW_THE_POOL = ("algorithms", "hashing", "gates", "loads")
+ABOVE_THE_CORE = ("quality", "simulation", "testing", "interop")
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(HOME.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(tree: ast.AST) -> Iterator[str]:
+    """Every imported name, in full: ``random.Random`` for ``from random import Random``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", CORE, ids=module_of)
+def test_imports(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    module = module_of(path)
+    part = module.split(".")[1] if "." in module else ""
+    for name in imports_of(tree):
+        assert name.split(".")[0] not in FORBIDDEN, f"{module} imports {name}"
+        assert not name.startswith("numpy.random"), f"{module} imports {name}"
+        if name.split(".")[0] == "random":
+            assert name == "random.Random", f"{module} imports {name}"
+        if name.startswith("balancers."):
+            imported = name.split(".")[1]
+            if part in BELOW_THE_POOL:
+                assert imported not in {"pool", "books"}, f"{module} knows the pool"
+            assert imported not in ABOVE_THE_CORE or part in ABOVE_THE_CORE, f"{module} looks up"
+
+
+@pytest.mark.parametrize("path", CORE, ids=module_of)
+def test_calls_and_attributes(path: Path) -> None:
+    module = module_of(path)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            allowed = {"globals"} if module == "balancers" else set[str]()
+            allowed |= {"id"} if module == "balancers.membership" else set()
+            assert node.func.id not in CALLS - allowed, f"{module} calls {node.func.id}"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            named = f"{node.value.id}.{node.attr}"
+            assert named not in {"np.random", "numpy.random"}, f"{module} uses {named}"
+            if named.startswith(("rng.", "_rng.")):
+                assert named.endswith((".random", ".randbytes")), f"{module} uses {named}"
+
+
+def test_the_import_is_light() -> None:
+    code = "import sys, balancers; print(*sorted(m.split('.')[0] for m in sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.split())
+    assert "balancers" in loaded
+    assert not loaded & {"numpy", "mmh3", "sortedcontainers", "asyncio", "socket", "logging"}
+
+
+@pytest.mark.parametrize(
+    ("names", "loads"),
+    [
+        ("RoundRobin, WeightedRoundRobin, LeastConnections, WeightedLeastConnections, Pool", ""),
+        ("HealthChecks, Drain, ConnectionLimit, SlowStart", "sortedcontainers"),
+        ("IPHash", "mmh3"),
+        ("RandomChoice, PowerOfTwoChoices", "numpy"),
+        ("HashRing", "mmh3 numpy"),
+    ],
+)
+def test_what_a_name_loads(names: str, loads: str) -> None:
+    code = f"import sys; from balancers import {names}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"numpy", "mmh3", "sortedcontainers"} & set(run.stdout.split())
+    assert heavy == set(loads.split())
+
+
+class ImpureError(AssertionError):
+    """The core did what it promises not to."""
+
+
+def called_by_the_core() -> bool:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and "hypothesis" not in frame.f_code.co_filename:
+        if frame.f_code.co_filename.startswith(str(HOME)):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def guarded(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def guard(*args: Any, **named: Any) -> Any:
+        if called_by_the_core():
+            raise ImpureError(name)
+        return original(*args, **named)
+
+    return guard
+
+
+IMPURE: list[tuple[Any, str]] = [
+    *((time, name) for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter",
+                                "perf_counter_ns", "process_time", "sleep", "localtime")),
+    *((socket, name) for name in ("socket", "create_connection", "getaddrinfo", "gethostname")),
+    *((threading, name) for name in ("Lock", "RLock", "Event", "Condition", "Timer")),
+    (threading.Thread, "start"),
+    *((os, name) for name in ("urandom", "getpid", "getenv", "system", "fork", "listdir")),
+    (subprocess, "Popen"),
+    *((random, name) for name in ("random", "randbytes", "randint", "randrange", "choice",
+                                  "choices", "shuffle", "sample", "uniform", "getrandbits",
+                                  "gauss", "seed", "setstate", "SystemRandom")),
+    *((np.random, name) for name in ("default_rng", "random", "rand", "randint", "choice",
+                                     "shuffle", "permutation", "seed", "bytes", "uniform")),
+]  # fmt: skip
+
+
+@pytest.fixture
+def impurity_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    for owner, name in IMPURE:
+        monkeypatch.setattr(owner, name, guarded(name, getattr(owner, name)))
+
+
+@pytest.mark.usefixtures("impurity_raises")
+@pytest.mark.parametrize("kind", KINDS, ids=by_name)
+def test_the_machine_runs_without_the_world(kind: Kind) -> None:
+    """The machine of every balancer behind every gate, copies and pickles included."""
+    steps: Counter[str] = Counter()
+    machine = type(
+        f"{kind.name}, pure", (PoolMachine,), {"kind": kind, "steps": steps, "order": ORDERS[0]}
+    )
+    run_state_machine_as_test(machine, settings=settings(max_examples=15, stateful_step_count=50))
+    assert sum(steps.values()) >= 15 * 50 * 0.5
+
+
+@pytest.mark.usefixtures("impurity_raises")
+@pytest.mark.parametrize(("owner", "name"), IMPURE, ids=lambda value: str(value)[:30])
+def test_the_guard_bites_in_the_core_and_only_there(owner: Any, name: str) -> None:
+    code = compile("def call(): return action()", str(HOME / "rogue.py"), "exec")
+    core: dict[str, Any] = {"action": getattr(owner, name)}
+    exec(code, core)  # noqa: S102 - a function that claims to stand in the package
+    with pytest.raises(ImpureError, match=name):
+        core["call"]()
+    assert time.monotonic() > 0
