@@ -19,7 +19,11 @@ B = TypeVar("B")
 
 
 class Gate(Protocol[B]):
-    """One reason, as a factor a backend.  Inherit and define ``factor`` and ``moved``."""
+    """One reason, as a factor a backend.
+
+    Inherit and define ``watch``, ``factor`` and ``moved``, or start from
+    :class:`balancers.gates.members.MemberGate`, which leaves ``factor`` and a member's fresh state.
+    """
 
     reason: str
     """What refusals and reports call it; two gates may share one."""
@@ -37,6 +41,7 @@ class Gate(Protocol[B]):
 
         Raises GateInUse for a second pool.
         """
+        ...
 
     def unwatch(self) -> None:
         """Hear that the pool that took it was refused at construction: it is free again."""
