@@ -55,6 +55,10 @@ class RoundRobin(Membership[B]):
         if not avoid:
             for backend in self._lap:
                 return backend
+            if self._order and not self._late:
+                self._late_serial = self._serial
+                self._lap = iter(self._order)
+                return next(self._lap)
         return self._search(checked_avoid(avoid))
 
     def _search(self, avoid: Collection[B]) -> B:

@@ -1,0 +1,46 @@
+"""Print the table: ``python -m tests.benchmarks [--rows TEXT] [--quick]``."""
+
+import platform
+from argparse import ArgumentParser
+from importlib.metadata import version
+
+from tests.benchmarks import classic, keyed, peers, pools
+from tests.benchmarks.measure import Effort
+from tests.benchmarks.row import Row
+
+FULL, QUICK = Effort(rounds=15, budget=2_000_000), Effort(rounds=3, budget=100_000)
+QUICK_SIZE = 100
+
+
+def main() -> None:
+    """Read the arguments, measure the rows, print each as it is known."""
+    parser = ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--rows", default="", help="only rows whose name holds this text")
+    parser.add_argument("--quick", action="store_true", help="small and rough: does it all run?")
+    options = parser.parse_args()
+    print(_versions())
+    print(f"{'operation':<44} {'n':>6} {'ours, ns':>12} {'other, ns':>14} {'ratio':>8} of")
+    rows = [row for row in _all_rows() if options.rows in row.name]
+    missed = 0
+    for row in rows:
+        if options.quick and row.n > QUICK_SIZE:
+            continue
+        found = row.measured(QUICK if options.quick else FULL)
+        missed += not row.met(found)
+        print(row.told(found), flush=True)
+    if not options.quick:
+        print(f"{len(rows)} rows, {len(rows) - missed} met, {missed} missed")
+
+
+def _all_rows() -> list[Row]:
+    return [*classic.rows(), *keyed.rows(), *pools.rows(), *peers.rows()]
+
+
+def _versions() -> str:
+    named = ("numpy", "mmh3", "sortedcontainers", *peers.PACKAGES)
+    versions = ", ".join(f"{name} {version(name)}" for name in named)
+    return f"{platform.python_implementation()} {platform.python_version()}, {versions}"
+
+
+if __name__ == "__main__":
+    main()

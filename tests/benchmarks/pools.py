@@ -1,0 +1,90 @@
+"""Rows of the pool, and of importing the package."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from itertools import cycle
+from statistics import median
+
+from balancers import (
+    Balancer,
+    ConnectionLimit,
+    Drain,
+    Gate,
+    HealthChecks,
+    LeastConnections,
+    Pool,
+    RoundRobin,
+)
+from tests.benchmarks.floors import attribute, names
+from tests.benchmarks.measure import Effort, Measured, Run, repeated
+from tests.benchmarks.row import SIZES, Row
+
+__all__ = ["rows"]
+
+REACH = {"RoundRobin": {0: 27, 4: 50, 6: 65}, "LeastConnections": {0: 65, 4: 85, 6: 105}}
+
+
+def rows() -> Iterator[Row]:
+    """Give every row of this file."""
+    for n in SIZES:
+        for kind, reaches in REACH.items():
+            for gates, reach in reaches.items():
+                yield Row(
+                    f"Pool of {kind}, a request, {gates} gates", n, "U", reach,
+                    partial(_requests, kind, n, gates),
+                )  # fmt: skip
+    yield Row(
+        "import balancers", 0, "import dataclasses", 3, lambda: (_nothing, _nothing), _imports
+    )
+
+
+def _requests(kind: str, n: int, gates: int) -> tuple[Run, Run]:
+    lb: Balancer[str] = RoundRobin(names(n)) if kind == "RoundRobin" else LeastConnections(names(n))
+    quiet: list[Gate[str]] = [
+        HealthChecks(),
+        Drain(),
+        ConnectionLimit(1000),
+        HealthChecks(),
+        Drain(),
+        ConnectionLimit(1000),
+    ]
+    pool = Pool(lb, quiet[: 4 if gates == 4 else gates])
+    acquire, release = pool.acquire, pool.release
+
+    def request() -> str:
+        lease = acquire(1.0)
+        release(lease, 1.0)
+        return lease.backend
+
+    turns = cycle(names(n))
+    assert all(request() == next(turns) for _ in range(2 * n))
+    assert all(pool.in_flight(backend) == 0 for backend in pool.backends)
+    return repeated(request), attribute()
+
+
+def _nothing(times: int) -> None:
+    """Stand in: an import happens once a process, so a process times itself."""
+    del times
+
+
+def _imports(ours: Run, other: Run, effort: Effort) -> Measured:
+    del ours, other
+    pairs = [(_import("balancers"), _import("dataclasses")) for _ in range(effort.rounds)]
+    return Measured(
+        median(mine for mine, _ in pairs),
+        median(its for _, its in pairs),
+        median(mine / its for mine, its in pairs),
+    )
+
+
+def _import(module: str) -> int:
+    code = (
+        "import sys; from time import perf_counter_ns as now; begun = now(); "
+        f"import {module}; print(now() - begun, *sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    took, *loaded = run.stdout.split()
+    assert "numpy" not in loaded
+    return int(took)

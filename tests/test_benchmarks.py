@@ -1,0 +1,87 @@
+"""The benchmarks measure what they say: tried without peers, and with a clock of our own."""
+
+import pytest
+
+from tests.benchmarks import classic, keyed, peers, pools
+from tests.benchmarks.measure import Effort, Measured, Run, measure
+from tests.benchmarks.row import SIZES, Row
+
+OURS = [*classic.rows(), *keyed.rows(), *pools.rows()]
+SMALL = [row for row in OURS if row.n == SIZES[0]]
+
+
+class Clock:
+    """Time that passes only when an operation says how long it takes."""
+
+    def __init__(self) -> None:
+        self.now = 0
+
+    def __call__(self) -> int:
+        return self.now
+
+    def takes(self, nanoseconds: int) -> Run:
+        def run(times: int) -> None:
+            self.now += times * nanoseconds
+
+        return run
+
+
+def test_a_ratio_is_the_ratio() -> None:
+    clock = Clock()
+    found = measure(clock.takes(600), clock.takes(200), Effort(5, 1_000_000), clock)
+    assert found == Measured(600, 200, 3.0)
+
+
+def test_slow_operations_run_once_a_round() -> None:
+    clock, runs = Clock(), list[int]()
+
+    def slow(times: int) -> None:
+        runs.append(times)
+        clock.now += times * 10_000
+
+    assert measure(slow, clock.takes(10), Effort(3, 1_000), clock).ratio == 1000
+    assert runs == [1] * 4
+
+
+def test_an_outlier_does_not_move_the_median() -> None:
+    clock, rounds = Clock(), iter(range(100))
+
+    def jumpy(times: int) -> None:
+        clock.now += times * (10_000 if next(rounds) == 3 else 100)
+
+    found = measure(jumpy, clock.takes(50), Effort(7, 100), clock)
+    assert found.ratio == 2.0
+
+
+def test_a_row_knows_whether_it_was_met() -> None:
+    row = Row("ours", 10, "U", 2.5, lambda: (print, print))
+    assert row.met(Measured(50, 20, 2.5))
+    assert not row.met(Measured(52, 20, 2.6))
+    assert "missed: 1.04 of the reach" in row.told(Measured(52, 20, 2.6))
+    peer = Row("ours", 10, "peer", -12, lambda: (print, print))
+    assert peer.met(Measured(10, 120, 1 / 12))
+    assert not peer.met(Measured(10, 110, 1 / 11))
+    assert "missed: 0.92 of the reach" in peer.told(Measured(10, 110, 1 / 11))
+
+
+def test_every_row_of_the_table_is_there() -> None:
+    rows = [*OURS, *peers.rows()]
+    assert len({(row.name, row.n, row.unit) for row in rows}) == len(rows)
+    for kind in ("RoundRobin", "LeastConnections"):
+        for gates in (0, 4, 6):
+            found = [
+                row.n for row in rows if row.name == f"Pool of {kind}, a request, {gates} gates"
+            ]
+            assert found == [*SIZES]
+    for kind in classic.FLIPPED:
+        assert [row.n for row in rows if row.name == f"{kind}, a flip and a pick"] == [*SIZES]
+    assert {row.unit for row in rows} == {
+        "U", "H", "the open ring", "import dataclasses", *peers.PACKAGES, "roundrobin.smooth",
+    } - {"roundrobin"}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", SMALL, ids=lambda row: row.name)
+def test_what_is_timed_is_right(row: Row) -> None:
+    ours, other = row.prepare()
+    ours(3)
+    other(3)
