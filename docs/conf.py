@@ -1,0 +1,35 @@
+"""How the documentation is built: pictures are drawn and notebooks are run on the way."""
+
+import shutil
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import pictures  # noqa: E402 - the module next door
+
+GENERATED = HERE / "generated"
+shutil.rmtree(GENERATED, ignore_errors=True)
+pictures.draw_all(GENERATED)
+shutil.copytree(HERE.parent / "notebooks", GENERATED / "notebooks")
+
+project = "balancers"
+author = "the balancers maintainers"
+project_copyright = "2026, the balancers maintainers"
+release = version_of("balancers")
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.doctest"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": False}
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = "balancers"
+html_show_sourcelink = False

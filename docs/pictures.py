@@ -1,0 +1,276 @@
+"""The pictures of the documentation, drawn from the library itself at build time."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from balancers import (
+    Balancer,
+    HashRing,
+    IPHash,
+    LeastConnections,
+    Murmur3,
+    PowerOfTwoChoices,
+    RandomChoice,
+    RoundRobin,
+    WeightedLeastConnections,
+    WeightedRoundRobin,
+)
+
+__all__ = ["draw_all"]
+
+COLOURS = ["#3b6ea8", "#d9822b", "#5a9e6f", "#b0506a", "#7a68ae", "#9a8c5a", "#4aa5b5", "#777777"]
+GREY = "#d0d0d0"
+KEY_BYTES = 4
+
+
+def draw_all(folder: Path) -> None:
+    """Draw every picture into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mpl.rcParams.update({"svg.hashsalt": "balancers", "font.size": 9, "axes.spines.top": False,
+                         "axes.spines.right": False})  # fmt: skip
+    for draw in PICTURES:
+        figure = Figure(figsize=(7.2, 2.6), layout="constrained")
+        draw(figure)
+        figure.savefig(folder / f"{draw.__name__}.svg", metadata={"Date": None})
+
+
+def picks(lb: Balancer[Any], count: int) -> list[Any]:
+    return [lb.pick() for _ in range(count)]
+
+
+def strip(axes: Axes, sequence: Iterable[str], order: list[str], label: str) -> None:
+    """One coloured cell a pick, from left to right."""
+    for place, backend in enumerate(sequence):
+        colour = COLOURS[order.index(backend)]
+        axes.add_patch(mpl.patches.Rectangle((place, 0), 0.92, 1, color=colour))
+        axes.text(place + 0.46, 0.5, backend, ha="center", va="center", color="white")
+    axes.set(xlim=(0, place + 1), ylim=(0, 1), yticks=[], xticks=[])
+    axes.set_title(label, loc="left", fontsize=9)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def round_robin(figure: Figure) -> None:
+    """Laps: all open, c closed, and a newcomer at the next lap."""
+    lb = RoundRobin(["a", "b", "c"])
+    quiet = picks(lb, 9)
+    lb.put("c", 0)
+    closed = picks(lb, 8)
+    lb.put("c")
+    lb.put("d")
+    grown = picks(lb, 8)
+    axes = figure.subplots(1, 1)
+    strip(axes, [*quiet, *closed, *grown], ["a", "b", "c", "d"], "")
+    for place, text in ((0, "all open"), (9, "c quiesced"), (17, "c open again, d added")):
+        axes.axvline(place, ymax=1.0, color="black", lw=1)
+        axes.text(place + 0.1, 1.12, text)
+    axes.set_ylim(0, 1.5)
+
+
+def weighted_round_robin(figure: Figure) -> None:
+    """Draw the same shares, bunched and smooth."""
+    weights = {"a": 5, "b": 2, "c": 1}
+    bunched, smooth = figure.subplots(2, 1)
+    order = list(weights)
+    strip(bunched, [b for _ in range(3) for b, w in weights.items() for _ in range(w)], order,
+          "5, 2, 1 served in blocks: a is asked five times in a row")  # fmt: skip
+    strip(smooth, picks(WeightedRoundRobin(weights), 24), order,
+          "WeightedRoundRobin: the same shares, spread")  # fmt: skip
+
+
+def random_choice(figure: Figure) -> None:
+    """How far the counts are from even."""
+    axes = figure.subplots(1, 1)
+    members = [f"n{i}" for i in range(10)]
+    for label, lb, colour in (
+        ("RandomChoice", RandomChoice(members, rng=Random(7)), COLOURS[0]),
+        ("RoundRobin", RoundRobin(members), COLOURS[1]),
+    ):
+        counts, gaps = dict.fromkeys(members, 0), list[int]()
+        for backend in picks(lb, 2000):
+            counts[backend] += 1
+            gaps.append(max(counts.values()) - min(counts.values()))
+        axes.plot(gaps, label=label, color=colour)
+    axes.set(xlabel="picks", ylabel="most served - least served")
+    axes.legend(frameon=False)
+
+
+def served(lb: Balancer[str], seconds: dict[str, int], steps: int) -> dict[str, list[int]]:
+    """One request a step, each held for its backend's time: in flight, step by step."""
+    ends: list[tuple[int, str]] = []
+    flying = dict.fromkeys(seconds, 0)
+    seen: dict[str, list[int]] = {backend: [] for backend in seconds}
+    for now in range(steps):
+        for _, backend in (done := [end for end in ends if end[0] <= now]):
+            lb.finished(backend)
+            flying[backend] -= 1
+        ends = [end for end in ends if end not in done]
+        backend = lb.pick()
+        lb.started(backend)
+        flying[backend] += 1
+        ends.append((now + seconds[backend], backend))
+        for name, count in flying.items():
+            seen[name].append(count)
+    return seen
+
+
+def in_flight(figure: Figure, pairs: list[tuple[str, Balancer[str]]], slow: str) -> None:
+    """Draw requests in flight on each backend, one of them slow."""
+    seconds = {"a": 6, "b": 6, "c": 30}
+    charts = figure.subplots(1, len(pairs), sharey=True)
+    for axes, (title, lb) in zip(charts, pairs, strict=True):
+        seen = served(lb, seconds, 240)
+        for colour, (backend, counts) in zip(COLOURS, seen.items(), strict=False):
+            label = backend + (slow if backend == "c" else "")
+            axes.plot(counts, label=label, color=colour)
+        axes.set(title=title, xlabel="requests")
+    charts[0].set_ylabel("in flight")
+    charts[0].legend(frameon=False)
+
+
+def least_connections(figure: Figure) -> None:
+    """Round robin piles requests on the slow one."""
+    pairs: list[tuple[str, Balancer[str]]] = [
+        ("RoundRobin", RoundRobin(["a", "b", "c"])),
+        ("LeastConnections", LeastConnections(["a", "b", "c"])),
+    ]
+    in_flight(figure, pairs, ", five times slower")
+
+
+def weighted_least_connections(figure: Figure) -> None:
+    """In flight follows the weights, whatever the speed."""
+    weights = {"a": 4.0, "b": 2.0, "c": 1.0}
+    pairs: list[tuple[str, Balancer[str]]] = [
+        ("LeastConnections", LeastConnections(weights)),
+        ("WeightedLeastConnections, 4, 2, 1", WeightedLeastConnections(weights)),
+    ]
+    in_flight(figure, pairs, ", five times slower")
+
+
+def power_of_two(figure: Figure) -> None:
+    """Balls into bins: how many bins hold how many."""
+    axes = figure.subplots(1, 1)
+    n = 10_000
+    for place, choices in enumerate((1, 2, 3)):
+        lb = PowerOfTwoChoices(range(n), rng=Random(1), choices=choices)
+        counts = [0] * n
+        for _ in range(n):
+            backend = lb.pick()
+            lb.started(backend)
+            counts[backend] += 1
+        most = max(counts)
+        bars = [counts.count(load) / n for load in range(most + 1)]
+        places = [load + 0.27 * (place - 1) for load in range(most + 1)]
+        label = f"{choices} choice{'s' * (choices > 1)}: at most {most}"
+        axes.bar(places, bars, 0.25, color=COLOURS[place], label=label)
+    axes.set(xlabel="requests in flight on a backend", ylabel="share of 10 000 backends")
+    axes.legend(frameon=False)
+
+
+def moved(lb: Balancer[Any], clients: list[Any], backend: str) -> list[bool]:
+    before = [lb.pick(client) for client in clients]
+    lb.discard(backend)
+    after = [lb.pick(client) for client in clients]
+    return [old not in (backend, new) for old, new in zip(before, after, strict=True)]
+
+
+def ip_hash(figure: Figure) -> None:
+    """Which of 300 clients move needlessly when one of six leaves."""
+    clients = [f"198.51.{i // 250}.{i % 250}" for i in range(300)]
+    charts = figure.subplots(1, 2)
+    for axes, (label, lb) in zip(
+        charts,
+        (
+            ("modulo", IPHash([*"abcdef"])),
+            ("over=HashRing()", IPHash([*"abcdef"], over=HashRing())),
+        ),
+        strict=True,
+    ):
+        needless = moved(lb, clients, "c")
+        for place, yes in enumerate(needless):
+            spot = mpl.patches.Rectangle((place % 30, place // 30), 0.9, 0.9)
+            spot.set_color(COLOURS[3] if yes else GREY)
+            axes.add_patch(spot)
+        axes.set(xlim=(0, 30), ylim=(0, 10), xticks=[], yticks=[],
+                 title=f"{label}: {sum(needless)} of 300 moved without need")  # fmt: skip
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+
+
+def hash_ring(figure: Figure) -> None:
+    """Draw the circle, with few points and with many."""
+    members = [*"abcdef"]
+    charts = figure.subplots(1, 3, subplot_kw={"projection": "polar"})
+    keys = 1440
+    for axes, points in zip(charts, (1, 10, 160), strict=True):
+        ring = HashRing(members, points=points, hasher=on_circle(keys))
+        owners = [ring.pick(key.to_bytes(KEY_BYTES, "big")) for key in range(keys)]
+        for key, owner in enumerate(owners):
+            axes.bar(6.2832 * key / keys, 0.4, width=6.2832 / keys, bottom=0.6,
+                     color=COLOURS[members.index(owner)])  # fmt: skip
+        most = max(owners.count(member) for member in members) * len(members) / keys
+        axes.set(yticks=[], xticks=[], ylim=(0, 1))
+        plural = "s" * (points > 1)
+        axes.set_title(f"{points} point{plural}: the largest share\nis {most:.2f} × the mean")
+        axes.spines["polar"].set_visible(False)
+
+
+def on_circle(keys: int) -> Callable[[bytes], int]:
+    """Hash names as usual, and four-byte keys to their place on the circle, in order."""
+    usual = Murmur3()
+
+    def place(data: bytes) -> int:
+        if len(data) == KEY_BYTES:
+            return (int.from_bytes(data, "big") << 64) // keys
+        return usual(data)
+
+    return place
+
+
+def control_loop(figure: Figure) -> None:
+    """Who tells whom what."""
+    figure.set_size_inches(7.2, 3.2)
+    axes = figure.subplots(1, 1)
+    axes.set(xlim=(0, 12), ylim=(0, 5))
+    axes.axis("off")
+    boxes = (
+        (2.0, 4.0, "gates\nmay it, how much?"),
+        (6.4, 2.4, "pool\nkeeps the books"),
+        (10.4, 4.0, "balancer\nwho is next?"),
+        (10.4, 0.8, "load\nhow busy?"),
+        (2.0, 0.8, "your program"),
+    )
+    frame = {"boxstyle": "round,pad=0.5", "facecolor": "#eef3f8", "edgecolor": COLOURS[0]}
+    for x, y, text in boxes:
+        axes.text(x, y, text, ha="center", va="center", bbox=frame)
+    arrows = (
+        ((2.0, 1.25), (2.0, 3.45), "probes,\nevents", (0.75, 2.4)),
+        ((3.5, 3.9), (5.5, 2.9), "factors\nthat moved", (5.0, 3.85)),
+        ((7.4, 2.9), (9.2, 3.9), "effective weight\n= weight × Π factors", (7.3, 4.2)),
+        ((9.6, 3.45), (7.7, 2.4), "pick", (9.2, 2.75)),
+        ((10.4, 3.45), (10.4, 1.35), "value", (10.9, 2.4)),
+        ((3.2, 1.05), (5.3, 2.1), "acquire, release", (3.5, 1.9)),
+        ((5.7, 1.85), (3.2, 0.7), "lease", (5.0, 1.0)),
+    )
+    for begin, end, text, place in arrows:
+        axes.annotate("", xy=end, xytext=begin, arrowprops={"arrowstyle": "->", "color": "#555555"})
+        axes.text(*place, text, ha="center", va="center", fontsize=8, color="#333333")
+
+
+PICTURES = [
+    control_loop,
+    round_robin,
+    weighted_round_robin,
+    random_choice,
+    least_connections,
+    weighted_least_connections,
+    power_of_two,
+    ip_hash,
+    hash_ring,
+]
