@@ -1,0 +1,68 @@
+"""One event loop: no lock, and a queue where every backend is full."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from balancers import (
+    ConnectionLimit,
+    HealthChecks,
+    Lease,
+    NoBackendAvailable,
+    Pool,
+    WeightedLeastConnections,
+)
+
+Send = Callable[[str, bytes], Awaitable[bytes]]
+
+
+class Client:
+    def __init__(self, backends: Mapping[str, float], send: Send, limit: int = 2) -> None:
+        self.clock = asyncio.get_running_loop().time
+        self.health: HealthChecks[str] = HealthChecks()
+        gates = [self.health, ConnectionLimit[str](limit)]
+        self.pool = Pool(WeightedLeastConnections(backends), gates, now=self.clock())
+        self.send = send
+        self.returned = asyncio.Event()
+
+    async def request(self, body: bytes) -> bytes:
+        lease = await self.acquire()
+        ok = None  # a cancelled request tells nothing of its backend
+        try:
+            answer = await self.send(lease.backend, body)
+            ok = True
+        except OSError:
+            ok = False
+            raise
+        finally:
+            self.pool.release(lease, self.clock(), ok)
+            self.returned.set()
+        return answer
+
+    async def acquire(self) -> Lease[str]:
+        while True:
+            try:
+                return self.pool.acquire(self.clock())
+            except NoBackendAvailable as refusal:
+                if not refusal.counts.get("saturated"):
+                    raise  # nobody whose turn could come
+            self.returned.clear()
+            await self.returned.wait()
+
+
+async def main() -> None:
+    """Send thirty requests at once where five may be in flight."""
+    served: list[str] = []
+
+    async def send(backend: str, body: bytes) -> bytes:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        served.append(backend)
+        return body
+
+    client = Client({"small": 1, "large": 2}, send)
+    await asyncio.gather(*(client.request(b"ping") for _ in range(30)))
+    print({backend: served.count(backend) for backend in client.pool.backends})
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
