@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from balancers import (
     Balancer,
@@ -48,7 +49,7 @@ def strip(axes: Axes, sequence: Iterable[str], order: list[str], label: str) -> 
     """One coloured cell a pick, from left to right."""
     for place, backend in enumerate(sequence):
         colour = COLOURS[order.index(backend)]
-        axes.add_patch(mpl.patches.Rectangle((place, 0), 0.92, 1, color=colour))
+        axes.add_patch(Rectangle((place, 0), 0.92, 1, color=colour))
         axes.text(place + 0.46, 0.5, backend, ha="center", va="center", color="white")
     axes.set(xlim=(0, place + 1), ylim=(0, 1), yticks=[], xticks=[])
     axes.set_title(label, loc="left", fontsize=9)
@@ -194,7 +195,7 @@ def ip_hash(figure: Figure) -> None:
     ):
         needless = moved(lb, clients, "c")
         for place, yes in enumerate(needless):
-            spot = mpl.patches.Rectangle((place % 30, place // 30), 0.9, 0.9)
+            spot = Rectangle((place % 30, place // 30), 0.9, 0.9)
             spot.set_color(COLOURS[3] if yes else GREY)
             axes.add_patch(spot)
         axes.set(xlim=(0, 30), ylim=(0, 10), xticks=[], yticks=[],

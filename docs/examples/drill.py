@@ -96,12 +96,14 @@ class Drill:
 
     options: argparse.Namespace
     folder: Path
-    answers: list[Answer] = field(default_factory=list)
-    events: list[dict[str, object]] = field(default_factory=list)
-    timeline: list[tuple[float, str, str]] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
-    backends: dict[str, Backend] = field(default_factory=dict)
-    quiet: list[tuple[str, float, float, dict[str, int]]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list[Answer])
+    events: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
+    timeline: list[tuple[float, str, str]] = field(default_factory=list[tuple[float, str, str]])
+    broken: list[str] = field(default_factory=list[str])
+    backends: dict[str, Backend] = field(default_factory=dict[str, Backend])
+    quiet: list[tuple[str, float, float, dict[str, int]]] = field(
+        default_factory=list[tuple[str, float, float, dict[str, int]]]
+    )
     listen: str = ""
     proxy: Process | None = None
     stopped: bool = False

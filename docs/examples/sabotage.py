@@ -37,5 +37,5 @@ SABOTAGE: dict[str, Callable[[], Any]] = {"ignore-drain": IgnoresDrain, "leak-co
 
 if __name__ == "__main__":
     broken = SABOTAGE[sys.argv.pop(1)]
-    proxy.make = lambda _: broken()  # whatever the algorithm
+    proxy.make = lambda algorithm: broken()  # whatever it was
     asyncio.run(proxy.main(proxy.options()))

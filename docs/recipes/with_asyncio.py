@@ -19,8 +19,11 @@ class Client:
     def __init__(self, backends: Mapping[str, float], send: Send, limit: int = 2) -> None:
         self.clock = asyncio.get_running_loop().time
         self.health: HealthChecks[str] = HealthChecks()
-        gates = [self.health, ConnectionLimit[str](limit)]
-        self.pool = Pool(WeightedLeastConnections(backends), gates, now=self.clock())
+        self.pool = Pool(
+            WeightedLeastConnections(backends),
+            [self.health, ConnectionLimit(limit)],
+            now=self.clock(),
+        )
         self.send = send
         self.returned = asyncio.Event()
 
