@@ -36,6 +36,12 @@ class LeaksCounts(LeastConnections[str]):
 SABOTAGE: dict[str, Callable[[], Any]] = {"ignore-drain": IgnoresDrain, "leak-counts": LeaksCounts}
 
 if __name__ == "__main__":
-    broken = SABOTAGE[sys.argv.pop(1)]
-    proxy.make = lambda algorithm: broken()  # whatever it was
+    sabotage = sys.argv.pop(1)
+
+    def make(algorithm: str) -> Any:
+        """Break every algorithm alike."""
+        del algorithm
+        return SABOTAGE[sabotage]()
+
+    proxy.make = make
     asyncio.run(proxy.main(proxy.options()))
