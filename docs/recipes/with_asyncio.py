@@ -16,14 +16,14 @@ Send = Callable[[str, bytes], Awaitable[bytes]]
 
 
 class Client:
-    def __init__(self, backends: Mapping[str, float], send: Send, limit: int = 2) -> None:
+    def __init__(self, backends: Mapping[str, int], send: Send) -> None:
         self.clock = asyncio.get_running_loop().time
         self.health: HealthChecks[str] = HealthChecks()
-        self.pool = Pool(
-            WeightedLeastConnections(backends),
-            [self.health, ConnectionLimit(limit)],
-            now=self.clock(),
-        )
+        limit: ConnectionLimit[str] = ConnectionLimit(1)
+        balancer = WeightedLeastConnections(backends)
+        self.pool = Pool(balancer, [self.health, limit], now=self.clock())
+        for backend, weight in backends.items():
+            limit.set(backend, 2 * weight)
         self.send = send
         self.returned = asyncio.Event()
 
@@ -53,7 +53,7 @@ class Client:
 
 
 async def main() -> None:
-    """Send thirty requests at once where five may be in flight."""
+    """Send thirty requests at once where six may be in flight."""
     served: list[str] = []
 
     async def send(backend: str, body: bytes) -> bytes:

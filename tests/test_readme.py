@@ -1,0 +1,36 @@
+"""The README's example runs, and prints what its comments say."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_ten_lines_run_as_they_stand() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 1
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(blocks[0], "README.md", "exec"), {})  # noqa: S102 - the lines under test
+    promised = re.findall(r"print\(.*\)  # (.*)", blocks[0])
+    assert printed.getvalue().splitlines() == promised
+    assert promised
+    code = [line for line in blocks[0].splitlines() if line and not line.startswith("#")]
+    assert len(code) <= 10
+
+
+def test_every_link_into_the_repository_leads_somewhere() -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert links
+    root = Path(__file__).parents[1]
+    assert [link for link in links if not (root / link).exists()] == []
+
+
+def test_the_algorithms_and_gates_named_there_exist() -> None:
+    import balancers  # noqa: PLC0415 - named by the text
+
+    named = re.findall(r"^\| `(\w+)`", README, re.MULTILINE)
+    assert len(named) == 8
+    assert [name for name in named if not hasattr(balancers, name)] == []
