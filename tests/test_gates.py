@@ -196,6 +196,25 @@ def test_a_ramp_far_from_zero_still_ends() -> None:
     assert ramp.due == inf
 
 
+def test_gates_clamp_time_as_pools_do() -> None:
+    """They are told things past the pool, by probers whose clock was read earlier."""
+    drain, ramp = Drain[str](timeout=30.0), SlowStart[str](10.0, 5)
+    health: HealthChecks[str] = HealthChecks(1, 1)
+    pool = Pool(WeightedRoundRobin(["a", "b"]), [drain, ramp, health])
+    pool.acquire(100.0, prefer="a")
+    health.observe("a", False, 100.0)
+    drain.begin("b", 100.0)
+    ramp.begin("b", 20.0)
+    drain.begin("a", 20.0)
+    assert drain.drained(129.0) == [("b", False, 0, 129.0)]
+    assert drain.drained(130.0) == [("a", True, 1, 130.0)]
+    assert ramp.factor("b", 100.0) == 0.2
+    health.observe("a", True, 20.0, started_at=100.0)
+    assert health.healthy("a")
+    health.observe("a", False, 20.0, started_at=99.0)
+    assert health.healthy("a")
+
+
 def test_a_member_that_comes_or_leaves_is_no_news() -> None:
     for gate in (Drain[str](), HealthChecks[str](), ConnectionLimit[str](1)):
         pool = Pool(RoundRobin(["a"]), [gate])

@@ -72,6 +72,7 @@ def test_a_refusal_uses_up_no_turn() -> None:
 
 
 @given(
+    st.lists(NAMES, unique=True, min_size=3),
     st.lists(
         st.one_of(
             st.tuples(st.just("pick"), NAMES),
@@ -81,13 +82,16 @@ def test_a_refusal_uses_up_no_turn() -> None:
             st.tuples(st.just("leave"), NAMES),
             st.tuples(st.just("avoid"), NAMES),
         ),
-        max_size=120,
-    )
+        min_size=50,
+        max_size=150,
+    ),
 )
-def test_who_stays_open_waits_at_most_two_laps(steps: list[tuple[str, str]]) -> None:
+def test_who_stays_open_waits_at_most_two_laps(
+    before: list[str], steps: list[tuple[str, str]]
+) -> None:
     """At most 2·n picks, n the most members meanwhile, whatever the others do."""
-    lb = RoundRobin(["stays"])
-    waited, most = 0, 1
+    lb = RoundRobin([*before, "stays"])
+    waited, most = 0, len(lb.weights)
     for what, name in steps:
         if what == "flip" and name in lb.weights:
             lb.put(name, 0 if lb.weights[name] else 1)

@@ -15,6 +15,7 @@ from balancers import (
     InvalidTime,
     LeastConnections,
     NoBackendAvailable,
+    Outcome,
     Pool,
     RoundRobin,
     SlowStart,
@@ -112,6 +113,37 @@ def test_preference() -> None:
     assert pool.acquire(0.0, prefer="b").backend == "b"  # quiesced, yet bound ones are served
     health.observe("b", False, 0.0)
     assert refused(pool, prefer="b", strict=True).reason == "unhealthy"
+
+
+def test_an_update_keeps_what_survivors_have() -> None:
+    health: HealthChecks[str] = HealthChecks(2)
+    pool = Pool(LeastConnections(["a", "b"]), [health])
+    lease = pool.acquire(0.0, prefer="b")
+    health.observe("b", False, 0.0)
+    pool.update({"c": 1, "b": 5}, 1.0)
+    assert (list(pool.backends), pool.in_flight("b"), pool.weight("b")) == (["b", "c"], 1, 5)
+    assert [pool.acquire(1.0).backend for _ in range(2)] == ["c", "b"]
+    health.observe("b", False, 2.0)
+    assert not health.healthy("b")
+    pool.release(lease, 3.0)
+    assert pool.in_flight("b") == 1
+
+
+def test_an_outcome_is_told_with_all_that_is_known() -> None:
+    heard: list[tuple[object, ...]] = []
+
+    class Listener(ConnectionLimit[str]):
+        def started(self, backend: str, in_flight: int, now: float) -> None:
+            heard.append((backend, in_flight, now))
+
+        def finished(
+            self, backend: str, outcome: Outcome, in_flight: int, started_at: float, now: float
+        ) -> None:
+            heard.append((backend, outcome, in_flight, started_at, now))
+
+    pool = Pool(RoundRobin(["a"]), [Listener(9)])
+    pool.release(pool.acquire(1.0), 2.5, False, 1.5, 30.0)
+    assert heard == [("a", 1, 1.0), ("a", Outcome(False, 1.5, 30.0), 0, 1.0, 2.5)]
 
 
 def test_reading_is_fresh_and_writes_nothing() -> None:

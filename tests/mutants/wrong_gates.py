@@ -1,0 +1,94 @@
+"""Wrong ways to open and close."""
+
+from typing import Any
+
+from balancers import FAILURE, ConnectionLimit, Drain, HealthChecks, HealthStateMachine, SlowStart
+from balancers.gates.drain import Drained
+from balancers.gates.health import _Health
+from balancers.gates.members import MemberGate
+from balancers.membership import valid_now
+from tests.mutants.mutant import genuine, mutant
+
+health_finished = genuine(HealthChecks, "finished")
+health_observe = genuine(HealthChecks, "observe")
+
+
+@mutant(HealthStateMachine, "observe", "test_gates.py::test_the_machine_counts_in_a_row")
+def one_lucky_probe_promotes(self: Any, ok: bool) -> bool:
+    self._contrary = 0 if ok else self._contrary + 1
+    before, self.healthy = self.healthy, self._contrary < self._thresholds[1]
+    return bool(before != self.healthy)
+
+
+@mutant(HealthStateMachine, "observe", "test_gates.py::test_the_machine_counts_in_a_row")
+def failures_need_not_be_in_a_row(self: Any, ok: bool) -> bool:
+    self._contrary += ok != self.healthy
+    if self._contrary < self._thresholds[self.healthy]:
+        return False
+    self.become(not self.healthy)
+    return True
+
+
+@mutant(_Health, "flip", "test_footguns.py::test_footgun_29_counters_do_not_outlive_a_flip")
+def counters_outlive_a_flip(self: Any, healthy: bool, when: float) -> None:
+    self.machine.become(healthy)
+    self.flipped_at = when
+
+
+@mutant(HealthChecks, "observe", "test_gates.py::test_a_probe_sent_before_the_flip_is_ignored")
+def a_late_probe_counts(
+    self: Any, backend: Any, ok: bool, now: float, started_at: float | None = None
+) -> None:
+    health_observe(self, backend, ok, now)
+
+
+@mutant(HealthChecks, "finished", "test_gates.py::test_a_cancelled_request_counts_nowhere")
+def who_hangs_up_blames_the_backend(
+    self: Any, backend: Any, outcome: Any, in_flight: int, started_at: float, now: float
+) -> None:
+    outcome = FAILURE if outcome.ok is None else outcome
+    health_finished(self, backend, outcome, in_flight, started_at, now)
+
+
+@mutant(HealthChecks, "finished", "test_gates.py::test_probes_promote_and_requests_do_not")
+def requests_count_as_probes(
+    self: Any, backend: Any, outcome: Any, in_flight: int, started_at: float, now: float
+) -> None:
+    if outcome.ok is not None:
+        health_observe(self, backend, outcome.ok, now)
+
+
+@mutant(ConnectionLimit, "factor", "test_gates.py::test_a_limit_of_one_backends_own")
+def one_more_than_the_limit(self: Any, backend: Any, now: float) -> float:
+    return 1 if self._flying(backend) <= self._state(backend) else 0
+
+
+@mutant(ConnectionLimit, "finished", "test_gates.py::test_a_limit_of_one_backends_own")
+def a_full_backend_stays_shut(self: Any, *_: Any) -> None:
+    return
+
+
+@mutant(
+    Drain,
+    "drained",
+    "test_gates.py::test_a_drain_ends_when_idle_or_when_time_is_up_and_is_told_once",
+)
+def a_drain_without_end(self: Any, now: float) -> list[Drained]:
+    idle = [backend for backend in self._draining if not self._flying(backend)]
+    return [Drained(backend, False, 0, now) for backend in idle]
+
+
+@mutant(Drain, "factor", "test_gates.py::test_the_last_resort_is_open_while_everybody_drains")
+def no_last_resort(self: Any, backend: Any, now: float) -> float:
+    return 0 if self._state(backend).deadline is not None else 1
+
+
+@mutant(SlowStart, "_expired", "test_gates.py::test_a_ramp_moves_only_when_it_said")
+def a_ramp_announces_its_first_step_only(self: Any, backend: Any, when: float) -> None:
+    return
+
+
+@mutant(MemberGate, "_at", "test_gates.py::test_gates_clamp_time_as_pools_do")
+def time_may_go_back(self: Any, now: float) -> float:
+    self._now = valid_now(now, now)
+    return now
