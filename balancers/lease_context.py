@@ -1,15 +1,11 @@
 """A lease around a ``with`` block."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from balancers.balancer import Key
 from balancers.lease import Lease
 from balancers.membership import valid_now
-
-if TYPE_CHECKING:
-    from balancers.pool import Pool
 
 __all__ = ["LeaseContext"]
 
@@ -21,17 +17,17 @@ class LeaseContext(Generic[B]):
 
     def __init__(
         self,
-        pool: "Pool[B]",
         clock: Callable[[], float],
-        request: tuple[Key | None, B | None, bool, Collection[B]],
+        acquire: Callable[[float], Lease[B]],
+        release: Callable[[Lease[B], float, bool | None], None],
     ) -> None:
-        self._pool = pool
         self._clock = clock
-        self._request = request
+        self._acquire = acquire
+        self._release = release
         self._lease: Lease[B] | None = None
 
     def __enter__(self) -> Lease[B]:
-        self._lease = self._pool.acquire(self._clock(), *self._request)
+        self._lease = self._acquire(self._clock())
         return self._lease
 
     def __exit__(
@@ -48,4 +44,4 @@ class LeaseContext(Generic[B]):
             now = valid_now(self._clock(), now)
         finally:
             ok = True if error is None else False if isinstance(error, Exception) else None
-            self._pool.release(lease, now, ok)
+            self._release(lease, now, ok)

@@ -6,6 +6,7 @@ pushed to the balancer for the backends that moved, and only then.
 
 from collections.abc import Callable, Collection, Iterable, KeysView, Mapping
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any, Generic, TypeVar
 
@@ -224,7 +225,8 @@ class Pool(SharesBackends, Generic[B]):
         An Exception counts as a failure; a cancellation, or another BaseException, as neither.  A
         lease released inside the block is left alone.
         """
-        return LeaseContext(self, clock, (key, prefer, strict, avoid))
+        acquire = partial(self.acquire, key=key, prefer=prefer, strict=strict, avoid=avoid)
+        return LeaseContext(clock, acquire, self.release)
 
     # To read
 
