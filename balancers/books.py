@@ -83,6 +83,7 @@ class Books(Generic[B]):
         for account in leavers:
             self._book(account, -1)
             del self.accounts[account.backend]
+            account.former = True
             for gate in self.gates:
                 gate.removed(account.backend, now)
         for account in joined:

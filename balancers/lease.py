@@ -42,7 +42,7 @@ UNKNOWN = Outcome(ok=None)
 class Account(Generic[B]):
     """The pool's books for one backend during one generation of its membership."""
 
-    __slots__ = ("backend", "factors", "in_flight", "ledger", "pushed", "weight")
+    __slots__ = ("backend", "factors", "former", "in_flight", "ledger", "pushed", "weight")
 
     def __init__(self, backend: B, weight: float, ledger: dict[B, "Account[B]"]) -> None:
         self.backend = backend
@@ -51,6 +51,7 @@ class Account(Generic[B]):
         self.factors: list[float] = []
         self.pushed: float = 0
         self.in_flight = 0
+        self.former = False
 
 
 class Lease(Generic[B]):

@@ -152,9 +152,12 @@ class Pool(SharesBackends, Generic[B]):
             now = valid_now(now, self._now)
         self._now = now
         for gate in self._gates:
-            if gate.due <= now or self._news:
+            if gate.due <= now:
                 self._books.settle(now)
                 break
+        else:
+            if self._news:
+                self._books.settle(now)
         bound = prefer is not None and self._honoured(prefer, strict, avoid)
         if prefer is None or not bound:
             try:
@@ -204,9 +207,9 @@ class Pool(SharesBackends, Generic[B]):
         self._now = now
         lease.account = None
         account.in_flight = in_flight = account.in_flight - 1
-        backend = account.backend
-        if self._accounts.get(backend) is not account:
+        if account.former:
             return
+        backend = account.backend
         if self._finished is not None:
             self._finished(backend, outcome, now)
         for hook in self._gates_finished:

@@ -35,7 +35,7 @@ class VectorScan(Scan):
         credits_ = self._credits
         credits_ += self._gains
         best = int(credits_.argmax())
-        credits_[best] -= self.total
+        credits_[best] = credits_.item(best) - self.total
         return best
 
     def weigh(self, place: int, gain: int) -> None:

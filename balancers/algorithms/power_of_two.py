@@ -63,7 +63,8 @@ class PowerOfTwoChoices(DrawingMembership[B, _Candidate[B]]):
         if self._plain and not avoid:
             for first in self._lap:
                 for second in self._lap:
-                    if second.in_flight * first.weight < first.in_flight * second.weight:
+                    busy = first.in_flight
+                    if busy and second.in_flight * first.weight < busy * second.weight:
                         return second.backend
                     break
                 return first.backend

@@ -141,21 +141,25 @@ class WeightedLeastConnections(Membership[B]):
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
         """Count one more; O(log n) amortised.  A stranger is ignored."""
         member = self._members.get(backend)
-        if member is not None:
-            self._count(member, member.count + 1)
+        if member is None:
+            return
+        if member.entry is None:
+            member.count += 1
+        else:
+            self._leave(member)
+            member.count += 1
+            self._join(member)
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Count one less; O(log n) amortised.  A stranger, or one more than began, is ignored."""
         member = self._members.get(backend)
-        if member is not None and member.count:
-            self._count(member, member.count - 1)
-
-    def _count(self, member: _Member[B], count: int) -> None:
-        is_open = member.entry is not None
-        if is_open:
+        if member is None or not member.count:
+            return
+        if member.entry is None:
+            member.count -= 1
+        else:
             self._leave(member)
-        member.count = count
-        if is_open:
+            member.count -= 1
             self._join(member)
 
     def _leave(self, member: _Member[B]) -> None:

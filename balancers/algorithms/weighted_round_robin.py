@@ -74,8 +74,9 @@ class WeightedRoundRobin(Membership[B]):
             return next(self._lap)
         if not self._open:
             raise self._refusal()
-        place = self._scanned().step()
-        self._learn(place)
+        place = (self._scan or self._scanned()).step()
+        if self._learn_until:
+            self._learn(place)
         return self._order[place]
 
     def _next_but(self, avoid: Collection[B]) -> B:
