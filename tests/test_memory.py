@@ -114,7 +114,7 @@ def test_a_pool_holds_no_more_after_much_work(kind: Kind) -> None:
     ticks = iter(range(10**9))
 
     def work(pool: Pool[str], rng: Random) -> None:
-        flying: list[Any] = []
+        now, flying = 0.0, list[Any]()
         for key, tick in zip(addresses(rng), ticks, strict=False):
             now, backend = tick / 10, rng.choice([*pool.backends])
             health.observe(backend, rng.random() < 0.8, now)
