@@ -28,7 +28,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 doctest_test_doctest_blocks = ""  # those of docstrings are run by pytest
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 exclude_patterns = ["_build"]
 
 html_theme = "furo"

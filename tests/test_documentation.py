@@ -1,0 +1,64 @@
+"""The documentation speaks of every public name, and of nothing else."""
+
+import re
+from pathlib import Path
+
+import balancers
+
+DOCS = Path(__file__).parents[1] / "docs"
+ALGORITHMS = [
+    "RoundRobin",
+    "WeightedRoundRobin",
+    "RandomChoice",
+    "LeastConnections",
+    "WeightedLeastConnections",
+    "PowerOfTwoChoices",
+    "IPHash",
+    "HashRing",
+]
+
+
+def text(path: str) -> str:
+    return (DOCS / path).read_text(encoding="utf-8")
+
+
+def test_the_reference_has_every_public_name_once() -> None:
+    named = re.findall(r"^\.\. (?:auto\w+|py:data):: ([\w.]+)$", text("api.md"), re.MULTILINE)
+    own = [name for name in named if "." not in name]
+    assert sorted(own) == sorted(balancers.__all__)
+
+
+def test_every_algorithm_has_a_page_with_all_it_must_say() -> None:
+    pages = {
+        path.stem: path.read_text(encoding="utf-8")
+        for path in (DOCS / "algorithms").glob("*.md")
+        if path.stem != "index"
+    }
+    found = {
+        match.group(1): page
+        for page in pages.values()
+        if (match := re.search(r"autoclass:: balancers\.(\w+)", page))
+    }
+    assert sorted(found) == sorted(ALGORITHMS)
+    for name, page in found.items():
+        picture = re.search(r"generated/(\w+)\.svg", page)
+        assert picture, name
+        assert f"def {picture.group(1)}(" in text("pictures.py"), name
+        for heading in ("Weights", "Keys", "Ties", "Cost", "Source"):
+            assert re.search(rf"^{heading}$", page, re.MULTILINE), f"{name}: {heading}"
+        assert re.search(r"^When one (leaves|is quiesced)$", page, re.MULTILINE), name
+        assert "{doctest}" in page, name
+
+
+def test_choosing_compares_every_algorithm() -> None:
+    rows = re.findall(r"^\| \[\]\(algorithms/(\w+)\.md\) \|", text("choosing.md"), re.MULTILINE)
+    pages = {path.stem for path in (DOCS / "algorithms").glob("*.md")} - {"index"}
+    assert set(rows) == pages
+
+
+def test_the_glossary_is_in_order_and_gives_synonyms() -> None:
+    terms = re.findall(r"^(\w[^\n]*)\n  \S", text("glossary.md"), re.MULTILINE)
+    assert terms == sorted(terms, key=str.lower)
+    assert {"backend", "balancer", "drain", "gate", "in-flight", "lease", "pool"} <= set(terms)
+    for synonym in ("upstream", "endpoint", "target", "affinity", "persistence", "outstanding"):
+        assert synonym in text("glossary.md"), synonym
