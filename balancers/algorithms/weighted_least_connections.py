@@ -17,10 +17,6 @@ __all__ = ["WeightedLeastConnections"]
 B = TypeVar("B")
 
 
-_Entry = tuple[int, int, "_Member[B]"]
-"""(gain · steps - credit, serial, member): true however far its tie has stepped."""
-
-
 class _Member(Generic[B]):
     """One backend; ``entry`` is its valid one, None while it is in no tie: quiesced."""
 
@@ -35,6 +31,10 @@ class _Member(Generic[B]):
         self.count = self.credit = self.gain = 0
         self.weight: float = 0
         self.entry: _Entry[B] | None = None
+
+
+_Entry = tuple[int, int, _Member[B]]
+"""(gain · steps - credit, serial, member): true however far its tie has stepped."""
 
 
 class _Rank(Generic[B]):
@@ -146,7 +146,7 @@ class WeightedLeastConnections(Membership[B]):
         if member.entry is None:
             member.count += 1
         else:
-            self._leave(member)
+            self._leave(member, member.entry)
             member.count += 1
             self._join(member)
 
@@ -158,15 +158,14 @@ class WeightedLeastConnections(Membership[B]):
         if member.entry is None:
             member.count -= 1
         else:
-            self._leave(member)
+            self._leave(member, member.entry)
             member.count -= 1
             self._join(member)
 
-    def _leave(self, member: _Member[B]) -> None:
+    def _leave(self, member: _Member[B], entry: _Entry[B]) -> None:
         """Take a member out of its tie, its credit made out."""
         tie, rank, gain = member.tie, member.rank, member.gain
-        if member.entry is not None:
-            member.credit = gain * tie.steps - member.entry[0]
+        member.credit = gain * tie.steps - entry[0]
         member.entry = None
         tie.size -= 1
         tie.total -= gain
@@ -202,13 +201,13 @@ class WeightedLeastConnections(Membership[B]):
 
     def _pick_but(self, avoid: Collection[B]) -> B:
         members = [member for b in set(avoid) if (member := self._members.get(b)) is not None]
-        shut = [member for member in members if member.entry is not None]
+        shut = [(member, member.entry) for member in members if member.entry is not None]
         if len(shut) == self._open:
             raise self._refusal()
-        for member in shut:
-            self._leave(member)
+        for member, entry in shut:
+            self._leave(member, entry)
         chosen = self.pick()
-        for member in shut:
+        for member, _ in shut:
             self._join(member)
         return chosen
 
@@ -218,7 +217,7 @@ class WeightedLeastConnections(Membership[B]):
             self._serial += 1
         member = self._members[backend]
         if member.entry is not None:
-            self._leave(member)
+            self._leave(member, member.entry)
         if new is None:
             del self._members[backend]
             return
@@ -234,13 +233,14 @@ class WeightedLeastConnections(Membership[B]):
         """Count all gains and credits in a smaller unit."""
         times = int(10 ** (decimals - self._decimals))
         self._decimals = decimals
-        opened = [member for member in self._members.values() if member.entry is not None]
-        for member in opened:
-            self._leave(member)
-        for member in self._members.values():
+        members = self._members.values()
+        opened = [(member, member.entry) for member in members if member.entry is not None]
+        for member, entry in opened:
+            self._leave(member, entry)
+        for member in members:
             member.gain *= times
             member.credit *= times
-        for member in opened:
+        for member, _ in opened:
             self._join(member)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class ConnectionLimit(MemberGate[B, int]):
         super().__init__()
         at_least(1, limit=limit)
         self._limit = limit
+        self._least = limit  # that any member ever had
 
     def _fresh(self, now: float) -> int:
         del now
@@ -45,6 +46,7 @@ class ConnectionLimit(MemberGate[B, int]):
         self._state(backend)
         n = self._limit if n is None else n
         at_least(1, n=n)
+        self._least = min(self._least, n)
         self._members[backend] = n
         self._tell(backend)
 
@@ -55,12 +57,12 @@ class ConnectionLimit(MemberGate[B, int]):
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
         """Close at the limit."""
-        if in_flight == self._members[backend]:
+        if in_flight >= self._least and in_flight == self._members[backend]:
             self._tell(backend)
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
         """Open again below it."""
-        if in_flight == self._members[backend] - 1:
+        if in_flight >= self._least - 1 and in_flight == self._members[backend] - 1:
             self._tell(backend)
