@@ -120,8 +120,8 @@ class WeightedLeastConnections(Membership[B]):
         best: _Entry[B] | None = None
         best_heap: list[_Entry[B]] = []
         for gain, rank in tie.ranks.items():
-            if rank.live:
-                heap = rank.heap
+            heap = rank.heap
+            if heap:
                 entry = heap[0]
                 while entry[2].entry is not entry:
                     heappop(heap)
