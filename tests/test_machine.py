@@ -22,7 +22,7 @@ from tests.kinds import KINDS, Kind, by_name
 NAMES = st.sampled_from(["a", "b", "c", "d", "e", "f"])
 WEIGHTS = st.sampled_from([0, 1, 1, 2, 3, 5, 0.5, 0.3])
 KEYS = st.sampled_from(["10.0.0.1", "10.9.0.7", "192.0.2.4", "198.51.100.3", "2001:db8::1"])
-RUNS, STEPS = 200, 50
+RUNS, STEPS = 280, 50  # some runs end early: 200 whole ones are asserted
 
 
 ACTIONS = [
@@ -194,6 +194,6 @@ def test_every_balancer_against_a_dict(kind: Kind) -> None:
     run_state_machine_as_test(
         machine, settings=settings(max_examples=RUNS, stateful_step_count=STEPS)
     )
-    assert sum(steps.values()) >= RUNS * STEPS * 0.5
+    assert sum(steps.values()) >= 200 * STEPS
     rare = {name: count for name, count in steps.items() if count < 0.05 * sum(steps.values())}
     assert not rare, f"rules that are hardly tried: {rare} of {sum(steps.values())}"
