@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from balancers.algorithms.random_choice import RandomChoice
     from balancers.gates.drain import Drain, Drained
     from balancers.gates.health import HealthChecks, HealthStateMachine
+    from balancers.gates.health_rules import Consecutive, HealthRule, Leaky, OfTheLast
     from balancers.gates.limits import ConnectionLimit
     from balancers.gates.slow_start import SlowStart
     from balancers.hashing.keys import KeyedBlake2, Murmur3
@@ -57,6 +58,7 @@ __all__ = [
     "Balancer",
     "BalancersError",
     "ConnectionLimit",
+    "Consecutive",
     "Drain",
     "Drained",
     "DuplicateBackend",
@@ -65,6 +67,7 @@ __all__ = [
     "GateInUse",
     "HashRing",
     "HealthChecks",
+    "HealthRule",
     "HealthStateMachine",
     "IPHash",
     "InFlight",
@@ -75,6 +78,7 @@ __all__ = [
     "InvalidWeight",
     "Key",
     "KeyedBlake2",
+    "Leaky",
     "Lease",
     "LeastConnections",
     "Load",
@@ -82,6 +86,7 @@ __all__ = [
     "MissingKey",
     "Murmur3",
     "NoBackendAvailable",
+    "OfTheLast",
     "Outcome",
     "Pool",
     "PowerOfTwoChoices",
@@ -102,6 +107,10 @@ _LATER = {
     "Drained": "gates.drain",
     "HealthChecks": "gates.health",
     "HealthStateMachine": "gates.health",
+    "Consecutive": "gates.health_rules",
+    "HealthRule": "gates.health_rules",
+    "Leaky": "gates.health_rules",
+    "OfTheLast": "gates.health_rules",
     "ConnectionLimit": "gates.limits",
     "SlowStart": "gates.slow_start",
     "KeyedBlake2": "hashing.keys",

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 
 from balancers import (
     Balancer,
+    Consecutive,
     HashRing,
     IPHash,
     LeastConnections,
@@ -22,6 +23,7 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from balancers.gates.health_rules import transitions
 
 __all__ = ["draw_all"]
 
@@ -264,8 +266,39 @@ def control_loop(figure: Figure) -> None:
         axes.text(*place, text, ha="center", va="center", fontsize=8, color="#333333")
 
 
+def health_states(figure: Figure) -> None:
+    """Draw the states of the usual rule from its table."""
+    table = transitions(Consecutive(3, 2))
+    axes = figure.subplots(1, 1)
+    axes.axis("off")
+    healthy = [state for state in sorted(table) if state[0]]
+    sick = [state for state in sorted(table) if not state[0]]
+    circle = [*healthy, *sick]
+    places = {state: (1.6 * place, 0.0) for place, state in enumerate(circle)}
+    axes.set(xlim=(-0.8, 1.6 * len(circle) - 0.8), ylim=(-1.2, 1.2))
+    for state, (x, y) in places.items():
+        told = "healthy" if state[0] else "unhealthy"
+        against = "failed" if state[0] else "ok"
+        text = f"{told}\n{state[1]} {against}" if state[1] else told
+        colour = "#e3f1e6" if state[0] else "#f6e3e3"
+        frame = {"boxstyle": "round,pad=0.4", "facecolor": colour, "edgecolor": GREY}
+        axes.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame)
+    for state, follows in table.items():
+        for after, colour, side in zip(follows, (COLOURS[3], COLOURS[2]), (1, -1), strict=True):
+            if after == state:
+                continue
+            begin, end = places[state], places[after]
+            bend = -0.35 * side if end[0] > begin[0] else 0.35 * side
+            axes.annotate("", xy=(end[0], 0.28 * side), xytext=(begin[0], 0.28 * side),
+                          arrowprops={"arrowstyle": "->", "color": colour,
+                                      "connectionstyle": f"arc3,rad={bend}"})  # fmt: skip
+    axes.text(-0.7, 1.0, "a check fails", color=COLOURS[3])
+    axes.text(-0.7, -1.1, "a check succeeds", color=COLOURS[2])
+
+
 PICTURES = [
     control_loop,
+    health_states,
     round_robin,
     weighted_round_robin,
     random_choice,

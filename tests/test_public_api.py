@@ -26,6 +26,7 @@ ERRORS = [
 NO_EXAMPLE = {
     "Balancer",
     "Gate",
+    "HealthRule",
     "Load",
     "Lease",
     "Drained",

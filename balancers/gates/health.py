@@ -1,52 +1,73 @@
-"""Health: thresholds of consecutive results, from probes and from requests."""
+"""Health: what probes and requests told, judged by a rule."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
+from balancers.errors import InvalidSetting
+from balancers.gates.health_rules import Consecutive, HealthRule, State
 from balancers.gates.members import MemberGate, duration
 from balancers.lease import Outcome
-from balancers.membership import at_least, valid_now
+from balancers.membership import valid_now
 
 __all__ = ["HealthChecks", "HealthStateMachine"]
 
 B = TypeVar("B")
 
 
-class HealthStateMachine:
-    """Healthy until so many failures in a row, and back after so many successes in a row.
+Initial = Literal["unknown", "up", "down"]
 
-    ``unhealthy_threshold`` and ``healthy_threshold`` say how many.  A result that agrees with the
-    state, and every flip, sets the counter to zero.
+
+class HealthStateMachine:
+    """Healthy or not, by a rule; :class:`Consecutive` unless another is given.
+
+    ``unhealthy_threshold`` failures in a row, ``healthy_threshold`` successes in a row.  Every flip
+    starts the counting anew.  ``initial``: ``up``, ``down`` until proven, or ``unknown``, which
+    counts as healthy until the first result decides.
 
     >>> machine = HealthStateMachine(unhealthy_threshold=2, healthy_threshold=1)
     >>> [machine.observe(ok) for ok in (False, True, False, False)], machine.healthy
     ([False, False, False, True], False)
 
-    Raises InvalidSetting for a threshold below 1.
+    Raises InvalidSetting for a threshold below 1 or another initial state.
     """
 
-    __slots__ = ("_contrary", "_thresholds", "healthy")
+    __slots__ = ("_rule", "_state", "_unknown", "healthy")
 
-    def __init__(self, unhealthy_threshold: int = 3, healthy_threshold: int = 2) -> None:
-        at_least(1, unhealthy_threshold=unhealthy_threshold, healthy_threshold=healthy_threshold)
-        self._thresholds = (healthy_threshold, unhealthy_threshold)
-        self._contrary = 0
-        self.healthy = True
+    def __init__(
+        self,
+        unhealthy_threshold: int = 3,
+        healthy_threshold: int = 2,
+        *,
+        rule: HealthRule | None = None,
+        initial: Initial = "up",
+    ) -> None:
+        if initial not in {"unknown", "up", "down"}:
+            raise InvalidSetting(f"initial must be unknown, up or down, not {initial!r}")
+        usual = Consecutive(unhealthy_threshold, healthy_threshold)
+        self._rule = usual if rule is None else rule
+        self.healthy = initial != "down"
+        self._state: State = self._rule.fresh(self.healthy)
+        self._unknown = initial == "unknown"
 
-    def observe(self, ok: bool) -> bool:
-        """Hear a result and say whether it flipped the state; O(1)."""
-        if bool(ok) == self.healthy:
-            self._contrary = 0
-            return False
-        self._contrary += 1
-        if self._contrary < self._thresholds[self.healthy]:
-            return False
-        self.become(not self.healthy)
-        return True
+    def observe(self, ok: bool, immediate: bool = False) -> bool:
+        """Hear a result and say whether it flipped the state; O(1).
+
+        ``immediate``: this failure needs no other.  Raises InvalidSetting for such a success.
+        """
+        if immediate and ok:
+            raise InvalidSetting("only a failure can be immediate")
+        before = self.healthy
+        if self._unknown or immediate:
+            self.become(bool(ok))
+        else:
+            self._state = self._rule.after(self._state, bool(ok))
+            self.healthy = bool(self._state[0])
+        return before != self.healthy
 
     def become(self, healthy: bool) -> None:
-        """Set the state from outside, and the counter to zero."""
+        """Set the state from outside, and start counting anew."""
+        self._state = self._rule.fresh(healthy)
+        self._unknown = False
         self.healthy = healthy
-        self._contrary = 0
 
 
 class _Health:
@@ -71,9 +92,11 @@ class HealthChecks(MemberGate[B, _Health]):
 
     Probes, told by :meth:`observe`, and the outcomes of requests, told by the pool, count apart;
     ``unhealthy_threshold`` failures in a row of either demote.  Probes promote, after
-    ``healthy_threshold`` successes in a row.  A backend that was never probed since it was added is
-    promoted ``recovery_time`` seconds after its demotion.  The result of a request or probe that
-    began before the last flip is ignored.  Every method is O(1), or O(log n) with a flip.
+    ``healthy_threshold`` successes in a row.  Another ``rule`` judges the probes instead; a new
+    member is ``initial``: up, down until proven, or unknown, which the first probe decides.  A
+    backend that was never probed since it was added is promoted ``recovery_time`` seconds after its
+    demotion.  The result of a request or probe that began before the last flip is ignored.  Every
+    method is O(1), or O(log n) with a flip.
 
     >>> from balancers import Pool, RoundRobin
     >>> health = HealthChecks(unhealthy_threshold=1)
@@ -93,15 +116,23 @@ class HealthChecks(MemberGate[B, _Health]):
         unhealthy_threshold: int = 3,
         healthy_threshold: int = 2,
         recovery_time: float = 10.0,
+        *,
+        rule: HealthRule | None = None,
+        initial: Initial = "up",
     ) -> None:
         super().__init__()
-        HealthStateMachine(unhealthy_threshold, healthy_threshold)
+        usual = Consecutive(unhealthy_threshold, healthy_threshold)
         self._unhealthy_threshold = unhealthy_threshold
-        self._healthy_threshold = healthy_threshold
+        self._rule = usual if rule is None else rule
+        self._initial: Initial = initial
         self._recovery_time = duration("recovery_time", recovery_time)
+        self._machine()
+
+    def _machine(self) -> HealthStateMachine:
+        return HealthStateMachine(rule=self._rule, initial=self._initial)
 
     def _fresh(self, now: float) -> _Health:
-        return _Health(HealthStateMachine(self._unhealthy_threshold, self._healthy_threshold), now)
+        return _Health(self._machine(), now)
 
     def factor(self, backend: B, now: float) -> float:
         """Give 1 while healthy, else 0.  Raises UnknownBackend."""
@@ -112,12 +143,22 @@ class HealthChecks(MemberGate[B, _Health]):
         """Whether it is healthy, as of the latest time seen.  Raises UnknownBackend."""
         return self.factor(backend, self._now) > 0
 
-    def observe(self, backend: B, ok: bool, now: float, started_at: float | None = None) -> None:
+    def observe(
+        self,
+        backend: B,
+        ok: bool,
+        now: float,
+        started_at: float | None = None,
+        immediate: bool = False,
+    ) -> None:
         """Hear a probe's result; ``started_at`` seconds tells when the probe was sent.
 
-        Raises UnknownBackend, InvalidTime.
+        ``immediate``: this failure demotes whatever the threshold.
+        Raises UnknownBackend, InvalidTime, InvalidSetting for an immediate success.
         """
         health = self._state(backend)
+        if immediate and ok:
+            raise InvalidSetting("only a failure can be immediate")
         started_at = None if started_at is None else valid_now(started_at, started_at)
         now = self._at(now)
         self._catch_up(backend, health, now)
@@ -125,7 +166,7 @@ class HealthChecks(MemberGate[B, _Health]):
             return
         health.probed = True
         self._timers.cancel(backend)
-        if health.machine.observe(ok):
+        if health.machine.observe(ok, immediate):
             health.flip(health.machine.healthy, now)
             self._tell(backend)
 

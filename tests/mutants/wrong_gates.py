@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from balancers import FAILURE, ConnectionLimit, Drain, HealthChecks, HealthStateMachine, SlowStart
+from balancers import (
+    FAILURE,
+    ConnectionLimit,
+    Consecutive,
+    Drain,
+    HealthChecks,
+    Leaky,
+    OfTheLast,
+    SlowStart,
+)
 from balancers.gates.drain import Drained
 from balancers.gates.health import _Health
 from balancers.gates.members import MemberGate
@@ -10,23 +19,34 @@ from balancers.membership import valid_now
 from tests.mutants.mutant import genuine, mutant
 
 health_finished = genuine(HealthChecks, "finished")
+consecutive_after = genuine(Consecutive, "after")
+leaky_after = genuine(Leaky, "after")
+of_the_last_after = genuine(OfTheLast, "after")
 health_observe = genuine(HealthChecks, "observe")
 
 
-@mutant(HealthStateMachine, "observe", "test_gates.py::test_the_machine_counts_in_a_row")
-def one_lucky_probe_promotes(self: Any, ok: bool) -> bool:
-    self._contrary = 0 if ok else self._contrary + 1
-    before, self.healthy = self.healthy, self._contrary < self._thresholds[1]
-    return bool(before != self.healthy)
+@mutant(
+    Consecutive, "after", "test_health_rules.py::test_every_sequence_of_twelve[consecutive 3 2]"
+)
+def one_lucky_probe_promotes(self: Any, state: Any, ok: bool) -> Any:
+    return (True, 0) if ok else consecutive_after(self, state, ok)
 
 
-@mutant(HealthStateMachine, "observe", "test_gates.py::test_the_machine_counts_in_a_row")
-def failures_need_not_be_in_a_row(self: Any, ok: bool) -> bool:
-    self._contrary += ok != self.healthy
-    if self._contrary < self._thresholds[self.healthy]:
-        return False
-    self.become(not self.healthy)
-    return True
+@mutant(Consecutive, "after", "test_gates.py::test_the_machine_counts_in_a_row")
+def failures_need_not_be_in_a_row(self: Any, state: Any, ok: bool) -> Any:
+    return state if ok == state[0] else consecutive_after(self, state, ok)
+
+
+@mutant(Leaky, "after", "test_health_rules.py::test_every_sequence_of_twelve[leaky 2 3 1]")
+def nothing_is_ever_forgiven(self: Any, state: Any, ok: bool) -> Any:
+    after = leaky_after(self, state, ok)
+    return (True, state[1], 0) if ok and state[0] else after
+
+
+@mutant(OfTheLast, "after", "test_health_rules.py::test_every_sequence_of_twelve[of 3 2 2]")
+def the_window_never_slides(self: Any, state: Any, ok: bool) -> Any:
+    full = len(state[1]) == self._n
+    return of_the_last_after(self, (state[0], () if full else state[1]), ok)
 
 
 @mutant(_Health, "flip", "test_footguns.py::test_footgun_29_counters_do_not_outlive_a_flip")

@@ -1,0 +1,214 @@
+"""Health rules against plain restatements, on every sequence, and how often they flip."""
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from balancers import (
+    Consecutive,
+    HealthChecks,
+    HealthRule,
+    HealthStateMachine,
+    InvalidSetting,
+    Leaky,
+    OfTheLast,
+    Pool,
+    RoundRobin,
+)
+from balancers.gates.health_rules import State, transitions
+
+LENGTH = 12
+Says = Callable[[bool, list[bool]], bool]
+"""Whether a backend flips, given its state and all results since the last flip."""
+
+
+def in_a_row(results: list[bool], ok: bool, count: int) -> bool:
+    return len(results) >= count and results[-count:] == [ok] * count
+
+
+def consecutive(unhealthy: int, healthy: int) -> Says:
+    def flips(up: bool, since: list[bool]) -> bool:
+        return in_a_row(since, not up, unhealthy if up else healthy)
+
+    return flips
+
+
+def leaky(unhealthy: int, forgiven: int, healthy: int) -> Says:
+    def flips(up: bool, since: list[bool]) -> bool:
+        if not up:
+            return in_a_row(since, True, healthy)
+        forgiven_at = [i for i in range(len(since) + 1) if in_a_row(since[:i], True, forgiven)]
+        return since[max(forgiven_at, default=0) :].count(False) >= unhealthy
+
+    return flips
+
+
+def of_the_last(n: int, unhealthy: int, healthy: int) -> Says:
+    def flips(up: bool, since: list[bool]) -> bool:
+        return since[-n:].count(not up) >= (unhealthy if up else healthy)
+
+    return flips
+
+
+def every_rule() -> Iterator[tuple[str, HealthRule, Says]]:
+    four = range(1, 5)
+    for u, h in product(four, four):
+        yield f"consecutive {u} {h}", Consecutive(u, h), consecutive(u, h)
+    for u, f, h in product(four, four, four):
+        yield f"leaky {u} {f} {h}", Leaky(u, f, h), leaky(u, f, h)
+    for n, u, h in product(four, four, four):
+        if max(u, h) <= n:
+            yield f"of {n} {u} {h}", OfTheLast(n, u, h), of_the_last(n, u, h)
+
+
+RULES = {name: (rule, says) for name, rule, says in every_rule()}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_sequence_of_twelve(name: str) -> None:
+    """8190 sequences a rule, all their beginnings on the way, from both states."""
+    rule, says = RULES[name]
+    tried = 0
+
+    def walk(state: State, since: list[bool], left: int) -> None:
+        nonlocal tried
+        for ok in (False, True) if left else ():
+            tried += 1
+            after, known = rule.after(state, ok), [*since, ok]
+            flips = says(state[0], known)
+            assert after[0] is (state[0] != flips), (state, known)
+            if flips:
+                assert after == rule.fresh(after[0])
+            walk(after, [] if flips else known, left - 1)
+
+    walk(rule.fresh(healthy=True), [], LENGTH)
+    walk(rule.fresh(healthy=False), [], LENGTH // 2)
+    assert tried == 2 ** (LENGTH + 1) - 2 + 2 ** (LENGTH // 2 + 1) - 2
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_table_is_the_rule(name: str) -> None:
+    rule, _ = RULES[name]
+    table = transitions(rule)
+    assert rule.fresh(healthy=True) in table
+    assert rule.fresh(healthy=False) in table
+    for state, (failed, succeeded) in table.items():
+        assert failed in table
+        assert succeeded in table
+        assert (failed, succeeded) == (rule.after(state, ok=False), rule.after(state, ok=True))
+
+
+def expected_flips(rule: HealthRule, failing: float, checks: int) -> float:
+    """Derive from the table: the mean time in each state until the next flip."""
+    table = transitions(rule)
+    places = {state: place for place, state in enumerate(table)}
+    stay = np.zeros((len(table), len(table)))
+    for state, follows in table.items():
+        for after, chance in zip(follows, (failing, 1 - failing), strict=True):
+            if after[0] == state[0]:
+                stay[places[state], places[after]] += chance
+    times = np.linalg.solve(np.eye(len(table)) - stay, np.ones(len(table)))
+    there_and_back = sum(times[places[rule.fresh(healthy=up)]] for up in (True, False))
+    return float(2 * checks / there_and_back)
+
+
+def test_the_figures_of_the_documentation() -> None:
+    """Derived from the tables, as the page says them."""
+    page = (Path(__file__).parents[1] / "docs" / "gates.md").read_text(encoding="utf-8")
+    for rule in ("Consecutive(3, 2)", "OfTheLast(10, 5, 8)", "Leaky()"):
+        told = re.search(rf"^\| `{re.escape(rule)}` \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+        assert told, rule
+        made: HealthRule = eval(rule)  # noqa: S307 - a literal above
+        for share, figure in zip((0.5, 0.3), told.groups(), strict=True):
+            assert round(expected_flips(made, share, 20_000)) == int(figure)
+
+
+def flips(rule: HealthRule, failing: float, checks: int = 20_000, seed: int = 1) -> int:
+    machine, rng = HealthStateMachine(rule=rule), Random(seed)
+    return sum(machine.observe(rng.random() >= failing) for _ in range(checks))
+
+
+def test_a_backend_that_fails_half_of_its_checks() -> None:
+    assert expected_flips(Consecutive(3, 2), 0.5, 20_000) == pytest.approx(2000)
+    assert flips(Consecutive(3, 2), 0.5) == pytest.approx(2000, rel=0.05)
+    assert flips(Leaky(), 0.5) <= 10
+    assert expected_flips(OfTheLast(10, 5, 8), 0.5, 20_000) == pytest.approx(498.7, abs=0.1)
+    assert flips(OfTheLast(10, 5, 8), 0.5) == pytest.approx(498.7, rel=0.05)
+
+
+def test_a_backend_that_fails_three_checks_of_ten() -> None:
+    assert flips(Consecutive(3, 2), 0.3) >= 650
+    assert flips(Leaky(), 0.3) <= 30
+    assert flips(OfTheLast(10, 5, 8), 0.3) == pytest.approx(
+        expected_flips(OfTheLast(10, 5, 8), 0.3, 20_000), rel=0.05
+    )
+
+
+def test_the_initial_state_is_a_choice() -> None:
+    up, down = HealthStateMachine(3, 2), HealthStateMachine(3, 2, initial="down")
+    assert (up.healthy, down.healthy) == (True, False)
+    assert [down.observe(ok=True) for _ in range(2)] == [False, True]
+    for first in (True, False):
+        unknown = HealthStateMachine(3, 2, initial="unknown")
+        assert unknown.healthy
+        assert unknown.observe(first) is not first
+        assert unknown.healthy is first
+        assert not unknown.observe(not first)
+    with pytest.raises(InvalidSetting, match="'dead'"):
+        HealthStateMachine(initial="dead")  # type: ignore[arg-type] # what is refused
+
+
+def test_an_immediate_failure_needs_no_other() -> None:
+    machine = HealthStateMachine(3, 2)
+    assert machine.observe(ok=False, immediate=True)
+    assert not machine.observe(ok=True)
+    assert not machine.observe(ok=False, immediate=True)
+    assert [machine.observe(ok=True) for _ in range(2)] == [False, True]
+    with pytest.raises(InvalidSetting, match="immediate"):
+        machine.observe(ok=True, immediate=True)
+    assert machine.healthy
+
+
+def test_a_gate_judges_by_the_rule_and_begins_as_it_is_told() -> None:
+    health: HealthChecks[str] = HealthChecks(rule=OfTheLast(3, 2, 1), initial="down")
+    pool = Pool(RoundRobin(["a"]), [health])
+    assert pool.state("a") == ("unhealthy",)
+    for now, ok in enumerate((True, False, True, False), start=1):
+        assert health.healthy("a") is (now > 1)
+        health.observe("a", ok, float(now))
+    assert not health.healthy("a")
+    health.observe("a", True, 5.0)
+    assert health.healthy("a")
+    health.observe("a", False, 6.0, immediate=True)
+    assert not health.healthy("a")
+    with pytest.raises(InvalidSetting, match="immediate"):
+        health.observe("a", True, 7.0, immediate=True)
+    unknown: HealthChecks[str] = HealthChecks(initial="unknown")
+    pool = Pool(RoundRobin(["a"]), [unknown])
+    assert pool.acquire(0.0).backend == "a"
+    unknown.observe("a", False, 1.0)
+    assert pool.state("a") == ("unhealthy",)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Consecutive(0, 1),
+        lambda: Consecutive(1, 0),
+        lambda: Leaky(0),
+        lambda: Leaky(1, 0),
+        lambda: Leaky(1, 1, 0),
+        lambda: OfTheLast(0, 1, 1),
+        lambda: OfTheLast(3, 4, 1),
+        lambda: OfTheLast(3, 1, 4),
+        lambda: OfTheLast(3, 0, 1),
+    ],
+)
+def test_thresholds_outside_their_range(make: Callable[[], HealthRule]) -> None:
+    with pytest.raises(InvalidSetting, match=r"\d"):
+        make()
