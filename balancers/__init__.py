@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from balancers.gates.health import HealthChecks, HealthStateMachine
     from balancers.gates.health_rules import Consecutive, HealthRule, Leaky, OfTheLast
     from balancers.gates.limits import ConnectionLimit
+    from balancers.gates.probes import ActiveChecks, Probe
     from balancers.gates.slow_start import SlowStart
     from balancers.hashing.keys import KeyedBlake2, Murmur3
     from balancers.hashing.ring import HashRing
@@ -54,6 +55,7 @@ __all__ = [
     "FAILURE",
     "SUCCESS",
     "UNKNOWN",
+    "ActiveChecks",
     "AlreadyReleased",
     "Balancer",
     "BalancersError",
@@ -90,6 +92,7 @@ __all__ = [
     "Outcome",
     "Pool",
     "PowerOfTwoChoices",
+    "Probe",
     "RandomChoice",
     "RingTooLarge",
     "RoundRobin",
@@ -112,6 +115,8 @@ _LATER = {
     "Leaky": "gates.health_rules",
     "OfTheLast": "gates.health_rules",
     "ConnectionLimit": "gates.limits",
+    "ActiveChecks": "gates.probes",
+    "Probe": "gates.probes",
     "SlowStart": "gates.slow_start",
     "KeyedBlake2": "hashing.keys",
     "Murmur3": "hashing.keys",

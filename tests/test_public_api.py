@@ -30,6 +30,7 @@ NO_EXAMPLE = {
     "Load",
     "Lease",
     "Drained",
+    "Probe",
     "FAILURE",
     "SUCCESS",
     "UNKNOWN",

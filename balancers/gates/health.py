@@ -63,6 +63,15 @@ class HealthStateMachine:
             self.healthy = bool(self._state[0])
         return before != self.healthy
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing that is remembered speaks against the state."""
+        return not self._unknown and self._state == self._rule.fresh(self.healthy)
+
+    def after(self, ok: bool) -> bool:
+        """Say whether it would be healthy after this result; nothing changes."""
+        return bool(ok if self._unknown else self._rule.after(self._state, ok)[0])
+
     def become(self, healthy: bool) -> None:
         """Set the state from outside, and start counting anew."""
         self._state = self._rule.fresh(healthy)

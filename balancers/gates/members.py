@@ -102,7 +102,7 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
             self._told[backend] = None
             self._expired(backend, when)
         told, self._told = self._told, {}
-        self.due = self._timers.first
+        self.due = self._next_instant()
         return list(told)
 
     def added(self, backend: B, now: float) -> None:
@@ -114,7 +114,11 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
         self._members.pop(backend, None)
         self._told.pop(backend, None)
         self._timers.cancel(backend)
-        self.due = -inf if self._told else self._timers.first
+        self.due = -inf if self._told else self._next_instant()
+
+    def _next_instant(self) -> float:
+        """Give when time next moves a factor."""
+        return self._timers.first
 
     def _state(self, backend: B) -> S:
         try:

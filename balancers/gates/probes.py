@@ -1,0 +1,180 @@
+"""Active health checks: whom to probe and when, and what follows from silence."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from math import inf
+from random import Random
+from typing import Generic, NamedTuple, TypeVar
+
+from balancers.errors import InvalidSetting
+from balancers.gates.health import HealthChecks, Initial, _Health
+from balancers.gates.health_rules import HealthRule
+from balancers.gates.members import Deadlines, duration
+from balancers.membership import valid_now
+
+__all__ = ["ActiveChecks", "Probe"]
+
+B = TypeVar("B")
+
+
+class Probe(NamedTuple, Generic[B]):
+    """One probe to send.  Its answer counts before ``deadline`` seconds; silence is a failure."""
+
+    backend: B
+    number: int
+    sent_at: float
+    deadline: float
+
+
+class ActiveChecks(HealthChecks[B]):
+    """Health checks with a schedule: data for a prober that is yours.
+
+    Ask :meth:`probes` whom to probe, send, and tell :meth:`answer`; :meth:`next_probe` says when to
+    ask again.  At most one probe is in flight for each backend, and one that is not answered within
+    ``timeout`` seconds is a failure, whoever asks first: this gate or its pool.
+
+    A backend is probed every ``interval`` seconds; every ``fast_interval`` (a fifth of it) while
+    its state is changing; every ``slow_interval`` (six times it) once it is unhealthy for
+    ``slow_after`` seconds.  First probes are spread over an interval, and each interval is up to
+    ``jitter`` of it shorter or longer, by ``rng``, so that no fleet probes in step.  Nobody is
+    promoted by time.
+
+    >>> from balancers import Pool, RoundRobin
+    >>> checks = ActiveChecks(unhealthy_threshold=1, rng=Random(1))
+    >>> pool = Pool(RoundRobin(["a"]), gates=[checks])
+    >>> [probe] = checks.probes(now=5.0)
+    >>> checks.answer(probe, ok=False, now=5.2), pool.state("a")
+    (True, ('unhealthy',))
+
+    A probe costs O(log n) to send and to answer.
+    Raises InvalidSetting for a threshold below 1, durations that are not positive or not in order
+    (fast, usual, slow; the timeout is below the interval), a jitter outside 0…1; TypeError unless
+    ``rng`` is a ``random.Random``.
+    """
+
+    def __init__(
+        self,
+        unhealthy_threshold: int = 3,
+        healthy_threshold: int = 2,
+        *,
+        rng: Random,
+        interval: float = 5.0,
+        timeout: float = 3.0,
+        fast_interval: float | None = None,
+        slow_interval: float | None = None,
+        slow_after: float = 60.0,
+        jitter: float = 0.1,
+        rule: HealthRule | None = None,
+        initial: Initial = "up",
+    ) -> None:
+        super().__init__(unhealthy_threshold, healthy_threshold, rule=rule, initial=initial)
+        if not isinstance(rng, Random):
+            raise TypeError(f"rng must be a random.Random, not {rng!r}")
+        self._rng = rng
+        self._interval = duration("interval", interval)
+        self._timeout = duration("timeout", timeout)
+        fast = interval / 5 if fast_interval is None else fast_interval
+        slow = interval * 6 if slow_interval is None else slow_interval
+        self._fast = duration("fast_interval", fast)
+        self._slow = duration("slow_interval", slow)
+        self._slow_after = duration("slow_after", slow_after)
+        if not fast <= interval <= slow:
+            raise InvalidSetting(f"fast <= interval <= slow fails for {fast}, {interval}, {slow}")
+        if timeout >= interval:
+            raise InvalidSetting(f"timeout must be below the interval {interval}, not {timeout!r}")
+        if not 0 <= jitter < 1:
+            raise InvalidSetting(f"jitter must be 0 to 1, below 1, not {jitter!r}")
+        self._jitter = jitter
+        self._number = 0
+        self._sends: Deadlines[B] = Deadlines()
+        self._awaited: OrderedDict[B, Probe[B]] = OrderedDict()  # in the order of their deadlines
+
+    def probes(self, now: float) -> list[Probe[B]]:
+        """Give the probes to send now; O(log n) each.  Raises InvalidTime."""
+        self._expire(valid_now(now, self._now))
+        now = self._at(now)
+        sent: list[Probe[B]] = []
+        for backend, _ in self._sends.pop(now):
+            self._number += 1
+            probe = self._awaited[backend] = Probe(backend, self._number, now, now + self._timeout)
+            sent.append(probe)
+        self.due = min(self.due, self._next_instant())
+        return sent
+
+    def next_probe(self) -> float:
+        """Give when to call :meth:`probes` next: to send one, or to hear of a silence; O(1)."""
+        return min(self._sends.first, self._next_instant())
+
+    def answer(self, probe: Probe[B], ok: bool, now: float, immediate: bool = False) -> bool:
+        """Hear a probe's result, and say whether it counts; O(log n).
+
+        It does not when it is late, told before, sent before the last flip, or of a backend that
+        left since.  ``immediate``: this failure demotes whatever the threshold.
+        Raises InvalidTime, InvalidSetting for an immediate success.
+        """
+        if immediate and ok:
+            raise InvalidSetting("only a failure can be immediate")
+        self._expire(valid_now(now, self._now))
+        now = self._at(now)
+        backend = probe.backend
+        if self._awaited.get(backend) != probe:
+            return False
+        del self._awaited[backend]
+        return self._judge(probe, ok, now, immediate)
+
+    def factor(self, backend: B, now: float) -> float:
+        """Give 1 while healthy, else 0; a silence that is over counts.  Raises UnknownBackend."""
+        health, probe = self._state(backend), self._awaited.get(backend)
+        if probe is None or probe.deadline > now or probe.sent_at < health.flipped_at:
+            return 1 if health.machine.healthy else 0
+        return 1 if health.machine.after(ok=False) else 0
+
+    def moved(self, now: float) -> Iterable[B]:
+        """Give the backends whose factor moved since last asked."""
+        self._expire(valid_now(now, self._now))
+        return super().moved(now)
+
+    def added(self, backend: B, now: float) -> None:
+        """Hear of a new member, and plan its first probe; O(log n)."""
+        super().added(backend, now)
+        self._sends.set(backend, self._now + self._rng.random() * self._interval)
+
+    def removed(self, backend: B, now: float) -> None:
+        """Forget the member and its probe; O(log n)."""
+        self._sends.cancel(backend)
+        self._awaited.pop(backend, None)
+        super().removed(backend, now)
+
+    def _fresh(self, now: float) -> _Health:
+        health = super()._fresh(now)
+        health.probed = True
+        return health
+
+    def _catch_up(self, backend: B, health: _Health, now: float) -> None:
+        self._expire(now)
+
+    def _next_instant(self) -> float:
+        return next(iter(self._awaited.values())).deadline if self._awaited else inf
+
+    def _expire(self, now: float) -> None:
+        """Take silence for failure, at the deadline."""
+        while self._next_instant() <= now:
+            _, probe = self._awaited.popitem(last=False)
+            self._judge(probe, ok=False, now=probe.deadline)
+
+    def _judge(self, probe: Probe[B], ok: bool, now: float, immediate: bool = False) -> bool:
+        backend = probe.backend
+        health = self._members[backend]
+        counts = probe.sent_at >= health.flipped_at
+        if counts and health.machine.observe(ok, immediate):
+            health.flip(health.machine.healthy, now)
+            self._tell(backend)
+        gap = self._gap(health, now) * (1 + self._jitter * (2 * self._rng.random() - 1))
+        self._sends.set(backend, max(probe.sent_at + gap, now))
+        return counts
+
+    def _gap(self, health: _Health, now: float) -> float:
+        if not health.machine.settled:
+            return self._fast
+        long_down = not health.machine.healthy and now - health.flipped_at >= self._slow_after
+        return self._slow if long_down else self._interval
