@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.benchmarks import classic, keyed, peers, pools
+from tests.benchmarks import classic, gates, keyed, peers, pools
 from tests.benchmarks.measure import Effort, Measured, Run, measure
 from tests.benchmarks.row import SIZES, Row
 
-OURS = [*classic.rows(), *keyed.rows(), *pools.rows()]
+OURS = [*classic.rows(), *keyed.rows(), *pools.rows(), *gates.rows()]
 SMALL = [row for row in OURS if row.n == SIZES[0]]
 
 
@@ -68,9 +68,9 @@ def test_every_row_of_the_table_is_there() -> None:
     rows = [*OURS, *peers.rows()]
     assert len({(row.name, row.n, row.unit) for row in rows}) == len(rows)
     for kind in ("RoundRobin", "LeastConnections"):
-        for gates in (0, 4, 6):
+        for count in (0, 4, 6):
             found = [
-                row.n for row in rows if row.name == f"Pool of {kind}, a request, {gates} gates"
+                row.n for row in rows if row.name == f"Pool of {kind}, a request, {count} gates"
             ]
             assert found == [*SIZES]
     for kind in classic.FLIPPED:

@@ -30,7 +30,7 @@ class HealthStateMachine:
     Raises InvalidSetting for a threshold below 1 or another initial state.
     """
 
-    __slots__ = ("_rule", "_state", "_unknown", "healthy")
+    __slots__ = ("_calm", "_rule", "_state", "_unknown", "healthy")
 
     def __init__(
         self,
@@ -44,8 +44,9 @@ class HealthStateMachine:
             raise InvalidSetting(f"initial must be unknown, up or down, not {initial!r}")
         usual = Consecutive(unhealthy_threshold, healthy_threshold)
         self._rule = usual if rule is None else rule
+        self._calm = (self._rule.fresh(healthy=False), self._rule.fresh(healthy=True))
         self.healthy = initial != "down"
-        self._state: State = self._rule.fresh(self.healthy)
+        self._state: State = self._calm[self.healthy]
         self._unknown = initial == "unknown"
 
     def observe(self, ok: bool, immediate: bool = False) -> bool:
@@ -66,7 +67,7 @@ class HealthStateMachine:
     @property
     def settled(self) -> bool:
         """Whether nothing that is remembered speaks against the state."""
-        return not self._unknown and self._state == self._rule.fresh(self.healthy)
+        return not self._unknown and self._state == self._calm[self.healthy]
 
     def after(self, ok: bool) -> bool:
         """Say whether it would be healthy after this result; nothing changes."""
@@ -74,7 +75,7 @@ class HealthStateMachine:
 
     def become(self, healthy: bool) -> None:
         """Set the state from outside, and start counting anew."""
-        self._state = self._rule.fresh(healthy)
+        self._state = self._calm[healthy]
         self._unknown = False
         self.healthy = healthy
 

@@ -39,7 +39,8 @@ class Deadlines(Generic[B]):
 
     def set(self, backend: B, when: float) -> None:
         """Set the backend's instant, instead of any it had."""
-        self.cancel(backend)
+        if backend in self._entries:
+            self.cancel(backend)
         self._serial += 1
         entry = self._entries[backend] = (when, self._serial, backend)
         self._order.add(entry)
@@ -54,6 +55,18 @@ class Deadlines(Generic[B]):
         """Give the backend's instant, ``inf`` when it has none; O(1)."""
         entry = self._entries.get(backend)
         return inf if entry is None else entry[0]
+
+    def take(self, now: float) -> list[B]:
+        """Take out, in order, all that is due at ``now``."""
+        due: list[B] = []
+        for when, _, backend in self._order:
+            if when > now:
+                break
+            due.append(backend)
+        for backend in due:
+            self._order.pop(0)
+            del self._entries[backend]
+        return due
 
     def pop(self, now: float) -> Iterable[tuple[B, float]]:
         """Take out, in order, what is due at ``now``, each with its instant."""

@@ -94,7 +94,7 @@ class ActiveChecks(HealthChecks[B]):
         self._expire(valid_now(now, self._now))
         now = self._at(now)
         sent: list[Probe[B]] = []
-        for backend, _ in self._sends.pop(now):
+        for backend in self._sends.take(now):
             self._number += 1
             probe = self._awaited[backend] = Probe(backend, self._number, now, now + self._timeout)
             sent.append(probe)
@@ -114,12 +114,14 @@ class ActiveChecks(HealthChecks[B]):
         """
         if immediate and ok:
             raise InvalidSetting("only a failure can be immediate")
-        self._expire(valid_now(now, self._now))
-        now = self._at(now)
-        backend = probe.backend
-        if self._awaited.get(backend) != probe:
+        if not self._now <= now < inf:
+            now = valid_now(now, self._now)
+        if probe.deadline <= now:
+            self._expire(now)
+        self._now = now
+        if self._awaited.get(probe.backend) != probe:
             return False
-        del self._awaited[backend]
+        del self._awaited[probe.backend]
         return self._judge(probe, ok, now, immediate)
 
     def factor(self, backend: B, now: float) -> float:
@@ -170,11 +172,14 @@ class ActiveChecks(HealthChecks[B]):
             health.flip(health.machine.healthy, now)
             self._tell(backend)
         gap = self._gap(health, now) * (1 + self._jitter * (2 * self._rng.random() - 1))
-        self._sends.set(backend, max(probe.sent_at + gap, now))
+        when = probe.sent_at + gap
+        self._sends.set(backend, max(now, when))
         return counts
 
     def _gap(self, health: _Health, now: float) -> float:
-        if not health.machine.settled:
+        machine = health.machine
+        if not machine.settled:
             return self._fast
-        long_down = not health.machine.healthy and now - health.flipped_at >= self._slow_after
-        return self._slow if long_down else self._interval
+        if machine.healthy or now - health.flipped_at < self._slow_after:
+            return self._interval
+        return self._slow
