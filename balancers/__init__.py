@@ -37,11 +37,13 @@ from balancers.load import Load
 from balancers.loads.in_flight import InFlight
 from balancers.membership import Membership
 from balancers.pool import Pool
+from balancers.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
     from balancers.algorithms.ip_hash import IPHash
     from balancers.algorithms.power_of_two import PowerOfTwoChoices
     from balancers.algorithms.random_choice import RandomChoice
+    from balancers.gates.cool_down import CoolDown
     from balancers.gates.drain import Drain, Drained
     from balancers.gates.health import HealthChecks, HealthStateMachine
     from balancers.gates.health_rules import Consecutive, HealthRule, Leaky, OfTheLast
@@ -61,6 +63,7 @@ __all__ = [
     "BalancersError",
     "ConnectionLimit",
     "Consecutive",
+    "CoolDown",
     "Drain",
     "Drained",
     "DuplicateBackend",
@@ -94,6 +97,7 @@ __all__ = [
     "PowerOfTwoChoices",
     "Probe",
     "RandomChoice",
+    "RetryBudget",
     "RingTooLarge",
     "RoundRobin",
     "SlowStart",
@@ -106,6 +110,7 @@ _LATER = {
     "IPHash": "algorithms.ip_hash",
     "PowerOfTwoChoices": "algorithms.power_of_two",
     "RandomChoice": "algorithms.random_choice",
+    "CoolDown": "gates.cool_down",
     "Drain": "gates.drain",
     "Drained": "gates.drain",
     "HealthChecks": "gates.health",

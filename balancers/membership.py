@@ -56,7 +56,7 @@ def valid_now(now: float, latest: float) -> float:
     return max(now, latest)
 
 
-def at_least(least: int, **settings: int) -> None:
+def at_least(least: int, /, **settings: int) -> None:
     """Raise InvalidSetting unless every setting is an int of ``least`` or more."""
     for name, value in settings.items():
         if type(value) is not int or value < least:
