@@ -37,7 +37,6 @@ from balancers.load import Load
 from balancers.loads.in_flight import InFlight
 from balancers.membership import Membership
 from balancers.pool import Pool
-from balancers.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
     from balancers.algorithms.ip_hash import IPHash
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
     from balancers.gates.slow_start import SlowStart
     from balancers.hashing.keys import KeyedBlake2, Murmur3
     from balancers.hashing.ring import HashRing
+    from balancers.health_report import CheckResult, HealthReport
+    from balancers.retry_budget import RetryBudget
 
 __all__ = [
     "FAILURE",
@@ -61,6 +62,7 @@ __all__ = [
     "AlreadyReleased",
     "Balancer",
     "BalancersError",
+    "CheckResult",
     "ConnectionLimit",
     "Consecutive",
     "CoolDown",
@@ -72,6 +74,7 @@ __all__ = [
     "GateInUse",
     "HashRing",
     "HealthChecks",
+    "HealthReport",
     "HealthRule",
     "HealthStateMachine",
     "IPHash",
@@ -126,8 +129,11 @@ _LATER = {
     "KeyedBlake2": "hashing.keys",
     "Murmur3": "hashing.keys",
     "HashRing": "hashing.ring",
+    "CheckResult": "health_report",
+    "HealthReport": "health_report",
+    "RetryBudget": "retry_budget",
 }
-"""What loads another package (numpy, mmh3, sortedcontainers) is imported when first named."""
+"""Imported when first named: what loads another package, and what not every user needs."""
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,70 @@
+"""The backend's own report: its fields, its statuses, and what is refused."""
+
+import json
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancers import CheckResult, HealthReport, InvalidSetting
+
+CHECKS = st.lists(
+    st.builds(
+        CheckResult,
+        st.text(min_size=1),
+        st.booleans(),
+        st.floats(0, 1e6),
+        st.booleans(),
+    ),
+    unique_by=lambda check: check.name,
+    max_size=5,
+)
+
+
+@given(CHECKS, st.floats(0, 1e9), st.text())
+def test_a_report_says_what_its_checks_say(
+    checks: list[CheckResult], uptime: float, version: str
+) -> None:
+    report = HealthReport(iter(checks), uptime=uptime, version=version)
+    told = json.loads(json.dumps(report.as_dict()))
+    assert list(told) == ["status", "uptime_secs", "version", "checks"]
+    assert told["uptime_secs"] == pytest.approx(uptime, abs=0.001)
+    assert told["version"] == version
+    assert [*told["checks"]] == [check.name for check in checks]
+    for check in checks:
+        entry = told["checks"][check.name]
+        assert entry["status"] == ("up" if check.ok else "down")
+        assert entry["latency_ms"] == pytest.approx(check.latency * 1000, abs=0.001)
+        assert [*entry] == ["status", "latency_ms"]
+    failed = [check for check in checks if not check.ok]
+    assert told["status"] == report.status == ("degraded" if failed else "healthy")
+    assert report.http_status == (503 if any(check.critical for check in failed) else 200)
+
+
+def test_liveness_has_no_checks() -> None:
+    live = HealthReport(uptime=0.0, version="1")
+    assert (live.status, live.http_status, live.as_dict()["checks"]) == ("healthy", 200, {})
+
+
+def test_an_optional_failure_degrades_and_still_serves() -> None:
+    cache = CheckResult("cache", ok=False, latency=0.5, critical=False)
+    report = HealthReport([cache], uptime=1.0, version="1")
+    assert (report.status, report.http_status) == ("degraded", 200)
+    assert repr(report) == "<HealthReport: degraded, down: ['cache']>"
+
+
+@pytest.mark.parametrize("seconds", [-1.0, nan, inf])
+def test_seconds_are_finite_and_not_negative(seconds: float) -> None:
+    with pytest.raises(InvalidSetting, match=repr(seconds)):
+        CheckResult("db", ok=True, latency=seconds)
+    with pytest.raises(InvalidSetting, match=repr(seconds)):
+        HealthReport(uptime=seconds, version="1")
+
+
+def test_checks_have_names_of_their_own() -> None:
+    with pytest.raises(InvalidSetting, match="''"):
+        CheckResult("", ok=True, latency=0.0)
+    twice = [CheckResult("db", ok=ok, latency=0.0) for ok in (True, False)]
+    with pytest.raises(InvalidSetting, match="'db'"):
+        HealthReport(twice, uptime=1.0, version="1")
