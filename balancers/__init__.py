@@ -28,6 +28,7 @@ from balancers.errors import (
     InvalidWeight,
     MissingKey,
     NoBackendAvailable,
+    QueueFull,
     RingTooLarge,
     UnknownBackend,
 )
@@ -39,6 +40,7 @@ from balancers.membership import Membership
 from balancers.pool import Pool
 
 if TYPE_CHECKING:
+    from balancers.admission_queue import AdmissionQueue, Waiting
     from balancers.algorithms.ip_hash import IPHash
     from balancers.algorithms.power_of_two import PowerOfTwoChoices
     from balancers.algorithms.random_choice import RandomChoice
@@ -59,6 +61,7 @@ __all__ = [
     "SUCCESS",
     "UNKNOWN",
     "ActiveChecks",
+    "AdmissionQueue",
     "AlreadyReleased",
     "Balancer",
     "BalancersError",
@@ -99,17 +102,21 @@ __all__ = [
     "Pool",
     "PowerOfTwoChoices",
     "Probe",
+    "QueueFull",
     "RandomChoice",
     "RetryBudget",
     "RingTooLarge",
     "RoundRobin",
     "SlowStart",
     "UnknownBackend",
+    "Waiting",
     "WeightedLeastConnections",
     "WeightedRoundRobin",
 ]
 
 _LATER = {
+    "AdmissionQueue": "admission_queue",
+    "Waiting": "admission_queue",
     "IPHash": "algorithms.ip_hash",
     "PowerOfTwoChoices": "algorithms.power_of_two",
     "RandomChoice": "algorithms.random_choice",

@@ -20,6 +20,7 @@ __all__ = [
     "InvalidWeight",
     "MissingKey",
     "NoBackendAvailable",
+    "QueueFull",
     "RingTooLarge",
     "UnknownBackend",
 ]
@@ -102,6 +103,10 @@ class IncompatibleGate(BalancersError, ValueError):
 
 class GateInUse(BalancersError, RuntimeError):
     """A gate belongs to one pool."""
+
+
+class QueueFull(BalancersError, RuntimeError):
+    """As many wait as may."""
 
 
 class AlreadyReleased(BalancersError, RuntimeError):

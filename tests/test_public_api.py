@@ -31,6 +31,7 @@ NO_EXAMPLE = {
     "Lease",
     "Drained",
     "Probe",
+    "Waiting",
     "FAILURE",
     "SUCCESS",
     "UNKNOWN",

@@ -1,0 +1,149 @@
+"""The queue against a list: bounded, in order, and everyone ends exactly once."""
+
+import copy
+import pickle
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from balancers import (
+    AdmissionQueue,
+    ConnectionLimit,
+    InvalidSetting,
+    InvalidTime,
+    NoBackendAvailable,
+    Pool,
+    QueueFull,
+    RoundRobin,
+    Waiting,
+)
+
+LIMIT, TIMEOUT = 4, 5.0
+STEPS = st.sampled_from([0.0, 0.0, 1.0, 3.0, -2.0])
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """The model is a list of who waits and a list of who expired and was not reported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: AdmissionQueue[int] = AdmissionQueue(LIMIT, TIMEOUT)
+        assert self.queue.wake(0.0) is None
+        self.waiting: list[Waiting[int]] = []
+        self.late: list[Waiting[int]] = []
+        self.gone: list[Waiting[int]] = []
+        self.now = 0.0
+        self.items = 0
+
+    def tick(self, step: float) -> float:
+        """Give a time, maybe an earlier one; expire in the model what is due at the latest."""
+        asked = self.now + step
+        self.now = max(self.now, asked)
+        due = [one for one in self.waiting if one.deadline <= self.now]
+        self.late += sorted(due, key=lambda one: (one.deadline, one.number))
+        self.waiting = [one for one in self.waiting if one not in due]
+        return asked
+
+    @rule(step=STEPS, priority=st.integers(-1, 1), patience=st.sampled_from([None, 1.0, 9.0, inf]))
+    def join(self, step: float, priority: int, patience: float | None) -> None:
+        now = self.tick(step)
+        if len(self.waiting) == LIMIT:
+            with pytest.raises(QueueFull, match=str(LIMIT)):
+                self.queue.join(0, now, priority, patience)
+            return
+        self.items += 1
+        place = self.queue.join(self.items, now, priority, patience)
+        assert (place.item, place.priority, place.since) == (self.items, priority, self.now)
+        assert place.deadline == self.now + (TIMEOUT if patience is None else patience)
+        self.waiting.append(place)
+
+    @rule(step=STEPS)
+    def wake(self, step: float) -> None:
+        woken = self.queue.wake(self.tick(step))
+        if not self.waiting:
+            assert woken is None
+            return
+        first = min(self.waiting, key=lambda one: (-one.priority, one.number))
+        assert woken == first
+        self.waiting.remove(first)
+        self.gone.append(first)
+
+    @rule(step=STEPS)
+    def expired(self, step: float) -> None:
+        assert self.queue.expired(self.tick(step)) == self.late
+        self.gone += self.late
+        self.late = []
+
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        known = [*self.waiting, *self.late, *self.gone]
+        if known:
+            one = data.draw(st.sampled_from(known))
+            assert self.queue.leave(one) is (one in self.waiting)
+            if one in self.waiting:
+                self.waiting.remove(one)
+                self.gone.append(one)
+
+    @rule()
+    def copies_go_on_alike(self) -> None:
+        for twin in (copy.deepcopy(self.queue), pickle.loads(pickle.dumps(self.queue))):  # noqa: S301 - own
+            woken = [one for _ in range(LIMIT) if (one := twin.wake(self.now))]
+            assert sorted(woken) == sorted(self.waiting)
+
+    @invariant()
+    def nobody_is_lost(self) -> None:
+        assert len(self.queue) == len(self.waiting) <= LIMIT
+        ends = [one.deadline for one in self.waiting]
+        assert self.queue.next_deadline() == min(ends, default=inf)
+        assert len(self.waiting) + len(self.late) + len(self.gone) == self.items
+
+
+def test_the_queue_against_a_list() -> None:
+    run_state_machine_as_test(
+        QueueMachine, settings=settings(max_examples=200, stateful_step_count=50)
+    )
+
+
+def test_a_freed_slot_wakes_exactly_one() -> None:
+    pool = Pool(RoundRobin(["a"]), [ConnectionLimit(2)])
+    queue: AdmissionQueue[str] = AdmissionQueue(limit=10)
+    leases = [pool.acquire(0.0) for _ in range(2)]
+    for name in ("x", "y", "z"):
+        with pytest.raises(NoBackendAvailable, match="saturated"):
+            pool.acquire(0.0)
+        queue.join(name, 0.0)
+    for expected in ("x", "y", "z"):
+        pool.release(leases.pop(0), 1.0)
+        woken = queue.wake(1.0)
+        assert woken is not None
+        assert woken.item == expected
+        leases.append(pool.acquire(1.0))
+        with pytest.raises(NoBackendAvailable):
+            pool.acquire(1.0)
+    assert queue.wake(1.0) is None
+
+
+def test_bad_calls_change_nothing() -> None:
+    queue: AdmissionQueue[str] = AdmissionQueue(2)
+    queue.join("a", 1.0)
+    bad: list[tuple[type[Exception], dict[str, Any]]] = [
+        (InvalidTime, {"now": nan}),
+        (InvalidTime, {"now": inf}),
+        (InvalidSetting, {"now": 9.0, "timeout": 0.0}),
+        (InvalidSetting, {"now": 9.0, "timeout": nan}),
+        (TypeError, {"now": 9.0, "priority": 0.5}),
+    ]
+    for error, arguments in bad:
+        with pytest.raises(error):
+            queue.join("b", **arguments)
+        assert len(queue) == 1
+    joined = queue.join("b", 1.0)
+    assert (joined.since, joined.number) == (1.0, 2)
+    for settings_ in ({"limit": 0}, {"limit": 1, "timeout": 0.0}, {"limit": 1, "timeout": nan}):
+        made: Any = AdmissionQueue
+        with pytest.raises(InvalidSetting):
+            made(**settings_)
