@@ -5,9 +5,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from sortedcontainers import SortedDict
 
+from balancers.deadlines import Deadlines
 from balancers.errors import QueueFull
-from balancers.gates.members import Deadlines, duration
-from balancers.membership import at_least, valid_now
+from balancers.membership import at_least, duration, valid_now
 
 __all__ = ["AdmissionQueue", "Waiting"]
 

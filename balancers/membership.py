@@ -16,6 +16,7 @@ __all__ = [
     "as_weights",
     "at_least",
     "checked_avoid",
+    "duration",
     "valid_now",
     "valid_weight",
 ]
@@ -61,6 +62,13 @@ def at_least(least: int, /, **settings: int) -> None:
     for name, value in settings.items():
         if type(value) is not int or value < least:
             raise InvalidSetting(f"{name} must be an int, {least} or more, not {value!r}")
+
+
+def duration(name: str, seconds: float, *, endless: bool = False) -> float:
+    """Give back a duration; raise InvalidSetting unless it is positive and, mostly, finite."""
+    if not seconds > 0 or (seconds == inf and not endless):
+        raise InvalidSetting(f"{name} must be positive seconds, not {seconds!r}")
+    return seconds
 
 
 def checked_avoid(avoid: Collection[B]) -> Collection[B]:

@@ -5,9 +5,9 @@ from random import Random
 from typing import TypeVar
 
 from balancers.errors import InvalidSetting
-from balancers.gates.members import MemberGate, duration
+from balancers.gates.members import MemberGate
 from balancers.lease import Outcome
-from balancers.membership import at_least
+from balancers.membership import at_least, duration
 
 __all__ = ["CoolDown"]
 

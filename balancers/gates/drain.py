@@ -3,7 +3,8 @@
 from math import inf
 from typing import NamedTuple, TypeVar
 
-from balancers.gates.members import MemberGate, duration
+from balancers.gates.members import MemberGate
+from balancers.membership import duration
 
 __all__ = ["Drain", "Drained"]
 

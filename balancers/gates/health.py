@@ -4,9 +4,9 @@ from typing import Literal, TypeVar
 
 from balancers.errors import InvalidSetting
 from balancers.gates.health_rules import Consecutive, HealthRule, State
-from balancers.gates.members import MemberGate, duration
+from balancers.gates.members import MemberGate
 from balancers.lease import Outcome
-from balancers.membership import valid_now
+from balancers.membership import duration, valid_now
 
 __all__ = ["HealthChecks", "HealthStateMachine"]
 

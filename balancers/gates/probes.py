@@ -6,11 +6,11 @@ from math import inf
 from random import Random
 from typing import Generic, NamedTuple, TypeVar
 
+from balancers.deadlines import Deadlines
 from balancers.errors import InvalidSetting
 from balancers.gates.health import HealthChecks, Initial, _Health
 from balancers.gates.health_rules import HealthRule
-from balancers.gates.members import Deadlines, duration
-from balancers.membership import valid_now
+from balancers.membership import duration, valid_now
 
 __all__ = ["ActiveChecks", "Probe"]
 

@@ -2,8 +2,8 @@
 
 from typing import TypeVar
 
-from balancers.gates.members import MemberGate, duration
-from balancers.membership import at_least
+from balancers.gates.members import MemberGate
+from balancers.membership import at_least, duration
 
 __all__ = ["SlowStart"]
 
