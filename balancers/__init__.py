@@ -49,6 +49,13 @@ if TYPE_CHECKING:
     from balancers.gates.health import HealthChecks, HealthStateMachine
     from balancers.gates.health_rules import Consecutive, HealthRule, Leaky, OfTheLast
     from balancers.gates.limits import ConnectionLimit
+    from balancers.gates.outlier_rules import (
+        FailurePercentage,
+        MedianGap,
+        OutlierRule,
+        SuccessRate,
+    )
+    from balancers.gates.outliers import Ejection, OutlierEjection
     from balancers.gates.probes import ActiveChecks, Probe
     from balancers.gates.slow_start import SlowStart
     from balancers.hashing.keys import KeyedBlake2, Murmur3
@@ -72,6 +79,8 @@ __all__ = [
     "Drain",
     "Drained",
     "DuplicateBackend",
+    "Ejection",
+    "FailurePercentage",
     "ForeignLease",
     "Gate",
     "GateInUse",
@@ -93,12 +102,15 @@ __all__ = [
     "Lease",
     "LeastConnections",
     "Load",
+    "MedianGap",
     "Membership",
     "MissingKey",
     "Murmur3",
     "NoBackendAvailable",
     "OfTheLast",
     "Outcome",
+    "OutlierEjection",
+    "OutlierRule",
     "Pool",
     "PowerOfTwoChoices",
     "Probe",
@@ -108,6 +120,7 @@ __all__ = [
     "RingTooLarge",
     "RoundRobin",
     "SlowStart",
+    "SuccessRate",
     "UnknownBackend",
     "Waiting",
     "WeightedLeastConnections",
@@ -130,6 +143,12 @@ _LATER = {
     "Leaky": "gates.health_rules",
     "OfTheLast": "gates.health_rules",
     "ConnectionLimit": "gates.limits",
+    "FailurePercentage": "gates.outlier_rules",
+    "MedianGap": "gates.outlier_rules",
+    "OutlierRule": "gates.outlier_rules",
+    "SuccessRate": "gates.outlier_rules",
+    "Ejection": "gates.outliers",
+    "OutlierEjection": "gates.outliers",
     "ActiveChecks": "gates.probes",
     "Probe": "gates.probes",
     "SlowStart": "gates.slow_start",

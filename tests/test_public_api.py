@@ -31,6 +31,8 @@ NO_EXAMPLE = {
     "Lease",
     "Drained",
     "Probe",
+    "Ejection",
+    "OutlierRule",
     "Waiting",
     "FAILURE",
     "SUCCESS",

@@ -4,12 +4,15 @@ from typing import Any
 
 from balancers import (
     FAILURE,
+    ActiveChecks,
     ConnectionLimit,
     Consecutive,
+    CoolDown,
     Drain,
     HealthChecks,
     Leaky,
     OfTheLast,
+    OutlierEjection,
     SlowStart,
 )
 from balancers.gates.drain import Drained
@@ -22,6 +25,7 @@ health_finished = genuine(HealthChecks, "finished")
 consecutive_after = genuine(Consecutive, "after")
 leaky_after = genuine(Leaky, "after")
 of_the_last_after = genuine(OfTheLast, "after")
+member_removed = genuine(MemberGate, "removed")
 health_observe = genuine(HealthChecks, "observe")
 
 
@@ -112,3 +116,41 @@ def a_ramp_announces_its_first_step_only(self: Any, backend: Any, when: float) -
 def time_may_go_back(self: Any, now: float) -> float:
     self._now = valid_now(now, now)
     return now
+
+
+@mutant(
+    OutlierEjection,
+    "_allowed",
+    "test_outliers.py::test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included",
+)
+def the_budget_is_tested_before_the_ejection(self: Any) -> int:
+    return int(self._most_ejected * len(self._members)) + 1
+
+
+@mutant(
+    OutlierEjection,
+    "removed",
+    "test_outliers.py::test_members_that_leave_take_the_budget_with_them",
+)
+def the_budget_is_forgotten_when_members_leave(self: Any, backend: Any, now: float) -> None:
+    self._ejections.pop(backend, None)
+    self._active.pop(backend, None)
+    member_removed(self, backend, now)
+
+
+@mutant(
+    ActiveChecks,
+    "_expire",
+    "test_probes.py::test_a_death_is_noticed_within_the_bound_the_settings_imply[0]",
+)
+def silence_is_no_failure(self: Any, now: float) -> None:
+    while self._next_instant() <= now:
+        _, probe = self._awaited.popitem(last=False)
+        self._judge(probe, True, probe.deadline)
+
+
+@mutant(CoolDown, "_close", "test_cool_down.py::test_a_pause_is_never_cut_short")
+def the_last_word_wins(self: Any, backend: Any, cooling: Any, now: float, pause: float) -> None:
+    cooling.until = now + pause
+    self._timers.set(backend, cooling.until)
+    self._tell(backend)

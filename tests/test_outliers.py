@@ -1,0 +1,307 @@
+"""Outlier rules by their figures, and ejection against its budget."""
+
+from math import inf, nan
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancers import (
+    FailurePercentage,
+    InvalidSetting,
+    MedianGap,
+    OutlierEjection,
+    OutlierRule,
+    Pool,
+    RandomChoice,
+    RoundRobin,
+    SuccessRate,
+    UnknownBackend,
+)
+
+
+def sick(rule: OutlierRule, bad: int, of: int, volume: int = 100) -> int:
+    """How many of those that fail every request the rule sees."""
+    counts = {i: (0 if i < bad else volume, volume) for i in range(of)}
+    below, rates = rule.threshold(counts)
+    seen = {backend for backend, rate in rates.items() if rate < below}
+    assert seen <= set(range(bad))
+    return len(seen)
+
+
+def test_the_worked_example_of_envoy() -> None:
+    counts = {"a": (50, 100)} | dict.fromkeys("bcde", (100, 100))
+    below, rates = SuccessRate().threshold(counts)
+    assert below == pytest.approx(52.0)
+    assert [backend for backend, rate in rates.items() if rate < below] == ["a"]
+
+
+@pytest.mark.parametrize(("bad", "of"), [(1, 5), (2, 10), (4, 20), (21, 100)])
+def test_the_deviation_rule_sees_few(bad: int, of: int) -> None:
+    assert sick(SuccessRate(), bad, of) == bad
+
+
+@pytest.mark.parametrize(("bad", "of"), [(2, 5), (3, 10), (5, 20), (22, 100)])
+def test_footgun_26_the_deviation_rule_is_blind_to_many(bad: int, of: int) -> None:
+    """The sick move the mean and widen the deviation: who fails everything is not seen."""
+    assert sick(SuccessRate(), bad, of) == 0
+    assert sick(MedianGap(), bad, of) == bad
+    assert sick(FailurePercentage(), bad, of) == bad
+
+
+def test_of_four_the_deviation_rule_never_sees_one() -> None:
+    for bad in range(4):
+        assert sick(SuccessRate(hosts=1), bad, 4) == 0
+    assert sick(MedianGap(), 1, 4) == 1
+
+
+def test_a_gap_alone_is_no_sign_where_rates_differ_widely() -> None:
+    wide = {i: (10 * i + 5, 100) for i in range(10)}
+    below, rates = MedianGap(gap=20.0).threshold(wide)
+    assert all(rate >= below for rate in rates.values())
+
+
+@pytest.mark.parametrize("rule", [SuccessRate(), FailurePercentage(), MedianGap()])
+def test_too_few_backends_or_requests_are_not_judged(rule: OutlierRule) -> None:
+    assert rule.threshold({})[0] == -inf
+    few = dict.fromkeys(range(2), (0, 1000))
+    assert rule.threshold(few)[0] == -inf
+    thin = dict.fromkeys(range(20), (0, 49))
+    assert rule.threshold(thin) == (-inf, {})
+
+
+def test_a_percentage_counts_at_the_threshold_as_envoy_does() -> None:
+    counts = {"a": (15, 100), "b": (16, 100)} | dict.fromkeys("cde", (100, 100))
+    below, rates = FailurePercentage(85).threshold(counts)
+    assert [backend for backend, rate in rates.items() if rate < below] == ["a"]
+    everyone = dict.fromkeys("abcde", (0, 100))
+    below, rates = FailurePercentage(85).threshold(everyone)
+    assert all(rate < below for rate in rates.values())
+
+
+def pool_of(n: int, **settings: Any) -> tuple[OutlierEjection[int], Pool[int]]:
+    outliers: OutlierEjection[int] = OutlierEjection(**settings)
+    return outliers, Pool(RoundRobin(range(n)), [outliers], now=0.0)
+
+
+def fail(pool: Pool[int], backend: int, now: float, times: int = 1) -> None:
+    for _ in range(times):
+        lease = pool.acquire(now, prefer=backend, strict=True)
+        pool.release(lease, now, ok=False)
+
+
+def test_errors_in_a_row_eject_and_time_restores_at_the_announced_instant() -> None:
+    outliers, pool = pool_of(2, consecutive_errors=3)
+    fail(pool, 0, 1.0, 2)
+    pool.release(pool.acquire(1.0, prefer=0), 1.0, ok=True)
+    fail(pool, 0, 2.0, 3)
+    assert outliers.ejections() == [(0, "consecutive errors", 2.0, 32.0)]
+    assert [pool.acquire(31.9).backend for _ in range(3)] == [1, 1, 1]
+    assert {pool.acquire(32.0).backend for _ in range(2)} == {0, 1}
+    assert outliers.ejections() == []
+
+
+def test_each_ejection_is_longer_and_calm_intervals_take_it_back() -> None:
+    outliers, pool = pool_of(2, consecutive_errors=1, base=30.0, longest=100.0)
+    now, lasted = 0.0, list[float]()
+    for _ in range(5):
+        fail(pool, 0, now)
+        [ejection] = outliers.ejections()
+        lasted.append(ejection.until - now)
+        now = ejection.until
+        pool.acquire(now)
+    assert lasted == [30.0, 60.0, 90.0, 100.0, 100.0]
+    for _ in range(60):
+        now += 10.0
+        list(outliers.moved(now))
+    assert pool.next_change() == inf  # nothing left to take back
+    fail(pool, 0, now)
+    assert outliers.ejections()[0].until - now == 30.0
+
+
+def test_what_began_before_the_ejection_or_its_end_counts_nowhere() -> None:
+    outliers, pool = pool_of(2, consecutive_errors=2)
+    leases = [pool.acquire(0.0, prefer=0) for _ in range(9)]
+    for lease in leases[:8]:
+        pool.release(lease, 1.0, ok=False)
+    assert len(outliers.ejections()) == 1
+    pool.acquire(31.0)
+    fail(pool, 0, 31.0)
+    pool.release(leases[8], 31.0, ok=False)
+    assert outliers.ejections() == []
+
+
+def test_capacity_and_cancellation_are_no_sickness() -> None:
+    outliers, pool = pool_of(2, consecutive_errors=1)
+    pool.release(pool.acquire(0.0), 0.0, ok=False, retry_after=5.0)
+    pool.release(pool.acquire(0.0), 0.0, ok=None)
+    assert outliers.ejections() == []
+
+
+def traffic(pool: Pool[int], failing: dict[int, float], begin: float, seconds: int) -> float:
+    """A hundred requests a second."""
+    rng = Random(1)
+    now = begin
+    for _ in range(100 * seconds):
+        now += 0.01
+        lease = pool.acquire(now)
+        pool.release(lease, now, ok=rng.random() >= failing.get(lease.backend, 0.0))
+    return now
+
+
+def test_footgun_28_half_of_the_requests_fail() -> None:
+    """Failures in a row never see it; rates do, an interval later."""
+    for rules in (list[OutlierRule](), [SuccessRate()]):
+        outliers, pool = pool_of(5, consecutive_errors=20, rules=rules)
+        traffic(pool, {3: 0.5}, 0.0, 60)
+        assert len(outliers.ejections()) == len(rules)
+    assert [(one.backend, one.rule) for one in outliers.ejections()] == [(3, "SuccessRate")]
+
+
+def test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included() -> None:
+    for share, members, out in ((0.5, 3, 1), (0.67, 3, 2), (0.1, 9, 1), (0.1, 30, 3), (0.0, 9, 0)):
+        rules = (FailurePercentage(hosts=1, volume=1), MedianGap(hosts=1, volume=1))
+        outliers, pool = pool_of(members, consecutive_errors=1, rules=rules, most_ejected=share)
+        for now in range(40):
+            for backend in range(members - 1):
+                pool.release(pool.acquire(float(now), prefer=backend), float(now), ok=False)
+            assert len(outliers.ejections()) <= out
+        assert len(outliers.ejections()) == out
+
+
+def test_footgun_25_a_single_member_is_never_ejected() -> None:
+    outliers, pool = pool_of(1, consecutive_errors=1, most_ejected=1.0)
+    fail(pool, 0, 0.0, 10)
+    assert outliers.ejections() == []
+    outliers, pool = pool_of(5, consecutive_errors=1, most_ejected=1.0, least_remaining=3)
+    for backend in range(5):
+        fail(pool, backend, 0.0)
+    assert len(outliers.ejections()) == 2
+
+
+def test_members_that_leave_take_the_budget_with_them() -> None:
+    outliers, pool = pool_of(20, consecutive_errors=1, most_ejected=0.1)
+    fail(pool, 18, 1.0)
+    fail(pool, 19, 2.0)
+    pool.update([10, 11, 18, 19], 3.0)
+    assert [one.backend for one in outliers.ejections()] == [19]
+    assert {pool.acquire(3.0).backend for _ in range(6)} == {10, 11, 18}
+    pool.update([19], 4.0)
+    assert pool.acquire(4.0).backend == 19
+
+
+def test_a_dry_run_closes_nobody() -> None:
+    outliers, pool = pool_of(3, consecutive_errors=1, dry_run=True)
+    fail(pool, 0, 1.0)
+    assert [one.backend for one in outliers.ejections()] == [0]
+    assert {pool.acquire(2.0).backend for _ in range(3)} == {0, 1, 2}
+
+
+def test_a_restored_backend_begins_anew() -> None:
+    outliers, pool = pool_of(2, consecutive_errors=2)
+    fail(pool, 0, 1.0, 2)
+    outliers.restore(0, 2.0)
+    assert {pool.acquire(2.0).backend for _ in range(2)} == {0, 1}
+    fail(pool, 0, 3.0)
+    assert outliers.ejections() == []
+    outliers.restore(0, 3.0)
+    with pytest.raises(UnknownBackend, match="9"):
+        outliers.restore(9, 3.0)
+
+
+def test_panic_ignores_ejections() -> None:
+    outliers: OutlierEjection[int] = OutlierEjection(1, most_ejected=1.0)
+    pool = Pool(RoundRobin(range(4)), [outliers], panic=0.5)
+    for backend in range(3):
+        fail(pool, backend, 1.0)
+    lease = pool.acquire(2.0)
+    assert lease.panic
+    assert pool.in_flight(lease.backend) == 1
+
+
+def test_jitter_only_lengthens() -> None:
+    lasted: set[float] = set()
+    for seed in range(40):
+        outliers, pool = pool_of(2, consecutive_errors=1, jitter=10.0, rng=Random(seed))
+        fail(pool, 0, 0.0)
+        lasted.add(outliers.ejections()[0].until)
+    assert 30.0 <= min(lasted) < 31.5
+    assert 38.5 < max(lasted) <= 40.0
+
+
+OK_OR_NOT = st.sampled_from([True, False, False, None])
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["request", "request", "leave", "join", "restore"]),
+                  st.integers(0, 7), OK_OR_NOT, st.sampled_from([0.0, 0.5, 4.0, 15.0])),
+        min_size=20, max_size=120,
+    ),
+    st.sampled_from([0.1, 0.34, 0.5, 1.0]),
+    st.integers(1, 3),
+)  # fmt: skip
+def test_the_budget_is_never_exceeded(
+    steps: list[tuple[str, int, bool | None, float]], share: float, least: int
+) -> None:
+    """And what is ejected is never picked, what is not is, and it is told when due, not before."""
+    outliers: OutlierEjection[int] = OutlierEjection(
+        2, (MedianGap(hosts=2, volume=2),), most_ejected=share, least_remaining=least
+    )
+    pool = Pool(RandomChoice(range(8), rng=Random(1)), [outliers])
+    now = 0.0
+    for what, backend, ok, later in steps:
+        factors = {b: outliers.factor(b, now) for b in pool.backends}
+        due = outliers.due
+        now += later
+        if now < due:
+            assert {b: outliers.factor(b, now) for b in pool.backends} == factors
+        if what == "leave" and len(pool) > 2 and backend in pool:
+            pool.remove(backend, now)
+        elif what == "join" and backend not in pool:
+            pool.add(backend, 1, now)
+        elif what == "restore" and backend in pool:
+            outliers.restore(backend, now)
+        lease = pool.acquire(now)
+        assert lease.backend not in {one.backend for one in outliers.ejections()}
+        pool.release(lease, now, ok)
+        out, members = len(outliers.ejections()), len(pool)
+        assert out <= max(0, min(max(1, int(share * members + 1e-9)), members - least))
+        assert members - out >= min(least, members)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"consecutive_errors": 0}, "consecutive_errors"),
+        ({"interval": 0.0}, "interval"),
+        ({"base": 301.0}, "base"),
+        ({"longest": nan}, "longest"),
+        ({"most_ejected": 1.1}, "most_ejected"),
+        ({"most_ejected": nan}, "most_ejected"),
+        ({"least_remaining": 0}, "least_remaining"),
+        ({"jitter": 1.0}, "jitter"),
+        ({"jitter": -1.0, "rng": Random(1)}, "jitter"),
+    ],
+)
+def test_settings_outside_their_range(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidSetting, match=named):
+        OutlierEjection(**settings)
+
+
+def test_rules_outside_their_range() -> None:
+    made: list[tuple[Any, dict[str, Any]]] = [
+        (SuccessRate, {"factor": -1.0}),
+        (SuccessRate, {"factor": inf}),
+        (SuccessRate, {"hosts": 0}),
+        (FailurePercentage, {"percentage": 101}),
+        (FailurePercentage, {"percentage": nan}),
+        (FailurePercentage, {"volume": 0}),
+        (MedianGap, {"gap": -1}),
+        (MedianGap, {"factor": nan}),
+    ]
+    for rule, settings in made:
+        with pytest.raises(InvalidSetting, match=next(iter(settings))):
+            rule(**settings)
