@@ -3,17 +3,18 @@
 Everything a refusal reports is kept as it changes, so refusing under overload costs no scan.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf, prod, ulp
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from balancers.balancer import Balancer
 from balancers.errors import InvalidSetting, NoBackendAvailable, UnknownBackend
+from balancers.event import Event
 from balancers.gate import Gate
 from balancers.lease import Account
 
-__all__ = ["Books"]
+__all__ = ["Books", "hooks"]
 
 B = TypeVar("B")
 
@@ -25,16 +26,28 @@ class Books(Generic[B]):
     """Accounts, effective weights, counts per reason, and panic."""
 
     def __init__(
-        self, balancer: Balancer[B], gates: Iterable[Gate[B]], panic: float, calm: float
+        self,
+        balancer: Balancer[B],
+        gates: Iterable[Gate[B]],
+        panic: float,
+        calm: float,
+        events: deque[Event] | None,
     ) -> None:
         if not 0 <= panic <= calm <= 1:
             raise InvalidSetting(f"0 <= panic <= calm <= 1 fails for {panic!r} and {calm!r}")
+        if events is not None and events.maxlen is None:
+            raise InvalidSetting(f"events must be a deque with a maxlen, not {events!r}")
         self.balancer = balancer
         self.gates = tuple(gates)
         self.accounts: dict[B, Account[B]] = {}
-        self.news: list[tuple[int, B]] = []
+        self.news: dict[B, list[int]] = {}
         self.panicking = False
+        self.events = events
         self._panic, self._calm = panic, calm
+        self._number = 0
+        self._soft = [place for place, gate in enumerate(self.gates) if gate.soft]
+        self._softened: dict[B, Account[B]] = {}  # whom panic would give another weight
+        self._recovered = hooks(self.gates, Gate, "recovered")
         self._closed: Counter[str] = Counter()
         self._closed_hard: Counter[str] = Counter()
         self._open = self._open_hard = 0
@@ -89,28 +102,20 @@ class Books(Generic[B]):
         for account in joined:
             self.accounts[account.backend] = account
             self._book(account, +1)
-        self._weigh_panic()
+        self._weigh_panic(now)
 
     def settle(self, now: float) -> None:
         """Hear the gates that have news, and push what moved.
 
         A gate that raises leaves its news for the next call.
         """
-        for place, gate in enumerate(self.gates):
-            if gate.due <= now:
-                self.news.extend((place, backend) for backend in gate.moved(now))
-        while self.news:
-            place, backend = self.news[-1]
-            account = self.accounts.get(backend)
-            if account is not None:
-                factor = self._factor(self.gates[place], backend, now)
-                if factor != account.factors[place]:
-                    factors = account.factors.copy()
-                    factors[place] = factor
-                    self._push(account, account.weight, factors)
-                    self._rebook(account, account.weight, factors)
-            self.news.pop()
-        self._weigh_panic()
+        recovered = self._hear(now)
+        if recovered:
+            for account in recovered:
+                for hook in self._recovered:
+                    hook(account.backend, now)
+            self._hear(now)
+        self._weigh_panic(now)
 
     def next_change(self) -> float:
         """Give the least ``due`` of all gates."""
@@ -143,16 +148,47 @@ class Books(Generic[B]):
         ]
         return tuple(dict.fromkeys(closing))
 
-    def refusal(self) -> NoBackendAvailable:
-        """Say why nobody can be picked, given that every open member was avoided."""
+    def refusal(self, everyone: str | None = None) -> NoBackendAvailable:
+        """Say why nobody can be picked: every open member was avoided, or one reason closes all."""
         closed = self._closed_hard if self.panicking else self._closed
         counts = {reason: count for reason, count in closed.items() if count}
-        if self.open:
-            counts["avoided"] = self.open
         members = len(self.accounts)
+        if everyone is not None:
+            counts[everyone] = members
+        elif self.open:
+            counts["avoided"] = self.open
         shared = [reason for reason, count in counts.items() if count == members]
         reason = (shared[0] if shared else "mixed") if members else "empty"
         return NoBackendAvailable(reason, counts, self.next_change())
+
+    def _hear(self, now: float) -> list[Account[B]]:
+        """Push what gates tell, in the order of joining, and give whom soft gates let back in.
+
+        All that is told of a backend is heard before anything follows, so no order of gates shows.
+        """
+        for place, gate in enumerate(self.gates):
+            if gate.due <= now:
+                for backend in gate.moved(now):
+                    self.news.setdefault(backend, []).append(place)
+        told = [account for b in self.news if (account := self.accounts.get(b)) is not None]
+        if len(told) > 1:
+            told.sort(key=_number)
+        recovered: list[Account[B]] = []
+        for account in told:
+            before, factors = account.factors, account.factors.copy()
+            for place in self.news[account.backend]:
+                factors[place] = self._factor(self.gates[place], account.backend, now)
+            if factors != before:
+                self._push(account, account.weight, factors)
+                self._rebook(account, account.weight, factors)
+                if self._recovered and self._sick(before) and not self._sick(factors):
+                    recovered.append(account)
+            del self.news[account.backend]
+        self.news.clear()
+        return recovered
+
+    def _sick(self, factors: list[float]) -> bool:
+        return not all(factors[place] for place in self._soft)
 
     def _factor(self, gate: Gate[B], backend: B, now: float) -> float:
         factor = gate.factor(backend, now)
@@ -170,7 +206,8 @@ class Books(Generic[B]):
     def _open_account(
         self, backend: B, weight: float, added: list[tuple[Gate[B], B]], now: float
     ) -> Account[B]:
-        account = Account(backend, weight, self.accounts)
+        self._number += 1
+        account = Account(backend, weight, self.accounts, self._number)
         for gate in self.gates:
             added.append((gate, backend))
             gate.added(backend, now)
@@ -236,13 +273,31 @@ class Books(Generic[B]):
             self._closed_hard[reason] += sign
         self._open += 0 if reasons else sign
         self._open_hard += 0 if hard else sign
+        if sign < 0:
+            self._softened.pop(account.backend, None)
+        elif any(account.factors[place] != 1 for place in self._soft):
+            self._softened[account.backend] = account
 
-    def _weigh_panic(self) -> None:
+    def _weigh_panic(self, now: float) -> None:
         if not self._open_hard:
             return  # nobody to share: as it was
         bar = self._calm if self.panicking else self._panic
         panicking = self._open / self._open_hard < bar
         if panicking != self.panicking:
             self.panicking = panicking
-            for account in self.accounts.values():
+            for account in self._softened.values():
                 self._push(account, account.weight, account.factors)
+            if self.events is not None:
+                told = f"{self._open} of {self._open_hard} open"
+                self.events.append(Event(now, "panic", panicking, None, told))
+
+
+def hooks(parts: Iterable[Any], protocol: Any, name: str) -> list[Callable[..., None]]:
+    """Give the method of each part that is more than the protocol's own, which does nothing."""
+    methods = [getattr(part, name) for part in parts]
+    silent = getattr(protocol, name)
+    return [method for method in methods if getattr(method, "__func__", None) is not silent]
+
+
+def _number(account: Account[Any]) -> int:
+    return account.number

@@ -7,10 +7,12 @@ it moves at an instant announced in :attr:`~Gate.due`, or by an event the gate w
 only when there is news; nobody filters on every pick.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
 from typing import Protocol, TypeVar
 
+from balancers.event import Event
 from balancers.lease import Outcome
 
 __all__ = ["Gate"]
@@ -47,6 +49,10 @@ class Gate(Protocol[B]):
         """Hear that the pool that took it was refused at construction: it is free again."""
         return
 
+    def report(self, events: deque[Event]) -> None:
+        """Be given where every transition of this gate is to be appended from now on."""
+        return
+
     def factor(self, backend: B, now: float) -> float:
         """Say the backend's factor at ``now``, 0 to 1; reading changes nothing."""
         ...
@@ -61,6 +67,10 @@ class Gate(Protocol[B]):
 
     def removed(self, backend: B, now: float) -> None:
         """Hear that a member left: forget it."""
+        return
+
+    def recovered(self, backend: B, now: float) -> None:
+        """Hear that a member is open again that soft gates had closed."""
         return
 
     def started(self, backend: B, in_flight: int, now: float) -> None:

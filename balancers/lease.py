@@ -42,12 +42,24 @@ UNKNOWN = Outcome(ok=None)
 class Account(Generic[B]):
     """The pool's books for one backend during one generation of its membership."""
 
-    __slots__ = ("backend", "factors", "former", "in_flight", "ledger", "pushed", "weight")
+    __slots__ = (
+        "backend",
+        "factors",
+        "former",
+        "in_flight",
+        "ledger",
+        "number",
+        "pushed",
+        "weight",
+    )
 
-    def __init__(self, backend: B, weight: float, ledger: dict[B, "Account[B]"]) -> None:
+    def __init__(
+        self, backend: B, weight: float, ledger: dict[B, "Account[B]"], number: int
+    ) -> None:
         self.backend = backend
         self.weight = weight
         self.ledger = ledger
+        self.number = number
         self.factors: list[float] = []
         self.pushed: float = 0
         self.in_flight = 0

@@ -4,14 +4,15 @@ The only place that knows both a balancer and gates.  ``effective weight = weigh
 pushed to the balancer for the backends that moved, and only then.
 """
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, KeysView, Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from balancers.balancer import Balancer, Key
-from balancers.books import Books
+from balancers.books import Books, hooks
 from balancers.errors import (
     AlreadyReleased,
     DuplicateBackend,
@@ -19,10 +20,18 @@ from balancers.errors import (
     IncompatibleGate,
     NoBackendAvailable,
 )
+from balancers.event import Event
 from balancers.gate import Gate
 from balancers.lease import FAILURE, SUCCESS, UNKNOWN, Account, Lease, Outcome
 from balancers.lease_context import LeaseContext
-from balancers.membership import SharesBackends, as_weights, checked_avoid, valid_now, valid_weight
+from balancers.membership import (
+    SharesBackends,
+    as_weights,
+    checked_avoid,
+    valid_now,
+    valid_weight,
+)
+from balancers.pool_limit import PoolLimit
 
 __all__ = ["Pool"]
 
@@ -43,13 +52,17 @@ class Pool(SharesBackends, Generic[B]):
     A populated balancer brings its members along, as of ``now`` seconds.  ``panic``: when the share
     of members open under all gates, among those open under the hard gates, falls below it, soft
     gates are ignored until the share is ``calm`` (the same unless given) or more; 0 is off.
+    ``limit``: so many requests in flight on all members together and no more, bound ones included.
+    ``events``: a deque with a ``maxlen``, to which each transition is appended as an
+    :class:`~balancers.Event`: the gates', the limit's, and panic.
 
     ``acquire`` costs the balancer's ``pick`` and O(gates); what gates announce costs one ``put`` a
     moved backend; a crossing of panic O(n).  Nothing here blocks or calls back: one lock around a
     pool, its gates and its rng makes it safe for threads.  Copies have the counts, not the leases.
 
     Raises IncompatibleGate for a fractional gate over a balancer that does not honour fractions,
-    GateInUse for a gate of another pool, InvalidSetting for shares outside 0…1, InvalidTime.
+    GateInUse for a gate of another pool, InvalidSetting for shares outside 0…1, a limit below 1 or
+    a deque without bound, InvalidTime.
     """
 
     def __init__(
@@ -59,9 +72,13 @@ class Pool(SharesBackends, Generic[B]):
         *,
         panic: float = 0.0,
         calm: float | None = None,
+        limit: int | None = None,
+        events: deque[Event] | None = None,
         now: float = 0.0,
     ) -> None:
-        self._books = books = Books(balancer, gates, panic, panic if calm is None else calm)
+        calm = panic if calm is None else calm
+        self._books = books = Books(balancer, gates, panic, calm, events)
+        self._limit = None if limit is None else PoolLimit(limit, events)
         for gate in books.gates:
             if gate.fractional and not balancer.fractional:
                 raise IncompatibleGate(
@@ -72,15 +89,18 @@ class Pool(SharesBackends, Generic[B]):
         self._gates = books.gates
         self._news = books.news
         self._pick = balancer.pick
-        self._started = _noted(balancer, Balancer, "started")
-        self._finished = _noted(balancer, Balancer, "finished")
-        self._gates_started = [hook for g in self._gates if (hook := _noted(g, Gate, "started"))]
-        self._gates_finished = [hook for g in self._gates if (hook := _noted(g, Gate, "finished"))]
+        self._started = next(iter(hooks([balancer], Balancer, "started")), None)
+        self._finished = next(iter(hooks([balancer], Balancer, "finished")), None)
+        counting = self._gates if self._limit is None else (*self._gates, self._limit)
+        self._gates_started = hooks(counting, Gate, "started")
+        self._gates_finished = hooks(counting, Gate, "finished")
         watched: list[Gate[B]] = []
         try:
             for gate in self._gates:
                 gate.watch(books.in_flight)
                 watched.append(gate)
+                if events is not None:
+                    gate.report(events)
             books.change(dict(balancer.weights), {}, (), self._now)
         except BaseException:
             for gate in watched:
@@ -130,7 +150,7 @@ class Pool(SharesBackends, Generic[B]):
 
     # Requests
 
-    def acquire(
+    def acquire(  # noqa: C901 - the hot path: a call costs more than a branch
         self,
         now: float,
         key: Key | None = None,
@@ -158,6 +178,8 @@ class Pool(SharesBackends, Generic[B]):
         else:
             if self._news:
                 self._books.settle(now)
+        if self._limit is not None and self._limit.full:
+            raise self._books.refusal(self._limit.reason)
         bound = prefer is not None and self._honoured(prefer, strict, avoid)
         if prefer is None or not bound:
             try:
@@ -259,14 +281,16 @@ class Pool(SharesBackends, Generic[B]):
     def state(self, backend: B) -> tuple[str, ...]:
         """Give the reasons that close it, none when open; O(gates).  Raises UnknownBackend."""
         weight = self.weight(backend)
-        return self._books.reasons(weight, self._books.ask(backend, self._now))
+        reasons = self._books.reasons(weight, self._books.ask(backend, self._now))
+        return tuple(dict.fromkeys((*reasons, *self._full())))
 
     def admits(self, backend: B, bound: bool = False) -> bool:
         """Whether a new request, or one bound to it, may go there.  Raises UnknownBackend."""
         if not bound:
-            return self.effective_weight(backend) > 0
+            return self.effective_weight(backend) > 0 and not self._full()
         self._books.account(backend)
-        return not self._books.closed_to_bound(self._books.ask(backend, self._now))
+        closing = self._books.closed_to_bound(self._books.ask(backend, self._now))
+        return not closing and not self._full()
 
     def next_change(self) -> float:
         """Give the least ``due`` of all gates: ``inf`` nothing announced, ``-inf`` news now."""
@@ -289,6 +313,10 @@ class Pool(SharesBackends, Generic[B]):
     def _known_backends(self) -> Iterable[object]:
         return self._accounts
 
+    def _full(self) -> tuple[str, ...]:
+        """Give the reason why the pool as a whole is closed, if it is."""
+        return (self._limit.reason,) if self._limit is not None and self._limit.full else ()
+
     def _change(
         self,
         joiners: Mapping[B, float],
@@ -299,6 +327,8 @@ class Pool(SharesBackends, Generic[B]):
         now = valid_now(now, self._now)
         self._books.change(joiners, changes, leavers, now)
         self._now = now
+        if self._limit is not None:
+            self._limit.left(sum(account.in_flight for account in leavers), now)
 
     def _honoured(self, prefer: B, strict: bool, avoid: Collection[B]) -> bool:
         """Whether the preferred backend may serve; raises instead of False when ``strict``."""
@@ -329,10 +359,3 @@ class Pool(SharesBackends, Generic[B]):
                 return
             with suppress(Exception):
                 gate.finished(backend, UNKNOWN, account.in_flight, now, now)
-
-
-def _noted(part: Any, protocol: Any, name: str) -> Callable[..., None] | None:
-    """Give the part's method, or None where it is the protocol's own, which does nothing."""
-    method: Callable[..., None] = getattr(part, name)
-    silent = getattr(method, "__func__", None) is getattr(protocol, name)
-    return None if silent else method

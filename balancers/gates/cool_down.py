@@ -92,7 +92,7 @@ class CoolDown(MemberGate[B, _Cooling]):
         cooling = self._members[backend]
         if outcome.retry_after is not None:
             now = self._at(now)
-            self._close(backend, cooling, now, min(outcome.retry_after, self._limit))
+            self._close(backend, cooling, now, min(outcome.retry_after, self._limit), "it asked")
         elif outcome.ok is None or started_at < cooling.since:
             return
         elif outcome.ok:
@@ -105,7 +105,7 @@ class CoolDown(MemberGate[B, _Cooling]):
                 cooling.pauses += 1
                 cooling.failures = 0
                 cooling.since = now
-                self._close(backend, cooling, now, pause)
+                self._close(backend, cooling, now, pause, f"{self._failures} failures in a row")
 
     def _pause(self, pauses: int) -> float:
         try:
@@ -113,9 +113,15 @@ class CoolDown(MemberGate[B, _Cooling]):
         except OverflowError:
             return self._limit
 
-    def _close(self, backend: B, cooling: _Cooling, now: float, pause: float) -> None:
+    def _close(self, backend: B, cooling: _Cooling, now: float, pause: float, detail: str) -> None:
         """Close for at least so long; a pause is never cut short."""
         if now + pause > cooling.until:
+            if self._timers.get(backend) <= now:
+                self._expired(backend, cooling.until)
             cooling.until = now + pause
             self._timers.set(backend, cooling.until)
             self._tell(backend)
+            self._record(backend, True, now, detail)
+
+    def _expired(self, backend: B, when: float) -> None:
+        self._record(backend, False, when)

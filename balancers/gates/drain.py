@@ -80,17 +80,19 @@ class Drain(MemberGate[B, _Draining]):
             draining.deadline = now + self._timeout
             self._draining[backend] = draining
             self._crossed(backend, spared)
+            self._record(backend, True, now, f"until {draining.deadline}")
 
     def cancel(self, backend: B, now: float) -> None:
         """Open again; no drain is fine.  O(1).  Raises UnknownBackend, InvalidTime."""
         draining = self._state(backend)
-        self._at(now)
+        now = self._at(now)
         if draining.deadline is not None:
             spared = self._all_spared()
             del self._draining[backend]
             draining.deadline = None
             draining.reported = False
             self._crossed(backend, spared)
+            self._record(backend, False, now, "cancelled")
 
     def draining(self, backend: B) -> bool:
         """Whether a drain was begun and not cancelled.  Raises UnknownBackend."""
@@ -106,6 +108,8 @@ class Drain(MemberGate[B, _Draining]):
             if not draining.reported and (not in_flight or deadline <= now):
                 draining.reported = True
                 ended.append(Drained(backend, in_flight > 0, in_flight, now))
+                forced = f"forced, {in_flight} in flight" if in_flight else "idle"
+                self._record(backend, True, now, forced, reason="drained")
         return ended
 
     def added(self, backend: B, now: float) -> None:

@@ -1,5 +1,6 @@
 """Health: what probes and requests told, judged by a rule."""
 
+from math import inf
 from typing import Literal, TypeVar
 
 from balancers.errors import InvalidSetting
@@ -14,6 +15,7 @@ B = TypeVar("B")
 
 
 Initial = Literal["unknown", "up", "down"]
+Promotion = Literal["probes", "time", "either"]
 
 
 class HealthStateMachine:
@@ -103,10 +105,12 @@ class HealthChecks(MemberGate[B, _Health]):
     Probes, told by :meth:`observe`, and the outcomes of requests, told by the pool, count apart;
     ``unhealthy_threshold`` failures in a row of either demote.  Probes promote, after
     ``healthy_threshold`` successes in a row.  Another ``rule`` judges the probes instead; a new
-    member is ``initial``: up, down until proven, or unknown, which the first probe decides.  A
-    backend that was never probed since it was added is promoted ``recovery_time`` seconds after its
-    demotion.  The result of a request or probe that began before the last flip is ignored.  Every
-    method is O(1), or O(log n) with a flip.
+    member is ``initial``: up, down until proven, or unknown, which the first probe decides.
+
+    ``promotion`` says who brings back a backend that its requests demoted: ``probes``; ``time``,
+    ``recovery_time`` seconds later, and until then its probes count nowhere; or ``either``: probes,
+    but time where none was heard of since it was added.  The result of a request or probe that
+    began before the last flip is ignored.  Every method is O(1), or O(log n) with a flip.
 
     >>> from balancers import Pool, RoundRobin
     >>> health = HealthChecks(unhealthy_threshold=1)
@@ -115,7 +119,8 @@ class HealthChecks(MemberGate[B, _Health]):
     >>> [pool.acquire(now=1.0).backend for _ in range(2)], pool.state("a")
     (['b', 'b'], ('unhealthy',))
 
-    Raises InvalidSetting for a threshold below 1 or a time that is not positive.
+    Raises InvalidSetting for a threshold below 1, a time that is not positive, another promotion or
+    initial state.
     """
 
     reason = "unhealthy"
@@ -129,8 +134,12 @@ class HealthChecks(MemberGate[B, _Health]):
         *,
         rule: HealthRule | None = None,
         initial: Initial = "up",
+        promotion: Promotion = "either",
     ) -> None:
         super().__init__()
+        if promotion not in {"probes", "time", "either"}:
+            raise InvalidSetting(f"promotion must be probes, time or either, not {promotion!r}")
+        self._promotion = promotion
         usual = Consecutive(unhealthy_threshold, healthy_threshold)
         self._unhealthy_threshold = unhealthy_threshold
         self._rule = usual if rule is None else rule
@@ -175,10 +184,19 @@ class HealthChecks(MemberGate[B, _Health]):
         if started_at is not None and started_at < health.flipped_at:
             return
         health.probed = True
-        self._timers.cancel(backend)
+        if self._promotion == "either":
+            self._timers.cancel(backend)
+        self._hear_probe(backend, health, ok, now, immediate)
+
+    def _hear_probe(
+        self, backend: B, health: _Health, ok: bool, now: float, immediate: bool
+    ) -> bool:
+        """Count a probe, unless time is to decide, and say whether it counted."""
+        if self._timers.get(backend) < inf:
+            return False
         if health.machine.observe(ok, immediate):
-            health.flip(health.machine.healthy, now)
-            self._tell(backend)
+            self._flip(backend, health, health.machine.healthy, now, "by probes")
+        return True
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
@@ -197,18 +215,21 @@ class HealthChecks(MemberGate[B, _Health]):
             return
         health.failures += 1
         if health.failures >= self._unhealthy_threshold:
-            health.flip(healthy=False, when=now)
-            if not health.probed:
+            self._flip(backend, health, False, now, "by requests")
+            if self._promotion == "time" or (self._promotion == "either" and not health.probed):
                 self._timers.set(backend, now + self._recovery_time)
-            self._tell(backend)
 
     def _catch_up(self, backend: B, health: _Health, now: float) -> None:
         """Promote by time before anything else is counted."""
         when = self._timers.get(backend)
         if when <= now:
             self._timers.cancel(backend)
-            health.flip(healthy=True, when=when)
-            self._tell(backend)
+            self._expired(backend, when)
 
     def _expired(self, backend: B, when: float) -> None:
-        self._members[backend].flip(healthy=True, when=when)
+        self._flip(backend, self._members[backend], True, when, "by time")
+
+    def _flip(self, backend: B, health: _Health, healthy: bool, when: float, detail: str) -> None:
+        health.flip(healthy, when)
+        self._tell(backend)
+        self._record(backend, not healthy, when, detail)

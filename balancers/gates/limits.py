@@ -47,8 +47,10 @@ class ConnectionLimit(MemberGate[B, int]):
         n = self._limit if n is None else n
         at_least(1, n=n)
         self._least = min(self._least, n)
-        self._members[backend] = n
-        self._tell(backend)
+        before, self._members[backend] = self._members[backend], n
+        in_flight = self._flying(backend)
+        if (in_flight >= n) != (in_flight >= before):
+            self._turn(backend, in_flight, self._now)
 
     def factor(self, backend: B, now: float) -> float:
         """Give 1 below the limit, else 0.  Raises UnknownBackend."""
@@ -58,11 +60,18 @@ class ConnectionLimit(MemberGate[B, int]):
     def started(self, backend: B, in_flight: int, now: float) -> None:
         """Close at the limit."""
         if in_flight >= self._least and in_flight == self._members[backend]:
-            self._tell(backend)
+            self._turn(backend, in_flight, now)
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
         """Open again below it."""
         if in_flight >= self._least - 1 and in_flight == self._members[backend] - 1:
-            self._tell(backend)
+            self._turn(backend, in_flight, now)
+
+    def _turn(self, backend: B, in_flight: int, now: float) -> None:
+        """Close at the limit, open below it."""
+        self._now = now
+        limit = self._members[backend]
+        self._tell(backend)
+        self._record(backend, in_flight >= limit, now, f"{in_flight} of {limit} in flight")

@@ -1,12 +1,14 @@
 """What the gates of this package share: members, and their news."""
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
 from typing import Generic, TypeVar
 
 from balancers.deadlines import Deadlines
 from balancers.errors import GateInUse, UnknownBackend
+from balancers.event import Event
 from balancers.gate import Gate
 from balancers.membership import SharesBackends, valid_now
 
@@ -21,7 +23,8 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
 
     A subclass defines :meth:`_fresh` and ``factor``, calls :meth:`_tell` on an event that moves a
     factor, and, if time moves factors too, keeps instants in ``self._timers`` and hears them in
-    :meth:`_expired`.  Copies share the backends.
+    :meth:`_expired`.  What its users want to know of it goes to :meth:`_record`.  Copies share the
+    backends.
     """
 
     def __init__(self) -> None:
@@ -30,6 +33,7 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
         self._timers: Deadlines[B] = Deadlines()
         self._now = -inf
         self._in_flight: Callable[[B], int] | None = None
+        self._events: deque[Event] | None = None
 
     @abstractmethod
     def _fresh(self, now: float) -> S:
@@ -46,7 +50,11 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
 
     def unwatch(self) -> None:
         """Be free again."""
-        self._in_flight = None
+        self._in_flight = self._events = None
+
+    def report(self, events: deque[Event]) -> None:
+        """Be given where every transition goes."""
+        self._events = events
 
     def moved(self, now: float) -> Iterable[B]:
         """Give the backends whose factor moved since last asked."""
@@ -87,6 +95,12 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
     def _tell(self, backend: B) -> None:
         self._told[backend] = None
         self.due = -inf
+
+    def _record(
+        self, backend: B, began: bool, at: float, detail: str = "", reason: str = ""
+    ) -> None:
+        if self._events is not None:
+            self._events.append(Event(at, reason or self.reason, began, backend, detail))
 
     def _flying(self, backend: B) -> int:
         return 0 if self._in_flight is None else self._in_flight(backend)

@@ -216,6 +216,7 @@ class OutlierEjection(MemberGate[B, _Conduct]):
         self._timers.set(backend, now + pause)
         self._note(backend, now)
         self._tell(backend)
+        self._record(backend, True, now, f"{rule}, dry run" if self._dry_run else rule)
 
     def _allowed(self) -> int:
         """Give how many may be out."""
@@ -240,3 +241,4 @@ class OutlierEjection(MemberGate[B, _Conduct]):
         conduct = self._members[backend]
         conduct.errors = conduct.good = conduct.total = 0
         conduct.turned_at = when
+        self._record(backend, False, when)

@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from balancers.deadlines import Deadlines
 from balancers.errors import InvalidSetting
-from balancers.gates.health import HealthChecks, Initial, _Health
+from balancers.gates.health import HealthChecks, Initial, Promotion, _Health
 from balancers.gates.health_rules import HealthRule
 from balancers.membership import duration, valid_now
 
@@ -36,8 +36,10 @@ class ActiveChecks(HealthChecks[B]):
     A backend is probed every ``interval`` seconds; every ``fast_interval`` (a fifth of it) while
     its state is changing; every ``slow_interval`` (six times it) once it is unhealthy for
     ``slow_after`` seconds.  First probes are spread over an interval, and each interval is up to
-    ``jitter`` of it shorter or longer, by ``rng``, so that no fleet probes in step.  Nobody is
-    promoted by time.
+    ``jitter`` of it shorter or longer, by ``rng``, so that no fleet probes in step.
+
+    ``promotion`` says who brings back a backend that its requests demoted: ``probes``, or ``time``,
+    ``recovery_time`` seconds later: probes that succeed say little of requests that do not.
 
     >>> from balancers import Pool, RoundRobin
     >>> checks = ActiveChecks(unhealthy_threshold=1, rng=Random(1))
@@ -66,8 +68,17 @@ class ActiveChecks(HealthChecks[B]):
         jitter: float = 0.1,
         rule: HealthRule | None = None,
         initial: Initial = "up",
+        promotion: Promotion = "probes",
+        recovery_time: float = 10.0,
     ) -> None:
-        super().__init__(unhealthy_threshold, healthy_threshold, rule=rule, initial=initial)
+        super().__init__(
+            unhealthy_threshold,
+            healthy_threshold,
+            recovery_time,
+            rule=rule,
+            initial=initial,
+            promotion=promotion,
+        )
         if not isinstance(rng, Random):
             raise TypeError(f"rng must be a random.Random, not {rng!r}")
         self._rng = rng
@@ -93,6 +104,8 @@ class ActiveChecks(HealthChecks[B]):
         """Give the probes to send now; O(log n) each.  Raises InvalidTime."""
         self._expire(valid_now(now, self._now))
         now = self._at(now)
+        for backend, when in self._timers.pop(now):
+            self._expired(backend, when)
         sent: list[Probe[B]] = []
         for backend in self._sends.take(now):
             self._number += 1
@@ -103,7 +116,7 @@ class ActiveChecks(HealthChecks[B]):
 
     def next_probe(self) -> float:
         """Give when to call :meth:`probes` next: to send one, or to hear of a silence; O(1)."""
-        return min(self._sends.first, self._next_instant())
+        return min(self._sends.first, self._next_deadline())
 
     def answer(self, probe: Probe[B], ok: bool, now: float, immediate: bool = False) -> bool:
         """Hear a probe's result, and say whether it counts; O(log n).
@@ -127,6 +140,9 @@ class ActiveChecks(HealthChecks[B]):
     def factor(self, backend: B, now: float) -> float:
         """Give 1 while healthy, else 0; a silence that is over counts.  Raises UnknownBackend."""
         health, probe = self._state(backend), self._awaited.get(backend)
+        promoted_at = self._timers.get(backend)
+        if promoted_at < inf:
+            return 1 if promoted_at <= now else 0
         if probe is None or probe.deadline > now or probe.sent_at < health.flipped_at:
             return 1 if health.machine.healthy else 0
         return 1 if health.machine.after(ok=False) else 0
@@ -154,23 +170,27 @@ class ActiveChecks(HealthChecks[B]):
 
     def _catch_up(self, backend: B, health: _Health, now: float) -> None:
         self._expire(now)
+        super()._catch_up(backend, health, now)
 
     def _next_instant(self) -> float:
+        return min(self._timers.first, self._next_deadline())
+
+    def _next_deadline(self) -> float:
         return next(iter(self._awaited.values())).deadline if self._awaited else inf
 
     def _expire(self, now: float) -> None:
         """Take silence for failure, at the deadline."""
-        while self._next_instant() <= now:
+        while self._next_deadline() <= now:
             _, probe = self._awaited.popitem(last=False)
             self._judge(probe, ok=False, now=probe.deadline)
 
     def _judge(self, probe: Probe[B], ok: bool, now: float, immediate: bool = False) -> bool:
         backend = probe.backend
         health = self._members[backend]
-        counts = probe.sent_at >= health.flipped_at
-        if counts and health.machine.observe(ok, immediate):
-            health.flip(health.machine.healthy, now)
-            self._tell(backend)
+        super()._catch_up(backend, health, now)
+        counts = probe.sent_at >= health.flipped_at and self._hear_probe(
+            backend, health, ok, now, immediate
+        )
         gap = self._gap(health, now) * (1 + self._jitter * (2 * self._rng.random() - 1))
         when = probe.sent_at + gap
         self._sends.set(backend, max(now, when))
