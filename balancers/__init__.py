@@ -32,6 +32,7 @@ from balancers.errors import (
     RingTooLarge,
     UnknownBackend,
 )
+from balancers.event import Event
 from balancers.gate import Gate
 from balancers.lease import FAILURE, SUCCESS, UNKNOWN, Lease, Outcome
 from balancers.load import Load
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from balancers.algorithms.random_choice import RandomChoice
     from balancers.gates.cool_down import CoolDown
     from balancers.gates.drain import Drain, Drained
+    from balancers.gates.dynamic_limit import DynamicLimit
     from balancers.gates.health import HealthChecks, HealthStateMachine
     from balancers.gates.health_rules import Consecutive, HealthRule, Leaky, OfTheLast
     from balancers.gates.limits import ConnectionLimit
@@ -56,8 +58,10 @@ if TYPE_CHECKING:
         SuccessRate,
     )
     from balancers.gates.outliers import Ejection, OutlierEjection
+    from balancers.gates.passive import PassiveChecks
     from balancers.gates.probes import ActiveChecks, Probe
     from balancers.gates.slow_start import SlowStart
+    from balancers.gates.warm_up import WarmUp
     from balancers.hashing.keys import KeyedBlake2, Murmur3
     from balancers.hashing.ring import HashRing
     from balancers.health_report import CheckResult, HealthReport
@@ -79,7 +83,9 @@ __all__ = [
     "Drain",
     "Drained",
     "DuplicateBackend",
+    "DynamicLimit",
     "Ejection",
+    "Event",
     "FailurePercentage",
     "ForeignLease",
     "Gate",
@@ -111,6 +117,7 @@ __all__ = [
     "Outcome",
     "OutlierEjection",
     "OutlierRule",
+    "PassiveChecks",
     "Pool",
     "PowerOfTwoChoices",
     "Probe",
@@ -123,6 +130,7 @@ __all__ = [
     "SuccessRate",
     "UnknownBackend",
     "Waiting",
+    "WarmUp",
     "WeightedLeastConnections",
     "WeightedRoundRobin",
 ]
@@ -136,6 +144,7 @@ _LATER = {
     "CoolDown": "gates.cool_down",
     "Drain": "gates.drain",
     "Drained": "gates.drain",
+    "DynamicLimit": "gates.dynamic_limit",
     "HealthChecks": "gates.health",
     "HealthStateMachine": "gates.health",
     "Consecutive": "gates.health_rules",
@@ -149,9 +158,11 @@ _LATER = {
     "SuccessRate": "gates.outlier_rules",
     "Ejection": "gates.outliers",
     "OutlierEjection": "gates.outliers",
+    "PassiveChecks": "gates.passive",
     "ActiveChecks": "gates.probes",
     "Probe": "gates.probes",
     "SlowStart": "gates.slow_start",
+    "WarmUp": "gates.warm_up",
     "KeyedBlake2": "hashing.keys",
     "Murmur3": "hashing.keys",
     "HashRing": "hashing.ring",

@@ -42,7 +42,7 @@ class Books(Generic[B]):
         self.accounts: dict[B, Account[B]] = {}
         self.news: dict[B, list[int]] = {}
         self.panicking = False
-        self.events = events
+        self._events = events
         self._panic, self._calm = panic, calm
         self._number = 0
         self._soft = [place for place, gate in enumerate(self.gates) if gate.soft]
@@ -99,9 +99,11 @@ class Books(Generic[B]):
             account.former = True
             for gate in self.gates:
                 gate.removed(account.backend, now)
+            self._record(now, "member", False, account.backend)
         for account in joined:
             self.accounts[account.backend] = account
             self._book(account, +1)
+            self._record(now, "member", True, account.backend)
         self._weigh_panic(now)
 
     def settle(self, now: float) -> None:
@@ -287,9 +289,14 @@ class Books(Generic[B]):
             self.panicking = panicking
             for account in self._softened.values():
                 self._push(account, account.weight, account.factors)
-            if self.events is not None:
-                told = f"{self._open} of {self._open_hard} open"
-                self.events.append(Event(now, "panic", panicking, None, told))
+            told = f"{self._open} of {self._open_hard} open"
+            self._record(now, "panic", panicking, None, told)
+
+    def _record(
+        self, now: float, reason: str, began: bool, backend: B | None, detail: str = ""
+    ) -> None:
+        if self._events is not None:
+            self._events.append(Event(now, reason, began, backend, detail))
 
 
 def hooks(parts: Iterable[Any], protocol: Any, name: str) -> list[Callable[..., None]]:

@@ -9,8 +9,9 @@ class Event(NamedTuple):
     """A reason began to hold, or ended, at an instant.
 
     ``at`` is in seconds: when it happened, or was announced to happen, not when it was noticed.
-    ``reason`` is a gate's, ``drained``, ``saturated`` for the pool's own limit, or ``panic``.
-    ``backend`` is None where the whole pool is meant.  ``detail`` is for people: by what.
+    ``reason`` is a gate's; ``member``, who joins and leaves with nothing said of what held then;
+    ``drained``; ``saturated`` for the pool's own limit; or ``panic``.  ``backend`` is None where
+    the whole pool is meant.  ``detail`` is for people: by what.
 
     >>> from collections import deque
     >>> from balancers import Drain, Pool, RoundRobin

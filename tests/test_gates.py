@@ -182,11 +182,11 @@ def test_a_ramp_moves_only_when_it_said() -> None:
         factors.append(ramp.factor("new", due))
         assert pool.effective_weight("new") == factors[-1]
         now = due
-    assert factors == [step / 7 for step in range(1, 8)]
+    assert factors == pytest.approx([0.1, *(step / 7 for step in range(1, 8))])
     assert now == 40.0
     assert pool.effective_weight("new") == 1
     ramp.begin("new", 50.0)
-    assert pool.effective_weight("new") == 1 / 7
+    assert pool.effective_weight("new") == 0.1
 
 
 def test_a_ramp_far_from_zero_still_ends() -> None:
@@ -204,11 +204,12 @@ def test_gates_clamp_time_as_pools_do() -> None:
     pool.acquire(100.0, prefer="a")
     health.observe("a", False, 100.0)
     drain.begin("b", 100.0)
+    ramp.begin("b", 100.0)
     ramp.begin("b", 20.0)
     drain.begin("a", 20.0)
     assert drain.drained(129.0) == [("b", False, 0, 129.0)]
     assert drain.drained(130.0) == [("a", True, 1, 130.0)]
-    assert ramp.factor("b", 100.0) == 0.2
+    assert ramp.factor("b", 100.0) == 0.1
     health.observe("a", True, 20.0, started_at=100.0)
     assert health.healthy("a")
     health.observe("a", False, 20.0, started_at=99.0)

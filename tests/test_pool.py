@@ -148,8 +148,10 @@ def test_an_outcome_is_told_with_all_that_is_known() -> None:
 
 def test_reading_is_fresh_and_writes_nothing() -> None:
     limit: ConnectionLimit[str] = ConnectionLimit(1)
-    pool = Pool(WeightedRoundRobin({"a": 4}), [limit, SlowStart(10.0, 5)])
-    assert pool.effective_weight("a") == 0.8
+    ramp: SlowStart[str] = SlowStart(10.0, 5)
+    pool = Pool(WeightedRoundRobin({"a": 4}), [limit, ramp])
+    ramp.begin("a", 0.0)
+    assert pool.effective_weight("a") == 0.4
     lease = pool.acquire(5.0)
     for _ in range(2):
         assert pool.state("a") == ("saturated",)
@@ -158,7 +160,7 @@ def test_reading_is_fresh_and_writes_nothing() -> None:
         assert pool.next_change() == -inf
     pool.release(lease, 5.0)
     assert pool.state("a") == ()
-    assert pool.effective_weight("a") == 4 * 3 / 5
+    assert pool.effective_weight("a") == 4 * 2 / 5
     assert (len(pool), "a" in pool, "b" in pool) == (1, True, False)
     assert "1 of 1 open, 0 in flight" in repr(pool)
 

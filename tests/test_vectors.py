@@ -67,7 +67,8 @@ class Pooled:
         order: Sequence[int],
     ) -> None:
         limit: ConnectionLimit[int] = ConnectionLimit(1 << 30)
-        gates: list[Gate[int]] = [HealthChecks(), Drain(), limit, SlowStart(WINDOW)]
+        self.ramp: SlowStart[int] = SlowStart(WINDOW)
+        gates: list[Gate[int]] = [HealthChecks(), Drain(), limit, self.ramp]
         self.pool = Pool(balancer, [gates[place] for place in order])
         self.pool.update(weights, now=0.0)
         for server, n in limits.items():
@@ -88,6 +89,9 @@ class Ramped(Pooled):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        for server in self.leases:
+            self.ramp.begin(server, 0.0)
+        assert all(self.ramp.factor(server, 0.0) < 1 for server in self.leases)
         for step in range(int(WINDOW) + 1):
             with pytest.raises(NoBackendAvailable):
                 self.pool.acquire(float(step), avoid=range(100))

@@ -1,0 +1,356 @@
+"""A pool with every gate on: what the gates promise the pool, and the pool its users.
+
+Every call goes to two pools whose gates stand in different orders.  After each of them the law of
+gates is held against what every gate says of every member: what moved was reported, and nothing
+moves before ``due``.
+"""
+
+import pickle
+from collections import Counter, deque
+from collections.abc import Callable
+from math import inf, nextafter
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from balancers import (
+    ActiveChecks,
+    Balancer,
+    ConnectionLimit,
+    CoolDown,
+    Drain,
+    DynamicLimit,
+    Event,
+    FailurePercentage,
+    Lease,
+    LeastConnections,
+    MedianGap,
+    NoBackendAvailable,
+    OutlierEjection,
+    PassiveChecks,
+    Pool,
+    RoundRobin,
+    SlowStart,
+    WarmUp,
+    WeightedLeastConnections,
+)
+
+NAMES = st.sampled_from("abcdefg")
+WEIGHTS = st.sampled_from([0, 1, 1, 2, 3])
+LIMIT, POOL_LIMIT, LONGEST, SHARE = 6, 15, 60.0, 0.4
+RUNS, STEPS = 80, 50
+ACTIONS = [
+    "time_passes",
+    "time_passes",
+    "requests_begin",
+    "requests_begin",
+    "requests_end",
+    "requests_end",
+    "health_changes",
+    "sessions_come",
+    "probes_go_around",
+    "drains",
+    "membership_changes",
+    "settings_change",
+    "reading_writes_nothing",
+]
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+def every_gate(fractional: bool) -> list[Any]:
+    ramp: Any = SlowStart(8.0, 4) if fractional else WarmUp(8.0, 4)
+    return [
+        ActiveChecks(2, 2, rng=Random(1), slow_after=20.0),
+        PassiveChecks(max_fails=2, fail_timeout=5.0, trials=2),
+        OutlierEjection(
+            3,
+            [FailurePercentage(hosts=3, volume=5), MedianGap(volume=3)],
+            interval=4.0,
+            base=6.0,
+            jitter=2.0,
+            most_ejected=SHARE,
+            rng=Random(2),
+        ),
+        CoolDown(failures=10**6, limit=LONGEST, rng=Random(3)),
+        Drain(timeout=10.0),
+        ConnectionLimit(LIMIT),
+        DynamicLimit(least=2, most=5, full=12),
+        ramp,
+    ]
+
+
+class AllGates(RuleBasedStateMachine):
+    kind: type[Any]
+    tried: Counter[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pools: list[Pool[str]] = []
+        self.gates: list[list[Any]] = []
+        self.events: deque[Event] = deque(maxlen=10_000)
+        for backwards in (False, True):
+            balancer: Balancer[str] = self.kind()
+            gates = every_gate(balancer.fractional)
+            ordered = gates[::-1] if backwards else gates
+            events: deque[Event] = deque(maxlen=10) if backwards else self.events
+            pool = Pool(balancer, ordered, panic=0.3, calm=0.6, limit=POOL_LIMIT, events=events)
+            self.gates.append(gates)
+            self.pools.append(pool)
+        self.now = 0.0
+        self.held: list[list[Lease[str]]] = []
+        self.probes: list[list[Any]] = []
+        self.draining: set[str] = set()
+        self.cooling: dict[str, float] = {}
+        self.sick: set[str] = set()
+
+    @property
+    def members(self) -> list[str]:
+        return list(self.pools[0].backends)
+
+    @initialize(members=st.dictionaries(NAMES, st.sampled_from([1, 2]), min_size=3, max_size=7))
+    def begin(self, members: dict[str, int]) -> None:
+        for pool in self.pools:
+            pool.update(members, self.now)
+
+    @rule(action=st.sampled_from(ACTIONS), data=st.data())
+    def step(self, action: str, data: st.DataObject) -> None:
+        getattr(self, action)(data.draw)
+
+    def time_passes(self, draw: Draw) -> None:
+        step = draw(st.sampled_from([0.25, 1.0, 1.0, 4.0, 11.0, -3.0]))
+        asked = self.now + step
+        self.now = max(self.now, asked)
+        self.ask(asked)
+
+    def requests_begin(self, draw: Draw) -> None:
+        avoid = draw(st.sets(NAMES, max_size=2))
+        for _ in range(draw(st.integers(1, 6))):
+            self.ask(self.now, avoid)
+
+    def requests_end(self, draw: Draw) -> None:
+        known = draw(st.sampled_from([True, True, True, False]))
+        retry_after = draw(st.sampled_from([None, None, None, None, 2.0, 1e9]))
+        for _ in range(min(draw(st.integers(1, 9)), len(self.held))):
+            leases = self.held.pop(draw(st.integers(0, len(self.held) - 1)))
+            current = leases[0].account
+            ok = leases[0].backend not in self.sick if known else None
+            assert current is not None
+            for pool, lease in zip(self.pools, leases, strict=True):
+                pool.release(lease, self.now, ok, retry_after=retry_after)
+            if retry_after is not None and not current.former:
+                until = self.now + min(retry_after, LONGEST)
+                backend = leases[0].backend
+                self.cooling[backend] = max(until, self.cooling.get(backend, 0.0))
+
+    def health_changes(self, draw: Draw) -> None:
+        backend, falls = draw(NAMES), draw(st.booleans())
+        (self.sick.add if falls else self.sick.discard)(backend)
+
+    def sessions_come(self, draw: Draw) -> None:
+        backend = draw(st.sampled_from(sorted(self.sick)) if self.sick else NAMES)
+        for _ in range(draw(st.integers(2, 6))):
+            told, leases = self.acquire(self.now, prefer=backend, strict=True)
+            assert told[0] == told[1], f"the order of gates shows: {told}"
+            if not leases:
+                return
+            self.check_books(leases[0])
+            for pool, lease in zip(self.pools, leases, strict=True):
+                pool.release(lease, self.now, backend not in self.sick)
+
+    def probes_go_around(self, draw: Draw) -> None:
+        self.probe(answered=draw(st.sampled_from([True, True, True, False])))
+
+    def probe(self, answered: bool) -> None:
+        sent = [gates[0].probes(self.now) for gates in self.gates]
+        assert sent[0] == sent[1]
+        awaited = [probe.backend for probe in sent[0]]
+        assert len(set(awaited)) == len(awaited)
+        for probe in sent[0] if answered else ():
+            ok = probe.backend not in self.sick
+            answers = {gates[0].answer(probe, ok, self.now) for gates in self.gates}
+            assert len(answers) == 1
+
+    def drains(self, draw: Draw) -> None:
+        backend, begins = draw(NAMES), draw(st.booleans())
+        if backend in self.members:
+            for gates in self.gates:
+                (gates[4].begin if begins else gates[4].cancel)(backend, self.now)
+            (self.draining.add if begins else self.draining.discard)(backend)
+
+    def membership_changes(self, draw: Draw) -> None:
+        backend, weight, leaves = draw(NAMES), draw(WEIGHTS), draw(st.booleans())
+        known = backend in self.members
+        for pool in self.pools:
+            if not known:
+                pool.add(backend, weight, self.now)
+            elif leaves:
+                pool.remove(backend, self.now)
+            else:
+                pool.set_weight(backend, weight, self.now)
+        if known and leaves:
+            self.draining.discard(backend)
+            self.cooling.pop(backend, None)
+
+    def settings_change(self, draw: Draw) -> None:
+        backend, waiting = draw(NAMES), draw(st.integers(0, 9))
+        limit = draw(st.sampled_from([None, 1, 3]))
+        for gates in self.gates:
+            gates[6].waiting(waiting, self.now)
+            if backend in self.members:
+                gates[5].set(backend, limit)
+                gates[7].begin(backend, self.now)
+                gates[2].restore(backend, self.now)
+
+    def reading_writes_nothing(self, draw: Draw) -> None:
+        del draw
+        before = pickle.dumps(self.pools[0])
+        for backend in self.members:
+            self.pools[0].state(backend)
+            self.pools[0].admits(backend)
+            self.pools[0].admits(backend, bound=True)
+            self.pools[0].effective_weight(backend)
+            for gate in self.gates[0]:
+                for later in (0.0, 3.0, 1e6):
+                    gate.factor(backend, self.now + later)
+        self.pools[0].next_change()
+        repr(self.pools[0])
+        assert pickle.dumps(self.pools[0]) == before
+
+    def ask(self, now: float, avoid: set[str] | None = None) -> None:
+        """Acquire from both pools, and hold the answer against what is known from outside."""
+        type(self).tried["asked"] += 1
+        avoid = avoid or set()
+        told, leases = self.acquire(now, avoid=avoid)
+        assert told[0] == told[1], f"the order of gates shows: {told}"
+        if leases:
+            self.held.append(leases)
+            self.check_pick(leases[0], avoid)
+        else:
+            type(self).tried["refused"] += 1
+            self.check_refusal(avoid)
+
+    def acquire(self, now: float, **wishes: Any) -> tuple[list[str], list[Lease[str]]]:
+        """Ask both pools, and tell what each said."""
+        told: list[str] = []
+        leases: list[Lease[str]] = []
+        for pool in self.pools:
+            try:
+                leases.append(pool.acquire(now, **wishes))
+                told.append(leases[-1].backend)
+            except NoBackendAvailable as refusal:
+                told.append(f"{sorted(refusal.counts.items())} {refusal.retry_at}")
+        return told, leases
+
+    def check_pick(self, lease: Lease[str], avoid: set[str]) -> None:
+        assert lease.backend not in avoid
+        assert self.pools[0].weight(lease.backend) > 0
+        assert lease.backend not in self.draining
+        type(self).tried["panic"] += lease.panic
+        self.check_books(lease)
+
+    def check_books(self, lease: Lease[str]) -> None:
+        """What holds for bound requests too."""
+        pool, backend = self.pools[0], lease.backend
+        assert self.cooling.get(backend, 0.0) <= self.now
+        assert pool.in_flight(backend) <= LIMIT
+        total = sum(map(pool.in_flight, self.members))
+        assert total <= POOL_LIMIT
+        load = total + self.gates[0][6]._waiting
+        assert pool.in_flight(backend) <= max(2, load * 5 // 12 if load < 12 else 5)
+
+    def check_refusal(self, avoid: set[str]) -> None:
+        pool = self.pools[0]
+        full = sum(map(pool.in_flight, self.members)) >= POOL_LIMIT
+        assert full or not [b for b in self.members if b not in avoid and pool.admits(b)]
+
+    @invariant()
+    def what_moved_was_reported_and_nothing_moves_before_due(self) -> None:
+        for pool in self.pools:
+            for place, gate in enumerate(pool._gates):
+                if gate.due <= self.now:
+                    continue
+                last = nextafter(min(gate.due, self.now + 1e6), 0)
+                for backend, account in pool._accounts.items():
+                    for when in (self.now, last):
+                        told = account.factors[place]
+                        assert gate.factor(backend, when) == told, (gate, backend, when)
+
+    @invariant()
+    def the_budget_holds(self) -> None:
+        members = len(self.members)
+        allowed = max(0, min(max(int(SHARE * members + 1e-9), 1), members - 1))
+        for gates in self.gates:
+            assert len(gates[2].ejections()) <= allowed
+            type(self).tried["ejected"] += bool(gates[2].ejections())
+
+    def teardown(self) -> None:
+        """Nothing is closed for ever: let everyone be well for a while."""
+        for backend in self.draining:
+            for gates in self.gates:
+                gates[4].cancel(backend, self.now)
+        self.draining.clear()
+        self.sick.clear()
+        for gates in self.gates:
+            gates[6].waiting(0, self.now)
+        self.give_back()
+        for _ in range(150):
+            self.now += 5.0
+            self.probe(answered=True)
+            for _ in range(3):
+                self.ask(self.now)
+            self.give_back()
+        open_now = {b for b in self.members if self.pools[0].weight(b)}
+        assert {b for b in self.members if self.pools[0].admits(b)} == open_now
+        assert not self.pools[0].panicking or not open_now
+        served: set[str] = set()
+        for _ in range(len(open_now) * 3):
+            self.ask(self.now)
+            served.add(self.held[-1][0].backend)
+            self.give_back()
+        assert served == open_now
+        self.check_events()
+
+    def give_back(self) -> None:
+        for leases in self.held:
+            for pool, lease in zip(self.pools, leases, strict=True):
+                pool.release(lease, self.now)
+        self.held.clear()
+
+    def check_events(self) -> None:
+        """Everything that began has ended, and nothing began twice without an end."""
+        current: dict[tuple[object, str], bool] = {}
+        for event in self.events:
+            assert -inf < event.at <= self.now
+            if event.reason == "member":
+                current = {key: held for key, held in current.items() if key[0] != event.backend}
+            if event.reason in {"unhealthy", "ejected", "cooling down", "draining", "panic"}:
+                known = current.get((event.backend, event.reason), False)
+                if event.backend is None:
+                    assert known is not event.began, event
+                current[event.backend, event.reason] = event.began
+            type(self).tried[event.reason] += 1
+        for (backend, reason), holds in current.items():
+            assert not (holds and backend in self.members), (backend, reason)
+
+
+@pytest.mark.parametrize("kind", [WeightedLeastConnections, LeastConnections, RoundRobin])
+def test_every_gate_at_once(kind: type[Any]) -> None:
+    tried: Counter[str] = Counter()
+    machine = type(f"all gates over {kind.__name__}", (AllGates,), {"kind": kind, "tried": tried})
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=RUNS, stateful_step_count=STEPS)
+    )
+    for what in ("unhealthy", "failing", "ejected", "cooling down", "draining", "saturated"):
+        assert tried[what] > RUNS / 5, f"{what} was hardly tried: {tried}"
+    for what in ("refused", "panic", "slow start"):
+        assert tried[what] > RUNS / 5, f"{what} was hardly tried: {tried}"

@@ -1,0 +1,244 @@
+"""Slow start and warming up: the formula, who climbs and when, and that nobody is buried."""
+
+from collections import Counter
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancers import (
+    ConnectionLimit,
+    Drain,
+    HealthChecks,
+    IncompatibleGate,
+    InvalidSetting,
+    LeastConnections,
+    OutlierEjection,
+    Pool,
+    RoundRobin,
+    SlowStart,
+    WarmUp,
+    WeightedLeastConnections,
+    WeightedRoundRobin,
+)
+
+WINDOW = 30.0
+
+
+def envoy(t: float, window: float, aggression: float, floor: float) -> float:
+    """Restate the formula of Envoy's documentation."""
+    return max(floor, (t / window) ** (1 / aggression)) if t < window else 1.0
+
+
+@given(
+    window=st.floats(0.1, 1e4),
+    steps=st.integers(2, 40),
+    aggression=st.floats(0.2, 5.0),
+    floor=st.floats(0.01, 1.0),
+    share=st.floats(0.0, 1.2),
+)
+def test_the_formula_within_a_step(
+    window: float, steps: int, aggression: float, floor: float, share: float
+) -> None:
+    ramp: SlowStart[str] = SlowStart(window, steps, aggression, floor)
+    Pool(WeightedRoundRobin(["a"]), [ramp])
+    ramp.begin("a", 0.0)
+    t = share * window
+    factor = ramp.factor("a", t)
+    assert factor <= envoy(t, window, aggression, floor) * (1 + 1e-9)
+    earlier = max(0.0, t - window / steps * (1 + 1e-9))
+    assert factor >= envoy(earlier, window, aggression, floor) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("aggression", "expected"),
+    [(1.0, [0.1, 0.25, 0.5, 0.75, 1]), (2.0, [0.1, 0.5, 0.5**0.5, 0.75**0.5, 1])],
+)
+def test_at_the_announced_instants_it_is_the_formula(
+    aggression: float, expected: list[float]
+) -> None:
+    ramp: SlowStart[str] = SlowStart(WINDOW, 4, aggression)
+    pool = Pool(WeightedRoundRobin({"old": 8}), [ramp])
+    pool.add("new", 8, now=100.0)
+    factors = [pool.effective_weight("new") / 8]
+    now = 100.0
+    while pool.next_change() < inf:
+        now = max(now, pool.next_change())
+        pool.acquire(now)
+        factors.append(pool.effective_weight("new") / 8)
+    assert now == 130.0
+    assert factors[-4:] == pytest.approx(expected[-4:])
+    assert factors[0] == pytest.approx(expected[0])
+
+
+def test_a_pool_that_is_new_has_nobody_to_be_gentle_with() -> None:
+    """Footgun 33: at the start everybody is new, and nobody climbs."""
+    for gate in (SlowStart[str](WINDOW), WarmUp[str](WINDOW)):
+        pool = Pool(WeightedLeastConnections({"a": 2, "b": 1}), [gate], now=5.0)
+        pool.add("c", 3, now=5.0)
+        pool.add("d", 1, now=34.9)
+        assert [pool.effective_weight(b) for b in "abcd"] == [2, 1, 3, 1]
+        assert gate.due == inf
+        pool.add("e", 1, now=35.0)
+        assert gate.share("e", 35.0) == 0.1
+        for backend in "abcde":
+            pool.remove(backend, now=40.0)
+        pool.add("f", 1, now=50.0)
+        pool.add("g", 1, now=60.0)
+        assert gate.share("f", 60.0) == gate.share("g", 60.0) == 1
+        pool.add("h", 1, now=80.0)
+        assert gate.share("h", 80.0) == 0.1
+
+
+def test_every_recovery_climbs_and_no_other_opening() -> None:
+    """Footgun 33: not only the first time, and not after a drain or a full house."""
+    ramp: SlowStart[str] = SlowStart(WINDOW)
+    health: HealthChecks[str] = HealthChecks(2, 1)
+    outliers: OutlierEjection[str] = OutlierEjection(1, base=4.0, most_ejected=0.5)
+    drain: Drain[str] = Drain()
+    gates: list[Any] = [ramp, health, outliers, drain, ConnectionLimit(1)]
+    pool = Pool(WeightedRoundRobin(["a", "b"]), gates)
+    now = 100.0
+    for _ in range(3):
+        health.observe("a", False, now, immediate=True)
+        pool.release(pool.acquire(now), now)
+        health.observe("a", True, now + 1)
+        pool.release(pool.acquire(now + 1, avoid=["a"]), now + 1)
+        assert pool.effective_weight("a") == 0.1
+        assert ramp.factor("a", now + 1 + WINDOW) == 1
+        now += 50.0
+        pool.release(pool.acquire(now), now)
+        assert pool.effective_weight("a") == 1
+    drain.begin("a", now)
+    pool.release(pool.acquire(now), now)
+    drain.cancel("a", now)
+    leases = [pool.acquire(now), pool.acquire(now)]
+    for lease in leases:
+        pool.release(lease, now, ok=lease.backend == "b")
+    assert pool.state("a") == ("ejected",)
+    assert ramp.factor("b", now) == 1  # it was full, and is not any more
+    pool.release(pool.acquire(now), now)
+    pool.release(pool.acquire(now + 4.0), now + 4.0)
+    assert pool.state("a") == ()
+    assert pool.effective_weight("a") == 0.1
+
+
+def test_a_backend_that_is_down_until_proven_climbs_when_it_is() -> None:
+    ramp: SlowStart[str] = SlowStart(WINDOW)
+    health: HealthChecks[str] = HealthChecks(1, 1, initial="down")
+    pool = Pool(WeightedRoundRobin(["old"]), [ramp, health])
+    health.observe("old", True, 0.0)
+    assert pool.acquire(0.0).backend == "old"
+    pool.acquire(90.0)
+    pool.add("new", now=100.0)
+    health.observe("new", True, 120.0)
+    pool.release(pool.acquire(120.0), 120.0)
+    assert ramp.factor("new", 135.0) == pytest.approx(0.5)
+
+
+def test_low_traffic_does_not_starve_the_newcomer() -> None:
+    """Footgun 33: one request a second and a floor of a tenth, and still it is served."""
+    ramp: SlowStart[str] = SlowStart(WINDOW)
+    pool = Pool(WeightedRoundRobin(["a", "b", "c"]), [ramp])
+    pool.add("new", now=60.0)
+    served = Counter(pool.acquire(60.0 + second).backend for second in range(30))
+    assert 3 <= served["new"] <= 6  # the area under the ramp is half of a fair share of 7.5
+
+
+def test_those_who_climb_together_step_at_different_instants() -> None:
+    ramp: SlowStart[int] = SlowStart(WINDOW, 16)
+    pool = Pool(WeightedRoundRobin(range(-10, 0)), [ramp])
+    pool.update(range(-10, 1000), now=100.0)
+    steps: list[int] = []
+    for tick in range(0, 3001, 10):
+        told = list(ramp.moved(100.0 + tick / 100))
+        assert len(told) == len(set(told))
+        steps.append(len(told))
+        full = [backend for backend in range(1000) if ramp.factor(backend, 0.0) == 1]
+        assert (0 in full) == (tick == 3000)  # the first of them takes the whole window
+    assert ramp.due == inf
+    assert all(ramp.factor(backend, 130.0) == 1 for backend in range(1000))
+    assert sum(steps) > 14_000
+    assert max(steps) <= 60  # the mean is 53
+
+
+def test_a_newcomer_is_buried_without_a_warm_up_and_not_with_one() -> None:
+    """Footgun 3: ten at fifty in flight, and the newcomer is given the next fifty."""
+    for warm_up in (False, True):
+        gates = [WarmUp[int](WINDOW)] if warm_up else []
+        pool = Pool(LeastConnections(range(10)), gates)
+        leases = [pool.acquire(60.0) for _ in range(500)]
+        pool.add(99, now=60.0)
+        served = [pool.acquire(60.0).backend for _ in range(50)]
+        if not warm_up:
+            assert served == [99] * 50
+            continue
+        assert served.count(99) == 6  # a tenth of the others' mean, which grew to 54.4
+        for second, share in ((15.0, 0.5), (30.0, 1.0)):
+            before = pool.in_flight(99)
+            for _ in range(80):
+                pool.release(pool.acquire(60.0 + second), 60.0 + second)
+                leases.append(pool.acquire(60.0 + second))
+            mean = sum(pool.in_flight(b) for b in range(10)) / 10
+            assert before < pool.in_flight(99) <= share * mean + 1
+
+
+def test_a_warm_up_limits_nobody_when_nobody_else_serves() -> None:
+    gate: WarmUp[str] = WarmUp(WINDOW)
+    health: HealthChecks[str] = HealthChecks(1, 1)
+    pool = Pool(LeastConnections(["a", "b"]), [gate, health])
+    leases = [pool.acquire(60.0) for _ in range(8)]
+    pool.add("new", now=60.0)
+    for backend in "ab":
+        health.observe(backend, False, 61.0)
+    pool.acquire(61.0)
+    assert pool.state("new") == ("warming up",)
+    for lease in leases:
+        pool.release(lease, 62.0)
+    for _ in range(40):
+        assert pool.acquire(62.0).backend == "new"
+
+
+def test_a_bound_request_gets_in_and_panic_does_not_count_it() -> None:
+    gate: WarmUp[str] = WarmUp(WINDOW)
+    pool = Pool(LeastConnections(["a", "b"]), [gate], panic=0.9)
+    for _ in range(20):
+        pool.acquire(60.0)
+    pool.add("new", now=60.0)
+    assert pool.acquire(60.0).backend == "new"
+    pool.release(pool.acquire(60.0), 60.0)
+    assert not pool.panicking
+    assert pool.state("new") == ("warming up",)
+    assert pool.acquire(60.0, prefer="new").bound
+
+
+@pytest.mark.parametrize("gate", [SlowStart, WarmUp])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"window": 0.0},
+        {"window": inf},
+        {"window": nan},
+        {"steps": 1},
+        {"steps": 2.5},
+        {"aggression": 0.0},
+        {"aggression": nan},
+        {"aggression": inf},
+        {"floor": 0.0},
+        {"floor": 1.1},
+        {"floor": nan},
+    ],
+)
+def test_bad_settings(gate: Any, settings: dict[str, Any]) -> None:
+    name, value = next(iter(settings.items()))
+    with pytest.raises(InvalidSetting, match=f"{name} must be .*not {value}"):
+        gate(**{"window": WINDOW, **settings})
+
+
+def test_who_honours_no_fractions_refuses_a_slow_start_and_takes_a_warm_up() -> None:
+    for balancer in (RoundRobin(["a"]), LeastConnections(["a"])):
+        with pytest.raises(IncompatibleGate, match="SlowStart"):
+            Pool(balancer, [SlowStart[str](WINDOW)])
+        Pool(balancer, [WarmUp[str](WINDOW)])
