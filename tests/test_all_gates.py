@@ -68,7 +68,7 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 def every_gate(fractional: bool) -> list[Any]:
-    ramp: Any = SlowStart(8.0, 4) if fractional else WarmUp(8.0, 4)
+    ramp: Any = (SlowStart[str] if fractional else WarmUp[str])(8.0, 4)
     return [
         ActiveChecks(2, 2, rng=Random(1), slow_after=20.0),
         PassiveChecks(max_fails=2, fail_timeout=5.0, trials=2),

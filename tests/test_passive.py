@@ -1,0 +1,184 @@
+"""Passive marking: who may demote, who may promote, and how many are let through to find out."""
+
+from itertools import pairwise
+from math import inf, nan, nextafter
+from random import Random
+from typing import Any
+
+import pytest
+
+from balancers import (
+    ActiveChecks,
+    HealthChecks,
+    InvalidSetting,
+    NoBackendAvailable,
+    PassiveChecks,
+    Pool,
+    RoundRobin,
+)
+
+
+def marked(now: float = 0.0, **settings: Any) -> tuple[PassiveChecks[str], Pool[str]]:
+    """Give a pool of a and b where a is closed until 10 s later."""
+    gate: PassiveChecks[str] = PassiveChecks(**settings)
+    pool = Pool(RoundRobin(["a", "b"]), [gate])
+    for _ in range(settings.get("max_fails", 1)):
+        pool.release(pool.acquire(now, avoid=["b"]), now, ok=False)
+    assert pool.state("a") == ("failing",)
+    return gate, pool
+
+
+def test_footgun_30_one_request_is_let_through_after_the_pause_and_not_a_flood() -> None:
+    _, pool = marked()
+    assert {pool.acquire(nextafter(10.0, 0)).backend for _ in range(9)} == {"b"}
+    assert pool.next_change() == 10.0
+    assert [pool.acquire(10.0).backend for _ in range(40)].count("a") == 1
+
+
+@pytest.mark.parametrize("trials", [1, 2, 5])
+def test_as_many_trials_as_asked_for_and_a_success_opens(trials: int) -> None:
+    _, pool = marked(trials=trials)
+    out = [lease for _ in range(40) if (lease := pool.acquire(10.0)).backend == "a"]
+    assert len(out) == trials
+    pool.release(out[0], 11.0, ok=True)
+    assert [pool.acquire(11.0).backend for _ in range(8)].count("a") == 4
+    for lease in out[1:]:
+        pool.release(lease, 11.0, ok=True)
+
+
+def test_a_failed_trial_is_another_pause() -> None:
+    _, pool = marked()
+    for begun in (10.0, 25.0, 40.0):
+        trial = pool.acquire(begun, avoid=["b"])
+        pool.release(trial, begun + 5.0, ok=False)
+        with pytest.raises(NoBackendAvailable) as refusal:
+            pool.acquire(begun + 5.0, avoid=["b"])
+        assert refusal.value.retry_at == begun + 15.0
+
+
+def test_a_cancelled_trial_or_one_that_was_put_off_lets_another_try() -> None:
+    _, pool = marked()
+    for outcome in ({"ok": None}, {"ok": False, "retry_after": 3.0}):
+        trial = pool.acquire(10.0, avoid=["b"])
+        with pytest.raises(NoBackendAvailable):
+            pool.acquire(10.0, avoid=["b"])
+        pool.release(trial, 10.0, **outcome)
+    assert pool.acquire(10.0, avoid=["b"]).backend == "a"
+
+
+def test_a_trial_nobody_reports_is_given_up_and_may_still_open() -> None:
+    _, pool = marked()
+    lost = pool.acquire(10.0, avoid=["b"])
+    with pytest.raises(NoBackendAvailable) as refusal:
+        pool.acquire(19.9, avoid=["b"])
+    assert refusal.value.retry_at == 20.0
+    second = pool.acquire(20.0, avoid=["b"])
+    pool.release(lost, 21.0, ok=None)  # no place becomes free: it was given up
+    with pytest.raises(NoBackendAvailable):
+        pool.acquire(21.0, avoid=["b"])
+    pool.release(second, 22.0, ok=True)
+    assert pool.admits("a")
+
+
+def test_requests_of_before_the_pause_count_nowhere() -> None:
+    gate: PassiveChecks[str] = PassiveChecks()
+    pool = Pool(RoundRobin(["a", "b"]), [gate])
+    early = [lease for _ in range(8) if (lease := pool.acquire(0.0)).backend == "a"]
+    pool.release(early[0], 1.0, ok=False)
+    pool.release(early[1], 2.0, ok=True)
+    pool.release(early[2], 3.0, ok=False)
+    assert not pool.admits("a")
+    trial = pool.acquire(11.0, avoid=["b"])  # ten seconds after the first, not the third
+    pool.release(early[3], 12.0, ok=True)
+    assert not pool.admits("a")
+    pool.release(trial, 12.0, ok=True)
+    assert pool.admits("a")
+
+
+def test_failures_count_within_the_time_only() -> None:
+    gate: PassiveChecks[str] = PassiveChecks(max_fails=3, fail_timeout=10.0)
+    pool = Pool(RoundRobin(["a", "b"]), [gate])
+    for now, ok in ((0.0, False), (4.0, False), (5.0, True), (10.0, False)):
+        pool.release(pool.acquire(now, prefer="a"), now, ok=ok)
+        assert pool.admits("a")
+    pool.release(pool.acquire(13.0, prefer="a"), 13.0, ok=False)
+    assert not pool.admits("a")
+
+
+def test_the_only_member_is_spared_as_nginx_spares_a_single_server() -> None:
+    gate: PassiveChecks[str] = PassiveChecks()
+    pool = Pool(RoundRobin(["a"]), [gate])
+    for now in (0.0, 1.0, 2.0):
+        pool.release(pool.acquire(now), now, ok=False)
+    pool.add("b", now=3.0)
+    assert {pool.acquire(3.0).backend for _ in range(4)} == {"b"}
+    pool.remove("b", 4.0)
+    assert pool.acquire(4.0).backend == "a"
+
+
+def test_footgun_27_probes_do_not_bring_back_who_fails_real_traffic() -> None:
+    """With probes alone it flips at every other probe; with either remedy it stays out."""
+
+    def flips(*gates: Any) -> int:
+        pool = Pool(RoundRobin(["a", "b"]), gates)
+        seen: list[bool] = []
+        for turn in range(3000):
+            now = turn / 50
+            for gate in gates:
+                for probe in gate.probes(now) if isinstance(gate, ActiveChecks) else ():
+                    gate.answer(probe, True, now)
+            lease = pool.acquire(now)
+            pool.release(lease, now, ok=lease.backend == "b")
+            seen.append(pool.admits("a"))
+        return sum(one != other for one, other in pairwise(seen))
+
+    def checks(**settings: Any) -> ActiveChecks[str]:
+        return ActiveChecks(interval=1.0, timeout=0.5, rng=Random(1), **settings)
+
+    assert flips(checks()) > 40
+    assert flips(checks(promotion="time", recovery_time=30.0)) <= 3
+    passive: PassiveChecks[str] = PassiveChecks(max_fails=3, fail_timeout=30.0)
+    assert flips(ActiveChecks(10**6, 1, rng=Random(1)), passive) <= 5
+
+
+@pytest.mark.parametrize("promotion", ["probes", "time", "either"])
+def test_who_may_promote(promotion: Any) -> None:
+    health: HealthChecks[str] = HealthChecks(1, 1, recovery_time=10.0, promotion=promotion)
+    pool = Pool(RoundRobin(["a", "b"]), [health])
+    pool.release(pool.acquire(0.0, prefer="a"), 0.0, ok=False)
+    health.observe("b", True, 0.0)
+    pool.release(pool.acquire(0.0, prefer="b"), 0.0, ok=False)
+    assert not health.healthy("b")
+    assert [health.factor(b, 10.0) for b in "ab"] == {
+        "probes": [0, 0],
+        "time": [1, 1],
+        "either": [1, 0],
+    }[promotion]
+    for backend in "ab":
+        health.observe(backend, True, 5.0)
+    assert [health.healthy(b) for b in "ab"] == [promotion != "time"] * 2
+    assert [health.factor(b, 10.0) for b in "ab"] == [1, 1]
+    health.observe("a", False, 11.0)  # a demotion by probes is for probes to end
+    assert health.factor("a", 1e6) == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_fails": 0},
+        {"max_fails": 1.5},
+        {"trials": 0},
+        {"fail_timeout": 0.0},
+        {"fail_timeout": -1.0},
+        {"fail_timeout": inf},
+        {"fail_timeout": nan},
+    ],
+)
+def test_bad_settings(settings: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSetting, match=f"{next(iter(settings))} must be"):
+        PassiveChecks(**settings)
+
+
+def test_bad_promotion() -> None:
+    with pytest.raises(InvalidSetting, match=r"promotion must be .*'hope'"):
+        HealthChecks(promotion="hope")  # type: ignore[arg-type] # the point
