@@ -9,15 +9,19 @@ from balancers import (
     Consecutive,
     CoolDown,
     Drain,
+    DynamicLimit,
     HealthChecks,
     Leaky,
     OfTheLast,
     OutlierEjection,
+    PassiveChecks,
     SlowStart,
+    WarmUp,
 )
 from balancers.gates.drain import Drained
 from balancers.gates.health import _Health
 from balancers.gates.members import MemberGate
+from balancers.gates.ramp import RampGate
 from balancers.membership import valid_now
 from tests.mutants.mutant import genuine, mutant
 
@@ -27,6 +31,8 @@ leaky_after = genuine(Leaky, "after")
 of_the_last_after = genuine(OfTheLast, "after")
 member_removed = genuine(MemberGate, "removed")
 health_observe = genuine(HealthChecks, "observe")
+ramp_begin = genuine(RampGate, "begin")
+passive_judge = genuine(PassiveChecks, "_judge")
 
 
 @mutant(
@@ -150,7 +156,97 @@ def silence_is_no_failure(self: Any, now: float) -> None:
 
 
 @mutant(CoolDown, "_close", "test_cool_down.py::test_a_pause_is_never_cut_short")
-def the_last_word_wins(self: Any, backend: Any, cooling: Any, now: float, pause: float) -> None:
+def the_last_word_wins(
+    self: Any, backend: Any, cooling: Any, now: float, pause: float, detail: str
+) -> None:
     cooling.until = now + pause
     self._timers.set(backend, cooling.until)
     self._tell(backend)
+
+
+@mutant(
+    PassiveChecks,
+    "started",
+    "test_passive.py::test_footgun_30_one_request_is_let_through_after_the_pause_and_not_a_flood",
+)
+def everything_is_let_through_after_a_pause(*arguments: Any) -> None:
+    return
+
+
+@mutant(PassiveChecks, "_judge", "test_passive.py::test_a_failed_trial_is_another_pause")
+def any_answer_to_a_trial_opens(
+    self: Any, backend: Any, marks: Any, ok: Any, started_at: float, now: float
+) -> None:
+    passive_judge(self, backend, marks, ok is not None or None, started_at, now)
+
+
+@mutant(
+    PassiveChecks,
+    "_expired",
+    "test_passive.py::test_a_trial_nobody_reports_is_given_up_and_may_still_open",
+)
+def a_trial_nobody_reports_closes_for_ever(self: Any, backend: Any, when: float) -> None:
+    marks = self._members[backend]
+    if not marks.on_trial:
+        marks.on_trial, marks.turned_at, marks.trials = True, when, 0
+        self._tell(backend)
+
+
+@mutant(
+    RampGate,
+    "recovered",
+    "test_ramps.py::test_every_recovery_climbs_and_no_other_opening",
+)
+def only_joining_climbs(*arguments: Any) -> None:
+    return
+
+
+@mutant(
+    RampGate,
+    "added",
+    "test_ramps.py::test_a_pool_that_is_new_has_nobody_to_be_gentle_with",
+)
+def a_new_pool_climbs_too(self: Any, backend: Any, now: float) -> None:
+    MemberGate.added(self, backend, now)
+    ramp_begin(self, backend, now)
+
+
+@mutant(
+    RampGate,
+    "begin",
+    "test_ramps.py::test_those_who_climb_together_step_at_different_instants",
+)
+def all_step_at_once(self: Any, backend: Any, now: float) -> None:
+    climbing, self._climbing = self._climbing, {}
+    ramp_begin(self, backend, now)
+    self._climbing = climbing | self._climbing
+
+
+@mutant(
+    WarmUp,
+    "started",
+    "test_ramps.py::test_a_newcomer_is_buried_without_a_warm_up_and_not_with_one",
+)
+def a_warm_up_does_not_count(*arguments: Any) -> None:
+    return
+
+
+@mutant(
+    WarmUp,
+    "_mean",
+    "test_ramps.py::test_a_warm_up_limits_nobody_when_nobody_else_serves",
+)
+def the_idle_are_in_the_mean(self: Any) -> float:
+    others = len(self._members) - len(self._climbing)
+    mean: float = self._sum / max(1, others)
+    return mean
+
+
+@mutant(
+    DynamicLimit,
+    "at",
+    "test_limits.py::test_footgun_34_the_line_goes_through_zero_as_the_source_says_and_not_the_manual",
+)
+def the_line_begins_at_the_least(self: Any, load: int) -> int:
+    share = min(load, self._full) / self._full
+    return int(self._least + (self._most - self._least) * share)

@@ -5,11 +5,14 @@ from typing import Any
 from balancers import Lease, Outcome, Pool
 from balancers.books import Books
 from balancers.lease_context import LeaseContext
+from balancers.pool_limit import PoolLimit
 from tests.mutants.mutant import genuine, mutant
 
 lease_exit = genuine(LeaseContext, "__exit__")
 pool_release = genuine(Pool, "release")
 pool_acquire = genuine(Pool, "acquire")
+books_hear = genuine(Books, "_hear")
+books_weigh_panic = genuine(Books, "_weigh_panic")
 
 
 @mutant(
@@ -97,3 +100,26 @@ def how_long_it_took_is_lost(
 ) -> None:
     Outcome(ok, elapsed, retry_after)
     pool_release(self, lease, now, ok)
+
+
+@mutant(PoolLimit, "left", "test_limits.py::test_what_left_with_its_backend_counts_no_more")
+def who_leaves_is_counted_for_ever(self: Any, requests: int, now: float) -> None:
+    if requests == 1:
+        self._in_flight -= 1
+
+
+@mutant(
+    Books,
+    "_hear",
+    "test_limits.py::test_no_order_of_gates_shows_when_two_backends_move_at_once",
+)
+def backends_are_heard_in_the_order_of_gates(self: Any, now: float) -> Any:
+    for account in self.accounts.values():
+        account.number = 0
+    return books_hear(self, now)
+
+
+@mutant(Books, "_weigh_panic", "test_events.py::test_panic_begins_and_ends")
+def panic_never_ends(self: Any, now: float) -> None:
+    if not self.panicking:
+        books_weigh_panic(self, now)

@@ -1,0 +1,157 @@
+"""The pool's own limit and the dynamic one, by example."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancers import (
+    AdmissionQueue,
+    ConnectionLimit,
+    Drain,
+    DynamicLimit,
+    HealthChecks,
+    InvalidSetting,
+    InvalidTime,
+    LeastConnections,
+    NoBackendAvailable,
+    Pool,
+    RoundRobin,
+)
+
+
+def haproxy(beconn: int, minconn: int, maxconn: int, fullconn: int) -> int:
+    """Restate the rule of HAProxy's source."""
+    if beconn >= fullconn or minconn == maxconn:
+        return maxconn
+    return max(minconn, beconn * maxconn // fullconn)
+
+
+@given(
+    least=st.integers(1, 50), more=st.integers(0, 50), full=st.integers(1, 300), load=st.integers(0)
+)
+def test_the_rule_is_haproxys(least: int, more: int, full: int, load: int) -> None:
+    gate: DynamicLimit[str] = DynamicLimit(least, least + more, full)
+    load %= 400
+    assert gate.at(load) == haproxy(load, least, least + more, full)
+
+
+def test_footgun_34_the_line_goes_through_zero_as_the_source_says_and_not_the_manual() -> None:
+    gate: DynamicLimit[str] = DynamicLimit(10, 100, 1000)
+    assert gate.at(50) == 10  # the manual's line between both would give 14
+    assert gate.at(500) == 50  # and 55 here
+
+
+def test_few_while_idle_more_when_busy_and_those_who_wait_are_load() -> None:
+    gate: DynamicLimit[str] = DynamicLimit(least=1, most=10, full=20)
+    pool = Pool(RoundRobin(["a", "b"]), [gate])
+    leases = [pool.acquire(0.0), pool.acquire(0.0)]
+    with pytest.raises(NoBackendAvailable, match="saturated"):
+        pool.acquire(0.0)
+    gate.waiting(3, 0.0)
+    leases += [pool.acquire(0.0) for _ in range(4)]
+    assert [pool.in_flight(b) for b in "ab"] == [3, 3]
+    gate.waiting(0, 0.0)
+    for lease in leases:
+        pool.release(lease, 1.0)
+    assert [pool.admits(b) for b in "ab"] == [True, True]
+
+
+def test_the_pools_limit_holds_for_everyone_and_ends_with_a_release() -> None:
+    drain: Drain[str] = Drain()
+    pool = Pool(RoundRobin(["a", "b", "c"]), [drain], limit=4)
+    drain.begin("c", 0.0)
+    leases = [pool.acquire(0.0) for _ in range(4)]
+    for wishes in ({}, {"prefer": "a"}, {"prefer": "a", "strict": True}, {"avoid": ["a"]}):
+        with pytest.raises(NoBackendAvailable) as refusal:
+            pool.acquire(0.0, **wishes)
+        assert refusal.value.reason == "saturated"
+        assert dict(refusal.value.counts) == {"saturated": 3, "draining": 1}
+    assert pool.state("a") == ("saturated",)
+    assert pool.state("c") == ("draining", "saturated")
+    assert not pool.admits("a")
+    assert not pool.admits("c", bound=True)
+    pool.release(leases.pop(), 1.0)
+    assert pool.state("a") == ()
+    assert pool.acquire(1.0).backend in "ab"
+
+
+def test_what_left_with_its_backend_counts_no_more() -> None:
+    pool = Pool(RoundRobin(["a", "b"]), limit=4)
+    leases = [pool.acquire(0.0) for _ in range(4)]
+    pool.remove("a", 1.0)
+    leases += [pool.acquire(1.0) for _ in range(2)]
+    with pytest.raises(NoBackendAvailable, match="saturated"):
+        pool.acquire(1.0)
+    pool.add("a", now=2.0)
+    for lease in leases[:4:2]:
+        assert lease.backend == "a"
+        pool.release(lease, 2.0)  # of the generation that left
+    with pytest.raises(NoBackendAvailable, match="saturated"):
+        pool.acquire(2.0)
+
+
+def test_a_gate_that_raises_on_start_leaves_the_count() -> None:
+    class Grumpy(Drain[str]):
+        def started(self, backend: str, in_flight: int, now: float) -> None:
+            raise RuntimeError("no")
+
+    pool = Pool(RoundRobin(["a"]), [Grumpy()], limit=1)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="no"):
+            pool.acquire(0.0)
+    assert pool.admits("a")
+
+
+def test_a_queue_before_the_pools_limit() -> None:
+    pool = Pool(RoundRobin(["a", "b"]), limit=2)
+    queue: AdmissionQueue[str] = AdmissionQueue(limit=3, timeout=10.0)
+    leases = [pool.acquire(0.0) for _ in range(2)]
+    for name in "xyz":
+        with pytest.raises(NoBackendAvailable):
+            pool.acquire(0.0)
+        queue.join(name, 0.0)
+    served: list[str] = []
+    while leases:
+        pool.release(leases.pop(), 1.0)
+        woken = queue.wake(1.0)
+        if woken is not None:
+            served.append(woken.item)
+            leases.append(pool.acquire(1.0))
+    assert served == ["x", "y", "z"]
+
+
+def test_no_order_of_gates_shows_when_two_backends_move_at_once() -> None:
+    picks: list[list[str]] = []
+    for backwards in (False, True):
+        drain, health, limit = Drain[str](), HealthChecks[str](1, 1), ConnectionLimit[str](9)
+        gates: list[Any] = [drain, health, limit]
+        pool = Pool(LeastConnections(["a", "b", "c"]), gates[::-1] if backwards else gates)
+        drain.begin("b", 0.0)
+        health.observe("a", False, 0.0)
+        picks.append([pool.acquire(0.0).backend for _ in range(2)])
+        drain.cancel("b", 1.0)
+        health.observe("a", True, 1.0)
+        picks[-1] += [pool.acquire(1.0).backend for _ in range(6)]
+    assert picks[0] == picks[1]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"least": 0}, {"most": 0}, {"full": 0}, {"least": 11}, {"full": 2.5}]
+)
+def test_bad_numbers(settings: dict[str, Any]) -> None:
+    name = next(iter(settings))
+    with pytest.raises(InvalidSetting, match=f"{name} must"):
+        DynamicLimit(**{"least": 1, "most": 10, "full": 100, **settings})
+
+
+def test_bad_calls() -> None:
+    gate: DynamicLimit[str] = DynamicLimit(1, 10, 100)
+    with pytest.raises(InvalidSetting, match="requests must be"):
+        gate.waiting(-1, 0.0)
+    with pytest.raises(InvalidTime):
+        gate.waiting(1, float("nan"))
+    for limit in (0, -1, 2.5, True):
+        with pytest.raises(InvalidSetting, match="limit must be"):
+            Pool(RoundRobin(["a"]), limit=limit)  # type: ignore[arg-type] # the point
