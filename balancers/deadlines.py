@@ -1,63 +1,79 @@
 """Instants to come, in order of time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Generic, TypeVar
-
-from sortedcontainers import SortedList
 
 __all__ = ["Deadlines"]
 
 B = TypeVar("B")
 
+_SPARE = 16
+"""So many entries that were changed or cancelled are left alone however few are current."""
+
 
 class Deadlines(Generic[B]):
-    """At most one instant a backend, in order of time.  Every change is O(log n)."""
+    """At most one instant a backend, in order of time.  Every change is O(log n) amortised.
+
+    A heap in which what was changed or cancelled stays until it comes to the top, or until half of
+    the heap is such.
+    """
 
     def __init__(self) -> None:
-        self._entries: dict[B, tuple[float, int, B]] = {}
-        self._order: SortedList[tuple[float, int, B]] = SortedList()
+        self._current: dict[B, tuple[float, int, B]] = {}
+        self._heap: list[tuple[float, int, B]] = []
         self._serial = 0
 
     @property
     def first(self) -> float:
-        """The earliest instant, ``inf`` when there is none; O(1)."""
-        return self._order[0][0] if self._entries else inf
+        """The earliest instant, ``inf`` when there is none; O(1) amortised."""
+        heap, current = self._heap, self._current
+        while heap:
+            entry = heap[0]
+            if current.get(entry[2]) is entry:
+                return entry[0]
+            heappop(heap)
+        return inf
 
     def set(self, backend: B, when: float) -> None:
         """Set the backend's instant, instead of any it had."""
-        if backend in self._entries:
+        if backend in self._current:
             self.cancel(backend)
-        self._serial += 1
-        entry = self._entries[backend] = (when, self._serial, backend)
-        self._order.add(entry)
+        self._serial = serial = self._serial + 1
+        self._current[backend] = entry = (when, serial, backend)
+        heappush(self._heap, entry)
 
     def cancel(self, backend: B) -> None:
         """Forget the backend's instant, if any."""
-        entry = self._entries.pop(backend, None)
-        if entry is not None:
-            self._order.remove(entry)
+        self._current.pop(backend, None)
+        if len(self._heap) > 2 * len(self._current) + _SPARE:
+            self._heap[:] = self._current.values()
+            heapify(self._heap)
 
     def get(self, backend: B) -> float:
         """Give the backend's instant, ``inf`` when it has none; O(1)."""
-        entry = self._entries.get(backend)
+        entry = self._current.get(backend)
         return inf if entry is None else entry[0]
 
     def take(self, now: float) -> list[B]:
         """Take out, in order, all that is due at ``now``."""
+        heap, current = self._heap, self._current
         due: list[B] = []
-        for when, _, backend in self._order:
-            if when > now:
-                break
-            due.append(backend)
-        for backend in due:
-            self._order.pop(0)
-            del self._entries[backend]
+        while heap and heap[0][0] <= now:
+            entry = heappop(heap)
+            backend = entry[2]
+            if current.get(backend) is entry:
+                del current[backend]
+                due.append(backend)
         return due
 
-    def pop(self, now: float) -> Iterable[tuple[B, float]]:
-        """Take out, in order, what is due at ``now``, each with its instant."""
-        while self._entries and self._order[0][0] <= now:
-            when, _, backend = self._order.pop(0)
-            del self._entries[backend]
-            yield backend, when
+    def pop(self, now: float) -> Iterator[tuple[B, float]]:
+        """Take out, in order, what is due at ``now`` or set to be meanwhile, with its instant."""
+        heap, current = self._heap, self._current
+        while heap and heap[0][0] <= now:
+            entry = heappop(heap)
+            when, _, backend = entry
+            if current.get(backend) is entry:
+                del current[backend]
+                yield backend, when

@@ -47,9 +47,11 @@ class Account(Generic[B]):
         "factors",
         "former",
         "in_flight",
+        "in_panic",
         "ledger",
         "number",
         "pushed",
+        "usual",
         "weight",
     )
 
@@ -61,7 +63,9 @@ class Account(Generic[B]):
         self.ledger = ledger
         self.number = number
         self.factors: list[float] = []
-        self.pushed: float = 0
+        self.usual: float = 0  # effective under all gates
+        self.in_panic: float = 0  # and under the hard ones alone
+        self.pushed: float = 0  # what the balancer was told
         self.in_flight = 0
         self.former = False
 

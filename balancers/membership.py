@@ -37,6 +37,8 @@ def valid_weight(weight: float, backend: object) -> float:
     """
     if type(weight) is int and 0 <= weight <= _HEAVIEST:
         return weight
+    if type(weight) is float and 0 < weight <= _HEAVIEST:
+        return weight if weight % 1 else int(weight)
     try:
         fine = 0 <= weight <= _HEAVIEST and not isinstance(weight, bool)
     except (TypeError, ValueError):
@@ -52,9 +54,11 @@ def valid_now(now: float, latest: float) -> float:
 
     Raises InvalidTime for NaN and infinities.
     """
+    if latest <= now < inf:
+        return now
     if not -inf < now < inf:
         raise InvalidTime(f"now must be finite seconds, not {now!r}")
-    return max(now, latest)
+    return latest
 
 
 def at_least(least: int, /, **settings: int) -> None:

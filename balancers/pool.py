@@ -89,6 +89,7 @@ class Pool(SharesBackends, Generic[B]):
         self._gates = books.gates
         self._news = books.news
         self._pick = balancer.pick
+        self._keyed = balancer.keyed
         self._started = next(iter(hooks([balancer], Balancer, "started")), None)
         self._finished = next(iter(hooks([balancer], Balancer, "finished")), None)
         counting = self._gates if self._limit is None else (*self._gates, self._limit)
@@ -182,6 +183,8 @@ class Pool(SharesBackends, Generic[B]):
             raise self._books.refusal(self._limit.reason)
         bound = prefer is not None and self._honoured(prefer, strict, avoid)
         if prefer is None or not bound:
+            if not (self._books.open or self._keyed or avoid):
+                raise self._books.refusal()
             try:
                 prefer = self._pick(key, now, avoid)
             except NoBackendAvailable:

@@ -201,7 +201,7 @@ class Ramps(GateMachine):
 
     def make(self) -> Pool[str]:
         self.gate: Any = WarmUp(self.WINDOW, self.RAMP_STEPS, floor=self.FLOOR)
-        self.begun: dict[str, tuple[float, float]] = {}
+        self.begun: dict[str, float] = {}
         self.peopled_at = inf
         return Pool(LeastConnections(), [self.gate])
 
@@ -225,7 +225,8 @@ class Ramps(GateMachine):
             self.gate.begin(backend, self.now)
 
     def climb(self, backend: str) -> None:
-        self.begun[backend] = (self.now, 1 - len(self.begun) * (5**0.5 - 1) / 2 % 1)
+        early = len(self.begun) * (5**0.5 - 1) / 2 % 1
+        self.begun[backend] = self.now - early * self.WINDOW / self.RAMP_STEPS
 
     def forget_the_done(self) -> None:
         """The gate counts those who still climb as it last heard of the time."""
@@ -238,15 +239,9 @@ class Ramps(GateMachine):
     def share(self, backend: str) -> float:
         if backend not in self.begun:
             return 1.0
-        begun, phase = self.begun[backend]
-        instants = [
-            begun + self.WINDOW * (step + phase) / self.RAMP_STEPS
-            for step in range(self.RAMP_STEPS)
-        ]
-        taken = sum(instant <= self.now for instant in instants)
-        if taken == self.RAMP_STEPS:
-            return 1.0
-        return max(self.FLOOR, (taken - 1 + phase) / self.RAMP_STEPS if taken else 0.0)
+        begun = self.begun[backend]
+        steps = [k for k in range(4) if begun + self.WINDOW * k / self.RAMP_STEPS <= self.now]
+        return [self.FLOOR, 0.333, 0.667, 1.0][steps[-1]]
 
     def closed(self, backend: str) -> bool:
         share = self.share(backend)

@@ -177,7 +177,7 @@ def test_whatever_becomes_of_the_probes(data: st.DataObject, seed: int) -> None:
             pool.remove(1, seen)
             pool.add(1, 1, seen)
             flying.pop(1, None)
-        waiting = set(checks._sends._entries)
+        waiting = set(checks._sends._current)
         assert waiting | set(checks._awaited) == {0, 1, 2}
         assert not waiting & set(checks._awaited)
     twins = [copy.deepcopy(checks), pickle.loads(pickle.dumps(checks))]  # noqa: S301 - own

@@ -95,7 +95,8 @@ def test_the_import_is_light() -> None:
     ("names", "loads"),
     [
         ("RoundRobin, WeightedRoundRobin, LeastConnections, WeightedLeastConnections, Pool", ""),
-        ("HealthChecks, Drain, ConnectionLimit, SlowStart", "sortedcontainers"),
+        ("HealthChecks, Drain, ConnectionLimit, SlowStart", ""),
+        ("WarmUp", "sortedcontainers"),
         ("IPHash", "mmh3"),
         ("RandomChoice, PowerOfTwoChoices", "numpy"),
         ("HashRing", "mmh3 numpy"),

@@ -47,9 +47,10 @@ def test_the_formula_within_a_step(
     ramp.begin("a", 0.0)
     t = share * window
     factor = ramp.factor("a", t)
-    assert factor <= envoy(t, window, aggression, floor) * (1 + 1e-9)
+    rounding = 0.0005 if floor > 0.001 else 0.001
+    assert factor <= envoy(t, window, aggression, floor) + rounding * (1 + 1e-9)
     earlier = max(0.0, t - window / steps * (1 + 1e-9))
-    assert factor >= envoy(earlier, window, aggression, floor) * (1 - 1e-9)
+    assert factor >= envoy(earlier, window, aggression, floor) - rounding * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +70,7 @@ def test_at_the_announced_instants_it_is_the_formula(
         pool.acquire(now)
         factors.append(pool.effective_weight("new") / 8)
     assert now == 130.0
-    assert factors[-4:] == pytest.approx(expected[-4:])
-    assert factors[0] == pytest.approx(expected[0])
+    assert factors == [round(factor, 3) for factor in expected]
 
 
 def test_a_pool_that_is_new_has_nobody_to_be_gentle_with() -> None:

@@ -7,6 +7,7 @@ exactly as 3, 2 and 1, and no rounding is ever left over.
 """
 
 from collections import Counter
+from functools import lru_cache
 from math import gcd, inf
 from typing import Protocol
 
@@ -25,6 +26,7 @@ def _ten_to(decimals: int) -> int:
     return int(10**decimals)
 
 
+@lru_cache(maxsize=4096)
 def decimals_of(weight: float) -> int:
     """Count the decimal places a weight is written with; an int has none.
 
@@ -34,6 +36,7 @@ def decimals_of(weight: float) -> int:
     return 0 if isinstance(weight, int) else _written(weight)[1]
 
 
+@lru_cache(maxsize=4096)
 def units(weight: float, decimals: int) -> int:
     """Give a weight as a whole number of units of ``10 ** -decimals``.
 

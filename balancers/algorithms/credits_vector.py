@@ -40,7 +40,7 @@ class VectorScan(Scan):
 
     def weigh(self, place: int, gain: int) -> None:
         """Change a gain, and put the credit aside or back; O(1)."""
-        old = int(self._gains[place])
+        old = self._gains.item(place)
         self.total += gain - old
         self._gains[place] = gain
         if old and not gain:

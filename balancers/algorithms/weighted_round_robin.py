@@ -12,6 +12,8 @@ __all__ = ["WeightedRoundRobin"]
 
 B = TypeVar("B")
 
+_GRAIN = 4
+"""Units grow finer by so many decimals at once: a slow start refines them once, not thrice."""
 _PLAIN = 24
 """Up to so many members a plain loop beats a vector (measured)."""
 _LONGEST = 1 << 20
@@ -113,11 +115,12 @@ class WeightedRoundRobin(Membership[B]):
 
     def _wake(self) -> None:
         """Step again from here on: whatever is replayed or being learned is over."""
-        if self._period and self._scan is not None:
-            self._scan.advance(self._picks[: lap_place(self._period, self._lap)])
-            self._period = []
-            self._lap = iter(self._period)
-        self._picks = []
+        if self._picks:
+            if self._period and self._scan is not None:
+                self._scan.advance(self._picks[: lap_place(self._period, self._lap)])
+                self._period = []
+                self._lap = iter(self._period)
+            self._picks = []
         self._learn_until = self._open
 
     def _scanned(self) -> Scan:
@@ -149,6 +152,7 @@ class WeightedRoundRobin(Membership[B]):
             return
         decimals = decimals_of(new)
         if decimals > self._decimals:
+            decimals = -(-decimals // _GRAIN) * _GRAIN
             self._refine(10 ** (decimals - self._decimals))
             self._decimals = decimals
         if old is None:

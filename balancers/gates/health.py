@@ -1,6 +1,5 @@
 """Health: what probes and requests told, judged by a rule."""
 
-from math import inf
 from typing import Literal, TypeVar
 
 from balancers.errors import InvalidSetting
@@ -62,9 +61,16 @@ class HealthStateMachine:
         if self._unknown or immediate:
             self.become(bool(ok))
         else:
-            self._state = self._rule.after(self._state, bool(ok))
-            self.healthy = bool(self._state[0])
+            self._state = state = self._rule.after(self._state, bool(ok))
+            self.healthy = bool(state[0])
         return before != self.healthy
+
+    def fresh(self) -> "HealthStateMachine":
+        """Give another of the same rule, in the state this one is in."""
+        twin = HealthStateMachine.__new__(HealthStateMachine)
+        for name in self.__slots__:
+            setattr(twin, name, getattr(self, name))
+        return twin
 
     @property
     def settled(self) -> bool:
@@ -85,18 +91,20 @@ class HealthStateMachine:
 class _Health:
     """One backend: the machine of its probes, its requests' failures, and when it last flipped."""
 
-    __slots__ = ("failures", "flipped_at", "machine", "probed")
+    __slots__ = ("awaits_time", "failures", "flipped_at", "machine", "probed")
 
     def __init__(self, machine: HealthStateMachine, now: float) -> None:
         self.machine = machine
         self.failures = 0
         self.flipped_at = now
         self.probed = False
+        self.awaits_time = False  # time is to promote it, and no probe
 
     def flip(self, healthy: bool, when: float) -> None:
         self.machine.become(healthy)
         self.failures = 0
         self.flipped_at = when
+        self.awaits_time = False
 
 
 class HealthChecks(MemberGate[B, _Health]):
@@ -142,16 +150,11 @@ class HealthChecks(MemberGate[B, _Health]):
         self._promotion = promotion
         usual = Consecutive(unhealthy_threshold, healthy_threshold)
         self._unhealthy_threshold = unhealthy_threshold
-        self._rule = usual if rule is None else rule
-        self._initial: Initial = initial
+        self._machine = HealthStateMachine(rule=usual if rule is None else rule, initial=initial)
         self._recovery_time = duration("recovery_time", recovery_time)
-        self._machine()
-
-    def _machine(self) -> HealthStateMachine:
-        return HealthStateMachine(rule=self._rule, initial=self._initial)
 
     def _fresh(self, now: float) -> _Health:
-        return _Health(self._machine(), now)
+        return _Health(self._machine.fresh(), now)
 
     def factor(self, backend: B, now: float) -> float:
         """Give 1 while healthy, else 0.  Raises UnknownBackend."""
@@ -186,17 +189,9 @@ class HealthChecks(MemberGate[B, _Health]):
         health.probed = True
         if self._promotion == "either":
             self._timers.cancel(backend)
-        self._hear_probe(backend, health, ok, now, immediate)
-
-    def _hear_probe(
-        self, backend: B, health: _Health, ok: bool, now: float, immediate: bool
-    ) -> bool:
-        """Count a probe, unless time is to decide, and say whether it counted."""
-        if self._timers.get(backend) < inf:
-            return False
-        if health.machine.observe(ok, immediate):
+            health.awaits_time = False
+        if not health.awaits_time and health.machine.observe(ok, immediate):
             self._flip(backend, health, health.machine.healthy, now, "by probes")
-        return True
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
@@ -218,6 +213,7 @@ class HealthChecks(MemberGate[B, _Health]):
             self._flip(backend, health, False, now, "by requests")
             if self._promotion == "time" or (self._promotion == "either" and not health.probed):
                 self._timers.set(backend, now + self._recovery_time)
+                health.awaits_time = True
 
     def _catch_up(self, backend: B, health: _Health, now: float) -> None:
         """Promote by time before anything else is counted."""

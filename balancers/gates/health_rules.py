@@ -53,7 +53,7 @@ class Consecutive:
         """Count a contrary result, forgive all after any other."""
         healthy, contrary = state
         if ok == healthy:
-            return (healthy, 0)
+            return (healthy, 0) if contrary else state
         if contrary + 1 == self._thresholds[healthy]:
             return (not healthy, 0)
         return (healthy, contrary + 1)

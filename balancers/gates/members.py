@@ -59,10 +59,11 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
     def moved(self, now: float) -> Iterable[B]:
         """Give the backends whose factor moved since last asked."""
         now = self._at(now)
-        for backend, when in self._timers.pop(now):
-            self._told[backend] = None
+        told, timers = self._told, self._timers
+        for backend, when in timers.pop(now):
+            told[backend] = None
             self._expired(backend, when)
-        told, self._told = self._told, {}
+        self._told = {}
         self.due = self._next_instant()
         return list(told)
 

@@ -134,18 +134,19 @@ class OutlierEjection(MemberGate[B, _Conduct]):
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
         """Hear how a request went."""
-        conduct = self._members[backend]
-        ignored = outcome.ok is None or outcome.retry_after is not None
-        if ignored or started_at < conduct.turned_at:
+        conduct, ok = self._members[backend], outcome.ok
+        if ok is None or outcome.retry_after is not None or started_at < conduct.turned_at:
             return
-        now = self._at(now)
-        self._catch_up(now)
-        self._note(backend, now)
+        if self._ejections:
+            self._catch_up(self._at(now))
+        if backend not in self._active:
+            self._note(backend, self._at(now))
         conduct.total += 1
-        if outcome.ok:
+        if ok:
             conduct.good += 1
             conduct.errors = 0
             return
+        now = self._at(now)
         conduct.errors += 1
         if conduct.errors == self._consecutive_errors:
             conduct.errors = 0

@@ -95,7 +95,7 @@ class ActiveChecks(HealthChecks[B]):
             raise InvalidSetting(f"timeout must be below the interval {interval}, not {timeout!r}")
         if not 0 <= jitter < 1:
             raise InvalidSetting(f"jitter must be 0 to 1, below 1, not {jitter!r}")
-        self._jitter = jitter
+        self._least, self._spread = 1 - jitter, 2 * jitter
         self._number = 0
         self._sends: Deadlines[B] = Deadlines()
         self._awaited: OrderedDict[B, Probe[B]] = OrderedDict()  # in the order of their deadlines
@@ -106,10 +106,11 @@ class ActiveChecks(HealthChecks[B]):
         now = self._at(now)
         for backend, when in self._timers.pop(now):
             self._expired(backend, when)
+        deadline = now + self._timeout
         sent: list[Probe[B]] = []
         for backend in self._sends.take(now):
             self._number += 1
-            probe = self._awaited[backend] = Probe(backend, self._number, now, now + self._timeout)
+            probe = self._awaited[backend] = Probe(backend, self._number, now, deadline)
             sent.append(probe)
         self.due = min(self.due, self._next_instant())
         return sent
@@ -129,12 +130,13 @@ class ActiveChecks(HealthChecks[B]):
             raise InvalidSetting("only a failure can be immediate")
         if not self._now <= now < inf:
             now = valid_now(now, self._now)
-        if probe.deadline <= now:
+        backend, _, _, deadline = probe
+        if deadline <= now:
             self._expire(now)
         self._now = now
-        if self._awaited.get(probe.backend) != probe:
+        if self._awaited.get(backend) != probe:
             return False
-        del self._awaited[probe.backend]
+        del self._awaited[backend]
         return self._judge(probe, ok, now, immediate)
 
     def factor(self, backend: B, now: float) -> float:
@@ -185,21 +187,20 @@ class ActiveChecks(HealthChecks[B]):
             self._judge(probe, ok=False, now=probe.deadline)
 
     def _judge(self, probe: Probe[B], ok: bool, now: float, immediate: bool = False) -> bool:
-        backend = probe.backend
+        backend, _, sent_at, _ = probe
         health = self._members[backend]
-        super()._catch_up(backend, health, now)
-        counts = probe.sent_at >= health.flipped_at and self._hear_probe(
-            backend, health, ok, now, immediate
-        )
-        gap = self._gap(health, now) * (1 + self._jitter * (2 * self._rng.random() - 1))
-        when = probe.sent_at + gap
+        machine = health.machine
+        if health.awaits_time:
+            super()._catch_up(backend, health, now)
+        counts = sent_at >= health.flipped_at and not health.awaits_time
+        if counts and machine.observe(ok, immediate):
+            self._flip(backend, health, machine.healthy, now, "by probes")
+        if not machine.settled:
+            gap = self._fast
+        elif machine.healthy or now - health.flipped_at < self._slow_after:
+            gap = self._interval
+        else:
+            gap = self._slow
+        when = sent_at + gap * (self._least + self._spread * self._rng.random())
         self._sends.set(backend, max(now, when))
         return counts
-
-    def _gap(self, health: _Health, now: float) -> float:
-        machine = health.machine
-        if not machine.settled:
-            return self._fast
-        if machine.healthy or now - health.flipped_at < self._slow_after:
-            return self._interval
-        return self._slow

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from math import inf
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from balancers.errors import InvalidSetting
 from balancers.gates.members import MemberGate, S
@@ -12,23 +12,29 @@ __all__ = ["RampGate"]
 
 B = TypeVar("B")
 
+_DECIMALS = 3
+"""Shares are thousandths, so that sums of effective weights stay exact and short."""
 _GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it, modulo 1, are spread evenly however many there are."""
 
 
-class _Climb(NamedTuple):
-    """When it began, and the fraction of a step after which the first one is taken."""
+class _Climb:
+    """When the climb began, less the fraction of a step it is early, and the last step taken."""
 
-    begun: float
-    phase: float
+    __slots__ = ("begun", "step")
+
+    def __init__(self, begun: float) -> None:
+        self.begun = begun
+        self.step = 0
 
 
 class RampGate(MemberGate[B, S]):
     """Members that climb for ``window`` seconds from when they joined or recovered.
 
-    The share at time t is max(floor, (t / window) ** (1 / aggression)), taken at ``steps``
-    instants, the last of which is the end of the window and gives 1.  Those who climb together take
-    their steps at different instants, at most one step early.  In a pool that was empty less than
+    The share at time t is max(floor, (t / window) ** (1 / aggression)) in thousandths, taken at
+    ``steps`` instants, the last of which is the end of the window and gives 1.  Those who climb
+    together take their steps at different instants, all but the first of them up to a step early.
+    In a pool that was empty less than
     ``window`` seconds ago joining is no climb: everybody is new.  Shared by
     :class:`~balancers.SlowStart` and :class:`~balancers.WarmUp`.
 
@@ -45,8 +51,15 @@ class RampGate(MemberGate[B, S]):
             raise InvalidSetting(f"floor must be above 0, at most 1, not {floor!r}")
         self._window = duration("window", window)
         self._steps = steps
-        self._exponent = 1 / aggression
-        self._floor = floor
+        least = max(floor, 10**-_DECIMALS)
+        progress = (step / steps for step in range(steps))
+        shares = [round(max(p ** (1 / aggression), least), _DECIMALS) for p in progress]
+        self._shares: list[float] = [*shares, 1]
+        self._offsets = [window * step / steps for step in range(steps + 1)]
+        self._follows = [  # the next step that moves the share
+            next(k for k in range(step, steps + 1) if k == steps or self._shares[k] != share)
+            for step, share in enumerate(shares)
+        ]
         self._climbing: dict[B, _Climb] = {}
         self._peopled_at = inf
 
@@ -62,13 +75,10 @@ class RampGate(MemberGate[B, S]):
         self._state(backend)
         now = self._at(now)
         self._climbing.pop(backend, None)
-        phase = 1 - len(self._climbing) * _GOLDEN % 1
-        self._climbing[backend] = climb = _Climb(now, phase)
+        early = len(self._climbing) * _GOLDEN % 1
+        self._climbing[backend] = _Climb(now - early * self._window / self._steps)
         self._record(backend, True, now, f"for {self._window} s", reason="slow start")
-        if not self._announce(backend, climb, now):
-            self._arrive(backend, now)
-            return
-        self._changed(backend, climbs=True, now=now)
+        self._expired(backend, now)
         self.due = min(self.due, self._timers.first)
 
     def added(self, backend: B, now: float) -> None:
@@ -92,50 +102,29 @@ class RampGate(MemberGate[B, S]):
 
     def share(self, backend: B, now: float) -> float:
         """Give the share of a full one that it has, 1 unless it climbs.  Raises UnknownBackend."""
-        self._state(backend)
         climb = self._climbing.get(backend)
         if climb is None:
+            self._state(backend)
             return 1
-        step = self._step(climb, max(now, self._now))
-        return self._value(climb, step)
+        now = max(self._now, now)
+        step = climb.step
+        while step < self._steps and climb.begun + self._offsets[self._follows[step]] <= now:
+            step = self._follows[step]
+        return self._shares[step]
 
     def _expired(self, backend: B, when: float) -> None:
-        if self._announce(backend, self._climbing[backend], when):
-            self._changed(backend, climbs=True, now=when)
-        else:
-            self._arrive(backend, when)
-
-    def _arrive(self, backend: B, now: float) -> None:
-        del self._climbing[backend]
-        self._record(backend, False, now, reason="slow start")
-        self._changed(backend, climbs=False, now=now)
-
-    def _announce(self, backend: B, climb: _Climb, now: float) -> bool:
-        """Set the next instant at which the share moves, and say whether there is one."""
-        step = self._step(climb, now)
-        value = self._value(climb, step)
+        """Take the steps whose instants have come, and announce the next that moves the share."""
+        climb = self._climbing[backend]
+        step = climb.step
         while step < self._steps:
-            step += 1
-            if self._value(climb, step) != value:
-                self._timers.set(backend, self._instant(climb, step))
-                return True
-        return False
-
-    def _value(self, climb: _Climb, step: int) -> float:
-        if step == self._steps:
-            return 1
-        progress = (step - 1 + climb.phase) / self._steps if step else 0
-        return max(self._floor, float(progress**self._exponent))
-
-    def _instant(self, climb: _Climb, step: int) -> float:
-        return climb.begun + self._window * (step - 1 + climb.phase) / self._steps
-
-    def _step(self, climb: _Climb, now: float) -> int:
-        """Give the last step whose announced instant has come."""
-        progress = (now - climb.begun) / self._window * self._steps
-        step = min(max(int(progress - climb.phase + 1), 0), self._steps)
-        while step < self._steps and self._instant(climb, step + 1) <= now:
-            step += 1
-        while step and self._instant(climb, step) > now:
-            step -= 1
-        return step
+            following = self._follows[step]
+            instant = climb.begun + self._offsets[following]
+            if instant > when:
+                climb.step = step
+                self._timers.set(backend, instant)
+                self._changed(backend, climbs=True, now=when)
+                return
+            step = following
+        del self._climbing[backend]
+        self._record(backend, False, when, reason="slow start")
+        self._changed(backend, climbs=False, now=when)

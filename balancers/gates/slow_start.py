@@ -34,7 +34,7 @@ class SlowStart(RampGate[B, None]):
     fractional = True
 
     def __init__(
-        self, window: float, steps: int = 16, aggression: float = 1.0, floor: float = 0.1
+        self, window: float, steps: int = 8, aggression: float = 1.0, floor: float = 0.1
     ) -> None:
         super().__init__(window, steps, aggression, floor)
 

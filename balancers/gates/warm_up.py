@@ -51,7 +51,7 @@ class WarmUp(RampGate[B, _Flights]):
     spares_bound = True
 
     def __init__(
-        self, window: float, steps: int = 16, aggression: float = 1.0, floor: float = 0.1
+        self, window: float, steps: int = 8, aggression: float = 1.0, floor: float = 0.1
     ) -> None:
         super().__init__(window, steps, aggression, floor)
         self._order: SortedDict[tuple[float, int], B] = SortedDict()  # by the mean that opens it

@@ -1,22 +1,65 @@
-"""Rows of the gates alone."""
+"""Rows of the gates."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from functools import partial
+from math import inf
 from random import Random
+from statistics import median
+from time import perf_counter_ns
+from typing import Any, cast
 
-from balancers import ActiveChecks, Pool, RoundRobin
+from balancers import (
+    ActiveChecks,
+    ConnectionLimit,
+    CoolDown,
+    Drain,
+    Gate,
+    HealthChecks,
+    Key,
+    LeastConnections,
+    Membership,
+    NoBackendAvailable,
+    OutlierEjection,
+    Pool,
+    RoundRobin,
+    SlowStart,
+    WarmUp,
+    WeightedRoundRobin,
+)
 from tests.benchmarks.floors import attribute
-from tests.benchmarks.measure import Run
-from tests.benchmarks.row import Row
+from tests.benchmarks.measure import Effort, Measured, Run, repeated, uncollected
+from tests.benchmarks.row import SIZES, Row
 
 __all__ = ["rows"]
 
 TICK = 0.01
-"""Seconds between two looks at the schedule."""
+"""Seconds between two looks at the schedule, and between two requests."""
 
 
 def rows() -> Iterator[Row]:
     """Give every row of this file."""
+    for n in SIZES:
+        yield Row("Pool of RoundRobin, six final gates", n, "U", 65, partial(_quiet, n))
     yield Row("ActiveChecks, a probe and its answer", 10_000, "U", 100, _probes)
+    yield Row("SlowStart of 1000, the worst of 3000 requests", 1000, "U", 1000, _ramps, _worst)
+    yield Row("a refusal when all are saturated", 10_000, "U", 60, _refusals)
+    for kind, reach in ((Told, 6), (RoundRobin, inf), (LeastConnections, inf)):
+        yield Row(
+            f"panic crossing over {kind.__name__}, each moved", 10_000, "U", reach,
+            partial(_panic, kind), _crossing,
+        )  # fmt: skip
+
+
+class Told(Membership[Any]):
+    """A balancer to which being told costs next to nothing: what is left is the pool's own."""
+
+    def put(self, backend: Any, weight: float = 1) -> None:
+        """Note it."""
+        self._weights[backend] = weight
+
+    def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[Any] = ()) -> Any:
+        """Give the last."""
+        return 9_999
 
 
 def _probes() -> tuple[Run, Run]:
@@ -37,3 +80,123 @@ def _probes() -> tuple[Run, Run]:
     assert now > TICK * 1000, "each backend once an interval, and no oftener"
     assert all(pool.admits(backend) for backend in (0, 9_999))
     return run, attribute()
+
+
+def _quiet(n: int) -> tuple[Run, Run]:
+    gates: list[Gate[int]] = [
+        ActiveChecks(rng=Random(1)),
+        OutlierEjection(),
+        CoolDown(rng=Random(1)),
+        Drain(),
+        ConnectionLimit(1000),
+        WarmUp(30.0),
+    ]
+    pool = Pool(RoundRobin(range(n)), gates)
+    acquire, release = pool.acquire, pool.release
+
+    def request() -> int:
+        lease = acquire(1.0)
+        release(lease, 1.0)
+        return lease.backend
+
+    assert [request() for _ in range(2 * n)] == [*range(n), *range(n)]
+    return repeated(request), attribute()
+
+
+def _refusals() -> tuple[Run, Run]:
+    pool = Pool(RoundRobin(range(10_000)), [ConnectionLimit(1)])
+    for _ in range(10_000):
+        pool.acquire(1.0)
+    acquire = pool.acquire
+
+    def refused() -> str:
+        try:
+            acquire(1.0)
+        except NoBackendAvailable as refusal:
+            return refusal.reason
+        return ""
+
+    assert refused() == "saturated"
+    return repeated(refused), attribute()
+
+
+def _ramps() -> tuple[Run, Run]:
+    """Do so many requests, a hundred a second, from when a thousand joined, and time each."""
+    pool = Pool(WeightedRoundRobin(range(-10, 0)), [SlowStart[int](30.0)])
+    acquire, release = pool.acquire, pool.release
+    joined_at = 0.0
+
+    def run(requests: int) -> list[int]:
+        nonlocal joined_at
+        joined_at += 100.0
+        pool.update(range(-10, 0), now=joined_at)
+        pool.update(range(-10, 1000), now=joined_at)
+        took: list[int] = []
+        for number in range(requests):
+            now = joined_at + number * TICK
+            begun = perf_counter_ns()
+            lease = acquire(now)
+            took.append(perf_counter_ns() - begun)
+            release(lease, now)
+        assert requests < 3001 or pool.next_change() == inf
+        return took
+
+    return run, attribute()
+
+
+def _worst(ours: Run, other: Run, effort: Effort) -> Measured:
+    """Take for each request the least of the rounds, and of those the most; the first is spared.
+
+    It pays for the change of membership before it.
+    """
+    rounds: list[list[int]] = []
+    units: list[float] = []
+    for _ in range(effort.rounds):
+        with uncollected():
+            units.append(_timed(other))
+            took = ours(3001)
+        rounds.append(cast("list[int]", took))
+    worst = max(min(column) for column in list(zip(*rounds, strict=True))[1:])
+    unit = min(units)
+    return Measured(worst, unit, worst / unit)
+
+
+def _panic(kind: type[Any]) -> tuple[Run, Run]:
+    """Have one backend more fail than panic allows, and one more than calm does recover."""
+    health: HealthChecks[int] = HealthChecks(1, 1)
+    pool = Pool(kind(range(10_000)), [health], panic=0.5, calm=0.5)
+    for backend in range(5000):
+        health.observe(backend, False, 1.0)
+    pool.release(pool.acquire(1.0), 1.0)
+    assert not pool.panicking
+
+    def run(times: int) -> int:
+        took = 0
+        for turn in range(times):
+            health.observe(9_999, bool(turn % 2), 1.0)
+            begun = perf_counter_ns()
+            lease = pool.acquire(1.0)
+            took += perf_counter_ns() - begun
+            assert lease.panic is (turn % 2 == 0)
+            pool.release(lease, 1.0)
+        return took
+
+    return run, attribute()
+
+
+def _crossing(ours: Run, other: Run, effort: Effort) -> Measured:
+    pairs: list[tuple[float, float]] = []
+    for _ in range(max(3, effort.rounds // 8)):
+        with uncollected():
+            unit = _timed(other)
+            took = ours(10)
+        assert isinstance(took, int)
+        pairs.append((took / 10 / 5000, unit))
+    ratio = median(mine / unit for mine, unit in pairs)
+    return Measured(median(mine for mine, _ in pairs), median(unit for _, unit in pairs), ratio)
+
+
+def _timed(run: Run, times: int = 20_000) -> float:
+    begun = perf_counter_ns()
+    run(times)
+    return (perf_counter_ns() - begun) / times

@@ -8,7 +8,7 @@ from itertools import repeat
 from statistics import median
 from time import perf_counter_ns
 
-__all__ = ["Clock", "Effort", "Measured", "Run", "measure", "repeated"]
+__all__ = ["Clock", "Effort", "Measured", "Run", "measure", "repeated", "uncollected"]
 
 Run = Callable[[int], object]
 """Does an operation so many times."""
@@ -47,7 +47,7 @@ def measure(ours: Run, other: Run, effort: Effort, clock: Clock = perf_counter_n
     """Time both in every round, now one first and now the other."""
     runs = [(run, _times(run, effort.budget, clock)) for run in (ours, other)]
     took: tuple[list[float], list[float]] = ([], [])
-    with _uncollected():
+    with uncollected():
         for number in range(effort.rounds):
             for which in (number % 2, 1 - number % 2):
                 run, times = runs[which]
@@ -71,7 +71,7 @@ def _times(run: Run, budget: int, clock: Clock) -> int:
 
 
 @contextmanager
-def _uncollected() -> Generator[None]:
+def uncollected() -> Generator[None]:
     """Collect garbage now, and not until the end of the block."""
     gc.collect()
     gc.disable()

@@ -19,7 +19,7 @@ class Row:
     unit: str
     """U, H, or what it is held against."""
     reach: float
-    """At most so many units; negative: at least so many times faster than the peer."""
+    """At most so many units, ``inf`` to be read only; negative: at least so many times faster."""
     prepare: Callable[[], tuple[Run, Run]]
     """Assert that the results are right, and give ours and the other's operation."""
     timed: Callable[[Run, Run, Effort], Measured] = measure

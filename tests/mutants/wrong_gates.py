@@ -29,6 +29,7 @@ health_finished = genuine(HealthChecks, "finished")
 consecutive_after = genuine(Consecutive, "after")
 leaky_after = genuine(Leaky, "after")
 of_the_last_after = genuine(OfTheLast, "after")
+member_added = genuine(MemberGate, "added")
 member_removed = genuine(MemberGate, "removed")
 health_observe = genuine(HealthChecks, "observe")
 ramp_begin = genuine(RampGate, "begin")
@@ -207,7 +208,7 @@ def only_joining_climbs(*arguments: Any) -> None:
     "test_ramps.py::test_a_pool_that_is_new_has_nobody_to_be_gentle_with",
 )
 def a_new_pool_climbs_too(self: Any, backend: Any, now: float) -> None:
-    MemberGate.added(self, backend, now)
+    member_added(self, backend, now)
     ramp_begin(self, backend, now)
 
 
@@ -217,9 +218,11 @@ def a_new_pool_climbs_too(self: Any, backend: Any, now: float) -> None:
     "test_ramps.py::test_those_who_climb_together_step_at_different_instants",
 )
 def all_step_at_once(self: Any, backend: Any, now: float) -> None:
-    climbing, self._climbing = self._climbing, {}
+    climbing: dict[Any, Any] = self._climbing
+    self._climbing = {}
     ramp_begin(self, backend, now)
-    self._climbing = climbing | self._climbing
+    climbing |= self._climbing
+    self._climbing = climbing
 
 
 @mutant(

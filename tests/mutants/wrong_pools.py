@@ -70,9 +70,10 @@ def a_request_is_never_told(self: Any, *arguments: Any, **named: Any) -> Any:
         self._gates_started = hooks
 
 
-@mutant(Books, "effective", "test_pool.py::test_panic_never_ignores_a_hard_gate")
-def panic_opens_everything(self: Any, weight: float, factors: list[float]) -> float:
-    return weight if self.panicking or all(factors) else 0
+@mutant(Books, "_reckon", "test_pool.py::test_panic_never_ignores_a_hard_gate")
+def panic_opens_everything(self: Any, account: Any, weight: float, factors: list[float]) -> None:
+    account.usual = weight if all(factors) else 0
+    account.in_panic = weight
 
 
 @mutant(
