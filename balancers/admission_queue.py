@@ -77,8 +77,11 @@ class AdmissionQueue(Generic[T]):
     def leave(self, waiting: Waiting[T]) -> bool:
         """Give up the place, and say whether there was one: not woken, expired or left before."""
         place = self._place(waiting)
+        if self._order.get(place) is not waiting:
+            return False
         self._deadlines.cancel(place)
-        return self._order.pop(place, None) is not None
+        del self._order[place]
+        return True
 
     def wake(self, now: float) -> Waiting[T] | None:
         """Take out who is next, None when nobody waits.  Raises InvalidTime."""

@@ -15,6 +15,7 @@ from balancers.errors import InvalidSetting, NoBackendAvailable, UnknownBackend
 from balancers.event import Event
 from balancers.gate import Gate
 from balancers.lease import Account
+from balancers.membership import number
 
 __all__ = ["Books", "hooks"]
 
@@ -38,7 +39,7 @@ class Books(Generic[B]):
         calm: float,
         events: deque[Event] | None,
     ) -> None:
-        if not 0 <= panic <= calm <= 1:
+        if not 0 <= number("panic", panic) <= number("calm", calm) <= 1:
             raise InvalidSetting(f"0 <= panic <= calm <= 1 fails for {panic!r} and {calm!r}")
         if events is not None and events.maxlen is None:
             raise InvalidSetting(f"events must be a deque with a maxlen, not {events!r}")

@@ -8,7 +8,8 @@ __all__ = ["Event"]
 class Event(NamedTuple):
     """A reason began to hold, or ended, at an instant.
 
-    ``at`` is in seconds: when it happened, or was announced to happen, not when it was noticed.
+    ``at`` is in seconds: when it happened, or was announced to happen, not when it was noticed; but
+    ``panic`` is of the pool, which weighs it at the next request.
     ``reason`` is a gate's; ``member``, who joins and leaves with nothing said of what held then;
     ``drained``; ``saturated`` for the pool's own limit; or ``panic``.  ``backend`` is None where
     the whole pool is meant.  ``detail`` is for people: by what.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 from balancers.errors import InvalidSetting
+from balancers.membership import number
 
 __all__ = ["CheckResult", "HealthReport"]
 
@@ -30,7 +31,7 @@ class CheckResult:
     def __post_init__(self) -> None:
         if not self.name:
             raise InvalidSetting(f"a check needs a name, not {self.name!r}")
-        if not 0 <= self.latency < inf:
+        if not 0 <= number("latency", self.latency) < inf:
             raise InvalidSetting(f"latency must be finite seconds, not {self.latency!r}")
 
 
@@ -60,7 +61,7 @@ class HealthReport:
 
     def __init__(self, checks: Iterable[CheckResult] = (), *, uptime: float, version: str) -> None:
         self.checks = tuple(checks)
-        if not 0 <= uptime < inf:
+        if not 0 <= number("uptime", uptime) < inf:
             raise InvalidSetting(f"uptime must be finite seconds, not {uptime!r}")
         names = [check.name for check in self.checks]
         for name in names:

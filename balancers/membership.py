@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from math import inf
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, Self, TypeVar, cast
 
@@ -17,6 +18,7 @@ __all__ = [
     "at_least",
     "checked_avoid",
     "duration",
+    "number",
     "valid_now",
     "valid_weight",
 ]
@@ -54,11 +56,11 @@ def valid_now(now: float, latest: float) -> float:
 
     Raises InvalidTime for NaN and infinities.
     """
-    if latest <= now < inf:
-        return now
     if not -inf < now < inf:
         raise InvalidTime(f"now must be finite seconds, not {now!r}")
-    return latest
+    if now < latest:
+        return latest
+    return now
 
 
 def at_least(least: int, /, **settings: int) -> None:
@@ -68,9 +70,16 @@ def at_least(least: int, /, **settings: int) -> None:
             raise InvalidSetting(f"{name} must be an int, {least} or more, not {value!r}")
 
 
+def number(name: str, value: Any) -> float:
+    """Give back a number; raise InvalidSetting for anything else, a bool included."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidSetting(f"{name} must be a number, not {value!r}")
+    return cast("float", value)
+
+
 def duration(name: str, seconds: float, *, endless: bool = False) -> float:
     """Give back a duration; raise InvalidSetting unless it is positive and, mostly, finite."""
-    if not seconds > 0 or (seconds == inf and not endless):
+    if not number(name, seconds) > 0 or (seconds == inf and not endless):
         raise InvalidSetting(f"{name} must be positive seconds, not {seconds!r}")
     return seconds
 

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from balancers.errors import InvalidSetting
-from balancers.membership import at_least
+from balancers.membership import at_least, number
 
 __all__ = ["RetryBudget"]
 
@@ -25,10 +25,11 @@ class RetryBudget:
     """
 
     def __init__(self, share: float = 0.2, least: int = 3) -> None:
-        if not 0 <= share <= 1:
+        if not 0 <= number("share", share) <= 1:
             raise InvalidSetting(f"share must be 0 to 1, not {share!r}")
         at_least(0, least=least)
-        self._share = Decimal(repr(share)).as_integer_ratio()  # as it is written: 0.1 is a tenth
+        written = repr(float(share))  # 0.1 is a tenth
+        self._share = Decimal(written).as_integer_ratio()
         self._least = least
         self._retries = 0
 

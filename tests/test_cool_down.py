@@ -1,5 +1,6 @@
 """Cooling down, and the retry budget."""
 
+from collections import deque
 from math import inf, nan
 from random import Random
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from balancers import (
     CoolDown,
+    Event,
     InvalidSetting,
     NoBackendAvailable,
     Pool,
@@ -38,6 +40,17 @@ def test_retry_after_closes_for_so_long_and_is_no_failure() -> None:
     assert cooling.until("a") == 80.0  # at most the limit
     assert pool.next_change() == -inf
     assert not pool.admits("a", bound=True)
+
+
+def test_a_longer_pause_begins_no_second_one() -> None:
+    events: deque[Event] = deque(maxlen=10)
+    pool = Pool(RoundRobin(["a"]), [CoolDown[str](rng=Random(1))], events=events)
+    leases = [pool.acquire(0.0) for _ in range(2)]
+    pool.release(leases[0], 1.0, retry_after=5.0)
+    pool.release(leases[1], 2.0, retry_after=9.0)
+    pool.acquire(11.0)
+    told = [(one.at, one.began) for one in events if one.reason == "cooling down"]
+    assert told == [(1.0, True), (11.0, False)]
 
 
 def test_a_pause_is_never_cut_short() -> None:

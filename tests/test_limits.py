@@ -63,7 +63,13 @@ def test_the_pools_limit_holds_for_everyone_and_ends_with_a_release() -> None:
     pool = Pool(RoundRobin(["a", "b", "c"]), [drain], limit=4)
     drain.begin("c", 0.0)
     leases = [pool.acquire(0.0) for _ in range(4)]
-    for wishes in ({}, {"prefer": "a"}, {"prefer": "a", "strict": True}, {"avoid": ["a"]}):
+    every_wish: list[dict[str, Any]] = [
+        {},
+        {"prefer": "a"},
+        {"prefer": "a", "strict": True},
+        {"avoid": ["a"]},
+    ]
+    for wishes in every_wish:
         with pytest.raises(NoBackendAvailable) as refusal:
             pool.acquire(0.0, **wishes)
         assert refusal.value.reason == "saturated"

@@ -48,6 +48,33 @@ def test_first_probes_are_spread_over_an_interval() -> None:
     assert other.next_probe() != watched(1000)[0].next_probe()
 
 
+@pytest.mark.parametrize("began", [0.0, 54_321.0])
+def test_a_prober_that_was_away_is_given_an_interval_and_no_burst(began: float) -> None:
+    """Or its first call came long after a pool whose ``now`` was left out: 1000 probes at once."""
+    checks: ActiveChecks[int] = ActiveChecks(rng=Random(3))
+    pool = Pool(RoundRobin(range(1000)), [checks], now=began)
+    now, most = 54_321.0 + 60.0, 0
+    begun = now
+    seen: set[int] = set()
+    while now < begun + 11.0:
+        sent = checks.probes(now)
+        most = max(most, len(sent))
+        for probe in sent:
+            checks.answer(probe, True, now)
+        seen |= {probe.backend for probe in sent} if now <= begun + 5.11 else set()
+        now += 0.1
+    assert seen == set(range(1000))
+    assert most <= 2.5 * 1000 * 0.1 / 5.0  # 20 expected; with this seed 35
+    assert pool.admits(0)
+
+
+def test_whoever_asks_seldom_is_given_probes_all_the_same() -> None:
+    checks: ActiveChecks[int] = ActiveChecks(rng=Random(3))
+    Pool(RoundRobin(range(100)), [checks])
+    sent = [checks.probes(30.0 * turn) for turn in range(1, 9)]
+    assert sum(map(len, sent)) == 100 * 4  # a call puts off, the next one sends
+
+
 def test_every_interval_is_jittered() -> None:
     checks, _ = watched(1)
     sent: list[float] = []

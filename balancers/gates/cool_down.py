@@ -7,7 +7,7 @@ from typing import TypeVar
 from balancers.errors import InvalidSetting
 from balancers.gates.members import MemberGate
 from balancers.lease import Outcome
-from balancers.membership import at_least, duration
+from balancers.membership import at_least, duration, number
 
 __all__ = ["CoolDown"]
 
@@ -64,9 +64,9 @@ class CoolDown(MemberGate[B, _Cooling]):
             raise TypeError(f"rng must be a random.Random, not {rng!r}")
         if duration("base", base) > duration("limit", limit):
             raise InvalidSetting(f"base must not be above the limit {limit}, but is {base!r}")
-        if not 1 <= factor < inf:
+        if not 1 <= number("factor", factor) < inf:
             raise InvalidSetting(f"factor must be finite, 1 or more, not {factor!r}")
-        if not 0 <= jitter <= 1:
+        if not 0 <= number("jitter", jitter) <= 1:
             raise InvalidSetting(f"jitter must be 0 to 1, not {jitter!r}")
         self._failures = failures
         self._base, self._factor, self._limit = base, factor, limit
@@ -118,10 +118,11 @@ class CoolDown(MemberGate[B, _Cooling]):
         if now + pause > cooling.until:
             if self._timers.get(backend) <= now:
                 self._expired(backend, cooling.until)
+            if cooling.until <= now:
+                self._record(backend, True, now, detail)
             cooling.until = now + pause
             self._timers.set(backend, cooling.until)
             self._tell(backend)
-            self._record(backend, True, now, detail)
 
     def _expired(self, backend: B, when: float) -> None:
         self._record(backend, False, when)

@@ -45,6 +45,8 @@ class HealthStateMachine:
             raise InvalidSetting(f"initial must be unknown, up or down, not {initial!r}")
         usual = Consecutive(unhealthy_threshold, healthy_threshold)
         self._rule = usual if rule is None else rule
+        if not callable(getattr(self._rule, "after", None)):
+            raise TypeError(f"rule must be a health rule, not {rule!r}")
         self._calm = (self._rule.fresh(healthy=False), self._rule.fresh(healthy=True))
         self.healthy = initial != "down"
         self._state: State = self._calm[self.healthy]
@@ -201,12 +203,12 @@ class HealthChecks(MemberGate[B, _Health]):
         if outcome.ok:
             if health.failures and started_at >= health.flipped_at:
                 health.failures = 0
-        elif outcome.ok is not None and started_at >= health.flipped_at:
-            self._failed(backend, health, self._at(now))
+        elif outcome.ok is not None:
+            self._failed(backend, health, started_at, self._at(now))
 
-    def _failed(self, backend: B, health: _Health, now: float) -> None:
+    def _failed(self, backend: B, health: _Health, started_at: float, now: float) -> None:
         self._catch_up(backend, health, now)
-        if not health.machine.healthy:
+        if started_at < health.flipped_at or not health.machine.healthy:
             return
         health.failures += 1
         if health.failures >= self._unhealthy_threshold:

@@ -7,7 +7,7 @@ from statistics import fmean, median, pstdev
 from typing import Protocol, TypeVar
 
 from balancers.errors import InvalidSetting
-from balancers.membership import at_least
+from balancers.membership import at_least, number
 
 __all__ = ["FailurePercentage", "MedianGap", "OutlierRule", "SuccessRate"]
 
@@ -51,7 +51,7 @@ class SuccessRate:
 
     def __post_init__(self) -> None:
         at_least(1, hosts=self.hosts, volume=self.volume)
-        if not 0 <= self.factor < inf:
+        if not 0 <= number("factor", self.factor) < inf:
             raise InvalidSetting(f"factor must be finite, 0 or more, not {self.factor!r}")
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
@@ -81,7 +81,7 @@ class FailurePercentage:
 
     def __post_init__(self) -> None:
         at_least(1, hosts=self.hosts, volume=self.volume)
-        if not 0 <= self.percentage <= 100:  # noqa: PLR2004 - percent
+        if not 0 <= number("percentage", self.percentage) <= 100:  # noqa: PLR2004 - percent
             raise InvalidSetting(f"percentage must be 0 to 100, not {self.percentage!r}")
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
@@ -117,9 +117,9 @@ class MedianGap:
 
     def __post_init__(self) -> None:
         at_least(1, hosts=self.hosts, volume=self.volume)
-        if not 0 <= self.gap <= 100:  # noqa: PLR2004 - percent
+        if not 0 <= number("gap", self.gap) <= 100:  # noqa: PLR2004 - percent
             raise InvalidSetting(f"gap must be 0 to 100, not {self.gap!r}")
-        if not 0 <= self.factor < inf:
+        if not 0 <= number("factor", self.factor) < inf:
             raise InvalidSetting(f"factor must be finite, 0 or more, not {self.factor!r}")
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:

@@ -9,7 +9,7 @@ from balancers.errors import InvalidSetting
 from balancers.gates.members import MemberGate
 from balancers.gates.outlier_rules import OutlierRule, SuccessRate
 from balancers.lease import Outcome
-from balancers.membership import at_least, duration
+from balancers.membership import at_least, duration, number
 
 __all__ = ["Ejection", "OutlierEjection"]
 
@@ -65,7 +65,8 @@ class OutlierEjection(MemberGate[B, _Conduct]):
 
     A request costs O(1), an ejection O(log n), a look O(n log n).
     Raises InvalidSetting for counts below 1, durations that are not positive, ``base`` above
-    ``longest``, a share outside 0…1, a negative jitter, or one without a generator.
+    ``longest``, a share outside 0…1, a negative jitter, or one without a generator; TypeError for
+    what is no rule, or no ``random.Random``.
     """
 
     reason = "ejected"
@@ -91,12 +92,17 @@ class OutlierEjection(MemberGate[B, _Conduct]):
         at_least(1, least_remaining=least_remaining)
         if duration("base", base) > duration("longest", longest):
             raise InvalidSetting(f"base must not be above longest, {longest}, but is {base!r}")
-        if not 0 <= most_ejected <= 1:
+        if not 0 <= number("most_ejected", most_ejected) <= 1:
             raise InvalidSetting(f"most_ejected must be 0 to 1, not {most_ejected!r}")
-        if not 0 <= jitter < inf or (jitter and rng is None):
+        if rng is not None and not isinstance(rng, Random):
+            raise TypeError(f"rng must be a random.Random, not {rng!r}")
+        if not 0 <= number("jitter", jitter) < inf or (jitter and rng is None):
             raise InvalidSetting(f"jitter must be finite seconds with an rng, not {jitter!r}")
         self._consecutive_errors = consecutive_errors
         self._rules = tuple(rules)
+        for rule in self._rules:
+            if not callable(getattr(rule, "threshold", None)):
+                raise TypeError(f"rules must be outlier rules, not {rule!r}")
         self._interval = duration("interval", interval)
         self._base, self._longest, self._jitter = base, longest, jitter
         self._most_ejected = most_ejected
@@ -135,10 +141,10 @@ class OutlierEjection(MemberGate[B, _Conduct]):
     ) -> None:
         """Hear how a request went."""
         conduct, ok = self._members[backend], outcome.ok
-        if ok is None or outcome.retry_after is not None or started_at < conduct.turned_at:
-            return
         if self._ejections:
             self._catch_up(self._at(now))
+        if ok is None or outcome.retry_after is not None or started_at < conduct.turned_at:
+            return
         if backend not in self._active:
             self._note(backend, self._at(now))
         conduct.total += 1
@@ -162,12 +168,14 @@ class OutlierEjection(MemberGate[B, _Conduct]):
 
     def removed(self, backend: B, now: float) -> None:
         """Forget the member; O(log n)."""
+        now = self._at(now)
+        self._catch_up(now)
         self._ejections.pop(backend, None)
         self._active.pop(backend, None)
         super().removed(backend, now)
         while len(self._ejections) > self._allowed():
             first = min(self._ejections.values(), key=lambda ejection: ejection.until)
-            self._take_back(first.backend, self._now)
+            self._take_back(first.backend, now)
 
     def _next_instant(self) -> float:
         return min(self._timers.first, self._next_look)

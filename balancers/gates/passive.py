@@ -84,13 +84,13 @@ class PassiveChecks(MemberGate[B, _Marks]):
         if outcome.ok and backend not in self._marked:
             return
         marks = self._members[backend]
-        if started_at < marks.turned_at:
-            return
         now = self._at(now)
         when = self._timers.get(backend)
         if when <= now:
             self._timers.cancel(backend)
             self._expired(backend, when)
+        if started_at < marks.turned_at:
+            return
         known = outcome.ok is not None and outcome.retry_after is None
         if marks.on_trial:
             self._judge(backend, marks, outcome.ok if known else None, started_at, now)

@@ -10,7 +10,7 @@ from balancers.deadlines import Deadlines
 from balancers.errors import InvalidSetting
 from balancers.gates.health import HealthChecks, Initial, Promotion, _Health
 from balancers.gates.health_rules import HealthRule
-from balancers.membership import duration, valid_now
+from balancers.membership import duration, number, valid_now
 
 __all__ = ["ActiveChecks", "Probe"]
 
@@ -36,7 +36,8 @@ class ActiveChecks(HealthChecks[B]):
     A backend is probed every ``interval`` seconds; every ``fast_interval`` (a fifth of it) while
     its state is changing; every ``slow_interval`` (six times it) once it is unhealthy for
     ``slow_after`` seconds.  First probes are spread over an interval, and each interval is up to
-    ``jitter`` of it shorter or longer, by ``rng``, so that no fleet probes in step.
+    ``jitter`` of it shorter or longer, by ``rng``, so that no fleet probes in step.  Probes late by
+    more than two intervals, as nobody asked, are spread over the next one.
 
     ``promotion`` says who brings back a backend that its requests demoted: ``probes``, or ``time``,
     ``recovery_time`` seconds later: probes that succeed say little of requests that do not.
@@ -93,11 +94,12 @@ class ActiveChecks(HealthChecks[B]):
             raise InvalidSetting(f"fast <= interval <= slow fails for {fast}, {interval}, {slow}")
         if timeout >= interval:
             raise InvalidSetting(f"timeout must be below the interval {interval}, not {timeout!r}")
-        if not 0 <= jitter < 1:
+        if not 0 <= number("jitter", jitter) < 1:
             raise InvalidSetting(f"jitter must be 0 to 1, below 1, not {jitter!r}")
         self._least, self._spread = 1 - jitter, 2 * jitter
         self._number = 0
         self._sends: Deadlines[B] = Deadlines()
+        self._put_off: set[B] = set()  # since they were last probed
         self._awaited: OrderedDict[B, Probe[B]] = OrderedDict()  # in the order of their deadlines
 
     def probes(self, now: float) -> list[Probe[B]]:
@@ -106,14 +108,25 @@ class ActiveChecks(HealthChecks[B]):
         now = self._at(now)
         for backend, when in self._timers.pop(now):
             self._expired(backend, when)
+        if self._sends.first < now - 2 * self._interval:
+            self._put_off_late(now)
         deadline = now + self._timeout
         sent: list[Probe[B]] = []
         for backend in self._sends.take(now):
             self._number += 1
             probe = self._awaited[backend] = Probe(backend, self._number, now, deadline)
             sent.append(probe)
+        if self._put_off:
+            self._put_off -= {probe.backend for probe in sent}
         self.due = min(self.due, self._next_instant())
         return sent
+
+    def _put_off_late(self, now: float) -> None:
+        """Put off who is late by more than two intervals, unless that was done already."""
+        for backend in self._sends.take(now - 2 * self._interval):
+            wait = 0.0 if backend in self._put_off else self._rng.random() * self._interval
+            self._sends.set(backend, now + wait)
+            self._put_off.add(backend)
 
     def next_probe(self) -> float:
         """Give when to call :meth:`probes` next: to send one, or to hear of a silence; O(1)."""
@@ -162,6 +175,7 @@ class ActiveChecks(HealthChecks[B]):
     def removed(self, backend: B, now: float) -> None:
         """Forget the member and its probe; O(log n)."""
         self._sends.cancel(backend)
+        self._put_off.discard(backend)
         self._awaited.pop(backend, None)
         super().removed(backend, now)
 

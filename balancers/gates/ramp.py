@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from balancers.errors import InvalidSetting
 from balancers.gates.members import MemberGate, S
-from balancers.membership import at_least, duration
+from balancers.membership import at_least, duration, number
 
 __all__ = ["RampGate"]
 
@@ -45,9 +45,9 @@ class RampGate(MemberGate[B, S]):
     def __init__(self, window: float, steps: int, aggression: float, floor: float) -> None:
         super().__init__()
         at_least(2, steps=steps)
-        if not 0 < aggression < inf:
+        if not 0 < number("aggression", aggression) < inf:
             raise InvalidSetting(f"aggression must be positive and finite, not {aggression!r}")
-        if not 0 < floor <= 1:
+        if not 0 < number("floor", floor) <= 1:
             raise InvalidSetting(f"floor must be above 0, at most 1, not {floor!r}")
         self._window = duration("window", window)
         self._steps = steps

@@ -219,7 +219,7 @@ def a_new_pool_climbs_too(self: Any, backend: Any, now: float) -> None:
 )
 def all_step_at_once(self: Any, backend: Any, now: float) -> None:
     climbing: dict[Any, Any] = self._climbing
-    self._climbing = {}
+    self._climbing = dict[Any, Any]()
     ramp_begin(self, backend, now)
     climbing |= self._climbing
     self._climbing = climbing

@@ -1,0 +1,87 @@
+"""Settings that are no numbers, no rules and no generators, and places of another queue."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from balancers import (
+    ActiveChecks,
+    AdmissionQueue,
+    CheckResult,
+    CoolDown,
+    Drain,
+    FailurePercentage,
+    HealthChecks,
+    HealthReport,
+    InvalidSetting,
+    MedianGap,
+    OutlierEjection,
+    PassiveChecks,
+    Pool,
+    RetryBudget,
+    RoundRobin,
+    SlowStart,
+    SuccessRate,
+)
+
+NUMBERS: dict[str, Callable[[Any], object]] = {
+    "interval": lambda x: ActiveChecks[str](rng=Random(1), interval=x),
+    "jitter": lambda x: ActiveChecks[str](rng=Random(1), jitter=x),
+    "recovery_time": lambda x: HealthChecks[str](recovery_time=x),
+    "fail_timeout": lambda x: PassiveChecks[str](fail_timeout=x),
+    "most_ejected": lambda x: OutlierEjection[str](most_ejected=x),
+    "base": lambda x: OutlierEjection[str](base=x),
+    "limit": lambda x: CoolDown[str](rng=Random(1), limit=x),
+    "factor": lambda x: CoolDown[str](rng=Random(1), factor=x),
+    "timeout": lambda x: Drain[str](timeout=x),
+    "aggression": lambda x: SlowStart[str](30.0, aggression=x),
+    "floor": lambda x: SlowStart[str](30.0, floor=x),
+    "window": SlowStart[str],
+    "share": lambda x: RetryBudget(share=x),
+    "gap": lambda x: MedianGap(gap=x),
+    "percentage": lambda x: FailurePercentage(percentage=x),
+    "latency": lambda x: CheckResult("a", True, latency=x),
+    "uptime": lambda x: HealthReport(uptime=x, version="1"),
+    "panic": lambda x: Pool(RoundRobin[str](), panic=x),
+}
+
+
+@pytest.mark.parametrize("value", ["3", None, True, b"", [1], 1j])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_is_no_number_is_named(name: str, value: object) -> None:
+    with pytest.raises(InvalidSetting, match=f"{name} must be a number") as refused:
+        NUMBERS[name](value)
+    assert repr(value) in str(refused.value)
+
+
+@pytest.mark.parametrize("share", [0.2, np.float64(0.2), np.float32(0.25), Fraction(1, 5)])
+def test_any_real_number_is_a_share(share: Any) -> None:
+    budget = RetryBudget(share=share, least=0)
+    assert sum(budget.begin(in_flight=100) for _ in range(100)) == round(float(share) * 100)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: HealthChecks[str](rule=3),  # type: ignore[arg-type] # what is refused
+        lambda: OutlierEjection[str](rules=[SuccessRate(), 3]),  # type: ignore[list-item] # refused
+        lambda: OutlierEjection[str](jitter=1.0, rng=3),  # type: ignore[arg-type] # what is refused
+    ],
+)
+def test_what_is_no_rule_and_no_generator_is_named(make: Callable[[], object]) -> None:
+    with pytest.raises(TypeError, match="not 3"):
+        make()
+
+
+def test_a_place_in_one_queue_is_none_in_another() -> None:
+    first: AdmissionQueue[str] = AdmissionQueue(2)
+    second: AdmissionQueue[str] = AdmissionQueue(2)
+    mine, other = first.join("mine", 1.0), second.join("other", 1.0)
+    assert not first.leave(other)
+    assert len(first) == 1
+    assert first.leave(mine)
+    assert not first.leave(mine)
