@@ -256,6 +256,9 @@ class AllGates(RuleBasedStateMachine):
         assert self.pools[0].weight(lease.backend) > 0
         assert lease.backend not in self.draining
         type(self).tried["panic"] += lease.panic
+        checks, _, outliers, *_ = self.gates[0]
+        well = all(gate.factor(lease.backend, self.now) for gate in (checks, outliers))
+        assert well or lease.panic
         self.check_books(lease)
 
     def check_books(self, lease: Lease[str]) -> None:

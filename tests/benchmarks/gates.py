@@ -133,7 +133,7 @@ def _ramps() -> tuple[Run, Run]:
         pool.update(range(-10, 1000), now=joined_at)
         took: list[int] = []
         for number in range(requests):
-            now = joined_at + number * TICK
+            now = joined_at + (number + 0.5) * TICK
             begun = perf_counter_ns()
             lease = acquire(now)
             took.append(perf_counter_ns() - begun)
