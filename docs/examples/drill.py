@@ -20,6 +20,7 @@ import sys
 import tempfile
 from asyncio.subprocess import Process
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,9 +28,16 @@ from balancers import HashRing, IPHash
 
 HERE = Path(__file__).parent
 CLIENTS, ADDRESSES = 24, 240
-INTERVAL, FALL = 0.2, 2  # the proxy's probes
+INTERVAL, TIMEOUT, FALL, RISE = 0.5, 0.4, 3, 2  # the proxy's probes
+FAIL_TIMEOUT = 1.0  # how long the proxy leaves alone who failed requests
 QUIET = 2.5  # seconds of each quiet phase
 FAST, SLOW = 0.04, 0.12  # seconds the backends take
+
+# What the settings imply, in seconds.  Probes go out every interval, give or take a tenth; every
+# fifth of it while the state is changing, but not before the last was answered or timed out.
+OFTEN = max(TIMEOUT, INTERVAL / 5 * 1.1)
+DOWN = INTERVAL * 1.1 + (FALL - 1) * OFTEN + TIMEOUT  # requests that fail may tell it sooner
+UP = INTERVAL * 1.1 + (RISE - 1) * OFTEN + TIMEOUT
 
 # What is promised of the shares in quiet times, and how far a measurement may be off.
 IN_TURN, BY_WEIGHT, BY_CHANCE, BY_LOAD, BY_KEY = range(5)
@@ -77,10 +85,9 @@ class Backend:
 
     async def start(self) -> None:
         """Start it and wait until it listens."""
-        port = self.name.rpartition(":")[2]
         script = str(HERE / "backend.py")
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, script, port, str(self.delay)
+            sys.executable, script, self.name, str(self.delay)
         )
         await until_listening(self.name)
 
@@ -114,12 +121,9 @@ class Drill:
         self.clock = loop.time
         self.begun = self.clock()
         a, b, c, d = (
-            Backend(letter, free_address(), weight, delay)
-            for letter, weight, delay in (
-                ("A", 1, FAST),
-                ("B", 2, FAST),
-                ("C", 1, SLOW),
-                ("D", 1, FAST),
+            Backend(letter, free_address(f"127.1.0.{number}"), weight, delay)
+            for number, (letter, weight, delay) in enumerate(
+                [("A", 1, FAST), ("B", 2, FAST), ("C", 1, SLOW), ("D", 1, FAST)], 1
             )
         )
         self.backends = {backend.name: backend for backend in (a, b, c)}
@@ -129,16 +133,22 @@ class Drill:
         tasks.append(asyncio.create_task(self.progress()))
         try:
             await self.quiet_phase("before")
-            await self.step(f"{a.letter} killed", "down", a.name, FALL * 2 * INTERVAL, a.kill)
+            at = self.clock()
+            a.kill()
+            await self.notice("A killed", at, DOWN, lambda: self.told("unhealthy", a))
             b.drain = True
-            await self.step(f"{b.letter} drains", "configured", "", INTERVAL, self.configure)
+            at = self.configure()
+            await self.notice("B drains", at, 0.0, lambda: self.told("draining", b))
             drained_at = self.clock()
-            await self.notice(f"{b.letter} drained", "drained", b.name, SLOW + 2 * INTERVAL)
+            await self.notice("B drained", at, b.delay, lambda: self.told("drained", b))
             self.backends[d.name] = d
             await d.start()
-            await self.step(f"{d.letter} added", "configured", "", INTERVAL, self.configure)
+            at = self.configure()
+            await self.notice("D added", at, 0.0, lambda: self.told("member", d))
             await a.start()
-            await self.notice(f"{a.letter} restarted", "up", a.name, 4 * INTERVAL)
+            at = self.clock()
+            bound = max(UP, FAIL_TIMEOUT) + 2 * SLOW  # and a request comes, and is answered
+            await self.notice("A serves again", at, bound, lambda: self.served(a, at))
             await asyncio.sleep(2 * SLOW)
             await self.quiet_phase("after")
             self.stopped = True
@@ -173,8 +183,14 @@ class Drill:
             self.options.algorithm,
             "--interval",
             str(INTERVAL),
+            "--timeout",
+            str(TIMEOUT),
             "--fall",
             str(FALL),
+            "--rise",
+            str(RISE),
+            "--fail-timeout",
+            str(FAIL_TIMEOUT),
             stdout=asyncio.subprocess.PIPE,
         )
         task = asyncio.create_task(self.hear())
@@ -182,7 +198,7 @@ class Drill:
         return task
 
     async def hear(self) -> None:
-        """Collect the proxy's events; its clock is ours, the machine's."""
+        """Collect what the proxy tells; its clock is ours, the machine's."""
         assert self.proxy is not None
         assert self.proxy.stdout is not None
         async for line in self.proxy.stdout:
@@ -196,11 +212,13 @@ class Drill:
         ]
         (self.folder / "backends").write_text("".join(lines), encoding="utf-8")
 
-    def configure(self) -> None:
-        """Let the proxy read its backends again."""
+    def configure(self) -> float:
+        """Let the proxy read its backends again, and give the time."""
+        at = self.clock()
         self.write_backends()
         assert self.proxy is not None
         self.proxy.send_signal(signal.SIGHUP)
+        return at
 
     async def client(self, number: int) -> None:
         """Send one request after another, each from the next of this client's addresses."""
@@ -227,7 +245,7 @@ class Drill:
             if head.startswith(b"HTTP/1.1 200 "):
                 backend, in_flight, delay = body.split()
                 answer.in_flight, answer.delay = int(in_flight), float(delay)
-                answer.backend = f"127.0.0.1:{backend.decode()}"
+                answer.backend = backend.decode()
 
     async def quiet_phase(self, title: str) -> None:
         """Leave everything alone for a while."""
@@ -240,30 +258,33 @@ class Drill:
         self.quiet.append((title, begun, self.clock(), weights))
         await asyncio.sleep(2 * SLOW)  # what began in it ends undisturbed
 
-    async def step(self, title: str, event: str, name: str, bound: float, act: object) -> None:
-        """Do something while its backend is busy, and wait until the proxy notices."""
-        assert callable(act)
-        at = self.clock()
-        act()
-        await self.notice(title, event, name, bound, at)
+    def told(self, reason: str, backend: Backend) -> list[float]:
+        """Give when the proxy told that a reason began to hold for a backend."""
+        wanted = (reason, True, backend.name)
+        return [
+            float(str(event["at"]))
+            for event in self.events
+            if (event.get("reason"), event.get("began"), event.get("backend")) == wanted
+        ]
+
+    def served(self, backend: Backend, since: float) -> list[float]:
+        """Give when a backend's answers came to requests that began since then."""
+        return [x.ended for x in self.answers if x.backend == backend.name and x.begun >= since]
 
     async def notice(
-        self, title: str, event: str, name: str, bound: float, at: float | None = None
+        self, title: str, at: float, bound: float, seen: Callable[[], list[float]]
     ) -> None:
-        """Wait for the proxy's event, and hold it against the bound that the settings imply."""
-        at = self.clock() if at is None else at
+        """Wait until it is seen, and hold it against the bound that the settings imply."""
         slack = 1.5  # for a busy machine
         while self.clock() < at + bound + slack:
-            for told in self.events:
-                if told["event"] == event and told["backend"] == name:
-                    seen = float(str(told["at"]))
-                    if seen >= at - INTERVAL * (event in {"up", "drained"}):
-                        late = f"noticed after {max(0.0, seen - at):.2f} s, bound {bound:.2f} s"
-                        self.timeline.append((at - self.begun, title, late))
-                        return
+            for when in seen():
+                if when >= at:
+                    late = f"after {when - at:.2f} s, bound {bound:.2f} s"
+                    self.timeline.append((at - self.begun, title, late))
+                    return
             await asyncio.sleep(0.02)
-        self.timeline.append((at - self.begun, title, f"not noticed in {bound + slack:.1f} s"))
-        self.broken.append(f"{title}: not noticed within {bound:.2f} s and {slack} s of slack")
+        self.timeline.append((at - self.begun, title, f"not within {bound + slack:.1f} s"))
+        self.broken.append(f"{title}: not within {bound:.2f} s and {slack} s of slack")
 
     async def progress(self) -> None:
         """Show a line that lives, or where there is no terminal, one a second."""
@@ -280,7 +301,12 @@ class Drill:
         """Hold what was seen against every promise."""
         failed = sum(not answer.backend for answer in self.answers)
         if failed:
-            self.broken.append(f"{failed} requests failed that another backend could have served")
+            told = {
+                str(event["detail"]) for event in self.events if event.get("reason") == "refused"
+            }
+            why = "".join(f"; refused: {detail}" for detail in told)
+            text = f"{failed} requests failed that another backend could have served{why}"
+            self.broken.append(text)
         late = [x for x in self.answers if x.backend == drained.name and x.begun > drained_at]
         if late:
             self.broken.append(f"{len(late)} new requests went to the draining {drained.letter}")
@@ -295,7 +321,7 @@ class Drill:
         kind, tolerance = PROMISES[self.options.algorithm]
         print(f"\n{self.options.algorithm}: {len(self.answers)} requests")
         for at, title, late in self.timeline:
-            print(f"  {at:5.2f} s  {title:12} {late}")
+            print(f"  {at:5.2f} s  {title:15} {late}")
         print("  backend  weight  delay  requests  before  after  peak in flight")
         for backend in self.backends.values():
             own = [answer for answer in self.answers if answer.backend == backend.name]
@@ -346,11 +372,11 @@ def judge_shares(
     return ""
 
 
-def free_address() -> str:
-    """Find a free port on loopback."""
+def free_address(host: str = "127.0.0.1") -> str:
+    """Find a free port; a backend has a host of its own, else another's may be its port one day."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+        probe.bind((host, 0))
+        return f"{host}:{probe.getsockname()[1]}"
 
 
 async def until_listening(name: str) -> None:

@@ -1,4 +1,11 @@
-"""A TCP proxy over ``balancers``.  SIGTERM: connections finish; SIGHUP: backends are read anew."""
+"""A TCP proxy for HTTP over ``balancers``: it probes its backends, and marks who fails requests.
+
+Probes and requests demote, ``--fall`` failures of either; refusals, silence and 5xx are failures.
+What ActiveChecks closed, ``--rise`` probes open; what PassiveChecks closed, one request on trial.
+A backend serves when both let it; when nobody is left, everyone is tried (panic).
+
+SIGTERM: connections finish.  SIGHUP: backends are read anew.  SIGUSR1: counts are told.
+"""
 
 import argparse
 import asyncio
@@ -6,6 +13,7 @@ import contextlib
 import json
 import signal
 from asyncio import StreamReader, StreamWriter
+from collections import Counter, defaultdict, deque
 from pathlib import Path
 from random import Random
 
@@ -13,6 +21,9 @@ import balancers
 
 Streams = tuple[StreamReader, StreamWriter]
 CHUNK = 65536  # bytes: what is read at once, and kept of a request for another try
+STATUS = 10  # bytes of an answer that are looked at
+WELL, BADLY = (b"HTTP/1.0 2", b"HTTP/1.1 2"), (b"HTTP/1.0 5", b"HTTP/1.1 5")
+ENDED = {True: "ok", False: "failed", None: "unknown"}
 
 
 def make(algorithm: str) -> balancers.Balancer[str]:
@@ -25,10 +36,17 @@ class Proxy:
     def __init__(self, settings: argparse.Namespace) -> None:
         self.settings = settings
         self.clock = asyncio.get_running_loop().time
-        self.health: balancers.HealthChecks[str] = balancers.HealthChecks(settings.fall)
-        self.drain: balancers.Drain[str] = balancers.Drain(settings.drain_timeout)
-        self.pool = balancers.Pool(make(settings.algorithm), [self.health, self.drain])
-        self.probes: dict[str, asyncio.Task[None]] = {}
+        times = {"interval": settings.interval, "timeout": settings.timeout}
+        self.checks = balancers.ActiveChecks[str](
+            settings.fall, settings.rise, rng=Random(), **times
+        )
+        self.drain = balancers.Drain[str](settings.drain_timeout)
+        marks = balancers.PassiveChecks[str](settings.fall, settings.fail_timeout)
+        gates: list[balancers.Gate[str]] = [self.checks, marks, self.drain]
+        self.events = deque[balancers.Event](maxlen=1000)
+        self.pool = balancers.Pool(make(settings.algorithm), gates, panic=1e-9, events=self.events)
+        self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.planned = asyncio.Event()  # the next probe may be another one now
         self.serving: set[asyncio.Task[None] | None] = set()  # else a half-closed one is collected
 
     def configure(self) -> None:
@@ -38,78 +56,107 @@ class Proxy:
         self.pool.update({name: float(weight) for name, weight, *_ in backends}, self.clock())
         for name, _, *marks in backends:
             (self.drain.begin if "drain" in marks else self.drain.cancel)(name, self.clock())
-        for name in self.pool.backends - self.probes.keys():
-            self.probes[name] = asyncio.create_task(self.probe(name))
-        for name in self.probes.keys() - self.pool.backends:
-            self.probes.pop(name).cancel()
-        self.tell("configured")
+        self.planned.set()
+        self.tell()
 
-    async def probe(self, name: str) -> None:
-        up = True
-        while True:
-            sent, ok = self.clock(), False
-            with contextlib.suppress(OSError):
-                (await self.connect(name))[1].close()
-                ok = True
-            self.health.observe(name, ok, self.clock(), started_at=sent)
-            if up != (up := self.health.healthy(name)):
-                self.tell("up" if up else "down", name)
-            for end in self.drain.drained(self.clock()):
-                self.tell("drained", str(end.backend), left=end.in_flight)
-            await asyncio.sleep(self.settings.interval)
+    async def keep_probing(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self.planned.clear()
+                for probe in self.checks.probes(self.clock()):
+                    group.create_task(self.probe(probe))
+                self.tell()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(self.checks.next_probe()):
+                        await self.planned.wait()
+
+    async def probe(self, probe: balancers.Probe[str]) -> None:
+        ok = False
+        with contextlib.suppress(OSError, EOFError):
+            async with asyncio.timeout_at(probe.deadline):
+                reader, writer = await asyncio.open_connection(*address(probe.backend))
+                with contextlib.closing(writer):
+                    get = f"GET {self.settings.health_path} HTTP/1.1\r\nHost: {probe.backend}\r\n"
+                    writer.write(f"{get}Connection: close\r\n\r\n".encode())
+                    ok = (await reader.readexactly(STATUS)).startswith(WELL)
+        self.checks.answer(probe, ok, self.clock())
+        self.planned.set()
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         tried, request, task = set[str](), bytearray(), asyncio.current_task()
         self.serving.add(task)
         try:
+            request += await reader.readuntil(b"\r\n\r\n")
             while not await self.attempt((reader, writer), request, tried):
                 pass
+        except (EOFError, OSError, asyncio.LimitOverrunError):
+            pass  # it asked nothing
         except balancers.NoBackendAvailable as refusal:
-            self.tell("refused", why=str(refusal))
+            self.events.append(balancers.Event(self.clock(), "refused", True, None, str(refusal)))
         finally:
             writer.close()
             self.serving.discard(task)
+            self.tell()
 
     async def attempt(self, near: Streams, request: bytearray, tried: set[str]) -> bool:
-        reader, writer = near
-        client = writer.get_extra_info("peername")[0]
+        client = near[1].get_extra_info("peername")[0]
         lease = self.pool.acquire(self.clock(), key=client, avoid=tried)
         tried.add(lease.backend)
-        ok, answered = None, False
+        counts, ok, answer = self.counts[lease.backend], None, bytearray()
+        counts["sent"] += 1
         try:
-            back_reader, back_writer = await self.connect(lease.backend)
-            back_writer.write(request)
-            upward = asyncio.create_task(send(reader, back_writer, request))
-            with contextlib.closing(back_writer):
-                try:
-                    while data := await back_reader.read(CHUNK):
-                        answered = True
-                        writer.write(data)
-                        await writer.drain()
-                finally:
-                    upward.cancel()
-            ok = answered or (False if request else None)
+            async with asyncio.timeout(self.settings.timeout):
+                far = await asyncio.open_connection(*address(lease.backend))
         except OSError:
-            ok = None if writer.is_closing() else False
+            ok = False
+        else:
+            ok = await self.exchange(near, far, request, answer)
         finally:
             self.pool.release(lease, self.clock(), ok)
-        return answered or ok is None or len(request) > CHUNK  # or another may still do
+            counts.update([ENDED[ok], *["answered"] * bool(answer)])
+        return bool(answer) or ok is None or len(request) > CHUNK  # or another may still do
 
-    async def connect(self, name: str) -> Streams:
-        async with asyncio.timeout(self.settings.interval):
-            return await asyncio.open_connection(*address(name))
+    async def exchange(
+        self, near: Streams, far: Streams, request: bytearray, answer: bytearray
+    ) -> bool | None:
+        (reader, writer), (far_reader, far_writer), whole = near, far, False
+        far_writer.write(request)
+        upward = asyncio.create_task(send(reader, far_writer, request))
+        try:
+            with contextlib.suppress(OSError), contextlib.closing(far_writer):
+                async with asyncio.timeout(self.settings.answer_timeout) as silence:
+                    while data := await far_reader.read(CHUNK):
+                        silence.reschedule(None)
+                        answer += data[: STATUS - len(answer)]
+                        writer.write(data)
+                        await writer.drain()
+                    whole = True
+        finally:
+            upward.cancel()
+        gone = writer.is_closing()  # the client: its leaving is nobody's failure
+        if answer and (whole or gone):
+            return not answer.startswith(BADLY)
+        return None if gone else False
 
-    def tell(self, event: str, name: str = "", **more: object) -> None:
-        print(json.dumps({"at": self.clock(), "event": event, "backend": name, **more}), flush=True)
+    def tell(self) -> None:
+        self.drain.drained(self.clock())
+        while self.events:
+            print(json.dumps(self.events.popleft()._asdict()), flush=True)
+
+    def tell_counts(self) -> None:
+        none = dict.fromkeys(("sent", *ENDED.values(), "answered"), 0)
+        flying = {name: {"in flight": self.pool.in_flight(name)} for name in self.pool.backends}
+        told = {name: none | self.counts[name] | flying[name] for name in flying}
+        print(json.dumps({"at": self.clock(), "counts": told}), flush=True)
 
 
-async def send(reader: StreamReader, back_writer: StreamWriter, request: bytearray) -> None:
+async def send(reader: StreamReader, far_writer: StreamWriter, request: bytearray) -> None:
     with contextlib.suppress(OSError):  # whoever left is noticed where the answer is read
         while data := await reader.read(CHUNK):
             request += data if len(request) <= CHUNK else b""
-            back_writer.write(data)
-            await back_writer.drain()
-        back_writer.write_eof()
+            far_writer.write(data)
+            await far_writer.drain()
+        far_writer.write_eof()
 
 
 def address(name: str) -> tuple[str, int]:
@@ -122,27 +169,35 @@ async def main(settings: argparse.Namespace) -> None:
     proxy.configure()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGHUP, proxy.configure)
+    loop.add_signal_handler(signal.SIGUSR1, proxy.tell_counts)
     server = await asyncio.start_server(proxy.serve, *address(settings.listen), backlog=1024)
-    proxy.tell("listening")
-    await stop.wait()
-    server.close()
-    if proxy.serving:
-        await asyncio.wait(filter(None, proxy.serving), timeout=settings.drain_timeout)
+    async with asyncio.TaskGroup() as group:
+        probing = group.create_task(proxy.keep_probing())
+        await stop.wait()
+        server.close()
+        if proxy.serving:
+            await asyncio.wait(filter(None, proxy.serving), timeout=settings.drain_timeout)
+        probing.cancel()
+    proxy.tell_counts()
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="A TCP proxy over the library balancers.")
+    parser = argparse.ArgumentParser(description="A TCP proxy for HTTP over the library balancers.")
     parser.add_argument("--listen", required=True, metavar="HOST:PORT")
     parser.add_argument("--backend", action="append", default=[], metavar="HOST:PORT=WEIGHT")
-    parser.add_argument(
-        "--backends", metavar="FILE", help="a file: HOST:PORT=WEIGHT [drain] a line"
-    )
-    parser.add_argument("--algorithm", metavar="CLASS", default="WeightedLeastConnections")
-    parser.add_argument(
-        "--interval", type=float, default=1.0, help="seconds to connect, and between probes"
-    )
-    parser.add_argument("--fall", type=int, default=3, help="failures until down")
-    parser.add_argument("--drain-timeout", type=float, default=30.0, help="seconds")
+    parser.add_argument("--backends", metavar="FILE", help="HOST:PORT=WEIGHT [drain] a line")
+    for name, default, told in (
+        ("--algorithm", "WeightedLeastConnections", "a class of balancers"),
+        ("--health-path", "/health", "what probes get"),
+        ("--fall", 3, "failures until down"),
+        ("--rise", 2, "probes until up"),
+        ("--interval", 1.0, "seconds between probes"),
+        ("--timeout", 0.5, "seconds to connect, and to answer a probe"),
+        ("--answer-timeout", 60.0, "seconds until a request's answer begins"),
+        ("--fail-timeout", 10.0, "seconds without a backend that failed requests"),
+        ("--drain-timeout", 30.0, "seconds until a drain is forced"),
+    ):
+        parser.add_argument(name, default=default, type=type(default), help=f"{told}, {default}")
     return parser.parse_args()
 
 
