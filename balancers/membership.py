@@ -12,6 +12,7 @@ from balancers.balancer import Balancer
 from balancers.errors import InvalidSetting, InvalidTime, InvalidWeight, NoBackendAvailable
 
 __all__ = [
+    "LATEST",
     "Membership",
     "SharesBackends",
     "as_weights",
@@ -25,6 +26,8 @@ __all__ = [
 
 B = TypeVar("B")
 
+LATEST = 1e300
+"""Seconds: no sum of times is infinite up to here."""
 _HEAVIEST = 1e300
 """No sum of weights is infinite then."""
 
@@ -54,9 +57,9 @@ def valid_weight(weight: float, backend: object) -> float:
 def valid_now(now: float, latest: float) -> float:
     """Give the time, or the latest seen when ``now`` is earlier.
 
-    Raises InvalidTime for NaN and infinities.
+    Raises InvalidTime for NaN, infinities and what is beyond ±1e300.
     """
-    if not -inf < now < inf:
+    if not -LATEST <= now <= LATEST:
         raise InvalidTime(f"now must be finite seconds, not {now!r}")
     if now < latest:
         return latest

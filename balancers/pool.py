@@ -25,6 +25,7 @@ from balancers.gate import Gate
 from balancers.lease import FAILURE, SUCCESS, UNKNOWN, Account, Lease, Outcome
 from balancers.lease_context import LeaseContext
 from balancers.membership import (
+    LATEST,
     SharesBackends,
     as_weights,
     checked_avoid,
@@ -169,7 +170,7 @@ class Pool(SharesBackends, Generic[B]):
         ``avoid``.  A gate that raises when asked fails this call; no count has changed then, and
         it is asked again at the next.
         """
-        if not self._now <= now < inf:
+        if not self._now <= now <= LATEST:
             now = valid_now(now, self._now)
         self._now = now
         for gate in self._gates:
@@ -223,7 +224,7 @@ class Pool(SharesBackends, Generic[B]):
             raise AlreadyReleased(f"released twice: {lease!r}")
         if account.ledger is not self._accounts:
             raise ForeignLease(f"of another pool: {lease!r}")
-        if not self._now <= now < inf:
+        if not self._now <= now <= LATEST:
             now = valid_now(now, self._now)
         if elapsed is None and retry_after is None:
             outcome = UNKNOWN if ok is None else SUCCESS if ok else FAILURE

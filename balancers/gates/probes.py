@@ -10,7 +10,7 @@ from balancers.deadlines import Deadlines
 from balancers.errors import InvalidSetting
 from balancers.gates.health import HealthChecks, Initial, Promotion, _Health
 from balancers.gates.health_rules import HealthRule
-from balancers.membership import duration, number, valid_now
+from balancers.membership import LATEST, duration, number, valid_now
 
 __all__ = ["ActiveChecks", "Probe"]
 
@@ -141,7 +141,7 @@ class ActiveChecks(HealthChecks[B]):
         """
         if immediate and ok:
             raise InvalidSetting("only a failure can be immediate")
-        if not self._now <= now < inf:
+        if not self._now <= now <= LATEST:
             now = valid_now(now, self._now)
         backend, _, _, deadline = probe
         if deadline <= now:

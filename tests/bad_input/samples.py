@@ -20,7 +20,7 @@ from tests.kinds import KINDS, Kind, by_name
 
 CLIENT = "192.0.2.4"
 NO_WEIGHTS: list[Any] = [-1, -0.5, nan, inf, -inf, True, "1", None, 2e300, 10**400, 1j, [1]]
-NO_TIMES = [nan, inf, -inf]
+NO_TIMES: list[Any] = [nan, inf, -inf, 2e300, 10**400, -(10**400)]
 NO_COLLECTIONS: list[Any] = ["a", b"a", 7]
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=by_name)

@@ -1,6 +1,7 @@
 """What gates are told past their pool: times that are none or go back, strangers, bad settings."""
 
 import pickle
+import re
 from collections.abc import Callable
 from functools import partial
 from math import inf, nan
@@ -27,6 +28,7 @@ from balancers import (
     WarmUp,
     WeightedRoundRobin,
 )
+from tests.bad_input.samples import NO_TIMES
 
 Call = Callable[[], object]
 
@@ -73,12 +75,12 @@ def used(name: str) -> tuple[Any, Pool[str]]:
 
 
 @every_gate
-@pytest.mark.parametrize("now", [nan, inf, -inf])
+@pytest.mark.parametrize("now", NO_TIMES)
 def test_a_time_that_is_none_changes_nothing(name: str, now: float) -> None:
     gate, pool = used(name)
     before = pickle.dumps(pool)
     for call in calls_of(gate, "b", now).values():
-        with pytest.raises(InvalidTime, match=repr(now)):
+        with pytest.raises(InvalidTime, match=re.escape(repr(now))):
             call()
         assert pickle.dumps(pool) == before
 

@@ -1,6 +1,7 @@
 """Leases given back twice, late or abroad, and times that are none."""
 
 import copy
+import re
 from math import inf, nan
 
 import pytest
@@ -124,7 +125,7 @@ def test_a_pool_refuses_what_is_no_time(kind: Kind, now: float) -> None:
         lambda: pool.set_weight("a", 5, now),
         lambda: pool.update(["new"], now),
     ):
-        with pytest.raises(InvalidTime, match=repr(now)):
+        with pytest.raises(InvalidTime, match=re.escape(repr(now))):
             call()
     assert books(pool) == before
     assert not lease.released
@@ -147,7 +148,7 @@ def test_gates_refuse_what_is_no_time(now: float) -> None:
         lambda: drain.drained(now),
         lambda: ramp.begin("a", now),
     ):
-        with pytest.raises(InvalidTime, match=repr(now)):
+        with pytest.raises(InvalidTime, match=re.escape(repr(now))):
             call()
     assert books(pool, health, drain, ramp) == before
 
