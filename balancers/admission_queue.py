@@ -1,5 +1,6 @@
 """A queue before a pool that is full: bounded, in order, and nobody waits for ever."""
 
+from collections.abc import Iterable
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
@@ -7,7 +8,7 @@ from sortedcontainers import SortedDict
 
 from balancers.deadlines import Deadlines
 from balancers.errors import QueueFull
-from balancers.membership import at_least, duration, valid_now
+from balancers.membership import SharesBackends, at_least, duration, valid_now
 
 __all__ = ["AdmissionQueue", "Waiting"]
 
@@ -24,7 +25,7 @@ class Waiting(NamedTuple, Generic[T]):
     deadline: float
 
 
-class AdmissionQueue(Generic[T]):
+class AdmissionQueue(SharesBackends, Generic[T]):
     """At most ``limit`` wait, first in first out, each for at most ``timeout`` seconds.
 
     A higher ``priority`` is served first, and among equals who came first.  :meth:`wake` takes out
@@ -39,7 +40,7 @@ class AdmissionQueue(Generic[T]):
     >>> queue.wake(now=3.0).item, queue.expired(now=5.0)[0].item, len(queue)
     ('urgent', 'first', 0)
 
-    Every method is O(log n).
+    Every method is O(log n).  Copies share the items.
     Raises InvalidSetting for a limit below 1 or a timeout that is not positive; ``inf`` is none.
     """
 
@@ -58,7 +59,8 @@ class AdmissionQueue(Generic[T]):
     ) -> Waiting[T]:
         """Wait at the end of one's priority, for ``timeout`` seconds if given.
 
-        Raises QueueFull, InvalidTime, InvalidSetting; nothing has changed then.
+        Raises QueueFull, InvalidTime, InvalidSetting, TypeError for a priority that is no int;
+        nothing has changed then.
         """
         patience = self._timeout if timeout is None else duration("timeout", timeout, endless=True)
         if type(priority) is not int:
@@ -77,7 +79,8 @@ class AdmissionQueue(Generic[T]):
     def leave(self, waiting: Waiting[T]) -> bool:
         """Give up the place, and say whether there was one: not woken, expired or left before."""
         place = self._place(waiting)
-        if self._order.get(place) is not waiting:
+        known = self._order.get(place)
+        if known is None or known.item is not waiting.item or known[1:] != waiting[1:]:
             return False
         self._deadlines.cancel(place)
         del self._order[place]
@@ -107,6 +110,9 @@ class AdmissionQueue(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<AdmissionQueue: {len(self)} of {self._limit} wait>"
+
+    def _known_backends(self) -> Iterable[object]:
+        return [waiting.item for waiting in (*self._order.values(), *self._late)]
 
     @staticmethod
     def _place(waiting: Waiting[T]) -> tuple[int, int]:

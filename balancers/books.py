@@ -41,7 +41,7 @@ class Books(Generic[B]):
     ) -> None:
         if not 0 <= number("panic", panic) <= number("calm", calm) <= 1:
             raise InvalidSetting(f"0 <= panic <= calm <= 1 fails for {panic!r} and {calm!r}")
-        if events is not None and events.maxlen is None:
+        if events is not None and (not isinstance(events, deque) or events.maxlen is None):
             raise InvalidSetting(f"events must be a deque with a maxlen, not {events!r}")
         self.balancer = balancer
         self.gates = tuple(gates)

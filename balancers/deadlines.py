@@ -14,10 +14,10 @@ _SPARE = 16
 
 
 class Deadlines(Generic[B]):
-    """At most one instant a backend, in order of time.  Every change is O(log n) amortised.
+    """At most one instant a backend, or whatever waits, in order of time.
 
-    A heap in which what was changed or cancelled stays until it comes to the top, or until half of
-    the heap is such.
+    Every change is O(log n) amortised.  It is a heap in which what was changed or cancelled stays
+    until it comes to the top, or until half of the heap is such.
     """
 
     def __init__(self) -> None:
@@ -58,15 +58,7 @@ class Deadlines(Generic[B]):
 
     def take(self, now: float) -> list[B]:
         """Take out, in order, all that is due at ``now``."""
-        heap, current = self._heap, self._current
-        due: list[B] = []
-        while heap and heap[0][0] <= now:
-            entry = heappop(heap)
-            backend = entry[2]
-            if current.get(backend) is entry:
-                del current[backend]
-                due.append(backend)
-        return due
+        return [backend for backend, _ in self.pop(now)]
 
     def pop(self, now: float) -> Iterator[tuple[B, float]]:
         """Take out, in order, what is due at ``now`` or set to be meanwhile, with its instant."""

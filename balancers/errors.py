@@ -110,7 +110,7 @@ class QueueFull(BalancersError, RuntimeError):
 
 
 class AlreadyReleased(BalancersError, RuntimeError):
-    """A lease is released exactly once."""
+    """A lease is released exactly once, and so is a retry of a budget."""
 
 
 class ForeignLease(BalancersError, ValueError):

@@ -9,10 +9,10 @@ class Event(NamedTuple):
     """A reason began to hold, or ended, at an instant.
 
     ``at`` is in seconds: when it happened, or was announced to happen, not when it was noticed; but
-    ``panic`` is of the pool, which weighs it at the next request.
-    ``reason`` is a gate's; ``member``, who joins and leaves with nothing said of what held then;
-    ``drained``; ``saturated`` for the pool's own limit; or ``panic``.  ``backend`` is None where
-    the whole pool is meant.  ``detail`` is for people: by what.
+    ``panic`` is of the pool, which weighs it at the next request.  ``reason`` is a gate's;
+    ``member``, who joins and leaves with nothing said of what held then; ``drained``;
+    ``slow start`` for a climb of either ramp; ``saturated`` for the pool's own limit; or ``panic``.
+    ``backend`` is None where the whole pool is meant.  ``detail`` is for people: by what.
 
     >>> from collections import deque
     >>> from balancers import Drain, Pool, RoundRobin

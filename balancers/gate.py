@@ -70,7 +70,10 @@ class Gate(Protocol[B]):
         return
 
     def recovered(self, backend: B, now: float) -> None:
-        """Hear that a member is open again that soft gates had closed."""
+        """Hear that a member is open again that soft gates had closed.
+
+        Noticed at the next request: what closed and opened between two of them is no recovery.
+        """
         return
 
     def started(self, backend: B, in_flight: int, now: float) -> None:

@@ -20,7 +20,8 @@ class CheckResult:
     >>> CheckResult("postgres", ok=True, latency=0.0021).critical
     True
 
-    Raises InvalidSetting for an empty name, or a latency that is negative, NaN or infinite.
+    Raises InvalidSetting for an empty name, an ``ok`` that is no bool, or a latency that is
+    negative, NaN or infinite.
     """
 
     name: str
@@ -29,8 +30,10 @@ class CheckResult:
     critical: bool = True
 
     def __post_init__(self) -> None:
-        if not self.name:
+        if not isinstance(self.name, str) or not self.name:
             raise InvalidSetting(f"a check needs a name, not {self.name!r}")
+        if not isinstance(self.ok, bool):
+            raise InvalidSetting(f"ok must be True or False, not {self.ok!r}")
         if not 0 <= number("latency", self.latency) < inf:
             raise InvalidSetting(f"latency must be finite seconds, not {self.latency!r}")
 

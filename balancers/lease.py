@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import inf
-from typing import Generic, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from balancers.errors import InvalidSetting
 
@@ -29,8 +29,10 @@ class Outcome:
     retry_after: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("elapsed", self.elapsed), ("retry_after", self.retry_after)):
-            if value is not None and not 0 <= value < inf:
+        for name in ("elapsed", "retry_after"):
+            value: Any = getattr(self, name)
+            known = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (known and 0 <= value < inf):
                 raise InvalidSetting(f"{name} must be finite seconds, 0 or more, not {value!r}")
 
 

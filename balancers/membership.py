@@ -46,7 +46,7 @@ def valid_weight(weight: float, backend: object) -> float:
         return weight if weight % 1 else int(weight)
     try:
         fine = 0 <= weight <= _HEAVIEST and not isinstance(weight, bool)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, ArithmeticError):
         fine = False
     if not fine:
         raise InvalidWeight(f"weight of {backend!r} must be 0 to {_HEAVIEST:g}, not {weight!r}")

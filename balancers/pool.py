@@ -95,7 +95,7 @@ class Pool(SharesBackends, Generic[B]):
         self._finished = next(iter(hooks([balancer], Balancer, "finished")), None)
         counting = self._gates if self._limit is None else (*self._gates, self._limit)
         self._gates_started = hooks(counting, Gate, "started")
-        self._gates_finished = hooks(counting, Gate, "finished")
+        self._gates_finished = hooks(self._gates, Gate, "finished")
         watched: list[Gate[B]] = []
         try:
             for gate in self._gates:
@@ -235,6 +235,8 @@ class Pool(SharesBackends, Generic[B]):
         account.in_flight = in_flight = account.in_flight - 1
         if account.former:
             return
+        if self._limit is not None:
+            self._limit.left(1, now)
         backend = account.backend
         if self._finished is not None:
             self._finished(backend, outcome, now)

@@ -3,14 +3,13 @@
 from collections import deque
 
 from balancers.event import Event
-from balancers.lease import Outcome
 from balancers.membership import at_least
 
 __all__ = ["PoolLimit"]
 
 
 class PoolLimit:
-    """A count and its limit; it hears of requests as a gate does.
+    """A count and its limit; it hears that requests start as a gate does.
 
     Raises InvalidSetting for a limit below 1.
     """
@@ -29,12 +28,6 @@ class PoolLimit:
         self._in_flight += 1
         if self._in_flight == self._limit:
             self._turn(now)
-
-    def finished(
-        self, backend: object, outcome: Outcome, in_flight: int, started_at: float, now: float
-    ) -> None:
-        """Count one out."""
-        self.left(1, now)
 
     def left(self, requests: int, now: float) -> None:
         """Count out so many, that ended or whose backend left."""

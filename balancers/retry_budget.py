@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from balancers.errors import InvalidSetting
+from balancers.errors import AlreadyReleased, InvalidSetting
 from balancers.membership import at_least, number
 
 __all__ = ["RetryBudget"]
@@ -52,9 +52,9 @@ class RetryBudget:
         return True
 
     def end(self) -> None:
-        """Count a retry out.  Raises InvalidSetting when none is in flight."""
+        """Count a retry out.  Raises AlreadyReleased when none is in flight."""
         if not self._retries:
-            raise InvalidSetting("no retry is in flight")
+            raise AlreadyReleased("no retry is in flight")
         self._retries -= 1
 
     def __repr__(self) -> str:

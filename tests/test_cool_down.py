@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancers import (
+    AlreadyReleased,
     CoolDown,
     Event,
     InvalidSetting,
@@ -163,7 +164,7 @@ def test_retries_are_never_more_than_the_budget(
             budget.end()
             retries -= 1
         else:
-            with pytest.raises(InvalidSetting, match="no retry"):
+            with pytest.raises(AlreadyReleased, match="no retry"):
                 budget.end()
         assert budget.retries == retries
 

@@ -1,5 +1,6 @@
 """The pool's own limit and the dynamic one, by example."""
 
+from collections import deque
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from balancers import (
     ConnectionLimit,
     Drain,
     DynamicLimit,
+    Event,
     HealthChecks,
     InvalidSetting,
     InvalidTime,
     LeastConnections,
     NoBackendAvailable,
+    Outcome,
     Pool,
     RoundRobin,
 )
@@ -108,6 +111,41 @@ def test_a_gate_that_raises_on_start_leaves_the_count() -> None:
         with pytest.raises(RuntimeError, match="no"):
             pool.acquire(0.0)
     assert pool.admits("a")
+
+
+def test_a_gate_that_raises_on_release_costs_the_pool_no_place() -> None:
+    class Grumpy(Drain[str]):
+        def finished(
+            self, backend: str, outcome: Outcome, in_flight: int, started_at: float, now: float
+        ) -> None:
+            raise RuntimeError("no")
+
+    pool = Pool(RoundRobin(["a"]), [Grumpy()], limit=1)
+    for _ in range(3):
+        lease = pool.acquire(0.0)
+        with pytest.raises(RuntimeError, match="no"):
+            pool.release(lease, 0.0)
+    assert pool.admits("a")
+
+
+def test_a_limit_that_leaps_walks_no_numbers() -> None:
+    """A billion between two limits, and one number in flight: it hung."""
+    gate: DynamicLimit[str] = DynamicLimit(1, 10**9, 2)
+    pool = Pool(RoundRobin(["a", "b"]), [gate])
+    leases = [pool.acquire(0.0) for _ in range(6)]
+    for lease in leases:
+        pool.release(lease, 1.0)
+    assert pool.admits("a")
+
+
+def test_a_limit_set_by_hand_is_told_at_its_time() -> None:
+    events: deque[Event] = deque(maxlen=9)
+    limit: ConnectionLimit[str] = ConnectionLimit(5)
+    pool = Pool(RoundRobin(["a"]), [limit], events=events)
+    for _ in range(3):
+        pool.acquire(1000.0)
+    limit.set("a", 2, now=1001.0)
+    assert events[-1][:4] == (1001.0, "saturated", True, "a")
 
 
 def test_a_queue_before_the_pools_limit() -> None:

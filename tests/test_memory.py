@@ -102,6 +102,17 @@ def test_a_balancer_holds_no_more_after_much_work(kind: Kind, work: Any) -> None
     assert_bounded(lb, work)
 
 
+@pytest.mark.parametrize("n", [3, 5, 60])
+def test_a_period_grown_shorter_is_learned_again(n: int) -> None:
+    """One of equals closes: more was remembered than the period has, and for ever more."""
+    lb = WeightedRoundRobin(range(n))
+    for closed in range(2):
+        lb.put(closed, 0)
+        served = [lb.pick() for _ in range(4 * n)]
+        assert len(lb._period) == len(lb._picks) == n - closed - 1
+        assert served[-1] in lb._period
+
+
 @pytest.mark.parametrize("n", [5, 60])
 def test_a_period_too_long_to_learn_is_not_remembered(n: int) -> None:
     assert_bounded(WeightedRoundRobin({f"b{i}": 1_000_003 + 7919 * i for i in range(n)}), quiet)

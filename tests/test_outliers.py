@@ -51,6 +51,37 @@ def test_footgun_26_the_deviation_rule_is_blind_to_many(bad: int, of: int) -> No
     assert sick(FailurePercentage(), bad, of) == bad
 
 
+@given(st.integers(5, 12), st.integers(1, 200), st.data())
+def test_equals_eject_nobody(n: int, total: int, data: st.DataObject) -> None:
+    """A mean summed in floats may be above what it is the mean of, and no deviation makes up."""
+    good = data.draw(st.integers(0, total))
+    counts = dict.fromkeys(range(n), (good, total))
+    for rule in (SuccessRate(volume=1), MedianGap(volume=1)):
+        below, rates = rule.threshold(counts)
+        assert not [backend for backend, rate in rates.items() if rate < below], (rule, below)
+
+
+def test_a_percentage_is_what_it_says() -> None:
+    """100 - 99.9 is a little less than a tenth in floats."""
+    counts = {"a": (1, 1000), "b": (2, 1000)} | dict.fromkeys("cde", (1000, 1000))
+    below, rates = FailurePercentage(99.9).threshold(counts)
+    assert [backend for backend, rate in rates.items() if rate < below] == ["a"]
+
+
+def test_every_quiet_interval_takes_a_time_back_whether_or_not_anybody_asked() -> None:
+    outliers: OutlierEjection[str] = OutlierEjection(1, (), most_ejected=0.5)
+    pool = Pool(RoundRobin(["a", "b"]), [outliers])
+
+    def fails(now: float) -> float:
+        pool.release(pool.acquire(now, prefer="a", strict=True), now, ok=False)
+        [ejection] = outliers.ejections()
+        return ejection.until - ejection.at
+
+    assert [fails(now) for now in (0.0, 30.0, 90.0)] == [30.0, 60.0, 90.0]
+    assert pool.acquire(200.0).backend
+    assert fails(10_000.0) == 30.0
+
+
 def test_of_four_the_deviation_rule_never_sees_one() -> None:
     for bad in range(4):
         assert sick(SuccessRate(hosts=1), bad, 4) == 0

@@ -100,10 +100,12 @@ class WeightedRoundRobin(Membership[B]):
         """Remember the step, and replay from here when it ends a period that was fair."""
         picks, scan = self._picks, self._scanned()
         picks.append(place)
-        if len(picks) != self._learn_until:
+        if len(picks) < self._learn_until:
             return
         period = scan.period()
         if len(picks) != period:
+            if len(picks) > period:
+                picks.clear()
             self._learn_until = period if period <= _LONGEST else 0
         elif scan.fair(picks):
             self._period = [self._order[place] for place in picks]

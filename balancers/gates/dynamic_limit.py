@@ -1,6 +1,7 @@
 """A limit that grows with the load of the whole pool."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TypeVar
 
 from balancers.errors import InvalidSetting
@@ -26,7 +27,8 @@ class DynamicLimit(MemberGate[B, int]):
     >>> [limit.at(load) for load in (1, 100, 101, 500, 999, 1000, 5000)]
     [10, 10, 10, 50, 99, 100, 100]
 
-    A request costs O(1), and O(1) for each backend that it opens or closes.
+    A request costs O(1), and O(1) for each backend that it opens or closes; where it moves the
+    limit by more than there are different numbers in flight, O(numbers).
     Raises InvalidSetting for a number below 1, or ``least`` above ``most``.
     """
 
@@ -105,7 +107,12 @@ class DynamicLimit(MemberGate[B, int]):
     def _adjust(self, now: float) -> None:
         """Set the limit for the load, and tell whom that opens or closes."""
         before, self._limit = self._limit, self.at(self._total + self._waiting + 1)
-        for held in range(*sorted((before, self._limit))):
+        if before == self._limit:
+            return
+        moved: Sequence[int] = range(*sorted((before, self._limit)))
+        if len(moved) > len(self._holding):
+            moved = [held for held in self._holding if held in moved]
+        for held in moved:
             for backend in self._holding.get(held, ()):
                 self._turn(backend, now)
 

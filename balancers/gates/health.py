@@ -8,7 +8,7 @@ from balancers.gates.members import MemberGate
 from balancers.lease import Outcome
 from balancers.membership import duration, valid_now
 
-__all__ = ["HealthChecks", "HealthStateMachine"]
+__all__ = ["Health", "HealthChecks", "HealthStateMachine"]
 
 B = TypeVar("B")
 
@@ -90,7 +90,7 @@ class HealthStateMachine:
         self.healthy = healthy
 
 
-class _Health:
+class Health:
     """One backend: the machine of its probes, its requests' failures, and when it last flipped."""
 
     __slots__ = ("awaits_time", "failures", "flipped_at", "machine", "probed")
@@ -103,13 +103,14 @@ class _Health:
         self.awaits_time = False  # time is to promote it, and no probe
 
     def flip(self, healthy: bool, when: float) -> None:
+        """Turn, and start counting anew."""
         self.machine.become(healthy)
         self.failures = 0
         self.flipped_at = when
         self.awaits_time = False
 
 
-class HealthChecks(MemberGate[B, _Health]):
+class HealthChecks(MemberGate[B, Health]):
     """Closed while unhealthy.  Soft: panic ignores it.
 
     Probes, told by :meth:`observe`, and the outcomes of requests, told by the pool, count apart;
@@ -155,8 +156,8 @@ class HealthChecks(MemberGate[B, _Health]):
         self._machine = HealthStateMachine(rule=usual if rule is None else rule, initial=initial)
         self._recovery_time = duration("recovery_time", recovery_time)
 
-    def _fresh(self, now: float) -> _Health:
-        return _Health(self._machine.fresh(), now)
+    def _fresh(self, now: float) -> Health:
+        return Health(self._machine.fresh(), now)
 
     def factor(self, backend: B, now: float) -> float:
         """Give 1 while healthy, else 0.  Raises UnknownBackend."""
@@ -206,7 +207,7 @@ class HealthChecks(MemberGate[B, _Health]):
         elif outcome.ok is not None:
             self._failed(backend, health, started_at, self._at(now))
 
-    def _failed(self, backend: B, health: _Health, started_at: float, now: float) -> None:
+    def _failed(self, backend: B, health: Health, started_at: float, now: float) -> None:
         self._catch_up(backend, health, now)
         if started_at < health.flipped_at or not health.machine.healthy:
             return
@@ -217,7 +218,7 @@ class HealthChecks(MemberGate[B, _Health]):
                 self._timers.set(backend, now + self._recovery_time)
                 health.awaits_time = True
 
-    def _catch_up(self, backend: B, health: _Health, now: float) -> None:
+    def _catch_up(self, backend: B, health: Health, now: float) -> None:
         """Promote by time before anything else is counted."""
         when = self._timers.get(backend)
         if when <= now:
@@ -227,7 +228,7 @@ class HealthChecks(MemberGate[B, _Health]):
     def _expired(self, backend: B, when: float) -> None:
         self._flip(backend, self._members[backend], True, when, "by time")
 
-    def _flip(self, backend: B, health: _Health, healthy: bool, when: float, detail: str) -> None:
+    def _flip(self, backend: B, health: Health, healthy: bool, when: float, detail: str) -> None:
         health.flip(healthy, when)
         self._tell(backend)
         self._record(backend, not healthy, when, detail)

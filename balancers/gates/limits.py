@@ -38,19 +38,20 @@ class ConnectionLimit(MemberGate[B, int]):
         del now
         return self._limit
 
-    def set(self, backend: B, n: int | None) -> None:
+    def set(self, backend: B, n: int | None, now: float = 0.0) -> None:
         """Limit this backend to ``n`` in flight; None: as all the others.
 
-        Raises UnknownBackend, InvalidSetting.
+        Raises UnknownBackend, InvalidSetting, InvalidTime.
         """
         self._state(backend)
         n = self._limit if n is None else n
         at_least(1, n=n)
+        now = self._at(now)
         self._least = min(self._least, n)
         before, self._members[backend] = self._members[backend], n
         in_flight = self._flying(backend)
         if (in_flight >= n) != (in_flight >= before):
-            self._turn(backend, in_flight, self._now)
+            self._turn(backend, in_flight, now)
 
     def factor(self, backend: B, now: float) -> float:
         """Give 1 below the limit, else 0.  Raises UnknownBackend."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from statistics import fmean, median, pstdev
+from statistics import mean, median, pstdev
 from typing import Protocol, TypeVar
 
 from balancers.errors import InvalidSetting
@@ -59,7 +59,7 @@ class SuccessRate:
         rates = _rates(counts, self.volume)
         if len(rates) < self.hosts:
             return -inf, rates
-        return fmean(rates.values()) - self.factor * pstdev(rates.values()), rates
+        return mean(rates.values()) - self.factor * pstdev(rates.values()), rates
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,13 @@ class FailurePercentage:
         rates = _rates(counts, self.volume)
         if len(rates) < self.hosts:
             return -inf, rates
-        good = 100 - self.percentage
-        return min((rate for rate in rates.values() if rate > good), default=inf), rates
+        fine = [
+            rate
+            for backend, rate in rates.items()
+            if 100 * (counts[backend][1] - counts[backend][0])
+            < self.percentage * counts[backend][1]
+        ]
+        return min(fine, default=inf), rates
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ class OutlierEjection(MemberGate[B, _Conduct]):
     def _look(self, now: float) -> None:
         """Judge the interval by every rule, and begin the next."""
         self._catch_up(now)
-        self._next_look = inf
+        begun, self._next_look = self._next_look - self._interval, inf
         active, self._active = [b for b in self._members if b in self._active], {}
         counts = {
             b: (conduct.good, conduct.total)
@@ -200,9 +200,9 @@ class OutlierEjection(MemberGate[B, _Conduct]):
         for backend in active:
             conduct = self._members[backend]
             conduct.good = conduct.total = 0
-            calm = backend not in self._ejections and now - conduct.turned_at >= self._interval
-            if calm and conduct.times:
-                conduct.times -= 1
+            if backend not in self._ejections:
+                calm = now - max(conduct.turned_at, begun)
+                conduct.times -= min(conduct.times, floor(calm / self._interval + _DUST))
         for rule in self._rules:
             below, rates = rule.threshold(counts)
             for backend in sorted(rates, key=rates.__getitem__):

@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from balancers.deadlines import Deadlines
 from balancers.errors import InvalidSetting
-from balancers.gates.health import HealthChecks, Initial, Promotion, _Health
+from balancers.gates.health import Health, HealthChecks, Initial, Promotion
 from balancers.gates.health_rules import HealthRule
 from balancers.membership import LATEST, duration, number, valid_now
 
@@ -179,12 +179,12 @@ class ActiveChecks(HealthChecks[B]):
         self._awaited.pop(backend, None)
         super().removed(backend, now)
 
-    def _fresh(self, now: float) -> _Health:
+    def _fresh(self, now: float) -> Health:
         health = super()._fresh(now)
         health.probed = True
         return health
 
-    def _catch_up(self, backend: B, health: _Health, now: float) -> None:
+    def _catch_up(self, backend: B, health: Health, now: float) -> None:
         self._expire(now)
         super()._catch_up(backend, health, now)
 

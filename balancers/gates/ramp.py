@@ -34,8 +34,8 @@ class RampGate(MemberGate[B, S]):
     The share at time t is max(floor, (t / window) ** (1 / aggression)) in thousandths, taken at
     ``steps`` instants, the last of which is the end of the window and gives 1.  Those who climb
     together take their steps at different instants, all but the first of them up to a step early.
-    In a pool that was empty less than
-    ``window`` seconds ago joining is no climb: everybody is new.  Shared by
+    In a pool that was empty less than ``window`` seconds ago joining is no climb: everybody is new.
+    A recovery is noticed at the next request, and the climb begins then.  Shared by
     :class:`~balancers.SlowStart` and :class:`~balancers.WarmUp`.
 
     Raises InvalidSetting for a window or aggression that is not positive and finite, a floor
@@ -56,10 +56,10 @@ class RampGate(MemberGate[B, S]):
         shares = [round(max(p ** (1 / aggression), least), _DECIMALS) for p in progress]
         self._shares: list[float] = [*shares, 1]
         self._offsets = [window * step / steps for step in range(steps + 1)]
-        self._follows = [  # the next step that moves the share
-            next(k for k in range(step, steps + 1) if k == steps or self._shares[k] != share)
-            for step, share in enumerate(shares)
-        ]
+        self._follows = [steps] * steps  # the next step that moves the share
+        for step in range(steps - 2, -1, -1):
+            same = shares[step] == shares[step + 1]
+            self._follows[step] = self._follows[step + 1] if same else step + 1
         self._climbing: dict[B, _Climb] = {}
         self._peopled_at = inf
 

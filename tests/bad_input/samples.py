@@ -1,6 +1,7 @@
 """What every test of bad input needs: balancers, pools, and all that they show."""
 
 import copy
+from decimal import Decimal
 from math import inf, nan
 from typing import Any
 
@@ -19,7 +20,21 @@ from balancers import (
 from tests.kinds import KINDS, Kind, by_name
 
 CLIENT = "192.0.2.4"
-NO_WEIGHTS: list[Any] = [-1, -0.5, nan, inf, -inf, True, "1", None, 2e300, 10**400, 1j, [1]]
+NO_WEIGHTS: list[Any] = [
+    -1,
+    -0.5,
+    nan,
+    inf,
+    -inf,
+    True,
+    "1",
+    None,
+    2e300,
+    10**400,
+    1j,
+    [1],
+    Decimal("NaN"),
+]
 NO_TIMES: list[Any] = [nan, inf, -inf, 2e300, 10**400, -(10**400)]
 NO_COLLECTIONS: list[Any] = ["a", b"a", 7]
 

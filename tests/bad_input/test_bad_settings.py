@@ -1,6 +1,8 @@
 """Settings that are no numbers, no rules and no generators, and places of another queue."""
 
+from collections import deque
 from collections.abc import Callable
+from copy import deepcopy
 from fractions import Fraction
 from random import Random
 from typing import Any
@@ -14,11 +16,13 @@ from balancers import (
     CheckResult,
     CoolDown,
     Drain,
+    Event,
     FailurePercentage,
     HealthChecks,
     HealthReport,
     InvalidSetting,
     MedianGap,
+    Outcome,
     OutlierEjection,
     PassiveChecks,
     Pool,
@@ -75,6 +79,36 @@ def test_any_real_number_is_a_share(share: Any) -> None:
 def test_what_is_no_rule_and_no_generator_is_named(make: Callable[[], object]) -> None:
     with pytest.raises(TypeError, match="not 3"):
         make()
+
+
+@pytest.mark.parametrize("value", ["3", True, -1.0, float("nan"), float("inf"), 1j])
+@pytest.mark.parametrize("name", ["elapsed", "retry_after"])
+def test_an_outcome_in_no_seconds_is_named(name: str, value: Any) -> None:
+    with pytest.raises(InvalidSetting, match=f"{name} must be finite seconds"):
+        Outcome(**{name: value})
+
+
+@pytest.mark.parametrize("events", [[], 5, deque[Event]()])
+def test_events_go_to_a_deque_with_a_bound(events: Any) -> None:
+    with pytest.raises(InvalidSetting, match="deque with a maxlen"):
+        Pool(RoundRobin[str](), events=events)
+
+
+@pytest.mark.parametrize("check", [("", True), (5, True), ("a", "no"), ("a", 1)])
+def test_a_check_has_a_name_and_an_answer(check: Any) -> None:
+    with pytest.raises(InvalidSetting):
+        CheckResult(check[0], check[1], 0.1)
+
+
+def test_a_copy_of_a_queue_shares_its_items_and_knows_its_places() -> None:
+    queue: AdmissionQueue[Any] = AdmissionQueue(3)
+    nobody: list[int] = []
+    item = (one for one in nobody)  # nothing that could be copied
+    place = queue.join(item, 1.0)
+    twin = deepcopy(queue)
+    assert twin.leave(place)
+    assert len(queue) == 1
+    assert queue.leave(place)
 
 
 def test_a_place_in_one_queue_is_none_in_another() -> None:

@@ -19,7 +19,7 @@ from balancers import (
     WarmUp,
 )
 from balancers.gates.drain import Drained
-from balancers.gates.health import _Health
+from balancers.gates.health import Health
 from balancers.gates.members import MemberGate
 from balancers.gates.ramp import RampGate
 from balancers.membership import valid_now
@@ -60,7 +60,7 @@ def the_window_never_slides(self: Any, state: Any, ok: bool) -> Any:
     return of_the_last_after(self, (state[0], () if full else state[1]), ok)
 
 
-@mutant(_Health, "flip", "test_footguns.py::test_footgun_29_counters_do_not_outlive_a_flip")
+@mutant(Health, "flip", "test_footguns.py::test_footgun_29_counters_do_not_outlive_a_flip")
 def counters_outlive_a_flip(self: Any, healthy: bool, when: float) -> None:
     self.machine.become(healthy)
     self.flipped_at = when
