@@ -290,13 +290,19 @@ class Pool(SharesBackends, Generic[B]):
         reasons = self._books.reasons(weight, self._books.ask(backend, self._now))
         return tuple(dict.fromkeys((*reasons, *self._full())))
 
-    def admits(self, backend: B, bound: bool = False) -> bool:
-        """Whether a new request, or one bound to it, may go there.  Raises UnknownBackend."""
-        if not bound:
-            return self.effective_weight(backend) > 0 and not self._full()
-        self._books.account(backend)
-        closing = self._books.closed_to_bound(self._books.ask(backend, self._now))
-        return not closing and not self._full()
+    def admits(self, backend: B, bound: bool = False, now: float | None = None) -> bool:
+        """Whether a new request, or one bound to it, may go there at ``now``; O(gates).
+
+        Without ``now`` as of the latest time seen.  Raises UnknownBackend, InvalidTime.
+        """
+        weight = self.weight(backend)
+        now = self._now if now is None else valid_now(now, self._now)
+        factors = self._books.ask(backend, now)
+        if self._full():
+            return False
+        if bound:
+            return not self._books.closed_to_bound(factors)
+        return self._books.effective(weight, factors) > 0
 
     def next_change(self) -> float:
         """Give the least ``due`` of all gates: ``inf`` nothing announced, ``-inf`` news now."""

@@ -100,6 +100,17 @@ def test_panic_never_ignores_a_hard_gate() -> None:
     assert dict(error.counts) == {"saturated": 2}
 
 
+def test_who_is_admitted_later_may_be_asked_before() -> None:
+    health: HealthChecks[str] = HealthChecks(1, recovery_time=10.0)
+    pool = Pool(RoundRobin(["a", "b"]), [health])
+    pool.release(pool.acquire(0.0), 1.0, ok=False)
+    for bound in (False, True):
+        asked = [pool.admits("a", bound, now) for now in (None, 0.0, 10.9, 11.0)]
+        assert asked == [False, False, False, True]
+    assert not pool.admits("a")  # asking changed nothing
+    assert pool.next_change() == -inf or pool.next_change() == 11.0
+
+
 def test_preference() -> None:
     health: HealthChecks[str] = HealthChecks(1)
     pool = Pool(RoundRobin(["a", "b"]), [health])
