@@ -3,33 +3,28 @@
 Everything a refusal reports is kept as it changes, so refusing under overload costs no scan.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import lru_cache
-from math import inf, prod, ulp
+from math import inf
 from operator import attrgetter
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from balancers.balancer import Balancer
 from balancers.errors import InvalidSetting, NoBackendAvailable, UnknownBackend
 from balancers.event import Event
 from balancers.gate import Gate
 from balancers.lease import Account
-from balancers.membership import number
+from balancers.standing import Standing
 
 __all__ = ["Books", "hooks"]
 
 B = TypeVar("B")
 
 _number = attrgetter("number")
-_LEAST = ulp(0.0)
-"""What is open stays open, however small its share."""
-_SMALL = 1e-3
-"""What is less keeps every digit."""
 
 
-class Books(Generic[B]):
-    """Accounts, effective weights, counts per reason, and panic."""
+class Books(Standing[B]):
+    """Accounts, the news of gates, and what the balancer was told."""
 
     def __init__(
         self,
@@ -39,27 +34,15 @@ class Books(Generic[B]):
         calm: float,
         events: deque[Event] | None,
     ) -> None:
-        if not 0 <= number("panic", panic) <= number("calm", calm) <= 1:
-            raise InvalidSetting(f"0 <= panic <= calm <= 1 fails for {panic!r} and {calm!r}")
+        super().__init__(gates, panic, calm)
         if events is not None and (not isinstance(events, deque) or events.maxlen is None):
             raise InvalidSetting(f"events must be a deque with a maxlen, not {events!r}")
         self.balancer = balancer
-        self.gates = tuple(gates)
         self.accounts: dict[B, Account[B]] = {}
         self.news: dict[B, list[int]] = {}
-        self.panicking = False
         self._events = events
-        self._panic, self._calm = panic, calm
         self._number = 0
-        self._soft = [place for place, gate in enumerate(self.gates) if gate.soft]
-        self._hard = [place for place, gate in enumerate(self.gates) if not gate.soft]
-        self._softened: dict[B, Account[B]] = {}  # whom panic would give another weight
         self._recovered = hooks(self.gates, Gate, "recovered")
-        self._closed: Counter[str] = Counter()
-        self._closed_hard: Counter[str] = Counter()
-        self._open = self._open_hard = 0
-        self.open = 0
-        """How many members the balancer may pick."""
 
     def account(self, backend: B) -> Account[B]:
         """Give a member's account.  Raises UnknownBackend."""
@@ -131,30 +114,6 @@ class Books(Generic[B]):
                 due = gate.due
         return due
 
-    def effective(self, weight: float, factors: list[float]) -> float:
-        """Multiply, with no regard to the order of gates; an int where nothing ramps."""
-        if self.panicking:
-            factors = [factors[place] for place in self._hard]
-        return _product(weight, *factors)
-
-    def reasons(self, weight: float, factors: list[float], hard: bool = False) -> tuple[str, ...]:
-        """Give each reason that closes a backend once; only hard gates' where asked."""
-        closing = [
-            gate.reason
-            for gate, factor in zip(self.gates, factors, strict=True)
-            if not factor and not (hard and gate.soft)
-        ]
-        return tuple(dict.fromkeys(closing if weight else ["quiesced", *closing]))
-
-    def closed_to_bound(self, factors: list[float]) -> tuple[str, ...]:
-        """Give the reasons that keep even a bound request out."""
-        closing = [
-            gate.reason
-            for gate, factor in zip(self.gates, factors, strict=True)
-            if not (factor or gate.spares_bound or (gate.soft and self.panicking))
-        ]
-        return tuple(dict.fromkeys(closing))
-
     def refusal(self, everyone: str | None = None) -> NoBackendAvailable:
         """Say why nobody can be picked: every open member was avoided, or one reason closes all."""
         closed = self._closed_hard if self.panicking else self._closed
@@ -202,9 +161,6 @@ class Books(Generic[B]):
         self.news.clear()
         return recovered
 
-    def _sick(self, factors: list[float]) -> bool:
-        return not all(factors[place] for place in self._soft)
-
     def _factor(self, gate: Gate[B], backend: B, now: float) -> float:
         factor = gate.factor(backend, now)
         if not 0 <= factor <= 1:
@@ -218,11 +174,6 @@ class Books(Generic[B]):
         if effective != account.pushed:
             self.balancer.put(account.backend, effective)
             account.pushed = effective
-
-    def _reckon(self, account: Account[B], weight: float, factors: list[float]) -> None:
-        account.usual = account.in_panic = _product(weight, *factors)
-        if self._panic and self._soft:
-            account.in_panic = _product(weight, *[factors[place] for place in self._hard])
 
     def _open_account(
         self, backend: B, weight: float, added: list[tuple[Gate[B], B]], now: float
@@ -285,38 +236,10 @@ class Books(Generic[B]):
         account.weight, account.factors = weight, factors
         self._book(account, +1)
 
-    def _book(self, account: Account[B], sign: int) -> None:
-        """Count an account in (+1) or out (-1)."""
-        reasons = self.reasons(account.weight, account.factors)
-        hard = self.reasons(account.weight, account.factors, hard=True) if reasons else ()
-        for reason in reasons:
-            self._closed[reason] += sign
-        for reason in hard:
-            self._closed_hard[reason] += sign
-        self._open += 0 if reasons else sign
-        self._open_hard += 0 if hard else sign
-        if sign < 0:
-            self._softened.pop(account.backend, None)
-        else:
-            self._soften(account)
-
-    def _soften(self, account: Account[B]) -> None:
-        """Note whether panic would give it another weight."""
-        if account.in_panic != account.usual:
-            self._softened[account.backend] = account
-        elif self._softened:
-            self._softened.pop(account.backend, None)
-
     def _weigh_panic(self, now: float) -> None:
-        if self._open_hard:  # else nobody is left to share, and it is as it was
-            self._cross_panic(now)
-        self.open = self._open_hard if self.panicking else self._open
-
-    def _cross_panic(self, now: float) -> None:
-        bar = self._calm if self.panicking else self._panic
-        panicking = self._open / self._open_hard < bar
-        if panicking != self.panicking:
-            self.panicking = panicking
+        """Begin or end panic where it is due, and push whom that moves."""
+        if self._crosses():
+            self.panicking = panicking = not self.panicking
             put = self.balancer.put
             for account in self._softened.values():
                 effective = account.in_panic if panicking else account.usual
@@ -325,6 +248,7 @@ class Books(Generic[B]):
                     account.pushed = effective
             told = f"{self._open} of {self._open_hard} open"
             self._record(now, "panic", panicking, None, told)
+        self.open = self._open_hard if self.panicking else self._open
 
     def _record(
         self, now: float, reason: str, began: bool, backend: B | None, detail: str = ""
@@ -338,15 +262,3 @@ def hooks(parts: Iterable[Any], protocol: Any, name: str) -> list[Callable[..., 
     methods = [getattr(part, name) for part in parts]
     silent = getattr(protocol, name)
     return [method for method in methods if getattr(method, "__func__", None) is not silent]
-
-
-@lru_cache(maxsize=4096)
-def _product(weight: float, *factors: float) -> float:
-    """Multiply without the dust of binary fractions: 7 times 0.167 is 1.169."""
-    if not weight or not all(factors):
-        return 0
-    fractions = [factor for factor in factors if factor != 1]
-    if not fractions:
-        return weight
-    product = weight * prod(sorted(fractions))
-    return round(product, 9) if product > _SMALL else max(product, _LEAST)

@@ -125,8 +125,8 @@ def test_limits_of_a_backend_and_of_the_pool() -> None:
     assert taken(events) == [
         (2.0, "saturated", True, "a", "2 of 2 in flight"),
         (2.0, "saturated", True, None, "3 of 3 in flight"),
-        (4.0, "saturated", False, "a", "1 of 2 in flight"),
         (4.0, "saturated", False, None, "2 of 3 in flight"),
+        (4.0, "saturated", False, "a", "1 of 2 in flight"),
         (4.0, "saturated", True, "b", "1 of 1 in flight"),
         (4.0, "saturated", False, "b", "1 of 2 in flight"),
     ]
