@@ -1,11 +1,11 @@
 """IP hash: the same client, the same backend."""
 
 from collections.abc import Collection, Iterable, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeVar
 
+from balancers.addresses import Address, Prefixes
 from balancers.balancer import Balancer, Key
-from balancers.errors import InvalidKey, InvalidSetting, MissingKey
+from balancers.errors import InvalidSetting, MissingKey
 from balancers.hashing.keys import Hasher, Identity, name_of
 from balancers.hashing.modulo import Modulo
 from balancers.lease import SUCCESS, Outcome
@@ -14,10 +14,6 @@ from balancers.membership import as_weights
 __all__ = ["IPHash"]
 
 B = TypeVar("B")
-
-Address = IPv4Address | IPv6Address
-
-_PACKED = {4, 16}
 
 
 class IPHash(Balancer[B]):
@@ -54,18 +50,12 @@ class IPHash(Balancer[B]):
         identity: Identity[B] = name_of,
         hasher: Hasher | None = None,
     ) -> None:
-        for name, bits, most in (
-            ("ipv4_prefix", ipv4_prefix, 32),
-            ("ipv6_prefix", ipv6_prefix, 128),
-        ):
-            if type(bits) is not int or not 0 <= bits <= most:
-                raise InvalidSetting(f"{name} must be an int, 0 to {most}, not {bits!r}")
+        self._prefixes = Prefixes(ipv4_prefix, ipv6_prefix)
         if over is None:
             over = Modulo(identity=identity, hasher=hasher)
         elif not over.keyed:
             raise InvalidSetting(f"over must be a keyed balancer, not {type(over).__name__}")
         self._over = over
-        self._blanks = {4: 32 - ipv4_prefix, 6: 128 - ipv6_prefix}
         self.fractional = over.fractional
         for backend, weight in as_weights(backends).items():
             over.put(backend, weight)
@@ -101,25 +91,9 @@ class IPHash(Balancer[B]):
         self._over.finished(backend, outcome, now)
 
     def _client(self, key: Key | Address | None) -> bytes:
-        """Give the packed address with the bits beyond the prefix cleared."""
         if key is None:
             raise MissingKey("IPHash picks by the client's address, and got none")
-        address = _address(key)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        blank = self._blanks[address.version]
-        return (int(address) >> blank << blank).to_bytes(address.max_prefixlen // 8, "big")
+        return self._prefixes.network(key)
 
     def __repr__(self) -> str:
         return f"<IPHash over {self._over!r}>"
-
-
-def _address(key: Key | Address) -> Address:
-    if isinstance(key, IPv4Address | IPv6Address):
-        return key
-    if isinstance(key, str) or (isinstance(key, bytes) and len(key) in _PACKED):
-        try:
-            return ip_address(key)
-        except ValueError:
-            pass
-    raise InvalidKey(f"no IP address: {key!r}")
