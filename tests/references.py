@@ -31,8 +31,12 @@ class NaiveWeightedRoundRobin:
         self.weights.pop(backend, None)
         self.credits.pop(backend, None)
 
-    def started(self, backend: str) -> None:
-        pass
+    def started(self, backend: str, bound: bool = False) -> None:
+        weight, total = self.weights.get(backend), sum(self.weights.values())
+        if bound and weight and self.credits[backend] > 16 * (weight - total):
+            for each, gain in self.weights.items():
+                self.credits[each] += gain
+            self.credits[backend] -= total
 
     def finished(self, backend: str) -> None:
         pass
@@ -67,7 +71,7 @@ class NaiveWeightedLeastConnections(NaiveWeightedRoundRobin):
         super().discard(backend)
         self.counts.pop(backend, None)
 
-    def started(self, backend: str) -> None:
+    def started(self, backend: str, bound: bool = False) -> None:
         if backend in self.counts:
             self.counts[backend] += 1
 

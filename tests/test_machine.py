@@ -112,7 +112,7 @@ class BalancerMachine(RuleBasedStateMachine):
             if chosen in self.weights:
                 self.counts[chosen] += 1
                 if self.reference:
-                    self.reference.started(chosen)
+                    self.reference.started(chosen, bound is not None)
 
     def finish(self, data: st.DataObject) -> None:
         backend = data.draw(NAMES)

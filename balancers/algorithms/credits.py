@@ -61,6 +61,13 @@ class Scan(Protocol):
         """Give the place of the next pick; at least one gain is positive."""
         ...
 
+    def charge(self, place: int, debt: int) -> bool:
+        """Step as if this place, of a positive gain, were the pick, and say so.
+
+        Nothing moves where its credit is down by ``debt`` times what a pick costs, or by more.
+        """
+        ...
+
     def weigh(self, place: int, gain: int) -> None:
         """Change a gain; 0 keeps the credit aside; O(1)."""
         ...
@@ -102,6 +109,16 @@ class PlainScan(Scan):
                     best, most = place, credit
         credits_[best] -= self.total
         return best
+
+    def charge(self, place: int, debt: int) -> bool:
+        """Add every gain, take the total from one; O(n)."""
+        credits_, gains = self._credits, self._gains
+        if credits_[place] <= debt * (gains[place] - self.total):
+            return False
+        for each, gain in enumerate(gains):
+            credits_[each] += gain
+        credits_[place] -= self.total
+        return True
 
     def weigh(self, place: int, gain: int) -> None:
         """Change a gain; O(1)."""

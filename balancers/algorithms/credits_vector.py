@@ -38,6 +38,15 @@ class VectorScan(Scan):
         credits_[best] = credits_.item(best) - self.total
         return best
 
+    def charge(self, place: int, debt: int) -> bool:
+        """Add every gain, take the total from one; O(n), vectorised."""
+        credits_ = self._credits
+        if credits_.item(place) <= debt * (self._gains.item(place) - self.total):
+            return False
+        credits_ += self._gains
+        credits_[place] = credits_.item(place) - self.total
+        return True
+
     def weigh(self, place: int, gain: int) -> None:
         """Change a gain, and put the credit aside or back; O(1)."""
         old = self._gains.item(place)

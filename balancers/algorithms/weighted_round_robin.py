@@ -18,6 +18,8 @@ _PLAIN = 24
 """Up to so many members a plain loop beats a vector (measured)."""
 _LONGEST = 1 << 20
 """The longest period that is learned, in picks."""
+_DEBT = 16
+"""So many picks ahead of its share, bound requests cost their backend no more turns."""
 
 
 class WeightedRoundRobin(Membership[B]):
@@ -31,13 +33,18 @@ class WeightedRoundRobin(Membership[B]):
     avoided were quiesced: nginx's set of tried servers.  ``offset`` skips that many picks at first:
     give each instance of a fleet its own, or all of them begin with the same backend.
 
+    A bound request (a session's, told by ``started``) counts as a pick of its backend, which then
+    gets fewer of the others, until the totals are by weight again.  The debt is bounded: a backend
+    16 picks ahead of its share pays for no more, so while no other is in debt it is picked again
+    within 18 times its usual gap, however many bound requests it had.
+
     >>> lb = WeightedRoundRobin({"a": 5, "b": 1, "c": 1})
     >>> "".join(lb.pick() for _ in range(7))
     'aabacaa'
 
     Cost: ``pick`` O(n), vectorised above 24 members, until a whole period was seen (up to 1 048 576
-    picks), then O(1); with ``avoid`` O(n).  A flip O(1), and one pass over the part of the period
-    that was replayed.  Joining and leaving O(n).
+    picks), then O(1); with ``avoid``, and a bound request, O(n).  A flip O(1), and one pass over
+    the part of the period that was replayed.  Joining and leaving O(n).
     Raises InvalidSetting for an offset that is no int, 0 or more.
     """
 
@@ -69,6 +76,16 @@ class WeightedRoundRobin(Membership[B]):
                 return backend
             return self._next()
         return self._next_but(checked_avoid(avoid))
+
+    def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
+        """Charge a bound request to its backend; O(n).  Any other was charged when picked.
+
+        One that is quiesced has no turns to pay with; a stranger is ignored.
+        """
+        if bound and self._gains.get(backend):
+            scan = self._scanned()
+            self._wake()
+            scan.charge(self._places[backend], _DEBT)
 
     def _next(self) -> B:
         if self._period:

@@ -1,0 +1,1 @@
+"""Sticky sessions: tokens, cookies, tables, and what they promise of a pool."""

@@ -1,0 +1,57 @@
+"""What every test of sessions needs: a pool, tokens, and a client that keeps its cookies."""
+
+from collections.abc import Iterable
+from random import Random
+from typing import Any
+
+from balancers import Gate, Lease, Pool, RoundRobin
+from balancers.request import Request
+from balancers.sessions.binding import Binding
+from balancers.sessions.cookie import CookieSessions
+from balancers.sessions.tokens import SessionTokens
+
+__all__ = ["KEY", "OLD_KEY", "WALL", "Browser", "cookie_of", "pool_of", "token_of", "tokens"]
+
+KEY, OLD_KEY = b"a key of thirty-two bytes, new.!", b"a key of thirty-two bytes, old.!"
+WALL = 1_700_000_000.0
+
+
+def tokens(keys: Iterable[bytes] = (KEY,), seed: int = 1, **settings: Any) -> SessionTokens:
+    return SessionTokens(keys, rng=Random(seed), **settings)
+
+
+def pool_of(backends: Iterable[str] = "abc", gates: Iterable[Gate[str]] = ()) -> Pool[str]:
+    return Pool(RoundRobin(list(backends)), gates)
+
+
+def token_of(set_cookie: str | None) -> str:
+    assert set_cookie is not None
+    return set_cookie.partition(";")[0].partition("=")[2]
+
+
+def cookie_of(token: str, name: str = "session-server", target: str = "/") -> Request:
+    return Request(target=target, headers=[("Cookie", f"theme=dark; {name}={token}; lang=en")])
+
+
+class Browser:
+    """A client that sends back what it was given."""
+
+    def __init__(self) -> None:
+        self.token: str | None = None
+        self.kept = 0
+
+    def request(self) -> Request:
+        return Request() if self.token is None else cookie_of(self.token)
+
+    def visit(
+        self, pool: Pool[str], sticky: CookieSessions[str], now: float
+    ) -> tuple[Binding[str], Lease[str]]:
+        """Ask for one page, at ``now`` and so many seconds after ``WALL``."""
+        found = sticky.resolve(self.request(), now, WALL + now)
+        lease = pool.acquire(now, prefer=found.backend, strict=found.strict)
+        pool.release(lease, now)
+        given = sticky.issue(lease, wall=WALL + now, binding=found)
+        if given is not None:
+            self.token = token_of(given)
+            self.kept += 1
+        return found, lease

@@ -1,0 +1,151 @@
+"""Cookies: read whatever comes, in one pass; write nothing that means something else."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from balancers import InvalidSetting
+from balancers.sessions.cookies import cookie, cookies, path_covers, set_cookie
+from tests.work import work_of
+
+NAMES = st.sampled_from(["a", "b", "ab", "aa", "session-server"])
+HEADERS = st.text("ab= ;\t\",'$", max_size=40) | st.text(max_size=60)
+VALUES = st.text(
+    st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters='";,\\'), max_size=9
+)
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=8), st.sampled_from(["; ", ";", " ;\t", ";;"]))
+def test_what_was_sent_is_read_and_the_first_of_a_name_counts(
+    pairs: list[tuple[str, str]], between: str
+) -> None:
+    expected = dict(reversed(pairs))
+    assert cookies(between.join(f"{name}={value}" for name, value in pairs)) == expected
+
+
+@given(HEADERS, NAMES)
+@example("a = 1", "a")
+@example("b=a=1; a=2", "a")
+@example('a=" x "', "a")
+@example("a;a=1", "a")
+@example("aa=1;a=2", "a")
+def test_one_cookie_is_what_all_of_them_say(header: str, name: str) -> None:
+    assert cookie(header, name) == cookies(header).get(name)
+
+
+@given(HEADERS)
+def test_nothing_that_is_read_is_an_error(header: str) -> None:
+    for name, value in cookies(header).items():
+        assert name
+        assert ";" not in name + value
+        assert name == name.strip(" \t")
+
+
+def test_hundreds_of_cookies_and_64_kilobytes() -> None:
+    header = "; ".join(f"cookie-{number}={'x' * 100}" for number in range(600))
+    header += '; session-server="the token"; session-server=another'
+    assert len(header) > 1 << 16
+    assert cookie(header, "session-server") == cookies(header)["session-server"] == "the token"
+    assert len(cookies(header)) == 601
+    assert cookie(header, "session") is None
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["session-server ", "session-server", " ", ";", "=", "; session-server", ";\tsession-server ",
+     "a=session-server;", '"', "session-server session-server=", "s"],
+)  # fmt: skip
+@pytest.mark.parametrize("read", [cookies, partial(cookie, name="session-server")], ids=str)
+def test_reading_takes_one_pass(read: Callable[[str], object], piece: str) -> None:
+    """Lines run, at one length and at twice that."""
+    work, double = work_of(partial(read, piece * 2000)), work_of(partial(read, piece * 4000))
+    assert double.lines <= 2.1 * work.lines + 10
+
+
+def test_a_whole_set_cookie() -> None:
+    written = set_cookie(
+        "id", "42", path="/shop", domain="shop.example", max_age=60, same_site="Strict"
+    )
+    assert written == (
+        "id=42; Path=/shop; Domain=shop.example; Max-Age=60; HttpOnly; Secure; SameSite=Strict"
+    )
+    bare = set_cookie("id", "", http_only=False, secure=False, same_site=None)
+    assert bare == "id=; Path=/"
+    assert set_cookie("__Host-id", "1").startswith("__Host-id=1; Path=/; HttpOnly; Secure")
+    assert "Max-Age=0" in set_cookie("id", "", max_age=0)
+
+
+INJECTIONS = [
+    "a;b",
+    "a\r\nSet-Cookie: x=y",
+    "a\nb",
+    "a\rb",
+    "a\0b",
+    "a\x7fb",
+    "a\tb",
+    "é",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("text", [*INJECTIONS, "a b", 'a"b', "a,b", "a\\b", "a\n"])
+def test_nothing_is_injected_by_a_value(text: str) -> None:
+    with pytest.raises(InvalidSetting) as refusal:
+        set_cookie("id", text)
+    assert repr(text) in str(refusal.value)
+    with pytest.raises(InvalidSetting):
+        set_cookie(text, "1")
+
+
+@pytest.mark.parametrize("text", [*INJECTIONS, "", "shop", "a\n", " /"])
+def test_nothing_is_injected_by_a_path_or_domain(text: str) -> None:
+    with pytest.raises(InvalidSetting):
+        set_cookie("id", "1", path="/" + text if text in INJECTIONS else text)
+    if text != "shop":
+        with pytest.raises(InvalidSetting):
+            set_cookie("id", "1", domain=text)
+
+
+UNFIT: list[dict[str, Any]] = [
+    {"name": ""}, {"name": "a=b"}, {"name": None}, {"value": None}, {"value": b"1"},
+    {"domain": "a..b"}, {"domain": "-a"}, {"domain": "a/b"}, {"domain": "a:80"},
+    {"max_age": -1}, {"max_age": 1.5}, {"max_age": True}, {"max_age": "60"},
+    {"same_site": "lax"}, {"same_site": "Lax; Domain=evil"}, {"same_site": ""},
+    {"same_site": "None", "secure": False},
+    {"name": "__Secure-a", "secure": False}, {"name": "__Host-a", "secure": False},
+    {"name": "__Host-a", "path": "/a"}, {"name": "__host-a", "domain": "a.example"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unfit", UNFIT, ids=str)
+def test_what_a_browser_would_refuse_is_refused(unfit: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {"name": "id", "value": "1", **unfit}
+    with pytest.raises(InvalidSetting):
+        set_cookie(**settings)
+
+
+@given(st.text(), st.text(), st.text(), st.text())
+def test_a_set_cookie_is_one_line_with_the_parts_it_was_given(
+    name: str, value: str, path: str, domain: str
+) -> None:
+    try:
+        written = set_cookie(name, value, path=path, domain=domain)
+    except InvalidSetting:
+        return
+    assert written.isprintable()
+    assert written.split("; ")[:3] == [f"{name}={value}", f"Path={path}", f"Domain={domain}"]
+    assert cookies(written.partition(";")[0]) == {name: value}
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "covers"),
+    [("/", "/", True), ("/", "/a?b", True), ("/a", "/a", True), ("/a", "/a/", True),
+     ("/a", "/a/b", True), ("/a", "/a?b", True), ("/a", "/ab", False), ("/a/", "/a", False),
+     ("/a/", "/a/b", True), ("/a", "/", False), ("/a", "/b/a", False), ("/", "*", False)],
+)  # fmt: skip
+def test_paths(path: str, target: str, covers: bool) -> None:
+    assert path_covers(path, target) == covers

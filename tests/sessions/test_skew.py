@@ -1,0 +1,61 @@
+"""The measure of what stickiness costs."""
+
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancers import InvalidSetting, InvalidWeight, UnknownBackend
+from balancers.sessions.skew import session_skew
+
+WEIGHTS = st.dictionaries(
+    st.sampled_from([*"abcdef"]), st.sampled_from([0, 0.5, 1, 2, 7]), min_size=1
+)
+
+
+@given(WEIGHTS, st.data())
+def test_shares_add_up_and_the_peak_is_the_largest(
+    weights: dict[str, float], data: st.DataObject
+) -> None:
+    counts = {
+        b: data.draw(st.integers(0, 100)) for b in data.draw(st.sets(st.sampled_from([*weights])))
+    }
+    shares, peak, variation = session_skew(counts, weights)
+    assert list(shares) == list(weights)
+    if sum(weights.values()):
+        assert sum(share.fair for share in shares.values()) == pytest.approx(sum(counts.values()))
+    for backend, (sessions, fair, ratio) in shares.items():
+        assert sessions == counts.get(backend, 0)
+        assert ratio == pytest.approx(sessions / fair if fair else inf if sessions else 0)
+        assert peak >= (ratio if fair else 0)
+    assert variation >= 0
+    on_weighted = sum(counts.get(b, 0) for b, weight in weights.items() if weight)
+    if on_weighted == sum(counts.values()) and on_weighted:
+        assert peak >= 1 - 1e-12
+
+
+@given(WEIGHTS)
+def test_what_is_fair_has_no_skew(weights: dict[str, float]) -> None:
+    _, peak, variation = session_skew({b: 10 * weight for b, weight in weights.items()}, weights)
+    assert peak == pytest.approx(1)
+    assert variation == pytest.approx(0, abs=1e-7)
+
+
+def test_figures() -> None:
+    skew = session_skew({"a": 40, "b": 0}, {"a": 1, "b": 1})
+    assert (skew.peak, skew.variation) == (2.0, 1.0)
+    quiesced = session_skew({"old": 3, "new": 3}, {"old": 0, "new": 1})
+    assert tuple(quiesced.shares["old"]) == (3, 0, inf)
+    assert (quiesced.peak, quiesced.variation) == (0.5, 0.0)
+    assert session_skew({}, {})[1:] == session_skew({}, {"a": 1})[1:] == (1.0, 0.0)
+
+
+def test_bad_figures() -> None:
+    with pytest.raises(UnknownBackend):
+        session_skew({"z": 1}, {"a": 1})
+    for count in (-1, nan, inf):
+        with pytest.raises(InvalidSetting, match="'a'"):
+            session_skew({"a": count}, {"a": 1})
+    with pytest.raises(InvalidWeight):
+        session_skew({"a": 1}, {"a": -1})

@@ -1,0 +1,281 @@
+"""Tokens: nobody forges one, nobody reads one, and time ends them."""
+
+import ast
+import hmac
+import inspect
+import subprocess
+import sys
+import textwrap
+from math import inf, nan
+from random import Random, SystemRandom
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancers import InvalidSetting, InvalidTime
+from balancers.sessions import tokens as module
+from balancers.sessions.roster import ident_of
+from balancers.sessions.tokens import Claim, SessionTokens
+from tests.sessions.forge import KINDS, forged, raw, text
+from tests.sessions.samples import KEY, OLD_KEY, WALL, tokens
+
+IDENT = ident_of("10.0.0.1:80")
+TOKEN = tokens().seal(IDENT, WALL)
+GOLDEN = (
+    "bqaHdm6s-5zwXpFf_OtiRIH6_nIE5i59W37w4GdeY5SGLIoLaTVIux"
+    "rF46ztRsJS7Oka6Mdsyhagw301YaM4o-gHy8gV2t8DjDs7QhqXYEo"
+)
+
+
+def test_a_token_says_what_was_sealed() -> None:
+    sealed = tokens(idle=inf, lifetime=inf)
+    token = sealed.seal(IDENT, WALL + 0.25, issued_at=WALL - 1e6)
+    assert sealed.open(token, WALL + 0.25) == Claim(IDENT, WALL - 1e6, WALL + 0.25, 0)
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_every_flipped_bit_is_noticed(bit: int) -> None:
+    for place in range(80):
+        flipped = bytearray(raw(TOKEN))
+        flipped[place] ^= 1 << bit
+        assert tokens().open(text(bytes(flipped)), WALL) == "forged"
+
+
+def test_every_other_character_in_every_place_is_noticed() -> None:
+    """The last one has two bits that decode to nothing: they count too."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for place, right in enumerate(TOKEN):
+        for wrong in alphabet if place > 100 else "Az09-_":
+            if wrong != right:
+                token = TOKEN[:place] + wrong + TOKEN[place + 1 :]
+                assert tokens().open(token, WALL) == "forged"
+
+
+@pytest.mark.parametrize("length", range(107))
+def test_a_truncated_token_is_malformed(length: int) -> None:
+    assert tokens().open(TOKEN[:length], WALL) == "malformed"
+    assert tokens().open(TOKEN[-length - 1 : -1] + TOKEN[:length], WALL) == "malformed"
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "A" * 1_000_000, TOKEN * 10_000, "é" * 107, "\ud800" * 107, TOKEN[:-1] + "\udfff",
+     TOKEN[:-1] + "=", TOKEN[:-1] + "+", TOKEN[:-1] + "/", TOKEN[:-1] + "\n", TOKEN + "\n",
+     TOKEN + "=", " " + TOKEN, TOKEN[:-1] + "\0", "٣" * 107],
+    ids=lambda token: repr(token)[:10] + repr(token)[-8:],
+)  # fmt: skip
+def test_what_is_no_token_is_malformed(token: str) -> None:
+    assert tokens().open(token, WALL) == "malformed"
+
+
+@given(st.text(max_size=120) | st.text("Ab-_9", min_size=107, max_size=107))
+def test_no_text_is_a_token(token: str) -> None:
+    assert tokens().open(token, WALL) in {"malformed", "forged"}
+
+
+def test_none_of_many_forged_tokens_is_accepted() -> None:
+    """``python -m tests.sessions.forge`` goes on to a million."""
+    tried, accepted = forged(6000)
+    assert set(tried) == {kind.__name__ for kind in KINDS}
+    assert min(tried.values()) > 700
+    assert accepted.total() == 0
+
+
+def test_keys_rotate() -> None:
+    old, new = tokens([OLD_KEY]), tokens([KEY])
+    both = tokens([KEY, OLD_KEY])
+    early, late = old.seal(IDENT, WALL), both.seal(IDENT, WALL)
+    assert new.open(early, WALL) == old.open(late, WALL) == "forged"
+    opened = both.open(early, WALL)
+    assert opened == Claim(IDENT, WALL, WALL, 1)
+    assert isinstance(opened, Claim)
+    assert both.worn(opened, WALL)
+    assert new.open(late, WALL) == both.open(late, WALL) == Claim(IDENT, WALL, WALL, 0)
+    assert tokens([OLD_KEY, KEY]).open(late, WALL) == Claim(IDENT, WALL, WALL, 1)
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0", b"x"])
+def test_keys_of_any_length_are_told_apart(tail: bytes) -> None:
+    """HMAC pads a short key with zeros and hashes a long one: the derived keys hide neither."""
+    long = b"k" * 63 + tail
+    for key in (b"k" * 16, b"k" * 64, b"k" * 65, b"k" * 1000):
+        if key != long:
+            assert tokens([key]).open(tokens([long]).seal(IDENT, WALL), WALL) == "forged"
+
+
+def test_time_ends_a_token() -> None:
+    sealed = tokens(idle=100.0, lifetime=300.0, skew=10.0)
+    token = sealed.seal(IDENT, WALL)
+    for after, reason in ((0, ""), (100, ""), (100.5, "expired"), (1e9, "expired")):
+        opened = sealed.open(token, WALL + after)
+        assert (opened if isinstance(opened, str) else "") == reason
+    kept = sealed.seal(IDENT, WALL + 250, issued_at=WALL)
+    assert isinstance(sealed.open(kept, WALL + 300), Claim)
+    assert sealed.open(kept, WALL + 300.5) == "expired"
+
+
+def test_a_token_of_the_future_is_refused_beyond_the_skew() -> None:
+    sealed = tokens(skew=10.0)
+    token = sealed.seal(IDENT, WALL)
+    assert isinstance(sealed.open(token, WALL - 10), Claim)
+    assert sealed.open(token, WALL - 10.5) == "not yet valid"
+    assert sealed.open(sealed.seal(IDENT, WALL, WALL + 99), WALL) == "not yet valid"
+    assert sealed.open(sealed.seal(IDENT, WALL + 99, WALL), WALL) == "not yet valid"
+
+
+@given(
+    st.floats(1, 1e9), st.floats(1, 1e9), st.floats(0, 1e6), st.floats(-2e9, 2e9), st.floats(0, 2e9)
+)
+def test_lifetimes_are_what_they_say(
+    idle: float, lifetime: float, skew: float, late: float, age: float
+) -> None:
+    sealed = tokens(idle=idle, lifetime=lifetime, skew=skew)
+    token, wall = sealed.seal(IDENT, WALL, WALL - age), WALL + late
+    over = wall - WALL > idle or wall - (WALL - age) > lifetime
+    reason = "not yet valid" if wall + skew < WALL else "expired" if over else ""
+    opened = sealed.open(token, wall)
+    assert (opened if isinstance(opened, str) else "") == reason
+
+
+@pytest.mark.parametrize("max_age", [inf, 40.0])
+def test_a_token_is_worn_when_a_fourth_of_its_idle_time_is_gone(max_age: float) -> None:
+    sealed = tokens(idle=100.0)
+    claim = Claim(IDENT, WALL - 5000, WALL, 0)
+    fourth = min(100.0, max_age) / 4
+    assert not sealed.worn(claim, WALL + fourth - 0.5, max_age)
+    assert sealed.worn(claim, WALL + fourth, max_age)
+    assert not sealed.worn(claim, WALL - 1000)
+    assert not tokens(idle=inf).worn(claim, WALL + 1e9)
+
+
+def test_two_tokens_for_one_backend_have_nothing_in_common() -> None:
+    sealed = tokens()
+    many = [raw(sealed.seal(IDENT, WALL)) for _ in range(60)]
+    seen: set[bytes] = set()
+    for token in many:
+        windows = {token[place : place + 5] for place in range(len(token) - 4)}
+        assert not windows & seen  # by chance 1 in 100 000
+        seen |= windows
+
+
+@pytest.mark.parametrize("name", ["a", "10.0.0.1:80", b"\0", "x" * 10_000, "é"])
+def test_a_token_shows_nothing_of_its_backend(name: str | bytes) -> None:
+    ident = ident_of(name)
+    token = tokens(seed=3).seal(ident, WALL)
+    assert len(token) == 107
+    data = name.encode() if isinstance(name, str) else name
+    for told in (ident, ident[:5], *([data] if len(data) > 3 else [])):
+        assert told not in raw(token)
+        assert told not in token.encode()
+    assert len(raw(token)) == 80
+
+
+def test_the_times_are_hidden_too() -> None:
+    """The clear block of two tokens of one instant would differ in the identity alone."""
+    first, second = (raw(tokens(seed=5).seal(ident_of(name), WALL)) for name in "ab")
+    assert first[:16] == second[:16]  # one seed, one nonce: never do this
+    assert first[32:48] == second[32:48]
+    apart = raw(tokens(seed=6).seal(ident_of("a"), WALL))
+    assert apart[32:48] != first[32:48]
+
+
+def test_a_token_of_last_year_opens_today() -> None:
+    """Written once, in another process."""
+    sealed = tokens(idle=inf, lifetime=inf)
+    assert sealed.open(GOLDEN, WALL + 3e7) == Claim(IDENT, WALL, WALL + 60, 0)
+    assert tokens(seed=9).seal(IDENT, WALL + 60, WALL) == GOLDEN
+
+
+def test_a_token_opens_in_another_process() -> None:
+    code = (
+        "from tests.sessions.samples import *; import sys;print(tokens().open(sys.argv[1], WALL))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, tokens(seed=77).seal(IDENT, WALL)],
+        capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)},
+    )  # fmt: skip
+    assert run.stdout.strip() == repr(Claim(IDENT, WALL, WALL, 0))
+
+
+def test_the_comparison_in_constant_time_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever differs and wherever, the whole is compared, once for each key, and that is all."""
+    compared: list[tuple[int, int]] = []
+    verdict = False
+
+    def compare(ours: bytes, theirs: bytes) -> bool:
+        compared.append((len(ours), len(theirs)))
+        return verdict
+
+    monkeypatch.setattr(module, "compare_digest", compare)
+    sealed = tokens([KEY, OLD_KEY])
+    wrong = [TOKEN[:i] + ("A" if TOKEN[i] != "A" else "B") + TOKEN[i + 1 :] for i in range(107)]
+    for token in [TOKEN, *wrong, "A" * 107]:
+        compared.clear()
+        assert sealed.open(token, WALL) == "forged"
+        assert compared == [(107, 107)] * 2
+    verdict = True
+    assert sealed.open(TOKEN, WALL) == Claim(IDENT, WALL, WALL, 0)
+    for token in wrong:
+        assert sealed.open(token, WALL) != "forged"
+
+
+def test_nothing_else_looks_at_the_content() -> None:
+    """The only comparison that ``open`` makes by itself is one of lengths."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(SessionTokens.open)))
+    compares = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Compare)]
+    assert compares == ["len(token) != _LENGTH"]
+    assert vars(module)["compare_digest"] is hmac.compare_digest
+
+
+def test_a_system_generator_serves() -> None:
+    sealed = SessionTokens([KEY], rng=SystemRandom())
+    first, second = sealed.seal(IDENT, WALL), sealed.seal(IDENT, WALL)
+    assert first != second
+    assert sealed.open(first, WALL) == sealed.open(second, WALL) == Claim(IDENT, WALL, WALL, 0)
+
+
+def test_secrets_are_not_shown() -> None:
+    sealed = tokens([KEY, OLD_KEY])
+    assert repr(sealed) == "<SessionTokens: 2 keys, idle 1800.0 s, lifetime 86400.0 s>"
+    with pytest.raises(InvalidSetting) as refusal:
+        tokens([b"too short"])
+    assert "too short" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "keys", [[], [b"x" * 15], [KEY, KEY], ["a text of thirty-two characters."], [None], KEY]
+)
+def test_keys_that_are_none(keys: Any) -> None:
+    with pytest.raises(InvalidSetting, match="key"):
+        tokens(keys)
+
+
+@pytest.mark.parametrize("setting", ["idle", "lifetime", "skew"])
+@pytest.mark.parametrize("value", [-1.0, nan, -inf])
+def test_durations_that_are_none(setting: str, value: float) -> None:
+    for unfit in (value, inf if setting == "skew" else 0.0):
+        settings: dict[str, Any] = {setting: unfit}
+        with pytest.raises(InvalidSetting, match=setting):
+            tokens(**settings)
+
+
+@pytest.mark.parametrize("wall", [nan, inf, -inf])
+def test_walls_that_are_no_time(wall: float) -> None:
+    sealed = tokens()
+    for call in (
+        lambda: sealed.seal(IDENT, wall),
+        lambda: sealed.open(TOKEN, wall),
+        lambda: sealed.worn(Claim(IDENT, WALL, WALL, 0), wall),
+    ):
+        with pytest.raises(InvalidTime, match="wall"):
+            call()
+
+
+def test_one_seed_gives_one_sequence() -> None:
+    assert Random(1).randbytes(16) == raw(TOKEN)[:16]
+    first, second = tokens(seed=4), tokens(seed=4)
+    assert [first.seal(IDENT, WALL) for _ in range(3)] == [
+        second.seal(IDENT, WALL) for _ in range(3)
+    ]
