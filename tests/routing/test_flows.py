@@ -1,0 +1,466 @@
+"""The flow table against a dict."""
+
+import copy
+import pickle
+import subprocess
+import sys
+from math import inf, nan
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from balancers import (
+    HashRing,
+    InvalidSetting,
+    InvalidTime,
+    NoBackendAvailable,
+    Pool,
+)
+from balancers.routing import idle_queue
+from balancers.routing.flow_table import FlowCounts, FlowState, FlowTable
+from balancers.routing.flows import FlowKey
+
+
+def number(port: int) -> FlowKey:
+    return FlowKey("tcp", "192.0.2.1", port, "198.51.100.7", 443)
+
+
+ONE, TWO = number(1), number(2)
+
+SIZE = 4
+TIMEOUTS: dict[FlowState, float] = {"new": 3.0, "closing": 5.0, "established": 10.0}
+"""In the order of eviction."""
+STEPS = st.sampled_from([0.0, 0.0, 0.5, 1.0, 1.0, 3.0, 5.0, 10.0, -2.0])
+FLOWS = st.sampled_from([FlowKey("udp", "::1", port, "::2", 53) for port in range(8)])
+BACKENDS = st.sampled_from(["a", "b", "c"])
+STATES: Any = st.sampled_from([*TIMEOUTS])
+
+
+class Model:
+    """A flow as the model has it; ``came`` orders it in its state, ``bound`` on its backend."""
+
+    def __init__(self, backend: str, state: FlowState, seen: float, serial: int) -> None:
+        self.backend, self.seen = backend, seen
+        self.state: FlowState = state
+        self.came = self.bound = serial
+
+    @property
+    def ends(self) -> float:
+        return self.seen + TIMEOUTS[self.state]
+
+
+class TableMachine(RuleBasedStateMachine):
+    """The model is a dict that is scanned whole for whatever is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = self.make()
+        self.model: dict[bytes, Model] = {}
+        self.now = 0.0
+        self.serial = 0
+        self.counts = [0, 0, 0, 0]
+        self.retiring: set[str] = set()
+        self.retired: list[str] = []
+
+    def make(self) -> FlowTable[str]:
+        table: FlowTable[str] = FlowTable(SIZE, new=3.0, closing=5.0, established=10.0)
+        assert table.expire(0.0) == 0
+        return table
+
+    def tick(self, step: float) -> float:
+        """Give a time, maybe an earlier one; expire in the model what is due at the latest."""
+        asked = self.now + step
+        self.now = max(self.now, asked)
+        for state in TIMEOUTS:
+            due = [f for f, m in self.model.items() if m.state == state and m.ends <= self.now]
+            for flow in sorted(due, key=lambda f: (self.model[f].seen, self.model[f].came)):
+                self.lose(flow)
+                self.counts[3] += 1
+        return asked
+
+    def lose(self, flow: bytes) -> None:
+        self.left(self.model.pop(flow).backend)
+
+    def left(self, backend: str) -> None:
+        if backend in self.retiring and backend not in {m.backend for m in self.model.values()}:
+            self.retiring.remove(backend)
+            self.retired.append(backend)
+
+    def readmit(self, backend: str) -> None:
+        self.retiring.discard(backend)
+        self.retired = [one for one in self.retired if one != backend]
+
+    def look(self, flow: bytes) -> str | None:
+        found = self.model.get(flow)
+        self.counts[found is None] += 1
+        if found is None:
+            return None
+        found.seen = self.now
+        return found.backend
+
+    def bind(self, flow: bytes, backend: str, state: FlowState) -> None:
+        self.serial += 1
+        found = self.model.get(flow)
+        if found is None:
+            if len(self.model) == SIZE:
+                order: list[FlowState] = [*TIMEOUTS]
+                self.lose(
+                    min(
+                        self.model,
+                        key=lambda f: (
+                            order.index(self.model[f].state),
+                            self.model[f].seen,
+                            self.model[f].came,
+                        ),
+                    )
+                )
+                self.counts[2] += 1
+            self.model[flow] = Model(backend, state, self.now, self.serial)
+            self.readmit(backend)
+            return
+        if found.backend != backend:
+            old, found.backend, found.bound = found.backend, backend, self.serial
+            self.left(old)
+            self.readmit(backend)
+        elif found.state == "established" and state == "new":
+            state = "established"
+        if found.state != state:
+            found.state, found.came = state, self.serial
+        found.seen = self.now
+
+    @rule(flow=FLOWS, step=STEPS)
+    def find(self, flow: FlowKey, step: float) -> None:
+        found = self.table.find(FlowKey.from_bytes(bytes(flow)), self.tick(step))
+        assert found == self.look(flow)
+
+    @rule(flow=FLOWS, backend=BACKENDS, step=STEPS, state=STATES)
+    def keep(self, flow: FlowKey, backend: str, step: float, state: FlowState) -> None:
+        self.table.keep(flow, backend, self.tick(step), state)
+        self.bind(flow, backend, state)
+
+    @rule(flow=FLOWS, backend=BACKENDS, step=STEPS, state=STATES)
+    def route(self, flow: FlowKey, backend: str, step: float, state: FlowState) -> None:
+        asked: list[FlowKey] = []
+
+        def pick(flow: FlowKey) -> str:
+            asked.append(flow)
+            return backend
+
+        found = self.table.route(flow, pick, self.tick(step), state)
+        expected = self.look(flow)
+        assert asked == ([flow] if expected is None else [])
+        assert found == (expected or backend)
+        self.bind(flow, found, state)
+
+    @rule(flow=FLOWS)
+    def discard(self, flow: FlowKey) -> None:
+        self.table.discard(flow)
+        if flow in self.model:
+            self.lose(flow)
+
+    @rule(backend=BACKENDS)
+    def forget(self, backend: str) -> None:
+        gone = [f for f, m in self.model.items() if m.backend == backend]
+        gone.sort(key=lambda f: self.model[f].bound)
+        assert self.table.forget(backend) == gone
+        for flow in gone:
+            del self.model[flow]
+        self.readmit(backend)
+
+    @rule(backend=BACKENDS)
+    def retire(self, backend: str) -> None:
+        self.table.retire(backend)
+        if backend not in self.retired:
+            self.retiring.add(backend)
+            self.left(backend)
+
+    @rule(step=STEPS)
+    def reports_who_retired(self, step: float) -> None:
+        assert self.table.retired(self.tick(step)) == self.retired
+        self.retired = []
+
+    @rule(step=STEPS)
+    def expire(self, step: float) -> None:
+        before = len(self.model)
+        assert self.table.expire(self.tick(step)) == before - len(self.model)
+
+    @rule(pickled=st.booleans())
+    def goes_on_as_a_copy(self, pickled: bool) -> None:
+        old = self.table
+        self.table = pickle.loads(pickle.dumps(old)) if pickled else copy.deepcopy(old)  # noqa: S301 - own
+        old.keep(ONE, "d", self.now, "new")
+        old.forget("a")
+
+    @invariant()
+    def shows_what_the_model_shows(self) -> None:
+        table, model = self.table, self.model
+        assert len(table) == len(model) <= SIZE == table.size
+        assert table.counts == FlowCounts(*self.counts)
+        states = [m.state for m in model.values()]
+        assert table.states == {state: states.count(state) for state in TIMEOUTS}
+        backends = [m.backend for m in model.values()]
+        assert table.backends == {b: backends.count(b) for b in set(backends)}
+        assert [table.flows_on(b) for b in "abc"] == [backends.count(b) for b in "abc"]
+        assert all(flow in table for flow in model)
+        assert ONE not in table
+        assert f"{len(model)} of {SIZE} flows" in repr(table)
+
+    @rule()
+    def knows_who_expires_next(self) -> None:
+        assert self.table.next_expiry() == min((m.ends for m in self.model.values()), default=inf)
+
+
+@pytest.mark.parametrize("few", [64, 0])
+def test_the_table_against_a_dict(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And again tidying up at once."""
+    monkeypatch.setattr(idle_queue, "_FEW", few)
+    run_state_machine_as_test(
+        TableMachine, settings=settings(max_examples=300, stateful_step_count=60)
+    )
+
+
+def test_a_flow_is_gone_at_its_timeout_and_not_before() -> None:
+    for state, timeout in TIMEOUTS.items():
+        for now, found in ((timeout - 2**-40, "a"), (timeout, None)):
+            table: FlowTable[str] = FlowTable(new=3.0, closing=5.0, established=10.0)
+            table.keep(ONE, "a", 0.0, state)
+            assert table.next_expiry() == timeout
+            assert table.find(ONE, now) == found
+            assert table.counts.expirations == (found is None)
+
+
+def test_earlier_than_seen_is_the_latest_seen() -> None:
+    table: FlowTable[str] = FlowTable(new=10.0)
+    table.keep(ONE, "a", 0.0, "new")
+    assert table.find(TWO, 5.0) is None
+    assert table.find(ONE, 3.0) == "a"
+    assert table.next_expiry() == 15.0
+    table.keep(TWO, "a", 4.0, "new")
+    assert table.expire(15.0) == 2
+
+
+def test_the_idlest_goes_and_of_the_equally_idle_who_came_first() -> None:
+    table: FlowTable[str] = FlowTable(2)
+    told: list[tuple[FlowKey, FlowState]]
+    told = [(ONE, "closing"), (TWO, "closing"), (ONE, "new"), (ONE, "closing")]
+    for flow, state in told:
+        table.keep(flow, "a", 1.0, state)
+    table.keep(number(3), "a", 1.0, "established")
+    assert (ONE in table, TWO in table) == (True, False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_among_many_the_idlest_goes(seed: int) -> None:
+    """Hits in any order, an eviction that sorts them, and an end to most."""
+    rng, table = Random(seed), FlowTable[str](400, established=inf)
+    seen = {number(i): 0.0 for i in range(400)}
+    for flow in seen:
+        table.keep(flow, "a", 0.0, "established")
+    for turn in range(400):
+        flow = rng.choice([*seen])
+        seen[flow] = turn + 1.0
+        table.find(flow, turn + 1.0)
+    table.keep(number(400), "a", 1000.0, "new")
+    del seen[min(seen, key=seen.__getitem__)]
+    table.discard(number(400))
+    for flow in rng.sample([*seen], 300):
+        table.discard(flow)
+        del seen[flow]
+    expected = sorted(seen, key=lambda flow: (seen[flow], flow))
+    for i in range(400 - len(seen)):
+        table.keep(number(1000 + i), "b", 1001.0, "established")
+    for i, flow in enumerate(expected):
+        assert flow in table
+        table.keep(number(2000 + i), "b", 1002.0, "established")
+        assert flow not in table
+
+
+def test_the_defaults_are_those_of_ipvs() -> None:
+    defaults: dict[FlowState, float] = {"new": 60.0, "established": 900.0, "closing": 120.0}
+    for state, timeout in defaults.items():
+        table: FlowTable[str] = FlowTable()
+        table.keep(ONE, "a", 5.0, state)
+        assert table.next_expiry() == 5.0 + timeout
+
+
+def test_a_flood_of_handshakes_takes_one_established_flow_at_most() -> None:
+    table: FlowTable[str] = FlowTable(100)
+    for i in range(100):
+        table.keep(number(i), "a", 0.0, "established")
+    for i in range(1000, 6000):
+        table.keep(number(i), "b", 1.0, "new")
+    assert table.states == {"new": 1, "closing": 0, "established": 99}
+    assert number(0) not in table, "the idlest of them"
+    assert table.counts.evictions == 5000
+
+
+def test_a_stray_syn_does_not_weaken_a_connection() -> None:
+    table: FlowTable[str] = FlowTable()
+    table.keep(ONE, "a", 0.0, "established")
+    assert table.route(ONE, lambda _: "b", 1.0, "new") == "a"
+    assert table.states["established"] == 1
+    table.keep(ONE, "a", 2.0, "closing")
+    table.keep(ONE, "a", 3.0, "new")
+    assert table.states["new"] == 1, "a port is used again"
+    table.keep(ONE, "a", 4.0, "established")
+    table.keep(ONE, "b", 5.0, "new")
+    assert (table.states["new"], table.find(ONE, 5.0)) == (1, "b"), "as told"
+
+
+def test_a_retiring_backend_is_reported_once_when_its_last_flow_has_closed() -> None:
+    table: FlowTable[str] = FlowTable(closing=120.0)
+    table.keep(ONE, "a", 0.0, "established")
+    table.keep(TWO, "a", 0.0, "established")
+    table.retire("a")
+    assert (table.find(ONE, 1.0), table.retired(1.0)) == ("a", [])
+    table.discard(TWO)
+    table.keep(ONE, "a", 2.0, "closing")
+    assert table.find(ONE, 3.0) == "a", "what is in flight while closing still arrives"
+    assert table.retired(122.0) == []
+    assert table.retired(123.0) == ["a"]
+    assert table.retired(123.0) == []
+
+
+def test_beside_a_pool_a_flow_prefers_its_backend() -> None:
+    pool = Pool(HashRing(["a", "b", "c"]))
+    table: FlowTable[str] = FlowTable()
+    for i in range(30):
+        flow = number(i)
+        lease = pool.acquire(0.0, key=flow, prefer=table.find(flow, 0.0))
+        table.keep(flow, lease.backend, 0.0, "new")
+    before = dict(table.backends)
+    pool.add("d", now=1.0)
+    for i in range(30):
+        lease = pool.acquire(1.0, key=(flow := number(i)), prefer=table.find(flow, 1.0))
+        assert lease.bound
+        table.keep(flow, lease.backend, 1.0, "established")
+    assert table.backends == before
+
+
+def everything(table: FlowTable[Any]) -> tuple[object, ...]:
+    return table.counts, table.states, table.backends, len(table), table.next_expiry()
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.0, nan, "4", True, None, inf])
+def test_a_table_has_room_for_one_at_least(bad: Any) -> None:
+    with pytest.raises(InvalidSetting, match=repr(bad)):
+        FlowTable(bad)
+
+
+@pytest.mark.parametrize("state", TIMEOUTS)
+@pytest.mark.parametrize("bad", [0, -1.0, nan, -inf])
+def test_a_timeout_is_positive(state: FlowState, bad: float) -> None:
+    timeouts: dict[str, Any] = {state: bad}
+    with pytest.raises(InvalidSetting, match=f"{state} must be positive seconds, not {bad!r}"):
+        FlowTable(**timeouts)
+
+
+def test_a_timeout_may_be_none_at_all() -> None:
+    table: FlowTable[str] = FlowTable(established=inf)
+    table.keep(ONE, "a", 0.0, "established")
+    table.keep(TWO, "a", 0.0, "new")
+    assert table.find(ONE, 1e18) == "a"
+    assert (len(table), table.next_expiry()) == (1, inf)
+
+
+@pytest.mark.parametrize("bad", [nan, inf, -inf, 10**400, -(10**400), 1e301])
+@pytest.mark.parametrize("filled", [False, True])
+def test_no_time_changes_nothing(bad: float, filled: bool) -> None:
+    table: FlowTable[str] = FlowTable(established=inf)
+    if filled:
+        table.keep(ONE, "a", 1.0, "established")
+    before = everything(table)
+    calls: list[Any] = [
+        lambda: table.find(ONE, bad),
+        lambda: table.keep(ONE, "b", bad, "closing"),
+        lambda: table.route(ONE, lambda _: "b", bad, "closing"),
+        lambda: table.expire(bad),
+        lambda: table.retired(bad),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidTime, match="finite"):
+            call()
+        assert everything(table) == before
+
+
+@pytest.mark.parametrize("bad", ["syn", "NEW", "", None, 1, ["new"], nan, "\ud800"])
+def test_no_state_changes_nothing(bad: Any) -> None:
+    table: FlowTable[str] = FlowTable()
+    table.keep(ONE, "a", 1.0, "new")
+    before = everything(table)
+    with pytest.raises(InvalidSetting) as raised:
+        table.keep(TWO, "b", 99.0, bad)
+    assert repr(bad) in str(raised.value)
+    with pytest.raises(InvalidSetting):
+        table.route(ONE, lambda _: "b", 99.0, bad)
+    assert everything(table) == before
+
+
+@pytest.mark.parametrize(
+    ("flow", "backend"), [(ONE, None), (ONE, ["b"]), (TWO, {}), (bytearray(37), "b"), ([], "b")]
+)
+def test_what_cannot_be_kept_changes_nothing(flow: Any, backend: Any) -> None:
+    table: FlowTable[Any] = FlowTable(1)
+    table.keep(ONE, "a", 1.0, "new")
+    before = everything(table)
+    with pytest.raises(TypeError):
+        table.keep(flow, backend, 99.0, "established")
+    assert everything(table) == before
+    with pytest.raises(TypeError):
+        table.retire([])  # the backend is unhashable
+    assert everything(table) == before
+
+
+def test_when_nobody_can_be_picked_nothing_is_kept() -> None:
+    table: FlowTable[str] = FlowTable()
+    with pytest.raises(NoBackendAvailable, match="empty"):
+        table.route(ONE, HashRing[str]().pick, 0.0, "new")
+    assert len(table) == 0
+    assert table.counts.misses == 1
+
+
+def test_strangers_are_forgotten_in_peace() -> None:
+    table: FlowTable[str] = FlowTable()
+    table.discard(ONE)
+    assert table.forget("a") == []
+    table.retire("a")
+    assert table.retired(0.0) == ["a"]
+
+
+def test_a_copy_shares_its_backends() -> None:
+    class Backend:
+        pass
+
+    backend = Backend()
+    table: FlowTable[Backend] = FlowTable()
+    table.keep(ONE, backend, 0.0, "established")
+    twin = copy.deepcopy(table)
+    assert twin.find(ONE, 1.0) is backend
+    assert twin.forget(backend) == [ONE]
+    assert ONE in table
+
+
+def test_a_table_of_many_flows_copies_and_pickles() -> None:
+    table: FlowTable[str] = FlowTable()
+    for i in range(20_000):
+        table.keep(number(i), f"b{i % 7}", i / 1000, "established")
+    for twin in (copy.deepcopy(table), pickle.loads(pickle.dumps(table))):  # noqa: S301 - own
+        assert everything(twin) == everything(table)
+        assert twin.expire(910.0) == table_expired(910.0)
+
+
+def table_expired(now: float) -> int:
+    return sum(i / 1000 + 900.0 <= now for i in range(20_000))
+
+
+def test_a_table_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from balancers.routing.flow_table import FlowTable;"
+        "from balancers.routing.flows import FlowKey; print(*sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"numpy", "mmh3", "sortedcontainers", "socket"} & set(run.stdout.split())

@@ -1,0 +1,249 @@
+"""Every path has one spelling, and what servers read in different ways has none."""
+
+import re
+from functools import partial
+from itertools import pairwise
+from random import Random
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancers.routing.hosts import read_host
+from balancers.routing.paths import Path, read_target
+from tests.work import work_of
+
+NORMAL = re.compile(
+    r"(?:/(?:[0-9A-Za-z\-._~!$&'()*+,;=:@]|%[0-9A-F]{2})+)+/?|/",
+)
+UNRESERVED = "abcxyzABC019-._~"
+PIECES = [
+    *("/", "//", ".", "..", "a", "b", "%2e", "%2E", "%41", "%7e", "%2f", "%5C", "%00", "%25"),
+    *("%252e", "%c3%a9", "%C0%AF", "%ff", "%", "%4", "%zz", ";", "\\", "\0", "\x7f", " ", "é"),
+    *("?", "#", "|", "{", "%3f", "%C2%85", "*", ":", "@", "http://", "h:80", "\ud800"),
+]
+
+targets = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
+any_targets = targets | targets.map("/".__add__) | st.text(max_size=30)
+
+
+@given(any_targets)
+def test_a_target_is_read_or_refused_and_never_both(target: str) -> None:
+    read = read_target(target)
+    assert bool(read.path) != bool(read.reason)
+    assert read.query == target.partition("?")[2]
+    if read.path:
+        assert NORMAL.fullmatch(read.path)
+        assert not {".", "..", "%2E"} & {*read.path.split("/")}
+
+
+@given(any_targets)
+def test_the_one_spelling_is_read_as_it_is(target: str) -> None:
+    read = read_target(target)
+    if read.path:
+        assert read_target(read.path) == Path(read.path, "")
+
+
+segments = st.lists(
+    st.text(UNRESERVED, min_size=1).filter(lambda text: not text.startswith(".")), min_size=1
+)
+
+
+@given(segments, st.randoms(use_true_random=False), st.sampled_from(["", "/"]))
+def test_every_spelling_of_a_path_becomes_the_same(
+    names: list[str], rng: Random, slash: str
+) -> None:
+    def disguised(character: str) -> str:
+        octet = f"%{ord(character):02x}"
+        return rng.choice([character, character, octet, octet.upper()])
+
+    told = ""
+    for name in names:
+        told += rng.choice(["/", "/./", "//", "/%2e/", "/away/../", "/x/%2E./", "///./"])
+        told += "".join(disguised(character) for character in name)
+    told += slash and rng.choice(["/", "/.", "/%2e", "/gone/..", "//"])
+    assert read_target(told) == Path("/" + "/".join(names) + slash, "")
+
+
+def decoded(path: bytes) -> bytes:
+    return unquote_to_bytes(path)
+
+
+def merged(path: bytes) -> bytes:
+    return re.sub(rb"/+", b"/", path)
+
+
+def without_dots(path: bytes) -> bytes:
+    kept: list[bytes] = []
+    parts = path.split(b"/")[1:]
+    for part in parts:
+        if part == b"..":
+            kept = kept[:-1]
+        elif part != b".":
+            kept.append(part)
+    last = parts[-1] in {b".", b".."}
+    return b"/" + b"/".join([*kept, b""] if last and kept else kept)
+
+
+SERVERS = [
+    (decoded, merged, without_dots),
+    (merged, decoded, without_dots),
+    (decoded, without_dots, merged),
+]
+
+
+@given(targets.map("/".__add__))
+def test_what_is_accepted_means_the_same_to_servers_that_do_things_in_another_order(
+    target: str,
+) -> None:
+    read = read_target(target)
+    if read.reason:
+        return
+    for server in SERVERS:
+        path = target.partition("?")[0].encode()
+        for step in server:
+            path = step(path)
+        assert path == unquote_to_bytes(read.path)
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("", "empty"),
+        ("*", "asterisk-form"),
+        ("example.com:443", "authority-form"),
+        ("[::1]:443", "authority-form"),
+        ("index.html", "no path"),
+        ("ftp://example.com/", "no path"),
+        ("http:///x", "no path"),
+        ("?a=1", "empty"),
+        ("http://user@example.com/", "userinfo"),
+        ("/a#b", "fragment"),
+        ("/a?b#c", "fragment"),
+        ("/a\0", "NUL"),
+        ("/a%00b", "NUL"),
+        ("/a?b\0", "NUL"),
+        ("/a\r\nHost: b", "control character"),
+        ("/a%0d%0aHost:%20b", "control character"),
+        ("/a%7f", "control character"),
+        ("/a%C2%85", "control character"),
+        ("/a b", "space"),
+        ("/a?b c", "space"),
+        ("/é", "non-ASCII"),
+        ("/\ud800", "non-ASCII"),
+        ("/\uff0e\uff0e/", "non-ASCII"),
+        ("/a\\b", "backslash"),
+        ("/a%2fb", "encoded slash"),
+        ("/a%2F..%2Fb", "encoded slash"),
+        ("/a%5cb", "encoded backslash"),
+        ("/%", "bad percent-encoding"),
+        ("/%4", "bad percent-encoding"),
+        ("/%zz", "bad percent-encoding"),
+        ("/%u002e", "bad percent-encoding"),
+        ("/%FF", "no UTF-8"),
+        ("/%c0%af", "no UTF-8"),
+        ("/%ed%a0%80", "no UTF-8"),
+        ("/..", "climbs out"),
+        ("/a/../..", "climbs out"),
+        ("/%2e%2E/etc/passwd", "climbs out"),
+        ("http://example.com/../a", "climbs out"),
+        ("/a//../b", "ambiguous dot segment"),
+        ("//../b", "ambiguous dot segment"),
+        ("/a/..;/b", "ambiguous dot segment"),
+        ("/a/..;x=1/b", "ambiguous dot segment"),
+        ("/a/.;/b", "ambiguous dot segment"),
+    ],
+)
+def test_what_is_refused(target: str, reason: str) -> None:
+    read = read_target(target)
+    assert (read.path, read.reason) == ("", reason)
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/", "/"),
+        ("//", "/"),
+        ("/.", "/"),
+        ("/a/..", "/"),
+        ("/a/.", "/a/"),
+        ("/a/b/..", "/a/"),
+        ("/a/", "/a/"),
+        ("/...", "/..."),
+        ("/.well-known/x", "/.well-known/x"),
+        ("/a;v=1", "/a;v=1"),
+        ("/%24%3a", "/%24%3A"),
+        ("/$:", "/$:"),
+        ("/%252e%252e/", "/%252e%252e/"),
+        ("/a|b", "/a%7Cb"),
+        ("/a%7cb", "/a%7Cb"),
+        ("/{x}", "/%7Bx%7D"),
+        ("/a%3Fb", "/a%3Fb"),
+        ("/a+b", "/a+b"),
+        ("//example.com/a", "/example.com/a"),
+    ],
+)
+def test_what_is_read(target: str, path: str) -> None:
+    assert read_target(target) == Path(path, "")
+
+
+def test_the_query_is_split_off_first_and_left_as_it_came() -> None:
+    assert read_target("/a?b/../%2f\\%zz?c") == Path("/a", "b/../%2f\\%zz?c")
+
+
+def test_an_absolute_form_names_its_host() -> None:
+    read = read_target("HTTP://Example.com:80/a/../b?c")
+    assert read == Path("/b", "c", "", "Example.com:80")
+    assert read_target("https://example.com?c") == Path("/", "c", "", "example.com")
+
+
+def test_reading_is_linear() -> None:
+    for piece in ("/../a", "/a", "%41", "/%2e/", "//", "%c3%a9", "|"):
+        lines = [work_of(partial(read_target, "/a" + piece * n)).lines for n in (1000, 2000, 4000)]
+        assert all(after <= 2.1 * before + 20 for before, after in pairwise(lines)), piece
+
+
+@pytest.mark.parametrize(
+    ("authority", "host"),
+    [
+        ("", ""),
+        ("Example.COM", "example.com"),
+        ("example.com.", "example.com"),
+        ("example.com:443", "example.com"),
+        ("example.com.:443", "example.com"),
+        ("example.com:", "example.com"),
+        ("a_b.example", "a_b.example"),
+        ("127.0.0.1:80", "127.0.0.1"),
+        ("[::1]", "[::1]"),
+        ("[0:0::1]:80", "[::1]"),
+        ("[::1]x", None),
+        ("[::1%25eth0]", None),
+        ("[::1%eth0]:80", None),
+        ("[1.2.3.4]", None),
+        ("[::1", None),
+        ("::1", None),
+        ("example.com:65536", None),
+        ("example.com:8o", None),
+        ("example.com:٣", None),
+        ("a..b", None),
+        (".", None),
+        (".a", None),
+        ("a b", None),
+        ("a,b", None),
+        ("*.example.com", None),
+        ("user@example.com", None),
+        ("\u212aelvin", None),
+        ("a\n", None),
+        ("a" * 254, None),
+        ("\ud800", None),
+    ],
+)
+def test_hosts(authority: str, host: str | None) -> None:
+    assert read_host(authority) == host
+
+
+@given(st.text("a.:[]0123*%A- ", max_size=12) | st.text(max_size=12))
+def test_a_host_is_read_as_it_is(authority: str) -> None:
+    host = read_host(authority)
+    assert host is None or read_host(host) == host

@@ -1,0 +1,363 @@
+"""Routing by the index is routing by trying every route; no route is there in vain."""
+
+import pickle
+import re
+from copy import copy, deepcopy
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from balancers.errors import InvalidSetting
+from balancers.request import Request
+from balancers.routing.router import Match, Router
+from balancers.routing.routes import Route
+from balancers.routing.split import Split
+from tests.routing.tables import (
+    Asked,
+    Told,
+    naive,
+    request_of,
+    requests,
+    routers,
+    tables,
+    takes,
+    tolds,
+)
+
+GET = Request("GET", "/", "a.x")
+
+
+@settings(max_examples=400)
+@given(tables, st.lists(requests, min_size=1, max_size=20))
+def test_routing_is_trying_every_route(table: list[Told], asked: list[Asked]) -> None:
+    router, kept = routers(table)
+    for one in asked:
+        found, wanted = router.match(request_of(one)), naive(kept, one)
+        assert found.value == wanted, (kept, one)
+        assert bool(found) == (wanted is not None) == (found.reason == "")
+        if wanted is not None:
+            assert found.captures == takes(kept[wanted], one)
+            assert found.route is not None
+            assert found.why == found.route.conditions
+        else:
+            assert (found.reason, found.path) == ("no route", one.path)
+            assert found.why
+
+
+UNIVERSE = [
+    Asked(host, path, method, [("m", value)] if value else [])
+    for host, path, method, value in product(
+        ("a.x", "c.x", "z.example"),
+        [
+            "/" + "/".join(names) + slash
+            for length in range(4)
+            for names in product("abc", repeat=length)
+            for slash in ("", "/")
+            if names or not slash
+        ],
+        ("GET", "POST", "PUT"),
+        ("", "1", "3"),
+    )
+]
+"""At least one request of each kind that a small table can tell apart."""
+
+
+@st.composite
+def small_tables(draw: st.DrawFn) -> list[Told]:
+    """Routes by path and, at times, one thing more, so that they cover one another."""
+    table: list[Told] = []
+    for _ in range(draw(st.integers(1, 7))):
+        told = draw(tolds(most=2))
+        for kind in ("host", "headers", "cookies", "query"):
+            told.pop(kind, None)
+        more = draw(st.integers(0, 5))
+        if more == 0:
+            told["headers"] = {"m": draw(st.sampled_from(["1", True]))}
+        elif more == 1:
+            told["host"] = draw(st.sampled_from(["a.x", "*.x"]))
+        table.append(told)
+    return table
+
+
+@settings(max_examples=150, deadline=None)
+@given(small_tables())
+def test_a_route_is_refused_exactly_when_no_request_gets_to_it(table: list[Told]) -> None:
+    reached = {naive(table, asked) for asked in UNIVERSE} - {None}
+    try:
+        Router([Route(place, **told) for place, told in enumerate(table)])
+    except InvalidSetting as error:
+        refused = re.search(r"^Route\((\d+)", str(error))
+        assert refused
+        assert int(refused[1]) not in reached
+    else:
+        assert reached == {*range(len(table))}
+
+
+@pytest.mark.parametrize(
+    ("table", "last"),
+    [
+        ([{"path": "/a"}, {"path": "/a"}], 1),
+        ([{"path": "/{x}"}, {"path": "/{y}"}], 1),
+        ([{"prefix": "/"}, {}], 1),
+        ([{"host": "A.x."}, {"host": "a.x"}], 1),
+        ([{"path": "/%7ea"}, {"path": "/~a"}], 1),
+        ([{"methods": ("GET", "POST")}, {"methods": ["POST", "GET", "GET"]}], 1),
+        ([{"headers": {"M": "1"}}, {"headers": {"m": "1"}}], 1),
+        ([{"methods": ["GET", "POST"]}, {"methods": ["GET"]}, {"methods": ["POST"]}], 0),
+        ([{"prefix": "/a"}, {"path": "/a"}, {"path": "/a/{x...}"}], 0),
+        ([{"path": "/{x...}"}, {"path": "/"}, {"path": "/{x}"}, {"path": "/{x}/{y...}"}], 0),
+    ],
+)
+def test_a_route_without_requests_is_refused_by_name_with_all_that_hide_it(
+    table: list[Told], last: int
+) -> None:
+    routes = [Route(f"route {place}", **told) for place, told in enumerate(table)]
+    with pytest.raises(InvalidSetting, match="never reached") as refusal:
+        Router(routes)
+    told = str(refusal.value)
+    assert told.startswith(f"{routes[last]!r} is never reached behind ")
+    assert all(repr(route) in told for route in routes)
+
+
+def test_a_route_with_requests_of_its_own_stays() -> None:
+    tables: list[list[Told]] = [
+        [{"path": "/a"}, {"prefix": "/a"}, {"path": "/a/{x...}", "methods": ["GET"]}],
+        [{"headers": {"m": "1"}}, {"headers": {"m": True}}, {}],
+        [{"headers": {"m": True}}, {"cookies": {"m": True}}],
+        [{"path": "/{x}"}, {"path": "/"}, {"path": "/{x...}"}],
+        [{"methods": ["GET"]}, {"methods": ["POST"]}, {}],
+    ]
+    for table in tables:
+        assert len(Router([Route(0, **told) for told in table])) == len(table)
+
+
+ORDERED: list[Told] = [
+    {"host": "a.x", "prefix": "/"},
+    {"host": "*.a.x", "path": "/a"},
+    {"host": "*.a.x"},
+    {"host": "*.x", "path": "/a/b"},
+    {"path": "/a/b", "methods": ["GET"], "query": {"q": True}},
+    {"path": "/a/b", "methods": ["GET"]},
+    {"path": "/a/b", "methods": ["GET", "POST"], "headers": {"m": "1", "n": True}},
+    {"path": "/a/b", "headers": {"m": "1", "n": "1"}},
+    {"path": "/a/b", "headers": {"m": "1", "n": True}},
+    {"path": "/a/b", "headers": {"m": "1"}},
+    {"path": "/a/b", "cookies": {"m": True}},
+    {"path": "/a/b"},
+    {"path": "/a/{x}/c"},
+    {"path": "/a/{x}"},
+    {"path": "/a/{x...}"},
+    {"prefix": "/a"},
+    {"path": "/{x}/b"},
+    {"path": "/{x...}", "methods": ["GET"]},
+    {},
+]
+
+
+@given(st.permutations(range(len(ORDERED))))
+def test_the_order_is_by_what_is_asked_and_not_by_where_it_stands(places: list[int]) -> None:
+    ranked = Router([Route(place, **ORDERED[place]) for place in places])
+    tied = {12, 13}  # neither takes what the other takes
+    assert [route.value for route in ranked if route.value not in tied] == [
+        place for place in range(len(ORDERED)) if place not in tied
+    ]
+
+
+def test_equals_stay_as_they_were_given() -> None:
+    one, two = Route("one", headers={"m": "1"}), Route("two", headers={"n": "1"})
+    both = Request("GET", "/", "", [("M", "1"), ("N", "1")])
+    assert Router([one, two]).match(both).value == "one"
+    assert Router([two, one]).match(both).value == "two"
+
+
+@settings(max_examples=200)
+@given(tables, st.data())
+def test_footgun_48_editing_a_route_moves_no_two_others(kept: list[Told], data: Any) -> None:
+    edited = data.draw(st.integers(0, len(kept) - 1))
+    other = [*kept]
+    other[edited] = data.draw(tolds())
+
+    def order(routes: list[Told]) -> list[int]:
+        ranks = [(Route(place, **told).rank, place) for place, told in enumerate(routes)]
+        return [place for _, place in sorted(ranks) if place != edited]
+
+    assert order(kept) == order(other)
+
+
+def test_footgun_48_a_match_is_final_whatever_its_value_is() -> None:
+    router: Router[str | None] = Router([Route(None, path="/down"), Route("web")])
+    found = router.match(Request("GET", "/down"))
+    assert found
+    assert found.value is None
+    assert found.reason == ""
+
+
+@pytest.mark.parametrize("kind", ["headers", "cookies", "query"])
+@pytest.mark.parametrize("order", ["12", "21", "11", "1,2"])
+def test_footgun_22_who_repeats_a_name_steers_nothing_by_it(kind: str, order: str) -> None:
+    wanted: Any = {kind: {"v": "1"}}
+    present: Any = {kind: {"v": True}}
+    values = [order] if "," in order else [*order]
+    pairs = [("v", value) for value in values]
+    asked = {
+        "headers": Asked(header=pairs),
+        "cookies": Asked(cookie=pairs),
+        "query": Asked(query=pairs),
+    }
+    request = request_of(asked[kind])
+    found = Router([Route("one", **wanted), Route("rest")]).match(request)
+    assert found.value == "rest"
+    missed = Router([Route("one", **wanted)]).match(request)
+    assert ("repeated" in missed.why) == (len(values) > 1)
+    assert Router([Route("there", **present)]).match(request).value == "there"
+
+
+def test_footgun_22_cookies_in_two_headers_are_repeated_too() -> None:
+    router = Router([Route("one", cookies={"v": "1"}), Route("rest")])
+    headers = [("Cookie", "v=1"), ("cookie", "w=1")]
+    assert router.match(Request(headers=headers)).value == "one"
+    headers = [("Cookie", "v=1"), ("cookie", "v=1")]
+    assert router.match(Request(headers=headers)).value == "rest"
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("q=a+b", "blank"),
+        ("q=a%20b", "blank"),
+        ("%71=a b", "refused"),
+        ("q=%C3%A9", "accent"),
+        ("q=%E9", "rest"),
+        ("q=%", "rest"),
+        ("q=\ufffd", "refused"),
+        ("q", "empty"),
+        ("q=", "empty"),
+        ("x&q=", "empty"),
+        ("Q=a+b", "rest"),
+        ("q=a+b;x", "rest"),
+        ("", "rest"),
+        ("&&=1&", "rest"),
+    ],
+)
+def test_a_query_is_read_as_a_form(query: str, value: str) -> None:
+    router = Router(
+        [
+            Route("blank", query={"q": "a b"}),
+            Route("accent", query={"q": "é"}),
+            Route("empty", query={"q": ""}),
+            Route("rest"),
+        ]
+    )
+    found = router.match(Request("GET", f"/?{query}"))
+    assert (found.value or "refused") == value
+
+
+def test_what_a_miss_says() -> None:
+    routes = [
+        Route("users", host="a.x", path="/users/{id}", methods=["GET", "PUT"]),
+        Route("new", host="a.x", path="/users", methods=["POST"], headers={"x-v": "2"}),
+    ]
+
+    def missed(method: str, target: str, host: str = "a.x", **headers: str) -> Match[str]:
+        pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        found = Router(routes).match(Request(method, target, host, pairs))
+        assert not found
+        return found
+
+    assert missed("GET", "/", "b.x").why == "no route for the host 'b.x'"
+    assert missed("GET", "/nothing").why == "no route for the path /nothing"
+    wrong = missed("DELETE", "/users/7")
+    assert wrong.why == "method is not GET or PUT but DELETE"
+    assert (wrong.reason, wrong.allowed) == ("no route", ("GET", "PUT"))
+    absent = missed("POST", "/users")
+    assert (absent.why, absent.allowed) == ("header x-v is absent", ())
+    assert missed("POST", "/users", x_v="3").why == "no route for POST asks for header x-v '3'"
+    assert missed("GET", "/a/..%2f").why == "the path is refused: encoded slash"
+    bad = missed("GET", "/users/7", "a..x")
+    assert (bad.reason, bad.why) == ("bad host", "the host is refused: 'a..x'")
+    assert missed("OPTIONS", "*").reason == "asterisk-form"
+    assert missed("CONNECT", "a.x:443").reason == "authority-form"
+
+
+def test_why_tells_all_that_held() -> None:
+    route = Route(
+        "all",
+        host="*.Example.com",
+        path="/users/{id}",
+        methods=["PUT", "GET"],
+        headers={"X-V": "2"},
+        cookies={"beta": True},
+        query={"q": ""},
+    )
+    headers = [("x-v", "2"), ("Cookie", "beta=on")]
+    found = Router([route]).match(Request("GET", "/users/7?q", "a.example.com", headers))
+    assert found.why == (
+        "host *.example.com, path /users/{id}, method GET or PUT, header x-v '2', "
+        "cookie beta present, query q ''"
+    )
+    assert eval(repr(route)).rank == route.rank  # noqa: S307 - what is printed builds it again
+
+
+def test_an_absolute_form_counts_instead_of_the_host_header() -> None:
+    router = Router([Route("a", host="a.x"), Route("b", host="b.x")])
+    assert router.match(Request("GET", "http://b.x/", "a.x")).value == "b"
+    assert router.match(Request("GET", "http://b..x/", "a.x")).reason == "bad host"
+
+
+def test_a_request_without_a_host_gets_to_routes_for_any() -> None:
+    router = Router([Route("a", host="*.x"), Route("any")])
+    assert router.match(Request("GET", "/")).value == "any"
+
+
+def test_no_routes_are_a_table_too() -> None:
+    router: Router[str] = Router([])
+    assert len(router) == 0
+    assert router.match(GET).why == "no route for the host 'a.x'"
+
+
+@pytest.mark.parametrize("routes", [{"a": 1}, ["a"], [("a", 1)], [None]])
+def test_a_router_takes_routes_alone(routes: Any) -> None:
+    with pytest.raises(TypeError, match="a router has routes, not"):
+        Router(routes)
+
+
+@given(st.text(), st.text(), st.text(), st.lists(st.tuples(st.text(), st.text())))
+def test_nothing_that_a_client_sends_is_an_error(
+    method: str, target: str, host: str, headers: list[tuple[str, str]]
+) -> None:
+    router = Router(
+        [
+            Route(1, host="a.x", headers={"a": "1"}),
+            Route(2, prefix="/{a}", query={"a": "1"}, cookies={"a": True}),
+            Route(3, path="/{a...}", methods=["GET"]),
+        ]
+    )
+    cookie = [("Cookie", value) for _, value in headers]
+    for sent in (target, f"/{target}"):
+        for named in (host, "a.x", ""):
+            found = router.match(Request(method, sent, named, [*headers, *cookie]))
+            assert bool(found) == (not found.reason)
+
+
+def test_a_value_may_be_a_split() -> None:
+    split = Split({"stable": 90, "canary": 10})
+    router: Router[Split[str]] = Router([Route(split, prefix="/shop")])
+    found = router.match(Request("GET", "/shop/cart"))
+    assert found.value is not None
+    assert found.value.pick("user:42") == split.pick("user:42")
+
+
+def test_copies_route_alike_and_share_the_values() -> None:
+    value = object()
+    deep = "/" + "/".join("a" * 3000)
+    router: Router[object] = Router([Route(value, path=deep), Route("n", headers={"m": "1"})])
+    for twin in (copy(router), deepcopy(router)):
+        assert twin.match(Request("GET", deep)).value is value
+    names: Router[str] = Router([Route("b", path=deep), Route("n"), Route("a", host="a.x")])
+    again = pickle.loads(pickle.dumps(names))  # noqa: S301 - own
+    assert [route.value for route in again] == [route.value for route in names]
+    assert again.match(Request("GET", deep)).value == "b"
+    assert repr(again) == repr(names)

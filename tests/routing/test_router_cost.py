@@ -1,0 +1,130 @@
+"""A match costs what the request is, not what the table is: lines run, without a clock."""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise, product
+from typing import Any
+
+import pytest
+
+from balancers.request import Request
+from balancers.routing.router import Router
+from balancers.routing.routes import Route
+from tests.work import work_of
+
+FEW, MANY = 10, 10_000
+
+Table = Callable[[int], list[Route[int]]]
+TABLES: dict[str, tuple[Table, Callable[[int], Request]]] = {
+    "paths": (
+        lambda n: [Route(i, path=f"/svc{i}/users") for i in range(n)],
+        lambda i: Request("GET", f"/svc{i}/users"),
+    ),
+    "prefixes": (
+        lambda n: [Route(i, prefix=f"/svc{i}") for i in range(n)],
+        lambda i: Request("GET", f"/svc{i}/users"),
+    ),
+    "templates": (
+        lambda n: [Route(i, path=f"/api/svc{i}/{{id}}/posts/{{rest...}}") for i in range(n)],
+        lambda i: Request("GET", f"/api/svc{i}/7/posts/a/b"),
+    ),
+    "hosts": (
+        lambda n: [Route(i, host=f"h{i}.example.com") for i in range(n)],
+        lambda i: Request("GET", "/", f"h{i}.example.com"),
+    ),
+    "wildcards": (
+        lambda n: [Route(i, host=f"*.h{i}.example.com", prefix="/a") for i in range(n)],
+        lambda i: Request("GET", "/a", f"a.h{i}.example.com"),
+    ),
+    "headers": (
+        lambda n: [Route(i, headers={"x-tenant": f"{i}"}, methods=["GET"]) for i in range(n)],
+        lambda i: Request("GET", "/", "", [("X-Tenant", f"{i}")]),
+    ),
+    "methods": (
+        lambda n: [Route(i, methods=[f"M{i}", f"N{i}"]) for i in range(n)],
+        lambda i: Request(f"N{i}", "/"),
+    ),
+    "cookies and query": (
+        lambda n: [Route(i, cookies={"a": f"{i}"}, query={"b": f"{i}"}) for i in range(n)],
+        lambda i: Request("GET", f"/?b={i}", "", [("Cookie", f"a={i}")]),
+    ),
+    "a mixture": (
+        lambda n: [
+            Route(
+                i,
+                host=[None, "a.example", "*.example"][i % 3],
+                path=f"/{'{x}' if i % 2 else 'x'}/svc{i}/{{id}}",
+                methods=["GET", "POST"] if i % 5 else (),
+                headers={"v": "1"} if i % 7 == 0 else {},
+            )
+            for i in range(n)
+        ],
+        lambda i: Request("GET", f"/x/svc{i}/7", "a.example", [("v", "1")]),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "hit"), [*product(TABLES, [True]), *product(sorted({*TABLES} - {"methods"}), [False])]
+)
+def test_a_match_among_many_runs_no_more_lines_than_among_few(name: str, hit: bool) -> None:
+    """But for a miss by method, which lists the methods there are."""
+    routes, request = TABLES[name]
+
+    def lines(n: int) -> int:
+        router = Router(routes(n))
+        asked = [request(i + (0 if hit else MANY)) for i in range(n - 10, n)]
+        found = [router.match(one) for one in asked]
+        assert all((one.value == n - 10 + i) == hit for i, one in enumerate(found))
+        return work_of(lambda: [router.match(one) for one in asked]).lines
+
+    assert lines(MANY) <= lines(FEW) * 1.05
+
+
+def test_building_is_no_more_than_linear() -> None:
+    routes, _ = TABLES["a mixture"]
+    lines = [work_of(partial(Router, routes(n))).lines / n for n in (100, 1000)]
+    assert lines[1] <= 1.1 * lines[0]
+
+
+LONG: dict[str, Callable[[int], Request]] = {
+    "segments": lambda n: Request("GET", "/a" * n, "a.x"),
+    "dots": lambda n: Request("GET", "/" + "a/../" * n, "a.x"),
+    "query": lambda n: Request("GET", "/?" + "q=1&" * n, "a.x"),
+    "empty pairs": lambda n: Request("GET", "/?" + "&" * n, "a.x"),
+    "labels": lambda n: Request("GET", "/", "a." * n + "x"),
+    "cookies": lambda n: Request("GET", "/", "a.x", [("Cookie", "c=1; " * n)]),
+    "headers": lambda n: Request("GET", "/", "a.x", [("m", "1")] * n),
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_a_long_request_costs_as_much_as_it_is_long(what: str) -> None:
+    long = LONG[what]
+    router = Router(
+        [
+            Route(0, path="/{x}/{y}/{rest...}", query={"q": "2"}),
+            Route(1, prefix="/a/a", headers={"m": "2"}),
+            Route(2, host="*.x", cookies={"c": "2"}, query={"q": "2"}),
+            Route(3, headers={"m": "2"}, cookies={"c": "2"}),
+        ]
+    )
+    lines = [work_of(partial(router.match, long(n))).lines for n in (500, 1000, 2000)]
+    assert all(after <= 2.2 * before + 50 for before, after in pairwise(lines))
+
+
+def test_the_worst_table_is_bounded_by_the_paths_length() -> None:
+    """A capture beside a literal at each of d segments: 2 to the d ends are looked at, no more."""
+    depth = 6
+    shapes = list(product(("a", "{}"), repeat=depth))
+
+    def path(shape: tuple[str, ...]) -> str:
+        return "/" + "/".join(part.replace("{}", f"{{p{i}}}") for i, part in enumerate(shape))
+
+    def lines(more: int) -> int:
+        told: list[dict[str, Any]] = [{"path": path(shape)} for shape in shapes]
+        told += [{"path": f"/more{i}/{path(shape)[1:]}"} for i in range(more) for shape in shapes]
+        router = Router([Route(i, **one, methods=["PUT"]) for i, one in enumerate(told)])
+        return work_of(lambda: router.match(Request("GET", "/a" * depth))).lines
+
+    assert lines(20) <= lines(0) * 1.05

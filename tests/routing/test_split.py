@@ -1,0 +1,318 @@
+"""A split gives exact shares, the same clients everywhere, and moves as few as weights can tell."""
+
+import pickle
+import subprocess
+import sys
+from collections import Counter
+from copy import deepcopy
+from fractions import Fraction
+from math import inf, log, nan, sqrt
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from balancers.errors import DuplicateBackend, InvalidKey, InvalidWeight, MissingKey
+from balancers.hashing.keys import KeyedBlake2, Murmur3
+from balancers.routing.split import Split
+
+KEYS = [f"user:{number}" for number in range(20_000)]
+FEW = KEYS[:300]
+NAMES = "abcde"
+
+weights = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.integers(0, 10) | st.floats(0, 1e300) | st.sampled_from([0, 0.1, 1 / 3, 1e-300, 1e300]),
+    min_size=1,
+).filter(lambda drawn: any(drawn.values()))
+BOUND = 4.5
+"""So many standard deviations: seven in a million, on either side together."""
+
+
+def within(hits: int, of: int, share: float) -> bool:
+    return abs(hits - of * share) <= BOUND * sqrt(of * share * (1 - share))
+
+
+def moves(before: dict[str, float], after: dict[str, float]) -> set[tuple[str, str]]:
+    split = Split(before)
+    first = [split.pick(key) for key in FEW]
+    split.reweigh(after)
+    then = [split.pick(key) for key in FEW]
+    return {(old, new) for old, new in zip(first, then, strict=True) if old != new}
+
+
+@settings(max_examples=200, deadline=None)
+@given(weights, weights)
+def test_a_client_moves_only_to_what_grew_more(
+    before: dict[str, float], after: dict[str, float]
+) -> None:
+    """For any change at all, by exact arithmetic on the weights."""
+    for old, new in moves(before, after):
+        assert before[old] > 0
+        assert after[new] > 0
+        grown_new = Fraction(after[new]) * Fraction(before[old])
+        grown_old = Fraction(after.get(old, 0)) * Fraction(before.get(new, 0))
+        assert grown_new > grown_old
+
+
+@settings(max_examples=100, deadline=None)
+@given(weights, st.sampled_from(NAMES), st.integers(0, 10))
+def test_one_weight_changed_moves_clients_to_it_or_from_it_alone(
+    before: dict[str, float], changed: str, weight: int
+) -> None:
+    after: dict[str, float] = {**before, changed: weight}
+    if not any(after.values()):
+        return
+    grew = weight > before.get(changed, 0)
+    assert all((new if grew else old) == changed for old, new in moves(before, after))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_of_two_values_clients_move_to_the_one_whose_share_grew(one: int, other: int) -> None:
+    moved = moves({"a": one, "b": 100 - one}, {"a": other, "b": 100 - other})
+    assert moved <= {("b", "a") if other > one else ("a", "b")}
+
+
+def test_growing_the_canary_moves_clients_to_it_and_just_as_many_as_it_takes() -> None:
+    split, canaries = Split({"stable": 90, "canary": 10}), set[str]()
+    for percent in (1, 5, 10, 20, 50, 100):
+        split.reweigh({"stable": 100 - percent, "canary": percent})
+        now = {key for key in KEYS if split.pick(key) == "canary"}
+        assert canaries <= now
+        assert within(len(now), len(KEYS), percent / 100)
+        canaries = now
+    assert len(canaries) == len(KEYS)
+
+
+@given(weights, st.integers(1, 1000))
+@settings(deadline=None)
+def test_only_the_ratios_of_weights_count(before: dict[str, float], factor: int) -> None:
+    whole = {name: int(weight) % 1000 for name, weight in before.items()}
+    if any(whole.values()):
+        scaled = {name: weight * factor for name, weight in whole.items()}
+        assert moves({**whole}, {**scaled}) == set()
+
+
+CHANGES = [
+    ({"a": 80, "b": 10, "c": 10}, {"a": 70, "b": 10, "c": 20}),
+    ({"a": 1, "b": 1, "c": 0}, {"a": 0, "b": 1, "c": 1}),
+    ({"a": 1, "b": 2, "c": 3, "d": 4}, {"a": 4, "b": 3, "c": 2, "d": 1}),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES)
+def test_no_more_move_than_any_rule_can_promise(
+    before: dict[str, float], after: dict[str, float]
+) -> None:
+    split = Split(before)
+    old, first = split.shares, [split.pick(key) for key in KEYS]
+    split.reweigh(after)
+    moved = sum(split.pick(key) != value for key, value in zip(KEYS, first, strict=True))
+    t = sum(abs(share - old[name]) for name, share in split.shares.items()) / 2
+    bound = 2 * t / (1 + t)
+    assert t * len(KEYS) * 0.9 <= moved
+    assert moved <= len(KEYS) * bound + BOUND * sqrt(len(KEYS) * bound * (1 - bound))
+
+
+@pytest.mark.parametrize(
+    "weighed",
+    [
+        {"a": 1},
+        {"a": 90, "b": 10},
+        {"a": 0.001, "b": 0.999},
+        {"a": 1, "b": 0, "c": 2},
+        {"a": 0.1, "b": 0.2, "c": 0.7},
+        dict.fromkeys(range(20), 1),
+        {f"10.0.0.1:808{port}": 1 for port in range(5)},
+    ],
+)
+def test_shares_are_exact_within_binomial_bounds(weighed: dict[Any, float]) -> None:
+    """4.5 standard deviations for each value, by key and by chance."""
+    split, rng = Split(weighed), Random(1)
+    picked = Counter(split.pick(key) for key in KEYS)
+    drawn = Counter(split.draw(rng) for _ in KEYS)
+    assert abs(sum(split.shares.values()) - 1) < 1e-12
+    for value, share in split.shares.items():
+        assert abs(share - weighed[value] / sum(weighed.values())) < 1e-12
+        assert within(picked[value], len(KEYS), share), (value, picked[value])
+        assert within(drawn[value], len(KEYS), share), (value, drawn[value])
+
+
+@given(weights)
+@settings(deadline=None)
+def test_a_weight_of_zero_gets_nobody(weighed: dict[str, float]) -> None:
+    split, rng = Split(weighed), Random(1)
+    for key in FEW[:50]:
+        assert weighed[split.pick(key)] > 0
+        assert weighed[split.draw(rng)] > 0
+
+
+class Fixed:
+    """Hashes everything to one number."""
+
+    def __init__(self, digest: int) -> None:
+        self.digest = digest
+
+    def __call__(self, data: bytes) -> int:
+        return self.digest
+
+
+class Edge(Random):
+    """Draws the least and the greatest there are."""
+
+    drawn = 0.0
+
+    def random(self) -> float:
+        return self.drawn
+
+
+@given(weights)
+def test_the_ends_of_a_draw_are_values_too(weighed: dict[str, float]) -> None:
+    low, high = Edge(), Edge()
+    high.drawn = 1 - 2**-53
+    positive = [name for name, weight in weighed.items() if weight]
+    assert Split(weighed).draw(low) in positive
+    assert Split(weighed).draw(high) in positive
+
+
+def test_a_draw_on_a_bound_is_the_next_values() -> None:
+    middle = Edge()
+    middle.drawn = 0.5
+    assert Split({"a": 1, "b": 1}).draw(middle) == "b"
+
+
+def test_ties_are_by_name() -> None:
+    highest = Fixed(2**64 - 1)
+    for order in ("ab", "ba"):
+        assert Split(dict.fromkeys(order, 1), hasher=highest).pick("k") == "a"
+
+
+def test_salts_choose_independently_and_one_salt_alike() -> None:
+    """Of two independent tenths one in a hundred is in both."""
+    half = {"stable": 90, "canary": 10}
+    one, other, same = (Split(half, salt=salt) for salt in ("one", "other", b"one"))
+    both = sum(one.pick(key) == other.pick(key) == "canary" for key in KEYS)
+    assert within(both, len(KEYS), 0.01)
+    assert all(one.pick(key) == same.pick(key) for key in FEW)
+
+
+def test_salt_and_name_are_never_run_together() -> None:
+    one = Split({"ab": 1, "ac": 1}, salt="x")
+    other = Split({"b": 1, "c": 1}, salt="xa")
+    assert [one.pick(key)[1] for key in FEW] != [other.pick(key) for key in FEW]
+
+
+@given(st.permutations(list(NAMES)))
+@settings(deadline=None)
+def test_the_order_of_values_is_nothing(order: list[str]) -> None:
+    weighed = {name: 1 + NAMES.index(name) for name in NAMES}
+    split = Split({name: weighed[name] for name in order})
+    assert [split.pick(key) for key in FEW] == [Split(weighed).pick(key) for key in FEW]
+
+
+def test_picks_are_the_lowest_of_draws_over_weights() -> None:
+    """The naive reference: a float for each value, from the hash of salt, name and key."""
+
+    def framed(text: str) -> bytes:
+        return len(text).to_bytes(8, "little") + text.encode()
+
+    weighed = {"a": 5, "b": 3, "c": 2}
+
+    def bid(name: str, key: str) -> float:
+        digest = Murmur3()(framed("s") + framed(name) + key.encode())
+        return -log((digest + 1) / 2**64) / weighed[name]
+
+    split = Split(weighed, salt="s")
+    for key in KEYS[:2000]:
+        assert split.pick(key) == min(weighed, key=lambda name: bid(name, key))
+
+
+GOLDEN = "sccssssscssssssssssssscsssssssssscssssss"
+
+
+def test_the_canarys_clients_are_the_same_in_every_process() -> None:
+    code = (
+        "from balancers.routing.split import Split;"
+        "split = Split({'canary': 10, 'stable': 90}, salt='shop');"
+        "print(''.join(split.pick(f'user:{n}')[0] for n in range(40)), end='')"
+    )
+    for seed in ("1", "2"):
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert run.stdout == GOLDEN
+
+
+def test_every_kind_of_key_and_hasher() -> None:
+    split = Split({"a": 1, "b": 1})
+    assert split.pick("é") == split.pick("é".encode())
+    assert {split.pick(number) for number in range(50)} == {"a", "b"}
+    secret = Split({"a": 1, "b": 1}, hasher=KeyedBlake2(b"secret"))
+    assert [secret.pick(key) for key in FEW] != [split.pick(key) for key in FEW]
+    extremes = [Split({"a": 1, "b": 2}, hasher=Fixed(n)) for n in (0, 2**64 - 1, -1, 2**70)]
+    assert {extreme.pick("k") for extreme in extremes} <= {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("weighed", "error", "named"),
+    [
+        ({}, InvalidWeight, "a weight above 0, not {}"),
+        ({"a": 0, "b": 0.0}, InvalidWeight, "a weight above 0, not {'a': 0, 'b': 0}"),
+        ({"a": -1}, InvalidWeight, "'a' must be"),
+        ({"a": nan}, InvalidWeight, "nan"),
+        ({"a": inf}, InvalidWeight, "inf"),
+        ({"a": True}, InvalidWeight, "True"),
+        ({"a": "1"}, InvalidWeight, "'1'"),
+        ([("a", 1), ("a", 2)], DuplicateBackend, "'a' and 'a'"),
+        ([("a", 1), (b"a", 2)], DuplicateBackend, "b'a' and 'a'"),
+        ({"\ud800": 1}, InvalidKey, "ud800"),
+        ({1.5: 1}, TypeError, "1.5"),
+        ({None: 1}, TypeError, "None"),
+        (["a"], (TypeError, ValueError), ""),
+        (None, TypeError, ""),
+    ],
+)
+def test_a_bad_split_is_refused_and_changes_nothing(weighed: Any, error: Any, named: str) -> None:
+    with pytest.raises(error) as refusal:
+        Split(weighed)
+    assert named in str(refusal.value)
+    split = Split({"a": 1, "b": 2})
+    before = [split.pick(key) for key in FEW]
+    with pytest.raises(error):
+        split.reweigh(weighed)
+    assert split.weights == {"a": 1, "b": 2}
+    assert [split.pick(key) for key in FEW] == before
+
+
+def test_a_missing_key_or_generator_is_an_error() -> None:
+    split = Split({"a": 1})
+    with pytest.raises(MissingKey):
+        split.pick(None)
+    with pytest.raises(InvalidKey):
+        split.pick("\ud800")
+    with pytest.raises(TypeError, match="a key is"):
+        split.pick(1.5)  # type: ignore[arg-type] # the argument under test
+    with pytest.raises(TypeError, match="rng must be"):
+        split.draw(None)  # type: ignore[arg-type] # the argument under test
+
+
+def name_of_list(value: tuple[str, ...]) -> str:
+    return value[0]
+
+
+def test_copies_are_their_own_and_share_the_values() -> None:
+    pools = {name: (name, "pool") for name in "ab"}
+    split = Split({pools["a"]: 1, pools["b"]: 3}, identity=name_of_list, salt="s")
+    twins = [deepcopy(split), pickle.loads(pickle.dumps(split))]  # noqa: S301 - own
+    for twin in twins:
+        assert [twin.pick(key) for key in FEW] == [split.pick(key) for key in FEW]
+    assert twins[0].pick("k") is split.pick("k")
+    twins[0].reweigh({pools["a"]: 1})
+    assert len(split.weights) == 2
