@@ -1,0 +1,91 @@
+"""An HTTP backend that keeps its sessions in memory, for the HTTP drill.
+
+python http_backend.py HOST:PORT [DELAY_SECONDS]
+
+Each browser gets a session of its own, and every answer is JSON: who answered, the how-manieth
+visit it is by this backend's count, and what arrived.  A session that is moved begins anew.
+"""
+
+import json
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from http.cookies import CookieError, SimpleCookie
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+from uuid import uuid4
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 1024
+    daemon_threads = True
+
+
+class Backend(BaseHTTPRequestHandler):
+    """One connection; what the class has is all the connections'."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    name = ""
+    delay = 0.0
+    visits: ClassVar = Counter[str]()
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # whoever left is not answered
+            super().handle()
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("do_"):
+            return self.answer
+        raise AttributeError(name)
+
+    def answer(self) -> None:
+        received = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/health":
+            self.send("{}")
+            return
+        time.sleep(self.delay)
+        session, known = self.session()
+        self.visits[session] += 1
+        told = {
+            "backend": self.name,
+            "visits": self.visits[session],
+            "method": self.command,
+            "target": self.path,
+            "received": len(received),
+            "headers": [[name.lower(), value] for name, value in self.headers.items()],
+        }
+        self.send(json.dumps(told), *[f"session={session}; Path=/; HttpOnly"] * (not known))
+
+    def session(self) -> tuple[str, bool]:
+        try:
+            cookies = SimpleCookie(self.headers.get("Cookie", ""))
+        except CookieError:
+            cookies = SimpleCookie()
+        known = "session" in cookies
+        return cookies["session"].value if known else uuid4().hex, known
+
+    def send(self, body: str, *cookies: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        for cookie in cookies:
+            self.send_header("Set-Cookie", cookie)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as inherited
+        pass
+
+
+def main(name: str, delay: float = 0.0) -> None:
+    Backend.name, Backend.delay = name, delay
+    host, _, port = name.rpartition(":")
+    with Server((host, int(port)), Backend) as server:
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(float, sys.argv[2:]))

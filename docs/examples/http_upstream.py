@@ -1,0 +1,92 @@
+"""A pool of the HTTP proxy: what watches over it, and the sessions on it."""
+
+import argparse
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from http import HTTPStatus
+from random import Random
+
+import h11
+
+import balancers
+from balancers.sessions.cookie import CookieSessions
+from balancers.sessions.tokens import SessionTokens
+
+from http_side import Failed, Side
+from proxy import address, make
+
+
+class Upstream:
+    def __init__(
+        self,
+        settings: argparse.Namespace,
+        events: deque[balancers.Event],
+        tell: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.settings = settings
+        self.tell = tell
+        self.clock = asyncio.get_running_loop().time
+        times = {"interval": settings.interval, "timeout": settings.timeout}
+        self.checks = balancers.ActiveChecks[str](
+            settings.fall, settings.rise, rng=Random(), **times
+        )
+        self.drain = balancers.Drain[str](settings.drain_timeout)
+        marks = balancers.PassiveChecks[str](settings.fall, settings.fail_timeout)
+        gates: list[balancers.Gate[str]] = [self.checks, marks, self.drain]
+        self.pool = balancers.Pool(make(settings.algorithm), gates, panic=1e-9, events=events)
+        self.sessions: CookieSessions[str] | None = None
+        self.planned = asyncio.Event()  # the next probe may be another one now
+
+    def configure(
+        self,
+        tokens: SessionTokens,
+        backends: Mapping[str, float],
+        cookie: str | None = None,
+        drain: Collection[str] = (),
+    ) -> None:
+        self.pool.update(backends, self.clock())
+        for name in self.pool.backends:
+            (self.drain.begin if name in drain else self.drain.cancel)(name, self.clock())
+        self.sessions = None
+        if cookie:
+            secure = self.settings.secure
+            self.sessions = CookieSessions(self.pool, tokens, name=cookie, secure=secure)
+        self.planned.set()
+
+    async def keep_probing(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self.planned.clear()
+                for probe in self.checks.probes(self.clock()):
+                    group.create_task(self.probe(probe))
+                self.drain.drained(self.clock())
+                self.tell()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(self.checks.next_probe()):
+                        await self.planned.wait()
+
+    async def probe(self, probe: balancers.Probe[str]) -> None:
+        ok = False
+        with contextlib.suppress(Failed, OSError):
+            async with asyncio.timeout_at(probe.deadline):
+                far = await self.connect(probe.backend)
+                with contextlib.closing(far.writer):
+                    headers = [("Host", probe.backend), ("Connection", "close")]
+                    path = self.settings.health_path
+                    await far.send(h11.Request(method="GET", target=path, headers=headers))
+                    await far.send(h11.EndOfMessage())
+                    answer = await far.receive()
+                    ok = isinstance(answer, h11.Response) and answer.status_code == HTTPStatus.OK
+        self.checks.answer(probe, ok, self.clock())
+        self.planned.set()
+
+    async def connect(self, backend: str) -> Side:
+        """Connect to a backend, or raise Failed."""
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                streams = await asyncio.open_connection(*address(backend))
+        except OSError as error:
+            raise Failed(HTTPStatus.BAD_GATEWAY, "no connection", unsent=True) from error
+        return Side(h11.CLIENT, streams, self.settings.silence)

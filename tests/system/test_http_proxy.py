@@ -1,0 +1,739 @@
+"""The HTTP proxy of the examples, with real clients and real backends, well-behaved and not."""
+
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as websocket
+from websockets.sync.server import ServerConnection
+from websockets.sync.server import serve as serve_websockets
+
+from tests.system.http_processes import (
+    EXAMPLES,
+    PATIENCE,
+    Backend,
+    Proxy,
+    address_of,
+    connect,
+    listens,
+    read_all,
+    read_exactly,
+    read_head,
+    scripted,
+    until,
+)
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+Play = Callable[[socket.socket, bytes], None]
+
+
+@pytest.fixture(scope="module")
+def backends() -> Generator[dict[str, list[Backend]]]:
+    """Give two backends of a shop, one canary and one API."""
+    pools = {
+        "shop": [Backend("127.1.1.1"), Backend("127.1.1.2")],
+        "canary": [Backend("127.1.1.3")],
+        "api": [Backend("127.1.1.4")],
+    }
+    every = [backend for pool in pools.values() for backend in pool]
+    try:
+        for backend in every:
+            backend.run()
+        yield pools
+    finally:
+        for backend in every:
+            backend.kill()
+
+
+@pytest.fixture(scope="module")
+def site(
+    backends: dict[str, list[Backend]], tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Proxy]:
+    """Give a proxy in front of them that no test changes."""
+    pools: dict[str, Any] = {
+        name: {"backends": {backend.name: 1 for backend in pool}, "cookie": "home"}
+        for name, pool in backends.items()
+    }
+    del pools["api"]["cookie"]
+    proxy = Proxy(
+        tmp_path_factory.mktemp("site"),
+        trusted=["127.9.0.0/16"],
+        visitor="visitor",
+        pools=pools,
+        routes=[
+            {"to": {"shop": 70, "canary": 30}},
+            {"prefix": "/api", "to": "api"},
+            {"path": "/only/shop", "to": "shop"},
+            {"host": "api.example", "to": "api"},
+        ],
+    )
+    with running(proxy):
+        yield proxy
+
+
+@contextlib.contextmanager
+def running(proxy: Proxy, **settings: object) -> Generator[Proxy]:
+    try:
+        yield proxy.run(**settings)
+    finally:
+        proxy.kill()
+
+
+@contextlib.contextmanager
+def playing(folder: Path, *plays: Play, **settings: object) -> Generator[Any]:
+    """Run a proxy over scripted backends, asked in turn, and give all of them."""
+    with scripted(*plays) as actors:
+        pools = {"all": {"backends": {actor.name: 1 for actor in actors}}}
+        proxy = Proxy(folder, pools=pools, routes=[{"to": "all"}])
+        with running(proxy, algorithm="RoundRobin", **settings):
+            yield proxy, *actors
+
+
+def answers(data: bytes) -> Play:
+    """Answer with this, once the head was read."""
+
+    def play(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(data)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            read_all(connection)
+
+    return play
+
+
+def hangs_up(*_: object) -> None:
+    """Read the head, and no more."""
+
+
+def says_nothing(connection: socket.socket, _: bytes) -> None:
+    read_all(connection)
+
+
+def echoes(connection: socket.socket, _: bytes) -> None:
+    """Answer a chunked body chunk by chunk, as it comes."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    stream = connection.makefile("rb")
+    while size := int(stream.readline(), 16):
+        data = stream.read(size + 2)
+        connection.sendall(b"%x\r\n%s" % (size, data))
+    connection.sendall(b"0\r\n\r\n")
+    read_all(connection)
+
+
+def weighs(connection: socket.socket, _: bytes) -> None:
+    """Answer the digest of a chunked body."""
+    stream, digest = connection.makefile("rb"), sha256()
+    while size := int(stream.readline(), 16):
+        digest.update(stream.read(size))
+        stream.readline()
+    stream.readline()
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + digest.hexdigest().encode())
+
+
+def takes_a_body(connection: socket.socket, head: bytes) -> None:
+    """Answer how long a body of known length was, and what it began with."""
+    length = int(head.lower().partition(b"content-length:")[2].split()[0])
+    if b"100-continue" in head:
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = read_exactly(connection, length)
+    told = b"%d %s" % (len(body), body[:5])
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told))
+    read_all(connection)
+
+
+def ask(proxy: Proxy, data: bytes) -> bytes:
+    """Send these bytes, and give all that comes until the proxy closes."""
+    with connect(proxy.name) as client:
+        client.sendall(data)
+        return read_all(client)
+
+
+def headers_of(answer: httpx.Response) -> dict[str, str]:
+    return dict(answer.json()["headers"])
+
+
+# Routes, canaries and sessions
+
+
+def test_a_client_keeps_its_backend_by_its_cookie(site: Proxy) -> None:
+    homes: set[str] = set()
+    for _ in range(12):
+        with httpx.Client(base_url=site.url) as client:
+            told = [client.get("/only/shop").json() for _ in range(6)]
+        assert len({each["backend"] for each in told}) == 1
+        assert [each["visits"] for each in told] == [1, 2, 3, 4, 5, 6]
+        homes.add(told[0]["backend"])
+    assert len(homes) == 2
+
+
+def test_without_cookies_there_is_no_session(site: Proxy) -> None:
+    homes = {httpx.get(f"{site.url}/only/shop").json()["backend"] for _ in range(12)}
+    assert len(homes) == 2
+
+
+def test_the_cookie_is_set_once_and_not_to_be_cached(site: Proxy) -> None:
+    with httpx.Client(base_url=site.url) as client:
+        first, second = client.get("/only/shop"), client.get("/only/shop")
+    [cookie] = [x for x in first.headers.get_list("set-cookie") if x.startswith("home=")]
+    assert "; Path=/; HttpOnly; SameSite=Lax" in cookie
+    assert first.headers["cache-control"] == "private"
+    assert "set-cookie" not in second.headers
+    assert "cache-control" not in second.headers
+
+
+def test_a_forged_cookie_is_replaced(site: Proxy) -> None:
+    with httpx.Client(base_url=site.url, cookies={"home": "A" * 107}) as client:
+        answer = client.get("/only/shop")
+    assert any(x.startswith("home=") for x in answer.headers.get_list("set-cookie"))
+    assert site.told("session")[-1]["session"] == "forged"
+
+
+def test_host_and_path_choose_the_pool(site: Proxy, backends: dict[str, list[Backend]]) -> None:
+    [api] = backends["api"]
+    assert httpx.get(f"{site.url}/api/items?x=1").json()["backend"] == api.name
+    assert httpx.get(f"{site.url}/api/items?x=1").json()["target"] == "/api/items?x=1"
+    assert httpx.get(site.url, headers={"Host": "api.example"}).json()["backend"] == api.name
+    assert httpx.get(f"{site.url}/apiary").json()["backend"] != api.name
+
+
+@pytest.mark.parametrize("target", ["/../secret", "/a%2fb", "/a%00b"])
+def test_an_ambiguous_path_is_refused_with_its_reason(site: Proxy, target: str) -> None:
+    said = ask(site, f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert said.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert site.told("refused")[-1]["refused"].encode() in said
+
+
+def test_what_was_matched_is_what_is_sent_on(
+    site: Proxy, backends: dict[str, list[Backend]]
+) -> None:
+    [api] = backends["api"]
+    get = b"GET http://api.example/x/..//%%7Ejo?a=/../b HTTP/1.1\r\nHost: other\r\n%s\r\n"
+    _, _, body = ask(site, get % b"Connection: close\r\n").partition(b"\r\n\r\n")
+    told = json.loads(body)
+    assert (told["backend"], told["target"]) == (api.name, "/~jo?a=/../b")
+    assert ["host", "api.example"] in told["headers"]
+
+
+def test_what_has_no_route_is_404_or_405_and_the_connection_lives(tmp_path: Path) -> None:
+    routes = [{"path": "/here", "methods": ["GET", "HEAD"], "to": "all"}]
+    proxy = Proxy(tmp_path, pools={"all": {"backends": []}}, routes=routes)
+    with running(proxy), connect(proxy.name) as client:
+        client.sendall(
+            b"HEAD /there HTTP/1.1\r\nHost: x\r\n\r\n"
+            b"DELETE /here HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        said = read_all(client)
+    first, second = said.split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"404 Not Found\r\n")
+    assert first.endswith(b"\r\n\r\n")
+    assert second.startswith(b"405 Method Not Allowed\r\n")
+    assert b"Allow: GET, HEAD\r\n" in second
+
+
+def test_an_answer_before_the_body_is_the_last_and_says_so(tmp_path: Path) -> None:
+    with running(Proxy(tmp_path, pools={}, routes=[])) as proxy:
+        said = ask(proxy, b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
+    assert said.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert b"Connection: close\r\n" in said
+
+
+def test_a_visitor_stays_on_its_side_of_a_split(
+    site: Proxy, backends: dict[str, list[Backend]]
+) -> None:
+    [canary] = backends["canary"]
+    sides: list[bool] = []
+    for _ in range(40):
+        with httpx.Client(base_url=site.url) as client:
+            told = {client.get("/").json()["backend"] == canary.name for _ in range(3)}
+        [side] = told
+        sides.append(side)
+    assert 1 <= sum(sides) <= 27  # of 40 at 30 %: each bound is crossed once in 10^5 runs
+
+
+def test_a_growing_canary_only_gains(backends: dict[str, list[Backend]], tmp_path: Path) -> None:
+    pools = {name: {"backends": [x.name for x in backends[name]]} for name in ("shop", "canary")}
+    proxy = Proxy(tmp_path, visitor="v", pools=pools, routes=[])
+    [canary] = backends["canary"]
+
+    def visitors(percent: int) -> set[int]:
+        split = {"shop": 100 - percent, "canary": percent}
+        assert proxy.configure(routes=[{"to": split}]) == "read"
+        with httpx.Client(base_url=proxy.url) as client:
+            told = [client.get("/", headers={"Cookie": f"v={x}"}).json() for x in range(100)]
+        return {x for x in range(100) if told[x]["backend"] == canary.name}
+
+    with running(proxy):
+        few, more, most = visitors(10), visitors(25), visitors(60)
+    assert few < more < most
+
+
+# What passes
+
+
+def test_a_client_is_kept_alive_and_pipelining_works(site: Proxy) -> None:
+    two = b"GET /api/1 HTTP/1.1\r\nHost: x\r\n\r\n"
+    two += b"GET /api/2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    said = ask(site, two)
+    assert said.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert said.index(b"/api/1") < said.index(b"/api/2")
+
+
+def test_bodies_stream_both_ways_at_once(tmp_path: Path) -> None:
+    with playing(tmp_path, echoes) as (proxy, _), connect(proxy.name) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert read_head(client).startswith(b"HTTP/1.1 200")
+        for word in (b"one", b"three", b"fifteen characters"):
+            chunk = b"%x\r\n%s\r\n" % (len(word), word)
+            client.sendall(chunk)
+            assert read_exactly(client, len(chunk)) == chunk
+        client.sendall(b"0\r\n\r\n")
+        assert read_exactly(client, 5) == b"0\r\n\r\n"
+
+
+def test_a_body_of_many_megabytes_arrives_whole(tmp_path: Path) -> None:
+    pieces = [bytes([number]) * 1_000_000 for number in range(30)]
+    with playing(tmp_path, weighs) as (proxy, _):
+        answer = httpx.post(proxy.url, content=iter(pieces), timeout=PATIENCE)
+    assert answer.text == sha256(b"".join(pieces)).hexdigest()
+
+
+def test_a_head_is_answered_without_a_body(site: Proxy) -> None:
+    with httpx.Client(base_url=site.url) as client:
+        head, get = client.head("/api/"), client.get("/api/")
+    assert head.status_code == 200
+    assert head.content == b""
+    assert int(head.headers["content-length"]) > 100
+    assert get.json()["method"] == "GET"
+
+
+def test_an_old_client_gets_no_chunks(tmp_path: Path) -> None:
+    with playing(
+        tmp_path,
+        answers(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"2\r\nok\r\n0\r\nTrailer: x\r\n\r\n"
+        ),
+    ) as (proxy, _):
+        said = ask(proxy, b"GET / HTTP/1.0\r\n\r\n")
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert b"chunked" not in head
+    assert body == b"ok"
+
+
+def test_whoever_expects_100_continue_waits_for_the_backend(tmp_path: Path) -> None:
+    with playing(tmp_path, takes_a_body) as (proxy, _), connect(proxy.name) as client:
+        client.sendall(
+            b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert read_head(client) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"hello")
+        assert read_head(client).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert read_exactly(client, 7) == b"5 hello"
+
+
+def test_whoever_expects_100_continue_may_be_refused(tmp_path: Path) -> None:
+    no = answers(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+    with playing(tmp_path, no) as (proxy, _), connect(proxy.name) as client:
+        client.sendall(
+            b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert read_head(client).startswith(b"HTTP/1.1 413 Too Large\r\n")
+        assert read_all(client) == b""
+
+
+def test_whoever_waits_for_100_continue_in_vain_hears_who_is_silent(tmp_path: Path) -> None:
+    with playing(tmp_path, says_nothing, silence=0.5) as (proxy, backend):
+        said = ask(
+            proxy,
+            b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        )
+        assert said.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+        assert proxy.attempts("PUT /") == [(backend.name, False)]
+
+
+def test_an_early_answer_is_read_though_the_body_is_not(tmp_path: Path) -> None:
+    no = answers(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+    with playing(tmp_path, no) as (proxy, _), connect(proxy.name) as client:
+        client.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\nabc")
+        until(lambda: proxy.attempts("PUT /"), "it is answered")
+        for _ in range(8):
+            client.sendall(b"x" * 1_000_000)
+        assert read_head(client).startswith(b"HTTP/1.1 413 Too Large\r\n")
+
+
+def test_headers_of_a_hop_stay_on_it(tmp_path: Path) -> None:
+    told = b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nKeep-Alive: timeout=5\r\n"
+    told += b"X-Hop: 1\r\nX-End: 2\r\nContent-Length: 2\r\n\r\nok"
+    with playing(tmp_path, answers(told)) as (proxy, backend):
+        said = ask(
+            proxy,
+            b"GET / HTTP/1.1\r\nHost: shop.example:81\r\nConnection: close, x-secret, Host\r\n"
+            b"X-Secret: 1\r\nTE: trailers\r\nProxy-Connection: keep-alive\r\nX-Kept: 3\r\n\r\n",
+        )
+        [head] = backend.heads
+    lines = head.split(b"\r\n")
+    assert b"Host: shop.example:81" in lines
+    assert b"X-Kept: 3" in lines
+    assert b"Connection: close" in lines
+    for gone in (b"X-Secret", b"TE:", b"Proxy-Connection", b"Upgrade"):
+        assert gone not in head
+    assert b"X-End: 2" in said
+    assert b"X-Hop" not in said.partition(b"\r\n\r\n")[0]
+    assert b"Keep-Alive" not in said
+
+
+def test_the_length_of_a_body_is_no_matter_of_a_hop(tmp_path: Path) -> None:
+    with playing(tmp_path, takes_a_body) as (proxy, _):
+        answer = httpx.put(proxy.url, content=b"hello", headers={"Connection": "Content-Length"})
+    assert answer.text == "5 hello"
+
+
+def test_a_chain_of_proxies_is_believed_as_far_as_it_is_trusted(site: Proxy) -> None:
+    spoof = {"X-Forwarded-For": "6.6.6.6, 198.51.100.7", "X-Forwarded-Proto": "https"}
+    direct = headers_of(httpx.get(f"{site.url}/api/", headers=spoof))
+    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.9.0.1")) as trusted:
+        behind = headers_of(trusted.get(f"{site.url}/api/", headers=spoof))
+    assert (direct["x-forwarded-for"], direct["x-forwarded-proto"]) == ("127.0.0.1", "http")
+    assert behind["x-forwarded-for"] == "198.51.100.7, 127.9.0.1"
+    assert behind["x-forwarded-proto"] == "https"
+
+
+def test_two_framings_become_one(tmp_path: Path) -> None:
+    with playing(tmp_path, echoes) as (proxy, backend):
+        ask(
+            proxy,
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: close\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        )
+        [head] = backend.heads
+    assert b"content-length" not in head.lower()
+    assert b"Transfer-Encoding: chunked" in head
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /%s HTTP/1.1\r\n" % (b"a" * 200_000), 431),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+    ],
+)
+def test_what_is_no_http_is_answered_so(tmp_path: Path, sent: bytes, status: int) -> None:
+    with playing(tmp_path, says_nothing) as (proxy, _):
+        assert ask(proxy, sent).startswith(b"HTTP/1.1 %d " % status)
+        assert all(ok is None for _, ok in proxy.attempts("POST /"))
+
+
+# Failures
+
+
+def test_an_idempotent_request_is_repeated_elsewhere(tmp_path: Path) -> None:
+    with playing(tmp_path, hangs_up, answers(OK)) as (proxy, bad, good):
+        assert httpx.get(proxy.url).text == "ok"
+        assert proxy.attempts("GET /") == [(bad.name, False), (good.name, True)]
+        assert bad.requests() == good.requests() == [b"GET / HTTP/1.1"]
+
+
+def test_a_short_body_is_repeated_with_it(tmp_path: Path) -> None:
+    def eats(connection: socket.socket, _: bytes) -> None:
+        read_exactly(connection, 5000)
+
+    with playing(tmp_path, eats, takes_a_body) as (proxy, bad, _):
+        assert httpx.put(proxy.url, content=b"hello" * 1000).text == "5000 hello"
+        assert bad.requests() == [b"PUT / HTTP/1.1"]
+
+
+def test_a_long_body_is_not_repeated(tmp_path: Path) -> None:
+    def eats(connection: socket.socket, _: bytes) -> None:
+        read_exactly(connection, 200_000)
+
+    with playing(tmp_path, eats, takes_a_body) as (proxy, _, good):
+        assert httpx.put(proxy.url, content=b"hello" * 40_000).status_code == 502
+        assert good.requests() == []
+
+
+def test_what_is_not_idempotent_is_not_repeated(tmp_path: Path) -> None:
+    with playing(tmp_path, hangs_up, answers(OK)) as (proxy, bad, good):
+        answer = httpx.post(proxy.url)
+        assert (answer.status_code, answer.text) == (502, "502 Bad Gateway: no whole answer\n")
+        assert (bad.requests(), good.requests()) == ([b"POST / HTTP/1.1"], [])
+
+
+def test_what_no_backend_has_seen_is_sent_to_another(tmp_path: Path) -> None:
+    with playing(tmp_path, answers(OK), answers(OK)) as (proxy, gone, _):
+        gone.close()
+        assert not listens(gone.name)
+        assert httpx.post(proxy.url).text == "ok"
+        assert httpx.post(proxy.url).text == "ok"
+        assert proxy.attempts("POST /")[0] == (gone.name, False)
+        assert gone.requests() == []
+
+
+def test_half_an_answer_is_neither_repeated_nor_completed(tmp_path: Path) -> None:
+    half = answers(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+    with playing(tmp_path, half, answers(OK)) as (proxy, bad, good):
+        with pytest.raises(httpx.TransportError):
+            httpx.get(proxy.url)
+        until(lambda: proxy.attempts("GET /"), "it is told")
+        assert proxy.attempts("GET /") == [(bad.name, False)]
+        assert good.requests() == []
+
+
+def test_half_an_answer_without_a_length_is_cut_off_audibly(tmp_path: Path) -> None:
+    half = answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+    with playing(tmp_path, half) as (proxy, _), pytest.raises(ConnectionResetError):
+        ask(proxy, b"GET / HTTP/1.0\r\n\r\n")
+
+
+def test_silence_is_504_when_nobody_else_is_there(tmp_path: Path) -> None:
+    with playing(tmp_path, says_nothing, silence=0.5) as (proxy, bad):
+        answer = httpx.get(proxy.url)
+        assert (answer.status_code, answer.text) == (504, "504 Gateway Timeout: no answer\n")
+        assert proxy.attempts("GET /") == [(bad.name, False)]
+
+
+def test_an_empty_pool_is_503_with_the_reason_of_the_library(tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path, pools={"all": {"backends": {}}}, routes=[{"to": "all"}])
+    with running(proxy):
+        answer = httpx.get(proxy.url)
+    expected = "503 Service Unavailable: no backend available: empty\n"
+    assert (answer.status_code, answer.text) == (503, expected)
+
+
+def test_a_backend_that_fails_requests_is_left_alone(tmp_path: Path) -> None:
+    bad_play = answers(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+    with playing(tmp_path, bad_play, answers(OK), fall=3, fail_timeout=60) as (proxy, bad, good):
+        statuses = [httpx.post(proxy.url).status_code for _ in range(30)]
+        assert statuses.count(500) == 3
+        assert len(bad.heads) == 3
+        assert len(good.heads) == 27
+
+
+def test_a_client_that_leaves_is_nobodys_failure(tmp_path: Path) -> None:
+    with playing(tmp_path, says_nothing) as (proxy, backend):
+        with connect(proxy.name) as client:
+            client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            until(lambda: backend.heads, "the request arrives")
+        until(lambda: proxy.attempts("GET /slow"), "its end is told")
+        assert proxy.attempts("GET /slow") == [(backend.name, None)]
+
+
+def test_a_client_that_stalls_is_nobodys_failure(tmp_path: Path) -> None:
+    with playing(tmp_path, takes_a_body, silence=0.5) as (proxy, backend):
+        with connect(proxy.name) as client:
+            client.sendall(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")
+            assert read_all(client) == b""
+        assert proxy.attempts("PUT /") == [(backend.name, None)]
+
+
+# WebSockets
+
+
+def parrot(connection: ServerConnection) -> None:
+    for message in connection:
+        if message == "leave":
+            connection.close(4321, "as you wish")
+        connection.send(message)
+
+
+@contextlib.contextmanager
+def websockets_behind(folder: Path) -> Generator[tuple[Proxy, str]]:
+    with serve_websockets(parrot, "127.0.0.1", 0, process_request=healthy) as server:
+        threading.Thread(target=server.serve_forever).start()
+        name = address_of(server.socket)
+        pools = {"all": {"backends": [name], "cookie": "home"}}
+        with running(Proxy(folder, pools=pools, routes=[{"to": "all"}])) as proxy:
+            yield proxy, name
+
+
+def healthy(connection: ServerConnection, request: Any) -> Any:
+    return connection.respond(200, "") if request.path == "/health" else None
+
+
+def test_a_websocket_passes_through_and_holds_its_lease(tmp_path: Path) -> None:
+    with websockets_behind(tmp_path) as (proxy, backend):
+        with websocket(f"ws://{proxy.name}/chat", proxy=None) as socket_:
+            assert socket_.response
+            assert socket_.response.headers["Set-Cookie"].startswith("home=")
+            for message in ("hello", b"\0\xff" * 10, "x" * 900_000):
+                socket_.send(message)
+                assert socket_.recv(PATIENCE) == message
+            assert proxy.attempts("GET /chat") == []
+            socket_.send("leave")
+            with pytest.raises(ConnectionClosed) as closed:
+                socket_.recv(PATIENCE)
+        assert closed.value.rcvd
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4321, "as you wish")
+        until(lambda: proxy.attempts("GET /chat"), "its end is told")
+        assert proxy.attempts("GET /chat") == [(backend, True)]
+
+
+def test_what_follows_a_handshake_at_once_is_not_lost(tmp_path: Path) -> None:
+    upgraded = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+    def eager(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 101 Switching\r\n%sfirst " % upgraded)
+        connection.sendall(read_exactly(connection, 5))
+
+    with playing(tmp_path, eager) as (proxy, _):
+        said = ask(proxy, b"GET / HTTP/1.1\r\nHost: x\r\n%searly" % upgraded)
+    assert said.startswith(b"HTTP/1.1 101 ")
+    assert said.endswith(b"\r\n\r\nfirst early")
+
+
+def test_a_websocket_that_is_refused_is_an_ordinary_answer(site: Proxy) -> None:
+    with pytest.raises(Exception, match="200"), websocket(f"ws://{site.name}/api/", proxy=None):
+        pass
+
+
+def test_no_other_protocol_passes_through(tmp_path: Path) -> None:
+    with playing(tmp_path, answers(OK)) as (proxy, backend):
+        said = ask(
+            proxy,
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\n"
+            b"Upgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n",
+        )
+        assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"upgrade" not in backend.heads[0].lower()
+
+
+# Operation
+
+
+def test_a_proxy_that_is_told_to_end_finishes_what_it_began(tmp_path: Path) -> None:
+    go = threading.Event()
+
+    def slow(connection: socket.socket, _: bytes) -> None:
+        go.wait(PATIENCE)
+        connection.sendall(OK)
+        read_all(connection)
+
+    with playing(tmp_path, slow) as (proxy, backend):
+        with connect(proxy.name) as idle, connect(proxy.name) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            until(lambda: backend.heads, "the request arrives")
+            proxy.signal(signal.SIGTERM)
+            assert read_all(idle) == b""
+            until(lambda: not listens(proxy.name), "it accepts nobody")
+            go.set()
+            said = read_all(client)
+        assert said.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"connection: close" in said.lower()
+        assert proxy.process.wait(PATIENCE) == 0
+
+
+def test_a_proxy_that_is_told_to_end_waits_no_longer_than_a_drain_may_take(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (
+        playing(tmp_path, says_nothing, drain_timeout=0.5) as (proxy, backend),
+        connect(proxy.name) as client,
+    ):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: backend.heads, "the request arrives")
+        proxy.signal(signal.SIGTERM)
+        assert proxy.process.wait(PATIENCE) == 0
+        assert read_all(client) == b""
+        assert proxy.attempts("GET /") == [(backend.name, None)]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_backend_that_drains_keeps_its_sessions_only(
+    backends: dict[str, list[Backend]], tmp_path: Path
+) -> None:
+    shop = {"backends": [backend.name for backend in backends["shop"]], "cookie": "home"}
+    proxy = Proxy(tmp_path, pools={"shop": shop}, routes=[{"to": "shop"}])
+    with running(proxy), httpx.Client(base_url=proxy.url) as client:
+        home = client.get("/").json()["backend"]
+        assert proxy.configure(pools={"shop": {**shop, "drain": [home]}}) == "read"
+        assert {client.get("/").json()["backend"] for _ in range(6)} == {home}
+        assert home not in {httpx.get(proxy.url).json()["backend"] for _ in range(12)}
+        assert [x["backend"] for x in proxy.told("reason") if x["reason"] == "drained"] == [home]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"routes": [{"to": "nowhere"}]},
+        {"routes": [{"to": "shop"}, {"to": "shop"}]},
+        {"routes": [{"to": {"shop": 0}}]},
+        {"pools": {"shop": {"backends": {"127.0.0.1:1": -1}}}},
+        {"pools": {"shop": {"backends": {}, "cooky": "x"}}},
+        {"trusted": ["10.0.0.0/40"]},
+        {"pools": None},
+    ],
+)
+def test_a_wrong_configuration_changes_nothing(
+    backends: dict[str, list[Backend]], tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    pools = {"shop": {"backends": [backends["shop"][0].name]}}
+    proxy = Proxy(tmp_path, pools=pools, routes=[{"to": "shop"}])
+    with running(proxy):
+        assert proxy.configure(**wrong).startswith("not read: ")
+        assert httpx.get(proxy.url).json()["backend"] == backends["shop"][0].name
+
+
+def test_sessions_outlive_the_proxy_and_a_change_of_keys(
+    backends: dict[str, list[Backend]], tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("the-first-secret-of-the-shop\n")
+    shop = {"backends": [backend.name for backend in backends["shop"]], "cookie": "home"}
+    proxy = Proxy(tmp_path, pools={"shop": shop}, routes=[{"to": "shop"}])
+    with httpx.Client() as client:
+        with running(proxy, keys=keys):
+            home = client.get(proxy.url).json()["backend"]
+        with running(proxy, keys=keys):
+            assert {client.get(proxy.url).json()["backend"] for _ in range(6)} == {home}
+            keys.write_text("another-secret-of-the-shop\nthe-first-secret-of-the-shop\n")
+            assert proxy.configure() == "read"
+            again = client.get(proxy.url)
+            assert again.json()["backend"] == home
+            assert any(x.startswith("home=") for x in again.headers.get_list("set-cookie"))
+            keys.write_text("another-secret-of-the-shop\n")
+            assert proxy.configure() == "read"
+            assert {client.get(proxy.url).json()["backend"] for _ in range(6)} == {home}
+
+
+# The drill
+
+
+def drill(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(EXAMPLES / "http_drill.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_drill_finds_every_promise_kept() -> None:
+    run = drill()
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.endswith("every promise was kept\n")
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "broken"),
+    [
+        ("forget-sessions", "survived another backend's death"),
+        ("regrouped-canary", "nobody left the canary"),
+        ("no-retries", "no request failed"),
+    ],
+)
+def test_sabotage_is_noticed(sabotage: str, broken: str) -> None:
+    run = drill("--quiet", "--sabotage", sabotage)
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert any("BROKEN" in line and broken in line for line in run.stdout.splitlines())
