@@ -65,32 +65,61 @@ if TYPE_CHECKING:
     from balancers.hashing.keys import KeyedBlake2, Murmur3
     from balancers.hashing.ring import HashRing
     from balancers.health_report import CheckResult, HealthReport
+    from balancers.request import Request
     from balancers.retry_budget import RetryBudget
+    from balancers.routing.client_address import ClientAddress, TrustedProxies
+    from balancers.routing.flow_table import FlowCounts, FlowTable
+    from balancers.routing.flows import FlowKey
+    from balancers.routing.forwarded import Node
+    from balancers.routing.networks import Networks
+    from balancers.routing.paths import Path, read_target
+    from balancers.routing.proxy_header import Endpoint, ProxyHeader, Tlv
+    from balancers.routing.proxy_protocol import ReadHeader, read_proxy_header
+    from balancers.routing.router import Match, Router
+    from balancers.routing.routes import Route
+    from balancers.routing.split import Split
+    from balancers.sessions.address import AddressSessions
+    from balancers.sessions.binding import Binding
+    from balancers.sessions.cookie import CookieSessions
+    from balancers.sessions.cookies import cookies, set_cookie
+    from balancers.sessions.header import HeaderSessions
+    from balancers.sessions.learned import LearnedSessions
+    from balancers.sessions.skew import SessionShare, SessionSkew, session_skew
+    from balancers.sessions.tokens import SessionTokens
 
 __all__ = [
     "FAILURE",
     "SUCCESS",
     "UNKNOWN",
     "ActiveChecks",
+    "AddressSessions",
     "AdmissionQueue",
     "AlreadyReleased",
     "Balancer",
     "BalancersError",
+    "Binding",
     "CheckResult",
+    "ClientAddress",
     "ConnectionLimit",
     "Consecutive",
+    "CookieSessions",
     "CoolDown",
     "Drain",
     "Drained",
     "DuplicateBackend",
     "DynamicLimit",
     "Ejection",
+    "Endpoint",
     "Event",
     "FailurePercentage",
+    "FlowCounts",
+    "FlowKey",
+    "FlowTable",
     "ForeignLease",
     "Gate",
     "GateInUse",
     "HashRing",
+    "HeaderSessions",
     "HealthChecks",
     "HealthReport",
     "HealthRule",
@@ -105,34 +134,55 @@ __all__ = [
     "Key",
     "KeyedBlake2",
     "Leaky",
+    "LearnedSessions",
     "Lease",
     "LeastConnections",
     "Load",
+    "Match",
     "MedianGap",
     "Membership",
     "MissingKey",
     "Murmur3",
+    "Networks",
     "NoBackendAvailable",
+    "Node",
     "OfTheLast",
     "Outcome",
     "OutlierEjection",
     "OutlierRule",
     "PassiveChecks",
+    "Path",
     "Pool",
     "PowerOfTwoChoices",
     "Probe",
+    "ProxyHeader",
     "QueueFull",
     "RandomChoice",
+    "ReadHeader",
+    "Request",
     "RetryBudget",
     "RingTooLarge",
     "RoundRobin",
+    "Route",
+    "Router",
+    "SessionShare",
+    "SessionSkew",
+    "SessionTokens",
     "SlowStart",
+    "Split",
     "SuccessRate",
+    "Tlv",
+    "TrustedProxies",
     "UnknownBackend",
     "Waiting",
     "WarmUp",
     "WeightedLeastConnections",
     "WeightedRoundRobin",
+    "cookies",
+    "read_proxy_header",
+    "read_target",
+    "session_skew",
+    "set_cookie",
 ]
 
 _LATER = {
@@ -168,7 +218,37 @@ _LATER = {
     "HashRing": "hashing.ring",
     "CheckResult": "health_report",
     "HealthReport": "health_report",
+    "Request": "request",
     "RetryBudget": "retry_budget",
+    "ClientAddress": "routing.client_address",
+    "TrustedProxies": "routing.client_address",
+    "FlowCounts": "routing.flow_table",
+    "FlowTable": "routing.flow_table",
+    "FlowKey": "routing.flows",
+    "Node": "routing.forwarded",
+    "Networks": "routing.networks",
+    "Path": "routing.paths",
+    "read_target": "routing.paths",
+    "Endpoint": "routing.proxy_header",
+    "ProxyHeader": "routing.proxy_header",
+    "Tlv": "routing.proxy_header",
+    "ReadHeader": "routing.proxy_protocol",
+    "read_proxy_header": "routing.proxy_protocol",
+    "Match": "routing.router",
+    "Router": "routing.router",
+    "Route": "routing.routes",
+    "Split": "routing.split",
+    "AddressSessions": "sessions.address",
+    "Binding": "sessions.binding",
+    "CookieSessions": "sessions.cookie",
+    "cookies": "sessions.cookies",
+    "set_cookie": "sessions.cookies",
+    "HeaderSessions": "sessions.header",
+    "LearnedSessions": "sessions.learned",
+    "SessionShare": "sessions.skew",
+    "SessionSkew": "sessions.skew",
+    "session_skew": "sessions.skew",
+    "SessionTokens": "sessions.tokens",
 }
 """Imported when first named: what loads another package, and what not every user needs."""
 

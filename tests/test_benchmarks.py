@@ -2,11 +2,19 @@
 
 import pytest
 
-from tests.benchmarks import classic, gates, keyed, peers, pools
+from tests.benchmarks import classic, flows, gates, keyed, peers, pools, routing, sessions
 from tests.benchmarks.measure import Effort, Measured, Run, measure
 from tests.benchmarks.row import SIZES, Row
 
-OURS = [*classic.rows(), *keyed.rows(), *pools.rows(), *gates.rows()]
+OURS = [
+    *classic.rows(),
+    *keyed.rows(),
+    *pools.rows(),
+    *gates.rows(),
+    *flows.rows(),
+    *routing.rows(),
+    *sessions.rows(),
+]
 SMALL = [row for row in OURS if row.n == SIZES[0]]
 
 
@@ -77,6 +85,7 @@ def test_every_row_of_the_table_is_there() -> None:
         assert [row.n for row in rows if row.name == f"{kind}, a flip and a pick"] == [*SIZES]
     assert {row.unit for row in rows} == {
         "U", "H", "the open ring", "import dataclasses", *peers.PACKAGES, "roundrobin.smooth",
+        "hmac.digest", "among 10", "a pick after a flip",
     } - {"roundrobin"}  # fmt: skip
 
 

@@ -21,8 +21,11 @@ CLASSES = [
 ERRORS = [
     name
     for name in balancers.__all__
-    if name not in CLASSES and name not in {"FAILURE", "SUCCESS", "UNKNOWN", "Key"}
+    if name not in CLASSES
+    and name not in {"FAILURE", "SUCCESS", "UNKNOWN", "Key"}
+    and name[0].isupper()
 ]
+FUNCTIONS = [name for name in balancers.__all__ if name[0].islower()]
 NO_EXAMPLE = {
     "Balancer",
     "Gate",
@@ -34,6 +37,14 @@ NO_EXAMPLE = {
     "Ejection",
     "OutlierRule",
     "Waiting",
+    "Binding",
+    "ClientAddress",
+    "FlowCounts",
+    "Match",
+    "Path",
+    "ReadHeader",
+    "SessionShare",
+    "SessionSkew",
     "FAILURE",
     "SUCCESS",
     "UNKNOWN",
@@ -43,7 +54,8 @@ NO_EXAMPLE = {
 
 
 def test_all_is_what_there_is() -> None:
-    assert list(balancers.__all__) == sorted(balancers.__all__, key=lambda n: (not n.isupper(), n))
+    in_order = sorted(balancers.__all__, key=lambda n: (not n.isupper(), n[0].islower(), n))
+    assert list(balancers.__all__) == in_order
     assert set(balancers.__all__) <= set(dir(balancers))
     namespace: dict[str, Any] = {}
     exec("from balancers import *", namespace)  # noqa: S102 - the statement under test
@@ -71,6 +83,11 @@ def test_a_class_is_documented_with_an_example(name: str) -> None:
     for method_name, method in inspect.getmembers(subject, callable):
         if not method_name.startswith("_"):
             assert inspect.getdoc(method), f"{name}.{method_name}"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_documented_with_an_example(name: str) -> None:
+    assert ">>>" in (inspect.getdoc(getattr(balancers, name)) or ""), name
 
 
 @pytest.mark.parametrize("name", ERRORS)

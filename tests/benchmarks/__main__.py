@@ -4,7 +4,7 @@ import platform
 from argparse import ArgumentParser
 from importlib.metadata import version
 
-from tests.benchmarks import classic, gates, keyed, peers, pools
+from tests.benchmarks import classic, flows, gates, keyed, peers, pools, routing, sessions
 from tests.benchmarks.measure import Effort
 from tests.benchmarks.row import Row
 
@@ -33,7 +33,16 @@ def main() -> None:
 
 
 def _all_rows() -> list[Row]:
-    return [*classic.rows(), *keyed.rows(), *pools.rows(), *gates.rows(), *peers.rows()]
+    return [
+        *classic.rows(),
+        *keyed.rows(),
+        *pools.rows(),
+        *gates.rows(),
+        *flows.rows(),
+        *routing.rows(),
+        *sessions.rows(),
+        *peers.rows(),
+    ]
 
 
 def _versions() -> str:
