@@ -33,7 +33,7 @@ _TO_SPELL = re.compile(r"%(?P<octet>[0-9A-Fa-f]{2})|(?P<raw>[\"<>\[\]^`{|}])|(?P
 _UNRESERVED = re.compile(rb"[0-9A-Za-z\-._~]")
 _OCTETS = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_AMBIGUOUS = (".;", "..;")
+_AMBIGUOUS = (".;", "..;", ".%3B", "..%3B")
 
 
 class Path(NamedTuple):

@@ -60,7 +60,8 @@ class Router(Generic[T_co]):
 
     Raises InvalidSetting for a route that no request gets to, naming those that come first: what it
     matches, one of them matches, or one or the other; TypeError for anything but routes.
-    Cost: construction O(n log n); ``match`` depends on the request, not on the number of routes.
+    Cost: construction O(n log n), ``match`` that of reading the request and walking its path, not
+    of the number of routes; but both grow with the different sets of names asked for at one path.
     """
 
     def __init__(self, routes: Iterable[Route[T_co]]) -> None:
@@ -84,9 +85,10 @@ class Router(Generic[T_co]):
     def match(self, request: Request) -> Match[T_co]:
         """Find the first route whose conditions all hold; nothing that a client sends is an error.
 
-        O(characters of the request), whatever the number of routes; 2 to the number of segments at
-        worst, where the table has a capture beside a literal at each.  A miss by method also lists
-        those there are.  The host of an absolute-form target counts instead of ``request.host``.
+        O(characters of the request), as a rule whatever the number of routes; 2 to the number of
+        segments at worst, where the table has a capture beside a literal at each.  A miss by method
+        also lists those there are.  The host of an absolute-form target counts instead of
+        ``request.host``.
         """
         target = read_target(request.target)
         if target.reason:

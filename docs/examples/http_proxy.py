@@ -67,7 +67,7 @@ class Proxy:
         """Read everything; where anything is wrong, nothing changes."""
         told = json.loads(Path(self.settings.config).read_text())
         if self.settings.keys:
-            self.keys = Path(self.settings.keys).read_bytes().split()
+            self.keys = [*filter(None, Path(self.settings.keys).read_bytes().splitlines())]
         tokens, pools = SessionTokens(self.keys, rng=SystemRandom()), told["pools"]
         for pool in pools.values():
             Upstream(self.settings, deque(maxlen=1)).configure(tokens, **pool)

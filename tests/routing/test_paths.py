@@ -151,6 +151,8 @@ def test_what_is_accepted_means_the_same_to_servers_that_do_things_in_another_or
         ("/a//../b", "ambiguous dot segment"),
         ("//../b", "ambiguous dot segment"),
         ("/a/..;/b", "ambiguous dot segment"),
+        ("/a/..%3bx/b", "ambiguous dot segment"),
+        ("/a/.%3B/b", "ambiguous dot segment"),
         ("/a/..;x=1/b", "ambiguous dot segment"),
         ("/a/.;/b", "ambiguous dot segment"),
     ],
