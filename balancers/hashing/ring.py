@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
-from itertools import chain, islice, pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -12,23 +11,22 @@ from numpy.typing import NDArray
 
 from balancers.balancer import Key
 from balancers.errors import RingTooLarge
+from balancers.hashing.circle import PER_CELL, Circle
+from balancers.hashing.hashed import BITS, GOLDEN, Chooser, HashedBalancer, mix_many
 from balancers.hashing.keys import Hasher, Identity, Murmur3, name_of
-from balancers.hashing.named import NamedMembership
 from balancers.membership import at_least, checked_avoid
 
 __all__ = ["HashRing"]
 
 B = TypeVar("B")
 
-_BITS = (1 << 64) - 1
-_GOLDEN = 0x9E3779B97F4A7C15
-_PER_CELL = 8
-"""Points a cell, on average (measured)."""
 _SPARSE = 8
 """Closed points are taken out when fewer than one in so many is open."""
+_FINER = 16
+"""Entries of a batch's table a point (measured)."""
 
 
-class HashRing(NamedMembership[B]):
+class HashRing(HashedBalancer[B]):
     """A key belongs to the first point at or after its hash, clockwise.
 
     Each backend has ``points`` points a unit of weight, at least one for any positive weight: the
@@ -70,9 +68,7 @@ class HashRing(NamedMembership[B]):
         self._on_ring = self._open_on_ring = 0
         self._late: dict[B, None] = {}  # open members whose points on the ring are not as wanted
         self._closed: set[B] = set()  # members on the ring that are quiesced
-        self._shift = 64
-        self._cells: list[tuple[int, ...]] = [()]  # points, ascending
-        self._owners: list[tuple[B, ...]] = [()]  # whose they are; last, whose the first beyond is
+        self._circle = Circle[B]()
         self._stale = False  # somebody is late, or too few points are open
         self._ready = False  # nobody is, and there are points
         self._seed: int | None = None  # of the default hash function
@@ -90,15 +86,30 @@ class HashRing(NamedMembership[B]):
         else:
             digest = self._digest(key)
         if self._ready and not avoid:
-            cell = digest >> self._shift
-            place = bisect_left(self._cells[cell], digest)
-            owners, closed = self._owners[cell], self._closed
+            circle = self._circle
+            cell = digest >> circle.shift
+            place = bisect_left(circle.cells[cell], digest)
+            owners, closed = circle.owners[cell], self._closed
             if not closed or owners[place] not in closed:
                 return owners[place]
             for owner in owners[place + 1 :]:
                 if owner not in closed:
                     return owner
-        return self._search(digest, checked_avoid(avoid))
+        return self.pick_hashed(digest, avoid)
+
+    def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
+        """Give the backend of a 64-bit hash; O(1) expected.
+
+        Raises InvalidKey, NoBackendAvailable.
+        """
+        self._checked(digest, avoid)
+        if self._stale:
+            self._refresh()
+        closed = self._closed
+        for owner in self._circle.walk(digest):
+            if owner not in closed and owner not in avoid:
+                return owner
+        raise self._refusal()
 
     def replicas(self, key: Key, k: int) -> list[B]:
         """Give the key's first ``k`` different backends, in the order in which they take over.
@@ -113,35 +124,23 @@ class HashRing(NamedMembership[B]):
             if self._stale:
                 self._refresh()
             k = min(k, self._open)
-            cell = digest >> self._shift
-            place = bisect_left(self._cells[cell], digest)
-            cells = chain(self._owners[cell:], self._owners[: cell + 1])
-            for owner in islice(chain.from_iterable(cells), place, None):
+            for owner in self._circle.walk(digest):
                 if owner not in self._closed:
                     found[owner] = None
                     if len(found) == k:
                         break
         return list(found)
 
-    def _search(self, digest: int, avoid: Collection[B]) -> B:
-        if not self._open or (avoid and self._all_avoided(avoid)):
-            raise self._refusal()
-        if self._stale:
-            self._refresh()
-        closed = self._closed
-        cell = digest >> self._shift
-        owners = self._owners[cell][bisect_left(self._cells[cell], digest) :]
-        for further in range(cell + 1, cell + 2 + len(self._owners)):
-            for owner in owners:
-                if owner not in closed and owner not in avoid:
-                    return owner
-            owners = self._owners[further % len(self._owners)]
-        raise self._refusal()
+    def _chooser(self, count: int) -> Chooser:
+        if self._stale and self._late:
+            self._flat = None
+        points, places = self._flattened()
+        bits = min(26, (_FINER * len(points)).bit_length())
+        if count < len(points):
+            def search(hashes: NDArray[np.uint64], picked: NDArray[np.intp]) -> None:
+                picked[:] = places[np.searchsorted(points, hashes)]
 
-    def _all_avoided(self, avoid: Collection[B]) -> bool:
-        return len(avoid) >= self._open and all(
-            backend in avoid for backend, weight in self._weights.items() if weight
-        )
+            return search
 
     def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
         placed = self._placed.get(backend, 0)
