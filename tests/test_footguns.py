@@ -203,7 +203,7 @@ def test_footgun_18_names_and_numbers_are_never_glued() -> None:
     names = ["1", "12", "123", "1-2", "12-3", "a", "a1", "a11"]
     ring = HashRing(names, points=200)
     ring.pick("k")
-    points = [point for cell in ring._cells for point in cell]
+    points = [point for cell in ring._circle.cells for point in cell]
     assert len(points) == len(set(points)) == 200 * len(names)
 
 

@@ -63,8 +63,8 @@ def test_smooth_weighted_round_robin_stays_close_to_its_share(weights: list[int]
 def exact_shares(ring: HashRing[str]) -> list[float]:
     """Read each backend's share of the circle off the ring's own arcs."""
     ring.pick(b"build")
-    points = [point for cell in ring._cells for point in cell]
-    owners = [owner for cell in ring._owners for owner in cell[:-1]]
+    points = [point for cell in ring._circle.cells for point in cell]
+    owners = [owner for cell in ring._circle.owners for owner in cell[:-1]]
     shares: Counter[str] = Counter()
     previous = points[-1] - (1 << 64)
     for point, owner in zip(points, owners, strict=True):

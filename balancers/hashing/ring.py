@@ -1,7 +1,7 @@
 """A hash ring: consistent hashing with points on a circle (Karger et al., STOC 1997)."""
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from balancers.errors import RingTooLarge
 from balancers.hashing.circle import PER_CELL, Circle
 from balancers.hashing.hashed import BITS, GOLDEN, Chooser, HashedBalancer, mix_many
 from balancers.hashing.keys import Hasher, Identity, Murmur3, name_of
-from balancers.membership import at_least, checked_avoid
+from balancers.membership import at_least
 
 __all__ = ["HashRing"]
 
@@ -22,8 +22,10 @@ B = TypeVar("B")
 
 _SPARSE = 8
 """Closed points are taken out when fewer than one in so many is open."""
-_FINER = 16
-"""Entries of a batch's table a point (measured)."""
+_FINER, _MOST_BITS = 16, 24
+"""Cells of a batch a point (measured), and the most of them: nearly all have a single owner."""
+_FEW = 4
+"""A batch of fewer hashes a point is not worth cutting the circle into cells."""
 
 
 class HashRing(HashedBalancer[B]):
@@ -41,11 +43,13 @@ class HashRing(HashedBalancer[B]):
     True
     >>> len(ring.replicas("user:42", 2))
     2
+    >>> ring.pick_many(ring.hash_many(["user:42", "user:43"])).dtype
+    dtype('int64')
 
     Cost: ``pick`` O(1) expected; the circle is cut into cells of some eight points.  A flip O(1),
     joining and leaving O(points · weight), all amortised; the first pick builds, O(V log V) for V
-    points in all.  When fewer than one point in eight is open, the closed are taken out, so a walk
-    to an open one stays short.
+    points in all, and so does each batch, for itself.  When fewer than one point in eight is open,
+    the closed are taken out, so a walk to an open one stays short.
     Raises InvalidSetting for ``points`` or ``max_points`` below 1, RingTooLarge when all members
     together, quiesced ones as they last were, need more than ``max_points``.
     """
@@ -111,36 +115,62 @@ class HashRing(HashedBalancer[B]):
                 return owner
         raise self._refusal()
 
-    def replicas(self, key: Key, k: int) -> list[B]:
-        """Give the key's first ``k`` different backends, in the order in which they take over.
+    def succession(self, digest: int) -> Iterator[B]:
+        """Give the backends of a 64-bit hash, lazily, in the order in which they take over.
 
-        All there are when fewer.  Expected cost O(k log k) while k is well below n.
-        Raises MissingKey, InvalidKey, InvalidSetting for k below 1.
+        Expected cost O(k log k) for the first k, while k is well below n.  Raises InvalidKey.
         """
-        at_least(1, k=k)
-        digest = self._digest(key)
-        found: dict[B, None] = {}
-        if self._open:
-            if self._stale:
-                self._refresh()
-            k = min(k, self._open)
-            for owner in self._circle.walk(digest):
-                if owner not in self._closed:
-                    found[owner] = None
-                    if len(found) == k:
-                        break
-        return list(found)
+        if not self._open:
+            return
+        self._checked(digest, ())
+        if self._stale:
+            self._refresh()
+        found: set[B] = set()
+        for owner in self._circle.walk(digest):
+            if owner not in self._closed and owner not in found:
+                yield owner
+                found.add(owner)
+                if len(found) == self._open:
+                    return
 
     def _chooser(self, count: int) -> Chooser:
-        if self._stale and self._late:
-            self._flat = None
-        points, places = self._flattened()
-        bits = min(26, (_FINER * len(points)).bit_length())
-        if count < len(points):
+        points, places = self._flat()
+        if count < _FEW * len(points):
+
             def search(hashes: NDArray[np.uint64], picked: NDArray[np.intp]) -> None:
                 picked[:] = places[np.searchsorted(points, hashes)]
 
             return search
+        shift = np.uint64(64 - min(_MOST_BITS, (_FINER * len(points)).bit_length()))
+        firsts = _firsts(points, shift)
+        owners = places[firsts].astype(np.min_scalar_type(-len(self._weights)))
+        owners[(points[:-1] >> shift).view(np.intp)] = -1
+
+        def choose(hashes: NDArray[np.uint64], picked: NDArray[np.intp]) -> None:
+            cells = (hashes >> shift).view(np.intp)
+            found = owners.take(cells)
+            picked[:] = found
+            left = np.flatnonzero(found < 0)
+            asked, at = hashes[left], firsts[cells[left]]
+            late = np.flatnonzero(points[at] < asked)
+            while len(late):
+                at[late] += 1
+                late = late[points[at[late]] < asked[late]]
+            picked[left] = places[at]
+
+        return choose
+
+    def _flat(self) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        """Give the points of the open members in order, and whose they are.
+
+        Last comes a point beyond all hashes, which is the first one's owner's.
+        """
+        numbers = {backend: place for place, backend in enumerate(self._weights)}
+        points, whose, opened = self._points()
+        order = np.argsort(points, kind="stable")
+        places = np.array([numbers[backend] for backend in opened], dtype=np.int32)[whose[order]]
+        last = np.uint64(BITS)
+        return np.append(points[order], last), np.append(places, places[:1])
 
     def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
         placed = self._placed.get(backend, 0)
@@ -161,7 +191,7 @@ class HashRing(HashedBalancer[B]):
                 self._closed.discard(backend)
                 self._needed -= self._wanted.pop(backend, 0)
         self._stale = bool(self._late) or not (
-            len(self._cells) <= self._on_ring + _PER_CELL
+            len(self._circle.cells) <= self._on_ring + PER_CELL
             and self._on_ring <= self._open_on_ring * _SPARSE
         )
         self._ready = self._on_ring > 0 and not self._stale
@@ -185,11 +215,11 @@ class HashRing(HashedBalancer[B]):
         """Bring the ring up to date: one backend's points at a time, or all at once."""
         late = sum(self._wanted[backend] for backend in self._late) if self._late else 0
         after = self._on_ring + late
-        cells = len(self._cells)
+        cells = len(self._circle.cells)
         if (
             4 * late > self._on_ring
             or self._open_on_ring * _SPARSE < self._on_ring
-            or not cells <= after + _PER_CELL <= 4 * _PER_CELL * (cells + 1)
+            or not cells <= after + PER_CELL <= 4 * PER_CELL * (cells + 1)
         ):
             self._build()
         else:
@@ -203,75 +233,55 @@ class HashRing(HashedBalancer[B]):
         """Add or take out one backend's points; O(points)."""
         placed = self._placed.pop(backend, 0)
         changed = range(placed, wanted) or range(wanted, placed)
-        base = self._hasher(name) & _BITS
-        points: list[int] = _points(
+        base = self._hasher(name) & BITS
+        points: list[int] = _sequence(
             np.uint64(base), np.arange(changed.start, changed.stop, dtype=np.uint64)
         ).tolist()
         for point in points:
-            cell = point >> self._shift
-            known, owners = self._cells[cell], self._owners[cell]
-            place = bisect_left(known, point)
             if wanted > placed:
-                while place < len(known) and known[place] == point:
-                    if self._names[owners[place]] > name:
-                        break
-                    place += 1
-                self._cells[cell] = (*known[:place], point, *known[place:])
-                self._owners[cell] = (*owners[:place], backend, *owners[place:])
+                self._circle.add(point, backend, self._names)
             else:
-                while owners[place] != backend:
-                    place += 1
-                self._cells[cell] = known[:place] + known[place + 1 :]
-                self._owners[cell] = owners[:place] + owners[place + 1 :]
-            if not place:
-                self._mend(cell)
+                self._circle.take(point, backend)
         if wanted:
             self._placed[backend] = wanted
         self._on_ring += wanted - placed
-        if not self._on_ring:
-            self._shift, self._cells, self._owners = 64, [()], [()]
         if backend not in self._closed:
             self._open_on_ring += wanted - placed
 
-    def _mend(self, cell: int) -> None:
-        """Tell the cells before who owns the first point from this one on."""
-        first = self._owners[cell][0]
-        for before in range(cell - 1, cell - 1 - len(self._owners), -1):
-            self._owners[before] = (*self._owners[before][:-1], first)
-            if self._cells[before]:
-                return
-
     def _build(self) -> None:
         """Place the points of the open members, and only these; O(V log V)."""
+        points, whose, opened = self._points()
+        self._circle.build(points, whose, opened)
+        self._placed = {backend: self._wanted[backend] for backend in opened}
+        self._on_ring = self._open_on_ring = len(points)
+        self._closed.clear()
+
+    def _points(self) -> tuple[NDArray[np.uint64], NDArray[np.intp], list[B]]:
+        """Give every point of the open members, whose each is, and these members by name."""
         opened = [backend for backend, weight in self._weights.items() if weight]
         opened.sort(key=self._names.__getitem__)
         counts = [self._wanted[backend] for backend in opened]
-        bases = [self._hasher(self._names[backend]) & _BITS for backend in opened]
-        points = _points(
+        bases = [self._hasher(self._names[backend]) & BITS for backend in opened]
+        points = _sequence(
             np.repeat(np.array(bases, dtype=np.uint64), counts),
             np.concatenate([np.arange(count, dtype=np.uint64) for count in counts]),
         )
-        order = np.argsort(points, kind="stable")
-        points = points[order]
-        owners = np.fromiter(opened, dtype=object, count=len(opened))
-        owned: list[B] = owners[np.repeat(np.arange(len(opened)), counts)[order]].tolist()
-        bits = (len(owned) // _PER_CELL).bit_length()
-        self._shift = 64 - bits
-        borders = np.arange(1, 1 << bits, dtype=np.uint64) << np.uint64(self._shift)
-        edges: list[int] = [0, *np.searchsorted(points, borders).tolist(), len(owned)]
-        known: list[int] = points.tolist()
-        self._cells = [tuple(known[a:b]) for a, b in pairwise(edges)]
-        owned.append(owned[0])
-        self._owners = [tuple(owned[a : b + 1]) for a, b in pairwise(edges)]
-        self._placed = dict(zip(opened, counts, strict=True))
-        self._on_ring = self._open_on_ring = len(known)
-        self._closed.clear()
+        return points, np.repeat(np.arange(len(opened)), counts), opened
 
 
-def _points(base: NDArray[np.uint64] | np.uint64, index: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _sequence(
+    base: NDArray[np.uint64] | np.uint64, index: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
     """Give the points of these numbers in the sequences of these bases (SplitMix64)."""
     with np.errstate(over="ignore"):
-        z = base + (index + np.uint64(1)) * np.uint64(_GOLDEN)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+        return mix_many(base + (index + np.uint64(1)) * np.uint64(GOLDEN))
+
+
+def _firsts(points: NDArray[np.uint64], shift: np.uint64) -> NDArray[np.int32]:
+    """Give the place of the first point at or after each border of the circle's cells."""
+    counts = np.bincount(
+        (points[:-1] >> shift).astype(np.intp), minlength=1 << (64 - int(shift))
+    )
+    firsts = np.zeros(len(counts), dtype=np.int32)
+    np.cumsum(counts[:-1], out=firsts[1:])
+    return firsts

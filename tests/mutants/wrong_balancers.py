@@ -194,11 +194,11 @@ def points_hang_on_the_place_in_the_list(self: Any, backend: Any) -> bytes:
     return bytes(named_new_name(self, backend)) + b"#%d" % len(self._names)
 
 
-@mutant(HashRing, "_search", "test_hashing.py::test_everyone_is_visited_before_a_ring_gives_up")
-def a_walk_that_gives_up_early(self: Any, digest: int, avoid: Any) -> Any:
+@mutant(HashRing, "pick_hashed", "test_hashing.py::test_everyone_is_visited_before_a_ring_gives_up")
+def a_walk_that_gives_up_early(self: Any, digest: int, avoid: Any = ()) -> Any:
     if self._stale:
         self._refresh()
-    for owner in self._owners[digest >> self._shift]:
+    for owner in self._circle.owners[digest >> self._circle.shift]:
         if owner not in self._closed and owner not in avoid:
             return owner
     raise self._refusal()

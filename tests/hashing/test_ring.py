@@ -1,0 +1,95 @@
+"""The ring as one of its kind: beside its plain twin, in batches, and at its edges."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from balancers import HashRing, InvalidKey, NoBackendAvailable
+from balancers.hashing.hashed import BITS, GOLDEN, mix
+from balancers.hashing.keys import Murmur3
+from tests.hashing.evenness import HASHES
+from tests.hashing.plain_maps import PlainMap
+from tests.hashing.set_laws import (
+    WEIGHTS,
+    SetMachine,
+    assert_each_change_moves_only_its_keys,
+    everyones_keys,
+)
+
+
+class PlainRing(PlainMap):
+    """Sort all points at every question."""
+
+    def succession(self, digest: int) -> list[str]:
+        points = sorted(
+            (mix(Murmur3()(name.encode()) + (i + 1) * GOLDEN & BITS), name.encode(), name)
+            for name in self.opened
+            for i in range(max(1, int(8 * self.weights[name] + 0.5)))
+        )
+        after = [name for point, _, name in points if point >= digest]
+        return [*dict.fromkeys([*after, *(name for _, _, name in points)])]
+
+
+class RingMachine(SetMachine):
+    make = staticmethod(lambda: HashRing(points=8))
+    plain = PlainRing
+
+
+TestRing = RingMachine.TestCase
+TestRing.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+@given(WEIGHTS, st.sampled_from([1, 8, 160]))
+@settings(deadline=None)
+def test_a_batch_is_a_loop_of_picks(weights: dict[str, float], points: int) -> None:
+    """Both ways to look up a batch: a few hashes a point, and many."""
+    ring = HashRing(weights, points=points)
+    if not any(weights.values()):
+        with pytest.raises(NoBackendAvailable):
+            ring.pick_many(HASHES[:1])
+        return
+    for hashes in (HASHES[:40], HASHES):
+        picked = everyones_keys(ring, hashes)
+        assert [ring.pick_hashed(digest) for digest in hashes[:40].tolist()] == picked[:40].tolist()
+    whole = everyones_keys(ring, HASHES)
+    parts = [everyones_keys(ring, part) for part in np.split(HASHES, 100)]
+    assert (whole == np.concatenate(parts)).all()
+
+
+def test_hashes_on_a_point_and_at_the_ends_belong_to_the_first_at_or_after() -> None:
+    ring = HashRing([*"abc"], points=20)
+    ring.pick(b"")
+    points = [point for cell in ring._circle.cells for point in cell]
+    asked = [h for point in points for h in (point - 1, point, point + 1)] + [0, 1, BITS]
+    hashes = np.array(asked, dtype=np.uint64)
+    loop = [ring.pick_hashed(digest) for digest in asked]
+    assert everyones_keys(ring, hashes).tolist() == loop
+    assert everyones_keys(ring, np.tile(hashes, 50)).tolist() == loop * 50
+    assert ring.pick_hashed(BITS) == ring.pick_hashed(0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
+def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
+    ring = HashRing([f"b{i}" for i in range(12)], points=16)
+    assert_each_change_moves_only_its_keys(ring, changes, (0.5, 1, 3))
+
+
+def test_a_batch_leaves_the_ring_as_it_was() -> None:
+    """A ring that only serves batches holds no points between them."""
+    ring = HashRing([f"b{i}" for i in range(50)])
+    ring.pick_many(HASHES)
+    assert ring._circle.size == 0
+    picked = ring.pick(b"key")
+    ring.put("b7", 0)
+    ring.pick_many(HASHES)
+    assert ring._circle.size == 50 * 160
+    assert picked == "b7" or ring.pick(b"key") == picked
+
+
+@pytest.mark.parametrize("digest", [-1, 1 << 64, 1.0, True, None, b"x"])
+def test_a_hash_is_64_bits(digest: object) -> None:
+    ring = HashRing([*"abc"])
+    with pytest.raises(InvalidKey, match="64 bits"):
+        ring.pick_hashed(digest)  # type: ignore[arg-type] # what is refused
