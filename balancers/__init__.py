@@ -62,7 +62,15 @@ if TYPE_CHECKING:
     from balancers.gates.probes import ActiveChecks, Probe
     from balancers.gates.slow_start import SlowStart
     from balancers.gates.warm_up import WarmUp
-    from balancers.hashing.keys import KeyedBlake2, Murmur3
+    from balancers.hashing.anchor import Anchor
+    from balancers.hashing.bounded import BoundedLoad
+    from balancers.hashing.hashed import HashedBalancer
+    from balancers.hashing.jump import Jump
+    from balancers.hashing.keys import KeyedBlake2, Murmur3, XXHash64
+    from balancers.hashing.maglev import Maglev
+    from balancers.hashing.memento import Memento
+    from balancers.hashing.multi_probe import MultiProbe
+    from balancers.hashing.rendezvous import Rendezvous
     from balancers.hashing.ring import HashRing
     from balancers.health_report import CheckResult, HealthReport
     from balancers.request import Request
@@ -95,9 +103,11 @@ __all__ = [
     "AddressSessions",
     "AdmissionQueue",
     "AlreadyReleased",
+    "Anchor",
     "Balancer",
     "BalancersError",
     "Binding",
+    "BoundedLoad",
     "CheckResult",
     "ClientAddress",
     "ConnectionLimit",
@@ -119,6 +129,7 @@ __all__ = [
     "Gate",
     "GateInUse",
     "HashRing",
+    "HashedBalancer",
     "HeaderSessions",
     "HealthChecks",
     "HealthReport",
@@ -131,6 +142,7 @@ __all__ = [
     "InvalidSetting",
     "InvalidTime",
     "InvalidWeight",
+    "Jump",
     "Key",
     "KeyedBlake2",
     "Leaky",
@@ -138,10 +150,13 @@ __all__ = [
     "Lease",
     "LeastConnections",
     "Load",
+    "Maglev",
     "Match",
     "MedianGap",
     "Membership",
+    "Memento",
     "MissingKey",
+    "MultiProbe",
     "Murmur3",
     "Networks",
     "NoBackendAvailable",
@@ -159,6 +174,7 @@ __all__ = [
     "QueueFull",
     "RandomChoice",
     "ReadHeader",
+    "Rendezvous",
     "Request",
     "RetryBudget",
     "RingTooLarge",
@@ -178,6 +194,7 @@ __all__ = [
     "WarmUp",
     "WeightedLeastConnections",
     "WeightedRoundRobin",
+    "XXHash64",
     "cookies",
     "read_proxy_header",
     "read_target",
@@ -213,8 +230,17 @@ _LATER = {
     "Probe": "gates.probes",
     "SlowStart": "gates.slow_start",
     "WarmUp": "gates.warm_up",
+    "Anchor": "hashing.anchor",
+    "BoundedLoad": "hashing.bounded",
+    "HashedBalancer": "hashing.hashed",
+    "Jump": "hashing.jump",
     "KeyedBlake2": "hashing.keys",
     "Murmur3": "hashing.keys",
+    "XXHash64": "hashing.keys",
+    "Maglev": "hashing.maglev",
+    "Memento": "hashing.memento",
+    "MultiProbe": "hashing.multi_probe",
+    "Rendezvous": "hashing.rendezvous",
     "HashRing": "hashing.ring",
     "CheckResult": "health_report",
     "HealthReport": "health_report",

@@ -11,14 +11,22 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from balancers import (
+    Anchor,
     Balancer,
+    BoundedLoad,
     Consecutive,
+    HashedBalancer,
     HashRing,
     IPHash,
+    Jump,
     LeastConnections,
+    Maglev,
+    Memento,
+    MultiProbe,
     Murmur3,
     PowerOfTwoChoices,
     RandomChoice,
+    Rendezvous,
     RoundRobin,
     WeightedLeastConnections,
     WeightedRoundRobin,
@@ -236,6 +244,92 @@ def on_circle(keys: int) -> Callable[[bytes], int]:
     return place
 
 
+def owners(figure: Figure, lb: HashedBalancer[str], changes: list[tuple[str, str]]) -> None:
+    """Draw who owns 48 keys, at first and after each change; a frame marks those that moved."""
+    figure.set_size_inches(7.2, 0.85 * (1 + len(changes)))
+    charts = figure.subplots(1 + len(changes), 1)
+    order, keys = [*"abcdef"], [f"user:{number}" for number in range(48)]
+    was: list[str] = []
+    for axes, (change, backend) in zip(charts, [("at first", ""), *changes], strict=True):
+        if change == "leaves":
+            lb.discard(backend)
+        elif backend:
+            lb.put(backend, {"is quiesced": 0, "has weight 3": 3}.get(change, 1))
+        now = [lb.pick(key) for key in keys]
+        strip(axes, now, order, f"{backend} {change}")
+        for place, (before, after) in enumerate(zip(was, now, strict=False)):
+            if before != after:
+                axes.add_patch(Rectangle((place, 0.02), 0.92, 0.96, fill=False, linewidth=1.6))
+        was = now
+
+
+def maglev(figure: Figure) -> None:
+    """Draw the keys: a few move beside those of the leaver, as the table has but 13 slots."""
+    owners(figure, Maglev([*"abcd"], size=13), [("is quiesced", "b"), ("leaves", "b")])
+
+
+def rendezvous(figure: Figure) -> None:
+    """Draw the keys: each change moves what it must."""
+    owners(figure, Rendezvous([*"abcd"]), [("leaves", "b"), ("has weight 3", "d")])
+
+
+def multi_probe(figure: Figure) -> None:
+    """Draw the largest and the smallest share by the number of probes."""
+    axes = figure.subplots(1, 1)
+    probes = [1, 2, 3, 5, 8, 13, 21, 34]
+    most: list[float] = []
+    least: list[float] = []
+    for count in probes:
+        lb = MultiProbe([f"b{number}" for number in range(50)], probes=count)
+        picked = lb.pick_many(lb.hash_many(range(50_000))).tolist()
+        shares = [picked.count(place) / 1000 for place in range(50)]
+        most.append(max(shares))
+        least.append(min(shares))
+    places = range(len(probes))
+    axes.bar(places, most, color=COLOURS[0], label="the largest share")
+    axes.bar(places, least, color=COLOURS[1], label="the smallest")
+    axes.axhline(1, color="black", linewidth=0.8)
+    axes.set(xlabel="probes", ylabel="of the mean", xticks=places, xticklabels=probes)
+    axes.legend(frameon=False)
+
+
+def jump(figure: Figure) -> None:
+    """Draw the keys: a newcomer takes its own, and gives them back."""
+    owners(figure, Jump([*"abcd"]), [("joins", "e"), ("is quiesced", "b"), ("opens", "b")])
+
+
+def anchor(figure: Figure) -> None:
+    """Draw the keys: anyone may leave, and who comes back gets what was given up last."""
+    lb = Anchor([*"abcd"], capacity=8)
+    owners(figure, lb, [("leaves", "b"), ("joins", "e"), ("leaves", "a")])
+
+
+def memento(figure: Figure) -> None:
+    """Draw the keys: as jump, but anyone may leave."""
+    owners(figure, Memento([*"abcd"]), [("leaves", "b"), ("joins", "e"), ("joins", "f")])
+
+
+def bounded_load(figure: Figure) -> None:
+    """Draw what each backend holds when a few keys are hot."""
+    charts = figure.subplots(1, 3, sharey=True)
+    members, rng = [f"b{number}" for number in range(12)], Random(4)
+    keys = [f"user:{int(rng.paretovariate(0.7))}" for _ in range(240)]
+    for axes, c in zip(charts, (0.0, 2.0, 1.25), strict=True):
+        ring = HashRing(members)
+        lb: Balancer[str] = BoundedLoad(ring, c=c) if c else ring
+        held = dict.fromkeys(members, 0)
+        for key in keys:
+            backend = lb.pick(key)
+            lb.started(backend)
+            held[backend] += 1
+        axes.bar(range(12), held.values(), color=COLOURS[0])
+        if c:
+            axes.axhline(c * 20, color=COLOURS[1], linewidth=1)
+        axes.set(xticks=[], xlabel="backends")
+        axes.set_title(f"c = {c}" if c else "without a bound")
+    charts[0].set(ylabel="requests in flight")
+
+
 def control_loop(figure: Figure) -> None:
     """Who tells whom what."""
     figure.set_size_inches(7.2, 3.2)
@@ -307,4 +401,11 @@ PICTURES = [
     power_of_two,
     ip_hash,
     hash_ring,
+    maglev,
+    rendezvous,
+    multi_probe,
+    jump,
+    anchor,
+    memento,
+    bounded_load,
 ]

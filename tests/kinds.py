@@ -7,12 +7,15 @@ from typing import Any
 
 from balancers import (
     Balancer,
+    BoundedLoad,
     HashRing,
     InFlight,
     IPHash,
     LeastConnections,
+    Maglev,
     PowerOfTwoChoices,
     RandomChoice,
+    Rendezvous,
     RoundRobin,
     WeightedLeastConnections,
     WeightedRoundRobin,
@@ -57,6 +60,9 @@ KINDS = [
     Kind("IPHash", IPHash[str]),
     Kind("IPHash-over-HashRing", lambda: IPHash(over=HashRing(points=8))),
     Kind("HashRing", lambda: HashRing(points=8)),
+    Kind("Maglev", lambda: Maglev(size=251)),
+    Kind("Rendezvous", Rendezvous[str]),
+    Kind("BoundedLoad-over-HashRing", lambda: BoundedLoad(HashRing(points=8))),
 ]
 
 

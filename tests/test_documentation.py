@@ -15,6 +15,13 @@ ALGORITHMS = [
     "PowerOfTwoChoices",
     "IPHash",
     "HashRing",
+    "Maglev",
+    "Rendezvous",
+    "MultiProbe",
+    "Jump",
+    "Anchor",
+    "Memento",
+    "BoundedLoad",
 ]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from balancers import (
     Balancer,
+    BoundedLoad,
     ConnectionLimit,
     Drain,
     DuplicateBackend,
@@ -14,6 +15,7 @@ from balancers import (
     HealthChecks,
     InvalidKey,
     IPHash,
+    Maglev,
     NoBackendAvailable,
     Pool,
     RoundRobin,
@@ -211,9 +213,13 @@ def test_one_backend_is_always_picked(kind: Kind) -> None:
 
 @every_kind
 def test_a_hundred_thousand_backends(kind: Kind) -> None:
-    lb: Balancer[Any] = HashRing(points=1) if kind.name == "HashRing" else kind.make()
-    if kind.name == "IPHash-over-HashRing":
-        lb = IPHash(over=HashRing(points=1))
+    sparse: dict[str, Balancer[Any]] = {
+        "HashRing": HashRing(points=1),
+        "IPHash-over-HashRing": IPHash(over=HashRing(points=1)),
+        "BoundedLoad-over-HashRing": BoundedLoad(HashRing(points=1)),
+        "Maglev": Maglev(size=200_003),
+    }
+    lb: Balancer[Any] = sparse.get(kind.name) or kind.make()
     pool: Pool[int] = Pool(lb)
     pool.update(range(100_000))
     assert len(pool) == len(lb.weights) == 100_000

@@ -32,8 +32,10 @@ class PlainRing(PlainMap):
 
 
 class RingMachine(SetMachine):
-    make = staticmethod(lambda: HashRing(points=8))
-    plain = PlainRing
+    """Beside all points, sorted."""
+
+    def pair(self) -> tuple[HashRing[str], PlainRing]:
+        return HashRing(points=8), PlainRing()
 
 
 TestRing = RingMachine.TestCase
