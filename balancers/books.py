@@ -195,9 +195,10 @@ class Books(Standing[B]):
     ) -> None:
         """Tell it of a change, less before more, so that it is judged by where the change ends.
 
-        Noted in ``undo``: whom it was told of, and the weights to tell it again.
+        Who joined last leaves first, as some balancers want it.  Noted in ``undo``: whom it was
+        told of, and the weights to tell it again.
         """
-        for account in leavers:
+        for account in reversed([*leavers]):
             undo.append((account, (account.weight, account.pushed)))
             self.balancer.discard(account.backend)
         rises = {b: weight - self.accounts[b].weight for b, weight in changes.items()}

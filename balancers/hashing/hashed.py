@@ -1,7 +1,7 @@
 """What every keyed balancer of this folder offers, for one hash or a hundred million."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -34,6 +34,12 @@ class HashedBalancer(NamedMembership[B]):
     """A keyed balancer whose pick is a function of the key's 64-bit hash and of its members.
 
     A subclass defines :meth:`pick_hashed` and :meth:`_chooser`, which must agree.
+
+    >>> from balancers import Maglev
+    >>> lb = Maglev(["a", "b", "c"])
+    >>> places = lb.pick_many(lb.hash_many(["user:42", "user:43"]))
+    >>> [list(lb.weights)[place] for place in places] == [lb.pick("user:42"), lb.pick("user:43")]
+    True
     """
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
@@ -54,11 +60,23 @@ class HashedBalancer(NamedMembership[B]):
         Raises MissingKey, InvalidKey, InvalidSetting for k below 1.
         """
         at_least(1, k=k)
-        digest = self._digest(key)
+        return list(islice(self.succession(self._digest(key)), k))
+
+    def succession(self, digest: int) -> Iterator[B]:
+        """Give the backends of a 64-bit hash, lazily, in the order in which they take over.
+
+        Each is who is picked when all before it are avoided.  Void once members change.  A pick a
+        backend.  Raises InvalidKey.
+        """
         found: dict[B, None] = {}
-        while len(found) < min(k, self._open):
-            found[self.pick_hashed(digest, found.keys())] = None
-        return list(found)
+        while len(found) < self._eligible():
+            backend = self.pick_hashed(digest, found.keys())
+            found[backend] = None
+            yield backend
+
+    def hash_key(self, key: Key | None) -> int:
+        """Hash one key as :meth:`pick` does: 64 bits.  Raises MissingKey, InvalidKey, TypeError."""
+        return self._digest(key)
 
     def hash_many(self, keys: Iterable[Key]) -> NDArray[np.uint64]:
         """Hash keys as :meth:`pick` does: ``uint64[n]`` of n bytes, str or int, or of an array.
@@ -85,7 +103,7 @@ class HashedBalancer(NamedMembership[B]):
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
 
     def pick_many(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Pick for every hash: ``intp[n]``, places in the order of :attr:`weights`, of ``uint64[n]``.
+        """Pick for each of ``uint64[n]`` hashes: ``intp[n]``, places in the order of ``weights``.
 
         ``list(lb.weights)[lb.pick_many(lb.hash_many(keys))[i]]`` is ``lb.pick(keys[i])``, always.
         Beside the result, memory does not grow with n.  No hashes are picked for by nobody.
@@ -97,7 +115,7 @@ class HashedBalancer(NamedMembership[B]):
             raise InvalidKey(f"hashes must have one dimension, not shape {hashes.shape}")
         picked = np.empty(len(hashes), dtype=np.intp)
         if len(hashes):
-            if not self._open:
+            if not self._eligible():
                 raise self._refusal()
             choose = self._chooser(len(hashes))
             for start in range(0, len(hashes), CHUNK):
@@ -107,6 +125,10 @@ class HashedBalancer(NamedMembership[B]):
     @abstractmethod
     def _chooser(self, count: int) -> Chooser:
         """Prepare to look up ``count`` hashes, in chunks of up to ``CHUNK``; somebody is open."""
+
+    def _eligible(self) -> int:
+        """Say how many may be picked: the open ones, unless a program panics."""
+        return self._open
 
     def _checked(self, digest: int, avoid: Collection[B]) -> Collection[B]:
         """Give ``avoid`` back once it, the hash and the members are fit for a pick."""

@@ -4,7 +4,18 @@ import platform
 from argparse import ArgumentParser
 from importlib.metadata import version
 
-from tests.benchmarks import classic, flows, gates, keyed, peers, pools, routing, sessions
+from tests.benchmarks import (
+    classic,
+    flows,
+    gates,
+    hash_numbers,
+    hash_tables,
+    keyed,
+    peers,
+    pools,
+    routing,
+    sessions,
+)
 from tests.benchmarks.measure import Effort
 from tests.benchmarks.row import Row
 
@@ -36,6 +47,8 @@ def _all_rows() -> list[Row]:
     return [
         *classic.rows(),
         *keyed.rows(),
+        *hash_tables.rows(),
+        *hash_numbers.rows(),
         *pools.rows(),
         *gates.rows(),
         *flows.rows(),
@@ -47,6 +60,7 @@ def _all_rows() -> list[Row]:
 
 def _versions() -> str:
     named = ("numpy", "mmh3", "sortedcontainers", *peers.PACKAGES)
+    named += (*hash_tables.PACKAGES, *hash_numbers.PACKAGES)
     versions = ", ".join(f"{name} {version(name)}" for name in named)
     return f"{platform.python_implementation()} {platform.python_version()}, {versions}"
 
