@@ -21,7 +21,13 @@ from balancers import (
     WeightedRoundRobin,
 )
 
-FILES = sorted((Path(__file__).parent / "vectors").glob("*.json"))
+RECORDED = Path(__file__).parent / "vectors" / "nginx_caddy_ketama"
+FILES = sorted(
+    path
+    for policy in ("wrr", "leastconn")
+    for path in RECORDED.glob(f"nginx_{policy}_*.json")
+    if "backup" not in path.stem
+)
 POLICIES: dict[str, Callable[[], Balancer[int]]] = {
     "round_robin": WeightedRoundRobin,
     "least_conn": WeightedLeastConnections,

@@ -1,0 +1,40 @@
+"""Where a host stands in a load assignment: its locality and its priority."""
+
+from dataclasses import dataclass
+
+from balancers.errors import InvalidSetting
+
+__all__ = ["Locality", "everywhere"]
+
+_LAST_PRIORITY = 128
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Locality:
+    """One group of endpoints: ``region``, ``zone`` and ``sub_zone``, at a ``priority``.
+
+    Priority 0 is asked first.  Localities are ordered as Envoy orders them: region, zone, sub-zone.
+
+    >>> sorted([Locality(zone="b"), Locality(zone="a", sub_zone="2"), Locality(zone="a")])[0]
+    Locality(region='', zone='a', sub_zone='', priority=0)
+
+    Raises InvalidSetting for a priority that is no int, 0 to 128.
+    """
+
+    region: str = ""
+    zone: str = ""
+    sub_zone: str = ""
+    priority: int = 0
+
+    def __post_init__(self) -> None:
+        if type(self.priority) is not int or not 0 <= self.priority <= _LAST_PRIORITY:
+            raise InvalidSetting(f"priority must be an int, 0 to 128, not {self.priority!r}")
+
+
+_EVERYWHERE = Locality()
+
+
+def everywhere(backend: object) -> Locality:
+    """Give the one locality of those that have none."""
+    del backend
+    return _EVERYWHERE

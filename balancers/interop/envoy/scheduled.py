@@ -1,0 +1,107 @@
+"""What ROUND_ROBIN and LEAST_REQUEST share: in turns while weights are equal, else by deadline."""
+
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Mapping
+from math import lcm
+from typing import TypeVar
+
+from balancers.balancer import Key
+from balancers.errors import NoBackendAvailable
+from balancers.interop.envoy.edf import EarliestDeadlineFirst
+from balancers.interop.envoy.priorities import Health, loads
+from balancers.interop.envoy.settings import host_weight, within
+from balancers.membership import Membership, at_least, checked_avoid
+
+__all__ = ["ScheduledCluster"]
+
+B = TypeVar("B")
+
+
+class ScheduledCluster(Membership[B]):
+    """The hosts of one priority.  Weight 0 is an unhealthy host, as in a :class:`HashCluster`.
+
+    A change of members, weights or health begins a new schedule at the phase, as in Envoy.
+    """
+
+    keyed = False
+    fractional = False
+
+    def __init__(
+        self,
+        backends: Iterable[B] | Mapping[B, float] = (),
+        *,
+        phase: int = 0,
+        healthy_panic_threshold: int = 50,
+    ) -> None:
+        at_least(0, phase=phase)
+        within(0, 100, healthy_panic_threshold=healthy_panic_threshold)
+        self._phase = phase
+        self._threshold = healthy_panic_threshold
+        self._hefts: dict[B, int] = {}  # everybody's weight, the last one above 0
+        self._sum = 0
+        self._panic = False
+        self._hosts: list[B] = []  # those that serve
+        self._stale = True
+        self._schedule: EarliestDeadlineFirst | None = None  # None while weights are equal
+        self._strides: list[int] = []
+        super().__init__(backends)
+
+    def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
+        """Give the next host; O(log n), O(n log n) after a change.  Raises NoBackendAvailable.
+
+        The hosts in ``avoid`` were tried: they use up their turns.
+        """
+        if avoid:
+            checked_avoid(avoid)
+        hosts = self._current()
+        if not hosts or _all_in(hosts, avoid):
+            raise self._refusal()
+        if self._schedule is None:
+            return self._pick_equal(hosts, avoid)
+        if avoid:
+            return hosts[self._schedule.pick_but(self._stride, lambda at: hosts[at] in avoid)]
+        return hosts[self._schedule.pick(self._stride)]
+
+    @abstractmethod
+    def _pick_equal(self, hosts: list[B], avoid: Collection[B]) -> B:
+        """Pick among hosts of equal weights, of whom one at least is not avoided."""
+
+    def _stride(self, place: int) -> int:
+        """Give the inverse of the weight that a host is queued with."""
+        return self._strides[place]
+
+    def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
+        heft = self._hefts.get(backend, 0)
+        if new is None:
+            del self._hefts[backend]
+            self._sum -= heft
+        else:
+            weight = host_weight(new or heft or 1, backend, self._sum - heft)
+            self._hefts[backend] = weight
+            self._sum += weight - heft
+        self._stale = True
+
+    def _current(self) -> list[B]:
+        if self._stale:
+            self._stale = False
+            health = Health(len(self._weights), self._open)
+            (self._panic,) = loads([health], healthy_panic_threshold=self._threshold).panic
+            self._hosts = [
+                backend for backend, weight in self._weights.items() if weight or self._panic
+            ]
+            weights = [self._hefts[backend] for backend in self._hosts]
+            unit = lcm(*weights)
+            self._strides = [unit // weight for weight in weights]
+            equal = len(set(weights)) <= 1
+            strides = [self._stride(place) for place in range(len(weights))]
+            self._schedule = None if equal else EarliestDeadlineFirst(weights, strides, self._phase)
+        return self._hosts
+
+    def _refusal(self) -> NoBackendAvailable:
+        if self._panic and self._weights:
+            return NoBackendAvailable("avoided", {"avoided": len(self._weights)})
+        return super()._refusal()
+
+
+def _all_in(hosts: list[B], avoid: Collection[B]) -> bool:
+    return len(avoid) >= len(hosts) and all(host in avoid for host in hosts)

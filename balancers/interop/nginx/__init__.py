@@ -1,0 +1,26 @@
+"""nginx 1.22.1: round robin, ``least_conn``, ``hash``, ``hash … consistent`` and ``ip_hash``.
+
+Each method is a balancer of ``server`` directives, and picks what that nginx picks, failures and
+backup servers included.  ``proxy_next_upstream`` is the caller's: a retry is a pick that avoids
+the servers tried.
+
+>>> from balancers import FAILURE
+>>> from balancers.interop import nginx
+>>> upstream = nginx.RoundRobin([
+...     nginx.Server("10.0.0.1:80", weight=2, max_fails=1, fail_timeout=30),
+...     nginx.Server("10.0.0.2:80"),
+...     nginx.Server("10.0.0.3:80", backup=True),
+... ])
+>>> [upstream.pick(now=0.0) for _ in range(3)]
+['10.0.0.1:80', '10.0.0.2:80', '10.0.0.1:80']
+
+The same as nginx 1.31.4 in all this, but for names resolved anew, sticky sessions and draining.
+Some older releases walk the whole ring of ``hash … consistent`` where these turn to round robin.
+Not here: ``random``, one name with several addresses, and ``fail_timeout`` in fractions.
+"""
+
+from balancers.interop.nginx.keyed import ConsistentHash, Hash, IPHash
+from balancers.interop.nginx.sequences import LeastConn, RoundRobin
+from balancers.interop.nginx.server import Server
+
+__all__ = ["ConsistentHash", "Hash", "IPHash", "LeastConn", "RoundRobin", "Server"]

@@ -1,0 +1,87 @@
+"""Envoy's request hashes, rule by rule."""
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from balancers import (
+    InvalidKey,
+    Request,
+)
+from balancers.interop.envoy import (
+    Cookie,
+    HashPolicy,
+    Header,
+    QueryParameter,
+    SourceIP,
+    request_hash,
+)
+from tests.interop.envoy_rules import xxh64
+
+VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+
+
+@given(st.lists(VALUES, max_size=4), st.randoms(use_true_random=False))
+def test_lines_of_a_header_are_chained_in_sorted_order(values: list[str], rng: Any) -> None:
+    digest: int | None = None
+    for value in sorted(value.encode() for value in values):
+        digest = xxh64(value, digest or 0)
+    rng.shuffle(values)
+    request = Request(headers=[("X-Key", value) for value in values])
+    assert request_hash([Header("x-key")], request) == digest
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=4))
+def test_hashes_are_mixed_in_order_up_to_a_terminal_one(policies: list[tuple[str, bool]]) -> None:
+    request = Request(headers=[("a", "1"), ("b", "2")])
+    known = {"a": xxh64(b"1"), "b": xxh64(b"2")}
+    digest: int | None = None
+    for name, terminal in policies:
+        if name in known:
+            rotated = 0 if digest is None else (digest * 2 % (1 << 64)) + (digest >> 63)
+            digest = rotated ^ known[name]
+        if terminal and digest is not None:
+            break
+    assert request_hash([Header(name, terminal=end) for name, end in policies], request) == digest
+
+
+@pytest.mark.parametrize(
+    ("policy", "request_", "hashed"),
+    [
+        (Header("x"), Request(headers=[("X", "")]), ""),
+        (Header("x"), Request(headers=[("X", "a, b")]), "a, b"),
+        (Header("x"), Request(), None),
+        (Header("x", re.compile("[0-9]"), "<>"), Request(headers=[("x", "a1b22")]), "a<>b<><>"),
+        (Header("x", re.compile("u-(.*)"), r"\1"), Request(headers=[("x", "u-7")]), "7"),
+        (Cookie("s"), Request(headers=[("cookie", "a=1; s=2;s=3")]), "2"),
+        (Cookie("s"), Request(headers=[("cookie", "a=1"), ("Cookie", 's="q"')]), "q"),
+        (Cookie("s"), Request(headers=[("cookie", 's="')]), '"'),
+        (Cookie("s"), Request(headers=[("cookie", 's=""')]), None),
+        (Cookie("s"), Request(headers=[("cookie", "s; ss=1; S=2")]), None),
+        (Cookie("s"), Request(headers=[("cookie", "s=a=b ")]), "a=b "),
+        (QueryParameter("id"), Request(target="/p?x=1&id=a%20b&id=2"), "a%20b"),
+        (QueryParameter("id"), Request(target="/p?id=a+b"), "a+b"),
+        (QueryParameter("id"), Request(target="/p?id=a=b?c"), "a=b?c"),
+        (QueryParameter("id"), Request(target="/p?id"), ""),
+        (QueryParameter("id"), Request(target="/p?ID=1"), None),
+        (QueryParameter("id"), Request(target="/id=1"), None),
+        (QueryParameter(""), Request(target="/p?"), None),
+        (SourceIP(), Request(client="192.0.2.1"), "192.0.2.1"),
+        (SourceIP(), Request(client="2001:0DB8:0:0:F3:0:0:1"), "2001:db8::f3:0:0:1"),
+        (SourceIP(), Request(client="::ffff:192.0.2.1"), "::ffff:192.0.2.1"),
+        (SourceIP(), Request(client="@socket"), None),
+    ],
+)
+def test_each_policy_hashes_what_the_rules_say(
+    policy: HashPolicy, request_: Request, hashed: str | None
+) -> None:
+    digest = None if hashed is None else xxh64(hashed.encode())
+    assert request_hash([policy], request_) == digest
+
+
+def test_a_header_of_lone_surrogates_is_no_key() -> None:
+    with pytest.raises(InvalidKey):
+        request_hash([Header("x")], Request(headers=[("x", "\ud800")]))

@@ -1,0 +1,164 @@
+"""Envoy 1.40.0: a recorded configuration as our presets say it, and what they pick."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from random import Random
+from typing import Any
+
+from balancers import NoBackendAvailable, Request
+from balancers.interop.envoy import (
+    Cookie,
+    HashPolicy,
+    Header,
+    LeastRequest,
+    Locality,
+    Maglev,
+    QueryParameter,
+    RingHash,
+    RoundRobin,
+    SourceIP,
+    request_hash,
+)
+
+__all__ = ["replay"]
+
+NOBODY = -503
+HASHED: dict[str, Callable[..., RingHash[str] | Maglev[str]]] = {
+    "RING_HASH": RingHash[str],
+    "MAGLEV": Maglev[str],
+}
+SETTINGS = (
+    "hash_balance_factor",
+    "hash_function",
+    "maximum_ring_size",
+    "minimum_ring_size",
+    "table_size",
+)
+
+
+def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
+    """Give the ports picked, for each phase it may have begun with; None where chance picks."""
+    if case["kind"] == "statistical":
+        return None
+    if case["policy"] in HASHED:
+        return hashed(case)
+    if case["policy"] in {"ROUND_ROBIN", "LEAST_REQUEST"}:
+        weights = [host["weight"] for host in case["config"]["hosts"]]
+        if case["policy"] == "ROUND_ROBIN" or len(set(weights)) > 1:
+            return scheduled(case, sum(weights))
+    return None
+
+
+def hashed(case: dict[str, Any]) -> Iterator[list[Any]]:
+    """RING_HASH and MAGLEV: every pick follows from the request."""
+    lb = hash_cluster(case)
+    ports = {name_of(host): host["port"] for host in case["config"]["hosts"]}
+    dead = set(case["config"]["lb"].get("dead_ports", ()))
+    policies = [policy_of(each) for each in case["config"].get("hash_policy", ())]
+    if case["kind"] == "ops":
+        yield [ports[name] for name in held(lb, case["ops"])]
+        return
+    picks: list[int] = []
+    for key in case["keys"]:
+        digest = request_hash(policies, request_of(key))
+        assert digest is not None
+        tried: list[str] = []
+        try:
+            while not tried or ports[tried[-1]] in dead:
+                tried.append(lb.pick_hashed(digest, avoid=tried))
+            picks.append(ports[tried[-1]])
+        except NoBackendAvailable:
+            picks.append(NOBODY)
+    yield picks
+
+
+def hash_cluster(case: dict[str, Any]) -> RingHash[str] | Maglev[str]:
+    """Say a cluster: its hosts, where they are, what they are hashed by, and who is down."""
+    config, hosts = case["config"]["lb"], case["config"]["hosts"]
+    places = {
+        name_of(host): Locality(zone=host.get("locality", ""), priority=host.get("priority", 0))
+        for host in hosts
+    }
+    hash_keys = {
+        name_of(host): host.get("hash_key")
+        or (config.get("use_hostname_for_hashing") and host.get("hostname"))
+        or name_of(host)
+        for host in hosts
+    }
+    weighted = {places[name_of(host)]: host.get("locality_weight", 0) for host in hosts}
+    lb = HASHED[case["policy"]](
+        {name_of(host): host["weight"] for host in hosts},
+        **{name: config[name] for name in SETTINGS if name in config},
+        identity=hash_keys.__getitem__,
+        locality=places.__getitem__,
+        locality_weights=weighted if config.get("locality_weighted") else None,
+        healthy_panic_threshold=config.get("panic_threshold", 50),
+    )
+    for host in hosts:
+        if host.get("health") == "UNHEALTHY":
+            lb.put(name_of(host), 0)
+        elif host.get("health") == "DEGRADED":
+            lb.degrade(name_of(host))
+    return lb
+
+
+def scheduled(case: dict[str, Any], period: int) -> Iterator[list[Any]]:
+    """ROUND_ROBIN and weighted LEAST_REQUEST: a sequence, from a phase that is not recorded."""
+    hosts = case["config"]["hosts"]
+    ports = {name_of(host): host["port"] for host in hosts}
+    for phase in range(period):
+        weights = {name_of(host): host["weight"] for host in hosts}
+        lb: RoundRobin[str] | LeastRequest[str] = (
+            RoundRobin(weights, phase=phase)
+            if case["policy"] == "ROUND_ROBIN"
+            else LeastRequest(weights, phase=phase, rng=Random(0))
+        )
+        for host in hosts:
+            if host.get("health") == "UNHEALTHY":
+                lb.put(name_of(host), 0)
+        if case["kind"] == "ops":
+            yield [ports[name] for name in held(lb, case["ops"])]
+        else:
+            yield [ports[lb.pick()] for _ in range(case["n"])]
+
+
+def held(lb: Any, ops: list[list[Any]]) -> Iterator[str]:
+    """Give the picks of requests that begin and end as told."""
+    holder: dict[int, str] = {}
+    for what, number, *key in ops:
+        if what == "open":
+            holder[number] = lb.pick(*key)
+            lb.started(holder[number])
+            yield holder[number]
+        else:
+            lb.finished(holder.pop(number))
+
+
+def name_of(host: dict[str, Any]) -> str:
+    """Write a host as Envoy does."""
+    address = host["address"]
+    return f"[{address}]:{host['port']}" if ":" in address else f"{address}:{host['port']}"
+
+
+def policy_of(policy: dict[str, Any]) -> HashPolicy:
+    """Say one hash policy."""
+    terminal = policy.get("terminal", False)
+    if "cookie" in policy:
+        return Cookie(policy["cookie"], terminal)
+    if "query_parameter" in policy:
+        return QueryParameter(policy["query_parameter"], terminal)
+    if "source_ip" in policy:
+        return SourceIP(terminal)
+    rewrite = re.compile(policy["regex"]) if "regex" in policy else None
+    return Header(policy["header"], rewrite, policy.get("sub", ""), terminal)
+
+
+def request_of(key: Any) -> Request:
+    """Read a request: the value of x-key, or its headers, path and client."""
+    if isinstance(key, str):
+        return Request(headers=[("x-key", key)])
+    return Request(
+        target=key.get("path", "/"),
+        headers=[(name, value) for name, value in key.get("headers", [])],
+        client=key.get("xff", ""),
+    )

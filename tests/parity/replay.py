@@ -1,0 +1,189 @@
+"""Replay recorded picks: ``python tests/parity/replay.py DIR…``.
+
+Every ``*.json`` under the folders is a case: what the program was told, and what it picked.  The
+expectations are taken out, the rest goes to ``replay`` of the program's module next door, and its
+picks are compared one by one.  Exit code 0: everything in scope matches, and nothing was empty.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+__all__ = ["PROGRAMS", "Verdict", "judge", "main", "report", "verdicts"]
+
+PROGRAMS = {
+    "nginx": "nginx",
+    "haproxy": "haproxy",
+    "envoy": "envoy",
+    "caddy": "caddy",
+    "libmemcached": "ketama",
+    "twemproxy": "ketama",
+    "uhashring": "ketama",
+}
+"""The first word of a case's ``oracle``, and the module that replays it."""
+EXPECTATIONS = ("picks", "tries", "counts", "exchanges", "set_cookie")
+"""What a program never sees."""
+
+
+@dataclass
+class Verdict:
+    """How one file went; ``total`` is 0 where nothing could be compared."""
+
+    path: Path
+    oracle: str = ""
+    policy: str = ""
+    total: int = 0
+    matched: int = 0
+    in_scope: bool = True
+    problem: str = ""
+    details: list[str] = field(default_factory=list[str])
+
+    @property
+    def fine(self) -> bool:
+        """Whether every pick matched, or the file is out of scope."""
+        return not self.problem
+
+
+def judge(path: Path) -> Verdict:
+    """Replay one file."""
+    verdict = Verdict(path)
+    try:
+        case = _read(path)
+        verdict.oracle, verdict.policy = case["oracle"], case["policy"]
+        _compare(case, verdict)
+    except Exception as error:  # noqa: BLE001 - one bad file does not hide the others
+        verdict.problem = f"{type(error).__name__}: {error}"
+    return verdict
+
+
+def _read(path: Path) -> dict[str, Any]:
+    case: Any = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(case, dict):
+        raise TypeError("no case: not an object")
+    known = cast("dict[str, Any]", case)
+    for name in ("oracle", "policy"):
+        if not isinstance(known.get(name), str):
+            raise TypeError(f"no case: {name!r} is missing")
+    return known
+
+
+def _compare(case: dict[str, Any], verdict: Verdict) -> None:
+    program = PROGRAMS.get(case["oracle"].split(" ")[0].lower())
+    if program is None:
+        raise LookupError(f"no program replays {case['oracle']!r}")
+    expected = {name: case.pop(name) for name in EXPECTATIONS if name in case}
+    if not any(expected.values()):
+        raise ValueError("empty: nothing was recorded")
+    if not case.keys() & {"keys", "ops", "n"}:
+        case["n"] = len(expected.get("picks", []))  # so many requests, one like the other
+    module = import_module(f"tests.parity.{program}")
+    candidates: Iterable[list[Any]] | None = module.replay(case)
+    verdict.in_scope = candidates is not None
+    if candidates is None:
+        return
+    picks: list[Any] = expected.get("picks", [])
+    if not picks:
+        raise ValueError("empty: no picks were recorded")
+    verdict.total = len(picks)
+    ours = _best(candidates, picks)
+    verdict.matched = _alike(ours, picks)
+    if ours != picks:
+        place = next((i for i, pick in enumerate(picks) if [pick] != ours[i : i + 1]), len(picks))
+        verdict.problem = f"{verdict.matched} of {verdict.total}"
+        verdict.details = _told(case, place, picks[place:][:1], ours[place:][:1])
+    elif "tries" in expected and hasattr(module, "tries"):
+        _compare_tries(case, verdict, expected["tries"], module.tries(case))
+
+
+def _compare_tries(
+    case: dict[str, Any], verdict: Verdict, recorded: list[Any], ours: list[Any]
+) -> None:
+    for place, (tried, tried_here) in enumerate(zip(recorded, ours, strict=True)):
+        if tried not in (None, tried_here):
+            verdict.problem = "the picks match, the servers tried for them do not"
+            verdict.details = _told(case, place, tried, tried_here)
+            return
+
+
+def _best(candidates: Iterable[list[Any]], picks: list[Any]) -> list[Any]:
+    """Give the first candidate that matches, or the nearest."""
+    best: list[Any] = []
+    for candidate in candidates:
+        if candidate == picks:
+            return candidate
+        best = max(best, candidate, key=lambda ours: _alike(ours, picks))
+    return best
+
+
+def _alike(ours: list[Any], picks: list[Any]) -> int:
+    return sum(mine == pick for mine, pick in zip(ours, picks, strict=False))
+
+
+def _told(case: dict[str, Any], place: int, recorded: Any, ours: Any) -> list[str]:
+    rest = {name: value for name, value in case.items() if name not in {"keys", "ops"}}
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in rest.items()]
+    requests: list[Any] = case.get("keys") or case.get("ops") or []
+    if "keys" in case:
+        requests = requests[: place + 1]
+    told = json.dumps(requests[-1:] if "keys" in case else requests, ensure_ascii=False)
+    return [*lines, f"request: {told}", f"pick {place}: recorded {recorded}, ours {ours}"]
+
+
+def verdicts(folders: Sequence[Path]) -> Iterator[Verdict]:
+    """Replay every file under the folders, each once; an empty folder is a failure too."""
+    seen: set[Path] = set()
+    for folder in folders:
+        files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
+        if not files:
+            yield Verdict(folder, problem="empty: no *.json here")
+        for path in files:
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield judge(path)
+
+
+def report(known: Sequence[Verdict]) -> Iterator[str]:
+    """Tell, in lines: per program and policy, then what failed, the first in full."""
+    played = [verdict for verdict in known if verdict.in_scope]
+    groups: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in sorted(played, key=lambda each: (each.oracle, each.policy)):
+        if verdict.total:
+            groups.setdefault((verdict.oracle, verdict.policy), []).append(verdict)
+    for (oracle, policy), files in groups.items():
+        score = f"{sum(v.matched for v in files)}/{sum(v.total for v in files)}"
+        yield f"{oracle:<37} {policy:<25} {score:>12}  {len(files):>3} files"
+    counted = [verdict for verdict in played if verdict.total]
+    matched, total = (sum(getattr(v, name) for v in counted) for name in ("matched", "total"))
+    yield f"in scope: {len(counted)} files, {matched}/{total} picks"
+    others = [verdict.path.name for verdict in known if not verdict.in_scope]
+    if others:
+        yield f"out of scope: {len(others)} files: {', '.join(others)}"
+    failed = [verdict for verdict in known if not verdict.fine]
+    for verdict in failed:
+        yield f"FAILED {verdict.path}: {verdict.problem}"
+    if not counted:
+        yield "FAILED: nothing in scope"
+    for verdict in [verdict for verdict in failed if verdict.details][:1]:
+        yield f"the first mismatch, in {verdict.path}:"
+        yield from (f"  {line}" for line in verdict.details)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the report, give the exit code."""
+    parser = argparse.ArgumentParser(description="Replay recorded picks of real programs.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    known = list(verdicts(parser.parse_args(arguments).folders))
+    for line in report(known):
+        print(line)  # noqa: T201 - the report
+    played = any(verdict.in_scope and verdict.total for verdict in known)
+    return 0 if played and all(verdict.fine for verdict in known) else 1
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    raise SystemExit(main())

@@ -1,0 +1,167 @@
+"""The replay itself: everything in scope matches, and nothing that is wrong passes."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parity.replay import main, report, verdicts
+
+HOME = Path(__file__).parents[2]
+VECTORS = HOME / "tests" / "vectors"
+SAMPLE = VECTORS / "nginx_caddy_ketama" / "nginx_hash_dead.json"
+
+
+def in_scope() -> dict[str, int]:
+    lines = (VECTORS / "in_scope.txt").read_text(encoding="utf-8").splitlines()
+    pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
+    return {name: int(count) for name, count in pairs}
+
+
+def test_every_recorded_pick_in_scope_is_ours() -> None:
+    known = list(verdicts([VECTORS]))
+    failed = [f"{verdict.path.name}: {verdict.problem}" for verdict in known if verdict.problem]
+    assert not failed, "\n".join(report(known))
+    played = {
+        verdict.path.relative_to(VECTORS).as_posix(): verdict.total
+        for verdict in known
+        if verdict.in_scope
+    }
+    assert played == in_scope()
+    assert (len(played), sum(played.values())) == (284, 62045)
+    assert sum(verdict.matched for verdict in known) == 62045
+    assert len(known) == len(list(VECTORS.rglob("*.json"))) == 329
+
+
+def case() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(SAMPLE.read_text(encoding="utf-8"))
+    return loaded
+
+
+def replayed(folder: Path, content: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Replay one file, beside one that matches."""
+    (folder / "fine.json").write_text(json.dumps(case()), encoding="utf-8")
+    text = content if isinstance(content, str) else json.dumps(content)
+    (folder / "changed.json").write_text(text, encoding="utf-8")
+    return main([str(folder)]), capsys.readouterr().out
+
+
+def test_a_file_that_matches_passes_and_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, told = replayed(tmp_path, case(), capsys)
+    assert code == 0
+    assert "600/600    2 files" in told
+    assert "in scope: 2 files, 600/600 picks" in told
+
+
+def test_a_tampered_pick_fails_and_is_told_in_full(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = case()
+    right = changed["picks"][17]
+    changed["picks"][17] = 1
+    code, told = replayed(tmp_path, changed, capsys)
+    assert code == 1
+    assert "599/600" in told
+    assert "changed.json: 299 of 300" in told
+    assert f"pick 17: recorded [1], ours [{right}]" in told
+    assert json.dumps(changed["keys"][17], ensure_ascii=False) in told
+    assert "127.0.0.1:19041" in told
+
+
+def without(*names: str) -> dict[str, Any]:
+    return {name: value for name, value in case().items() if name not in names}
+
+
+def tampered(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    changed = case()
+    change(changed)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{]", "JSONDecodeError"),
+        ("", "JSONDecodeError"),
+        ("[]", "not an object"),
+        ("{}", "'oracle' is missing"),
+        (without("policy"), "'policy' is missing"),
+        (without("config"), "KeyError"),
+        (without("keys"), "MissingKey"),
+        (without("picks", "tries"), "nothing was recorded"),
+        (without("picks"), "no picks were recorded"),
+        ({**without("tries"), "picks": []}, "nothing was recorded"),
+        ({**case(), "picks": []}, "no picks were recorded"),
+        ({**case(), "oracle": "nosuch 1.0"}, "no program replays 'nosuch 1.0'"),
+        (tampered(lambda it: it["picks"].pop()), "299 of 299"),
+        (tampered(lambda it: it["picks"].append(0)), "300 of 301"),
+        (tampered(lambda it: it["keys"].pop()), "299 of 300"),
+        (tampered(lambda it: it["tries"].pop()), "ValueError: zip()"),
+        (tampered(lambda it: it["tries"].insert(0, it["tries"].pop())), "tried for them do not"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_that_is_broken_fails_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: object, told: str
+) -> None:
+    code, report_told = replayed(tmp_path, content, capsys)
+    assert code == 1
+    line = next(line for line in report_told.splitlines() if line.startswith("FAILED"))
+    assert "changed.json" in line
+    assert told in line
+
+
+def test_unreadable_bytes_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "garbage.json").write_bytes(b"\xff\xfe\x00")
+    assert main([str(tmp_path)]) == 1
+    assert "garbage.json: UnicodeDecodeError" in capsys.readouterr().out
+
+
+def test_no_files_fail_even_beside_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 1
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "case.json").write_text(json.dumps(case()), encoding="utf-8")
+    assert main([str(tmp_path / "full")]) == 0
+    for folder in ("empty", "nowhere"):
+        if folder == "empty":
+            (tmp_path / folder).mkdir()
+        assert main([str(tmp_path / "full"), str(tmp_path / folder)]) == 1
+        assert f"{folder}: empty" in capsys.readouterr().out
+
+
+def test_what_is_out_of_scope_is_named_and_alone_it_is_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statistical = VECTORS / "nginx_caddy_ketama" / "nginx_random_one.json"
+    code, told = replayed(tmp_path, statistical.read_text(encoding="utf-8"), capsys)
+    assert code == 0
+    assert "out of scope: 1 files: changed.json" in told
+    (tmp_path / "fine.json").unlink()
+    assert main([str(tmp_path)]) == 1
+    assert "nothing in scope" in capsys.readouterr().out
+
+
+def test_a_file_given_twice_is_replayed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(SAMPLE), str(SAMPLE)]) == 0
+    assert "in scope: 1 files, 300/300 picks" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", [["tests/parity/replay.py"], ["-m", "tests.parity.replay"]])
+def test_it_runs_as_a_script_and_as_a_module(program: list[str]) -> None:
+    run = subprocess.run(
+        [sys.executable, *program, str(SAMPLE.parent / "nginx_wrr_dead.json")],
+        cwd=HOME,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "90/90" in run.stdout
