@@ -728,12 +728,20 @@ def test_the_drill_finds_every_promise_kept() -> None:
 @pytest.mark.parametrize(
     ("sabotage", "broken"),
     [
-        ("forget-sessions", "survived another backend's death"),
+        ("forget-sessions", "sessions survived another backend's death"),
+        ("insist-on-sessions", "moved when their own backend died"),
+        ("one-route", "went where their host and path lead"),
+        ("greedy-canary", "the canary of 10 %"),
+        ("restless-canary", "stayed on its side"),
         ("regrouped-canary", "nobody left the canary"),
-        ("no-retries", "no request failed"),
+        ("believe-everyone", "believed of a trusted proxy alone"),
+        ("no-retries", "requests were answered, whoever died"),
+        ("ignore-drain", "gets no new ones"),
+        ("cut-short", "finished before the proxy ended"),
     ],
 )
 def test_sabotage_is_noticed(sabotage: str, broken: str) -> None:
     run = drill("--quiet", "--sabotage", sabotage)
     assert run.returncode == 1, run.stdout + run.stderr
-    assert any("BROKEN" in line and broken in line for line in run.stdout.splitlines())
+    told = run.stdout.splitlines()
+    assert any("BROKEN" in line and broken in line for line in told), run.stdout + run.stderr
