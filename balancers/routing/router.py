@@ -1,6 +1,7 @@
 """From a request to the value of the most specific route that takes it."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from balancers.errors import InvalidSetting
@@ -8,7 +9,7 @@ from balancers.request import Request
 from balancers.routing.facts import Facts
 from balancers.routing.hosts import read_host
 from balancers.routing.paths import read_target
-from balancers.routing.route_tree import RouteTree
+from balancers.routing.route_tree import RouteTree, Shape
 from balancers.routing.routes import Route
 
 __all__ = ["Match", "Router"]
@@ -61,7 +62,7 @@ class Router(Generic[T_co]):
     Raises InvalidSetting for a route that no request gets to, naming those that come first: what it
     matches, one of them matches, or one or the other; TypeError for anything but routes.
     Cost: construction O(n log n), ``match`` that of reading the request and walking its path, not
-    of the number of routes; but both grow with the different sets of names asked for at one path.
+    of the number of routes.
     """
 
     def __init__(self, routes: Iterable[Route[T_co]]) -> None:
@@ -118,12 +119,14 @@ class Router(Generic[T_co]):
     def _missed(self, host: str, path: str, facts: Facts) -> Match[T_co]:
         """Say what came nearest: the first route that takes host and path, and method if any."""
         leaves = self._tree.leaves(host, path[1:].split("/"))
-        shapes = [shape for leaf in leaves for shape in leaf.shapes.values()]
-        near = [shape for shape in shapes if shape.takes_method(facts.method)]
-        allowed: set[str] = set()
+        shapes: list[Shape] = []
+        for shape in chain.from_iterable(leaf.shapes.values() for leaf in leaves):
+            if shape.takes_method(facts.method):
+                return Match(None, None, {}, path, "no route", shape.failure(facts))
+            shapes.append(shape)
+        allowed = {method for shape in shapes for method in shape.named_methods}
         if shapes:
-            why = (near or shapes)[0].failure(facts)
-            allowed.update(*(() if near else [shape.named_methods for shape in shapes]))
+            why = shapes[0].failure(facts)
         elif any(True for _ in self._tree.hosts(host)):
             why = f"no route for the path {path}"
         else:
