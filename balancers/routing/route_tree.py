@@ -70,6 +70,8 @@ class Leaf:
 
     def __init__(self) -> None:
         self.shapes: dict[object, Shape] = {}
+        self.firsts: dict[str | None, Shape] = {}
+        """By method, None for any: the first shape with a route for it."""
         self._free: list[Shape] = []  # those without conditions
         self._asking: dict[Kind, dict[str, list[Shape]]] = {}  # the others, by one of their names
 
@@ -85,6 +87,8 @@ class Leaf:
             ]
             min(places, key=len, default=self._free).append(shape)
         shape.add(position, route)
+        for method in route.methods or (None,):
+            self.firsts.setdefault(method, shape)
 
     def find(self, facts: Facts) -> int | None:
         """Give the first position that matches; O(shapes that ask for a name of the request)."""

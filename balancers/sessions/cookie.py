@@ -90,23 +90,23 @@ class CookieSessions(Generic[B]):
         self._sealed = SealedSessions(pool, tokens, identity, failover, age)
 
     def resolve(self, request: Request, now: float, wall: float) -> Binding[B]:
-        """Find the session's backend; of several cookies of the name, the first that has one.
+        """Find the session's backend; of several cookies of the name, the first that is bound.
 
         Another site's cookie of our name, or an old one, need not stand in the way of ours: four
-        are tried, and where none leads to a member the first says why.
+        are tried.  Where none is bound the first that leads to a member counts, or else the first.
         ``wall``, in seconds since an epoch that all processes share, judges the token; ``now`` is
         the pool's time, as of which the backend is asked for.  Raises InvalidTime.
         """
-        first: Binding[B] | None = None
+        known: list[Binding[B]] = []
         headers = request.header("cookie")
         tokens = chain.from_iterable(cookie_values(header, self._name) for header in headers)
         for token in islice(tokens, _TRIED):
             found = self._sealed.read(token, now, wall)
-            if found.backend is not None:
+            if found.bound:
                 return found
-            first = first or found
-        if first is not None:
-            return first
+            known.append(found)
+        if known:
+            return next((found for found in known if found.backend is not None), known[0])
         covered = path_covers(self._path, request.target)
         return Binding(None, ABSENT if covered else OUT_OF_PATH)
 

@@ -14,8 +14,9 @@ _BLANK = " \t"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
-_PATH = re.compile(r"/[ -:<-~]*")
-_DOMAIN = re.compile(r"\.?[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?(?:\.[0-9A-Za-z-]+)*")
+_PATH = re.compile(r"/(?:[ -:<-~]*[!-:<-~])?")
+_LABEL = r"[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?"
+_DOMAIN = re.compile(rf"\.?{_LABEL}(?:\.{_LABEL})*")
 _SAME_SITE = ("Strict", "Lax", "None", None)
 
 

@@ -20,7 +20,7 @@ from struct import Struct
 from typing import Any, NamedTuple, Self
 
 from balancers.errors import InvalidKey, InvalidSetting, InvalidTime
-from balancers.membership import LATEST, duration
+from balancers.membership import LATEST, duration, number
 from balancers.sessions.binding import EXPIRED, FORGED, MALFORMED, NOT_YET_VALID
 
 __all__ = ["Claim", "SessionTokens"]
@@ -82,7 +82,7 @@ class SessionTokens:
                 raise InvalidSetting(f"each key must be {_SHORTEST_KEY} bytes or more")
         if not secrets or len(set(secrets)) < len(secrets):
             raise InvalidSetting(f"keys must be one or more, all different: {len(secrets)} given")
-        if not 0 <= skew < inf:
+        if not 0 <= number("skew", skew) < inf:
             raise InvalidSetting(f"skew must be finite seconds, 0 or more, not {skew!r}")
         self.idle = duration("idle", idle, endless=True)
         self.lifetime = duration("lifetime", lifetime, endless=True)

@@ -47,6 +47,7 @@ class Answer(NamedTuple):
     backend: str = ""
     visits: int = 0
     forwarded_for: str = ""
+    forwarded: str = ""
 
 
 class Browser:
@@ -75,8 +76,9 @@ class Browser:
         if response.status != HTTPStatus.OK:
             return Answer(response.status)
         told = json.loads(body)
-        forwarded = dict(told["headers"])["x-forwarded-for"]
-        return Answer(response.status, told["backend"], told["visits"], forwarded)
+        headers = dict(told["headers"])
+        chain, rival = headers["x-forwarded-for"], headers.get("forwarded", "")
+        return Answer(response.status, told["backend"], told["visits"], chain, rival)
 
 
 class Process:
@@ -162,12 +164,14 @@ class Drill:
 
     def addresses(self) -> None:
         """Tell the backends of the client what can be believed, and no more."""
-        spoofed = self.browser().get(X_Forwarded_For="198.51.100.7").forwarded_for
+        lies = {"X_Forwarded_For": "198.51.100.7", "Forwarded": "for=198.51.100.7"}
+        spoofed = self.browser().get(**lies)
         told = self.browser(TRUSTED).get(X_Forwarded_For="6.6.6.6, 198.51.100.7").forwarded_for
         self.promise(
-            (spoofed, told) == ("127.0.0.1", f"198.51.100.7, {TRUSTED}"),
+            (spoofed.forwarded_for, spoofed.forwarded) == ("127.0.0.1", "")
+            and told == f"198.51.100.7, {TRUSTED}",
             "X-Forwarded-For was believed of a trusted proxy alone",
-            f"{spoofed!r} of a stranger, {told!r} of the proxy",
+            f"{spoofed} of a stranger, {told!r} of the proxy",
         )
 
     def shares(self) -> None:

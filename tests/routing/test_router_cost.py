@@ -89,6 +89,17 @@ def test_a_match_among_many_runs_no_more_lines_than_among_few(name: str, hit: bo
     assert lines(MANY) <= lines(FEW) * 1.05
 
 
+def test_a_wrong_method_is_found_without_asking_every_route() -> None:
+    def lines(n: int) -> int:
+        routes = [Route(i, methods=["POST"], headers={f"x-{i}": True}) for i in range(n)]
+        router = Router(routes)
+        missed = router.match(Request("GET", "/"))
+        assert (missed.allowed, missed.why) == (("POST",), "method is not POST but GET")
+        return work_of(partial(router.match, Request("GET", "/"))).lines
+
+    assert lines(1000) <= lines(FEW) * 1.05
+
+
 @pytest.mark.parametrize("name", ["a mixture", "names", "one name in common"])
 def test_building_is_no_more_than_linear(name: str) -> None:
     routes, _ = TABLES[name]

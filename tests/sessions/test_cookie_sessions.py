@@ -16,6 +16,8 @@ from balancers import (
     InvalidSetting,
     InvalidTime,
     NoBackendAvailable,
+    Pool,
+    RoundRobin,
 )
 from balancers.request import Request
 from balancers.sessions.binding import Binding
@@ -191,6 +193,21 @@ def test_the_first_cookie_that_leads_to_a_member_counts_and_several_headers_are_
     assert sticky.resolve(crumbs, 0.0, WALL).backend == "a"
     among = "; ".join([*(f"c{i}=" + "v" * 150 for i in range(500)), f"session-server={a}"])
     assert sticky.resolve(Request(headers=[("Cookie", among)]), 0.0, WALL).backend == "a"
+
+
+def test_a_cookie_of_a_closed_backend_hides_no_live_one() -> None:
+    limit = ConnectionLimit[str](1)
+    pool, sealed = Pool(RoundRobin([*"abc"]), [limit]), tokens()
+    a, b = (sealed.seal(ident_of(name), WALL) for name in "ab")
+    sent = Request(headers=[("Cookie", f"session-server={a}; session-server={b}")])
+    held = pool.acquire(0.0, prefer="a")
+    for failover in ("rebind", "strict"):
+        sticky = CookieSessions(pool, sealed, failover=failover)
+        assert sticky.resolve(sent, 0.0, WALL)[:2] == ("b", "")
+        alone = Request(headers=[("Cookie", f"session-server=x; session-server={a}")])
+        assert sticky.resolve(alone, 0.0, WALL)[:2] == ("a", "closed")
+    pool.release(held, 0.0)
+    assert CookieSessions(pool, sealed).resolve(sent, 0.0, WALL).backend == "a"
 
 
 def test_four_cookies_are_opened_however_many_were_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,7 +255,7 @@ def test_keys_that_are_none(keys: Any) -> None:
 
 
 @pytest.mark.parametrize("setting", ["idle", "lifetime", "skew"])
-@pytest.mark.parametrize("value", [-1.0, nan, -inf])
+@pytest.mark.parametrize("value", [-1.0, nan, -inf, "1", None])
 def test_durations_that_are_none(setting: str, value: float) -> None:
     for unfit in (value, inf if setting == "skew" else 0.0):
         settings: dict[str, Any] = {setting: unfit}

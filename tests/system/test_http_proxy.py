@@ -401,11 +401,13 @@ def test_the_length_of_a_body_is_no_matter_of_a_hop(tmp_path: Path) -> None:
 
 def test_a_chain_of_proxies_is_believed_as_far_as_it_is_trusted(site: Proxy) -> None:
     spoof = {"X-Forwarded-For": "6.6.6.6, 198.51.100.7", "X-Forwarded-Proto": "https"}
+    spoof |= {"X_Forwarded_For": "6.6.6.6", "Forwarded": "for=6.6.6.6;proto=https"}
     direct = headers_of(httpx.get(f"{site.url}/api/", headers=spoof))
     with httpx.Client(transport=httpx.HTTPTransport(local_address="127.9.0.1")) as trusted:
         behind = headers_of(trusted.get(f"{site.url}/api/", headers=spoof))
     assert (direct["x-forwarded-for"], direct["x-forwarded-proto"]) == ("127.0.0.1", "http")
     assert behind["x-forwarded-for"] == "198.51.100.7, 127.9.0.1"
+    assert not {"forwarded", "x_forwarded_for"} & (direct.keys() | behind.keys())
     assert behind["x-forwarded-proto"] == "https"
 
 
@@ -675,6 +677,7 @@ def test_a_backend_that_drains_keeps_its_sessions_only(
         {"pools": {"shop": {"backends": {"127.0.0.1:1": -1}}}},
         {"pools": {"shop": {"backends": {}, "cooky": "x"}}},
         {"trusted": ["10.0.0.0/40"]},
+        {"pools": {"shop": {"backends": {"127.0.0.1:1": 1}, "drain": ["typo:1"]}}},
         {"pools": None},
     ],
 )
