@@ -22,21 +22,36 @@ class NaiveWeightedRoundRobin:
     def __init__(self) -> None:
         self.weights: dict[str, Fraction] = {}
         self.credits: dict[str, Fraction] = {}
+        self.charged = self.forgiving = False
 
     def put(self, backend: str, weight: float) -> None:
+        self.forgiving |= self.charged and self.weights.get(backend) != exact(weight)
         self.weights[backend] = exact(weight)
         self.credits.setdefault(backend, Fraction(0))
 
     def discard(self, backend: str) -> None:
+        self.forgiving |= self.charged and backend in self.weights
         self.weights.pop(backend, None)
         self.credits.pop(backend, None)
 
     def started(self, backend: str, bound: bool = False) -> None:
         weight, total = self.weights.get(backend), sum(self.weights.values())
-        if bound and weight and self.credits[backend] > 16 * (weight - total):
-            for each, gain in self.weights.items():
-                self.credits[each] += gain
-            self.credits[backend] -= total
+        if bound and weight:
+            self.forgive()
+            self.charged = True
+            if self.credits[backend] > 16 * (weight - total):
+                for each, gain in self.weights.items():
+                    self.credits[each] += gain
+                self.credits[backend] -= total
+
+    def forgive(self) -> None:
+        if self.forgiving:
+            total = sum(self.weights.values(), Fraction(0))
+            for each in self.candidates([]):
+                weight = self.weights[each]
+                least, most = 16 * (weight - total), max(16 * weight, total)
+                self.credits[each] = min(max(self.credits[each], least), most)
+        self.forgiving = False
 
     def finished(self, backend: str) -> None:
         pass
@@ -48,6 +63,7 @@ class NaiveWeightedRoundRobin:
         return self.step(self.candidates(avoid))
 
     def step(self, candidates: list[str]) -> str:
+        self.forgive()
         for backend in candidates:
             self.credits[backend] += self.weights[backend]
         best = max(candidates, key=lambda backend: self.credits[backend])  # the first of equals

@@ -68,6 +68,14 @@ class Scan(Protocol):
         """
         ...
 
+    def forgive(self, debt: int) -> None:
+        """Bound each credit by what ``debt`` picks of its member, or of others, make; O(n).
+
+        Where the total is more than the latter, the total bounds it from above; one without a gain
+        is let be.
+        """
+        ...
+
     def weigh(self, place: int, gain: int) -> None:
         """Change a gain; 0 keeps the credit aside; O(1)."""
         ...
@@ -119,6 +127,13 @@ class PlainScan(Scan):
             credits_[each] += gain
         credits_[place] -= self.total
         return True
+
+    def forgive(self, debt: int) -> None:
+        """Look at all members of a positive gain; O(n)."""
+        for place, gain in enumerate(self._gains):
+            if gain:
+                least, most = debt * (gain - self.total), max(debt * gain, self.total)
+                self._credits[place] = min(max(self._credits[place], least), most)
 
     def weigh(self, place: int, gain: int) -> None:
         """Change a gain; O(1)."""

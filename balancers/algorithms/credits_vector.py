@@ -47,6 +47,12 @@ class VectorScan(Scan):
         credits_[place] = credits_.item(place) - self.total
         return True
 
+    def forgive(self, debt: int) -> None:
+        """Look at all members of a positive gain; O(n), vectorised."""
+        gains = self._gains
+        least, most = debt * (gains - self.total), np.maximum(debt * gains, self.total)
+        np.clip(self._credits, least, most, out=self._credits, where=gains > 0)
+
     def weigh(self, place: int, gain: int) -> None:
         """Change a gain, and put the credit aside or back; O(1)."""
         old = self._gains.item(place)

@@ -36,7 +36,8 @@ class WeightedRoundRobin(Membership[B]):
     A bound request (a session's, told by ``started``) counts as a pick of its backend, which then
     gets fewer of the others, until the totals are by weight again.  The debt is bounded: a backend
     16 picks ahead of its share pays for no more, so while no other is in debt it is picked again
-    within 18 times its usual gap, however many bound requests it had.
+    within 18 times its usual gap, however many bound requests it had.  When weights change,
+    or a member opens, closes or leaves, what is owed beyond 16 picks of the new ones is forgiven.
 
     >>> lb = WeightedRoundRobin({"a": 5, "b": 1, "c": 1})
     >>> "".join(lb.pick() for _ in range(7))
@@ -64,6 +65,8 @@ class WeightedRoundRobin(Membership[B]):
         self._learn_until = 0
         self._period: list[B] = []  # what is replayed; empty while stepping
         self._lap: Iterator[B] = iter(self._period)
+        self._charged = False  # for any bound request: somebody may be in debt
+        self._forgiving = False  # the weights are others than those the debts were made under
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
@@ -86,6 +89,7 @@ class WeightedRoundRobin(Membership[B]):
             scan = self._scanned()
             self._wake()
             scan.charge(self._places[backend], _DEBT)
+            self._charged = True
 
     def _next(self) -> B:
         if self._period:
@@ -93,7 +97,10 @@ class WeightedRoundRobin(Membership[B]):
             return next(self._lap)
         if not self._open:
             raise self._refusal()
-        place = (self._scan or self._scanned()).step()
+        scan = self._scan
+        if scan is None or self._forgiving:
+            scan = self._scanned()
+        place = scan.step()
         if self._learn_until:
             self._learn(place)
         return self._order[place]
@@ -143,9 +150,14 @@ class WeightedRoundRobin(Membership[B]):
         self._learn_until = self._open
 
     def _scanned(self) -> Scan:
-        """Give the scan of the present members, made anew if they changed."""
-        if self._scan is not None:
-            return self._scan
+        """Give the scan of the present members, made anew if they changed, and debts bounded."""
+        scan = self._scan or self._scan_anew()
+        if self._forgiving:
+            scan.forgive(_DEBT)
+            self._forgiving = False
+        return scan
+
+    def _scan_anew(self) -> Scan:
         credits_, gains = list(self._credits.values()), list(self._gains.values())
         self._order = list(self._gains)
         self._places = {backend: place for place, backend in enumerate(self._order)}
@@ -165,6 +177,7 @@ class WeightedRoundRobin(Membership[B]):
 
     def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
         self._wake()
+        self._forgiving = self._charged
         if new is None:
             self._rest()
             del self._gains[backend], self._credits[backend]

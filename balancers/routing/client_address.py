@@ -101,8 +101,10 @@ class TrustedProxies:
     ) -> str:
         """Give the header's value for whom the request is forwarded to, the peer appended.
 
-        What was believed is passed on as it came; what nobody vouches for is left out.  ``by``,
-        ``host`` and ``proto`` go into ``Forwarded`` alone.
+        What was believed is passed on as it came; what nobody vouches for is left out.  A peer
+        without an address is ``unknown``, behind which no further proxy finds a client; so one that
+        is trusted (``local``) is left out where it told of another.  ``by``, ``host`` and ``proto``
+        go into ``Forwarded`` alone, and with the peer.
 
         Raises InvalidKey for the peer, InvalidSetting for what cannot be written.
         """
@@ -114,7 +116,10 @@ class TrustedProxies:
             own = str(peer or told)
         else:
             raise InvalidSetting(f"by, host and proto have no place in {self.header}")
-        return ", ".join([*self._walk(peer, request.header(self.header))[1], own])
+        _, believed = self._walk(peer, request.header(self.header))
+        if peer is None and believed and by is None and host is None and proto is None:
+            return ", ".join(believed)
+        return ", ".join([*believed, own])
 
     def _walk(self, peer: Address | None, lines: Sequence[str]) -> tuple[ClientAddress, list[str]]:
         """Find the client, and the elements that are believed, in order."""

@@ -31,10 +31,14 @@ class Facts:
 
     def values(self, kind: Kind, name: str) -> list[str | None]:
         """Give every value of a name; O(1), after one pass over all of that kind."""
+        return self.named(kind).get(name, [])
+
+    def named(self, kind: Kind) -> Values:
+        """Give every value of every name; O(1), after one pass over all of that kind."""
         read = self._read.get(kind)
         if read is None:
             read = self._read[kind] = self._all(kind)
-        return read.get(name, [])
+        return read
 
     def _all(self, kind: Kind) -> Values:
         if kind == "query":

@@ -168,12 +168,12 @@ class FlowTable(SharesBackends, Generic[B]):
     def forget(self, backend: B) -> list[bytes]:
         """Forget the backend's flows at once, as it is dead, and give them: O(their number).
 
-        They are in the order in which they came to it.  A stranger is fine.
+        They are in the order in which they came to it.  A stranger is fine; one that was retiring
+        has retired.
         """
         flows = list(self._on.get(backend, ()))
         for flow in flows:
             self._drop(flow, self._flows[flow])
-        self._readmit(backend)
         return flows
 
     def retire(self, backend: B) -> None:

@@ -1,7 +1,7 @@
 """Whose packet this is: a transport connection as bytes that tell it from every other."""
 
 from ipaddress import ip_address
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from balancers.addresses import Address, address_of
 from balancers.errors import InvalidKey, InvalidSetting
@@ -87,7 +87,7 @@ class FlowKey(bytes):
         Raises InvalidSetting for another number.
         """
         length = _LENGTHS.get(fields)
-        if length is None:
+        if length is None or type(cast("object", fields)) is not int:
             raise InvalidSetting(f"a key has 2, 3 or 5 fields, not {fields!r}")
         return self if length == len(self) else self[:length]
 

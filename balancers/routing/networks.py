@@ -37,9 +37,9 @@ class Networks:
     >>> [IPv4Address(text) in office for text in ("10.1.2.3", "192.0.2.7", "192.0.2.8")]
     [True, True, False]
 
-    Asking costs O(different prefix lengths), however many networks there are.  Raises
-    InvalidSetting for what is no network, bits beyond the prefix included, and TypeError for one
-    network in place of several.
+    Asking costs O(different prefix lengths), however many networks there are; who asks for what is
+    no address of :mod:`ipaddress` gets a TypeError.  Raises InvalidSetting for what is no network,
+    bits beyond the prefix included, and TypeError for one network in place of several.
     """
 
     __slots__ = ("_prefixes",)
@@ -54,7 +54,9 @@ class Networks:
             prefixes = self._prefixes.setdefault((network.version, blank), set())
             prefixes.add(int(network.network_address) >> blank)
 
-    def __contains__(self, address: Address) -> bool:
+    def __contains__(self, address: object) -> bool:
+        if not isinstance(address, IPv4Address | IPv6Address):
+            raise TypeError(f"networks hold addresses of ipaddress, not {address!r}")
         address = plain(address)
         number = int(address)
         return any(

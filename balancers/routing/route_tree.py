@@ -6,10 +6,10 @@ from typing import Any
 from balancers.routing.facts import Facts, Kind
 from balancers.routing.routes import Ending, Route
 
-__all__ = ["Leaf", "RouteTree"]
+__all__ = ["Leaf", "RouteTree", "Shape"]
 
 
-class _Shape:
+class Shape:
     """Routes that ask for values of the same names, by method, None for any, and by the values."""
 
     def __init__(self, route: Route[Any]) -> None:
@@ -69,21 +69,41 @@ class Leaf:
     """Routes with the same host and path."""
 
     def __init__(self) -> None:
-        self.shapes: dict[object, _Shape] = {}
+        self.shapes: dict[object, Shape] = {}
+        self.firsts: dict[str | None, Shape] = {}
+        """By method, None for any: the first shape with a route for it."""
+        self._free: list[Shape] = []  # those without conditions
+        self._asking: dict[Kind, dict[str, list[Shape]]] = {}  # the others, by one of their names
 
     def add(self, position: int, route: Route[Any]) -> None:
-        """Enter a route after all that come before it."""
+        """Enter a route after all that come before it; O(conditions)."""
         names = tuple((check.kind, check.name, check.value is None) for check in route.checks)
-        self.shapes.setdefault(names, _Shape(route)).add(position, route)
+        shape = self.shapes.get(names)
+        if shape is None:
+            shape = self.shapes[names] = Shape(route)
+            places = [
+                self._asking.setdefault(check.kind, {}).setdefault(check.name, [])
+                for check in route.checks
+            ]
+            min(places, key=len, default=self._free).append(shape)
+        shape.add(position, route)
+        for method in route.methods or (None,):
+            self.firsts.setdefault(method, shape)
 
     def find(self, facts: Facts) -> int | None:
-        """Give the first position that matches; O(shapes): different sets of names."""
+        """Give the first position that matches; O(shapes that ask for a name of the request)."""
         best: int | None = None
-        for shape in self.shapes.values():
+        for shape in self._candidates(facts):
             found = shape.find(facts)
             if found is not None and (best is None or found < best):
                 best = found
         return best
+
+    def _candidates(self, facts: Facts) -> Iterator[Shape]:
+        yield from self._free
+        for kind, asking in self._asking.items():
+            for name in asking.keys() & facts.named(kind).keys():
+                yield from asking[name]
 
 
 class _Node:

@@ -91,9 +91,9 @@ class Route(Generic[T_co]):
         path: str | None = None,
         prefix: str | None = None,
         methods: Iterable[str] = (),
-        headers: Mapping[str, str | bool | None] | None = None,
-        cookies: Mapping[str, str | bool | None] | None = None,
-        query: Mapping[str, str | bool | None] | None = None,
+        headers: Mapping[str, str | bool] | None = None,
+        cookies: Mapping[str, str | bool] | None = None,
+        query: Mapping[str, str | bool] | None = None,
     ) -> None:
         if path is not None and prefix is not None:
             raise InvalidSetting(f"either a path or a prefix, not both {path!r} and {prefix!r}")
@@ -223,10 +223,12 @@ def _methods(methods: Iterable[str]) -> tuple[str, ...]:
     for method in named:
         if not isinstance(method, str) or not _TOKEN.fullmatch(method):
             raise InvalidSetting(f"no method: {method!r}")
+        if method == "CONNECT":
+            raise InvalidSetting("a CONNECT has no path, so no route gets it: 'CONNECT'")
     return tuple(sorted(named))
 
 
-def _checks(kind: Kind, told: Mapping[str, str | bool | None] | None) -> list[Check]:
+def _checks(kind: Kind, told: Mapping[str, str | bool] | None) -> list[Check]:
     if told is not None and not isinstance(told, Mapping):
         raise TypeError(f"conditions are a mapping from names, not {told!r}")
     checks: list[Check] = []
@@ -240,7 +242,7 @@ def _checks(kind: Kind, told: Mapping[str, str | bool | None] | None) -> list[Ch
             raise InvalidSetting(f"say it with {_ELSEWHERE[known]}=, not with the header {name!r}")
         if any(check.name == known for check in checks):
             raise InvalidSetting(f"two conditions on one header: {name!r}")
-        if value is not None and value is not True and not _sendable(kind, value):
+        if value is not True and not _sendable(kind, value):
             raise InvalidSetting(f"no value of {kind} {name!r}: {value!r}")
         checks.append(Check(kind, known, value if isinstance(value, str) else None))
     return sorted(checks, key=lambda check: check.name)

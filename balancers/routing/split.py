@@ -46,7 +46,7 @@ class Split(SharesBackends, Generic[T]):
     >>> len(before), len(after), before <= after
     (104, 200, True)
 
-    Cost: ``pick`` O(values), ``draw`` O(log values).
+    Cost: ``pick`` O(values), and O(values²) for floats that share no unit; ``draw`` O(log values).
     Raises InvalidWeight for a weight that is none and for a sum of 0, DuplicateBackend for a value
     given twice or a name of two, TypeError for what has no name.
     """

@@ -57,7 +57,8 @@ class AddressSessions(LearnedSessions[B]):
     ) -> Binding[B]:
         """Find the client's backend, by its address or by a request's ``client``.
 
-        Behind another proxy the latter is the proxy's: give the client's own.  Raises InvalidTime.
+        Behind another proxy the latter is the proxy's: give the client's own.  Addresses come
+        without a port; with one they are malformed.  Raises InvalidTime.
         """
         client = (session.client or None) if isinstance(session, Request) else session
         return super().resolve(client, now, wall)  # type: ignore[arg-type] # what _key takes

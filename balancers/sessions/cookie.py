@@ -1,6 +1,7 @@
 """Sessions by a cookie of ours."""
 
 from functools import partial
+from itertools import chain, islice
 from math import inf
 from typing import Generic, TypeVar
 
@@ -10,13 +11,16 @@ from balancers.lease import Lease
 from balancers.pool import Pool
 from balancers.request import Request
 from balancers.sessions.binding import ABSENT, OUT_OF_PATH, Binding
-from balancers.sessions.cookies import cookie, path_covers, set_cookie
+from balancers.sessions.cookies import cookie_values, path_covers, set_cookie
 from balancers.sessions.sealed import SealedSessions
 from balancers.sessions.tokens import SessionTokens
 
 __all__ = ["CookieSessions"]
 
 B = TypeVar("B")
+
+_TRIED = 4
+"""Cookies of the name that are opened, at most: what a client sends costs HMACs."""
 
 
 class CookieSessions(Generic[B]):
@@ -26,7 +30,8 @@ class CookieSessions(Generic[B]):
     generation of yours if addresses are used again, and a newcomer inherits no session.  It is
     asked once for each member.  ``failover``: rebind a session whose backend is closed, or be
     strict and refuse; one whose backend left the pool is always rebound.  The rest is the cookie's:
-    ``max_age`` in seconds, or None for as long as the browser runs.
+    ``max_age`` in seconds, or None for as long as the browser runs; browsers drop a ``Secure`` one
+    that came over plain HTTP: say ``secure=False`` there.
 
     >>> from random import SystemRandom
     >>> from balancers import Pool, RoundRobin
@@ -85,15 +90,23 @@ class CookieSessions(Generic[B]):
         self._sealed = SealedSessions(pool, tokens, identity, failover, age)
 
     def resolve(self, request: Request, now: float, wall: float) -> Binding[B]:
-        """Find the session's backend; of several cookies of the name, the first counts.
+        """Find the session's backend; of several cookies of the name, the first that is bound.
 
+        Another site's cookie of our name, or an old one, need not stand in the way of ours: four
+        are tried.  Where none is bound the first that leads to a member counts, or else the first.
         ``wall``, in seconds since an epoch that all processes share, judges the token; ``now`` is
         the pool's time, as of which the backend is asked for.  Raises InvalidTime.
         """
-        for header in request.header("cookie"):
-            token = cookie(header, self._name)
-            if token is not None:
-                return self._sealed.read(token, now, wall)
+        known: list[Binding[B]] = []
+        headers = request.header("cookie")
+        tokens = chain.from_iterable(cookie_values(header, self._name) for header in headers)
+        for token in islice(tokens, _TRIED):
+            found = self._sealed.read(token, now, wall)
+            if found.bound:
+                return found
+            known.append(found)
+        if known:
+            return next((found for found in known if found.backend is not None), known[0])
         covered = path_covers(self._path, request.target)
         return Binding(None, ABSENT if covered else OUT_OF_PATH)
 

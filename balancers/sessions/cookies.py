@@ -4,16 +4,19 @@ RFC 6265 for what is written; what is read is taken as it comes, in one pass, ho
 """
 
 import re
+from collections.abc import Iterator
 
 from balancers.errors import InvalidSetting
 
-__all__ = ["cookie", "cookies", "path_covers", "set_cookie"]
+__all__ = ["cookie", "cookie_values", "cookies", "path_covers", "set_cookie"]
 
 _BLANK = " \t"
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
-_PATH = re.compile(r"/[ -:<-~]*")
-_DOMAIN = re.compile(r"\.?[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?(?:\.[0-9A-Za-z-]+)*")
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
+_PATH = re.compile(r"/(?:[ -:<-~]*[!-:<-~])?")
+_LABEL = r"[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?"
+_DOMAIN = re.compile(rf"\.?{_LABEL}(?:\.{_LABEL})*")
 _SAME_SITE = ("Strict", "Lax", "None", None)
 
 
@@ -45,6 +48,15 @@ def cookie(header: str, name: str) -> str | None:
     >>> cookie("theme=dark; id=42", "id")
     '42'
     """
+    return next(cookie_values(header, name), None)
+
+
+def cookie_values(header: str, name: str) -> Iterator[str]:
+    """Read every cookie of the name, in order, each when it is asked for; O(characters).
+
+    >>> list(cookie_values("id=42; theme=dark; id=7", "id"))
+    ['42', '7']
+    """
     at = header.find(name)
     while at >= 0:
         before, after = at - 1, at + len(name)
@@ -55,9 +67,8 @@ def cookie(header: str, name: str) -> str | None:
                 after += 1
             if header[after : after + 1] == "=":
                 end = header.find(";", after)
-                return _plain(header[after + 1 : end if end >= 0 else None])
+                yield _plain(header[after + 1 : end if end >= 0 else None])
         at = header.find(name, at + 1)
-    return None
 
 
 def set_cookie(
@@ -114,7 +125,12 @@ def path_covers(path: str, target: str) -> bool:
 
     >>> path_covers("/shop", "/shop/cart?item=7"), path_covers("/shop", "/shopping")
     (True, False)
+    >>> path_covers("/shop", "http://example.com/shop")
+    True
     """
+    if absolute := _ORIGIN.match(target):
+        target = target[absolute.end() :]
+        target = target if target.startswith("/") else f"/{target}"
     if not target.startswith(path):
         return False
     return path.endswith("/") or target[len(path) : len(path) + 1] in {"", "/", "?"}

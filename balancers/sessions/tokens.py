@@ -12,19 +12,20 @@ but their form.  Instants are wall-clock seconds, so tokens outlive a restart an
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
+from copy import copy
 from hmac import compare_digest, digest
 from math import inf
 from random import Random
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
-from balancers.errors import InvalidSetting, InvalidTime
-from balancers.membership import duration
+from balancers.errors import InvalidKey, InvalidSetting, InvalidTime
+from balancers.membership import LATEST, duration, number
 from balancers.sessions.binding import EXPIRED, FORGED, MALFORMED, NOT_YET_VALID
 
 __all__ = ["Claim", "SessionTokens"]
 
-_NONCE, _SIGNED, _LENGTH = 16, 48, 107
+_IDENT, _NONCE, _SIGNED, _LENGTH = 16, 16, 48, 107
 _SHORTEST_KEY = 16
 _BLOCK = Struct(">16sdd")
 _FORM = re.compile(r"[A-Za-z0-9_-]+")
@@ -51,6 +52,8 @@ class SessionTokens:
     ``idle`` since the client was last seen, ``lifetime`` since the session began with its backend,
     ``skew`` a token may come from the future, as clocks differ.  ``rng`` draws 16 bytes a token:
     pass ``random.SystemRandom()``, since a nonce used twice would tell two tokens' difference.
+    For the same reason copies share the generator.  A pickle repeats it, state and all, but a
+    SystemRandom has no state, and comes back as another one.
 
     >>> from random import SystemRandom
     >>> tokens = SessionTokens([b"a secret of 32 random bytes here"], rng=SystemRandom())
@@ -79,10 +82,12 @@ class SessionTokens:
                 raise InvalidSetting(f"each key must be {_SHORTEST_KEY} bytes or more")
         if not secrets or len(set(secrets)) < len(secrets):
             raise InvalidSetting(f"keys must be one or more, all different: {len(secrets)} given")
-        if not 0 <= skew < inf:
+        if not 0 <= number("skew", skew) < inf:
             raise InvalidSetting(f"skew must be finite seconds, 0 or more, not {skew!r}")
         self.idle = duration("idle", idle, endless=True)
         self.lifetime = duration("lifetime", lifetime, endless=True)
+        if not isinstance(rng, Random):
+            raise InvalidSetting(f"rng must be a random.Random, not {rng!r}")
         self._skew = skew
         self._rng = rng
         self._keys = [(_derived(secret, b"seal"), _derived(secret, b"hide")) for secret in secrets]
@@ -90,11 +95,13 @@ class SessionTokens:
     def seal(self, ident: bytes, wall: float, issued_at: float | None = None) -> str:
         """Write a token for 16 bytes of identity, refreshed now and issued now or then.
 
-        Raises InvalidTime.
+        Raises InvalidTime, InvalidKey for another length.
         """
         wall = _valid_wall(wall)
+        if len(ident) != _IDENT:
+            raise InvalidKey(f"an identity is {_IDENT} bytes, not {ident!r}")
         seal, hide = self._keys[0]
-        block = _BLOCK.pack(ident, wall if issued_at is None else issued_at, wall)
+        block = _BLOCK.pack(ident, wall if issued_at is None else _valid_wall(issued_at), wall)
         nonce = self._rng.randbytes(_NONCE)
         return _written(nonce + _masked(block, hide, nonce), seal).decode()
 
@@ -132,6 +139,20 @@ class SessionTokens:
             return EXPIRED
         return Claim(ident, issued_at, refreshed_at, place)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        try:
+            self._rng.getstate()
+        except NotImplementedError:
+            return self.__dict__ | {"_rng": type(self._rng)}
+        return self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        rng = state["_rng"]
+        self.__dict__.update(state, _rng=rng() if isinstance(rng, type) else rng)
+
     def __repr__(self) -> str:
         times = f"idle {self.idle} s, lifetime {self.lifetime} s"
         return f"<SessionTokens: {len(self._keys)} keys, {times}>"
@@ -153,6 +174,6 @@ def _written(signed: bytes, seal: bytes) -> bytes:
 
 
 def _valid_wall(wall: float) -> float:
-    if not -inf < wall < inf:
+    if not -LATEST <= wall <= LATEST:
         raise InvalidTime(f"wall must be finite seconds, not {wall!r}")
     return wall

@@ -47,6 +47,7 @@ class Answer(NamedTuple):
     backend: str = ""
     visits: int = 0
     forwarded_for: str = ""
+    forwarded: str = ""
 
 
 class Browser:
@@ -75,8 +76,9 @@ class Browser:
         if response.status != HTTPStatus.OK:
             return Answer(response.status)
         told = json.loads(body)
-        forwarded = dict(told["headers"])["x-forwarded-for"]
-        return Answer(response.status, told["backend"], told["visits"], forwarded)
+        headers = dict(told["headers"])
+        chain, rival = headers["x-forwarded-for"], headers.get("forwarded", "")
+        return Answer(response.status, told["backend"], told["visits"], chain, rival)
 
 
 class Process:
@@ -162,12 +164,14 @@ class Drill:
 
     def addresses(self) -> None:
         """Tell the backends of the client what can be believed, and no more."""
-        spoofed = self.browser().get(X_Forwarded_For="198.51.100.7").forwarded_for
+        lies = {"X_Forwarded_For": "198.51.100.7", "Forwarded": "for=198.51.100.7"}
+        spoofed = self.browser().get(**lies)
         told = self.browser(TRUSTED).get(X_Forwarded_For="6.6.6.6, 198.51.100.7").forwarded_for
         self.promise(
-            (spoofed, told) == ("127.0.0.1", f"198.51.100.7, {TRUSTED}"),
+            (spoofed.forwarded_for, spoofed.forwarded) == ("127.0.0.1", "")
+            and told == f"198.51.100.7, {TRUSTED}",
             "X-Forwarded-For was believed of a trusted proxy alone",
-            f"{spoofed!r} of a stranger, {told!r} of the proxy",
+            f"{spoofed} of a stranger, {told!r} of the proxy",
         )
 
     def shares(self) -> None:
@@ -185,38 +189,40 @@ class Drill:
         self.promise(not left, "as it grew, nobody left the canary", f"{left} did")
 
     def sessions(self) -> None:
-        """Keep a session while others die, and move it once when its own backend does."""
-        browser, own = self.customer()
-        other, *_ = [backend for backend in self.shop if backend is not own]
-        first = browser.get().visits
+        """Keep sessions while others die, and move them once when their own backend does."""
+        browsers, own = self.customers()
+        other, third = [backend for backend in self.shop if backend is not own]
+        first = [answer.visits for answer in self.visit(browsers)]
         other.kill()
-        seen = [browser.get() for _ in range(VISITS)]
-        kept = [(own.name, first + turn + 1) for turn in range(VISITS)]
+        turns = [self.visit(browsers) for _ in range(VISITS)]
+        seen = [[(answer.backend, answer.visits) for answer in answers] for answers in turns]
+        kept = [[(own.name, visits + turn + 1) for visits in first] for turn in range(VISITS)]
         self.promise(
-            [(answer.backend, answer.visits) for answer in seen] == kept,
-            f"a session of {first + VISITS} visits survived another backend's death",
-            f"{seen}",
+            seen == kept,
+            f"{CROWD} sessions survived another backend's death",
+            f"{seen[-1]} in the end",
         )
         own.kill()
-        seen = [browser.get() for _ in range(VISITS)]
-        homes = {answer.backend for answer in seen}
+        homes = {answer.backend for _ in range(VISITS) for answer in self.visit(browsers)}
         self.promise(
-            len(homes) == 1 and not homes & {own.name, other.name, ""},
-            "it moved when its own backend died, and no request failed",
-            f"it was answered by {homes}",
+            homes == {third.name},
+            "they moved when their own backend died, and no request failed",
+            f"they were answered by {homes}",
         )
         for backend in (own, other):
             self.start(backend)
             self.until_serving(backend)
-        stayed = {browser.get().backend for _ in range(VISITS)}
-        self.promise(stayed == homes, "it stays where it moved", f"it was answered by {stayed}")
+        stayed = {answer.backend for _ in range(VISITS) for answer in self.visit(browsers)}
+        self.promise(
+            stayed == homes, "they stay where they moved", f"they were answered by {stayed}"
+        )
 
     def draining(self) -> None:
         """Drain a backend, which keeps its sessions and gets no new ones."""
-        browser, own = self.customer()
+        browsers, own = self.customers()
         self.drained = [own.name]
         self.configure()
-        stayed = {browser.get().backend for _ in range(VISITS)}
+        stayed = {answer.backend for _ in range(VISITS) for answer in self.visit(browsers)}
         fresh = [self.browser().get().backend for _ in range(4 * VISITS)]
         self.promise(stayed == {own.name}, "a drained backend keeps its sessions", f"{stayed}")
         late = fresh.count(own.name)
@@ -309,24 +315,30 @@ class Drill:
     def browser(self, source: str = "") -> Browser:
         return Browser(self.proxy.name, source)
 
-    def customer(self) -> tuple[Browser, Process]:
-        """Give a browser with a session in the shop, and the backend that has it."""
-        found: list[tuple[Browser, Process]] = []
+    def customers(self) -> tuple[list[Browser], Process]:
+        """Give a crowd of browsers with sessions on one backend of the shop, and that backend."""
+        found: dict[str, list[Browser]] = {}
 
-        def enter() -> bool:
+        def enter() -> list[Process]:
             browser = self.browser()
-            home = browser.get().backend
-            found.extend((browser, backend) for backend in self.shop if backend.name == home)
-            return bool(found)
+            found.setdefault(browser.get().backend, []).append(browser)
+            return self.crowded(found)
 
-        until(enter, "someone is served by the shop")
-        return found[0]
+        until(enter, "a crowd is served by one backend of the shop")
+        [home] = self.crowded(found)
+        return found[home.name], home
+
+    def crowded(self, found: dict[str, list[Browser]]) -> list[Process]:
+        return [backend for backend in self.shop if len(found.get(backend.name, [])) == CROWD]
+
+    def visit(self, browsers: list[Browser]) -> list[Answer]:
+        """Send each browser once more, a crowd at a time."""
+        with ThreadPoolExecutor(CROWD) as threads:
+            return list(threads.map(Browser.get, browsers))
 
     def on_canary(self, visitors: list[Browser]) -> list[bool]:
         """Send each visitor once more, and say who was on the canary."""
-        with ThreadPoolExecutor(CROWD) as threads:
-            answers = threads.map(Browser.get, visitors)
-            return [answer.backend == self.canary.name for answer in answers]
+        return [answer.backend == self.canary.name for answer in self.visit(visitors)]
 
     @contextmanager
     def crowd(self) -> Generator[None]:

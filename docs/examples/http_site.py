@@ -18,7 +18,7 @@ from balancers.sessions.cookies import cookie, set_cookie
 
 from http_side import Headers, Refused, end_to_end, framing
 
-OURS = frozenset((b"host", b"x-forwarded-for", b"x-forwarded-proto"))
+OURS = frozenset((b"host", b"forwarded", b"x-forwarded-for", b"x-forwarded-proto"))
 MONTH = 30 * 24 * 3600  # seconds a visitor is known
 
 Value = str | Split[str]
@@ -89,7 +89,11 @@ class Site:
         """Give the headers for the backend."""
         who = self.proxies.client(facts)
         proto = facts.header("x-forwarded-proto") if who.reason or len(who.hops) > 1 else ()
-        kept = [(name, value) for name, value in end_to_end(head) if name.lower() not in OURS]
+        kept = [
+            (name, value)
+            for name, value in end_to_end(head)
+            if name.lower().replace(b"_", b"-") not in OURS  # some backends read one as the other
+        ]
         return [
             (b"Host", (facts.host or self.host).encode("latin-1")),
             *kept,

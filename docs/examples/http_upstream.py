@@ -47,7 +47,7 @@ class Upstream:
         drain: Collection[str] = (),
     ) -> None:
         self.pool.update(backends, self.clock())
-        for name in self.pool.backends:
+        for name in {*self.pool.backends, *drain}:
             (self.drain.begin if name in drain else self.drain.cancel)(name, self.clock())
         self.sessions = None
         if cookie:

@@ -17,6 +17,7 @@ __all__ = [
     "Asked",
     "Told",
     "naive",
+    "near",
     "request_of",
     "requests",
     "routers",
@@ -114,6 +115,10 @@ def naive(table: list[Told], asked: Asked) -> int | None:
 
 
 HOSTS = ["a.x", "b.a.x", "*.x", "*.a.x"]
+METHODS = [("GET",), ("POST",), ("GET", "POST")]
+conditions = st.dictionaries(
+    st.sampled_from(["m", "n"]), st.sampled_from(["1", "2", True]), min_size=1, max_size=2
+)
 SEGMENTS = st.sampled_from(["a", "a", "b", "{}"])
 
 
@@ -133,17 +138,29 @@ def tolds(draw: st.DrawFn, *, most: int = 3) -> Told:
         end = {"slash": [""], "rest": ["{rest...}"]}.get(form, [])
         told["path"] = "/" + "/".join(parts + end)
     if draw(st.booleans()):
-        told["methods"] = draw(st.sampled_from([("GET",), ("POST",), ("GET", "POST")]))
+        told["methods"] = draw(st.sampled_from(METHODS))
     for kind in ("headers", "cookies", "query"):
         if draw(st.integers(0, 3)) == 0:
-            values = st.sampled_from(["1", "2", True])
-            told[kind] = draw(
-                st.dictionaries(st.sampled_from(["m", "n"]), values, min_size=1, max_size=2)
-            )
+            told[kind] = draw(conditions)
     return told
 
 
-tables = st.lists(tolds(), min_size=1, max_size=8)
+@st.composite
+def variations(draw: st.DrawFn) -> list[Told]:
+    """Routes that differ in one thing each, so that they compete."""
+    base, table = draw(tolds()), list[Told]()
+    others: dict[str, st.SearchStrategy[Any]] = {
+        "host": st.sampled_from(HOSTS),
+        "methods": st.sampled_from(METHODS),
+    }
+    others |= dict.fromkeys(("headers", "cookies", "query"), conditions)
+    for _ in range(draw(st.integers(2, 6))):
+        kind = draw(st.sampled_from([*others, "headers"]))
+        table.append(base | {kind: draw(others[kind])})
+    return table
+
+
+tables = st.lists(tolds(), min_size=1, max_size=8) | variations()
 
 
 def routers(table: list[Told]) -> tuple[Router[int], list[Told]]:
@@ -174,3 +191,46 @@ requests = st.builds(
     cookie=pairs,
     query=pairs,
 )
+
+
+@st.composite
+def near(draw: st.DrawFn, table: list[Told]) -> Asked:
+    """A request that some route takes, changed at times in one thing or two."""
+    told = draw(st.sampled_from(table))
+    text = told.get("path") or told.get("prefix", "/")
+    more = st.sampled_from(["", "a", "a/b", "b/", "/"])
+    rest = draw(more)
+    path = re.sub(
+        r"\{\w+\}", lambda _: draw(st.sampled_from("abc")), text.replace("{rest...}", rest)
+    )
+    if "path" not in told and rest:
+        path = f"{path.rstrip('/')}/{rest}"
+    pairs_of = {
+        kind: [
+            (name, draw(st.sampled_from("123")) if value is True else value)
+            for name, value in told.get(kind, {}).items()
+        ]
+        for kind in ("headers", "cookies", "query")
+    }
+    host = told.get("host", draw(st.sampled_from(["a.x", "z.example"])))
+    asked = Asked(
+        host.replace("*", draw(st.sampled_from(["b", "c.b", "a"]))),
+        path.replace("//", "/") if "//" in path else path,
+        draw(st.sampled_from(told.get("methods") or ["GET", "PUT"])),
+        *pairs_of.values(),
+    )
+    for change in draw(
+        st.lists(
+            st.sampled_from(["host", "method", "header", "cookie", "query", "more"]), max_size=2
+        )
+    ):
+        if change == "host":
+            asked.host = draw(st.sampled_from(["a.x", "b.a.x", "d.c.a.x", "c.x", "z.example"]))
+        elif change == "method":
+            asked.method = draw(st.sampled_from(["GET", "POST", "PUT"]))
+        elif change == "more":
+            asked.path = f"{asked.path.rstrip('/')}/{draw(more)}".replace("//", "/")
+        else:
+            values: list[tuple[str, str]] = getattr(asked, change)
+            setattr(asked, change, values + draw(pairs))
+    return asked

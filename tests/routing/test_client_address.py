@@ -177,8 +177,23 @@ def test_a_unix_socket_has_no_address(peer: str | None) -> None:
     client = IPv4Address("1.1.1.1")
     assert local.behind(peer, ["2.2.2.2, 1.1.1.1"]) == (client, "", (client,))
     request = Request(headers=[("X-Forwarded-For", "2.2.2.2, 1.1.1.1")])
-    assert local.forwarded(request) == "1.1.1.1, unknown"
-    assert closed.forwarded(request) == "unknown"
+    assert local.forwarded(request) == "1.1.1.1"
+    assert local.forwarded(Request()) == closed.forwarded(request) == "unknown"
+
+
+@given(OUTSIDE, INSIDE, st.sampled_from(HEADERS))
+def test_a_unix_socket_between_proxies_hides_no_client(
+    client: Address, last: Address, header: str
+) -> None:
+    near = TrustedProxies(NETWORKS, header=header, local=True)
+    first = near.forwarded(Request(client=str(client)))
+    second = near.forwarded(Request(headers=[(header, first)]))
+    third = near.forwarded(Request(client=str(last), headers=[(header, second)]))
+    for value, peer in ((second, None), (second, last), (third, last)):
+        assert near.behind(peer, [value]).address == client
+    if header == "Forwarded":
+        told_more = near.forwarded(Request(headers=[(header, first)]), proto="https")
+        assert told_more == f"{first}, for=unknown;proto=https"
 
 
 @given(OUTSIDE, st.lists(INSIDE, max_size=4), INSIDE, JUNK, st.sampled_from(HEADERS))
@@ -308,6 +323,12 @@ def test_ten_thousand_networks_cost_what_one_does() -> None:
     assert work_of(lambda: absent in many).lines == work_of(lambda: absent in one).lines
     assert IPv4Address("10.39.15.255") in many
     assert IPv4Address("10.39.16.0") not in many
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", b"\x0a\0\0\1", 167772161, None])
+def test_networks_hold_addresses_and_nothing_else(address: Any) -> None:
+    with pytest.raises(TypeError, match=re.escape(repr(address))):
+        _ = address in Networks(["10.0.0.0/8"])
 
 
 def test_all_of_one_family_is_not_the_other() -> None:

@@ -169,7 +169,7 @@ class TableMachine(RuleBasedStateMachine):
         assert self.table.forget(backend) == gone
         for flow in gone:
             del self.model[flow]
-        self.readmit(backend)
+        self.left(backend)
 
     @rule(backend=BACKENDS)
     def retire(self, backend: str) -> None:
@@ -421,6 +421,16 @@ def test_when_nobody_can_be_picked_nothing_is_kept() -> None:
         table.route(ONE, HashRing[str]().pick, 0.0, "new")
     assert len(table) == 0
     assert table.counts.misses == 1
+
+
+def test_a_backend_that_retires_and_then_dies_has_retired() -> None:
+    table: FlowTable[str] = FlowTable()
+    table.keep(ONE, "a", 0.0, "established")
+    table.retire("a")
+    assert table.retired(0.0) == []
+    assert table.forget("a") == [ONE]
+    assert table.retired(0.0) == ["a"]
+    assert table.retired(0.0) == []
 
 
 def test_strangers_are_forgotten_in_peace() -> None:

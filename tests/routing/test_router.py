@@ -19,6 +19,7 @@ from tests.routing.tables import (
     Asked,
     Told,
     naive,
+    near,
     request_of,
     requests,
     routers,
@@ -31,10 +32,12 @@ GET = Request("GET", "/", "a.x")
 
 
 @settings(max_examples=400)
-@given(tables, st.lists(requests, min_size=1, max_size=20))
-def test_routing_is_trying_every_route(table: list[Told], asked: list[Asked]) -> None:
+@given(tables, st.lists(requests, max_size=6), st.data())
+def test_routing_is_trying_every_route(
+    table: list[Told], asked: list[Asked], data: st.DataObject
+) -> None:
     router, kept = routers(table)
-    for one in asked:
+    for one in asked + data.draw(st.lists(near(kept), min_size=6, max_size=20)):
         found, wanted = router.match(request_of(one)), naive(kept, one)
         assert found.value == wanted, (kept, one)
         assert bool(found) == (wanted is not None) == (found.reason == "")

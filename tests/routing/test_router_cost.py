@@ -48,6 +48,14 @@ TABLES: dict[str, tuple[Table, Callable[[int], Request]]] = {
         lambda n: [Route(i, cookies={"a": f"{i}"}, query={"b": f"{i}"}) for i in range(n)],
         lambda i: Request("GET", f"/?b={i}", "", [("Cookie", f"a={i}")]),
     ),
+    "names": (
+        lambda n: [Route(i, headers={f"x-{i}": True}) for i in range(n)],
+        lambda i: Request("GET", "/", "", [(f"X-{i}", "1"), ("accept", "*/*")]),
+    ),
+    "one name in common": (
+        lambda n: [Route(i, headers={"a": "1", f"x-{i}": "1"}) for i in range(n)],
+        lambda i: Request("GET", "/", "", [("a", "1"), (f"X-{i}", "1")]),
+    ),
     "a mixture": (
         lambda n: [
             Route(
@@ -81,8 +89,20 @@ def test_a_match_among_many_runs_no_more_lines_than_among_few(name: str, hit: bo
     assert lines(MANY) <= lines(FEW) * 1.05
 
 
-def test_building_is_no_more_than_linear() -> None:
-    routes, _ = TABLES["a mixture"]
+def test_a_wrong_method_is_found_without_asking_every_route() -> None:
+    def lines(n: int) -> int:
+        routes = [Route(i, methods=["POST"], headers={f"x-{i}": True}) for i in range(n)]
+        router = Router(routes)
+        missed = router.match(Request("GET", "/"))
+        assert (missed.allowed, missed.why) == (("POST",), "method is not POST but GET")
+        return work_of(partial(router.match, Request("GET", "/"))).lines
+
+    assert lines(1000) <= lines(FEW) * 1.05
+
+
+@pytest.mark.parametrize("name", ["a mixture", "names", "one name in common"])
+def test_building_is_no_more_than_linear(name: str) -> None:
+    routes, _ = TABLES[name]
     lines = [work_of(partial(Router, routes(n))).lines / n for n in (100, 1000)]
     assert lines[1] <= 1.1 * lines[0]
 

@@ -71,6 +71,8 @@ from balancers.routing.routes import Route
         ({"headers": {7: "1"}}, "7"),
         ({"headers": {"a": 7}}, "7"),
         ({"headers": {"a": False}}, "False"),
+        ({"headers": {"a": None}}, "None"),
+        ({"methods": ["GET", "CONNECT"]}, "'CONNECT'"),
         ({"headers": {"a": " 1"}}, "' 1'"),
         ({"headers": {"a": "1\n"}}, "'1\\n'"),
         ({"headers": {"a": "€"}}, "'€'"),

@@ -16,12 +16,15 @@ from balancers import (
     InvalidSetting,
     InvalidTime,
     NoBackendAvailable,
+    Pool,
+    RoundRobin,
 )
 from balancers.request import Request
 from balancers.sessions.binding import Binding
 from balancers.sessions.cookie import CookieSessions
 from balancers.sessions.header import HeaderSessions
 from balancers.sessions.roster import ident_of
+from balancers.sessions.tokens import Claim
 from tests.sessions.samples import (
     KEY,
     OLD_KEY,
@@ -170,16 +173,57 @@ def test_max_age_is_sent_and_refreshed_before_it_ends() -> None:
     assert browser.kept == 1 + 10
 
 
-def test_the_first_of_two_cookies_counts_and_several_headers_are_read() -> None:
+def test_the_first_cookie_that_leads_to_a_member_counts_and_several_headers_are_read() -> None:
     pool, sealed = pool_of(), tokens()
     sticky = CookieSessions(pool, sealed)
     a, b = (sealed.seal(ident_of(name), WALL) for name in "ab")
     twice = Request(headers=[("Cookie", f"session-server={b}; session-server={a}")])
     assert sticky.resolve(twice, 0.0, WALL).backend == "b"
+    stale, gone = sealed.seal(ident_of("b"), WALL - 1e6), sealed.seal(ident_of("z"), WALL)
+    for others in ([stale], ["theirs"], [gone, "B" * 107], [stale, "", "x" * 107]):
+        sent = [("Cookie", f"session-server={token}") for token in others]
+        found = sticky.resolve(
+            Request(headers=[*sent, ("Cookie", f"session-server={a}")]), 0.0, WALL
+        )
+        assert (found.backend, found.reason) == ("a", "")
+        assert sticky.resolve(Request(headers=sent), 0.0, WALL) == sticky.resolve(
+            Request(headers=sent[:1]), 0.0, WALL
+        )
     crumbs = Request(headers=[("cookie", "x=1"), ("COOKIE", f"session-server={a}"), ("Cookie", "")])
     assert sticky.resolve(crumbs, 0.0, WALL).backend == "a"
     among = "; ".join([*(f"c{i}=" + "v" * 150 for i in range(500)), f"session-server={a}"])
     assert sticky.resolve(Request(headers=[("Cookie", among)]), 0.0, WALL).backend == "a"
+
+
+def test_a_cookie_of_a_closed_backend_hides_no_live_one() -> None:
+    limit = ConnectionLimit[str](1)
+    pool, sealed = Pool(RoundRobin([*"abc"]), [limit]), tokens()
+    a, b = (sealed.seal(ident_of(name), WALL) for name in "ab")
+    sent = Request(headers=[("Cookie", f"session-server={a}; session-server={b}")])
+    held = pool.acquire(0.0, prefer="a")
+    for failover in ("rebind", "strict"):
+        sticky = CookieSessions(pool, sealed, failover=failover)
+        assert sticky.resolve(sent, 0.0, WALL)[:2] == ("b", "")
+        alone = Request(headers=[("Cookie", f"session-server=x; session-server={a}")])
+        assert sticky.resolve(alone, 0.0, WALL)[:2] == ("a", "closed")
+    pool.release(held, 0.0)
+    assert CookieSessions(pool, sealed).resolve(sent, 0.0, WALL).backend == "a"
+
+
+def test_four_cookies_are_opened_however_many_were_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed, opened = tokens(), list[str]()
+    sticky = CookieSessions(pool_of(), sealed)
+    open_one = sealed.open
+
+    def noted(token: str, wall: float) -> Claim | str:
+        opened.append(token)
+        return open_one(token, wall)
+
+    monkeypatch.setattr(sealed, "open", noted)
+    flood = "; ".join(f"session-server=x{i}" for i in range(5000))
+    sent = Request(headers=[("Cookie", flood), ("Cookie", "session-server=y")])
+    assert sticky.resolve(sent, 0.0, WALL).reason == "malformed"
+    assert opened == ["x0", "x1", "x2", "x3"]
 
 
 @pytest.mark.parametrize(

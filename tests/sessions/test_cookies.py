@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from balancers import InvalidSetting
-from balancers.sessions.cookies import cookie, cookies, path_covers, set_cookie
+from balancers.sessions.cookies import cookie, cookie_values, cookies, path_covers, set_cookie
 from tests.work import work_of
 
 NAMES = st.sampled_from(["a", "b", "ab", "aa", "session-server"])
@@ -35,6 +35,12 @@ def test_what_was_sent_is_read_and_the_first_of_a_name_counts(
 @example("aa=1;a=2", "a")
 def test_one_cookie_is_what_all_of_them_say(header: str, name: str) -> None:
     assert cookie(header, name) == cookies(header).get(name)
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=8), NAMES)
+def test_every_cookie_of_a_name_is_read_in_order(pairs: list[tuple[str, str]], wanted: str) -> None:
+    header = "; ".join(f"{name}={value}" for name, value in pairs)
+    assert list(cookie_values(header, wanted)) == [v for name, v in pairs if name == wanted]
 
 
 @given(HEADERS)
@@ -112,7 +118,8 @@ def test_nothing_is_injected_by_a_path_or_domain(text: str) -> None:
 
 UNFIT: list[dict[str, Any]] = [
     {"name": ""}, {"name": "a=b"}, {"name": None}, {"value": None}, {"value": b"1"},
-    {"domain": "a..b"}, {"domain": "-a"}, {"domain": "a/b"}, {"domain": "a:80"},
+    {"domain": "a..b"}, {"domain": "-a"}, {"domain": "a.-b"},
+    {"path": "/a "}, {"domain": "a/b"}, {"domain": "a:80"},
     {"max_age": -1}, {"max_age": 1.5}, {"max_age": True}, {"max_age": "60"},
     {"same_site": "lax"}, {"same_site": "Lax; Domain=evil"}, {"same_site": ""},
     {"same_site": "None", "secure": False},
@@ -145,7 +152,9 @@ def test_a_set_cookie_is_one_line_with_the_parts_it_was_given(
     ("path", "target", "covers"),
     [("/", "/", True), ("/", "/a?b", True), ("/a", "/a", True), ("/a", "/a/", True),
      ("/a", "/a/b", True), ("/a", "/a?b", True), ("/a", "/ab", False), ("/a/", "/a", False),
-     ("/a/", "/a/b", True), ("/a", "/", False), ("/a", "/b/a", False), ("/", "*", False)],
+     ("/a/", "/a/b", True), ("/a", "/", False), ("/a", "/b/a", False), ("/", "*", False),
+     ("/a", "http://x.example/a?b=/", True), ("/a", "HTTPS://x.example:1/ab", False),
+     ("/", "http://x.example?/a", True), ("/a", "http://x.example?/a", False)],
 )  # fmt: skip
 def test_paths(path: str, target: str, covers: bool) -> None:
     assert path_covers(path, target) == covers

@@ -1,8 +1,10 @@
 """Tokens: nobody forges one, nobody reads one, and time ends them."""
 
 import ast
+import copy
 import hmac
 import inspect
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -14,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import InvalidSetting, InvalidTime
+from balancers import InvalidKey, InvalidSetting, InvalidTime
 from balancers.sessions import tokens as module
 from balancers.sessions.roster import ident_of
 from balancers.sessions.tokens import Claim, SessionTokens
@@ -253,7 +255,7 @@ def test_keys_that_are_none(keys: Any) -> None:
 
 
 @pytest.mark.parametrize("setting", ["idle", "lifetime", "skew"])
-@pytest.mark.parametrize("value", [-1.0, nan, -inf])
+@pytest.mark.parametrize("value", [-1.0, nan, -inf, "1", None])
 def test_durations_that_are_none(setting: str, value: float) -> None:
     for unfit in (value, inf if setting == "skew" else 0.0):
         settings: dict[str, Any] = {setting: unfit}
@@ -261,7 +263,7 @@ def test_durations_that_are_none(setting: str, value: float) -> None:
             tokens(**settings)
 
 
-@pytest.mark.parametrize("wall", [nan, inf, -inf])
+@pytest.mark.parametrize("wall", [nan, inf, -inf, 10**400, 2e300])
 def test_walls_that_are_no_time(wall: float) -> None:
     sealed = tokens()
     for call in (
@@ -279,3 +281,36 @@ def test_one_seed_gives_one_sequence() -> None:
     assert [first.seal(IDENT, WALL) for _ in range(3)] == [
         second.seal(IDENT, WALL) for _ in range(3)
     ]
+
+
+def test_copies_share_the_generator_so_that_no_nonce_comes_twice() -> None:
+    for rng in (Random(1), SystemRandom()):
+        sealed = SessionTokens([KEY], rng=rng)
+        held = {"tokens": sealed}
+        twins = [copy.copy(sealed), copy.deepcopy(sealed), copy.deepcopy(held)["tokens"]]
+        written = {one.seal(IDENT, WALL) for one in [sealed, *twins] * 3}
+        assert len(written) == 12
+        assert all(isinstance(sealed.open(token, WALL), Claim) for token in written)
+
+
+def test_tokens_pickle_whatever_their_generator() -> None:
+    sealed = SessionTokens([KEY], rng=SystemRandom(), idle=7.0)
+    twin = pickle.loads(pickle.dumps(sealed))  # noqa: S301 - own
+    assert isinstance(twin.open(sealed.seal(IDENT, WALL), WALL), Claim)
+    assert twin.seal(IDENT, WALL) != sealed.seal(IDENT, WALL)
+    assert twin.idle == 7.0
+    seeded = SessionTokens([KEY], rng=Random(1))
+    again = pickle.loads(pickle.dumps(seeded))  # noqa: S301 - own
+    assert again.seal(IDENT, WALL) == seeded.seal(IDENT, WALL)
+
+
+@pytest.mark.parametrize("rng", [None, Random, 7])
+def test_a_generator_is_one(rng: Any) -> None:
+    with pytest.raises(InvalidSetting, match="rng"):
+        SessionTokens([KEY], rng=rng)
+
+
+@pytest.mark.parametrize("ident", [b"", b"x", bytes(17)])
+def test_an_identity_has_16_bytes(ident: bytes) -> None:
+    with pytest.raises(InvalidKey, match="16 bytes"):
+        tokens().seal(ident, WALL)

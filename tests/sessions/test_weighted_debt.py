@@ -106,7 +106,10 @@ def test_the_wait_is_bounded_whatever_came_before(
 
 @given(
     st.dictionaries(st.sampled_from(sorted(MANY)), st.sampled_from([0, 1, 2, 5, 0.5]), min_size=2),
-    st.lists(st.tuples(st.sampled_from(["pick", "bind", "flip"]), st.integers(0, 39)), max_size=80),
+    st.lists(
+        st.tuples(st.sampled_from(["pick", "bind", "flip", "weigh", "leave"]), st.integers(0, 39)),
+        max_size=80,
+    ),
     st.booleans(),
 )
 def test_loop_and_vector_charge_as_the_reference_does(
@@ -122,11 +125,49 @@ def test_loop_and_vector_charge_as_the_reference_does(
             lb.started(backend, 0.0, True)
             naive.started(backend, True)
         elif action == "flip":
-            weight = 0 if lb.weights[backend] else 3
+            weight = 0 if lb.weights.get(backend) else 3
             lb.put(backend, weight)
             naive.put(backend, weight)
+        elif action == "weigh":
+            for each in (lb, naive):
+                each.put(backend, 1 + place * 25)
+        elif action == "leave":
+            for each in (lb, naive):
+                each.discard(backend)
         elif any(lb.weights.values()):
             assert lb.pick() == naive.pick()
+
+
+@pytest.mark.parametrize("change", ["weigh", "close", "leave"])
+@pytest.mark.parametrize("others", [1, 40])
+def test_a_debt_is_bounded_by_the_weights_as_they_are(change: str, others: int) -> None:
+    """A debt of 16 picks of 1000 others' weight is no debt of 16 000 picks once those are gone."""
+    lb = WeightedRoundRobin({"heavy": 1000, "b": 1, **{f"c{i}": 1 for i in range(others)}})
+    for _ in range(100):
+        lb.started("b", 0.0, True)
+    if change == "leave":
+        lb.discard("heavy")
+    else:
+        lb.put("heavy", 1 if change == "weigh" else 0)
+    total = sum(lb.weights.values())
+    most = 18 * total + len(lb.weights) + 16
+    assert next(number for number in count(1) if lb.pick() == "b") <= most
+    if change == "close":
+        lb.put("heavy", 1000)
+        assert next(number for number in count(1) if lb.pick() == "b") <= 18 * (total + 1000)
+
+
+def test_weights_that_change_where_nobody_was_bound_forgive_nothing() -> None:
+    lb, naive = WeightedRoundRobin({"a": 1000, "b": 1, "c": 1}), NaiveWeightedRoundRobin()
+    for backend, weight in lb.weights.items():
+        naive.put(backend, weight)
+    picks = [lb.pick() for _ in range(501)]
+    lb.put("a", 1)
+    waits = [lb.pick() for _ in range(600)]
+    assert picks == [naive.pick() for _ in range(501)]
+    naive.put("a", 1)
+    assert waits == [naive.pick() for _ in range(600)]
+    assert max(Counter(waits).values()) > 300, "nginx keeps what each is owed, and so do we"
 
 
 def test_a_plain_start_and_a_stranger_charge_nobody() -> None:

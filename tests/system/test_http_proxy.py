@@ -401,11 +401,13 @@ def test_the_length_of_a_body_is_no_matter_of_a_hop(tmp_path: Path) -> None:
 
 def test_a_chain_of_proxies_is_believed_as_far_as_it_is_trusted(site: Proxy) -> None:
     spoof = {"X-Forwarded-For": "6.6.6.6, 198.51.100.7", "X-Forwarded-Proto": "https"}
+    spoof |= {"X_Forwarded_For": "6.6.6.6", "Forwarded": "for=6.6.6.6;proto=https"}
     direct = headers_of(httpx.get(f"{site.url}/api/", headers=spoof))
     with httpx.Client(transport=httpx.HTTPTransport(local_address="127.9.0.1")) as trusted:
         behind = headers_of(trusted.get(f"{site.url}/api/", headers=spoof))
     assert (direct["x-forwarded-for"], direct["x-forwarded-proto"]) == ("127.0.0.1", "http")
     assert behind["x-forwarded-for"] == "198.51.100.7, 127.9.0.1"
+    assert not {"forwarded", "x_forwarded_for"} & (direct.keys() | behind.keys())
     assert behind["x-forwarded-proto"] == "https"
 
 
@@ -675,6 +677,7 @@ def test_a_backend_that_drains_keeps_its_sessions_only(
         {"pools": {"shop": {"backends": {"127.0.0.1:1": -1}}}},
         {"pools": {"shop": {"backends": {}, "cooky": "x"}}},
         {"trusted": ["10.0.0.0/40"]},
+        {"pools": {"shop": {"backends": {"127.0.0.1:1": 1}, "drain": ["typo:1"]}}},
         {"pools": None},
     ],
 )
@@ -728,12 +731,20 @@ def test_the_drill_finds_every_promise_kept() -> None:
 @pytest.mark.parametrize(
     ("sabotage", "broken"),
     [
-        ("forget-sessions", "survived another backend's death"),
+        ("forget-sessions", "sessions survived another backend's death"),
+        ("insist-on-sessions", "moved when their own backend died"),
+        ("one-route", "went where their host and path lead"),
+        ("greedy-canary", "the canary of 10 %"),
+        ("restless-canary", "stayed on its side"),
         ("regrouped-canary", "nobody left the canary"),
-        ("no-retries", "no request failed"),
+        ("believe-everyone", "believed of a trusted proxy alone"),
+        ("no-retries", "requests were answered, whoever died"),
+        ("ignore-drain", "gets no new ones"),
+        ("cut-short", "finished before the proxy ended"),
     ],
 )
 def test_sabotage_is_noticed(sabotage: str, broken: str) -> None:
     run = drill("--quiet", "--sabotage", sabotage)
     assert run.returncode == 1, run.stdout + run.stderr
-    assert any("BROKEN" in line and broken in line for line in run.stdout.splitlines())
+    told = run.stdout.splitlines()
+    assert any("BROKEN" in line and broken in line for line in told), run.stdout + run.stderr
