@@ -20,6 +20,8 @@ __all__ = ["HashRing"]
 
 B = TypeVar("B")
 
+_Flat = tuple[NDArray[np.uint64], NDArray[np.int32]]
+"""Points in order, and the places of their owners."""
 _SPARSE = 8
 """Closed points are taken out when fewer than one in so many is open."""
 _FINER, _MOST_BITS = 16, 24
@@ -48,7 +50,7 @@ class HashRing(HashedBalancer[B]):
 
     Cost: ``pick`` O(1) expected; the circle is cut into cells of some eight points.  A flip O(1),
     joining and leaving O(points · weight), all amortised; the first pick builds, O(V log V) for V
-    points in all, and so does each batch, for itself.  When fewer than one point in eight is open,
+    points in all, and so does the first batch, for itself.  When fewer than one point in eight is open,
     the closed are taken out, so a walk to an open one stays short.
     Raises InvalidSetting for ``points`` or ``max_points`` below 1, RingTooLarge when all members
     together, quiesced ones as they last were, need more than ``max_points``.
@@ -73,6 +75,7 @@ class HashRing(HashedBalancer[B]):
         self._late: dict[B, None] = {}  # open members whose points on the ring are not as wanted
         self._closed: set[B] = set()  # members on the ring that are quiesced
         self._circle = Circle[B]()
+        self._flat: _Flat | None = None  # the same for batches, closed members included
         self._stale = False  # somebody is late, or too few points are open
         self._ready = False  # nobody is, and there are points
         self._seed: int | None = None  # of the default hash function
@@ -134,7 +137,7 @@ class HashRing(HashedBalancer[B]):
                     return
 
     def _chooser(self, count: int) -> Chooser:
-        points, places = self._flat()
+        points, places = self._opened()
         if count < _FEW * len(points):
 
             def search(hashes: NDArray[np.uint64], picked: NDArray[np.intp]) -> None:
@@ -160,17 +163,22 @@ class HashRing(HashedBalancer[B]):
 
         return choose
 
-    def _flat(self) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-        """Give the points of the open members in order, and whose they are.
+    def _opened(self) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+        """Give the points of the open members in order, and the places of their owners.
 
         Last comes a point beyond all hashes, which is the first one's owner's.
         """
-        numbers = {backend: place for place, backend in enumerate(self._weights)}
-        points, whose, opened = self._points()
-        order = np.argsort(points, kind="stable")
-        places = np.array([numbers[backend] for backend in opened], dtype=np.int32)[whose[order]]
-        last = np.uint64(BITS)
-        return np.append(points[order], last), np.append(places, places[:1])
+        if self._flat is None:
+            numbers = {backend: place for place, backend in enumerate(self._weights)}
+            points, whose, members = self._points(self._wanted)
+            order = np.argsort(points, kind="stable")
+            places = np.array([numbers[backend] for backend in members], dtype=np.int32)
+            self._flat = points[order], places[whose[order]]
+        points, places = self._flat
+        if self._open < len(self._wanted):
+            opened = np.array([weight > 0 for weight in self._weights.values()])[places]
+            points, places = points[opened], places[opened]
+        return np.append(points, np.uint64(BITS)), np.append(places, places[:1])
 
     def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
         placed = self._placed.get(backend, 0)
@@ -190,6 +198,7 @@ class HashRing(HashedBalancer[B]):
                 self._place(backend, name, 0)
                 self._closed.discard(backend)
                 self._needed -= self._wanted.pop(backend, 0)
+                self._flat = None
         self._stale = bool(self._late) or not (
             len(self._circle.cells) <= self._on_ring + PER_CELL
             and self._on_ring <= self._open_on_ring * _SPARSE
@@ -208,6 +217,8 @@ class HashRing(HashedBalancer[B]):
                 f"with weight {weight!r} for {backend!r} the ring needs {needed} points, "
                 f"more than max_points={self._max_points}"
             )
+        if wanted != self._wanted.get(backend):
+            self._flat = None
         self._needed = needed
         self._wanted[backend] = wanted
 
@@ -250,23 +261,24 @@ class HashRing(HashedBalancer[B]):
 
     def _build(self) -> None:
         """Place the points of the open members, and only these; O(V log V)."""
-        points, whose, opened = self._points()
+        points, whose, opened = self._points(b for b, weight in self._weights.items() if weight)
         self._circle.build(points, whose, opened)
         self._placed = {backend: self._wanted[backend] for backend in opened}
         self._on_ring = self._open_on_ring = len(points)
         self._closed.clear()
 
-    def _points(self) -> tuple[NDArray[np.uint64], NDArray[np.intp], list[B]]:
-        """Give every point of the open members, whose each is, and these members by name."""
-        opened = [backend for backend, weight in self._weights.items() if weight]
-        opened.sort(key=self._names.__getitem__)
-        counts = [self._wanted[backend] for backend in opened]
-        bases = [self._hasher(self._names[backend]) & BITS for backend in opened]
+    def _points(
+        self, members: Iterable[B]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.intp], list[B]]:
+        """Give every point of these members, whose each is, and the members by name."""
+        named = sorted(members, key=self._names.__getitem__)
+        counts = [self._wanted[backend] for backend in named]
+        bases = [self._hasher(self._names[backend]) & BITS for backend in named]
         points = _sequence(
             np.repeat(np.array(bases, dtype=np.uint64), counts),
             np.concatenate([np.arange(count, dtype=np.uint64) for count in counts]),
         )
-        return points, np.repeat(np.arange(len(opened)), counts), opened
+        return points, np.repeat(np.arange(len(named)), counts), named
 
 
 def _sequence(
