@@ -2,13 +2,26 @@
 
 import pytest
 
-from tests.benchmarks import classic, flows, gates, keyed, peers, pools, routing, sessions
+from tests.benchmarks import (
+    classic,
+    flows,
+    gates,
+    hash_numbers,
+    hash_tables,
+    keyed,
+    peers,
+    pools,
+    routing,
+    sessions,
+)
 from tests.benchmarks.measure import Effort, Measured, Run, measure
 from tests.benchmarks.row import SIZES, Row
 
 OURS = [
     *classic.rows(),
     *keyed.rows(),
+    *hash_tables.rows(),
+    *hash_numbers.rows(),
     *pools.rows(),
     *gates.rows(),
     *flows.rows(),
@@ -85,7 +98,8 @@ def test_every_row_of_the_table_is_there() -> None:
         assert [row.n for row in rows if row.name == f"{kind}, a flip and a pick"] == [*SIZES]
     assert {row.unit for row in rows} == {
         "U", "H", "the open ring", "import dataclasses", *peers.PACKAGES, "roundrobin.smooth",
-        "hmac.digest", "among 10", "a pick after a flip",
+        "hmac.digest", "among 10", "a pick after a flip", "a gather", "the textbook",
+        "a loop of picks", "HashRing.pick",
     } - {"roundrobin"}  # fmt: skip
 
 

@@ -144,10 +144,13 @@ class HashRing(HashedBalancer[B]):
                 picked[:] = places[np.searchsorted(points, hashes)]
 
             return search
-        shift = np.uint64(64 - min(_MOST_BITS, (_FINER * len(points)).bit_length()))
-        firsts = _firsts(points, shift)
-        owners = places[firsts].astype(np.min_scalar_type(-len(self._weights)))
-        owners[(points[:-1] >> shift).view(np.intp)] = -1
+        bits = min(_MOST_BITS, (_FINER * len(points)).bit_length())
+        shift = np.uint64(64 - bits)
+        edges = (points[:-1] >> shift).astype(np.intp)
+        cells_each = np.diff(edges, prepend=-1, append=(1 << bits) - 1)
+        firsts = np.repeat(np.arange(len(points), dtype=np.int32), cells_each)
+        owners = np.repeat(places.astype(np.min_scalar_type(-len(self._weights))), cells_each)
+        owners[edges] = -1
 
         def choose(hashes: NDArray[np.uint64], picked: NDArray[np.intp]) -> None:
             cells = (hashes >> shift).view(np.intp)
@@ -287,13 +290,3 @@ def _sequence(
     """Give the points of these numbers in the sequences of these bases (SplitMix64)."""
     with np.errstate(over="ignore"):
         return mix_many(base + (index + np.uint64(1)) * np.uint64(GOLDEN))
-
-
-def _firsts(points: NDArray[np.uint64], shift: np.uint64) -> NDArray[np.int32]:
-    """Give the place of the first point at or after each border of the circle's cells."""
-    counts = np.bincount(
-        (points[:-1] >> shift).astype(np.intp), minlength=1 << (64 - int(shift))
-    )
-    firsts = np.zeros(len(counts), dtype=np.int32)
-    np.cumsum(counts[:-1], out=firsts[1:])
-    return firsts

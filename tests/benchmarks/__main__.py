@@ -60,7 +60,6 @@ def _all_rows() -> list[Row]:
 
 def _versions() -> str:
     named = ("numpy", "mmh3", "sortedcontainers", *peers.PACKAGES)
-    named += (*hash_tables.PACKAGES, *hash_numbers.PACKAGES)
     versions = ", ".join(f"{name} {version(name)}" for name in named)
     return f"{platform.python_implementation()} {platform.python_version()}, {versions}"
 

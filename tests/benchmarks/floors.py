@@ -2,14 +2,30 @@
 
 from collections.abc import Callable
 
+import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
+from numpy.typing import NDArray
 
 from tests.benchmarks.measure import Run, repeated
 
-__all__ = ["KEYS", "attribute", "index_of_key", "keyed", "names", "weights"]
+__all__ = [
+    "BATCH",
+    "KEYS",
+    "attribute",
+    "gather",
+    "hashes",
+    "index_of_key",
+    "keyed",
+    "names",
+    "weights",
+]
 
 KEYS = [b"user:%015d" % number for number in range(20_000)]
 """Distinct, of 20 bytes."""
+
+
+BATCH = 10_000_000
+"""Hashes of a large batch."""
 
 
 def names(n: int) -> list[str]:
@@ -56,3 +72,14 @@ def keyed(pick: Callable[[bytes], object]) -> Run:
 def index_of_key(n: int) -> Run:
     """H: 64 bits of murmur3 of a 20-byte key, turned into an index."""
     return keyed(lambda key: mmh3_x64_128_utupledigest(key, 0)[0] % n)
+
+
+def hashes(n: int) -> NDArray[np.uint64]:
+    """Give so many hashes."""
+    return np.random.default_rng(7).integers(0, 1 << 64, n, dtype=np.uint64)
+
+
+def gather(places: NDArray[np.intp], n: int) -> Run:
+    """Take as many from a table of n, by indices that are ready: the floor of a batch."""
+    table = np.arange(n)
+    return repeated(lambda: table.take(places))

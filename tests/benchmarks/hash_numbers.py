@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from importlib import import_module
 from math import ceil
 from random import Random
 from typing import Any
@@ -13,23 +12,18 @@ from numpy.typing import NDArray
 
 from balancers import Anchor, BoundedLoad, HashRing, Jump, Memento
 from balancers.hashing.rehashing import RehashingBalancer
-from tests.benchmarks.floors import KEYS, attribute, keyed, names
+from tests.benchmarks.floors import BATCH, KEYS, attribute, gather, hashes, keyed, names
 from tests.benchmarks.measure import Run, repeated
 from tests.benchmarks.row import SIZES, Row
 
-__all__ = ["PACKAGES", "rows"]
-
-PACKAGES = {"jump-consistent-hash": "jump"}
-"""Their names as distributions, and as modules."""
-BATCH = 10_000_000
+__all__ = ["rows"]
 
 
 def rows() -> Iterator[Row]:
     """Give every row of this file."""
-    yield Row("Jump.pick_many, a key of 10⁷", 1000, "a gather", 65, partial(_batch, Jump, 1000))
-    yield Row("Jump.pick_many, a key of 10⁶", 1000, "jump-consistent-hash", -1.2, partial(_c, 1000))
+    yield Row("Jump.pick_many of 10⁷", 1000, "a gather", 65, partial(_batch, Jump, 1000))
     for kind, reach in ((_anchor, 12), (_memento, 100)):
-        name = f"{kind(1).__class__.__name__}.pick_many, a key of 10⁷, 1 in 11 left"
+        name = f"{kind(1).__class__.__name__}.pick_many of 10⁷, 1 in 11 left"
         yield Row(name, 1000, "a gather", reach, partial(_batch, kind, 1000))
     for n in SIZES:
         yield Row("Anchor.pick_hashed, 1 in 11 left", n, "U", 8, partial(_prehashed, n))
@@ -55,48 +49,33 @@ def _left(lb: RehashingBalancer[int], n: int) -> RehashingBalancer[int]:
 def _batch(make: Any, n: int) -> tuple[Run, Run]:
     """A key each: look all up, against taking as many from a table by indices that are ready."""
     lb: RehashingBalancer[int] = make(n) if make is not Jump else Jump(range(n))
-    hashes = _hashes(BATCH)
+    many = hashes(BATCH)
     members = list(lb.weights)
-    picked = lb.pick_many(hashes)
-    assert [members[place] for place in picked[:2000]] == _one_by_one(lb, hashes[:2000])
+    picked = lb.pick_many(many)
+    assert [members[place] for place in picked[:2000]] == _one_by_one(lb, many[:2000])
     assert picked.max() == n - 1
-    table, out = np.arange(n), np.empty_like(picked)
-
-    def gather() -> None:
-        np.take(table, picked, out=out, mode="clip")
-
-    return _each(lambda: lb.pick_many(hashes)), _each(gather)
-
-
-def _c(n: int) -> tuple[Run, Run]:
-    lb, peer = Jump(range(n)), import_module(PACKAGES["jump-consistent-hash"]).hash
-    hashes = _hashes(1_000_000)
-    listed: list[int] = hashes.tolist()
-
-    def loop() -> list[int]:
-        return [peer(digest, n) for digest in listed]
-
-    assert lb.pick_many(hashes).tolist() == loop()
-    return _each(lambda: lb.pick_many(hashes)), _each(loop)
+    return repeated(lambda: lb.pick_many(many)), gather(picked, n)
 
 
 def _prehashed(n: int) -> tuple[Run, Run]:
     lb = _anchor(n)
-    hashes = _hashes(len(KEYS)).tolist()
+    known = hashes(len(KEYS))
+    listed: list[int] = known.tolist()
     members = list(lb.weights)
-    picked = lb.pick_many(_hashes(len(KEYS)))
-    assert [lb.pick_hashed(digest) for digest in hashes] == [members[place] for place in picked]
+    assert [lb.pick_hashed(digest) for digest in listed] == [
+        members[place] for place in lb.pick_many(known)
+    ]
     begin = 0
 
     def run(times: int) -> None:
         nonlocal begin
         pick = lb.pick_hashed
         while times:
-            some = hashes[begin : begin + times]
+            some = listed[begin : begin + times]
             for digest in some:
                 pick(digest)
             times -= len(some)
-            begin = (begin + len(some)) % len(hashes)
+            begin = (begin + len(some)) % len(listed)
 
     return run, attribute()
 
@@ -123,14 +102,5 @@ def _bounded(n: int) -> tuple[Run, Run]:
     return keyed(assign), keyed(ring.pick)
 
 
-def _hashes(n: int) -> NDArray[np.uint64]:
-    return np.random.default_rng(7).integers(0, 1 << 64, n, dtype=np.uint64)
-
-
-def _one_by_one(lb: RehashingBalancer[int], hashes: NDArray[np.uint64]) -> list[int]:
-    return [lb.pick_hashed(digest) for digest in hashes.tolist()]
-
-
-def _each(operation: Any) -> Run:
-    """Do the whole batch so many times."""
-    return repeated(operation)
+def _one_by_one(lb: RehashingBalancer[int], some: NDArray[np.uint64]) -> list[int]:
+    return [lb.pick_hashed(digest) for digest in some.tolist()]

@@ -1,36 +1,37 @@
 """Rows of tables and comparisons: Maglev, Rendezvous and MultiProbe."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from importlib import import_module
 from random import Random
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from balancers.hashing.hashed import HashedBalancer
 from balancers.hashing.maglev import Maglev
 from balancers.hashing.maglev_table import fill
 from balancers.hashing.multi_probe import MultiProbe
 from balancers.hashing.rendezvous import Rendezvous
-from tests.benchmarks.floors import KEYS, index_of_key, keyed, names, weights
+from tests.benchmarks.floors import (
+    BATCH,
+    KEYS,
+    gather,
+    hashes,
+    index_of_key,
+    keyed,
+    names,
+    weights,
+)
 from tests.benchmarks.measure import Run, repeated
 from tests.benchmarks.row import Row
 
-__all__ = ["PACKAGES", "rows"]
+__all__ = ["rows"]
 
-PACKAGES = {"clandestined": "clandestined"}
-"""Their names as distributions, and as modules."""
 SIZES = (10, 100, 1000)
-TEN_MILLION = 10_000_000
 
 
 def rows() -> Iterator[Row]:
     """Give every row of this file."""
-    for n, reach, peer in zip(SIZES, (2, 2, 2.5), (2, 8, 60), strict=True):
+    for n, reach in zip(SIZES, (2, 2, 2.5), strict=True):
         yield Row("Maglev.pick(bytes)", n, "H", reach, partial(_pick, Maglev, names(n)))
-        yield Row("Rendezvous.pick", n, "clandestined", -peer, partial(_clandestined, n))
         weighted = partial(_pick, Rendezvous, weights(n))
         yield Row("Rendezvous.pick(bytes), weighted", n, "H", 75, weighted)
         yield Row("MultiProbe.pick(bytes)", n, "H", 120, partial(_pick, MultiProbe, names(n)))
@@ -53,24 +54,6 @@ def _pick(make: Any, backends: Any) -> tuple[Run, Run]:
 
 def _one_by_one(lb: HashedBalancer[str], keys: list[bytes]) -> list[str]:
     return [lb.pick(key) for key in keys]
-
-
-def _clandestined(n: int) -> tuple[Run, Run]:
-    """It takes keys as text, and so they are here for both."""
-    lb = Rendezvous(names(n))
-    peer: Any = import_module(PACKAGES["clandestined"]).RendezvousHash(nodes=names(n))
-    texts = [key.decode() for key in KEYS[:2000]]
-    for pick in (lb.pick, peer.find_node):
-        assert len({pick(text) for text in texts[:200]}) >= min(n, 100) / 2
-    return _over(lb.pick, texts), _over(peer.find_node, texts)
-
-
-def _over(pick: Callable[[str], object], texts: list[str]) -> Run:
-    def run(times: int) -> None:
-        for number in range(times):
-            pick(texts[number % len(texts)])
-
-    return run
 
 
 def _fill(n: int, size: int) -> tuple[Run, Run]:
@@ -103,30 +86,19 @@ def _textbook(offsets: list[int], skips: list[int], size: int) -> list[int]:
 
 
 def _batch(n: int) -> tuple[Run, Run]:
-    """Against taking as many from a table, by indices that are ready: a new array for both."""
-    lb, hashes = Maglev(range(n)), _hashes(TEN_MILLION)
-    picked = lb.pick_many(hashes)
-    assert picked[:500].tolist() == [lb.pick_hashed(digest) for digest in hashes[:500].tolist()]
-    table = np.resize(np.arange(n), 65_537)
-    indices = (hashes % np.uint64(len(table))).astype(np.intp)
-
-    def gather() -> NDArray[np.intp]:
-        return table.take(indices)
-
-    return repeated(lambda: lb.pick_many(hashes)), repeated(gather)
+    lb, many = Maglev(range(n)), hashes(BATCH)
+    picked = lb.pick_many(many)
+    assert picked[:500].tolist() == [lb.pick_hashed(digest) for digest in many[:500].tolist()]
+    return repeated(lambda: lb.pick_many(many)), gather(picked, n)
 
 
 def _many(make: Any, n: int) -> tuple[Run, Run]:
     lb: HashedBalancer[int] = make(range(n))
-    hashes = _hashes(20_000)
-    one_by_one: list[int] = hashes.tolist()
+    many = hashes(20_000)
+    one_by_one: list[int] = many.tolist()
 
     def loop() -> list[int]:
         return [lb.pick_hashed(digest) for digest in one_by_one]
 
-    assert lb.pick_many(hashes).tolist() == loop()
-    return repeated(lambda: lb.pick_many(hashes)), repeated(loop)
-
-
-def _hashes(count: int) -> NDArray[np.uint64]:
-    return np.random.default_rng(7).integers(0, 1 << 64, count, dtype=np.uint64)
+    assert lb.pick_many(many).tolist() == loop()
+    return repeated(lambda: lb.pick_many(many)), repeated(loop)

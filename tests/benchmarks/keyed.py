@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from balancers import HashRing
-from tests.benchmarks.floors import KEYS, index_of_key, keyed, names
-from tests.benchmarks.measure import Run
+from tests.benchmarks.floors import BATCH, KEYS, gather, hashes, index_of_key, keyed, names
+from tests.benchmarks.measure import Run, repeated
 from tests.benchmarks.row import SIZES, Row
 from tests.references import NaiveRing
 
@@ -19,6 +19,7 @@ def rows() -> Iterator[Row]:
     for n in SIZES:
         yield Row("HashRing.pick(bytes)", n, "H", REACH[n], partial(_pick, n))
         yield Row("HashRing.pick, half quiesced", n, "the open ring", 2.5, partial(_half, n))
+    yield Row("HashRing.pick_many of 10⁷", 1000, "a gather", 11, partial(_many, 1000))
 
 
 def _pick(n: int) -> tuple[Run, Run]:
@@ -40,3 +41,11 @@ def _half(n: int) -> tuple[Run, Run]:
     left = HashRing(names(n)[1::2])
     assert [ring.pick(key) for key in KEYS[:500]] == [left.pick(key) for key in KEYS[:500]]
     return keyed(ring.pick), keyed(whole.pick)
+
+
+def _many(n: int) -> tuple[Run, Run]:
+    ring, many = HashRing(names(n)), hashes(BATCH)
+    picked = ring.pick_many(many)
+    some = [ring.pick_hashed(digest) for digest in many[:2000].tolist()]
+    assert [names(n)[place] for place in picked[:2000]] == some
+    return repeated(lambda: ring.pick_many(many)), gather(picked, n)

@@ -1,4 +1,4 @@
-"""Rows against other packages: roundrobin, vose-alias-method, uhashring."""
+"""Rows against other packages."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from importlib import import_module
 from random import Random
 from typing import Any
 
-from balancers import HashRing, RandomChoice, WeightedRoundRobin
-from tests.benchmarks.floors import KEYS, keyed, names, weights
-from tests.benchmarks.measure import Run, repeated
+from balancers import HashRing, Jump, RandomChoice, Rendezvous, WeightedRoundRobin
+from tests.benchmarks.floors import BATCH, KEYS, hashes, keyed, names, weights
+from tests.benchmarks.measure import Effort, Measured, Run, measure, repeated
 from tests.benchmarks.row import Row
 
 __all__ = ["PACKAGES", "rows"]
@@ -18,6 +18,8 @@ PACKAGES = {
     "roundrobin": "roundrobin",
     "vose-alias-method": "vose_sampler",
     "uhashring": "uhashring",
+    "clandestined": "clandestined",
+    "jump-consistent-hash": "jump",
 }
 """Their names as distributions, and as modules."""
 SIZES = (10, 100, 1000)
@@ -25,12 +27,17 @@ SIZES = (10, 100, 1000)
 
 def rows() -> Iterator[Row]:
     """Give every row of this file."""
-    for n, smooth, ring in zip(SIZES, (12, 110, 1100), (4, 4.5, 3), strict=True):
+    reaches = zip(SIZES, (12, 110, 1100), (4, 4.5, 3), (2, 8, 60), strict=True)
+    for n, smooth, ring, scores in reaches:
         yield Row("WeightedRoundRobin.pick", n, "roundrobin.smooth", -smooth, partial(_smooth, n))
         yield Row("RandomChoice.pick, weighted", n, "vose-alias-method", -7, partial(_alias, n))
         yield Row("HashRing.pick(bytes)", n, "uhashring", -ring, partial(_ring, n))
+        yield Row("Rendezvous.pick(str)", n, "clandestined", -scores, partial(_clandestined, n))
     yield Row("HashRing, add and remove one", 1000, "uhashring", -120, partial(_edit, 1000))
+    many = partial(_batch, 1000)
+    yield Row("HashRing.pick_many of 10⁷", 1000, "uhashring", -140, many, _a_hundred_loops)
     yield Row("HashRing, build", 1000, "uhashring", -6, partial(_build, 1000))
+    yield Row("Jump.pick_many of 10⁶", 1000, "jump-consistent-hash", -1.2, partial(_jump, 1000))
 
 
 def _peer(distribution: str) -> Any:
@@ -82,6 +89,46 @@ def _texts(get_node: Any, texts: list[str]) -> Run:
             begin = (begin + len(keys)) % len(texts)
 
     return run
+
+
+def _clandestined(n: int) -> tuple[Run, Run]:
+    """It takes keys as text, and so they are here for both."""
+    lb = Rendezvous(names(n))
+    peer: Any = _peer("clandestined").RendezvousHash(nodes=names(n))
+    texts = [key.decode() for key in KEYS[:2000]]
+    for pick in (lb.pick, peer.find_node):
+        assert len({pick(text) for text in texts[:200]}) >= min(n, 100) / 2
+    return _texts(lb.pick, texts), _texts(peer.find_node, texts)
+
+
+def _jump(n: int) -> tuple[Run, Run]:
+    lb, peer = Jump(range(n)), _peer("jump-consistent-hash").hash
+    many = hashes(1_000_000)
+    listed: list[int] = many.tolist()
+
+    def loop() -> list[int]:
+        return [peer(digest, n) for digest in listed]
+
+    assert lb.pick_many(many).tolist() == loop()
+    return repeated(lambda: lb.pick_many(many)), repeated(loop)
+
+
+def _batch(n: int) -> tuple[Run, Run]:
+    """Ten million hashes at once, against a loop over a hundredth of them as keys."""
+    ring, peer = HashRing(names(n)), _peer("uhashring").HashRing(names(n))
+    many = hashes(BATCH)
+    texts = [f"user:{number}" for number in range(BATCH // 100)]
+    assert set(ring.pick_many(many)) == set(range(n))
+
+    def loop() -> list[str]:
+        return [peer.get_node(text) for text in texts]
+
+    return repeated(lambda: ring.pick_many(many)), repeated(loop)
+
+
+def _a_hundred_loops(ours: Run, other: Run, effort: Effort) -> Measured:
+    found = measure(ours, other, effort)
+    return Measured(found.ours, 100 * found.other, found.ratio / 100)
 
 
 def _edit(n: int) -> tuple[Run, Run]:
