@@ -175,4 +175,6 @@ def mix_many(digests: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _told(hashes: object) -> str:
-    return f"one of {hashes.dtype}" if isinstance(hashes, np.ndarray) else repr(hashes)
+    if isinstance(hashes, np.ndarray):
+        return f"one of {cast('NDArray[Any]', hashes).dtype}"
+    return repr(hashes)

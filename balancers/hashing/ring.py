@@ -50,8 +50,8 @@ class HashRing(HashedBalancer[B]):
 
     Cost: ``pick`` O(1) expected; the circle is cut into cells of some eight points.  A flip O(1),
     joining and leaving O(points · weight), all amortised; the first pick builds, O(V log V) for V
-    points in all, and so does the first batch, for itself.  When fewer than one point in eight is open,
-    the closed are taken out, so a walk to an open one stays short.
+    points in all, and so does the first batch, for itself.  When fewer than one point in eight
+    is open, the closed are taken out, so a walk to an open one stays short.
     Raises InvalidSetting for ``points`` or ``max_points`` below 1, RingTooLarge when all members
     together, quiesced ones as they last were, need more than ``max_points``.
     """
@@ -270,9 +270,7 @@ class HashRing(HashedBalancer[B]):
         self._on_ring = self._open_on_ring = len(points)
         self._closed.clear()
 
-    def _points(
-        self, members: Iterable[B]
-    ) -> tuple[NDArray[np.uint64], NDArray[np.intp], list[B]]:
+    def _points(self, members: Iterable[B]) -> tuple[NDArray[np.uint64], NDArray[np.intp], list[B]]:
         """Give every point of these members, whose each is, and the members by name."""
         named = sorted(members, key=self._names.__getitem__)
         counts = [self._wanted[backend] for backend in named]

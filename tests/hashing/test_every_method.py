@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from balancers import InvalidKey, NoBackendAvailable
 from balancers.hashing.hashed import BITS, CHUNK, HashedBalancer, mix, mix_many
-from balancers.hashing.keys import KeyedBlake2, Murmur3
+from balancers.hashing.keys import Hasher, KeyedBlake2, Murmur3
 from balancers.hashing.maglev import Maglev
 from balancers.hashing.ring import HashRing
 from tests.hashing.evenness import HASHES, is_even
@@ -81,7 +81,11 @@ def test_arrays_of_keys_are_their_elements() -> None:
 
 
 def test_any_hasher_hashes_many() -> None:
-    for hasher in (KeyedBlake2(b"secret"), Murmur3(7), lambda data: 3 * len(data) - (1 << 64)):
+    def lengths(data: bytes) -> int:
+        return 3 * len(data) - (1 << 64)
+
+    hashers: list[Hasher] = [KeyedBlake2(b"secret"), Murmur3(7), lengths]
+    for hasher in hashers:
         ring = HashRing(["a"], hasher=hasher)
         assert ring.hash_many(["", "user"]).tolist() == [hasher(b"") & BITS, hasher(b"user") & BITS]
 
@@ -177,7 +181,7 @@ def test_mixing_many_is_mixing_each() -> None:
 )
 def test_footgun_17_structured_names_do_not_correlate(name: str, names: list[str]) -> None:
     """Traefik gave one of five such names half of the keys.  Chi-square, p = 1e-6; keys too."""
-    lb = Maglev() if name == "Maglev" else METHODS[name]()
+    lb: HashedBalancer[str] = Maglev() if name == "Maglev" else METHODS[name]()
     for each in names:
         lb.put(each)
     clients = [f"10.{i >> 8}.{i & 255}.7" for i in range(20_000)]
