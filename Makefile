@@ -1,6 +1,6 @@
 PYTHON ?= .venv/bin/python
 
-.PHONY: demo test check docs notebooks bench
+.PHONY: demo test check docs notebooks bench parity
 
 demo:
 	$(PYTHON) docs/examples/drill.py
@@ -19,3 +19,8 @@ notebooks:
 
 bench:
 	$(PYTHON) -m tests.benchmarks
+
+# The real nginx, HAProxy, Envoy and caddy against balancers.interop; PARITY="--seed 7" repeats.
+parity:
+	PYTHON=$(PYTHON) bash tests/parity/live/install.sh
+	$(PYTHON) -m tests.parity.live $(PARITY)

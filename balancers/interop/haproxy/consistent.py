@@ -65,6 +65,7 @@ class Consistent(TieredFarm):
         self._factor = balance_factor
         self._before: dict[str, int] = {}
         """How many points were up when each server came, for good."""
+        self._most: dict[str, int] = {}  # the greatest weight each server has had
         self._total = 0  # in flight
         self._open_points = [0, 0]  # of active servers, and of backups
         self._rings = (_Ring(), _Ring())
@@ -124,11 +125,14 @@ class Consistent(TieredFarm):
 
     def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
         server = self._servers[backend]
-        gone = _numbers(server, int(new or 0), int(old or 0))
+        most = self._most.get(backend, server.weight)
+        raised = int(new or 0) > most  # and all its points are taken out, and back in
+        gone = _numbers(server, 0 if raised else int(new or 0), int(old or 0))
+        self._most[backend] = max(most, int(new or 0))
         if self._rings[server.backup].rests_on(backend, gone):
             self._ring(server.backup).move_on(gone)
         if new is None:
-            del self._before[backend]
+            del self._before[backend], self._most[backend]
             self._total -= self._served[backend]
         super()._weigh(backend, old, new)
         self._open_points[server.backup] += _POINTS * (int(new or 0) - int(old or 0))

@@ -1,0 +1,45 @@
+"""Who serves when a policy has nothing to go by."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from balancers.balancer import Balancer
+from balancers.errors import MissingKey
+from balancers.lease import SUCCESS, Outcome
+from balancers.membership import Membership, as_weights
+
+__all__ = ["FallsBack"]
+
+
+class FallsBack(Membership[str]):
+    """Members that are another balancer's too, told by :meth:`_tell` before anything shows."""
+
+    keyed = True
+    _fallback: Balancer[str] | None
+
+    def _together(self, backends: Iterable[str] | Mapping[str, float]) -> Mapping[str, float]:
+        """Give these members and those that the fallback brings along."""
+        given = as_weights(backends)
+        return {**self._fallback.weights, **given} if self._fallback is not None else given
+
+    def _fall_back(self, now: float, avoid: Collection[str]) -> str:
+        if self._fallback is None:
+            raise MissingKey("without a key caddy falls back, and no fallback was given")
+        return self._fallback.pick(now=now, avoid=avoid)
+
+    def _tell(self, backend: str, new: float | None) -> None:
+        if self._fallback is None:
+            return
+        if new is None:
+            self._fallback.discard(backend)
+        else:
+            self._fallback.put(backend, new)
+
+    def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
+        """Tell the fallback."""
+        if self._fallback is not None:
+            self._fallback.started(backend, now, bound)
+
+    def finished(self, backend: str, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
+        """Tell the fallback."""
+        if self._fallback is not None:
+            self._fallback.finished(backend, outcome, now)

@@ -1,0 +1,61 @@
+"""The policies that hash: the highest score wins."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from balancers.balancer import Balancer, Key
+from balancers.hashing.keys import Identity, XXHash64, key_bytes, name_of
+from balancers.hashing.named import NamedMembership
+from balancers.interop.caddy.fallback import FallsBack
+from balancers.membership import checked_avoid
+
+__all__ = ["Rendezvous"]
+
+
+class Rendezvous(FallsBack, NamedMembership[str]):
+    """``header``, ``query``, ``uri_hash``, ``ip_hash`` and ``client_ip_hash`` of caddy 2.11.7.
+
+    A score is XXH64 of the dial string and the key after it, the highest wins: ``"1.2.3.4:80"`` and
+    ``"tcp/1.2.3.4:80"`` are two names.  Any positive weight is the same.  A header or a parameter
+    that is missing or empty (no key, or an empty one) is the ``fallback``'s, whose members are
+    these; caddy's own draws, so there is none unless given.
+
+    >>> from balancers.interop.caddy import First
+    >>> policy = Rendezvous(["10.0.0.1:80", "10.0.0.2:80"], fallback=First())
+    >>> policy.pick("user:42"), policy.pick("")
+    ('10.0.0.2:80', '10.0.0.1:80')
+
+    Cost: ``pick`` O(n) hashes, everything else O(1).  Raises ImportError without xxhash.
+    """
+
+    def __init__(
+        self,
+        backends: Iterable[str] | Mapping[str, float] = (),
+        *,
+        fallback: Balancer[str] | None = None,
+        identity: Identity[str] = name_of,
+    ) -> None:
+        self._fallback = fallback
+        super().__init__(self._together(backends), identity=identity, hasher=XXHash64())
+
+    def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
+        """Give the key's upstream, or the fallback's.
+
+        Raises MissingKey without a key or a fallback, InvalidKey, NoBackendAvailable.
+        """
+        data = b"" if key is None else key_bytes(key)
+        if not data:
+            return self._fall_back(now, avoid)
+        if avoid:
+            checked_avoid(avoid)
+        highest, best = 0, None  # so that a score of 0 never wins, as in caddy
+        for upstream, weight in self._weights.items():
+            if weight and upstream not in avoid:
+                score = self._hasher(self._names[upstream] + data)
+                if score > highest:
+                    highest, best = score, upstream
+        if best is None:
+            raise self._refusal()
+        return best
+
+    def _reweigh(self, backend: str, name: bytes, old: float | None, new: float | None) -> None:
+        self._tell(backend, new)

@@ -1,0 +1,31 @@
+"""memcached's clients: libmemcached 1.0.16, twemproxy 0.5.0 and uhashring 2.5.
+
+A server that is ejected or removed has weight 0, and the ring is laid out anew for the others, as
+these clients do it.  :meth:`~balancers.hashing.hashed.HashedBalancer.hash_key` is the client's own
+hash of a key.
+
+>>> from balancers.interop import ketama
+>>> client = ketama.LibmemcachedKetama(["10.0.0.1:11211", "10.0.0.2:11211", "10.0.0.3:11211"])
+>>> client.pick("user:42")
+'10.0.0.2:11211'
+>>> hex(client.hash_key("user:42"))
+'0x303f6fea'
+
+These are builds for x86, where a char has a sign: one for ARM hashes keys outside ASCII by FNV and
+one-at-a-time to other values.  Not here: ``hsieh``, ``murmur``, ``jenkins``, ``random``.
+"""
+
+from balancers.interop.ketama.libmemcached import LibmemcachedKetama, LibmemcachedSpy
+from balancers.interop.ketama.modula import LibmemcachedModula, TwemproxyModula
+from balancers.interop.ketama.twemproxy import TwemproxyKetama
+from balancers.interop.ketama.uhash_ring import UHashRing, UHashRingKetama
+
+__all__ = [
+    "LibmemcachedKetama",
+    "LibmemcachedModula",
+    "LibmemcachedSpy",
+    "TwemproxyKetama",
+    "TwemproxyModula",
+    "UHashRing",
+    "UHashRingKetama",
+]

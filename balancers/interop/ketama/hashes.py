@@ -1,0 +1,148 @@
+"""The 32-bit hash functions of memcached's clients, as they are on x86."""
+
+from binascii import crc_hqx
+from collections.abc import Callable
+from hashlib import md5
+from zlib import crc32
+
+from balancers.errors import InvalidSetting
+
+__all__ = ["LIBMEMCACHED", "TWEMPROXY", "Hash32", "Tagged", "md5_words", "named"]
+
+Hash32 = Callable[[bytes], int]
+"""32 bits of a string of bytes."""
+
+_WORD = 0xFFFFFFFF
+_FNV_PRIME = 0x01000193
+_FNV_OFFSET = 0x811C9DC5
+_FNV_64_PRIME = 0x000001B3
+_FNV_64_OFFSET = 0x84222325
+"""The lower halves of FNV's 64-bit prime and offset: all that the lower half of a hash needs."""
+_NEGATIVE = 0x80
+_SIGN = 0xFFFFFF00
+_CRC16_TABLE = tuple(crc_hqx(bytes([byte]), 0) for byte in range(256))
+
+
+def _signed(byte: int) -> int:
+    """Widen a char of C, which has a sign on x86, to 32 bits."""
+    return byte | _SIGN if byte & _NEGATIVE else byte
+
+
+def one_at_a_time(data: bytes) -> int:
+    """Hash as Bob Jenkins' one-at-a-time, of signed chars.
+
+    >>> hex(one_at_a_time(b"a"))
+    '0xca2e9442'
+    """
+    value = 0
+    for byte in data:
+        value = (value + _signed(byte)) * 1025 & _WORD
+        value ^= value >> 6
+    value = value * 9 & _WORD
+    value ^= value >> 11
+    return value * 32769 & _WORD
+
+
+def _fnv1(data: bytes, value: int, prime: int) -> int:
+    for byte in data:
+        value = value * prime & _WORD ^ _signed(byte)
+    return value
+
+
+def _fnv1a(data: bytes, value: int, prime: int) -> int:
+    for byte in data:
+        value = (value ^ _signed(byte)) * prime & _WORD
+    return value
+
+
+def fnv1_32(data: bytes) -> int:
+    """Hash as FNV-1 of 32 bits."""
+    return _fnv1(data, _FNV_OFFSET, _FNV_PRIME)
+
+
+def fnv1a_32(data: bytes) -> int:
+    """Hash as FNV-1a of 32 bits."""
+    return _fnv1a(data, _FNV_OFFSET, _FNV_PRIME)
+
+
+def fnv1_64(data: bytes) -> int:
+    """Hash as FNV-1 of 64 bits, the lower half."""
+    return _fnv1(data, _FNV_64_OFFSET, _FNV_64_PRIME)
+
+
+def fnv1a_64(data: bytes) -> int:
+    """Hash as FNV-1a of 64 bits, the lower half."""
+    return _fnv1a(data, _FNV_64_OFFSET, _FNV_64_PRIME)
+
+
+def md5_words(data: bytes) -> tuple[int, int, int, int]:
+    """Give the four little-endian words of an MD5."""
+    digest = md5(data, usedforsecurity=False).digest()
+    one, two, three, four = (
+        int.from_bytes(digest[at : at + 4], "little") for at in range(0, 16, 4)
+    )
+    return one, two, three, four
+
+
+def md5_word(data: bytes) -> int:
+    """Give the first of them."""
+    return int.from_bytes(md5(data, usedforsecurity=False).digest()[:4], "little")
+
+
+def crc32_short(data: bytes) -> int:
+    """Give 15 bits of a CRC-32."""
+    return crc32(data) >> 16 & 0x7FFF
+
+
+def crc16(data: bytes) -> int:
+    """Give a CRC-16/XMODEM that was never cut to 16 bits."""
+    value = 0
+    for byte in data:
+        value = value << 8 & _WORD ^ _CRC16_TABLE[(value >> 8 ^ byte) & 0xFF]
+    return value
+
+
+_COMMON: dict[str, Hash32] = {
+    "md5": md5_word,
+    "fnv1_32": fnv1_32,
+    "fnv1a_32": fnv1a_32,
+    "fnv1_64": fnv1_64,
+    "fnv1a_64": fnv1a_64,
+}
+LIBMEMCACHED: dict[str, Hash32] = {"default": one_at_a_time, "crc": crc32_short, **_COMMON}
+"""By pylibmc's names."""
+TWEMPROXY: dict[str, Hash32] = {
+    "one_at_a_time": one_at_a_time,
+    "crc16": crc16,
+    "crc32": crc32_short,
+    "crc32a": crc32,
+    **_COMMON,
+}
+"""By the names of its configuration."""
+
+
+def named(known: dict[str, Hash32], name: str) -> Hash32:
+    """Find a function; raises InvalidSetting for one that is not known."""
+    if name not in known:
+        raise InvalidSetting(f"hash must be one of {', '.join(sorted(known))}, not {name!r}")
+    return known[name]
+
+
+class Tagged:
+    """A hash of what stands between the first opening mark and the next closing one, if anything.
+
+    >>> Tagged(len, "{}")(b"user:{42}:name"), Tagged(len, "{}")(b"user:{}")
+    (2, 7)
+    """
+
+    __slots__ = ("_hash", "_marks")
+
+    def __init__(self, function: Hash32, marks: str) -> None:
+        self._hash = function
+        self._marks = marks.encode()
+
+    def __call__(self, data: bytes) -> int:
+        """Hash; O(bytes)."""
+        _, _, rest = data.partition(self._marks[:1])
+        tag, closed, _ = rest.partition(self._marks[1:])
+        return self._hash(tag if closed and tag else data)

@@ -1,0 +1,71 @@
+"""Cases of caddy: a site with one ``reverse_proxy``, asked again and again."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from balancers import Balancer, NoBackendAvailable
+from balancers.interop import caddy
+
+__all__ = ["SCOPE", "balancer_of", "replay", "run"]
+
+SCOPE = {"header", "query", "uri_hash", "ip_hash", "client_ip_hash", "first"}
+HASHING = {"header", "query", "uri_hash", "ip_hash", "client_ip_hash"}
+
+
+def balancer_of(case: dict[str, Any]) -> Balancer[str] | None:
+    """Configure the policy of a case; None where a balancer's weights cannot say it."""
+    policy, config = case["policy"], case["config"]
+    upstreams = dict.fromkeys(config["upstreams"], 1.0)
+    if policy in HASHING:
+        fallback = caddy.First() if config.get("fallback") == "first" else None
+        return caddy.Rendezvous(upstreams, fallback=fallback)
+    if policy == "cookie":
+        return caddy.Cookie(upstreams, secret=config["secret"])
+    if policy == "weighted_round_robin":
+        weights = config["weights"]
+        if not 1 < len(weights) <= len(upstreams):
+            return None
+        padded = weights + [0] * (len(upstreams) - len(weights))
+        return caddy.WeightedRoundRobin(dict(zip(upstreams, padded, strict=True)))
+    return caddy.First(upstreams) if policy == "first" else caddy.RoundRobin(upstreams)
+
+
+KEYS: dict[str, Callable[[Any], str | bytes]] = {
+    "query": ",".join,
+    "ip_hash": caddy.ip_key,
+    "client_ip_hash": lambda line: caddy.client_ip_key([line], peer="127.0.0.1"),
+}
+"""From a key of a case, where it is not the text itself."""
+
+
+def run(case: dict[str, Any]) -> list[int] | None:
+    """Give the picks as indices, -1 where the client got an error; None as :func:`balancer_of`."""
+    config = case["config"]
+    upstreams: list[str] = config["upstreams"]
+    policy = balancer_of(case)
+    if policy is None:
+        return None
+    for place in config.get("unavailable", []):
+        policy.put(upstreams[int(place)], 0)
+    refuses = {upstreams[int(place)] for place in config.get("refuses", [])}
+    keys: list[Any] = case["keys"] if "keys" in case else [None] * case["n"]
+    key_of = KEYS.get(case["policy"], str)
+    picks: list[int] = []
+    for key in keys:
+        place = -1
+        for _ in range(1 + config.get("retries", 0)):
+            try:
+                upstream = policy.pick(None if key is None else key_of(key))
+            except NoBackendAvailable:
+                break
+            if upstream not in refuses:
+                place = upstreams.index(upstream)
+                break
+        picks.append(place)
+    return picks
+
+
+def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
+    """Give the picks of a case in the parity scope, or drawn by ``tests.parity.live``."""
+    picks = run(case) if case["policy"] in SCOPE or "drawn" in case else None
+    return None if picks is None else [picks]

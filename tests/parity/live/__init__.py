@@ -1,0 +1,1 @@
+"""Live parity: the real programs, started here and asked, against the presets."""

@@ -1,0 +1,68 @@
+"""What cases are drawn from: addresses, weights, keys, and requests that overlap."""
+
+from ipaddress import IPv4Address, IPv6Address
+from random import Random
+from typing import Any
+
+__all__ = ["addresses", "clients", "keys", "overlapping", "port", "weights"]
+
+_ALPHABETS = ("0123456789", "abcdef0123456789", "ABCxyz019-._~:/=+", "äöüßéñ日本語ключ", "ab c%20")
+_WORDS = ("user:", "cart-", "/img/", "session=", "10.0.0.", "")
+
+
+def port(rng: Random) -> int:
+    """Draw a port that the system gives nobody by itself."""
+    return rng.randrange(10_000, 32_768)
+
+
+def addresses(rng: Random, count: int) -> list[str]:
+    """Draw different addresses of this host, with ports."""
+    drawn: dict[str, None] = {}
+    while len(drawn) < count:
+        host = f"127.{rng.randrange(1, 250)}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
+        drawn[f"{host}:{port(rng)}"] = None
+    return list(drawn)
+
+
+def weights(rng: Random, count: int, most: int = 40) -> list[int]:
+    """Draw weights: all the same, or not."""
+    if rng.random() < 0.3:
+        return [rng.choice([1, rng.randint(1, most)])] * count
+    return [rng.choice([1, 1, 2, 3, 5, rng.randint(1, most)]) for _ in range(count)]
+
+
+def keys(rng: Random, count: int, *, ascii_only: bool = False, empty: float = 0.0) -> list[str]:
+    """Draw keys that survive as the value of a header; a share of them is empty."""
+    return ["" if rng.random() < empty else _key(rng, ascii_only) for _ in range(count)]
+
+
+def _key(rng: Random, ascii_only: bool) -> str:
+    alphabet = rng.choice(_ALPHABETS[:3] if ascii_only else _ALPHABETS)
+    letters = "".join(rng.choice(alphabet) for _ in range(rng.choice([1, 2, 5, 9, 20, 70])))
+    return f"{rng.choice(_WORDS)}{letters}".strip() or "x"
+
+
+def clients(rng: Random, count: int, v6: float = 0.3) -> list[str]:
+    """Draw addresses of clients, short and in lower case."""
+
+    return [
+        str(IPv6Address(0x20010DB8 << 96 | rng.getrandbits(rng.choice([16, 64, 96]))))
+        if rng.random() < v6
+        else str(IPv4Address(rng.randrange(1 << 24, 223 << 24)))
+        for _ in range(count)
+    ]
+
+
+def overlapping(rng: Random, count: int, most: int, given: list[Any]) -> list[list[Any]]:
+    """Draw requests that begin and end in any order, ``most`` at once, all over in the end."""
+    operations: list[list[Any]] = []
+    held: list[int] = []
+    number = 0
+    while number < count or held:
+        if held and (number == count or len(held) >= most or rng.random() < 0.45):
+            operations.append(["close", held.pop(rng.randrange(len(held)))])
+        else:
+            operations.append(["open", number, rng.choice(given)])
+            held.append(number)
+            number += 1
+    return operations
