@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -35,8 +36,8 @@ VISITORS, CANARY, GROWN = 500, 10, 20  # percent
 SIGMAS = 4.5  # standard deviations that a share may be off
 VISITS = 12  # of the session that is watched, each time something happened to a backend
 DELAY = 0.01  # seconds a backend takes
-PATIENCE = 15.0  # seconds for what takes one or two
-INTERVAL = 0.5  # seconds between the proxy's probes
+PATIENCE = 30.0  # seconds for what takes one or two
+INTERVAL, TIMEOUT = 1.0, 0.9  # seconds between the proxy's probes, and until one has failed
 TRUSTED = "127.9.0.1"  # a proxy in front of ours
 
 
@@ -132,7 +133,7 @@ class Drill:
             self.promise(
                 bool(self.seen) and all(answer.status == HTTPStatus.OK for answer in self.seen),
                 f"the crowd's {len(self.seen)} requests were answered, whoever died",
-                f"{sum(answer.status != HTTPStatus.OK for answer in self.seen)} were not",
+                f"{Counter(answer.status for answer in self.seen)}",
             )
             self.stop()
         finally:
@@ -271,7 +272,8 @@ class Drill:
         if self.options.sabotage:
             script = ["http_sabotage.py", self.options.sabotage]
         settings = ["--listen", self.proxy.name, "--config", str(self.folder / "config")]
-        settings += ["--interval", str(INTERVAL), "--timeout", "0.4", "--fail-timeout", "1"]
+        settings += ["--interval", str(INTERVAL), "--timeout", str(TIMEOUT), "--fail-timeout", "1"]
+        settings += ["--least-retries", str(4 * CROWD)]  # a backend dies under them all
         self.proxy.start(*script, *settings, log=self.folder / "told")
 
     def write(self) -> None:
