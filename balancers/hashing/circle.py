@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PER_CELL", "Circle"]
+__all__ = ["PER_CELL", "Circle", "sorted_order"]
 
 B = TypeVar("B")
 
@@ -59,7 +59,7 @@ class Circle(Generic[B]):
         self.size = len(points)
         if not self.size:
             return
-        order = np.argsort(points, kind="stable")
+        order = sorted_order(points)
         points = points[order]
         named = np.fromiter(owners, dtype=object, count=len(owners))
         owned: list[B] = named[whose[order]].tolist()
@@ -137,3 +137,15 @@ class Circle(Generic[B]):
             self.owners[before] = (*self.owners[before][:-1], first)
             if self.cells[before]:
                 return
+
+
+def sorted_order(points: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Give the places of the points in ascending order, equal ones in the order given; O(V log V).
+
+    The sort that keeps equals in order takes several times as long, and hardly ever are there any.
+    """
+    order = np.argsort(points)
+    ascending = points[order]
+    if (ascending[1:] == ascending[:-1]).any():
+        return np.argsort(points, kind="stable")
+    return order

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from balancers.balancer import Key
 from balancers.errors import RingTooLarge
-from balancers.hashing.circle import PER_CELL, Circle
+from balancers.hashing.circle import PER_CELL, Circle, sorted_order
 from balancers.hashing.hashed import BITS, GOLDEN, Chooser, HashedBalancer, mix_many
 from balancers.hashing.keys import Hasher, Identity, Murmur3, name_of
 from balancers.membership import at_least
@@ -174,7 +174,7 @@ class HashRing(HashedBalancer[B]):
         if self._flat is None:
             numbers = {backend: place for place, backend in enumerate(self._weights)}
             points, whose, members = self._points(self._wanted)
-            order = np.argsort(points, kind="stable")
+            order = sorted_order(points)
             places = np.array([numbers[backend] for backend in members], dtype=np.int32)
             self._flat = points[order], places[whose[order]]
         points, places = self._flat
