@@ -170,7 +170,7 @@ def test_bounds_are_the_plain_rule() -> None:
     )
 
 
-def test_the_bound_that_holds_counts_the_request_itself() -> None:
+def test_footgun_23_the_bound_that_holds_counts_the_request_itself() -> None:
     """The sixteenth request over four may make ⌈1.25 · 16 / 4⌉ = 5 of four, and not 6 of five.
 
     Envoy lets one more in while as many as the bound are there; here the bound holds afterwards.

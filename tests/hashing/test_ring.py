@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from balancers import HashRing, InvalidKey, NoBackendAvailable
 from balancers.hashing.hashed import BITS, GOLDEN, mix
 from balancers.hashing.keys import Murmur3
-from tests.hashing.evenness import HASHES
+from tests.hashing.evenness import HASHES, chi_square, is_even
 from tests.hashing.plain_maps import PlainMap
 from tests.hashing.set_laws import (
     WEIGHTS,
@@ -145,3 +145,18 @@ def test_a_hash_is_64_bits(digest: object) -> None:
     ring = HashRing([*"abc"])
     with pytest.raises(InvalidKey, match="64 bits"):
         ring.pick_hashed(digest)  # type: ignore[arg-type] # what is refused
+
+
+def test_chi_square_is_no_test_of_a_ring() -> None:
+    """Shares are arcs, not chances: χ² is about (n - 1) + (N - 1)(n·Σp² - 1), whoever hashes.
+
+    Ten backends of 100 points, N = 100 000: 908 on average over rings (9 degrees of freedom, where
+    44.8 comes once in a million).  The mean of 30 rings has a deviation of 63; 4.5 of them.
+    """
+    found: list[float] = []
+    for seed in range(30):
+        ring = HashRing([f"{seed}/{i}" for i in range(10)], points=100)
+        counts = np.bincount(ring.pick_many(HASHES), minlength=10)
+        found.append(chi_square(counts))
+        assert not is_even(counts)
+    assert np.mean(found) == pytest.approx(908, abs=4.5 * 63)

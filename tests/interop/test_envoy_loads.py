@@ -58,7 +58,7 @@ def test_loads_are_a_hundred_percent_and_go_to_the_first_that_can(
         ((0, 100), (0, 100)),
     ],
 )
-def test_loads_are_those_of_envoys_own_examples(
+def test_footgun_34_loads_are_those_of_envoys_own_examples_as_its_code_rounds(
     healthy: tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
     """From its documentation, with the roundings of its code where the two differ."""
