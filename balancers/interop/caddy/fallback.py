@@ -1,9 +1,10 @@
 """Who serves when a policy has nothing to go by."""
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import cast
 
 from balancers.balancer import Balancer
-from balancers.errors import MissingKey
+from balancers.errors import InvalidSetting, MissingKey
 from balancers.lease import SUCCESS, Outcome
 from balancers.membership import Membership, as_weights
 
@@ -17,7 +18,10 @@ class FallsBack(Membership[str]):
     _fallback: Balancer[str] | None
 
     def _together(self, backends: Iterable[str] | Mapping[str, float]) -> Mapping[str, float]:
-        """Give these members and those that the fallback brings along."""
+        """Give these members and those that the fallback brings along; raises InvalidSetting."""
+        fallback = cast("object", self._fallback)
+        if isinstance(fallback, type) or not isinstance(fallback, Balancer | None):
+            raise InvalidSetting(f"fallback must be a balancer, not {fallback!r}")
         given = as_weights(backends)
         return {**self._fallback.weights, **given} if self._fallback is not None else given
 

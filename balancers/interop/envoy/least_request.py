@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from random import Random
 from typing import TypeVar
 
+from balancers.errors import InvalidSetting
 from balancers.interop.envoy.scheduled import ScheduledCluster
 from balancers.interop.envoy.settings import MOST, within
 from balancers.lease import SUCCESS, Outcome
@@ -50,6 +51,8 @@ class LeastRequest(ScheduledCluster[B]):
         healthy_panic_threshold: int = 50,
     ) -> None:
         within(2, MOST, choice_count=choice_count)
+        if not isinstance(rng, Random):
+            raise InvalidSetting(f"rng must be a random.Random, not {rng!r}")
         self._rng = rng
         self._choices = choice_count
         self._full_scan = full_scan

@@ -18,7 +18,7 @@ class Locality:
     >>> sorted([Locality(zone="b"), Locality(zone="a", sub_zone="2"), Locality(zone="a")])[0]
     Locality(region='', zone='a', sub_zone='', priority=0)
 
-    Raises InvalidSetting for a priority that is no int, 0 to 128.
+    Raises InvalidSetting for a name that is no str, and a priority that is no int, 0 to 128.
     """
 
     region: str = ""
@@ -27,6 +27,9 @@ class Locality:
     priority: int = 0
 
     def __post_init__(self) -> None:
+        for name in (self.region, self.zone, self.sub_zone):
+            if not isinstance(name, str):
+                raise InvalidSetting(f"region, zone and sub_zone must be str, not {name!r}")
         if type(self.priority) is not int or not 0 <= self.priority <= _LAST_PRIORITY:
             raise InvalidSetting(f"priority must be an int, 0 to 128, not {self.priority!r}")
 

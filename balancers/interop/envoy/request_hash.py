@@ -6,7 +6,7 @@ from ipaddress import IPv6Address
 from re import Pattern
 
 from balancers.addresses import address_of
-from balancers.errors import InvalidKey
+from balancers.errors import InvalidKey, InvalidSetting
 from balancers.hashing.hashed import BITS
 from balancers.hashing.keys import XXHash64, key_bytes
 from balancers.request import Request
@@ -28,6 +28,11 @@ class Header:
     pattern: Pattern[str] | None = None
     substitution: str = ""
     terminal: bool = False
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if self.pattern is not None and not isinstance(self.pattern, Pattern):
+            raise InvalidSetting(f"pattern must be a compiled one, not {self.pattern!r}")
 
     def hash(self, request: Request) -> int | None:
         """Give 64 bits, or None without such a header."""
@@ -51,6 +56,9 @@ class Cookie:
     name: str
     terminal: bool = False
 
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+
     def hash(self, request: Request) -> int | None:
         """Give 64 bits, or None without such a cookie."""
         for line in request.header("cookie"):
@@ -69,6 +77,9 @@ class QueryParameter:
 
     name: str
     terminal: bool = False
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
 
     def hash(self, request: Request) -> int | None:
         """Give 64 bits, or None without such a parameter."""
@@ -114,10 +125,15 @@ def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None
     >>> request_hash(policies, request) == request_hash([Cookie("a")], request)
     True
 
-    Raises InvalidKey for a value with a lone surrogate, ImportError without ``balancers[xxhash]``.
+    Raises InvalidKey for a value with a lone surrogate, InvalidSetting for what is no policy,
+    ImportError without ``balancers[xxhash]``.
     """
+    if isinstance(policies, HashPolicy):
+        raise InvalidSetting(f"policies are a list, not {policies!r}")
     digest: int | None = None
     for policy in policies:
+        if not isinstance(policy, HashPolicy):
+            raise InvalidSetting(f"policies are a list of them, not of {policy!r}")
         found = policy.hash(request)
         if found is not None:
             mixed = 0 if digest is None else (digest << 1 & BITS) | digest >> 63
@@ -125,3 +141,8 @@ def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None
         if policy.terminal and digest is not None:
             break
     return digest
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str):
+        raise InvalidSetting(f"a policy names what it hashes, not {name!r}")

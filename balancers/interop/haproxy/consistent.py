@@ -1,6 +1,6 @@
 """``hash-type consistent``: a ring of 32 bits where the nearest point counts, and its bounds."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 
 import numpy as np
@@ -54,14 +54,14 @@ class Consistent(TieredFarm):
         self,
         servers: Servers = (),
         *,
-        hasher: Hash = _SPREAD_SDBM,
+        hasher: Hash | Callable[[bytes], int] = _SPREAD_SDBM,
         balance_factor: int = 0,
         allbackups: bool = False,
     ) -> None:
         at_least(0, balance_factor=balance_factor)
         if 0 < balance_factor <= 100:  # noqa: PLR2004 - percent
             raise InvalidSetting(f"balance_factor must be 0 or above 100, not {balance_factor!r}")
-        self._hasher = hasher
+        self._hasher = hasher if isinstance(hasher, Hash) else Hash(hasher)
         self._factor = balance_factor
         self._before: dict[str, int] = {}
         """How many points were up when each server came, for good."""

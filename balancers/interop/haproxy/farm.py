@@ -39,6 +39,7 @@ class Farm(Membership[str]):
         self._allbackups = allbackups
         self._servers: dict[str, Server] = {}  # as configured, with the last positive weight
         self._ids: dict[int, str] = {}
+        self._lowest = 1  # all ids below are taken
         self._served: dict[str, int] = {}
         self._full: set[str] = set()  # those with maxconn in flight
         self._up = [0, 0]  # active servers, and backups
@@ -61,12 +62,15 @@ class Farm(Membership[str]):
     def add(self, server: Server) -> None:
         """Add a server with its parameters, last in order; without an id it gets the first free.
 
-        Raises DuplicateBackend for a name or an id that is taken.
+        Raises DuplicateBackend for a name or an id that is taken.  O(1) amortised, and what the
+        algorithm needs.
         """
         name = server.name
         if name in self._servers:
             raise DuplicateBackend(f"{name!r} is a server already")
-        place = server.id or next(place for place in count(1) if place not in self._ids)
+        place = server.id
+        if place is None:
+            place = next(each for each in count(self._lowest) if each not in self._ids)
         if place in self._ids:
             raise DuplicateBackend(f"{name!r} and {self._ids[place]!r} both have id {place}")
         self._servers[name] = replace(server, id=place)
@@ -77,6 +81,8 @@ class Farm(Membership[str]):
             del self._servers[name], self._served[name]
             raise
         self._ids[place] = name
+        if server.id is None:
+            self._lowest = place + 1
 
     def put(self, backend: str, weight: float = 1) -> None:
         """Insert or re-weigh; 0 takes down.
@@ -138,6 +144,7 @@ class Farm(Membership[str]):
         server = self._servers[backend]
         self._up[server.backup] += bool(new) - bool(old)
         if new is None:
+            self._lowest = min(self._lowest, server.id or 1)
             del self._servers[backend], self._served[backend], self._ids[server.id or 0]
             self._full.discard(backend)
         elif new not in (0, server.weight):

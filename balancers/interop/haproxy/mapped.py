@@ -1,6 +1,6 @@
 """``hash-type map-based`` and ``static-rr``: a list of slots, as many as the weights sum up to."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import chain
 from math import gcd
 
@@ -112,9 +112,13 @@ class MapBased(_Mapped):
     keyed = True
 
     def __init__(
-        self, servers: Servers = (), *, hasher: Hash = _SDBM, allbackups: bool = False
+        self,
+        servers: Servers = (),
+        *,
+        hasher: Hash | Callable[[bytes], int] = _SDBM,
+        allbackups: bool = False,
     ) -> None:
-        self._hasher = hasher
+        self._hasher = hasher if isinstance(hasher, Hash) else Hash(hasher)
         super().__init__(servers, allbackups=allbackups)
 
     def _chosen(self, key: Key | None, avoid: Collection[str]) -> str | None:

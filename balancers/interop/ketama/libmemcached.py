@@ -36,7 +36,9 @@ class LibmemcachedKetama(Continuum[B]):
 
     A server is ``host:port``, the host as the client was given it, or the path of a socket.
     Cost: ``pick`` O(1) expected and the key's hash; the first after a change builds.
-    Raises InvalidSetting for another ``hash``, InvalidWeight for a weight that is no integer.
+    Raises InvalidSetting for another ``hash``, InvalidWeight for a weight that is no integer,
+    RingTooLarge for more than 8 388 608 points, DuplicateBackend for two servers of one name, which
+    ``a`` and ``a:11211`` are.
     """
 
     def __init__(
@@ -66,7 +68,8 @@ class LibmemcachedKetama(Continuum[B]):
         return ([self._hash(b"%b-%d" % (name, at)) for at in range(_POINTS)] for name, _ in live)
 
     def _needed(self, servers: int, total: int) -> int:
-        return POINTS * servers
+        heavy = self._weighted or self._heavy or total > servers
+        return (POINTS if heavy else _POINTS) * servers
 
     def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
         super()._reweigh(backend, name, old, new)

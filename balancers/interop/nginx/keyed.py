@@ -174,6 +174,7 @@ class ConsistentHash(_Keyed):
 
     def __init__(self, servers: Iterable[Server | str] | Mapping[str, float] = ()) -> None:
         self._circle: Circle[str] = Circle()
+        self._sum = 0  # of all weights, those of servers that are down as well
         super().__init__(servers)
 
     def _lay_out(self) -> None:
@@ -194,15 +195,16 @@ class ConsistentHash(_Keyed):
         return None
 
     def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
+        known = self._peers[backend].weight if old is not None else 0
         if new:
-            others = sum(peer.weight for name, peer in self._peers.items() if name != backend)
-            needed = int(_POINTS * (others + new))
+            needed = int(_POINTS * (self._sum - known + new))
             if needed > _MOST_POINTS:
                 raise RingTooLarge(
                     f"with weight {new!r} for {backend!r} the ring needs {needed} points, "
                     f"more than {_MOST_POINTS}"
                 )
         super()._weigh(backend, old, new)
+        self._sum += (0 if new is None else self._peers[backend].weight) - known
 
 
 def _points(server: str, count: int) -> Iterator[int]:

@@ -1,0 +1,113 @@
+"""What no program could mean is refused when it is said, and large farms cost what they hold."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+
+from balancers import BalancersError, InvalidSetting, Murmur3, RingTooLarge
+from balancers.interop import caddy, envoy, haproxy, ketama, nginx
+from balancers.request import Request
+from tests.work import work_of
+
+SERVERS = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]
+
+
+WRONG: list[tuple[Any, list[Any], dict[str, Any], str]] = [
+    (haproxy.Consistent, [SERVERS], {"hasher": "djb2"}, "djb2"),
+    (haproxy.MapBased, [SERVERS], {"hasher": None}, "None"),
+    (envoy.Locality, [], {"zone": 5}, "5"),
+    (envoy.Header, ["x"], {"pattern": "a+"}, "a+"),
+    (envoy.Header, [5], {}, "5"),
+    (envoy.Cookie, [7], {}, "7"),
+    (envoy.QueryParameter, [None], {}, "None"),
+    (envoy.request_hash, [["x"], Request()], {}, "'x'"),
+    (envoy.request_hash, [envoy.Header("x"), Request()], {}, "x"),
+    (envoy.LeastRequest, [SERVERS], {"rng": None}, "None"),
+    (caddy.Rendezvous, [SERVERS], {"fallback": "first"}, "first"),
+    (caddy.Rendezvous, [SERVERS], {"fallback": caddy.First}, "First"),
+]
+
+
+@pytest.mark.parametrize(("what", "given", "settings", "named"), WRONG)
+def test_nonsense_is_refused_when_it_is_said(
+    what: Any, given: list[Any], settings: dict[str, Any], named: str
+) -> None:
+    with pytest.raises((InvalidSetting, TypeError), match=named):
+        what(*given, **settings)
+
+
+def wide(data: bytes) -> int:
+    return 1 << 40 | len(data)
+
+
+def test_a_bare_function_hashes_to_32_bits_of_haproxys() -> None:
+    """Whatever its own width, and as if it stood in a Hash."""
+    for kind in (haproxy.Consistent, haproxy.MapBased):
+        bare = kind(dict.fromkeys("abc", 1), hasher=Murmur3())
+        whole = kind(dict.fromkeys("abc", 1), hasher=haproxy.Hash(Murmur3()))
+        assert [bare.pick(f"{i}") for i in range(50)] == [whole.pick(f"{i}") for i in range(50)]
+    assert haproxy.Consistent([*"abc"], hasher=wide).pick("x") in "abc"
+
+
+def test_plain_ketama_needs_a_hundred_points_a_server() -> None:
+    client = ketama.LibmemcachedKetama[str](f"h{i}" for i in range(60_000))
+    assert len(client.weights) == 60_000
+    with pytest.raises(RingTooLarge, match=str(160 * 60_000)):
+        client.put("h0", 2)
+    assert client.weights["h0"] == 1
+
+
+def test_haproxys_ids_are_the_lowest_that_are_free() -> None:
+    farm = haproxy.MapBased([*"abcd"])
+    rng, ids = Random(3), {name: place for place, name in enumerate("abcd", 1)}
+    for number in range(300):
+        if rng.random() < 0.5 and ids:
+            gone = rng.choice(sorted(ids))
+            farm.discard(gone)
+            del ids[gone]
+        else:
+            name = f"s{number}"
+            farm.put(name)
+            ids[name] = next(i for i in range(1, 1000) if i not in ids.values())
+        assert {name: server.id for name, server in farm._servers.items()} == ids
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        nginx.ConsistentHash,
+        nginx.Hash,
+        nginx.RoundRobin,
+        haproxy.MapBased,
+        haproxy.Consistent,
+        haproxy.LeastConn,
+        envoy.RingHash,
+        envoy.RoundRobin,
+        caddy.Rendezvous,
+        ketama.LibmemcachedKetama,
+    ],
+    ids=lambda make: f"{make.__module__.split('.')[2]}.{make.__name__}",
+)
+def test_joining_costs_the_same_in_a_large_farm(make: Callable[[], Any]) -> None:
+    lb = make()
+
+    def lines(n: int) -> int:
+        """Let so many join, and count what the last hundred ran."""
+        for number in range(len(lb.weights), n - 100):
+            lb.put(f"10.{number >> 8}.{number & 255}.1:80")
+        names = [f"10.{number >> 8}.{number & 255}.1:80" for number in range(n - 100, n)]
+        return work_of(lambda: [lb.put(name) for name in names]).lines
+
+    assert lines(400) * 1.2 >= lines(4000)
+    assert len(lb.weights) == 4000
+
+
+def test_nginx_counts_the_points_of_those_that_are_down() -> None:
+    ring = nginx.ConsistentHash({f"10.0.0.{i}:80": 5000 for i in range(1, 6)})
+    ring.put("10.0.0.1:80", 0)
+    with pytest.raises(BalancersError, match=str(160 * (5 * 5000 + 2000))):
+        ring.put("10.0.0.9:80", 2000)
+    ring.discard("10.0.0.1:80")
+    ring.put("10.0.0.9:80", 2000)
