@@ -5,16 +5,30 @@ from typing import Any
 
 from balancers import Balancer, NoBackendAvailable
 from balancers.interop import caddy
+from tests.parity.words import only, policy_in
 
-__all__ = ["SCOPE", "balancer_of", "replay", "run"]
+__all__ = ["balancer_of", "replay", "run"]
 
-SCOPE = {"header", "query", "uri_hash", "ip_hash", "client_ip_hash", "first"}
+WORDS = (
+    "fallback",
+    "field",
+    "key",
+    "name",
+    "refuses",
+    "retries",
+    "secret",
+    "set_cookie_attrs",
+    "unavailable",
+    "upstreams",
+    "weights",
+)
 HASHING = {"header", "query", "uri_hash", "ip_hash", "client_ip_hash"}
 
 
 def balancer_of(case: dict[str, Any]) -> Balancer[str] | None:
     """Configure the policy of a case; None where a balancer's weights cannot say it."""
     policy, config = case["policy"], case["config"]
+    only(WORDS, config, "caddy")
     upstreams = dict.fromkeys(config["upstreams"], 1.0)
     if policy in HASHING:
         fallback = caddy.First() if config.get("fallback") == "first" else None
@@ -27,7 +41,7 @@ def balancer_of(case: dict[str, Any]) -> Balancer[str] | None:
             return None
         padded = weights + [0] * (len(upstreams) - len(weights))
         return caddy.WeightedRoundRobin(dict(zip(upstreams, padded, strict=True)))
-    return caddy.First(upstreams) if policy == "first" else caddy.RoundRobin(upstreams)
+    return policy_in({"first": caddy.First, "round_robin": caddy.RoundRobin}, case)(upstreams)
 
 
 KEYS: dict[str, Callable[[Any], str | bytes]] = {
@@ -66,6 +80,6 @@ def run(case: dict[str, Any]) -> list[int] | None:
 
 
 def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
-    """Give the picks of a case in the parity scope, or drawn by ``tests.parity.live``."""
-    picks = run(case) if case["policy"] in SCOPE or "drawn" in case else None
+    """Give the picks of a case, None where a balancer's weights cannot say it."""
+    picks = run(case)
     return None if picks is None else [picks]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from math import gcd
 from random import Random
 from typing import Any
 
@@ -19,6 +20,7 @@ from balancers.interop.envoy import (
     SourceIP,
     request_hash,
 )
+from tests.parity.words import only
 
 __all__ = ["replay"]
 
@@ -32,21 +34,52 @@ SETTINGS = (
     "hash_function",
     "maximum_ring_size",
     "minimum_ring_size",
+    "overprovisioning_factor",
     "table_size",
 )
+BESIDE = (
+    "dead_ports",
+    "host_selection_retry_max_attempts",
+    "locality_weighted",
+    "num_retries",
+    "panic_threshold",
+    "use_hostname_for_hashing",
+)
+HOST = (
+    "address",
+    "hash_key",
+    "health",
+    "hostname",
+    "locality",
+    "locality_weight",
+    "port",
+    "priority",
+    "weight",
+)
+HASH_POLICY = ("cookie", "header", "query_parameter", "regex", "source_ip", "sub", "terminal")
+CHANCE = {"RANDOM", "LEAST_REQUEST_FULL_SCAN"}
+"""What chance picks, and LEAST_REQUEST where weights are equal."""
 
 
 def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
     """Give the ports picked, for each phase it may have begun with; None where chance picks."""
-    if case["kind"] == "statistical":
+    config = case["config"]
+    only(("hosts", "lb", "hash_policy"), config, "Envoy")
+    only((*SETTINGS, *BESIDE), config["lb"], "Envoy's policies")
+    for host in config["hosts"]:
+        only(HOST, host, "a host")
+    for policy in config.get("hash_policy", ()):
+        only(HASH_POLICY, policy, "a hash policy")
+    if case["policy"] in CHANCE:
         return None
     if case["policy"] in HASHED:
         return hashed(case)
-    if case["policy"] in {"ROUND_ROBIN", "LEAST_REQUEST"}:
-        weights = [host["weight"] for host in case["config"]["hosts"]]
-        if case["policy"] == "ROUND_ROBIN" or len(set(weights)) > 1:
-            return scheduled(case, sum(weights))
-    return None
+    if case["policy"] not in {"ROUND_ROBIN", "LEAST_REQUEST"}:
+        raise LookupError(f"no such policy: {case['policy']!r}")
+    weights = [host["weight"] for host in config["hosts"]]
+    if case["policy"] == "LEAST_REQUEST" and len(set(weights)) == 1:
+        return None
+    return scheduled(case, sum(weights) // gcd(*weights))
 
 
 def hashed(case: dict[str, Any]) -> Iterator[list[Any]]:

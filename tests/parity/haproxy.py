@@ -7,6 +7,7 @@ from typing import Any
 from balancers import Balancer, Key
 from balancers.interop import haproxy
 from balancers.interop.haproxy import Consistent, Hash, MapBased, Server
+from tests.parity.words import only
 
 __all__ = ["BackendSection", "replay"]
 
@@ -22,6 +23,8 @@ FUNCTIONS: dict[str, Callable[[bytes], int]] = {
     "wt6": haproxy.wt6,
     "crc32": haproxy.crc32,
 }
+METHODS: dict[str, Callable[..., Balancer[str]]] = {"consistent": Consistent, "map-based": MapBased}
+DIRECTIVES = ("option allbackups", "hash-balance-factor")
 
 
 class BackendSection:
@@ -30,7 +33,10 @@ class BackendSection:
     def __init__(self, config: dict[str, Any]) -> None:
         self.weights: dict[str, int] = {told["name"]: told["weight"] for told in config["servers"]}
         self.down = {told["name"] for told in config["servers"] if told.get("disabled")}
+        only(("balance", "hash_type", "servers", "directives"), config, "HAProxy")
         directives: list[str] = config.get("directives", [])
+        for directive in directives:
+            only(DIRECTIVES, [directive.rstrip(" 0123456789")], "a section of HAProxy")
         settings: dict[str, Any] = {"allbackups": "option allbackups" in directives}
         self.policy, *words = config["balance"].split()
         servers = [Server(**_known(told)) for told in config["servers"]]
@@ -38,13 +44,13 @@ class BackendSection:
             self.farm: Balancer[str] = SEQUENCES[self.policy](servers, **settings)
             self.key: Callable[[Any], Key | None] = _no_key
             return
+        self.key = self._key(words)
         for directive in directives:
             if directive.startswith("hash-balance-factor "):
                 settings["balance_factor"] = int(directive.split()[1])
         method, *told = config["hash_type"].split()
         settings["hasher"] = self._hash(method, told)
-        self.farm = (Consistent if method == "consistent" else MapBased)(servers, **settings)
-        self.key = self._key(words)
+        self.farm = METHODS[method](servers, **settings)
 
     def _hash(self, method: str, told: list[str]) -> Hash:
         spread = "avalanche" in told if told else method == "consistent"
@@ -66,9 +72,12 @@ class BackendSection:
                 return lambda target: haproxy.url_param(target, words[0])
             case "hash":
                 return lambda told: haproxy.req_hdr(*_lines(told))
-            case _:
+            case "hdr(X-Key)" | "hdr(host)":
+                only(("use_domain_only",), words, "hdr")
                 domain = "use_domain_only" in words
                 return lambda told: haproxy.hdr(*_lines(told), domain_only=domain)
+            case _:
+                raise LookupError(f"no such policy: {self.policy!r}")
 
     def command(self, told: str) -> None:
         """Obey a command of the runtime API."""
@@ -92,13 +101,12 @@ def _lines(told: str | list[str] | None) -> list[str]:
     return [] if told is None else [told] if isinstance(told, str) else told
 
 
-def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
-    """Give the picks as names; None for cookies, and for what is recorded as counts."""
-    if "keys" not in case and "ops" not in case:
-        return None
+def replay(case: dict[str, Any]) -> Iterable[list[Any]]:
+    """Give the picks as names."""
     section = BackendSection(case["config"])
     farm, picks, held = section.farm, list[Any](), dict[Any, str]()
-    operations: list[list[Any]] = case.get("ops") or [["req", key] for key in case["keys"]]
+    keys: list[Any] = case["keys"] if "keys" in case else [None] * case.get("n", 0)
+    operations: list[list[Any]] = case.get("ops") or [["req", key] for key in keys]
     for what, *told in operations:
         if what == "cmd":
             section.command(told[0])

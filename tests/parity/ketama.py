@@ -5,57 +5,77 @@ from typing import Any
 
 from balancers import Balancer
 from balancers.interop import ketama
+from tests.parity.words import only, policy_in
 
 __all__ = ["replay", "run"]
 
 
-def _libmemcached(config: dict[str, Any], policy: str) -> Balancer[str]:
-    key_hash = config["behaviors"].get("hash")
-    match policy:
-        case "ketama":
-            return ketama.LibmemcachedKetama(hash=key_hash)
-        case "ketama_weighted":
-            return ketama.LibmemcachedKetama(weighted=True, hash=key_hash)
-        case "ketama_spy":
-            return ketama.LibmemcachedSpy(hash=key_hash)
-        case _:
-            return ketama.LibmemcachedModula(hash=key_hash or "default")
+def _libmemcached(case: dict[str, Any]) -> Balancer[str]:
+    behaviors = case["config"]["behaviors"]
+    only(BEHAVIORS, behaviors, "libmemcached")
+    key_hash = behaviors.get("hash")
+    policies: dict[str, Callable[[], Balancer[str]]] = {
+        "ketama": lambda: ketama.LibmemcachedKetama(hash=key_hash),
+        "ketama_weighted": lambda: ketama.LibmemcachedKetama(weighted=True, hash=key_hash),
+        "ketama_spy": lambda: ketama.LibmemcachedSpy(hash=key_hash),
+        "modula": lambda: ketama.LibmemcachedModula(hash=key_hash or "default"),
+    }
+    return policy_in(policies, case)()
 
 
-def _twemproxy(config: dict[str, Any], policy: str) -> Balancer[str]:
+def _twemproxy(case: dict[str, Any]) -> Balancer[str]:
+    config = case["config"]
     names = {each["server"]: each["name"] for each in config["servers"] if "name" in each}
     settings: dict[str, Any] = {"hash": config["hash"], "hash_tag": config.get("hash_tag", "")}
-    if policy == "modula":
-        return ketama.TwemproxyModula[str](names=names, **settings)
-    return ketama.TwemproxyKetama[str](names=names, **settings)
+    policies: dict[str, Callable[..., Balancer[str]]] = {
+        "twemproxy_ketama": ketama.TwemproxyKetama[str],
+        "modula": ketama.TwemproxyModula[str],
+    }
+    return policy_in(policies, case)(names=names, **settings)
 
 
-def _uhashring(config: dict[str, Any], policy: str) -> Balancer[str]:
+def _uhashring(case: dict[str, Any]) -> Balancer[str]:
+    config = case["config"]
     settings = {name: config[name] for name in ("vnodes", "replicas") if name in config}
-    if policy == "uhashring_default":
-        return ketama.UHashRing[str](**settings)
-    return ketama.UHashRingKetama[str](**settings)
+    policies: dict[str, Callable[..., Balancer[str]]] = {
+        "uhashring_default": ketama.UHashRing[str],
+        "uhashring_ketama": ketama.UHashRingKetama[str],
+    }
+    return policy_in(policies, case)(**settings)
 
 
-CLIENTS: dict[str, Callable[[dict[str, Any], str], Balancer[str]]] = {
-    "libmemcached": _libmemcached,
-    "twemproxy": _twemproxy,
-    "uhashring": _uhashring,
+CLIENTS: dict[str, tuple[Callable[[dict[str, Any]], Balancer[str]], tuple[str, ...]]] = {
+    "libmemcached": (_libmemcached, ("behaviors", "hash", "warm")),
+    "twemproxy": (_twemproxy, ("auto_eject", "distribution", "hash", "hash_tag")),
+    "uhashring": (_uhashring, ("replicas", "vnodes")),
 }
+"""By the first word of the oracle: what makes its client, and the words it may be told."""
+BEHAVIORS = (
+    "auto_eject",
+    "distribution",
+    "failure_limit",
+    "hash",
+    "ketama",
+    "ketama_weighted",
+    "retry_timeout",
+)
 
 
 def run(case: dict[str, Any]) -> list[int]:
     """Give the picks as indices."""
     config, oracle = case["config"], case["oracle"].split(" ")[0]
-    client = CLIENTS[oracle](config, case["policy"])
+    make, words = CLIENTS[oracle]
+    only(("servers", *words), config, oracle)
+    client = make(case)
     servers = [each["server"] for each in config["servers"]]
     for each in config["servers"]:
+        only(("down", "name", "server", "weight"), each, f"a server of {oracle}")
         client.put(each["server"], each["weight"])
         if each.get("down"):
             client.put(each["server"], 0)
     return [servers.index(client.pick(key)) for key in case["keys"]]
 
 
-def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
-    """Give the picks of a case in the parity scope."""
-    return None if case["policy"] == "modula" else [run(case)]
+def replay(case: dict[str, Any]) -> Iterable[list[Any]]:
+    """Give the picks of a case."""
+    return [run(case)]

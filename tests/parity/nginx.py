@@ -5,6 +5,7 @@ from typing import Any
 
 from balancers import FAILURE, Balancer, NoBackendAvailable
 from balancers.interop import nginx
+from tests.parity.words import only, policy_in
 
 __all__ = ["POLICIES", "Proxy", "replay", "run", "tries"]
 
@@ -16,19 +17,19 @@ POLICIES: dict[str, Callable[[Iterable[nginx.Server]], Balancer[str]]] = {
     "ip_hash": nginx.IPHash,
 }
 SETTINGS = ("weight", "max_conns", "max_fails", "fail_timeout", "backup", "down")
-BEYOND = {"mode", "at"}
-"""Operations of cases that need not match (those recorded do: tests/interop/test_nginx.py)."""
+BESIDE = ("server", "refuses")
 
 
 class Proxy:
     """The part of nginx around an upstream: it sends, it hears of failures, it tries again."""
 
     def __init__(self, case: dict[str, Any]) -> None:
+        only(("servers", "key"), case["config"], "nginx")
         servers = [
             (server, nginx.Server(server["server"], **_known(server)))
             for server in case["config"]["servers"]
         ]
-        self.upstream = POLICIES[case["policy"]]([server for _, server in servers])
+        self.upstream = policy_in(POLICIES, case)([server for _, server in servers])
         self.names = [server.address for _, server in servers]
         self.failing = {server.address for told, server in servers if told.get("refuses")}
         self.budget = sum(not server.down for _, server in servers)
@@ -82,6 +83,7 @@ class Proxy:
 
 
 def _known(server: dict[str, Any]) -> dict[str, Any]:
+    only((*SETTINGS, *BESIDE), server, "an nginx server")
     return {name: server[name] for name in SETTINGS if name in server}
 
 
@@ -97,11 +99,8 @@ def run(case: dict[str, Any]) -> Proxy:
     return proxy
 
 
-def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
+def replay(case: dict[str, Any]) -> Iterable[list[Any]]:
     """Give the picks as indices, -1 for a refusal."""
-    beyond = any(operation[0] in BEYOND for operation in case.get("ops", []))
-    if beyond or case["policy"] not in POLICIES:
-        return None
     return [run(case).picks]
 
 
