@@ -17,7 +17,7 @@ __all__ = ["Hasher", "Identity", "KeyedBlake2", "Murmur3", "XXHash64", "key_byte
 B = TypeVar("B")
 
 Hasher = Callable[[bytes], int]
-"""64 bits of a string of bytes."""
+"""64 bits of a string of bytes, as an int; one of 32 would put every key on the first points."""
 Identity = Callable[[B], bytes | str]
 """The name of a backend, for hashing."""
 

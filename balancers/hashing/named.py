@@ -31,6 +31,9 @@ class NamedMembership(Membership[B]):
         identity: Identity[B] = name_of,
         hasher: Hasher | None = None,
     ) -> None:
+        for name, function in (("identity", identity), ("hasher", hasher)):
+            if function is not None and not callable(function):
+                raise TypeError(f"{name} must be a function, not {function!r}")
         self._identity = identity
         self._hasher = Murmur3() if hasher is None else hasher
         self._named: dict[bytes, B] = {}

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balancers import InvalidKey, NoBackendAvailable
+from balancers import (
+    InvalidKey,
+    Jump,
+    Memento,
+    MultiProbe,
+    NoBackendAvailable,
+    Rendezvous,
+)
 from balancers.hashing.hashed import BITS, CHUNK, HashedBalancer, mix, mix_many
 from balancers.hashing.keys import Hasher, KeyedBlake2, Murmur3
 from balancers.hashing.maglev import Maglev
@@ -88,6 +95,28 @@ def test_any_hasher_hashes_many() -> None:
     for hasher in hashers:
         ring = HashRing(["a"], hasher=hasher)
         assert ring.hash_many(["", "user"]).tolist() == [hasher(b"") & BITS, hasher(b"user") & BITS]
+
+
+@pytest.mark.parametrize("kind", [HashRing, Maglev, Rendezvous, MultiProbe, Jump, Memento])
+@pytest.mark.parametrize("setting", ["hasher", "identity"])
+def test_a_function_is_one(kind: Any, setting: str) -> None:
+    for wrong in (5, "md5", b"x"):
+        with pytest.raises(TypeError, match=setting):
+            kind(["a"], **{setting: wrong})
+
+
+@pytest.mark.parametrize("name", ["HashRing", "Rendezvous", "MultiProbe"])
+def test_who_leaves_closed_moves_nothing_more(name: str) -> None:
+    """With the others what it had moves once more, as their pages say."""
+    lb = METHODS[name]()
+    for each in NAMES:
+        lb.put(each)
+    lb.put(NAMES[-1], 0)
+    before = lb.pick_many(HASHES)
+    lb.discard(NAMES[-1])
+    assert (lb.pick_many(HASHES) == before).all()
+    lb.put("new", 0)
+    assert (lb.pick_many(HASHES) == before).all()
 
 
 @pytest.mark.parametrize(
