@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from balancers.balancer import Balancer, Key
 from balancers.errors import InvalidSetting
-from balancers.hashing.hashed import HashedBalancer
+from balancers.hashing.hashed import CHUNK, HashedBalancer
 from balancers.lease import SUCCESS, Outcome
 from balancers.membership import SharesBackends, at_least, number
 
@@ -153,8 +153,11 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         crowded = np.array([backend in full for backend in members], dtype=np.bool_)
         if crowded.any():
             places = {backend: place for place, backend in enumerate(members)}
-            for each in np.flatnonzero(crowded[picked]):
-                picked[each] = places[self._next(int(hashes[each]), room, crowd, ())]
+            for start in range(0, len(hashes), CHUNK):
+                some = picked[start : start + CHUNK]
+                for each in np.flatnonzero(crowded[some]):
+                    digest = int(hashes[start + each])
+                    some[each] = places[self._next(digest, room, crowd, ())]
         return picked
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:

@@ -1,7 +1,7 @@
 """What every keyed balancer of this folder offers, for one hash or a hundred million."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -81,8 +81,9 @@ class HashedBalancer(NamedMembership[B]):
     def hash_many(self, keys: Iterable[Key]) -> NDArray[np.uint64]:
         """Hash keys as :meth:`pick` does: ``uint64[n]`` of n bytes, str or int, or of an array.
 
-        O(n), in a loop: a hash takes ten times as long as a lookup, so keep them.  An array of
-        fixed-width bytes or text has lost the NULs at the end of its keys.
+        O(n), in a loop: a hash takes ten times as long as a lookup, so keep them.  Of an iterator
+        without a length parts are joined in the end, which takes the result's memory twice.  An
+        array of fixed-width bytes or text has lost the NULs at the end of its keys.
         Raises InvalidKey, TypeError.
         """
         if isinstance(keys, str | bytes):
@@ -97,6 +98,11 @@ class HashedBalancer(NamedMembership[B]):
                 known[start : start + CHUNK] = self._hashes(listed)
             return known
         left = iter(keys)
+        if isinstance(keys, Sized):
+            known = np.empty(len(keys), dtype=np.uint64)
+            for start in range(0, len(known), CHUNK):
+                known[start : start + CHUNK] = self._hashes(list(islice(left, CHUNK)))
+            return known
         parts: list[NDArray[np.uint64]] = []
         while chunk := list(islice(left, CHUNK)):
             parts.append(self._hashes(chunk))

@@ -24,8 +24,8 @@ class Jump(RehashingBalancer[B]):
 
     Even to the last bit and without memory; in return only the last member may leave.  The map
     depends on the order of the members, never on their names.  A newcomer takes its share from
-    everyone and moves no other key.  Any member may be quiesced: its keys, and only they, are
-    hashed again.  Any positive weight is the same.
+    everyone and moves no other key, if it joins open.  Any member may be quiesced: its keys, and
+    only they, are hashed again.  Any positive weight is the same.
 
     >>> shards = Jump(["shard-0", "shard-1", "shard-2"])
     >>> shards.pick_hashed(0xDEADBEEF)

@@ -21,8 +21,9 @@ class RehashingBalancer(HashedBalancer[B]):
     """A table that owns every hash, walked by re-hashing.
 
     A flip touches nothing, and moves the keys of the one that flips only: whoever met it moves on,
-    whoever did not never noticed.  After 20 closed owners the open members are compared, each by
-    the hash of its name with the key's (rendezvous).
+    whoever did not never noticed.  But who leaves while it is closed, and who joins closed,
+    moves keys between the others: those that met it.  After 20 closed owners the open members are
+    compared, each by the hash of its name with the key's (rendezvous).
 
     A subclass defines :meth:`_owner` and :meth:`_owners`, which must agree, closed members and all.
     """

@@ -14,7 +14,7 @@ from balancers.errors import RingTooLarge
 from balancers.hashing.circle import PER_CELL, Circle, sorted_order
 from balancers.hashing.hashed import BITS, GOLDEN, Chooser, HashedBalancer, mix_many
 from balancers.hashing.keys import Hasher, Identity, Murmur3, name_of
-from balancers.membership import at_least
+from balancers.membership import as_weights, at_least
 
 __all__ = ["HashRing"]
 
@@ -79,7 +79,11 @@ class HashRing(HashedBalancer[B]):
         self._stale = False  # somebody is late, or too few points are open
         self._ready = False  # nobody is, and there are points
         self._seed: int | None = None  # of the default hash function
-        super().__init__(backends, identity=identity, hasher=hasher)
+        given = as_weights(backends)
+        needed = sum(self._points_of(weight) for weight in given.values() if weight)
+        if needed > max_points:
+            raise RingTooLarge(f"the ring needs {needed} points, more than max_points={max_points}")
+        super().__init__(given, identity=identity, hasher=hasher)
         if isinstance(self._hasher, Murmur3):
             self._seed = self._hasher.seed
 
@@ -209,11 +213,7 @@ class HashRing(HashedBalancer[B]):
         self._ready = self._on_ring > 0 and not self._stale
 
     def _want(self, backend: B, weight: float) -> None:
-        try:
-            wanted = int(self._points_per_weight * weight + 0.5)
-        except OverflowError:
-            wanted = int(self._points_per_weight * Fraction(weight))
-        wanted = max(1, wanted)
+        wanted = self._points_of(weight)
         needed = self._needed + wanted - self._wanted.get(backend, 0)
         if needed > self._max_points:
             raise RingTooLarge(
@@ -224,6 +224,13 @@ class HashRing(HashedBalancer[B]):
             self._flat = None
         self._needed = needed
         self._wanted[backend] = wanted
+
+    def _points_of(self, weight: float) -> int:
+        try:
+            wanted = int(self._points_per_weight * weight + 0.5)
+        except OverflowError:
+            wanted = int(self._points_per_weight * Fraction(weight))
+        return max(1, wanted)
 
     def _refresh(self) -> None:
         """Bring the ring up to date: one backend's points at a time, or all at once."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balancers import HashRing, InvalidKey, NoBackendAvailable
+from balancers import HashRing, InvalidKey, NoBackendAvailable, RingTooLarge
 from balancers.hashing.hashed import BITS, GOLDEN, mix
 from balancers.hashing.keys import Murmur3
 from tests.hashing.evenness import HASHES, chi_square, is_even
@@ -160,3 +160,11 @@ def test_chi_square_is_no_test_of_a_ring() -> None:
         found.append(chi_square(counts))
         assert not is_even(counts)
     assert np.mean(found) == pytest.approx(908, abs=4.5 * 63)
+
+
+def test_a_ring_too_large_says_how_large() -> None:
+    with pytest.raises(RingTooLarge, match="needs 16000000 points"):
+        HashRing(range(100_000))
+    assert len(HashRing(range(52_428)).weights) == 52_428
+    with pytest.raises(RingTooLarge, match="needs 16000161 points"):
+        HashRing({"a": 1, "b": 40_000.0, "c": 59_999.999, "d": 0, "e": 0.0001})
