@@ -29,6 +29,7 @@ def balancer_of(case: dict[str, Any]) -> Balancer[str] | None:
     """Configure the policy of a case; None where a balancer's weights cannot say it."""
     policy, config = case["policy"], case["config"]
     only(WORDS, config, "caddy")
+    only(("first",), [config[name] for name in ("fallback",) if name in config], "a fallback")
     upstreams = dict.fromkeys(config["upstreams"], 1.0)
     if policy in HASHING:
         fallback = caddy.First() if config.get("fallback") == "first" else None

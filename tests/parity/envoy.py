@@ -56,6 +56,7 @@ HOST = (
     "priority",
     "weight",
 )
+HEALTH = ("HEALTHY", "UNHEALTHY", "DEGRADED")
 HASH_POLICY = ("cookie", "header", "query_parameter", "regex", "source_ip", "sub", "terminal")
 CHANCE = {"RANDOM", "LEAST_REQUEST_FULL_SCAN"}
 """What chance picks, and LEAST_REQUEST where weights are equal."""
@@ -68,6 +69,7 @@ def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
     only((*SETTINGS, *BESIDE), config["lb"], "Envoy's policies")
     for host in config["hosts"]:
         only(HOST, host, "a host")
+        only(HEALTH, [host["health"]] if "health" in host else [], "a host's health")
     for policy in config.get("hash_policy", ()):
         only(HASH_POLICY, policy, "a hash policy")
     if case["policy"] in CHANCE:
@@ -76,6 +78,11 @@ def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
         return hashed(case)
     if case["policy"] not in {"ROUND_ROBIN", "LEAST_REQUEST"}:
         raise LookupError(f"no such policy: {case['policy']!r}")
+    only(("overprovisioning_factor",), config["lb"], case["policy"])
+    for host in config["hosts"]:
+        only(HEALTH[:2], [host["health"]] if "health" in host else [], case["policy"])
+        if host.get("priority"):
+            raise LookupError(f"no priority of {case['policy']}: {host['priority']!r}")
     weights = [host["weight"] for host in config["hosts"]]
     if case["policy"] == "LEAST_REQUEST" and len(set(weights)) == 1:
         return None
@@ -163,6 +170,8 @@ def held(lb: Any, ops: list[list[Any]]) -> Iterator[str]:
             holder[number] = lb.pick(*key)
             lb.started(holder[number])
             yield holder[number]
+        elif what != "close":
+            raise LookupError(f"no operation: {what!r}")
         else:
             lb.finished(holder.pop(number))
 

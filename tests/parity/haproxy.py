@@ -1,5 +1,6 @@
 """Cases of HAProxy: a ``backend`` section of one thread, its runtime commands, requests held."""
 
+import re
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
@@ -24,7 +25,17 @@ FUNCTIONS: dict[str, Callable[[bytes], int]] = {
     "crc32": haproxy.crc32,
 }
 METHODS: dict[str, Callable[..., Balancer[str]]] = {"consistent": Consistent, "map-based": MapBased}
-DIRECTIVES = ("option allbackups", "hash-balance-factor")
+BALANCE = re.compile(
+    r"roundrobin|static-rr|leastconn|first|source|uri( len \d+| depth \d+| whole| path-only)*"
+    r"|url_param \S+|hash req\.hdr\(X-Key\)|hdr\((X-Key|host)\)( use_domain_only)?"
+)
+HASH_TYPE = re.compile(r"(consistent|map-based)( (sdbm|djb2|wt6|crc32)( avalanche)?)?")
+DIRECTIVE = re.compile(r"option allbackups|hash-balance-factor \d+")
+CHANCE = re.compile(r"random(\(\d+\))?")
+"""What chance picks."""
+COOKIES = re.compile(r"cookie \S+ .*|dynamic-cookie-key \S+")
+"""Directives of persistence, which no preset covers."""
+SERVER = ("name", "weight", "id", "maxconn", "backup", "disabled", "port", "cookie")
 
 
 class BackendSection:
@@ -33,10 +44,7 @@ class BackendSection:
     def __init__(self, config: dict[str, Any]) -> None:
         self.weights: dict[str, int] = {told["name"]: told["weight"] for told in config["servers"]}
         self.down = {told["name"] for told in config["servers"] if told.get("disabled")}
-        only(("balance", "hash_type", "servers", "directives"), config, "HAProxy")
         directives: list[str] = config.get("directives", [])
-        for directive in directives:
-            only(DIRECTIVES, [directive.rstrip(" 0123456789")], "a section of HAProxy")
         settings: dict[str, Any] = {"allbackups": "option allbackups" in directives}
         self.policy, *words = config["balance"].split()
         servers = [Server(**_known(told)) for told in config["servers"]]
@@ -73,7 +81,6 @@ class BackendSection:
             case "hash":
                 return lambda told: haproxy.req_hdr(*_lines(told))
             case "hdr(X-Key)" | "hdr(host)":
-                only(("use_domain_only",), words, "hdr")
                 domain = "use_domain_only" in words
                 return lambda told: haproxy.hdr(*_lines(told), domain_only=domain)
             case _:
@@ -82,6 +89,8 @@ class BackendSection:
     def command(self, told: str) -> None:
         """Obey a command of the runtime API."""
         what, name, *rest = told.split()
+        if what not in {"weight", "enable", "disable"}:
+            raise LookupError(f"no such command: {told!r}")
         if rest:
             self.weights[name] = int(rest[0])
         else:
@@ -101,8 +110,30 @@ def _lines(told: str | list[str] | None) -> list[str]:
     return [] if told is None else [told] if isinstance(told, str) else told
 
 
-def replay(case: dict[str, Any]) -> Iterable[list[Any]]:
-    """Give the picks as names."""
+def _covered(case: dict[str, Any]) -> bool:
+    """Say whether a preset covers a case; raise LookupError for a word that is not known."""
+    config = case["config"]
+    only(("balance", "hash_type", "servers", "directives"), config, "HAProxy")
+    for told in config["servers"]:
+        only(SERVER, told, "a server of HAProxy")
+    directives: list[str] = config.get("directives", [])
+    persistent = [each for each in directives if COOKIES.fullmatch(each)]
+    only(persistent, [each for each in directives if not DIRECTIVE.fullmatch(each)], "a section")
+    balance: str = config["balance"]
+    by_chance = CHANCE.fullmatch(balance)
+    named = f"{balance} ".startswith(f"{case['policy']} ")
+    if not named or not (by_chance or BALANCE.fullmatch(balance)):
+        raise LookupError(f"no such policy: {case['policy']!r}, balance {balance!r}")
+    hash_type: str | None = config.get("hash_type")
+    if hash_type is not None and not HASH_TYPE.fullmatch(hash_type):
+        raise LookupError(f"no such hash-type: {hash_type!r}")
+    return not (by_chance or persistent)
+
+
+def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
+    """Give the picks as names; None where chance picks, or a cookie."""
+    if not _covered(case):
+        return None
     section = BackendSection(case["config"])
     farm, picks, held = section.farm, list[Any](), dict[Any, str]()
     keys: list[Any] = case["keys"] if "keys" in case else [None] * case.get("n", 0)

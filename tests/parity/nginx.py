@@ -16,6 +16,8 @@ POLICIES: dict[str, Callable[[Iterable[nginx.Server]], Balancer[str]]] = {
     "hash_consistent": nginx.ConsistentHash,
     "ip_hash": nginx.IPHash,
 }
+CHANCE = {"random", "random_two_least_conn"}
+"""What chance picks."""
 SETTINGS = ("weight", "max_conns", "max_fails", "fail_timeout", "backup", "down")
 BESIDE = ("server", "refuses")
 
@@ -24,7 +26,6 @@ class Proxy:
     """The part of nginx around an upstream: it sends, it hears of failures, it tries again."""
 
     def __init__(self, case: dict[str, Any]) -> None:
-        only(("servers", "key"), case["config"], "nginx")
         servers = [
             (server, nginx.Server(server["server"], **_known(server)))
             for server in case["config"]["servers"]
@@ -99,8 +100,13 @@ def run(case: dict[str, Any]) -> Proxy:
     return proxy
 
 
-def replay(case: dict[str, Any]) -> Iterable[list[Any]]:
-    """Give the picks as indices, -1 for a refusal."""
+def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
+    """Give the picks as indices, -1 for a refusal; None where chance picks."""
+    only(("servers", "key", "held"), case["config"], "nginx")
+    for server in case["config"]["servers"]:
+        _known(server)
+    if case["policy"] in CHANCE:
+        return None
     return [run(case).picks]
 
 
