@@ -65,7 +65,9 @@ def test_hundreds_of_cookies_and_64_kilobytes() -> None:
     ["session-server ", "session-server", " ", ";", "=", "; session-server", ";\tsession-server ",
      "a=session-server;", '"', "session-server session-server=", "s"],
 )  # fmt: skip
-@pytest.mark.parametrize("read", [cookies, partial(cookie, name="session-server")], ids=str)
+@pytest.mark.parametrize(
+    "read", [cookies, partial(cookie, name="session-server")], ids=["every", "by name"]
+)
 def test_reading_takes_one_pass(read: Callable[[str], object], piece: str) -> None:
     """Lines run, at one length and at twice that."""
     work, double = work_of(partial(read, piece * 2000)), work_of(partial(read, piece * 4000))
