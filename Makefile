@@ -1,12 +1,15 @@
 PYTHON ?= .venv/bin/python
 
-.PHONY: demo test check docs notebooks bench parity
+.PHONY: demo test deep check docs notebooks bench parity
 
 demo:
 	$(PYTHON) docs/examples/drill.py
 
 test:
-	$(PYTHON) -m pytest -q
+	$(PYTHON) -m pytest -q -n 4 --dist worksteal
+
+deep:
+	HYPOTHESIS_PROFILE=deep $(PYTHON) -m pytest -q -n 2 --dist worksteal
 
 check:
 	bash .ci/run
@@ -18,7 +21,7 @@ notebooks:
 	$(PYTHON) -m jupyter execute notebooks/*.ipynb
 
 bench:
-	$(PYTHON) -m tests.benchmarks
+	$(PYTHON) -m tests.benchmarks $(if $(ROWS),--rows $(ROWS))
 
 # The real nginx, HAProxy, Envoy and caddy against balancers.interop; PARITY="--seed 7" repeats.
 parity:

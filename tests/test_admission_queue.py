@@ -21,6 +21,7 @@ from balancers import (
     RoundRobin,
     Waiting,
 )
+from tests.depth import runs
 
 LIMIT, TIMEOUT = 4, 5.0
 STEPS = st.sampled_from([0.0, 0.0, 1.0, 3.0, -2.0])
@@ -104,7 +105,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 def test_the_queue_against_a_list() -> None:
     run_state_machine_as_test(
-        QueueMachine, settings=settings(max_examples=200, stateful_step_count=50)
+        QueueMachine, settings=settings(max_examples=runs(200), stateful_step_count=50)
     )
 
 

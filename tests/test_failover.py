@@ -38,6 +38,7 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from tests.depth import runs
 
 SERVICE = (0.5, 1.5)
 """Seconds a request takes, uniformly."""
@@ -259,7 +260,7 @@ DEATHS = pytest.mark.parametrize("how", ["closed", "silent"])
 ALL = pytest.mark.parametrize("name", MAKE)
 
 
-@settings(max_examples=400)
+@settings(max_examples=runs(400))
 @given(
     interval=st.floats(0.5, 60.0),
     timeout=st.floats(0.02, 0.999),

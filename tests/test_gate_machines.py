@@ -31,6 +31,7 @@ from balancers import (
     WarmUp,
     WeightedRoundRobin,
 )
+from tests.depth import runs
 
 NAMES = st.sampled_from("abcde")
 STEPS = st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0])
@@ -371,7 +372,9 @@ class Marks(GateMachine):
 
 @pytest.mark.parametrize("machine", [Draining, Limits, Ramps, Ejections, Marks])
 def test_a_gate_against_its_model(machine: type[GateMachine]) -> None:
-    run_state_machine_as_test(machine, settings=settings(max_examples=200, stateful_step_count=50))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=runs(200), stateful_step_count=50)
+    )
 
 
 def test_a_slow_start_is_the_same_ramp() -> None:

@@ -30,10 +30,11 @@ from balancers import (
     WarmUp,
     WeightedRoundRobin,
 )
+from tests.depth import DEEP
 from tests.kinds import KINDS, Kind, by_name
 
 MEMBERS = {"a": 1, "b": 2.5, "c": 3, "d": 1, "e": 0.7, "f": 2}
-SOME, MUCH = 2000, 11
+SOME, MUCH = 2000, 11 if DEEP else 3
 BLOCK = 110_000
 """Bytes: 4096 triples drawn ahead may come later than the first measure."""
 GROWTH = 1.2

@@ -20,6 +20,7 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 import balancers
+from tests.depth import runs
 from tests.kinds import KINDS, Kind, by_name
 from tests.test_pool_machine import ORDERS, PoolMachine
 
@@ -162,7 +163,9 @@ def test_the_machine_runs_without_the_world(kind: Kind) -> None:
     machine = type(
         f"{kind.name}, pure", (PoolMachine,), {"kind": kind, "steps": steps, "order": ORDERS[0]}
     )
-    run_state_machine_as_test(machine, settings=settings(max_examples=15, stateful_step_count=50))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=runs(15), stateful_step_count=50)
+    )
     assert sum(steps.values()) >= 15 * 50 * 0.5
 
 

@@ -19,6 +19,7 @@ from balancers import (
     MissingKey,
     NoBackendAvailable,
 )
+from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
 from tests.hashing.histories import assert_each_change_moves_only_its_keys, everyones_keys
 from tests.hashing.snapshots import Snapshots, anchored
@@ -78,11 +79,11 @@ class AnchorMachine(RuleBasedStateMachine):
 
 def test_it_is_the_plain_rule() -> None:
     run_state_machine_as_test(
-        AnchorMachine, settings=settings(max_examples=60, stateful_step_count=40)
+        AnchorMachine, settings=settings(max_examples=runs(60), stateful_step_count=40)
     )
 
 
-@settings(max_examples=15)
+@settings(max_examples=runs(15))
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120), st.sampled_from([9, 32]))
 def test_a_long_history_moves_only_what_it_must(changes: list[int], capacity: int) -> None:
     lb = Anchor(["n0", "n1", "n2"], capacity=capacity)

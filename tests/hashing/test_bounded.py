@@ -45,6 +45,7 @@ from balancers import (
     Rendezvous,
     RoundRobin,
 )
+from tests.depth import runs
 from tests.hashing.evenness import HASHES
 
 NAMES = [f"n{i}" for i in range(7)]
@@ -166,7 +167,7 @@ class BoundedMachine(RuleBasedStateMachine):
 
 def test_bounds_are_the_plain_rule() -> None:
     run_state_machine_as_test(
-        BoundedMachine, settings=settings(max_examples=80, stateful_step_count=40)
+        BoundedMachine, settings=settings(max_examples=runs(80), stateful_step_count=40)
     )
 
 

@@ -21,6 +21,7 @@ from balancers.hashing.hashed import BITS, CHUNK, HashedBalancer, mix, mix_many
 from balancers.hashing.keys import Hasher, KeyedBlake2, Murmur3
 from balancers.hashing.maglev import Maglev
 from balancers.hashing.ring import HashRing
+from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
 from tests.hashing.methods import METHODS
 
@@ -57,7 +58,7 @@ def test_a_batch_is_a_loop_of_picks(method: HashedBalancer[str], closed: int) ->
         assert {members[place] for place in few} == {NAMES[-1]}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=runs(30))
 @given(KEYS)
 @pytest.mark.parametrize("name", METHODS)
 def test_hashes_of_many_are_those_of_each(name: str, keys: list[bytes | str | int]) -> None:

@@ -23,6 +23,7 @@ from balancers import (
 )
 from balancers.hashing.hashed import BITS
 from balancers.hashing.jump import jump, jump_many
+from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
 from tests.hashing.histories import assert_each_change_moves_only_its_keys, everyones_keys
 from tests.hashing.snapshots import Snapshots, jumping
@@ -96,7 +97,7 @@ def test_shares_are_even_with_a_tenth_quiesced() -> None:
     assert is_even([count for backend, count in enumerate(counts) if lb.weights[backend]])
 
 
-@settings(max_examples=15)
+@settings(max_examples=runs(15))
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
 def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
     lb = Jump(["n0", "n1", "n2"])

@@ -15,6 +15,7 @@ from balancers.hashing import maglev_table
 from balancers.hashing.keys import Murmur3
 from balancers.hashing.maglev import Maglev
 from balancers.hashing.maglev_table import fill
+from tests.depth import runs
 from tests.hashing.evenness import HASHES
 from tests.hashing.plain_maps import PlainMaglev, textbook
 from tests.hashing.set_laws import (
@@ -37,10 +38,10 @@ class MaglevMachine(SetMachine):
 
 
 TestMaglevMachine = MaglevMachine.TestCase
-TestMaglevMachine.settings = settings(max_examples=60, stateful_step_count=40)
+TestMaglevMachine.settings = settings(max_examples=runs(60), stateful_step_count=40)
 
 
-@settings(max_examples=200)
+@settings(max_examples=runs(200))
 @given(st.data())
 def test_the_fill_is_the_textbooks(data: st.DataObject) -> None:
     """With any number of slots left to the last step, and weights one rounding apart."""
@@ -170,7 +171,7 @@ def test_failures_change_as_much_of_the_table_as_published(failures: int, change
     assert float(np.mean(found)) == pytest.approx(changed, rel=1 / 6)
 
 
-@settings(max_examples=10)
+@settings(max_examples=runs(10))
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
 def test_a_flip_fills_no_table_and_moves_only_its_keys(changes: list[int]) -> None:
     lb = Maglev([f"n{i}" for i in range(8)], size=211)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from balancers import Balancer, DuplicateBackend, Jump, Memento, MissingKey, NoBackendAvailable
+from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
 from tests.hashing.histories import assert_each_change_moves_only_its_keys, everyones_keys
 from tests.hashing.snapshots import Snapshots, jumping
@@ -65,11 +66,11 @@ class MementoMachine(RuleBasedStateMachine):
 
 def test_it_is_the_plain_rule() -> None:
     run_state_machine_as_test(
-        MementoMachine, settings=settings(max_examples=60, stateful_step_count=40)
+        MementoMachine, settings=settings(max_examples=runs(60), stateful_step_count=40)
     )
 
 
-@settings(max_examples=15)
+@settings(max_examples=runs(15))
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
 def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
     lb = Memento(["n0", "n1", "n2"])

@@ -15,6 +15,7 @@ from balancers.errors import DuplicateBackend, InvalidSetting, MissingKey, NoBac
 from balancers.hashing.hashed import BITS, GOLDEN, mix
 from balancers.hashing.keys import KeyedBlake2, Murmur3, key_bytes
 from balancers.hashing.multi_probe import MultiProbe
+from tests.depth import runs
 from tests.hashing.evenness import HASHES
 from tests.hashing.plain_maps import PlainMultiProbe
 from tests.hashing.set_laws import (
@@ -35,7 +36,7 @@ class MultiProbeMachine(SetMachine):
 
 
 TestMultiProbeMachine = MultiProbeMachine.TestCase
-TestMultiProbeMachine.settings = settings(max_examples=60, stateful_step_count=40)
+TestMultiProbeMachine.settings = settings(max_examples=runs(60), stateful_step_count=40)
 
 
 @given(WEIGHTS, st.randoms(use_true_random=False))
@@ -43,7 +44,7 @@ def test_the_map_is_a_function_of_the_set(weights: dict[str, float], rng: Random
     assert_a_function_of_the_set(MultiProbe, weights, rng)
 
 
-@settings(max_examples=15)
+@settings(max_examples=runs(15))
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
 def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
     assert_each_change_moves_only_its_keys(MultiProbe(["a", "b", "c"]), changes)

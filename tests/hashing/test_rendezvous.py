@@ -19,6 +19,7 @@ from balancers.errors import (
 )
 from balancers.hashing.keys import KeyedBlake2, Murmur3
 from balancers.hashing.rendezvous import Rendezvous
+from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
 from tests.hashing.plain_maps import PlainRendezvous
 from tests.hashing.set_laws import (
@@ -38,7 +39,7 @@ class RendezvousMachine(SetMachine):
 
 
 TestRendezvousMachine = RendezvousMachine.TestCase
-TestRendezvousMachine.settings = settings(max_examples=60, stateful_step_count=40)
+TestRendezvousMachine.settings = settings(max_examples=runs(60), stateful_step_count=40)
 
 
 @given(WEIGHTS, st.randoms(use_true_random=False))
@@ -46,7 +47,7 @@ def test_the_map_is_a_function_of_the_set(weights: dict[str, float], rng: Random
     assert_a_function_of_the_set(Rendezvous, weights, rng)
 
 
-@settings(max_examples=15)
+@settings(max_examples=runs(15))
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
 def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
     assert_each_change_moves_only_its_keys(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from balancers import HashRing, InvalidKey, NoBackendAvailable, RingTooLarge
 from balancers.hashing.hashed import BITS, GOLDEN, mix
 from balancers.hashing.keys import Murmur3
+from tests.depth import runs
 from tests.hashing.evenness import HASHES, chi_square, is_even
 from tests.hashing.plain_maps import PlainMap
 from tests.hashing.set_laws import (
@@ -43,7 +44,7 @@ class RingMachine(SetMachine):
 
 
 TestRing = RingMachine.TestCase
-TestRing.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestRing.settings = settings(max_examples=runs(40), stateful_step_count=40, deadline=None)
 
 
 @given(WEIGHTS, st.sampled_from([1, 8, 160]))
@@ -75,7 +76,7 @@ def test_hashes_on_a_point_and_at_the_ends_belong_to_the_first_at_or_after() -> 
     assert ring.pick_hashed(BITS) == ring.pick_hashed(0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=runs(20), deadline=None)
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
 def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
     ring = HashRing([f"b{i}" for i in range(12)], points=16)

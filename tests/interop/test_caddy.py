@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("xxhash")
+
 from hypothesis import given
 from hypothesis import strategies as st
 from xxhash import xxh64_intdigest

@@ -6,6 +6,9 @@ from itertools import islice
 
 import numpy as np
 import pytest
+
+pytest.importorskip("xxhash")
+
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,6 +4,9 @@ import re
 from typing import Any
 
 import pytest
+
+pytest.importorskip("xxhash")
+
 from hypothesis import given
 from hypothesis import strategies as st
 

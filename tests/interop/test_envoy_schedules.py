@@ -4,6 +4,9 @@ from collections import Counter
 from random import Random
 
 import pytest
+
+pytest.importorskip("xxhash")
+
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("xxhash")
+
+
 from balancers import (
     DuplicateBackend,
     InvalidKey,

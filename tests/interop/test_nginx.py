@@ -31,6 +31,7 @@ from balancers import (
 )
 from balancers.interop import nginx
 from balancers.interop.nginx.keyed import _points
+from tests.depth import runs
 from tests.interop.nginx_worker import BACKED, CLIENTS, NAMES, Worker, cases, long_run, points_of
 from tests.kinds import Kind
 from tests.parity.nginx import POLICIES, Proxy, run
@@ -45,7 +46,7 @@ EVERY = [nginx.RoundRobin, nginx.LeastConn, *KEYED]
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
-@settings(max_examples=200)
+@settings(max_examples=runs(200))
 @given(data=st.data())
 def test_every_server_tried_is_the_one_that_nginx_tries(policy: str, data: st.DataObject) -> None:
     compare(data.draw(cases(policy)))
@@ -160,7 +161,7 @@ def test_each_is_a_balancer(preset: type[nginx.RoundRobin]) -> None:
 
     kind = Kind(preset.__name__, make, least="ratio" if "Least" in preset.__name__ else "")
     machine = type(kind.name, (WholeWeights,), {"kind": kind, "steps": Counter()})
-    run_state_machine_as_test(machine, settings=settings(max_examples=40))
+    run_state_machine_as_test(machine, settings=settings(max_examples=runs(40)))
 
 
 # Tables.

@@ -23,6 +23,7 @@ from balancers import (
 from balancers.routing import idle_queue
 from balancers.routing.flow_table import FlowCounts, FlowState, FlowTable
 from balancers.routing.flows import FlowKey
+from tests.depth import runs
 
 
 def number(port: int) -> FlowKey:
@@ -219,7 +220,7 @@ def test_the_table_against_a_dict(few: int, monkeypatch: pytest.MonkeyPatch) -> 
     """And again tidying up at once."""
     monkeypatch.setattr(idle_queue, "_FEW", few)
     run_state_machine_as_test(
-        TableMachine, settings=settings(max_examples=300, stateful_step_count=60)
+        TableMachine, settings=settings(max_examples=runs(300), stateful_step_count=60)
     )
 
 

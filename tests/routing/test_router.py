@@ -15,6 +15,7 @@ from balancers.request import Request
 from balancers.routing.router import Match, Router
 from balancers.routing.routes import Route
 from balancers.routing.split import Split
+from tests.depth import runs
 from tests.routing.tables import (
     Asked,
     Told,
@@ -31,7 +32,7 @@ from tests.routing.tables import (
 GET = Request("GET", "/", "a.x")
 
 
-@settings(max_examples=400)
+@settings(max_examples=runs(400))
 @given(tables, st.lists(requests, max_size=6), st.data())
 def test_routing_is_trying_every_route(
     table: list[Told], asked: list[Asked], data: st.DataObject
@@ -85,7 +86,7 @@ def small_tables(draw: st.DrawFn) -> list[Told]:
     return table
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=runs(150), deadline=None)
 @given(small_tables())
 def test_a_route_is_refused_exactly_when_no_request_gets_to_it(table: list[Told]) -> None:
     reached = {naive(table, asked) for asked in UNIVERSE} - {None}

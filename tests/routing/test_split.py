@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from balancers.errors import DuplicateBackend, InvalidKey, InvalidWeight, MissingKey
 from balancers.hashing.keys import KeyedBlake2, Murmur3
 from balancers.routing.split import Split
+from tests.depth import runs
 
 KEYS = [f"user:{number}" for number in range(20_000)]
 FEW = KEYS[:300]
@@ -43,7 +44,7 @@ def moves(before: dict[str, float], after: dict[str, float]) -> set[tuple[str, s
     return {(old, new) for old, new in zip(first, then, strict=True) if old != new}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=runs(200), deadline=None)
 @given(weights, weights)
 def test_a_client_moves_only_to_what_grew_more(
     before: dict[str, float], after: dict[str, float]
@@ -57,7 +58,7 @@ def test_a_client_moves_only_to_what_grew_more(
         assert grown_new > grown_old
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=runs(100), deadline=None)
 @given(weights, st.sampled_from(NAMES), st.integers(0, 10))
 def test_one_weight_changed_moves_clients_to_it_or_from_it_alone(
     before: dict[str, float], changed: str, weight: int
@@ -69,7 +70,7 @@ def test_one_weight_changed_moves_clients_to_it_or_from_it_alone(
     assert all((new if grew else old) == changed for old, new in moves(before, after))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=runs(100), deadline=None)
 @given(st.integers(0, 100), st.integers(0, 100))
 def test_of_two_values_clients_move_to_the_one_whose_share_grew(one: int, other: int) -> None:
     moved = moves({"a": one, "b": 100 - one}, {"a": other, "b": 100 - other})

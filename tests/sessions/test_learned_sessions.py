@@ -30,6 +30,7 @@ from balancers import (
 from balancers.request import Request
 from balancers.sessions.address import AddressSessions
 from balancers.sessions.learned import LearnedSessions
+from tests.depth import runs
 from tests.sessions.samples import pool_of
 from tests.test_memory import held
 
@@ -119,7 +120,7 @@ class TableMachine(RuleBasedStateMachine):
 
 def test_a_table_against_an_ordered_dict() -> None:
     run_state_machine_as_test(
-        TableMachine, settings=settings(max_examples=200, stateful_step_count=50)
+        TableMachine, settings=settings(max_examples=runs(200), stateful_step_count=50)
     )
 
 

@@ -25,6 +25,7 @@ from balancers import (
 )
 from balancers.sessions.cookie import CookieSessions
 from balancers.sessions.roster import Roster, ident_of
+from tests.depth import DEEP, runs
 from tests.sessions.samples import WALL, cookie_of, pool_of, tokens
 from tests.work import work_of
 
@@ -111,7 +112,7 @@ class RosterMachine(RuleBasedStateMachine):
 
 def test_a_roster_is_right_through_every_change() -> None:
     run_state_machine_as_test(
-        RosterMachine, settings=settings(max_examples=200, stateful_step_count=50)
+        RosterMachine, settings=settings(max_examples=runs(200), stateful_step_count=50)
     )
 
 
@@ -208,7 +209,7 @@ class Site:
 
 
 @given(ACTIONS, st.sampled_from([0.0, 0.6]))
-@settings(max_examples=400)
+@settings(max_examples=runs(400))
 def agreement(actions: list[tuple[str, str]], panic: float) -> None:
     site = Site(panic)
     for action, backend in actions:
@@ -239,4 +240,4 @@ def test_bound_is_what_the_pool_honours() -> None:
     agreement()
     for case in ("True True False", "True False False", "True True True", "False True False",
                  "False False False", "refused"):  # fmt: skip
-        assert TALLY[case] > 20, TALLY
+        assert TALLY[case] > (20 if DEEP else 1), TALLY

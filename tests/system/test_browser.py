@@ -6,6 +6,10 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("h11")
+pytest.importorskip("websockets")
+
 from websockets.sync.server import ServerConnection, serve
 
 from tests.system.browser import Browser, chromium

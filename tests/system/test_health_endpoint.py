@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+pytest.importorskip("psycopg")
+pytest.importorskip("redis")
+
+
 from tests.system.servers import PATIENCE, Server, postgres, redis, until
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "health_endpoint.py"

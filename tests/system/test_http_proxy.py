@@ -14,6 +14,11 @@ from typing import Any
 
 import httpx
 import pytest
+
+pytest.importorskip("h11")
+pytest.importorskip("httpx")
+pytest.importorskip("websockets")
+
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as websocket
 from websockets.sync.server import ServerConnection
@@ -728,23 +733,29 @@ def test_the_drill_finds_every_promise_kept() -> None:
     assert run.stderr == ""
 
 
+SABOTAGES = {
+    "forget-sessions": "sessions survived another backend's death",
+    "insist-on-sessions": "moved when their own backend died",
+    "one-route": "went where their host and path lead",
+    "greedy-canary": "the canary of 10 %",
+    "restless-canary": "stayed on its side",
+    "regrouped-canary": "nobody left the canary",
+    "believe-everyone": "believed of a trusted proxy alone",
+    "no-retries": "requests were answered, whoever died",
+    "ignore-drain": "gets no new ones",
+    "cut-short": "finished before the proxy ended",
+}
+QUICK = {"forget-sessions", "ignore-drain"}
+"""The others take as long, and are left to the deep profile."""
+
+
 @pytest.mark.parametrize(
-    ("sabotage", "broken"),
-    [
-        ("forget-sessions", "sessions survived another backend's death"),
-        ("insist-on-sessions", "moved when their own backend died"),
-        ("one-route", "went where their host and path lead"),
-        ("greedy-canary", "the canary of 10 %"),
-        ("restless-canary", "stayed on its side"),
-        ("regrouped-canary", "nobody left the canary"),
-        ("believe-everyone", "believed of a trusted proxy alone"),
-        ("no-retries", "requests were answered, whoever died"),
-        ("ignore-drain", "gets no new ones"),
-        ("cut-short", "finished before the proxy ended"),
-    ],
+    "sabotage", [pytest.param(s, marks=[] if s in QUICK else pytest.mark.deep) for s in SABOTAGES]
 )
-def test_sabotage_is_noticed(sabotage: str, broken: str) -> None:
+def test_sabotage_is_noticed(sabotage: str) -> None:
     run = drill("--quiet", "--sabotage", sabotage)
     assert run.returncode == 1, run.stdout + run.stderr
     told = run.stdout.splitlines()
-    assert any("BROKEN" in line and broken in line for line in told), run.stdout + run.stderr
+    assert any("BROKEN" in line and SABOTAGES[sabotage] in line for line in told), (
+        run.stdout + run.stderr
+    )
