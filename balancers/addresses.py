@@ -14,6 +14,9 @@ _PACKED = {4, 16}
 class Prefixes:
     """How many leading bits of an address tell clients apart.
 
+    >>> Prefixes(24, 64).network("192.0.2.7") == Prefixes(24, 64).network("192.0.2.9")
+    True
+
     Raises InvalidSetting for lengths beyond 32 and 128.
     """
 
@@ -47,6 +50,9 @@ class Prefixes:
 
 def address_of(client: object) -> Address:
     """Read an address: as text, as its 4 or 16 packed bytes, or from :mod:`ipaddress`.
+
+    >>> address_of(bytes([192, 0, 2, 1]))
+    IPv4Address('192.0.2.1')
 
     Raises InvalidKey for anything else.
     """

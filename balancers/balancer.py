@@ -21,7 +21,7 @@ define every member of the protocol.
 from collections.abc import Collection, Mapping
 from typing import Protocol, TypeVar, runtime_checkable
 
-from balancers.lease import SUCCESS, Outcome
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["Balancer", "Key"]
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from math import inf
 
 __all__ = [
+    "AlreadyInUse",
     "AlreadyReleased",
     "BalancersError",
     "DuplicateBackend",
     "ForeignLease",
-    "GateInUse",
     "IncompatibleGate",
     "InvalidKey",
     "InvalidSetting",
@@ -101,7 +101,7 @@ class IncompatibleGate(BalancersError, ValueError):
     """A gate with fractions over a balancer that does not honour them."""
 
 
-class GateInUse(BalancersError, RuntimeError):
+class AlreadyInUse(BalancersError, RuntimeError):
     """A gate belongs to one pool."""
 
 

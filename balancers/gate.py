@@ -13,7 +13,7 @@ from math import inf
 from typing import Protocol, TypeVar
 
 from balancers.event import Event
-from balancers.lease import Outcome
+from balancers.outcome import Outcome
 
 __all__ = ["Gate"]
 
@@ -24,7 +24,7 @@ class Gate(Protocol[B]):
     """One reason, as a factor a backend.
 
     Inherit and define ``watch``, ``factor`` and ``moved``, or start from
-    :class:`balancers.gates.members.MemberGate`, which leaves ``factor`` and a member's fresh state.
+    :class:`balancers.gates.MemberGate`, which leaves ``factor`` and a member's fresh state.
     """
 
     reason: str
@@ -41,7 +41,7 @@ class Gate(Protocol[B]):
     def watch(self, in_flight: Callable[[B], int]) -> None:
         """Be taken by a pool, once, and learn where to read in-flight counts.
 
-        Raises GateInUse for a second pool.
+        Raises AlreadyInUse for a second pool.
         """
         ...
 

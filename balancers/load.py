@@ -2,7 +2,7 @@
 
 from typing import Protocol, TypeVar
 
-from balancers.lease import SUCCESS, Outcome
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["Load"]
 

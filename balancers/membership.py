@@ -1,131 +1,17 @@
 """Members and their weights, validated once: what the balancers of this package start from."""
 
-from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping
-from copy import deepcopy
-from math import inf
-from numbers import Real
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Self, TypeVar, cast
+from typing import TypeVar
 
+from balancers._internal.checks import as_weights, valid_weight
+from balancers._internal.copying import SharesBackends
 from balancers.balancer import Balancer
-from balancers.errors import InvalidSetting, InvalidTime, InvalidWeight, NoBackendAvailable
+from balancers.errors import NoBackendAvailable
 
-__all__ = [
-    "LATEST",
-    "Membership",
-    "SharesBackends",
-    "as_weights",
-    "at_least",
-    "checked_avoid",
-    "duration",
-    "number",
-    "valid_now",
-    "valid_weight",
-]
+__all__ = ["Membership"]
 
 B = TypeVar("B")
-
-LATEST = 1e300
-"""Seconds: no sum of times is infinite up to here."""
-_HEAVIEST = 1e300
-"""No sum of weights is infinite then."""
-
-
-def valid_weight(weight: float, backend: object) -> float:
-    """Give the weight back, an integral one as an int; O(1).
-
-    >>> valid_weight(3.0, "a")
-    3
-
-    Raises InvalidWeight, naming the backend, for what is negative, above 1e300, NaN or no number.
-    """
-    if type(weight) is int and 0 <= weight <= _HEAVIEST:
-        return weight
-    if type(weight) is float and 0 < weight <= _HEAVIEST:
-        return weight if weight % 1 else int(weight)
-    try:
-        fine = 0 <= weight <= _HEAVIEST and not isinstance(weight, bool)
-    except (TypeError, ValueError, ArithmeticError):
-        fine = False
-    if not fine:
-        raise InvalidWeight(f"weight of {backend!r} must be 0 to {_HEAVIEST:g}, not {weight!r}")
-    whole = int(weight)
-    return whole if whole == weight else float(weight)
-
-
-def valid_now(now: float, latest: float) -> float:
-    """Give the time, or the latest seen when ``now`` is earlier.
-
-    Raises InvalidTime for NaN, infinities and what is beyond ±1e300.
-    """
-    if not -LATEST <= now <= LATEST:
-        raise InvalidTime(f"now must be finite seconds, not {now!r}")
-    if now < latest:
-        return latest
-    return now
-
-
-def at_least(least: int, /, **settings: int) -> None:
-    """Raise InvalidSetting unless every setting is an int of ``least`` or more."""
-    for name, value in settings.items():
-        if type(value) is not int or value < least:
-            raise InvalidSetting(f"{name} must be an int, {least} or more, not {value!r}")
-
-
-def number(name: str, value: Any) -> float:
-    """Give back a number; raise InvalidSetting for anything else, a bool included."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise InvalidSetting(f"{name} must be a number, not {value!r}")
-    return cast("float", value)
-
-
-def duration(name: str, seconds: float, *, endless: bool = False) -> float:
-    """Give back a duration; raise InvalidSetting unless it is positive and, mostly, finite."""
-    if not number(name, seconds) > 0 or (seconds == inf and not endless):
-        raise InvalidSetting(f"{name} must be positive seconds, not {seconds!r}")
-    return seconds
-
-
-def checked_avoid(avoid: Collection[B]) -> Collection[B]:
-    """Give back a collection of backends; raise TypeError for a str, bytes or no collection."""
-    if isinstance(avoid, str | bytes) or not isinstance(avoid, Collection):
-        raise TypeError(f"avoid must be a collection of backends, not {avoid!r}")
-    return avoid
-
-
-def as_weights(backends: Iterable[B] | Mapping[B, float]) -> dict[B, float]:
-    """Read a mapping to weights, or an iterable of backends of weight 1.
-
-    Raises InvalidWeight, and TypeError for a str, bytes or an unhashable backend.
-    """
-    if isinstance(backends, str | bytes):
-        raise TypeError(f"backends must be an iterable or a mapping of them, not {backends!r}")
-    if isinstance(backends, Mapping):
-        given = cast("Mapping[B, float]", backends)
-        return {backend: valid_weight(weight, backend) for backend, weight in given.items()}
-    return dict.fromkeys(backends, 1)
-
-
-class SharesBackends:
-    """Deep copies share the backends, which are the caller's and no state; all else is copied."""
-
-    @abstractmethod
-    def _known_backends(self) -> Iterable[object]:
-        """Give every backend this object knows."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        for backend in self._known_backends():
-            memo[id(backend)] = backend
-        twin: Any = type(self).__new__(type(self))
-        memo[id(self)] = twin
-        state: Any = deepcopy(self.__getstate__(), memo)
-        if hasattr(twin, "__setstate__"):
-            twin.__setstate__(state)
-        else:
-            twin.__dict__.update(state)
-        copied: Self = twin
-        return copied
 
 
 class Membership(SharesBackends, Balancer[B]):

@@ -1,4 +1,4 @@
-"""How the documentation is built: pictures are drawn and notebooks are run on the way."""
+"""How the documentation is built: pictures and the reference are made, notebooks are run."""
 
 import shutil
 import sys
@@ -8,11 +8,14 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import pictures  # noqa: E402 - the module next door
+import pictures  # noqa: E402 - the modules next door
+
+import reference  # noqa: E402
 
 GENERATED = HERE / "generated"
 shutil.rmtree(GENERATED, ignore_errors=True)
 pictures.draw_all(GENERATED)
+reference.write(GENERATED)
 shutil.copytree(HERE.parent / "notebooks", GENERATED / "notebooks")
 
 project = "balancers"

@@ -11,19 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from balancers import (
-    Anchor,
     Balancer,
-    BoundedLoad,
-    Consecutive,
-    HashedBalancer,
     HashRing,
     IPHash,
-    Jump,
     LeastConnections,
     Maglev,
-    Memento,
-    MultiProbe,
-    Murmur3,
     PowerOfTwoChoices,
     RandomChoice,
     Rendezvous,
@@ -31,7 +23,9 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
-from balancers.gates.health_rules import transitions
+from balancers.gates import Consecutive, transitions
+from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento, MultiProbe
+from balancers.keys import Murmur3
 
 __all__ = ["draw_all"]
 

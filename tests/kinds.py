@@ -7,9 +7,7 @@ from typing import Any
 
 from balancers import (
     Balancer,
-    BoundedLoad,
     HashRing,
-    InFlight,
     IPHash,
     LeastConnections,
     Maglev,
@@ -20,6 +18,8 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from balancers.hashing import BoundedLoad
+from balancers.loads import InFlight
 from tests.references import NaiveWeightedLeastConnections, NaiveWeightedRoundRobin
 
 __all__ = ["KINDS", "Kind", "by_name"]

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from decimal import Decimal
 from fractions import Fraction
 
-from balancers import Murmur3
+from balancers.keys import Murmur3
 
 __all__ = ["NaiveRing", "NaiveWeightedLeastConnections", "NaiveWeightedRoundRobin", "exact"]
 

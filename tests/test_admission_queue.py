@@ -10,17 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from balancers import (
-    AdmissionQueue,
-    ConnectionLimit,
-    InvalidSetting,
-    InvalidTime,
-    NoBackendAvailable,
-    Pool,
-    QueueFull,
-    RoundRobin,
-    Waiting,
-)
+from balancers import ConnectionLimit, NoBackendAvailable, Pool, RoundRobin
+from balancers.errors import InvalidSetting, InvalidTime, QueueFull
+from balancers.overload import AdmissionQueue, Waiting
 from tests.depth import runs
 
 LIMIT, TIMEOUT = 4, 5.0

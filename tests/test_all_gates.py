@@ -24,25 +24,27 @@ from hypothesis.stateful import (
 )
 
 from balancers import (
-    ActiveChecks,
     Balancer,
     ConnectionLimit,
-    CoolDown,
     Drain,
-    DynamicLimit,
     Event,
-    FailurePercentage,
     Lease,
     LeastConnections,
-    MedianGap,
     NoBackendAvailable,
-    OutlierEjection,
-    PassiveChecks,
     Pool,
     RoundRobin,
     SlowStart,
-    WarmUp,
     WeightedLeastConnections,
+)
+from balancers.gates import (
+    ActiveChecks,
+    CoolDown,
+    DynamicLimit,
+    FailurePercentage,
+    MedianGap,
+    OutlierEjection,
+    PassiveChecks,
+    WarmUp,
 )
 from tests.depth import DEEP
 

@@ -9,16 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import (
-    AlreadyReleased,
-    CoolDown,
-    Event,
-    InvalidSetting,
-    NoBackendAvailable,
-    Pool,
-    RetryBudget,
-    RoundRobin,
-)
+from balancers import Event, NoBackendAvailable, Pool, RoundRobin
+from balancers.errors import AlreadyReleased, InvalidSetting
+from balancers.gates import CoolDown
+from balancers.overload import RetryBudget
 
 
 def pool_with(**settings: Any) -> tuple[CoolDown[str], Pool[str]]:

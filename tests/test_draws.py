@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from balancers import InFlight, PowerOfTwoChoices, RandomChoice
+from balancers import PowerOfTwoChoices, RandomChoice
+from balancers.loads import InFlight
 
 DEVIATIONS = 4.5
 WEIGHTS = {"a": 5, "b": 3, "c": 1, "d": 0.5, "e": 0}

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from balancers import HealthChecks, OutlierEjection, PassiveChecks, Pool, RoundRobin
+from balancers import HealthChecks, Pool, RoundRobin
+from balancers.gates import OutlierEjection, PassiveChecks
 
 
 @pytest.mark.parametrize("asked", [True, False])

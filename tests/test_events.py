@@ -8,24 +8,19 @@ from typing import Any
 import pytest
 
 from balancers import (
-    ActiveChecks,
     ConnectionLimit,
-    CoolDown,
     Drain,
     Event,
-    GateInUse,
     HealthChecks,
-    InvalidSetting,
     LeastConnections,
     NoBackendAvailable,
-    OutlierEjection,
-    PassiveChecks,
     Pool,
     RoundRobin,
     SlowStart,
-    WarmUp,
     WeightedRoundRobin,
 )
+from balancers.errors import AlreadyInUse, InvalidSetting
+from balancers.gates import ActiveChecks, CoolDown, OutlierEjection, PassiveChecks, WarmUp
 
 Told = list[tuple[float, str, bool, object, str]]
 
@@ -239,7 +234,7 @@ def test_a_gate_set_free_by_a_refused_pool_records_nothing() -> None:
     taken_gate: Drain[str] = Drain()
     Pool(RoundRobin(["x"]), [taken_gate])
     events: deque[Event] = deque(maxlen=9)
-    with pytest.raises(GateInUse):
+    with pytest.raises(AlreadyInUse):
         Pool(RoundRobin(["a"]), [drain, taken_gate], events=events)
     Pool(RoundRobin(["a"]), [drain])
     drain.begin("a", 1.0)

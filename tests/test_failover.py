@@ -19,25 +19,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancers import (
-    ActiveChecks,
     Balancer,
-    Consecutive,
     Event,
     HashRing,
     HealthChecks,
     IPHash,
     Lease,
     LeastConnections,
-    PassiveChecks,
     Pool,
     PowerOfTwoChoices,
     RandomChoice,
     RoundRobin,
     SlowStart,
-    WarmUp,
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from balancers.gates import ActiveChecks, Consecutive, PassiveChecks, WarmUp
 from tests.depth import runs
 
 SERVICE = (0.5, 1.5)

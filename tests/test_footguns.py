@@ -9,31 +9,32 @@ from typing import Any
 import pytest
 
 from balancers import (
-    ActiveChecks,
     ConnectionLimit,
-    CoolDown,
     Drain,
-    DynamicLimit,
     HashRing,
     HealthChecks,
-    InvalidSetting,
     IPHash,
-    KeyedBlake2,
     LeastConnections,
-    Murmur3,
     NoBackendAvailable,
-    OutlierEjection,
-    PassiveChecks,
     Pool,
     PowerOfTwoChoices,
-    Probe,
     RandomChoice,
     RoundRobin,
     SlowStart,
-    WarmUp,
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from balancers.errors import InvalidSetting
+from balancers.gates import (
+    ActiveChecks,
+    CoolDown,
+    DynamicLimit,
+    OutlierEjection,
+    PassiveChecks,
+    Probe,
+    WarmUp,
+)
+from balancers.keys import KeyedBlake2, Murmur3
 
 
 def test_footgun_02_weighted_mode_follows_every_change_of_weight() -> None:

@@ -18,19 +18,15 @@ from hypothesis.stateful import (
 from balancers import (
     ConnectionLimit,
     Drain,
-    Drained,
-    DynamicLimit,
     Lease,
     LeastConnections,
     NoBackendAvailable,
-    OutlierEjection,
-    PassiveChecks,
     Pool,
     RoundRobin,
     SlowStart,
-    WarmUp,
     WeightedRoundRobin,
 )
+from balancers.gates import Drained, DynamicLimit, OutlierEjection, PassiveChecks, WarmUp
 from tests.depth import runs
 
 NAMES = st.sampled_from("abcde")

@@ -7,15 +7,14 @@ import pytest
 from balancers import (
     ConnectionLimit,
     Drain,
-    Drained,
     HealthChecks,
-    HealthStateMachine,
     NoBackendAvailable,
     Pool,
     RoundRobin,
     SlowStart,
     WeightedRoundRobin,
 )
+from balancers.gates import Drained, HealthStateMachine
 
 
 def watched(health: HealthChecks[str]) -> Pool[str]:

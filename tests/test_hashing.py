@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import HashRing, IPHash, KeyedBlake2, Murmur3, NoBackendAvailable, Pool
-from balancers.hashing.keys import Hasher, key_bytes, name_of
+from balancers import HashRing, IPHash, NoBackendAvailable, Pool
+from balancers.keys import Hasher, KeyedBlake2, Murmur3, key_bytes, name_of
 from tests.references import NaiveRing
 
 NAMES = st.sampled_from([*"abcdefgh", "1", "11", "é", "10.0.0.1:80"])

@@ -9,17 +9,8 @@ from typing import Any, Literal
 
 import pytest
 
-from balancers import (
-    ActiveChecks,
-    Drain,
-    Event,
-    HealthChecks,
-    HealthStateMachine,
-    OutlierEjection,
-    PassiveChecks,
-    Pool,
-    RoundRobin,
-)
+from balancers import Drain, Event, HealthChecks, Pool, RoundRobin
+from balancers.gates import ActiveChecks, HealthStateMachine, OutlierEjection, PassiveChecks
 
 Initial = Literal["unknown", "up", "down"]
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import CheckResult, HealthReport, InvalidSetting
+from balancers.errors import InvalidSetting
+from balancers.http import CheckResult, HealthReport
 
 CHECKS = st.lists(
     st.builds(

@@ -9,18 +9,17 @@ from random import Random
 import numpy as np
 import pytest
 
-from balancers import (
+from balancers import HealthChecks, Pool, RoundRobin
+from balancers.errors import InvalidSetting
+from balancers.gates import (
     Consecutive,
-    HealthChecks,
     HealthRule,
     HealthStateMachine,
-    InvalidSetting,
     Leaky,
     OfTheLast,
-    Pool,
-    RoundRobin,
+    transitions,
 )
-from balancers.gates.health_rules import State, transitions
+from balancers.gates.health_rules import State
 
 LENGTH = 12
 Says = Callable[[bool, list[bool]], bool]

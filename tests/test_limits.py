@@ -8,20 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancers import (
-    AdmissionQueue,
     ConnectionLimit,
     Drain,
-    DynamicLimit,
     Event,
     HealthChecks,
-    InvalidSetting,
-    InvalidTime,
     LeastConnections,
     NoBackendAvailable,
     Outcome,
     Pool,
     RoundRobin,
 )
+from balancers.errors import InvalidSetting, InvalidTime
+from balancers.gates import DynamicLimit
+from balancers.overload import AdmissionQueue
 
 
 def haproxy(beconn: int, minconn: int, maxconn: int, fullconn: int) -> int:

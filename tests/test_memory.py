@@ -17,19 +17,15 @@ import pytest
 from balancers import (
     Balancer,
     ConnectionLimit,
-    CoolDown,
     Drain,
-    DynamicLimit,
     Gate,
     HealthChecks,
     NoBackendAvailable,
-    OutlierEjection,
-    PassiveChecks,
     Pool,
     SlowStart,
-    WarmUp,
     WeightedRoundRobin,
 )
+from balancers.gates import CoolDown, DynamicLimit, OutlierEjection, PassiveChecks, WarmUp
 from tests.depth import DEEP
 from tests.kinds import KINDS, Kind, by_name
 

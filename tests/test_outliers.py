@@ -8,18 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import (
-    FailurePercentage,
-    InvalidSetting,
-    MedianGap,
-    OutlierEjection,
-    OutlierRule,
-    Pool,
-    RandomChoice,
-    RoundRobin,
-    SuccessRate,
-    UnknownBackend,
-)
+from balancers import Pool, RandomChoice, RoundRobin
+from balancers.errors import InvalidSetting, UnknownBackend
+from balancers.gates import FailurePercentage, MedianGap, OutlierEjection, OutlierRule, SuccessRate
 
 
 def sick(rule: OutlierRule, bad: int, of: int, volume: int = 100) -> int:

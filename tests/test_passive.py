@@ -7,15 +7,9 @@ from typing import Any
 
 import pytest
 
-from balancers import (
-    ActiveChecks,
-    HealthChecks,
-    InvalidSetting,
-    NoBackendAvailable,
-    PassiveChecks,
-    Pool,
-    RoundRobin,
-)
+from balancers import HealthChecks, NoBackendAvailable, Pool, RoundRobin
+from balancers.errors import InvalidSetting
+from balancers.gates import ActiveChecks, PassiveChecks
 
 
 def marked(now: float = 0.0, **settings: Any) -> tuple[PassiveChecks[str], Pool[str]]:

@@ -12,7 +12,6 @@ from balancers import (
     Drain,
     HashRing,
     HealthChecks,
-    InvalidTime,
     LeastConnections,
     NoBackendAvailable,
     Outcome,
@@ -22,6 +21,7 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from balancers.errors import InvalidTime
 
 
 def refused(pool: Pool[str], **arguments: Any) -> NoBackendAvailable:

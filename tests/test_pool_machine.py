@@ -20,7 +20,6 @@ from hypothesis.stateful import (
 )
 
 from balancers import (
-    AlreadyReleased,
     ConnectionLimit,
     Drain,
     HealthChecks,
@@ -29,6 +28,7 @@ from balancers import (
     Pool,
     SlowStart,
 )
+from balancers.errors import AlreadyReleased
 from tests.depth import runs
 from tests.kinds import KINDS, Kind, by_name
 

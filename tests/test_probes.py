@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import ActiveChecks, InvalidSetting, InvalidTime, Pool, Probe, RoundRobin
+from balancers import Pool, RoundRobin
+from balancers.errors import InvalidSetting, InvalidTime
+from balancers.gates import ActiveChecks, Probe
 
 INTERVAL, TIMEOUT, FAST, SLOW, JITTER = 5.0, 3.0, 1.0, 30.0, 0.1
 

@@ -12,17 +12,15 @@ from balancers import (
     ConnectionLimit,
     Drain,
     HealthChecks,
-    IncompatibleGate,
-    InvalidSetting,
     LeastConnections,
-    OutlierEjection,
     Pool,
     RoundRobin,
     SlowStart,
-    WarmUp,
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from balancers.errors import IncompatibleGate, InvalidSetting
+from balancers.gates import OutlierEjection, WarmUp
 
 WINDOW = 30.0
 

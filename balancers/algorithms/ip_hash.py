@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 
+from balancers._internal.checks import as_weights
 from balancers.addresses import Address, Prefixes
+from balancers.algorithms._modulo import Modulo
 from balancers.balancer import Balancer, Key
 from balancers.errors import InvalidSetting, MissingKey
-from balancers.hashing.keys import Hasher, Identity, name_of
-from balancers.hashing.modulo import Modulo
-from balancers.lease import SUCCESS, Outcome
-from balancers.membership import as_weights
+from balancers.keys import Hasher, Identity, name_of
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["IPHash"]
 

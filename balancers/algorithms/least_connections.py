@@ -4,10 +4,11 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 
-from balancers.algorithms.ties import Ties
+from balancers._internal.checks import checked_avoid
+from balancers.algorithms._rank_buckets import Ties
 from balancers.balancer import Key
-from balancers.lease import SUCCESS, Outcome
-from balancers.membership import Membership, checked_avoid
+from balancers.membership import Membership
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["LeastConnections"]
 

@@ -5,11 +5,11 @@ from itertools import islice
 from random import Random
 from typing import Generic, TypeVar
 
-from balancers.algorithms.drawing import DrawingMembership
+from balancers._internal.checks import at_least, checked_avoid
+from balancers.algorithms._sampling_balancer import DrawingMembership
 from balancers.balancer import Key
-from balancers.lease import SUCCESS, Outcome
 from balancers.load import Load
-from balancers.membership import at_least, checked_avoid
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["PowerOfTwoChoices"]
 

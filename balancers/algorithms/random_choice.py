@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from random import Random
 from typing import TypeVar
 
-from balancers.algorithms.drawing import DrawingMembership
+from balancers._internal.checks import checked_avoid
+from balancers.algorithms._sampling_balancer import DrawingMembership
 from balancers.balancer import Key
-from balancers.membership import checked_avoid
 
 __all__ = ["RandomChoice"]
 

@@ -4,9 +4,10 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from balancers.algorithms.laps import lap_from, lap_place
+from balancers._internal.checks import at_least, checked_avoid
+from balancers.algorithms._list_cursor import lap_from, lap_place
 from balancers.balancer import Key
-from balancers.membership import Membership, at_least, checked_avoid
+from balancers.membership import Membership
 
 __all__ = ["RoundRobin"]
 

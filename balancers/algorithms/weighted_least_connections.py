@@ -5,12 +5,13 @@ from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 from typing import Any, Generic, Literal, TypeVar
 
-from balancers.algorithms.credits import decimals_of, units
-from balancers.algorithms.ties import Ties
+from balancers._internal.checks import checked_avoid
+from balancers.algorithms._rank_buckets import Ties
+from balancers.algorithms._smooth_scan import decimals_of, units
 from balancers.balancer import Key
 from balancers.errors import InvalidSetting
-from balancers.lease import SUCCESS, Outcome
-from balancers.membership import Membership, checked_avoid
+from balancers.membership import Membership
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["WeightedLeastConnections"]
 

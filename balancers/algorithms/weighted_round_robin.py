@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-from balancers.algorithms.credits import PlainScan, Scan, decimals_of, units
-from balancers.algorithms.laps import lap_place
+from balancers._internal.checks import at_least, checked_avoid
+from balancers.algorithms._list_cursor import lap_place
+from balancers.algorithms._smooth_scan import PlainScan, Scan, decimals_of, units
 from balancers.balancer import Key
-from balancers.membership import Membership, at_least, checked_avoid
+from balancers.membership import Membership
 
 __all__ = ["WeightedRoundRobin"]
 
@@ -205,9 +206,7 @@ class WeightedRoundRobin(Membership[B]):
 
 def _scan_of(credits_: list[int], gains: list[int]) -> Scan:
     if len(gains) > _PLAIN:
-        from balancers.algorithms.credits_vector import (  # noqa: PLC0415 - loads numpy
-            VectorScan,
-        )
+        from balancers.algorithms._smooth_scan_numpy import VectorScan  # noqa: PLC0415 - loads numpy
 
         if VectorScan.holds(credits_, gains):
             return VectorScan(credits_, gains)

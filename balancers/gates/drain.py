@@ -3,8 +3,8 @@
 from math import inf
 from typing import NamedTuple, TypeVar
 
-from balancers.gates.members import MemberGate
-from balancers.membership import duration
+from balancers._internal.checks import duration
+from balancers.gates.member_gate import MemberGate
 
 __all__ = ["Drain", "Drained"]
 

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TypeVar
 
+from balancers._internal.checks import at_least
 from balancers.errors import InvalidSetting
-from balancers.gates.members import MemberGate
-from balancers.lease import Outcome
-from balancers.membership import at_least
+from balancers.gates.member_gate import MemberGate
+from balancers.outcome import Outcome
 
 __all__ = ["DynamicLimit"]
 

@@ -6,8 +6,8 @@ a result; :func:`transitions` lists all there are.
 
 from typing import Any, Protocol
 
+from balancers._internal.checks import at_least
 from balancers.errors import InvalidSetting
-from balancers.membership import at_least
 
 __all__ = ["Consecutive", "HealthRule", "Leaky", "OfTheLast", "State", "transitions"]
 

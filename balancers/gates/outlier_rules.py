@@ -6,8 +6,8 @@ from math import inf
 from statistics import mean, median, pstdev
 from typing import Protocol, TypeVar
 
+from balancers._internal.checks import at_least, number
 from balancers.errors import InvalidSetting
-from balancers.membership import at_least, number
 
 __all__ = ["FailurePercentage", "MedianGap", "OutlierRule", "SuccessRate"]
 

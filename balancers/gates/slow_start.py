@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from balancers.gates.ramp import RampGate
+from balancers.gates._ramp import RampGate
 
 __all__ = ["SlowStart"]
 
@@ -16,7 +16,7 @@ class SlowStart(RampGate[B, None]):
     Envoy's defaults, taken at ``steps`` instants.  A backend climbs from when it was added, unless
     the whole pool is new: was empty less than a window ago; from when soft gates (health, ejection)
     let it back in; and from :meth:`begin`.  Soft and fractional: refused over a balancer that does
-    not honour fractions, where :class:`~balancers.WarmUp` does it.  Every method is O(log n).
+    not honour fractions, where :class:`~balancers.gates.WarmUp` does it.  Every method is O(log n).
 
     >>> from balancers import Pool, WeightedRoundRobin
     >>> ramp = SlowStart(window=30.0, steps=3)

@@ -3,10 +3,8 @@
 from math import inf
 from typing import TypeVar
 
-from sortedcontainers import SortedDict
-
-from balancers.gates.ramp import RampGate
-from balancers.lease import Outcome
+from balancers.gates._ramp import RampGate
+from balancers.outcome import Outcome
 
 __all__ = ["WarmUp"]
 
@@ -54,6 +52,8 @@ class WarmUp(RampGate[B, _Flights]):
         self, window: float, steps: int = 8, aggression: float = 1.0, floor: float = 0.1
     ) -> None:
         super().__init__(window, steps, aggression, floor)
+        from sortedcontainers import SortedDict  # noqa: PLC0415 - a package of its own
+
         self._order: SortedDict[tuple[float, int], B] = SortedDict()  # by the mean that opens it
         self._number = 0
         self._sum = self._busy = 0  # in flight on those who do not climb, and how many have any

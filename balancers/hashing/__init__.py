@@ -1,1 +1,11 @@
-"""Hashing: who owns a key."""
+"""Consistent hashing: which backend owns a key."""
+
+from balancers.hashing.anchor import Anchor as Anchor
+from balancers.hashing.bounded_load import BoundedLoad as BoundedLoad
+from balancers.hashing.hashed_balancer import HashedBalancer as HashedBalancer
+from balancers.hashing.jump import Jump as Jump
+from balancers.hashing.maglev import Maglev as Maglev
+from balancers.hashing.memento import Memento as Memento
+from balancers.hashing.multi_probe import MultiProbe as MultiProbe
+from balancers.hashing.rendezvous import Rendezvous as Rendezvous
+from balancers.hashing.ring import HashRing as HashRing

@@ -6,11 +6,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.checks import at_least
 from balancers.errors import InvalidSetting
-from balancers.hashing.hashed import BITS
-from balancers.hashing.keys import Hasher, Identity, name_of
-from balancers.hashing.rehashing import RehashingBalancer
-from balancers.membership import at_least
+from balancers.hashing._rehashing_balancer import RehashingBalancer
+from balancers.hashing.hashed_balancer import BITS
+from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["Anchor", "resettle", "resettle_many"]
 

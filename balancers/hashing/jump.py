@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancers.errors import InvalidSetting
-from balancers.hashing.hashed import BITS
-from balancers.hashing.keys import Hasher, Identity, name_of
-from balancers.hashing.rehashing import RehashingBalancer
+from balancers.hashing._rehashing_balancer import RehashingBalancer
+from balancers.hashing.hashed_balancer import BITS
+from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["Jump", "jump", "jump_many"]
 

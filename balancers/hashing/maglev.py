@@ -8,13 +8,13 @@ import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
+from balancers._internal.checks import at_least
 from balancers.balancer import Key
 from balancers.errors import InvalidSetting
-from balancers.hashing.hashed import CHUNK, mix
-from balancers.hashing.keys import Hasher, Identity, Murmur3, name_of
+from balancers.hashing._rehashing_balancer import RehashingBalancer
+from balancers.hashing.hashed_balancer import CHUNK, mix
 from balancers.hashing.maglev_table import fill
-from balancers.hashing.rehashing import RehashingBalancer
-from balancers.membership import at_least
+from balancers.keys import Hasher, Identity, Murmur3, name_of
 
 __all__ = ["Maglev"]
 

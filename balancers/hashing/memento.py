@@ -6,10 +6,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers.hashing._rehashing_balancer import RehashingBalancer
 from balancers.hashing.anchor import resettle, resettle_many
 from balancers.hashing.jump import jump, jump_many
-from balancers.hashing.keys import Hasher, Identity, name_of
-from balancers.hashing.rehashing import RehashingBalancer
+from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["Memento"]
 

@@ -8,10 +8,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.checks import at_least
 from balancers.hashing.circle import PER_CELL, Circle
-from balancers.hashing.hashed import BITS, GOLDEN, Chooser, HashedBalancer, mix
-from balancers.hashing.keys import Hasher, Identity, name_of
-from balancers.membership import at_least
+from balancers.hashing.hashed_balancer import BITS, GOLDEN, Chooser, HashedBalancer, mix
+from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["MultiProbe"]
 

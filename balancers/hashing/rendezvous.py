@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancers.balancer import Key
-from balancers.hashing.hashed import CHUNK, Chooser, HashedBalancer, mix
-from balancers.hashing.keys import Hasher, Identity, name_of
+from balancers.hashing.hashed_balancer import CHUNK, Chooser, HashedBalancer, mix
+from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["Rendezvous"]
 

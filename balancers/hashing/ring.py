@@ -9,12 +9,12 @@ import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
+from balancers._internal.checks import as_weights, at_least
 from balancers.balancer import Key
 from balancers.errors import RingTooLarge
 from balancers.hashing.circle import PER_CELL, Circle, sorted_order
-from balancers.hashing.hashed import BITS, GOLDEN, Chooser, HashedBalancer, mix_many
-from balancers.hashing.keys import Hasher, Identity, Murmur3, name_of
-from balancers.membership import as_weights, at_least
+from balancers.hashing.hashed_balancer import BITS, GOLDEN, Chooser, HashedBalancer, mix_many
+from balancers.keys import Hasher, Identity, Murmur3, name_of
 
 __all__ = ["HashRing"]
 

@@ -2,8 +2,8 @@
 
 from typing import TypeVar
 
-from balancers.lease import SUCCESS, Outcome
 from balancers.load import Load
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["InFlight"]
 

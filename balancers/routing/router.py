@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from balancers.errors import InvalidSetting
-from balancers.request import Request
-from balancers.routing.facts import Facts
-from balancers.routing.hosts import read_host
-from balancers.routing.paths import read_target
-from balancers.routing.route_tree import RouteTree
-from balancers.routing.routes import Route
+from balancers.http.fields import Facts
+from balancers.http.hosts import read_host
+from balancers.http.request import Request
+from balancers.http.targets import read_target
+from balancers.routing._route_tree import RouteTree
+from balancers.routing.route import Route
 
 __all__ = ["Match", "Router"]
 

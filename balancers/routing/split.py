@@ -9,10 +9,11 @@ from random import Random
 from types import MappingProxyType
 from typing import Generic, TypeVar, cast
 
+from balancers._internal.checks import valid_weight
+from balancers._internal.copying import SharesBackends
 from balancers.balancer import Key
 from balancers.errors import DuplicateBackend, InvalidWeight
-from balancers.hashing.keys import Hasher, Identity, Murmur3, key_bytes, name_of
-from balancers.membership import SharesBackends, valid_weight
+from balancers.keys import Hasher, Identity, Murmur3, key_bytes, name_of
 
 __all__ = ["Split"]
 

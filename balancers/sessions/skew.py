@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from math import inf, isfinite, sqrt
 from typing import Generic, NamedTuple, TypeVar
 
+from balancers._internal.checks import as_weights
 from balancers.errors import InvalidSetting, UnknownBackend
-from balancers.membership import as_weights
 
 __all__ = ["SessionShare", "SessionSkew", "session_skew"]
 

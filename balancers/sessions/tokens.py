@@ -19,8 +19,8 @@ from random import Random
 from struct import Struct
 from typing import Any, NamedTuple, Self
 
+from balancers._internal.checks import LATEST, duration, number
 from balancers.errors import InvalidKey, InvalidSetting, InvalidTime
-from balancers.membership import LATEST, duration, number
 from balancers.sessions.binding import EXPIRED, FORGED, MALFORMED, NOT_YET_VALID
 
 __all__ = ["Claim", "SessionTokens"]

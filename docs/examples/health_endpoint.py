@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from psycopg import AsyncConnection
 from redis.asyncio import Redis
 
-from balancers import CheckResult, HealthReport
+from balancers.http import CheckResult, HealthReport
 
 
 class Health:

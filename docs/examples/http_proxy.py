@@ -27,8 +27,8 @@ from random import SystemRandom
 import h11
 
 import balancers
-from balancers.sessions.binding import Binding
-from balancers.sessions.tokens import SessionTokens
+from balancers.overload import RetryBudget
+from balancers.sessions import Binding, SessionTokens
 
 from http_side import Body, ClientLeft, Failed, Headers, Refused, Side, pass_on
 from http_site import Asked, Site
@@ -57,7 +57,7 @@ class Proxy:
         self.events = deque[balancers.Event](maxlen=1000)
         self.upstreams: dict[str, Upstream] = {}
         self.probing: dict[str, asyncio.Task[None]] = {}
-        self.retries = balancers.RetryBudget(settings.retry_share, settings.least_retries)
+        self.retries = RetryBudget(settings.retry_share, settings.least_retries)
         self.keys = [secrets.token_bytes(32)]
         self.connections: dict[Side, asyncio.Task[None] | None] = {}
         self.idle: set[Side] = set()

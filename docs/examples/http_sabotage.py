@@ -11,19 +11,16 @@ from typing import Any
 from unittest.mock import patch
 from zlib import crc32
 
-from balancers.request import Request
-from balancers.routing.client_address import TrustedProxies
-from balancers.routing.router import Match, Router
-from balancers.routing.split import Split
-from balancers.sessions.binding import ABSENT, Binding
-from balancers.sessions.cookie import CookieSessions
+from balancers.http import Request, TrustedProxies
+from balancers.routing import Match, Router, Split
+from balancers.sessions import Binding, CookieSessions
 
 resolve = CookieSessions[str].resolve
 
 
 def forget(*_: object) -> Binding[str]:
     """Find nobody's session."""
-    return Binding(None, ABSENT)
+    return Binding(None, "absent")
 
 
 def insist(sessions: CookieSessions[str], request: Request, now: float, wall: float) -> Any:
@@ -72,7 +69,7 @@ SABOTAGE: dict[str, tuple[str, Callable[..., Any]]] = {
     "restless-canary": ("http_site.Split.pick", gamble),
     "regrouped-canary": ("http_site.Split.pick", regroup),
     "believe-everyone": ("http_site.TrustedProxies.forwarded", believe),
-    "no-retries": ("http_proxy.balancers.RetryBudget.begin", lambda *_: False),
+    "no-retries": ("http_proxy.RetryBudget.begin", lambda *_: False),
     "ignore-drain": ("http_upstream.balancers.Drain.begin", lambda *_: None),
     "cut-short": ("http_proxy.Proxy.finish", cut_short),
 }

@@ -8,13 +8,8 @@ from typing import Any
 
 import h11
 
-from balancers.request import Request
-from balancers.routing.client_address import TrustedProxies
-from balancers.routing.paths import read_target
-from balancers.routing.router import Match, Router
-from balancers.routing.routes import Route
-from balancers.routing.split import Split
-from balancers.sessions.cookies import cookie, set_cookie
+from balancers.http import Request, TrustedProxies, cookie, read_target, set_cookie
+from balancers.routing import Match, Route, Router, Split
 
 from http_side import Headers, Refused, end_to_end, framing
 

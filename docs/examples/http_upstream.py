@@ -11,8 +11,8 @@ from random import Random
 import h11
 
 import balancers
-from balancers.sessions.cookie import CookieSessions
-from balancers.sessions.tokens import SessionTokens
+from balancers.gates import ActiveChecks, PassiveChecks, Probe
+from balancers.sessions import CookieSessions, SessionTokens
 
 from http_side import Failed, Side
 from proxy import address, make
@@ -29,11 +29,9 @@ class Upstream:
         self.tell = tell
         self.clock = asyncio.get_running_loop().time
         times = {"interval": settings.interval, "timeout": settings.timeout}
-        self.checks = balancers.ActiveChecks[str](
-            settings.fall, settings.rise, rng=Random(), **times
-        )
+        self.checks = ActiveChecks[str](settings.fall, settings.rise, rng=Random(), **times)
         self.drain = balancers.Drain[str](settings.drain_timeout)
-        marks = balancers.PassiveChecks[str](settings.fall, settings.fail_timeout)
+        marks = PassiveChecks[str](settings.fall, settings.fail_timeout)
         gates: list[balancers.Gate[str]] = [self.checks, marks, self.drain]
         self.pool = balancers.Pool(make(settings.algorithm), gates, panic=1e-9, events=events)
         self.sessions: CookieSessions[str] | None = None
@@ -67,7 +65,7 @@ class Upstream:
                     async with asyncio.timeout_at(self.checks.next_probe()):
                         await self.planned.wait()
 
-    async def probe(self, probe: balancers.Probe[str]) -> None:
+    async def probe(self, probe: Probe[str]) -> None:
         ok = False
         with contextlib.suppress(Failed, OSError):
             async with asyncio.timeout_at(probe.deadline):

@@ -12,7 +12,8 @@ from itertools import accumulate
 from random import Random
 from typing import NamedTuple
 
-from balancers import Balancer, BoundedLoad, HashRing, LeastConnections
+from balancers import Balancer, HashRing, LeastConnections
+from balancers.hashing import BoundedLoad
 
 BACKENDS = [f"gpu-{i}" for i in range(8)]
 PREFIXES = 4000

@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 
 import balancers
+from balancers.gates import ActiveChecks, PassiveChecks, Probe
 
 Streams = tuple[StreamReader, StreamWriter]
 CHUNK = 65536  # bytes: what is read at once, and kept of a request for another try
@@ -37,11 +38,9 @@ class Proxy:
         self.settings = settings
         self.clock = asyncio.get_running_loop().time
         times = {"interval": settings.interval, "timeout": settings.timeout}
-        self.checks = balancers.ActiveChecks[str](
-            settings.fall, settings.rise, rng=Random(), **times
-        )
+        self.checks = ActiveChecks[str](settings.fall, settings.rise, rng=Random(), **times)
         self.drain = balancers.Drain[str](settings.drain_timeout)
-        marks = balancers.PassiveChecks[str](settings.fall, settings.fail_timeout)
+        marks = PassiveChecks[str](settings.fall, settings.fail_timeout)
         gates: list[balancers.Gate[str]] = [self.checks, marks, self.drain]
         self.events = deque[balancers.Event](maxlen=1000)
         self.pool = balancers.Pool(make(settings.algorithm), gates, panic=1e-9, events=self.events)
@@ -70,7 +69,7 @@ class Proxy:
                     async with asyncio.timeout_at(self.checks.next_probe()):
                         await self.planned.wait()
 
-    async def probe(self, probe: balancers.Probe[str]) -> None:
+    async def probe(self, probe: Probe[str]) -> None:
         ok = False
         with contextlib.suppress(OSError, EOFError):
             async with asyncio.timeout_at(probe.deadline):

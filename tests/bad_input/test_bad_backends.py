@@ -7,22 +7,20 @@ import pytest
 
 from balancers import (
     Balancer,
-    BoundedLoad,
     ConnectionLimit,
     Drain,
-    DuplicateBackend,
     HashRing,
     HealthChecks,
-    InvalidKey,
     IPHash,
     Maglev,
     NoBackendAvailable,
     Pool,
     RoundRobin,
     SlowStart,
-    UnknownBackend,
     WeightedRoundRobin,
 )
+from balancers.errors import DuplicateBackend, InvalidKey, UnknownBackend
+from balancers.hashing import BoundedLoad
 from tests.bad_input.samples import (
     CLIENT,
     books,

@@ -10,23 +10,16 @@ from typing import Any
 
 import pytest
 
-from balancers import (
+from balancers import ConnectionLimit, Drain, HealthChecks, Pool, SlowStart, WeightedRoundRobin
+from balancers.errors import InvalidSetting, InvalidTime, UnknownBackend
+from balancers.gates import (
     ActiveChecks,
-    ConnectionLimit,
     CoolDown,
-    Drain,
     DynamicLimit,
-    HealthChecks,
-    InvalidSetting,
-    InvalidTime,
     OutlierEjection,
     PassiveChecks,
-    Pool,
     Probe,
-    SlowStart,
-    UnknownBackend,
     WarmUp,
-    WeightedRoundRobin,
 )
 from tests.bad_input.samples import NO_TIMES
 

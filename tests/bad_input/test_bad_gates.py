@@ -9,20 +9,22 @@ from balancers import (
     ConnectionLimit,
     Drain,
     Gate,
-    GateInUse,
     HashRing,
     HealthChecks,
-    IncompatibleGate,
-    InvalidSetting,
-    InvalidTime,
     IPHash,
     LeastConnections,
     NoBackendAvailable,
     Pool,
     RoundRobin,
     SlowStart,
-    UnknownBackend,
     WeightedRoundRobin,
+)
+from balancers.errors import (
+    AlreadyInUse,
+    IncompatibleGate,
+    InvalidSetting,
+    InvalidTime,
+    UnknownBackend,
 )
 from tests.bad_input.samples import CLIENT, books, every_kind, filled, future
 from tests.kinds import Kind
@@ -32,9 +34,9 @@ def test_a_gate_belongs_to_one_pool() -> None:
     taken, free = Drain[str](), HealthChecks[str]()
     first = Pool(RoundRobin(["a"]), [taken])
     second = RoundRobin(["b"])
-    with pytest.raises(GateInUse, match="Drain"):
+    with pytest.raises(AlreadyInUse, match="Drain"):
         Pool(second, [free, taken])
-    with pytest.raises(GateInUse):
+    with pytest.raises(AlreadyInUse):
         Pool(second, [free, free])
     assert dict(second.weights) == {"b": 1}
     pool = Pool(second, [free])

@@ -5,13 +5,8 @@ from typing import Any
 
 import pytest
 
-from balancers import (
-    HashRing,
-    InvalidKey,
-    IPHash,
-    MissingKey,
-    Pool,
-)
+from balancers import HashRing, IPHash, Pool
+from balancers.errors import InvalidKey, MissingKey
 from tests.bad_input.samples import every_kind, filled, pool_of
 from tests.kinds import Kind
 

@@ -6,18 +6,8 @@ from math import inf, nan
 
 import pytest
 
-from balancers import (
-    AlreadyReleased,
-    Drain,
-    ForeignLease,
-    HealthChecks,
-    InvalidSetting,
-    InvalidTime,
-    Pool,
-    RoundRobin,
-    SlowStart,
-    WeightedRoundRobin,
-)
+from balancers import Drain, HealthChecks, Pool, RoundRobin, SlowStart, WeightedRoundRobin
+from balancers.errors import AlreadyReleased, ForeignLease, InvalidSetting, InvalidTime
 from tests.bad_input.samples import (
     CLIENT,
     NO_TIMES,

@@ -10,27 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from balancers import (
+from balancers import Drain, Event, HealthChecks, Outcome, Pool, RoundRobin, SlowStart
+from balancers.errors import InvalidSetting
+from balancers.gates import (
     ActiveChecks,
-    AdmissionQueue,
-    CheckResult,
     CoolDown,
-    Drain,
-    Event,
     FailurePercentage,
-    HealthChecks,
-    HealthReport,
-    InvalidSetting,
     MedianGap,
-    Outcome,
     OutlierEjection,
     PassiveChecks,
-    Pool,
-    RetryBudget,
-    RoundRobin,
-    SlowStart,
     SuccessRate,
 )
+from balancers.http import CheckResult, HealthReport
+from balancers.overload import AdmissionQueue, RetryBudget
 
 NUMBERS: dict[str, Callable[[Any], object]] = {
     "interval": lambda x: ActiveChecks[str](rng=Random(1), interval=x),

@@ -5,23 +5,25 @@ from typing import Any
 import pytest
 
 from balancers import (
-    AlreadyReleased,
     BalancersError,
     ConnectionLimit,
     Drain,
+    HashRing,
+    LeastConnections,
+    NoBackendAvailable,
+    Pool,
+)
+from balancers.errors import (
+    AlreadyInUse,
+    AlreadyReleased,
     DuplicateBackend,
     ForeignLease,
-    GateInUse,
-    HashRing,
     IncompatibleGate,
     InvalidKey,
     InvalidSetting,
     InvalidTime,
     InvalidWeight,
-    LeastConnections,
     MissingKey,
-    NoBackendAvailable,
-    Pool,
     RingTooLarge,
     UnknownBackend,
 )
@@ -115,7 +117,7 @@ def test_every_error_is_one_of_ours_and_the_builtin_that_fits() -> None:
         NoBackendAvailable: LookupError, UnknownBackend: KeyError, DuplicateBackend: ValueError,
         InvalidWeight: ValueError, InvalidKey: ValueError, InvalidTime: ValueError,
         InvalidSetting: ValueError, RingTooLarge: ValueError, IncompatibleGate: ValueError,
-        GateInUse: RuntimeError, AlreadyReleased: RuntimeError, ForeignLease: ValueError,
+        AlreadyInUse: RuntimeError, AlreadyReleased: RuntimeError, ForeignLease: ValueError,
         MissingKey: TypeError,
     }  # fmt: skip
     for error, builtin in fitting.items():

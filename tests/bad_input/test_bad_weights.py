@@ -14,9 +14,6 @@ from balancers import (
     Drain,
     HashRing,
     HealthChecks,
-    HealthStateMachine,
-    InvalidSetting,
-    InvalidWeight,
     IPHash,
     LeastConnections,
     NoBackendAvailable,
@@ -24,12 +21,13 @@ from balancers import (
     Pool,
     PowerOfTwoChoices,
     RandomChoice,
-    RingTooLarge,
     RoundRobin,
     SlowStart,
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from balancers.errors import InvalidSetting, InvalidWeight, RingTooLarge
+from balancers.gates import HealthStateMachine
 from tests.bad_input.samples import (
     CLIENT,
     NO_WEIGHTS,

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from random import Random
 
-from balancers.routing.flow_table import FlowTable
-from balancers.routing.flows import FlowKey
+from balancers.flows import FlowKey, FlowTable
 from tests.benchmarks.floors import attribute
 from tests.benchmarks.measure import Run
 from tests.benchmarks.row import SIZES, Row

@@ -9,23 +9,20 @@ from time import perf_counter_ns
 from typing import Any, cast
 
 from balancers import (
-    ActiveChecks,
     ConnectionLimit,
-    CoolDown,
     Drain,
     Gate,
     HealthChecks,
     Key,
     LeastConnections,
-    Membership,
     NoBackendAvailable,
-    OutlierEjection,
     Pool,
     RoundRobin,
     SlowStart,
-    WarmUp,
     WeightedRoundRobin,
 )
+from balancers.gates import ActiveChecks, CoolDown, OutlierEjection, WarmUp
+from balancers.membership import Membership
 from tests.benchmarks.floors import attribute
 from tests.benchmarks.measure import Effort, Measured, Run, repeated, uncollected
 from tests.benchmarks.row import SIZES, Row

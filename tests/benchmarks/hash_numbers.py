@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers import Anchor, BoundedLoad, HashRing, Jump, Memento
-from balancers.hashing.rehashing import RehashingBalancer
+from balancers import HashRing
+from balancers.hashing import Anchor, BoundedLoad, Jump, Memento
+from balancers.hashing._rehashing_balancer import RehashingBalancer
 from tests.benchmarks.floors import BATCH, KEYS, attribute, gather, hashes, keyed, names
 from tests.benchmarks.measure import Run, repeated
 from tests.benchmarks.row import SIZES, Row

@@ -5,11 +5,9 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from balancers.hashing.hashed import HashedBalancer
-from balancers.hashing.maglev import Maglev
+from balancers import Maglev, Rendezvous
+from balancers.hashing import HashedBalancer, MultiProbe
 from balancers.hashing.maglev_table import fill
-from balancers.hashing.multi_probe import MultiProbe
-from balancers.hashing.rendezvous import Rendezvous
 from tests.benchmarks.floors import (
     BATCH,
     KEYS,

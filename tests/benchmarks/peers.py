@@ -7,7 +7,8 @@ from importlib import import_module
 from random import Random
 from typing import Any
 
-from balancers import HashRing, Jump, RandomChoice, Rendezvous, WeightedRoundRobin
+from balancers import HashRing, RandomChoice, Rendezvous, WeightedRoundRobin
+from balancers.hashing import Jump
 from tests.benchmarks.floors import BATCH, KEYS, hashes, keyed, names, weights
 from tests.benchmarks.measure import Effort, Measured, Run, measure, repeated
 from tests.benchmarks.row import Row

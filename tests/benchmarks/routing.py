@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import cycle, islice
 
-from balancers.request import Request
-from balancers.routing.router import Router
-from balancers.routing.routes import Route
-from balancers.routing.split import Split
+from balancers.http import Request
+from balancers.routing import Route, Router, Split
 from tests.benchmarks.floors import KEYS, attribute
 from tests.benchmarks.measure import Run
 from tests.benchmarks.row import Row

@@ -6,10 +6,8 @@ from hmac import digest
 from random import Random
 
 from balancers import ConnectionLimit, Drain, HealthChecks, Pool, WeightedRoundRobin
-from balancers.request import Request
-from balancers.sessions.cookie import CookieSessions
-from balancers.sessions.learned import LearnedSessions
-from balancers.sessions.tokens import SessionTokens
+from balancers.http import Request
+from balancers.sessions import CookieSessions, LearnedSessions, SessionTokens
 from tests.benchmarks.floors import attribute, names, weights
 from tests.benchmarks.measure import Run, repeated
 from tests.benchmarks.row import SIZES, Row

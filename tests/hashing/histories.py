@@ -7,7 +7,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers.hashing.rehashing import RehashingBalancer
+from balancers.hashing._rehashing_balancer import RehashingBalancer
 from tests.hashing.evenness import HASHES
 
 __all__ = ["assert_each_change_moves_only_its_keys", "everyones_keys"]

@@ -3,15 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from balancers.hashing.anchor import Anchor
-from balancers.hashing.bounded import BoundedLoad
-from balancers.hashing.hashed import HashedBalancer
-from balancers.hashing.jump import Jump
-from balancers.hashing.maglev import Maglev
-from balancers.hashing.memento import Memento
-from balancers.hashing.multi_probe import MultiProbe
-from balancers.hashing.rendezvous import Rendezvous
-from balancers.hashing.ring import HashRing
+from balancers import HashRing, Maglev, Rendezvous
+from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento, MultiProbe
 
 __all__ = ["METHODS"]
 

@@ -4,8 +4,8 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from math import log
 
-from balancers.hashing.hashed import BITS, GOLDEN, mix
-from balancers.hashing.keys import Murmur3
+from balancers.hashing.hashed_balancer import BITS, GOLDEN, mix
+from balancers.keys import Murmur3
 
 __all__ = ["PlainMaglev", "PlainMap", "PlainMultiProbe", "PlainRendezvous", "textbook"]
 

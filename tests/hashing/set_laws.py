@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
 from balancers.errors import NoBackendAvailable
-from balancers.hashing.hashed import HashedBalancer
+from balancers.hashing import HashedBalancer
 from tests.hashing.evenness import HASHES
 from tests.hashing.plain_maps import PlainMap
 

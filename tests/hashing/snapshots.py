@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from balancers.hashing.hashed import mix
+from balancers.hashing.hashed_balancer import mix
 from balancers.hashing.jump import jump
-from balancers.hashing.keys import Murmur3
+from balancers.keys import Murmur3
 
 __all__ = ["Snapshots", "anchored", "jumping"]
 

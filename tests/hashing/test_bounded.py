@@ -24,27 +24,18 @@ from hypothesis.stateful import (
 )
 
 from balancers import (
-    Anchor,
     Balancer,
-    BoundedLoad,
     Drain,
-    DuplicateBackend,
-    HashedBalancer,
     HashRing,
-    InvalidKey,
-    InvalidSetting,
-    InvalidWeight,
     IPHash,
-    Jump,
     Maglev,
-    Memento,
-    MissingKey,
-    MultiProbe,
     NoBackendAvailable,
     Pool,
     Rendezvous,
     RoundRobin,
 )
+from balancers.errors import DuplicateBackend, InvalidKey, InvalidSetting, InvalidWeight, MissingKey
+from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento, MultiProbe
 from tests.depth import runs
 from tests.hashing.evenness import HASHES
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancers.hashing.circle import Circle
-from balancers.hashing.hashed import BITS, mix
+from balancers.hashing.hashed_balancer import BITS, mix
 from tests.work import work_of
 
 POINTS = st.integers(0, 40).map(lambda n: n << 58) | st.sampled_from([0, 1, BITS, BITS - 1])

@@ -9,18 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balancers import (
-    InvalidKey,
-    Jump,
-    Memento,
-    MultiProbe,
-    NoBackendAvailable,
-    Rendezvous,
-)
-from balancers.hashing.hashed import BITS, CHUNK, HashedBalancer, mix, mix_many
-from balancers.hashing.keys import Hasher, KeyedBlake2, Murmur3
-from balancers.hashing.maglev import Maglev
-from balancers.hashing.ring import HashRing
+from balancers import HashRing, Maglev, NoBackendAvailable, Rendezvous
+from balancers.errors import InvalidKey
+from balancers.hashing import HashedBalancer, Jump, Memento, MultiProbe
+from balancers.hashing.hashed_balancer import BITS, CHUNK, mix, mix_many
+from balancers.keys import Hasher, KeyedBlake2, Murmur3
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
 from tests.hashing.methods import METHODS

@@ -10,18 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balancers import (
-    Balancer,
-    DuplicateBackend,
-    InvalidKey,
-    InvalidSetting,
-    InvalidWeight,
-    Jump,
-    MissingKey,
-    NoBackendAvailable,
-    Pool,
-)
-from balancers.hashing.hashed import BITS
+from balancers import Balancer, NoBackendAvailable, Pool
+from balancers.errors import DuplicateBackend, InvalidKey, InvalidSetting, InvalidWeight, MissingKey
+from balancers.hashing import Jump
+from balancers.hashing.hashed_balancer import BITS
 from balancers.hashing.jump import jump, jump_many
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from balancers import Maglev
 from balancers.balancer import Balancer
 from balancers.errors import DuplicateBackend, InvalidSetting, MissingKey, NoBackendAvailable
 from balancers.hashing import maglev_table
-from balancers.hashing.keys import Murmur3
-from balancers.hashing.maglev import Maglev
 from balancers.hashing.maglev_table import fill
+from balancers.keys import Murmur3
 from tests.depth import runs
 from tests.hashing.evenness import HASHES
 from tests.hashing.plain_maps import PlainMaglev, textbook

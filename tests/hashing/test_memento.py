@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from balancers import Balancer, DuplicateBackend, Jump, Memento, MissingKey, NoBackendAvailable
+from balancers import Balancer, NoBackendAvailable
+from balancers.errors import DuplicateBackend, MissingKey
+from balancers.hashing import Jump, Memento
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
 from tests.hashing.histories import assert_each_change_moves_only_its_keys, everyones_keys

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from balancers.balancer import Balancer
 from balancers.errors import DuplicateBackend, InvalidSetting, MissingKey, NoBackendAvailable
-from balancers.hashing.hashed import BITS, GOLDEN, mix
-from balancers.hashing.keys import KeyedBlake2, Murmur3, key_bytes
-from balancers.hashing.multi_probe import MultiProbe
+from balancers.hashing import MultiProbe
+from balancers.hashing.hashed_balancer import BITS, GOLDEN, mix
+from balancers.keys import KeyedBlake2, Murmur3, key_bytes
 from tests.depth import runs
 from tests.hashing.evenness import HASHES
 from tests.hashing.plain_maps import PlainMultiProbe

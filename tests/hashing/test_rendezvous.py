@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from balancers import Rendezvous
 from balancers.balancer import Balancer
 from balancers.errors import (
     DuplicateBackend,
@@ -17,8 +18,7 @@ from balancers.errors import (
     MissingKey,
     NoBackendAvailable,
 )
-from balancers.hashing.keys import KeyedBlake2, Murmur3
-from balancers.hashing.rendezvous import Rendezvous
+from balancers.keys import KeyedBlake2, Murmur3
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
 from tests.hashing.plain_maps import PlainRendezvous

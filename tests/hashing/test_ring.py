@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balancers import HashRing, InvalidKey, NoBackendAvailable, RingTooLarge
-from balancers.hashing.hashed import BITS, GOLDEN, mix
-from balancers.hashing.keys import Murmur3
+from balancers import HashRing, NoBackendAvailable
+from balancers.errors import InvalidKey, RingTooLarge
+from balancers.hashing.hashed_balancer import BITS, GOLDEN, mix
+from balancers.keys import Murmur3
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, chi_square, is_even
 from tests.hashing.plain_maps import PlainMap

@@ -5,8 +5,8 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from balancers.hashing.keys import XXHash64
 from balancers.interop.envoy import Maglev, RingHash
+from balancers.keys import XXHash64
 
 __all__ = [
     "Schedule",

@@ -15,14 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xxhash import xxh64_intdigest
 
-from balancers import (
-    Balancer,
-    DuplicateBackend,
-    InvalidKey,
-    InvalidWeight,
-    MissingKey,
-    NoBackendAvailable,
-)
+from balancers import Balancer, NoBackendAvailable
+from balancers.errors import DuplicateBackend, InvalidKey, InvalidWeight, MissingKey
 from balancers.interop import caddy
 from tests.parity.caddy import run
 

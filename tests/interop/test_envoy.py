@@ -12,10 +12,8 @@ pytest.importorskip("xxhash")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import (
-    NoBackendAvailable,
-    UnknownBackend,
-)
+from balancers import NoBackendAvailable
+from balancers.errors import UnknownBackend
 from balancers.interop.envoy import (
     Locality,
     Maglev,

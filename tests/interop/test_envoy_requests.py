@@ -10,10 +10,8 @@ pytest.importorskip("xxhash")
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import (
-    InvalidKey,
-    Request,
-)
+from balancers.errors import InvalidKey
+from balancers.http import Request
 from balancers.interop.envoy import (
     Cookie,
     HashPolicy,

@@ -10,14 +10,8 @@ import pytest
 pytest.importorskip("xxhash")
 
 
-from balancers import (
-    DuplicateBackend,
-    InvalidKey,
-    InvalidSetting,
-    InvalidWeight,
-    MissingKey,
-    NoBackendAvailable,
-)
+from balancers import NoBackendAvailable
+from balancers.errors import DuplicateBackend, InvalidKey, InvalidSetting, InvalidWeight, MissingKey
 from balancers.interop.envoy import (
     Health,
     LeastRequest,

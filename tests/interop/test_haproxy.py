@@ -9,12 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import (
-    Balancer,
-    DuplicateBackend,
-    InvalidWeight,
-    NoBackendAvailable,
-)
+from balancers import Balancer, NoBackendAvailable
+from balancers.errors import DuplicateBackend, InvalidWeight
 from balancers.interop import haproxy
 from balancers.interop.haproxy import Consistent, Hash, LeastConn, MapBased, Server, StaticRR
 from balancers.interop.haproxy.farm import Farm

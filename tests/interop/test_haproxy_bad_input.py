@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from balancers import DuplicateBackend, InvalidKey, InvalidSetting, InvalidWeight
+from balancers.errors import DuplicateBackend, InvalidKey, InvalidSetting, InvalidWeight
 from balancers.interop import haproxy
 from balancers.interop.haproxy import Consistent, Hash, LeastConn, MapBased, Server, StaticRR
 from balancers.interop.haproxy.farm import Farm

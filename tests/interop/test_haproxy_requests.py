@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import InvalidKey
+from balancers.errors import InvalidKey
 from balancers.interop import haproxy
 from balancers.interop.haproxy import Hash
 

@@ -16,16 +16,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from balancers import (
+from balancers import NoBackendAvailable
+from balancers.errors import (
     DuplicateBackend,
     InvalidKey,
     InvalidSetting,
     InvalidWeight,
     MissingKey,
-    NoBackendAvailable,
     RingTooLarge,
 )
-from balancers.hashing.hashed import HashedBalancer
+from balancers.hashing import HashedBalancer
 from balancers.interop import ketama
 from balancers.interop.ketama import hashes
 from balancers.interop.ketama.points import counts

@@ -20,15 +20,13 @@ from balancers import (
     FAILURE,
     UNKNOWN,
     Balancer,
-    IncompatibleGate,
-    InvalidTime,
-    MissingKey,
     NoBackendAvailable,
     Pool,
     SlowStart,
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from balancers.errors import IncompatibleGate, InvalidTime, MissingKey
 from balancers.interop import nginx
 from balancers.interop.nginx.keyed import _points
 from tests.depth import runs

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from balancers import (
+from balancers.errors import (
     DuplicateBackend,
     InvalidKey,
     InvalidSetting,

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from balancers import BalancersError, InvalidSetting, Murmur3, RingTooLarge
+from balancers import BalancersError
+from balancers.errors import InvalidSetting, RingTooLarge
+from balancers.http import Request
 from balancers.interop import caddy, envoy, haproxy, ketama, nginx
-from balancers.request import Request
+from balancers.keys import Murmur3
 from tests.work import work_of
 
 SERVERS = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]

@@ -13,11 +13,11 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
-from balancers.algorithms.drawing import DrawingMembership
-from balancers.algorithms.laps import lap_from
-from balancers.hashing.modulo import Modulo
-from balancers.hashing.named import NamedMembership
+from balancers.algorithms._list_cursor import lap_from
+from balancers.algorithms._modulo import Modulo
+from balancers.algorithms._sampling_balancer import DrawingMembership
 from balancers.membership import Membership
+from balancers.named_membership import NamedMembership
 from tests.mutants.mutant import genuine, mutant
 
 round_robin_pick = genuine(RoundRobin, "pick")

@@ -2,27 +2,23 @@
 
 from typing import Any
 
-from balancers import (
-    FAILURE,
+from balancers import FAILURE, ConnectionLimit, Drain, HealthChecks, SlowStart
+from balancers._internal.checks import valid_now
+from balancers.gates import (
     ActiveChecks,
-    ConnectionLimit,
     Consecutive,
     CoolDown,
-    Drain,
+    Drained,
     DynamicLimit,
-    HealthChecks,
     Leaky,
+    MemberGate,
     OfTheLast,
     OutlierEjection,
     PassiveChecks,
-    SlowStart,
     WarmUp,
 )
-from balancers.gates.drain import Drained
-from balancers.gates.health import Health
-from balancers.gates.members import MemberGate
-from balancers.gates.ramp import RampGate
-from balancers.membership import valid_now
+from balancers.gates._ramp import RampGate
+from balancers.gates.health_checks import Health
 from tests.mutants.mutant import genuine, mutant
 
 health_finished = genuine(HealthChecks, "finished")

@@ -3,9 +3,9 @@
 from typing import Any
 
 from balancers import Lease, Outcome, Pool
-from balancers.books import Books
-from balancers.lease_context import LeaseContext
-from balancers.pool_limit import PoolLimit
+from balancers.pool import LeaseContext
+from balancers.pool._books import Books
+from balancers.pool._limit import PoolLimit
 from tests.mutants.mutant import genuine, mutant
 
 lease_exit = genuine(LeaseContext, "__exit__")

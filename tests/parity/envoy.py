@@ -6,7 +6,8 @@ from math import gcd
 from random import Random
 from typing import Any
 
-from balancers import NoBackendAvailable, Request
+from balancers import NoBackendAvailable
+from balancers.http import Request
 from balancers.interop.envoy import (
     Cookie,
     HashPolicy,

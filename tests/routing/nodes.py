@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from hypothesis import strategies as st
 
 from balancers.addresses import Address
-from balancers.routing.forwarded import Node
+from balancers.http import Node
 
 __all__ = ["ADDRESSES", "NETWORKS", "NODES", "expected", "in_any", "unmapped"]
 

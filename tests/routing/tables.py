@@ -9,9 +9,8 @@ from urllib.parse import unquote
 from hypothesis import strategies as st
 
 from balancers.errors import InvalidSetting
-from balancers.request import Request
-from balancers.routing.router import Router
-from balancers.routing.routes import Route
+from balancers.http import Request
+from balancers.routing import Route, Router
 
 __all__ = [
     "Asked",

@@ -10,12 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from balancers import InvalidKey, InvalidSetting
 from balancers.addresses import Address
-from balancers.request import Request
-from balancers.routing.client_address import ClientAddress, TrustedProxies
-from balancers.routing.forwarded import Node, forwarded_element
-from balancers.routing.networks import Networks
+from balancers.errors import InvalidKey, InvalidSetting
+from balancers.http import ClientAddress, Networks, Node, Request, TrustedProxies
+from balancers.http.forwarded import forwarded_element
 from tests.routing.nodes import ADDRESSES, NETWORKS, expected, in_any, unmapped
 from tests.work import work_of
 

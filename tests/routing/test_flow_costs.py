@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from balancers.routing.flow_table import FlowState, FlowTable
-from balancers.routing.flows import FlowKey
+from balancers.flows import FlowKey, FlowTable
+from balancers.flows.flow_table import FlowState
 from tests.test_memory import GROWTH, MUCH, held
 from tests.work import Counted, Work, work_of
 

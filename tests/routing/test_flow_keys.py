@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import HashRing, InvalidKey, InvalidSetting
-from balancers.routing.flows import FlowKey
+from balancers import HashRing
+from balancers.errors import InvalidKey, InvalidSetting
+from balancers.flows import FlowKey
 
 ADDRESSES = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
 PORTS = st.integers(0, 65535)

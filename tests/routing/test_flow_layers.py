@@ -11,9 +11,8 @@ from random import Random
 import pytest
 
 from balancers import Balancer, HashRing, RandomChoice
-from balancers.hashing.modulo import Modulo
-from balancers.routing.flow_table import FlowTable
-from balancers.routing.flows import FlowKey
+from balancers.algorithms._modulo import Modulo
+from balancers.flows import FlowKey, FlowTable
 
 FLOWS = 10_000
 BACKENDS = [f"10.0.0.{i}:443" for i in range(1, 11)]

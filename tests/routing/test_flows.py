@@ -13,16 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from balancers import (
-    HashRing,
-    InvalidSetting,
-    InvalidTime,
-    NoBackendAvailable,
-    Pool,
-)
-from balancers.routing import idle_queue
-from balancers.routing.flow_table import FlowCounts, FlowState, FlowTable
-from balancers.routing.flows import FlowKey
+from balancers import HashRing, NoBackendAvailable, Pool
+from balancers.errors import InvalidSetting, InvalidTime
+from balancers.flows import FlowCounts, FlowKey, FlowTable
+from balancers.flows import _idle_queue as idle_queue
+from balancers.flows.flow_table import FlowState
 from tests.depth import runs
 
 
@@ -470,8 +465,8 @@ def table_expired(now: float) -> int:
 
 def test_a_table_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from balancers.routing.flow_table import FlowTable;"
-        "from balancers.routing.flows import FlowKey; print(*sys.modules)"
+        "import sys; from balancers.flows.flow_table import FlowTable;"
+        "from balancers.flows.flow_key import FlowKey; print(*sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "mmh3", "sortedcontainers", "socket"} & set(run.stdout.split())

@@ -7,15 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from balancers import InvalidSetting
-from balancers.routing.forwarded import (
-    LONGEST,
-    Node,
-    elements,
-    forwarded_element,
-    pairs,
-    read_node,
-)
+from balancers.errors import InvalidSetting
+from balancers.http import Node
+from balancers.http.forwarded import LONGEST, elements, forwarded_element, pairs, read_node
 from tests.routing.nodes import ADDRESSES, NODES
 from tests.work import work_of
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers.routing.hosts import read_host
-from balancers.routing.paths import Path, read_target
+from balancers.http import Path, read_target
+from balancers.http.hosts import read_host
 from tests.work import work_of
 
 NORMAL = re.compile(

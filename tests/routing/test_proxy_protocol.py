@@ -9,10 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from balancers import InvalidSetting
-from balancers.routing.crc32c import crc32c
-from balancers.routing.proxy_header import Endpoint, ProxyHeader, Tlv
-from balancers.routing.proxy_protocol import read_proxy_header
+from balancers.errors import InvalidSetting
+from balancers.proxy_protocol import Endpoint, ProxyHeader, Tlv, read_proxy_header
+from balancers.proxy_protocol._crc32c import crc32c
 from tests.work import work_of
 
 SIGNATURE = bytes.fromhex("0d0a0d0a000d0a515549540a")

@@ -11,10 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancers.errors import InvalidSetting
-from balancers.request import Request
-from balancers.routing.router import Match, Router
-from balancers.routing.routes import Route
-from balancers.routing.split import Split
+from balancers.http import Request
+from balancers.routing import Match, Route, Router, Split
 from tests.depth import runs
 from tests.routing.tables import (
     Asked,

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from balancers.request import Request
-from balancers.routing.router import Router
-from balancers.routing.routes import Route
+from balancers.http import Request
+from balancers.routing import Route, Router
 from tests.work import work_of
 
 FEW, MANY = 10, 10_000

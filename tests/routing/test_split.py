@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancers.errors import DuplicateBackend, InvalidKey, InvalidWeight, MissingKey
-from balancers.hashing.keys import KeyedBlake2, Murmur3
-from balancers.routing.split import Split
+from balancers.keys import KeyedBlake2, Murmur3
+from balancers.routing import Split
 from tests.depth import runs
 
 KEYS = [f"user:{number}" for number in range(20_000)]

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from balancers.sessions.tokens import Claim, SessionTokens
+from balancers.sessions import SessionTokens
+from balancers.sessions.tokens import Claim
 from tests.sessions.samples import KEY, OLD_KEY, WALL
 
 __all__ = ["KINDS", "forged"]

@@ -5,10 +5,8 @@ from random import Random
 from typing import Any
 
 from balancers import Gate, Lease, Pool, RoundRobin
-from balancers.request import Request
-from balancers.sessions.binding import Binding
-from balancers.sessions.cookie import CookieSessions
-from balancers.sessions.tokens import SessionTokens
+from balancers.http import Request
+from balancers.sessions import Binding, CookieSessions, SessionTokens
 
 __all__ = ["KEY", "OLD_KEY", "WALL", "Browser", "cookie_of", "pool_of", "token_of", "tokens"]
 

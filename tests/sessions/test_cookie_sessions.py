@@ -7,23 +7,11 @@ from typing import Any
 
 import pytest
 
-from balancers import (
-    ConnectionLimit,
-    Drain,
-    DuplicateBackend,
-    ForeignLease,
-    HealthChecks,
-    InvalidSetting,
-    InvalidTime,
-    NoBackendAvailable,
-    Pool,
-    RoundRobin,
-)
-from balancers.request import Request
-from balancers.sessions.binding import Binding
-from balancers.sessions.cookie import CookieSessions
-from balancers.sessions.header import HeaderSessions
-from balancers.sessions.roster import ident_of
+from balancers import ConnectionLimit, Drain, HealthChecks, NoBackendAvailable, Pool, RoundRobin
+from balancers.errors import DuplicateBackend, ForeignLease, InvalidSetting, InvalidTime
+from balancers.http import Request
+from balancers.sessions import Binding, CookieSessions, HeaderSessions
+from balancers.sessions._identity_index import ident_of
 from balancers.sessions.tokens import Claim
 from tests.sessions.samples import (
     KEY,

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from balancers import InvalidSetting
-from balancers.sessions.cookies import cookie, cookie_values, cookies, path_covers, set_cookie
+from balancers.errors import InvalidSetting
+from balancers.http import cookie, cookies, set_cookie
+from balancers.http.cookies import cookie_values, path_covers
 from tests.work import work_of
 
 NAMES = st.sampled_from(["a", "b", "ab", "aa", "session-server"])

@@ -8,11 +8,8 @@ from math import inf
 import pytest
 
 from balancers import HealthChecks, NoBackendAvailable, Pool, WeightedRoundRobin
-from balancers.request import Request
-from balancers.sessions.binding import Binding
-from balancers.sessions.cookie import CookieSessions
-from balancers.sessions.learned import LearnedSessions
-from balancers.sessions.skew import session_skew
+from balancers.http import Request
+from balancers.sessions import Binding, CookieSessions, LearnedSessions, session_skew
 from tests.sessions.samples import Browser, cookie_of, pool_of, token_of, tokens
 
 NEW: Binding[str] = Binding(None, "absent")

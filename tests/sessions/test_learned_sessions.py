@@ -17,19 +17,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from balancers import (
-    DuplicateBackend,
-    ForeignLease,
-    HealthChecks,
-    InvalidKey,
-    InvalidSetting,
-    InvalidTime,
-    Pool,
-    RoundRobin,
-)
-from balancers.request import Request
-from balancers.sessions.address import AddressSessions
-from balancers.sessions.learned import LearnedSessions
+from balancers import HealthChecks, Pool, RoundRobin
+from balancers.errors import DuplicateBackend, ForeignLease, InvalidKey, InvalidSetting, InvalidTime
+from balancers.http import Request
+from balancers.sessions import AddressSessions, LearnedSessions
 from tests.depth import runs
 from tests.sessions.samples import pool_of
 from tests.test_memory import held

@@ -23,8 +23,8 @@ from balancers import (
     Pool,
     RoundRobin,
 )
-from balancers.sessions.cookie import CookieSessions
-from balancers.sessions.roster import Roster, ident_of
+from balancers.sessions import CookieSessions
+from balancers.sessions._identity_index import Roster, ident_of
 from tests.depth import DEEP, runs
 from tests.sessions.samples import WALL, cookie_of, pool_of, tokens
 from tests.work import work_of

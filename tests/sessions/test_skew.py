@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import InvalidSetting, InvalidWeight, UnknownBackend
-from balancers.sessions.skew import session_skew
+from balancers.errors import InvalidSetting, InvalidWeight, UnknownBackend
+from balancers.sessions import session_skew
 
 WEIGHTS = st.dictionaries(
     st.sampled_from([*"abcdef"]), st.sampled_from([0, 0.5, 1, 2, 7]), min_size=1

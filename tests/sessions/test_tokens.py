@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import InvalidKey, InvalidSetting, InvalidTime
+from balancers.errors import InvalidKey, InvalidSetting, InvalidTime
+from balancers.sessions import SessionTokens
 from balancers.sessions import tokens as module
-from balancers.sessions.roster import ident_of
-from balancers.sessions.tokens import Claim, SessionTokens
+from balancers.sessions._identity_index import ident_of
+from balancers.sessions.tokens import Claim
 from tests.sessions.forge import KINDS, forged, raw, text
 from tests.sessions.samples import KEY, OLD_KEY, WALL, tokens
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from balancers import Drain, Pool, WeightedRoundRobin
 from balancers.algorithms import weighted_round_robin
-from balancers.sessions.cookie import CookieSessions
+from balancers.sessions import CookieSessions
 from tests.references import NaiveWeightedRoundRobin
 from tests.sessions.samples import Browser, tokens
 

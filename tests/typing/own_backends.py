@@ -7,7 +7,6 @@ from typing import assert_type
 from balancers import (
     Balancer,
     Drain,
-    Drained,
     Gate,
     HashRing,
     HealthChecks,
@@ -21,6 +20,7 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from balancers.gates import Drained
 
 
 @dataclass(frozen=True)

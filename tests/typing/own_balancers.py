@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
-from balancers import SUCCESS, Balancer, Key, Membership, NoBackendAvailable, Outcome
+from balancers import SUCCESS, Balancer, Key, NoBackendAvailable, Outcome
+from balancers.membership import Membership
 
 B = TypeVar("B")
 

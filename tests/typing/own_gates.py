@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import TypeVar
 
-from balancers import SUCCESS, Gate, GateInUse, Load, Outcome
-from balancers.gates.members import MemberGate
+from balancers import SUCCESS, Gate, Load, Outcome
+from balancers.errors import AlreadyInUse
+from balancers.gates import MemberGate
 
 B = TypeVar("B")
 
@@ -22,7 +23,7 @@ class Maintenance(Gate[B]):
 
     def watch(self, in_flight: Callable[[B], int]) -> None:
         if self._watched:
-            raise GateInUse("a second pool")
+            raise AlreadyInUse("a second pool")
         self._watched = True
 
     def close(self, backend: B) -> None:

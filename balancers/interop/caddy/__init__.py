@@ -16,18 +16,11 @@ A retry of caddy selects anew, and avoids nobody; ``avoid`` is for what is unava
 request.  Not here: ``least_conn`` and the policies that draw.
 """
 
-from balancers.interop.caddy.cookie import Cookie
-from balancers.interop.caddy.keys import client_ip_key, ip_key, query_key
-from balancers.interop.caddy.rendezvous import Rendezvous
-from balancers.interop.caddy.sequences import First, RoundRobin, WeightedRoundRobin
-
-__all__ = [
-    "Cookie",
-    "First",
-    "Rendezvous",
-    "RoundRobin",
-    "WeightedRoundRobin",
-    "client_ip_key",
-    "ip_key",
-    "query_key",
-]
+from balancers.interop.caddy.cookie import Cookie as Cookie
+from balancers.interop.caddy.keys import client_ip_key as client_ip_key
+from balancers.interop.caddy.keys import ip_key as ip_key
+from balancers.interop.caddy.keys import query_key as query_key
+from balancers.interop.caddy.rendezvous import Rendezvous as Rendezvous
+from balancers.interop.caddy.sequences import First as First
+from balancers.interop.caddy.sequences import RoundRobin as RoundRobin
+from balancers.interop.caddy.sequences import WeightedRoundRobin as WeightedRoundRobin

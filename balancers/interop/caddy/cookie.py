@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from hmac import HMAC
 
+from balancers._internal.checks import checked_avoid
 from balancers.balancer import Balancer, Key
-from balancers.hashing.keys import key_bytes
 from balancers.interop.caddy.fallback import FallsBack
 from balancers.interop.caddy.sequences import First
-from balancers.membership import checked_avoid
+from balancers.keys import key_bytes
 
 __all__ = ["Cookie"]
 

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
+from balancers._internal.checks import as_weights
 from balancers.balancer import Balancer
 from balancers.errors import InvalidSetting, MissingKey
-from balancers.lease import SUCCESS, Outcome
-from balancers.membership import Membership, as_weights
+from balancers.membership import Membership
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["FallsBack"]
 

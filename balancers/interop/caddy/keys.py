@@ -6,7 +6,7 @@ from re import compile as pattern
 from urllib.parse import unquote_to_bytes
 
 from balancers.addresses import Address, address_of
-from balancers.hashing.keys import key_bytes
+from balancers.keys import key_bytes
 
 __all__ = ["client_ip_key", "ip_key", "query_key"]
 

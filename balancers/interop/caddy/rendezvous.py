@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
+from balancers._internal.checks import checked_avoid
 from balancers.balancer import Balancer, Key
-from balancers.hashing.keys import Identity, XXHash64, key_bytes, name_of
-from balancers.hashing.named import NamedMembership
 from balancers.interop.caddy.fallback import FallsBack
-from balancers.membership import checked_avoid
+from balancers.keys import Identity, XXHash64, key_bytes, name_of
+from balancers.named_membership import NamedMembership
 
 __all__ = ["Rendezvous"]
 

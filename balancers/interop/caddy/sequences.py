@@ -4,9 +4,10 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from itertools import accumulate
 
+from balancers._internal.checks import checked_avoid
 from balancers.balancer import Key
 from balancers.errors import InvalidWeight
-from balancers.membership import Membership, checked_avoid
+from balancers.membership import Membership
 
 __all__ = ["First", "RoundRobin", "WeightedRoundRobin"]
 

@@ -13,34 +13,17 @@ Not here: subsets, zone awareness, outlier ejection, slow start, several workers
 releases began weighted ``ROUND_ROBIN`` and ``LEAST_REQUEST`` at phase 0.
 """
 
-from balancers.interop.envoy.least_request import LeastRequest
-from balancers.interop.envoy.locality import Locality
-from balancers.interop.envoy.maglev import Maglev
-from balancers.interop.envoy.priorities import Health, Loads, loads
-from balancers.interop.envoy.request_hash import (
-    Cookie,
-    HashPolicy,
-    Header,
-    QueryParameter,
-    SourceIP,
-    request_hash,
-)
-from balancers.interop.envoy.ring_hash import RingHash
-from balancers.interop.envoy.round_robin import RoundRobin
-
-__all__ = [
-    "Cookie",
-    "HashPolicy",
-    "Header",
-    "Health",
-    "LeastRequest",
-    "Loads",
-    "Locality",
-    "Maglev",
-    "QueryParameter",
-    "RingHash",
-    "RoundRobin",
-    "SourceIP",
-    "loads",
-    "request_hash",
-]
+from balancers.interop.envoy.least_request import LeastRequest as LeastRequest
+from balancers.interop.envoy.locality import Locality as Locality
+from balancers.interop.envoy.maglev import Maglev as Maglev
+from balancers.interop.envoy.priorities import Health as Health
+from balancers.interop.envoy.priorities import Loads as Loads
+from balancers.interop.envoy.priorities import loads as loads
+from balancers.interop.envoy.request_hash import Cookie as Cookie
+from balancers.interop.envoy.request_hash import HashPolicy as HashPolicy
+from balancers.interop.envoy.request_hash import Header as Header
+from balancers.interop.envoy.request_hash import QueryParameter as QueryParameter
+from balancers.interop.envoy.request_hash import SourceIP as SourceIP
+from balancers.interop.envoy.request_hash import request_hash as request_hash
+from balancers.interop.envoy.ring_hash import RingHash as RingHash
+from balancers.interop.envoy.round_robin import RoundRobin as RoundRobin

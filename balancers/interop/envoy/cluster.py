@@ -8,16 +8,16 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.checks import checked_avoid
 from balancers.errors import InvalidKey, InvalidSetting, NoBackendAvailable, UnknownBackend
-from balancers.hashing.hashed import BITS, Chooser, HashedBalancer
-from balancers.hashing.keys import Identity, XXHash64, name_of
+from balancers.hashing.hashed_balancer import BITS, Chooser, HashedBalancer
 from balancers.interop.envoy.bounded import overload, spill
 from balancers.interop.envoy.hosts import HostSet, Table, shares
 from balancers.interop.envoy.locality import Locality, everywhere
 from balancers.interop.envoy.priorities import Health, Loads, loads
 from balancers.interop.envoy.settings import MOST, checked_locality_weights, host_weight, within
-from balancers.lease import SUCCESS, Outcome
-from balancers.membership import checked_avoid
+from balancers.keys import Identity, XXHash64, name_of
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["HashCluster"]
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 from balancers.errors import InvalidSetting
 from balancers.interop.envoy.scheduled import ScheduledCluster
 from balancers.interop.envoy.settings import MOST, within
-from balancers.lease import SUCCESS, Outcome
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["LeastRequest"]
 

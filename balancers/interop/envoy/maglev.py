@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancers.errors import InvalidSetting
-from balancers.hashing.hashed import BITS
-from balancers.hashing.keys import Identity, XXHash64, name_of
+from balancers.hashing.hashed_balancer import BITS
 from balancers.hashing.maglev_table import fill
 from balancers.interop.envoy.cluster import HashCluster
 from balancers.interop.envoy.hosts import Table
 from balancers.interop.envoy.locality import Locality, everywhere
 from balancers.interop.envoy.settings import within
+from balancers.keys import Identity, XXHash64, name_of
 
 __all__ = ["Maglev"]
 

@@ -7,9 +7,9 @@ from re import Pattern
 
 from balancers.addresses import address_of
 from balancers.errors import InvalidKey, InvalidSetting
-from balancers.hashing.hashed import BITS
-from balancers.hashing.keys import XXHash64, key_bytes
-from balancers.request import Request
+from balancers.hashing.hashed_balancer import BITS
+from balancers.http.request import Request
+from balancers.keys import XXHash64, key_bytes
 
 __all__ = ["Cookie", "HashPolicy", "Header", "QueryParameter", "SourceIP", "request_hash"]
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from balancers.errors import InvalidSetting
 from balancers.hashing.circle import Circle
-from balancers.hashing.keys import Identity, XXHash64, name_of
 from balancers.interop.envoy.cluster import HashCluster
 from balancers.interop.envoy.hosts import Table
 from balancers.interop.envoy.locality import Locality, everywhere
 from balancers.interop.envoy.murmur2 import murmur2
 from balancers.interop.envoy.settings import within
+from balancers.keys import Identity, XXHash64, name_of
 
 __all__ = ["RingHash"]
 

@@ -5,12 +5,13 @@ from collections.abc import Collection, Iterable, Mapping
 from math import lcm
 from typing import TypeVar
 
+from balancers._internal.checks import at_least, checked_avoid
 from balancers.balancer import Key
 from balancers.errors import NoBackendAvailable
 from balancers.interop.envoy.edf import EarliestDeadlineFirst
 from balancers.interop.envoy.priorities import Health, loads
 from balancers.interop.envoy.settings import host_weight, within
-from balancers.membership import Membership, at_least, checked_avoid
+from balancers.membership import Membership
 
 __all__ = ["ScheduledCluster"]
 

@@ -18,31 +18,22 @@ Version 3.0 up to 3.3-dev10 lays the points of servers without an ``id`` out dif
 changed the ties of ``leastconn`` and where ``roundrobin`` begins.
 """
 
-from balancers.interop.haproxy.consistent import Consistent
-from balancers.interop.haproxy.hashes import Hash, address_words, avalanche, crc32, djb2, sdbm, wt6
-from balancers.interop.haproxy.keys import hdr, req_hdr, source, uri, url_param
-from balancers.interop.haproxy.mapped import MapBased, StaticRR
-from balancers.interop.haproxy.sequences import First, LeastConn, RoundRobin
-from balancers.interop.haproxy.server import Server
-
-__all__ = [
-    "Consistent",
-    "First",
-    "Hash",
-    "LeastConn",
-    "MapBased",
-    "RoundRobin",
-    "Server",
-    "StaticRR",
-    "address_words",
-    "avalanche",
-    "crc32",
-    "djb2",
-    "hdr",
-    "req_hdr",
-    "sdbm",
-    "source",
-    "uri",
-    "url_param",
-    "wt6",
-]
+from balancers.interop.haproxy.consistent import Consistent as Consistent
+from balancers.interop.haproxy.hashes import Hash as Hash
+from balancers.interop.haproxy.hashes import address_words as address_words
+from balancers.interop.haproxy.hashes import avalanche as avalanche
+from balancers.interop.haproxy.hashes import crc32 as crc32
+from balancers.interop.haproxy.hashes import djb2 as djb2
+from balancers.interop.haproxy.hashes import sdbm as sdbm
+from balancers.interop.haproxy.hashes import wt6 as wt6
+from balancers.interop.haproxy.keys import hdr as hdr
+from balancers.interop.haproxy.keys import req_hdr as req_hdr
+from balancers.interop.haproxy.keys import source as source
+from balancers.interop.haproxy.keys import uri as uri
+from balancers.interop.haproxy.keys import url_param as url_param
+from balancers.interop.haproxy.mapped import MapBased as MapBased
+from balancers.interop.haproxy.mapped import StaticRR as StaticRR
+from balancers.interop.haproxy.sequences import First as First
+from balancers.interop.haproxy.sequences import LeastConn as LeastConn
+from balancers.interop.haproxy.sequences import RoundRobin as RoundRobin
+from balancers.interop.haproxy.server import Server as Server

@@ -6,15 +6,15 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.checks import at_least
 from balancers.balancer import Key
 from balancers.errors import InvalidSetting
 from balancers.hashing.circle import Circle
-from balancers.hashing.hashed import BITS
-from balancers.hashing.keys import key_bytes
+from balancers.hashing.hashed_balancer import BITS
 from balancers.interop.haproxy.farm import Servers, TieredFarm
 from balancers.interop.haproxy.hashes import Hash, mixed
 from balancers.interop.haproxy.server import Server
-from balancers.membership import at_least
+from balancers.keys import key_bytes
 
 __all__ = ["Consistent"]
 

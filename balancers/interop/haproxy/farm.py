@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import count
 from typing import cast
 
+from balancers._internal.checks import checked_avoid
 from balancers.balancer import Key
 from balancers.errors import (
     BalancersError,
@@ -16,8 +17,8 @@ from balancers.errors import (
     NoBackendAvailable,
 )
 from balancers.interop.haproxy.server import HEAVIEST, Server
-from balancers.lease import SUCCESS, Outcome
-from balancers.membership import Membership, checked_avoid
+from balancers.membership import Membership
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["Farm", "Servers", "TieredFarm"]
 

@@ -2,9 +2,9 @@
 
 import re
 
+from balancers._internal.checks import at_least
 from balancers.addresses import Address, address_of
-from balancers.hashing.keys import key_bytes
-from balancers.membership import at_least
+from balancers.keys import key_bytes
 
 __all__ = ["hdr", "req_hdr", "source", "uri", "url_param"]
 

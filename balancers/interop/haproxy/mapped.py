@@ -7,9 +7,9 @@ from math import gcd
 import numpy as np
 
 from balancers.balancer import Key
-from balancers.hashing.keys import key_bytes
 from balancers.interop.haproxy.farm import Farm, Servers
 from balancers.interop.haproxy.hashes import Hash
+from balancers.keys import key_bytes
 
 __all__ = ["MapBased", "StaticRR"]
 

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from balancers._internal.checks import at_least
 from balancers.errors import InvalidSetting
-from balancers.membership import at_least
 
 __all__ = ["HEAVIEST", "Server"]
 

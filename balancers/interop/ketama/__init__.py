@@ -1,7 +1,7 @@
 """memcached's clients: libmemcached 1.0.16, twemproxy 0.5.0 and uhashring 2.5.
 
 A server that is ejected or removed has weight 0, and the ring is laid out anew for the others, as
-these clients do it.  :meth:`~balancers.hashing.hashed.HashedBalancer.hash_key` is the client's own
+these clients do it.  :meth:`~balancers.hashing.HashedBalancer.hash_key` is the client's own
 hash of a key.
 
 >>> from balancers.interop import ketama
@@ -15,17 +15,10 @@ These are builds for x86, where a char has a sign: one for ARM hashes keys outsi
 one-at-a-time to other values.  Not here: ``hsieh``, ``murmur``, ``jenkins``, ``random``.
 """
 
-from balancers.interop.ketama.libmemcached import LibmemcachedKetama, LibmemcachedSpy
-from balancers.interop.ketama.modula import LibmemcachedModula, TwemproxyModula
-from balancers.interop.ketama.twemproxy import TwemproxyKetama
-from balancers.interop.ketama.uhash_ring import UHashRing, UHashRingKetama
-
-__all__ = [
-    "LibmemcachedKetama",
-    "LibmemcachedModula",
-    "LibmemcachedSpy",
-    "TwemproxyKetama",
-    "TwemproxyModula",
-    "UHashRing",
-    "UHashRingKetama",
-]
+from balancers.interop.ketama.libmemcached import LibmemcachedKetama as LibmemcachedKetama
+from balancers.interop.ketama.libmemcached import LibmemcachedSpy as LibmemcachedSpy
+from balancers.interop.ketama.modula import LibmemcachedModula as LibmemcachedModula
+from balancers.interop.ketama.modula import TwemproxyModula as TwemproxyModula
+from balancers.interop.ketama.twemproxy import TwemproxyKetama as TwemproxyKetama
+from balancers.interop.ketama.uhash_ring import UHashRing as UHashRing
+from balancers.interop.ketama.uhash_ring import UHashRingKetama as UHashRingKetama

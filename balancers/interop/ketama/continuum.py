@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from balancers.errors import InvalidWeight, RingTooLarge
 from balancers.hashing.circle import Circle
-from balancers.hashing.hashed import BITS, Chooser, HashedBalancer
-from balancers.hashing.keys import Hasher, Identity
+from balancers.hashing.hashed_balancer import BITS, Chooser, HashedBalancer
+from balancers.keys import Hasher, Identity
 
 __all__ = ["MOST", "WORD", "Continuum", "Live", "checked_weight"]
 

@@ -5,10 +5,10 @@ from re import compile as pattern
 from typing import Generic, TypeVar
 
 from balancers.errors import InvalidSetting
-from balancers.hashing.keys import Identity, key_bytes, name_of
 from balancers.interop.ketama.continuum import Continuum, Live
 from balancers.interop.ketama.hashes import LIBMEMCACHED, Hash32, named
 from balancers.interop.ketama.points import POINTS, weighted_points
+from balancers.keys import Identity, key_bytes, name_of
 
 __all__ = ["LibmemcachedKetama", "LibmemcachedSpy", "PointName", "SpyName"]
 

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancers.errors import RingTooLarge
-from balancers.hashing.hashed import Chooser, HashedBalancer
-from balancers.hashing.keys import Identity, name_of
+from balancers.hashing.hashed_balancer import Chooser, HashedBalancer
 from balancers.interop.ketama.continuum import MOST, WORD, checked_weight
 from balancers.interop.ketama.hashes import LIBMEMCACHED, named
 from balancers.interop.ketama.libmemcached import PointName
 from balancers.interop.ketama.twemproxy import Alias, key_hash
+from balancers.keys import Identity, name_of
 
 __all__ = ["LibmemcachedModula", "TwemproxyModula"]
 

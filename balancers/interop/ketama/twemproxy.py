@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 from balancers.errors import InvalidSetting
-from balancers.hashing.keys import Identity, key_bytes, name_of
 from balancers.interop.ketama.continuum import Continuum, Live
 from balancers.interop.ketama.hashes import TWEMPROXY, Hash32, Tagged, named
 from balancers.interop.ketama.libmemcached import PointName
 from balancers.interop.ketama.points import POINTS, weighted_points
+from balancers.keys import Identity, key_bytes, name_of
 
 __all__ = ["Alias", "TwemproxyKetama", "key_hash"]
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from hashlib import md5
 from typing import TypeVar
 
+from balancers._internal.checks import at_least
 from balancers.errors import InvalidSetting
-from balancers.hashing.keys import Identity, name_of
 from balancers.interop.ketama.continuum import Continuum, Live
 from balancers.interop.ketama.hashes import md5_word, md5_words
-from balancers.membership import at_least
+from balancers.keys import Identity, name_of
 
 __all__ = ["UHashRing", "UHashRingKetama"]
 

@@ -19,8 +19,9 @@ Some older releases walk the whole ring of ``hash … consistent`` where these t
 Not here: ``random``, one name with several addresses, and ``fail_timeout`` in fractions.
 """
 
-from balancers.interop.nginx.keyed import ConsistentHash, Hash, IPHash
-from balancers.interop.nginx.sequences import LeastConn, RoundRobin
-from balancers.interop.nginx.server import Server
-
-__all__ = ["ConsistentHash", "Hash", "IPHash", "LeastConn", "RoundRobin", "Server"]
+from balancers.interop.nginx.keyed import ConsistentHash as ConsistentHash
+from balancers.interop.nginx.keyed import Hash as Hash
+from balancers.interop.nginx.keyed import IPHash as IPHash
+from balancers.interop.nginx.sequences import LeastConn as LeastConn
+from balancers.interop.nginx.sequences import RoundRobin as RoundRobin
+from balancers.interop.nginx.server import Server as Server

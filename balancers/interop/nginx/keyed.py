@@ -13,9 +13,9 @@ from balancers.addresses import Address, address_of
 from balancers.balancer import Key
 from balancers.errors import MissingKey, RingTooLarge
 from balancers.hashing.circle import Circle
-from balancers.hashing.keys import key_bytes
 from balancers.interop.nginx.server import Peer, Server, smooth
 from balancers.interop.nginx.upstream import Upstream
+from balancers.keys import key_bytes
 
 __all__ = ["ConsistentHash", "Hash", "IPHash"]
 

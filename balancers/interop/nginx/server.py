@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
+from balancers._internal.checks import at_least
 from balancers.errors import InvalidSetting
-from balancers.membership import at_least
 
 __all__ = ["Peer", "Server", "smooth"]
 

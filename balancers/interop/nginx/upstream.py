@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import ClassVar, cast
 
+from balancers._internal.checks import LATEST, as_weights, checked_avoid, valid_now
 from balancers.balancer import Key
 from balancers.errors import (
     BalancersError,
@@ -14,8 +15,8 @@ from balancers.errors import (
     NoBackendAvailable,
 )
 from balancers.interop.nginx.server import Peer, Server, smooth
-from balancers.lease import SUCCESS, Outcome
-from balancers.membership import LATEST, Membership, as_weights, checked_avoid, valid_now
+from balancers.membership import Membership
+from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["Upstream"]
 

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from balancers.errors import InvalidSetting
-from balancers.sessions.cookies import cookie, cookies, set_cookie
+from balancers.http import cookie, cookies, set_cookie
 from tests.work import work_of
 
 __all__ = ["WORDS", "check"]

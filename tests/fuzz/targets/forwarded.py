@@ -2,8 +2,8 @@
 
 from ipaddress import IPv4Address
 
-from balancers.routing.client_address import TrustedProxies
-from balancers.routing.forwarded import Node, elements, forwarded_element, pairs, read_node
+from balancers.http import Node, TrustedProxies
+from balancers.http.forwarded import elements, forwarded_element, pairs, read_node
 from tests.work import work_of
 
 __all__ = ["WORDS", "check"]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from balancers.routing.proxy_protocol import read_proxy_header
+from balancers.proxy_protocol import read_proxy_header
 from tests.work import work_of
 
 __all__ = ["WORDS", "check"]

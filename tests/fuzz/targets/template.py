@@ -5,10 +5,8 @@ from contextlib import suppress
 from urllib.parse import quote
 
 from balancers.errors import InvalidSetting
-from balancers.request import Request
-from balancers.routing.paths import Path, read_target
-from balancers.routing.router import Router
-from balancers.routing.routes import Route
+from balancers.http import Path, Request, read_target
+from balancers.routing import Route, Router
 from tests.work import work_of
 
 __all__ = ["WORDS", "check"]

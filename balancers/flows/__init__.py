@@ -1,0 +1,5 @@
+"""Connections: their keys, and a table that keeps each on its backend."""
+
+from balancers.flows.flow_key import FlowKey as FlowKey
+from balancers.flows.flow_table import FlowCounts as FlowCounts
+from balancers.flows.flow_table import FlowTable as FlowTable

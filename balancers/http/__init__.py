@@ -1,0 +1,14 @@
+"""What an HTTP request says: its target, fields, cookies and client."""
+
+from balancers.http.client_address import ClientAddress as ClientAddress
+from balancers.http.client_address import TrustedProxies as TrustedProxies
+from balancers.http.cookies import cookie as cookie
+from balancers.http.cookies import cookies as cookies
+from balancers.http.cookies import set_cookie as set_cookie
+from balancers.http.forwarded import Node as Node
+from balancers.http.health_report import CheckResult as CheckResult
+from balancers.http.health_report import HealthReport as HealthReport
+from balancers.http.networks import Networks as Networks
+from balancers.http.request import Request as Request
+from balancers.http.targets import Path as Path
+from balancers.http.targets import read_target as read_target

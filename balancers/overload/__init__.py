@@ -1,0 +1,5 @@
+"""What protects a pool that has more requests than it can serve."""
+
+from balancers.overload.admission_queue import AdmissionQueue as AdmissionQueue
+from balancers.overload.admission_queue import Waiting as Waiting
+from balancers.overload.retry_budget import RetryBudget as RetryBudget

@@ -1,0 +1,61 @@
+"""A retry budget: retries may be a share of what is in flight, and no more."""
+
+from decimal import Decimal
+
+from balancers._internal.checks import at_least, number
+from balancers.errors import AlreadyReleased, InvalidSetting
+
+__all__ = ["RetryBudget"]
+
+
+class RetryBudget:
+    """At most ``share`` of the requests in flight may be retries, or ``least`` if that is more.
+
+    Retries help while few requests fail and are a storm when all do.  Ask :meth:`begin` before each
+    retry and say :meth:`end` after it.  The defaults are Envoy's.
+
+    >>> budget = RetryBudget(share=0.2, least=1)
+    >>> [budget.begin(in_flight=10) for _ in range(3)]
+    [True, True, False]
+    >>> budget.end()
+    >>> budget.begin(in_flight=10)
+    True
+
+    Every method is O(1).  Raises InvalidSetting for a share outside 0…1 or ``least`` below 0.
+    """
+
+    def __init__(self, share: float = 0.2, least: int = 3) -> None:
+        if not 0 <= number("share", share) <= 1:
+            raise InvalidSetting(f"share must be 0 to 1, not {share!r}")
+        at_least(0, least=least)
+        written = repr(float(share))  # 0.1 is a tenth
+        self._share = Decimal(written).as_integer_ratio()
+        self._least = least
+        self._retries = 0
+
+    @property
+    def retries(self) -> int:
+        """How many retries are in flight."""
+        return self._retries
+
+    def begin(self, in_flight: int) -> bool:
+        """Count a retry if it is within the budget, and say whether it is.
+
+        ``in_flight`` counts all requests, first tries and retries.  Raises InvalidSetting for a
+        number below 0.
+        """
+        at_least(0, in_flight=in_flight)
+        part, whole = self._share
+        if self._retries >= self._least and self._retries * whole >= part * in_flight:
+            return False
+        self._retries += 1
+        return True
+
+    def end(self) -> None:
+        """Count a retry out.  Raises AlreadyReleased when none is in flight."""
+        if not self._retries:
+            raise AlreadyReleased("no retry is in flight")
+        self._retries -= 1
+
+    def __repr__(self) -> str:
+        return f"<RetryBudget: {self._retries} in flight>"

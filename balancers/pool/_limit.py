@@ -1,0 +1,42 @@
+"""The pool's own limit: no more than so many requests in flight on all its members together."""
+
+from collections import deque
+
+from balancers._internal.checks import at_least
+from balancers.event import Event
+
+__all__ = ["PoolLimit"]
+
+
+class PoolLimit:
+    """A count and its limit; it hears that requests start as a gate does.
+
+    Raises InvalidSetting for a limit below 1.
+    """
+
+    reason = "saturated"
+
+    def __init__(self, limit: int, events: deque[Event] | None) -> None:
+        at_least(1, limit=limit)
+        self._limit = limit
+        self._events = events
+        self._in_flight = 0
+        self.full = False
+
+    def started(self, backend: object, in_flight: int, now: float) -> None:
+        """Count a request."""
+        self._in_flight += 1
+        if self._in_flight == self._limit:
+            self._turn(now)
+
+    def left(self, requests: int, now: float) -> None:
+        """Count out so many, that ended or whose backend left."""
+        self._in_flight -= requests
+        if self.full and self._in_flight < self._limit:
+            self._turn(now)
+
+    def _turn(self, now: float) -> None:
+        self.full = not self.full
+        if self._events is not None:
+            told = f"{self._in_flight} of {self._limit} in flight"
+            self._events.append(Event(now, self.reason, self.full, None, told))

@@ -1,0 +1,7 @@
+"""The PROXY protocol, versions 1 and 2: headers read and built."""
+
+from balancers.proxy_protocol.header import Endpoint as Endpoint
+from balancers.proxy_protocol.header import ProxyHeader as ProxyHeader
+from balancers.proxy_protocol.header import Tlv as Tlv
+from balancers.proxy_protocol.reader import ReadHeader as ReadHeader
+from balancers.proxy_protocol.reader import read_proxy_header as read_proxy_header
