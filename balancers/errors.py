@@ -102,7 +102,7 @@ class IncompatibleGate(BalancersError, ValueError):
 
 
 class AlreadyInUse(BalancersError, RuntimeError):
-    """A gate belongs to one pool."""
+    """Raised when a balancer or gate that belongs to a pool is given to another."""
 
 
 class QueueFull(BalancersError, RuntimeError):

@@ -1,10 +1,12 @@
-"""What a gate is: one reason why a backend gets more, less or no traffic.
+"""The gate protocol: one reason to limit a backend's traffic.
 
-A gate gives each backend a factor from 0 (closed) to 1 (open); the pool multiplies the factors of
-all its gates into the weight, so their order cannot matter.  A factor is a step function of time:
-it moves at an instant announced in :attr:`~Gate.due`, or by an event the gate was told of, and then
-``due`` is minus infinity.  The pool reads ``due`` before each pick and asks :meth:`~Gate.moved`
-only when there is news; nobody filters on every pick.
+A gate gives each backend a factor from 0 (closed) to 1 (open).  The pool multiplies the factors of
+all its gates into the backend's weight, so the order of the gates cannot matter.  A factor changes
+only at the instant announced in :attr:`~Gate.due`, or by an event that the gate was informed of; it
+then sets ``due`` to minus infinity.  The pool compares ``due`` with the time before each pick and
+calls :meth:`~Gate.changes` only when there are changes, so a pick filters nothing.
+
+A gate knows its own reason only.  Its factors must not depend on those of other gates.
 """
 
 from collections import deque
@@ -21,67 +23,68 @@ B = TypeVar("B")
 
 
 class Gate(Protocol[B]):
-    """One reason, as a factor a backend.
+    """One reason to limit traffic, as a factor per backend.
 
-    Inherit and define ``watch``, ``factor`` and ``moved``, or start from
-    :class:`balancers.gates.MemberGate`, which leaves ``factor`` and a member's fresh state.
+    A subclass defines ``reason``, ``factor`` and ``changes``; everything else has a default.
+    :class:`balancers.gates.MemberGate` is a more convenient base: it keeps a state per member and
+    collects the changes.
+
+    A gate belongs to one pool.  The pool sets ``taken`` on it, and refuses a gate that has it set
+    already; an object that cannot have attributes is not protected in this way.
     """
 
     reason: str
-    """What refusals and reports call it; two gates may share one."""
+    """The name in refusals and reports, for example "draining"; two gates may share one."""
     soft: bool = False
-    """Whether panic may ignore it: health yes, draining and limits never."""
+    """Whether the pool may ignore it in a panic: True for health, False for drains and limits."""
     spares_bound: bool = False
-    """Whether a request that already belongs to the backend still gets in: draining yes."""
+    """Whether bound requests (sticky sessions) pass while it is closed: True for drains."""
     fractional: bool = False
-    """Whether there are factors strictly between 0 and 1."""
+    """Whether some factors are strictly between 0 and 1."""
     due: float = inf
-    """When ``moved`` next has news: ``inf`` nothing pending, ``-inf`` at once."""
+    """When ``changes`` next has changes, in seconds: ``inf`` if none is pending, ``-inf`` for now."""
 
-    def watch(self, in_flight: Callable[[B], int]) -> None:
-        """Be taken by a pool, once, and learn where to read in-flight counts.
+    def attach(self, in_flight: Callable[[B], int], events: deque[Event] | None) -> None:
+        """Called once, when a pool takes the gate.
 
-        Raises AlreadyInUse for a second pool.
+        ``in_flight`` returns the number of requests in flight on a backend, 0 if it is no member.
+        ``events`` is where the gate appends its events, or None.
         """
-        ...
-
-    def unwatch(self) -> None:
-        """Hear that the pool that took it was refused at construction: it is free again."""
-        return
-
-    def report(self, events: deque[Event]) -> None:
-        """Be given where every transition of this gate is to be appended from now on."""
         return
 
     def factor(self, backend: B, now: float) -> float:
-        """Say the backend's factor at ``now``, 0 to 1; reading changes nothing."""
+        """Return the backend's factor at ``now``, from 0 to 1; reading changes nothing."""
         ...
 
-    def moved(self, now: float) -> Iterable[B]:
-        """Give the backends whose factor moved since last asked, and set ``due`` anew."""
+    def changes(self, now: float) -> Iterable[B]:
+        """Return the backends whose factor changed since the last call, and set ``due`` again.
+
+        A backend whose factor changed and changed back is among them.
+        """
         ...
 
     def added(self, backend: B, now: float) -> None:
-        """Hear of a new member."""
+        """Called when a backend joins the pool."""
         return
 
     def removed(self, backend: B, now: float) -> None:
-        """Hear that a member left: forget it."""
+        """Called when a backend leaves the pool: forget it."""
         return
 
     def recovered(self, backend: B, now: float) -> None:
-        """Hear that a member is open again that soft gates had closed.
+        """Called when a backend that soft gates had closed is open again.
 
-        Noticed at the next request: what closed and opened between two of them is no recovery.
+        The pool notices this at the next request: a backend that closed and opened again between
+        two requests did not recover.
         """
         return
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
-        """Hear that a request began; ``in_flight`` counts it."""
+        """Called when a request starts; ``in_flight`` includes it."""
         return
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Hear that a request ended that began at ``started_at``; ``in_flight`` is what is left."""
+        """Called when a request ends that started at ``started_at``; ``in_flight`` excludes it."""
         return

@@ -17,7 +17,7 @@ B = TypeVar("B")
 class Membership(SharesBackends, Balancer[B]):
     """A balancer but for ``pick``: members in order of insertion, each with a valid weight.
 
-    A subclass defines :meth:`pick` and hears of every change in :meth:`_weigh`.  Copies share the
+    A subclass defines :meth:`pick` and hears of every change in :meth:`update_index`.  Copies share the
     backends; everything else is copied.
 
     >>> class First(Membership[str]):
@@ -25,7 +25,7 @@ class Membership(SharesBackends, Balancer[B]):
     ...         for backend, weight in self.weights.items():
     ...             if weight and backend not in avoid:
     ...                 return backend
-    ...         raise self._refusal()
+    ...         raise self.refusal()
     >>> First({"a": 0, "b": 2, "c": 1}).pick(avoid=["b"])
     'c'
     """
@@ -50,7 +50,7 @@ class Membership(SharesBackends, Balancer[B]):
         old = self._weights.get(backend)
         if old == weight:
             return
-        self._weigh(backend, old, weight)
+        self.update_index(backend, old, weight)
         self._weights[backend] = weight
         self._open += (weight > 0) - (old is not None and old > 0)
 
@@ -59,14 +59,14 @@ class Membership(SharesBackends, Balancer[B]):
         old = self._weights.get(backend)
         if old is None:
             return
-        self._weigh(backend, old, None)
+        self.update_index(backend, old, None)
         del self._weights[backend]
         self._open -= old > 0
 
-    def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         """Hear of a change before it shows; None is no member.  May refuse by raising."""
 
-    def _refusal(self) -> NoBackendAvailable:
+    def refusal(self) -> NoBackendAvailable:
         """Say why nobody can be picked, given that every open member was avoided; O(1)."""
         members = len(self._weights)
         if not members:

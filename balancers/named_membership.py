@@ -16,7 +16,7 @@ _BITS = (1 << 64) - 1
 
 
 class NamedMembership(Membership[B]):
-    """A keyed balancer but for ``pick``; a subclass hears of changes in :meth:`_reweigh`.
+    """A keyed balancer but for ``pick``; a subclass hears of changes in :meth:`update_named_index`.
 
     ``identity`` names a backend for hashing, ``hasher`` gives 64 bits of bytes.
     """
@@ -40,12 +40,16 @@ class NamedMembership(Membership[B]):
         self._names: dict[B, bytes] = {}
         super().__init__(backends)
 
-    def _digest(self, key: Key | None) -> int:
+    def hash_key(self, key: Key | None) -> int:
+        """Return the 64-bit hash of a key, as ``pick`` uses it.
+
+        Raises MissingKey, InvalidKey, TypeError.
+        """
         return self._hasher(key_bytes(key)) & _BITS
 
-    def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         name = self._names[backend] if old is not None else self._new_name(backend)
-        self._reweigh(backend, name, old, new)
+        self.update_named_index(backend, name, old, new)
         if old is None:
             self._named[name] = backend
             self._names[backend] = name
@@ -58,5 +62,7 @@ class NamedMembership(Membership[B]):
             raise DuplicateBackend(f"{backend!r} and {self._named[name]!r} are both {name!r}")
         return name
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         """Hear of a change before anything shows it; None is no member.  May refuse by raising."""

@@ -91,7 +91,7 @@ class QueueMachine(RuleBasedStateMachine):
     def nobody_is_lost(self) -> None:
         assert len(self.queue) == len(self.waiting) <= LIMIT
         ends = [one.deadline for one in self.waiting]
-        assert self.queue.next_deadline() == min(ends, default=inf)
+        assert self.queue.due == min(ends, default=inf)
         assert len(self.waiting) + len(self.late) + len(self.gone) == self.items
 
 

@@ -74,20 +74,20 @@ def every_gate(fractional: bool) -> list[Any]:
     ramp: Any = (SlowStart[str] if fractional else WarmUp[str])(8.0, 4)
     return [
         ActiveChecks(2, 2, rng=Random(1), slow_after=20.0),
-        PassiveChecks(max_fails=2, fail_timeout=5.0, trials=2),
+        PassiveChecks(max_fails=2, fail_timeout=5.0, max_trials=2),
         OutlierEjection(
             3,
-            [FailurePercentage(hosts=3, volume=5), MedianGap(volume=3)],
+            [FailurePercentage(minimum_hosts=3, request_volume=5), MedianGap(request_volume=3)],
             interval=4.0,
-            base=6.0,
-            jitter=2.0,
-            most_ejected=SHARE,
+            base_ejection_time=6.0,
+            jitter=0.5,
+            max_ejected=SHARE,
             rng=Random(2),
         ),
-        CoolDown(failures=10**6, limit=LONGEST, rng=Random(3)),
+        CoolDown(consecutive_failures=10**6, max_time=LONGEST, rng=Random(3)),
         Drain(timeout=10.0),
         ConnectionLimit(LIMIT),
-        DynamicLimit(least=2, most=5, full=12),
+        DynamicLimit(minconn=2, maxconn=5, fullconn=12),
         ramp,
     ]
 
@@ -208,7 +208,7 @@ class AllGates(RuleBasedStateMachine):
         backend, waiting = draw(NAMES), draw(st.integers(0, 9))
         limit = draw(st.sampled_from([None, 1, 3]))
         for gates in self.gates:
-            gates[6].waiting(waiting, self.now)
+            gates[6].set_waiting(waiting, self.now)
             if backend in self.members:
                 gates[5].set(backend, limit)
                 gates[7].begin(backend, self.now)
@@ -225,7 +225,7 @@ class AllGates(RuleBasedStateMachine):
             for gate in self.gates[0]:
                 for later in (0.0, 3.0, 1e6):
                     gate.factor(backend, self.now + later)
-        self.pools[0].next_change()
+        assert self.pools[0].due == self.pools[0].due
         repr(self.pools[0])
         assert pickle.dumps(self.pools[0]) == before
 
@@ -307,7 +307,7 @@ class AllGates(RuleBasedStateMachine):
         self.draining.clear()
         self.sick.clear()
         for gates in self.gates:
-            gates[6].waiting(0, self.now)
+            gates[6].set_waiting(0, self.now)
         self.give_back()
         for _ in range(150):
             self.now += 5.0

@@ -25,7 +25,7 @@ def fail(pool: Pool[str], now: float, begun: float | None = None) -> None:
 
 
 def test_retry_after_closes_for_so_long_and_is_no_failure() -> None:
-    cooling, pool = pool_with(failures=1, limit=60.0)
+    cooling, pool = pool_with(consecutive_failures=1, max_time=60.0)
     pool.release(pool.acquire(0.0), 10.0, ok=False, retry_after=5.0)
     with pytest.raises(NoBackendAvailable) as refusal:
         pool.acquire(14.9)
@@ -33,7 +33,7 @@ def test_retry_after_closes_for_so_long_and_is_no_failure() -> None:
     lease = pool.acquire(15.0)
     pool.release(lease, 20.0, ok=True, retry_after=1e6)
     assert cooling.until("a") == 80.0  # at most the limit
-    assert pool.next_change() == -inf
+    assert pool.due == -inf
     assert not pool.admits("a", bound=True)
 
 
@@ -57,7 +57,9 @@ def test_a_pause_is_never_cut_short() -> None:
 
 
 def test_repeated_failure_pauses_longer_and_longer_until_a_success() -> None:
-    cooling, pool = pool_with(failures=2, base=1.0, factor=3.0, limit=20.0, jitter=0.0)
+    cooling, pool = pool_with(
+        consecutive_failures=2, base_time=1.0, factor=3.0, max_time=20.0, jitter=0.0
+    )
     now, pauses = 0.0, list[float]()
     for _ in range(5):
         fail(pool, now)
@@ -73,7 +75,7 @@ def test_repeated_failure_pauses_longer_and_longer_until_a_success() -> None:
 
 
 def test_what_began_before_the_pause_counts_nowhere() -> None:
-    cooling, pool = pool_with(failures=1, base=1.0, jitter=0.0)
+    cooling, pool = pool_with(consecutive_failures=1, base_time=1.0, jitter=0.0)
     leases = [pool.acquire(0.0) for _ in range(10)]
     for lease in leases[:9]:
         pool.release(lease, 5.0, ok=False)
@@ -84,7 +86,7 @@ def test_what_began_before_the_pause_counts_nowhere() -> None:
 
 
 def test_a_cancelled_request_counts_nowhere() -> None:
-    cooling, pool = pool_with(failures=2)
+    cooling, pool = pool_with(consecutive_failures=2)
     fail(pool, 0.0)
     pool.release(pool.acquire(0.0), 0.0, ok=None)
     assert cooling.until("a") == -inf
@@ -103,7 +105,7 @@ def test_jitter_only_shortens() -> None:
 
 
 def test_a_thousand_pauses_do_not_overflow() -> None:
-    cooling, pool = pool_with(failures=1, factor=1e10, limit=5.0, jitter=0.0)
+    cooling, pool = pool_with(consecutive_failures=1, factor=1e10, max_time=5.0, jitter=0.0)
     now = 0.0
     for _ in range(1000):
         fail(pool, now)
@@ -122,10 +124,10 @@ def test_panic_leaves_the_cooling_alone() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"failures": 0},
-        {"base": 0.0},
-        {"base": 61.0},
-        {"limit": inf},
+        {"consecutive_failures": 0},
+        {"base_time": 0.0},
+        {"base_time": 61.0},
+        {"max_time": inf},
         {"factor": 0.9},
         {"factor": nan},
         {"jitter": 1.1},
@@ -165,12 +167,12 @@ def test_retries_are_never_more_than_the_budget(
 
 def test_a_tenth_is_a_tenth() -> None:
     """0.1 * 30 is a little more than 3 in floats: a fourth retry would get in."""
-    budget = RetryBudget(share=0.1, least=0)
+    budget = RetryBudget(share=0.1, min_retries=0)
     assert [budget.begin(30) for _ in range(4)] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(
-    "settings", [{"share": -0.1}, {"share": 1.1}, {"share": nan}, {"least": -1}]
+    "settings", [{"share": -0.1}, {"share": 1.1}, {"share": nan}, {"min_retries": -1}]
 )
 def test_budgets_outside_their_range(settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting, match=next(iter(settings))):

@@ -17,7 +17,7 @@ def test_what_panic_let_in_before_the_end_is_not_judged_after_it(
     """Whether or not anybody asked between the end and the result."""
     gate: Any = {
         "health": HealthChecks[str](1, 2, 10.0),
-        "ejection": OutlierEjection[str](1, (), base=10.0, most_ejected=0.5),
+        "ejection": OutlierEjection[str](1, (), base_ejection_time=10.0, max_ejected=0.5),
         "marks": PassiveChecks[str](1, 10.0),
     }[name]
     pool = Pool(RoundRobin(["a", "b"]), [gate], panic=1.0)
@@ -32,7 +32,9 @@ def test_what_panic_let_in_before_the_end_is_not_judged_after_it(
 
 
 def test_who_leaves_ends_what_is_over_at_its_own_time() -> None:
-    outliers: OutlierEjection[str] = OutlierEjection(1, (), base=10.0, most_ejected=0.5)
+    outliers: OutlierEjection[str] = OutlierEjection(
+        1, (), base_ejection_time=10.0, max_ejected=0.5
+    )
     pool = Pool(RoundRobin(["a", "b", "c", "d"]), [outliers])
     for backend in "ab":
         pool.release(pool.acquire(1.0, prefer=backend, strict=True), 1.0, ok=False)

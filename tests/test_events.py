@@ -74,7 +74,7 @@ def test_a_silence_is_told_at_its_deadline() -> None:
 
 def test_ejections_name_their_rule_and_a_dry_run_says_so() -> None:
     for dry_run, mark in ((False, ""), (True, ", dry run")):
-        outliers: OutlierEjection[str] = OutlierEjection(1, base=4.0, dry_run=dry_run)
+        outliers: OutlierEjection[str] = OutlierEjection(1, base_ejection_time=4.0, dry_run=dry_run)
         pool, events = pool_with(outliers)
         fail(pool, "a", 1.0)
         pool.acquire(9.0)
@@ -128,7 +128,9 @@ def test_limits_of_a_backend_and_of_the_pool() -> None:
 
 
 def test_cooling_says_why_and_ends_before_it_begins_again() -> None:
-    pool, events = pool_with(CoolDown(failures=2, base=5.0, jitter=0.0, rng=Random(1)))
+    pool, events = pool_with(
+        CoolDown(consecutive_failures=2, base_time=5.0, jitter=0.0, rng=Random(1))
+    )
     fail(pool, "a", 1.0, retry_after=2.0)
     fail(pool, "b", 1.0)
     fail(pool, "b", 1.0)

@@ -160,7 +160,7 @@ class Drill:
     def run(self, until: float) -> None:
         """Let time pass, instant by instant."""
         while True:
-            probe_at = inf if self.checks is None else self.checks.next_probe()
+            probe_at = inf if self.checks is None else self.checks.probes_due
             next_at = self._heap[0][0] if self._heap else inf
             if min(probe_at, next_at) > until:
                 self.now = max(self.now, until)
@@ -312,7 +312,7 @@ def test_the_bound_is_nearly_attained(told: Settings, how: str) -> None:
         checks = told.checks(seed)
         drill = Drill(Pool(RoundRobin(range(1)), [checks]), checks=checks)
         turned = watch(drill, 0)
-        drill.run(checks.next_probe() + LATENCY)
+        drill.run(checks.probes_due + LATENCY)
         drill.dies(0, how)
         died = drill.now
         drill.run(died + told.noticed_within(silent=how == "silent"))

@@ -290,7 +290,7 @@ def test_footgun_33_a_slow_start_is_seconds_long_moves_by_itself_and_starves_nob
     assert shares[15] == 0.5
     assert shares[29] < shares[30] == 1
     assert all(early <= late for early, late in pairwise(shares))
-    assert pool.next_change() == inf
+    assert pool.due == inf
     assert 3 <= served[:30].count("c") <= 7  # the area under the ramp: half of a fair 10
     assert "c" in served[:21]  # the floor: a tenth against two is one in 21
 
@@ -323,11 +323,11 @@ def test_footgun_42_time_never_runs_backwards() -> None:
     pool = Pool(RoundRobin(["a", "b"]), [health])
     pool.release(pool.acquire(100.0), 100.0, ok=False)
     assert pool.acquire(20.0).acquired_at == 100.0
-    assert pool.next_change() == 110.0
+    assert pool.due == 110.0
     health.observe("b", True, 5.0)
     assert pool.acquire(109.9).backend == "b"
     assert {pool.acquire(110.0).backend for _ in range(2)} == {"a", "b"}
-    assert pool.next_change() == inf
+    assert pool.due == inf
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -344,8 +344,8 @@ def test_footgun_43_what_was_known_of_an_earlier_life_counts_no_more(
     gates: dict[str, Any] = {
         "unhealthy": HealthChecks[str](2, 1, recovery_time=10.0),
         "silent": ActiveChecks[str](2, 1, rng=Random(1), promotion="time", recovery_time=10.0),
-        "ejected": OutlierEjection[str](2, (), base=10.0, most_ejected=0.5),
-        "cooling": CoolDown[str](2, base=10.0, jitter=0.0, rng=Random(1)),
+        "ejected": OutlierEjection[str](2, (), base_ejection_time=10.0, max_ejected=0.5),
+        "cooling": CoolDown[str](2, base_time=10.0, jitter=0.0, rng=Random(1)),
         "failing": PassiveChecks[str](max_fails=2, fail_timeout=10.0),
     }
     gate = gates[name]
@@ -431,7 +431,7 @@ def test_footgun_47_the_probes_of_many_clients_are_spread_and_stay_so() -> None:
         checks: ActiveChecks[str] = ActiveChecks(rng=Random(seed), interval=5.0, jitter=0.1)
         Pool(RoundRobin(["a"]), [checks])
         sent.append([])
-        while (now := checks.next_probe()) < 60.0:
+        while (now := checks.probes_due) < 60.0:
             for probe in checks.probes(now):
                 sent[-1].append(now)
                 assert checks.answer(probe, ok=True, now=now)

@@ -162,7 +162,7 @@ class Limits(GateMachine):
 
     def make(self) -> Pool[str]:
         self.fixed: ConnectionLimit[str] = ConnectionLimit(self.LIMIT)
-        self.dynamic: DynamicLimit[str] = DynamicLimit(least=1, most=3, full=9)
+        self.dynamic: DynamicLimit[str] = DynamicLimit(minconn=1, maxconn=3, fullconn=9)
         self.own: dict[str, int] = {}
         self.waiting = 0
         gates: list[Any] = [self.fixed, self.dynamic]
@@ -187,7 +187,7 @@ class Limits(GateMachine):
 
     @rule(waiting=st.integers(0, 8))
     def some_wait(self, waiting: int) -> None:
-        self.dynamic.waiting(waiting, self.now)
+        self.dynamic.set_waiting(waiting, self.now)
         self.waiting = waiting
 
 
@@ -197,7 +197,7 @@ class Ramps(GateMachine):
     WINDOW, RAMP_STEPS, FLOOR = 6.0, 3, 0.2
 
     def make(self) -> Pool[str]:
-        self.gate: Any = WarmUp(self.WINDOW, self.RAMP_STEPS, floor=self.FLOOR)
+        self.gate: Any = WarmUp(self.WINDOW, self.RAMP_STEPS, min_share=self.FLOOR)
         self.begun: dict[str, float] = {}
         self.peopled_at = inf
         return Pool(LeastConnections(), [self.gate])
@@ -253,7 +253,7 @@ class Ejections(GateMachine):
 
     def make(self) -> Pool[str]:
         self.gate: OutlierEjection[str] = OutlierEjection(
-            3, [], interval=1000.0, base=4.0, longest=10.0, most_ejected=0.4
+            3, [], interval=1000.0, base_ejection_time=4.0, max_ejection_time=10.0, max_ejected=0.4
         )
         self.errors: dict[str, int] = {}
         self.times: dict[str, int] = {}

@@ -70,7 +70,7 @@ def test_time_promotes_where_there_are_no_probes_at_the_announced_instant() -> N
     ask(pool, ok=False, now=5.0)
     with pytest.raises(NoBackendAvailable) as refusal:
         pool.acquire(6.0, avoid=["b"])
-    assert refusal.value.retry_at == pool.next_change() == 15.0
+    assert refusal.value.retry_at == pool.due == 15.0
     assert health.factor("a", nextafter(15.0, 0)) == 0
     assert health.factor("a", 15.0) == 1
     with pytest.raises(NoBackendAvailable):
@@ -83,7 +83,7 @@ def test_a_probe_takes_over_from_time() -> None:
     pool = watched(health)
     ask(pool, ok=False, now=0.0)
     health.observe("a", False, 1.0)
-    assert list(health.moved(1000.0)) == ["a"]
+    assert list(health.changes(1000.0)) == ["a"]
     assert not health.healthy("a")
 
 
@@ -173,8 +173,8 @@ def test_a_ramp_moves_only_when_it_said() -> None:
     factors = [ramp.factor("new", 10.0)]
     now = 10.0
     pool.acquire(now)
-    while pool.next_change() < inf:
-        due = pool.next_change()
+    while pool.due < inf:
+        due = pool.due
         assert due > now
         assert ramp.factor("new", nextafter(due, 0)) == factors[-1]
         pool.acquire(due)
@@ -219,15 +219,15 @@ def test_a_member_that_comes_or_leaves_is_no_news() -> None:
     for gate in (Drain[str](), HealthChecks[str](), ConnectionLimit[str](1)):
         pool = Pool(RoundRobin(["a"]), [gate])
         pool.add("b")
-        assert pool.next_change() == inf
+        assert pool.due == inf
         pool.remove("b")
-        assert pool.next_change() == inf
+        assert pool.due == inf
 
 
 def test_what_left_before_its_news_was_heard_is_no_news() -> None:
     drain: Drain[str] = Drain()
     pool = Pool(RoundRobin(["a", "b"]), [drain])
     drain.begin("b", 1.0)
-    assert pool.next_change() == -inf
+    assert pool.due == -inf
     pool.remove("b")
-    assert pool.next_change() == inf
+    assert pool.due == inf

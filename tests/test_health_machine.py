@@ -45,7 +45,7 @@ def walk(
         plain.observe(seen)
         ok = seen == "good"
         if seen != "at once":
-            assert machine.after(ok) is plain.up
+            assert machine.would_be_healthy(ok) is plain.up
         assert real.observe(ok, immediate=seen == "at once") is (plain.up != was)
         assert real.healthy is plain.up
         assert real.settled is (not plain.undecided and not counts_against(plain))
@@ -104,7 +104,7 @@ def close_and_open(gate: Any) -> tuple[Callable[[int], None], Callable[[int], No
     [
         lambda: HealthChecks[int](3, 1),
         lambda: ActiveChecks[int](3, 1, rng=Random(1)),
-        lambda: OutlierEjection[int](1, (), base=300.0, most_ejected=1.0),
+        lambda: OutlierEjection[int](1, (), base_ejection_time=300.0, max_ejected=1.0),
         lambda: PassiveChecks[int](1, 40.0),
     ],
     ids=["health", "probes", "ejection", "marks"],

@@ -16,7 +16,7 @@ from balancers.gates import (
     HealthRule,
     HealthStateMachine,
     Leaky,
-    OfTheLast,
+    SlidingWindow,
     transitions,
 )
 from balancers.gates.health_rules import State
@@ -62,7 +62,7 @@ def every_rule() -> Iterator[tuple[str, HealthRule, Says]]:
         yield f"leaky {u} {f} {h}", Leaky(u, f, h), leaky(u, f, h)
     for n, u, h in product(four, four, four):
         if max(u, h) <= n:
-            yield f"of {n} {u} {h}", OfTheLast(n, u, h), of_the_last(n, u, h)
+            yield f"of {n} {u} {h}", SlidingWindow(n, u, h), of_the_last(n, u, h)
 
 
 RULES = {name: (rule, says) for name, rule, says in every_rule()}
@@ -78,15 +78,15 @@ def test_every_sequence_of_twelve(name: str) -> None:
         nonlocal tried
         for ok in (False, True) if left else ():
             tried += 1
-            after, known = rule.after(state, ok), [*since, ok]
+            after, known = rule.next_state(state, ok), [*since, ok]
             flips = says(state[0], known)
             assert after[0] is (state[0] != flips), (state, known)
             if flips:
-                assert after == rule.fresh(after[0])
+                assert after == rule.initial_state(after[0])
             walk(after, [] if flips else known, left - 1)
 
-    walk(rule.fresh(healthy=True), [], LENGTH)
-    walk(rule.fresh(healthy=False), [], LENGTH // 2)
+    walk(rule.initial_state(healthy=True), [], LENGTH)
+    walk(rule.initial_state(healthy=False), [], LENGTH // 2)
     assert tried == 2 ** (LENGTH + 1) - 2 + 2 ** (LENGTH // 2 + 1) - 2
 
 
@@ -94,12 +94,15 @@ def test_every_sequence_of_twelve(name: str) -> None:
 def test_the_table_is_the_rule(name: str) -> None:
     rule, _ = RULES[name]
     table = transitions(rule)
-    assert rule.fresh(healthy=True) in table
-    assert rule.fresh(healthy=False) in table
+    assert rule.initial_state(healthy=True) in table
+    assert rule.initial_state(healthy=False) in table
     for state, (failed, succeeded) in table.items():
         assert failed in table
         assert succeeded in table
-        assert (failed, succeeded) == (rule.after(state, ok=False), rule.after(state, ok=True))
+        assert (failed, succeeded) == (
+            rule.next_state(state, ok=False),
+            rule.next_state(state, ok=True),
+        )
 
 
 def expected_flips(rule: HealthRule, failing: float, checks: int) -> float:
@@ -112,14 +115,14 @@ def expected_flips(rule: HealthRule, failing: float, checks: int) -> float:
             if after[0] == state[0]:
                 stay[places[state], places[after]] += chance
     times = np.linalg.solve(np.eye(len(table)) - stay, np.ones(len(table)))
-    there_and_back = sum(times[places[rule.fresh(healthy=up)]] for up in (True, False))
+    there_and_back = sum(times[places[rule.initial_state(healthy=up)]] for up in (True, False))
     return float(2 * checks / there_and_back)
 
 
 def test_the_figures_of_the_documentation() -> None:
     """Derived from the tables, as the page says them."""
     page = (Path(__file__).parents[1] / "docs" / "gates.md").read_text(encoding="utf-8")
-    for rule in ("Consecutive(3, 2)", "OfTheLast(10, 5, 8)", "Leaky()"):
+    for rule in ("Consecutive(3, 2)", "SlidingWindow(10, 5, 8)", "Leaky()"):
         told = re.search(rf"^\| `{re.escape(rule)}` \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
         assert told, rule
         made: HealthRule = eval(rule)  # noqa: S307 - a literal above
@@ -136,15 +139,15 @@ def test_a_backend_that_fails_half_of_its_checks() -> None:
     assert expected_flips(Consecutive(3, 2), 0.5, 20_000) == pytest.approx(2000)
     assert flips(Consecutive(3, 2), 0.5) == pytest.approx(2000, rel=0.05)
     assert flips(Leaky(), 0.5) <= 10
-    assert expected_flips(OfTheLast(10, 5, 8), 0.5, 20_000) == pytest.approx(498.7, abs=0.1)
-    assert flips(OfTheLast(10, 5, 8), 0.5) == pytest.approx(498.7, rel=0.05)
+    assert expected_flips(SlidingWindow(10, 5, 8), 0.5, 20_000) == pytest.approx(498.7, abs=0.1)
+    assert flips(SlidingWindow(10, 5, 8), 0.5) == pytest.approx(498.7, rel=0.05)
 
 
 def test_a_backend_that_fails_three_checks_of_ten() -> None:
     assert flips(Consecutive(3, 2), 0.3) >= 650
     assert flips(Leaky(), 0.3) <= 30
-    assert flips(OfTheLast(10, 5, 8), 0.3) == pytest.approx(
-        expected_flips(OfTheLast(10, 5, 8), 0.3, 20_000), rel=0.05
+    assert flips(SlidingWindow(10, 5, 8), 0.3) == pytest.approx(
+        expected_flips(SlidingWindow(10, 5, 8), 0.3, 20_000), rel=0.05
     )
 
 
@@ -174,7 +177,7 @@ def test_an_immediate_failure_needs_no_other() -> None:
 
 
 def test_a_gate_judges_by_the_rule_and_begins_as_it_is_told() -> None:
-    health: HealthChecks[str] = HealthChecks(rule=OfTheLast(3, 2, 1), initial="down")
+    health: HealthChecks[str] = HealthChecks(rule=SlidingWindow(3, 2, 1), initial="down")
     pool = Pool(RoundRobin(["a"]), [health])
     assert pool.state("a") == ("unhealthy",)
     for now, ok in enumerate((True, False, True, False), start=1):
@@ -202,10 +205,10 @@ def test_a_gate_judges_by_the_rule_and_begins_as_it_is_told() -> None:
         lambda: Leaky(0),
         lambda: Leaky(1, 0),
         lambda: Leaky(1, 1, 0),
-        lambda: OfTheLast(0, 1, 1),
-        lambda: OfTheLast(3, 4, 1),
-        lambda: OfTheLast(3, 1, 4),
-        lambda: OfTheLast(3, 0, 1),
+        lambda: SlidingWindow(0, 1, 1),
+        lambda: SlidingWindow(3, 4, 1),
+        lambda: SlidingWindow(3, 1, 4),
+        lambda: SlidingWindow(3, 0, 1),
     ],
 )
 def test_thresholds_outside_their_range(make: Callable[[], HealthRule]) -> None:

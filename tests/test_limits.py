@@ -36,25 +36,25 @@ def haproxy(beconn: int, minconn: int, maxconn: int, fullconn: int) -> int:
 def test_the_rule_is_haproxys(least: int, more: int, full: int, load: int) -> None:
     gate: DynamicLimit[str] = DynamicLimit(least, least + more, full)
     load %= 400
-    assert gate.at(load) == haproxy(load, least, least + more, full)
+    assert gate.limit_at(load) == haproxy(load, least, least + more, full)
 
 
 def test_footgun_34_the_line_goes_through_zero_as_the_source_says_and_not_the_manual() -> None:
     gate: DynamicLimit[str] = DynamicLimit(10, 100, 1000)
-    assert gate.at(50) == 10  # the manual's line between both would give 14
-    assert gate.at(500) == 50  # and 55 here
+    assert gate.limit_at(50) == 10  # the manual's line between both would give 14
+    assert gate.limit_at(500) == 50  # and 55 here
 
 
 def test_few_while_idle_more_when_busy_and_those_who_wait_are_load() -> None:
-    gate: DynamicLimit[str] = DynamicLimit(least=1, most=10, full=20)
+    gate: DynamicLimit[str] = DynamicLimit(minconn=1, maxconn=10, fullconn=20)
     pool = Pool(RoundRobin(["a", "b"]), [gate])
     leases = [pool.acquire(0.0), pool.acquire(0.0)]
     with pytest.raises(NoBackendAvailable, match="saturated"):
         pool.acquire(0.0)
-    gate.waiting(3, 0.0)
+    gate.set_waiting(3, 0.0)
     leases += [pool.acquire(0.0) for _ in range(4)]
     assert [pool.in_flight(b) for b in "ab"] == [3, 3]
-    gate.waiting(0, 0.0)
+    gate.set_waiting(0, 0.0)
     for lease in leases:
         pool.release(lease, 1.0)
     assert [pool.admits(b) for b in "ab"] == [True, True]
@@ -181,20 +181,21 @@ def test_no_order_of_gates_shows_when_two_backends_move_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"least": 0}, {"most": 0}, {"full": 0}, {"least": 11}, {"full": 2.5}]
+    "settings",
+    [{"minconn": 0}, {"maxconn": 0}, {"fullconn": 0}, {"minconn": 11}, {"fullconn": 2.5}],
 )
 def test_bad_numbers(settings: dict[str, Any]) -> None:
     name = next(iter(settings))
     with pytest.raises(InvalidSetting, match=f"{name} must"):
-        DynamicLimit(**{"least": 1, "most": 10, "full": 100, **settings})
+        DynamicLimit(**{"minconn": 1, "maxconn": 10, "fullconn": 100, **settings})
 
 
 def test_bad_calls() -> None:
     gate: DynamicLimit[str] = DynamicLimit(1, 10, 100)
     with pytest.raises(InvalidSetting, match="requests must be"):
-        gate.waiting(-1, 0.0)
+        gate.set_waiting(-1, 0.0)
     with pytest.raises(InvalidTime):
-        gate.waiting(1, float("nan"))
+        gate.set_waiting(1, float("nan"))
     for limit in (0, -1, 2.5, True):
         with pytest.raises(InvalidSetting, match="limit must be"):
             Pool(RoundRobin(["a"]), limit=limit)  # type: ignore[arg-type] # the point

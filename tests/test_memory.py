@@ -120,7 +120,7 @@ def test_a_pool_holds_no_more_after_much_work(kind: Kind) -> None:
     lb = kind.make()
     health, drain, limit = HealthChecks[str](2, 1), Drain[str](5.0), ConnectionLimit[str](4)
     gates: list[Gate[str]] = [health, drain, limit]
-    gates += [OutlierEjection(3, interval=2.0, base=1.0), CoolDown(rng=Random(1))]
+    gates += [OutlierEjection(3, interval=2.0, base_ejection_time=1.0), CoolDown(rng=Random(1))]
     gates += [PassiveChecks(2, 3.0), DynamicLimit(2, 4, 20)]
     gates.append(SlowStart(3.0) if lb.fractional else WarmUp(3.0))
     pool = Pool(lb, gates, panic=0.3, calm=0.5, limit=30, events=deque(maxlen=50))

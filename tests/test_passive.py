@@ -25,13 +25,13 @@ def marked(now: float = 0.0, **settings: Any) -> tuple[PassiveChecks[str], Pool[
 def test_footgun_30_one_request_is_let_through_after_the_pause_and_not_a_flood() -> None:
     _, pool = marked()
     assert {pool.acquire(nextafter(10.0, 0)).backend for _ in range(9)} == {"b"}
-    assert pool.next_change() == 10.0
+    assert pool.due == 10.0
     assert [pool.acquire(10.0).backend for _ in range(40)].count("a") == 1
 
 
 @pytest.mark.parametrize("trials", [1, 2, 5])
 def test_as_many_trials_as_asked_for_and_a_success_opens(trials: int) -> None:
-    _, pool = marked(trials=trials)
+    _, pool = marked(max_trials=trials)
     out = [lease for _ in range(40) if (lease := pool.acquire(10.0)).backend == "a"]
     assert len(out) == trials
     pool.release(out[0], 11.0, ok=True)
@@ -162,7 +162,7 @@ def test_who_may_promote(promotion: Any) -> None:
     [
         {"max_fails": 0},
         {"max_fails": 1.5},
-        {"trials": 0},
+        {"max_trials": 0},
         {"fail_timeout": 0.0},
         {"fail_timeout": -1.0},
         {"fail_timeout": inf},

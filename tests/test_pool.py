@@ -108,7 +108,7 @@ def test_who_is_admitted_later_may_be_asked_before() -> None:
         asked = [pool.admits("a", bound, now) for now in (None, 0.0, 10.9, 11.0)]
         assert asked == [False, False, False, True]
     assert not pool.admits("a")  # asking changed nothing
-    assert pool.next_change() == -inf or pool.next_change() == 11.0
+    assert pool.due in {-inf, 11.0}
 
 
 def test_preference() -> None:
@@ -169,7 +169,7 @@ def test_reading_is_fresh_and_writes_nothing() -> None:
         assert pool.state("a") == ("saturated",)
         assert pool.effective_weight("a") == 0
         assert not pool.admits("a")
-        assert pool.next_change() == -inf
+        assert pool.due == -inf
     pool.release(lease, 5.0)
     assert pool.state("a") == ()
     assert pool.effective_weight("a") == 4 * 2 / 5

@@ -298,7 +298,7 @@ class PoolMachine(RuleBasedStateMachine):
                 assert refusal.value.reason in shared
             else:
                 assert refusal.value.reason == ("mixed" if self.members else "empty")
-            assert refusal.value.retry_at == pool.next_change() > self.now
+            assert refusal.value.retry_at == pool.due > self.now
 
     def book(self, leases: list[Lease[str]], bound: bool) -> None:
         first, second = leases

@@ -27,7 +27,7 @@ def watched(members: int, seed: int = 1, **settings: Any) -> tuple[ActiveChecks[
 def next_of(checks: ActiveChecks[int]) -> Probe[int]:
     """Wait for the next probe."""
     while True:
-        probes = checks.probes(checks.next_probe())
+        probes = checks.probes(checks.probes_due)
         if probes:
             [probe] = probes
             return probe
@@ -38,7 +38,7 @@ def test_first_probes_are_spread_over_an_interval() -> None:
     checks, _ = watched(1000)
     first: dict[int, float] = {}
     while len(first) < 1000:
-        for probe in checks.probes(checks.next_probe()):
+        for probe in checks.probes(checks.probes_due):
             first.setdefault(probe.backend, probe.sent_at)
             checks.answer(probe, ok=True, now=probe.sent_at)
     sent = [*first.values()]
@@ -47,7 +47,7 @@ def test_first_probes_are_spread_over_an_interval() -> None:
         share = sum(part * INTERVAL / 10 <= when < (part + 1) * INTERVAL / 10 for when in sent)
         assert abs(share - 100) <= 45  # 4.7 standard deviations
     other, _ = watched(1000, seed=2)
-    assert other.next_probe() != watched(1000)[0].next_probe()
+    assert other.probes_due != watched(1000)[0].probes_due
 
 
 @pytest.mark.parametrize("began", [0.0, 54_321.0])
@@ -109,7 +109,7 @@ def test_silence_is_a_failure_even_if_nobody_asks_the_schedule() -> None:
     checks, pool = watched(2, unhealthy_threshold=1)
     probe = next_of(checks)
     assert probe.deadline == probe.sent_at + TIMEOUT
-    assert pool.next_change() == probe.deadline
+    assert pool.due == probe.deadline
     assert checks.factor(probe.backend, probe.deadline - 0.001) == 1
     assert checks.factor(probe.backend, probe.deadline) == 0
     assert checks.factor(probe.backend, probe.deadline - 0.001) == 1  # reading writes nothing
@@ -143,14 +143,14 @@ def test_a_probe_sent_before_the_flip_does_not_count() -> None:
     assert not checks.healthy(0)
     assert not checks.answer(probe, ok=True, now=probe.sent_at + 1.5)
     assert not checks.healthy(0)
-    assert checks.next_probe() < inf
+    assert checks.probes_due < inf
 
 
 def test_time_alone_promotes_nobody() -> None:
     checks, pool = watched(1, unhealthy_threshold=1)
     pool.release(pool.acquire(0.0), 0.0, ok=False)
     assert not checks.healthy(0)
-    assert list(checks.moved(1.0)) == [0]
+    assert list(checks.changes(1.0)) == [0]
     assert checks.factor(0, 1e9) == 0
 
 
@@ -160,7 +160,7 @@ def test_a_death_is_noticed_within_the_bound_the_settings_imply(seed: int) -> No
     checks, _ = watched(5, seed)
     died, bound = 42.0, INTERVAL * (1 + JITTER) + 3 * TIMEOUT
     while checks.healthy(3):
-        now = checks.next_probe()
+        now = checks.probes_due
         assert now <= died + bound + 1e-9
         for probe in checks.probes(now):
             if probe.backend != 3 or now < died:
@@ -179,7 +179,7 @@ def test_whatever_becomes_of_the_probes(data: st.DataObject, seed: int) -> None:
     numbers: set[int] = set()
     seen = now = 0.0
     for _ in range(data.draw(st.integers(10, 60))):
-        now = max(now, checks.next_probe()) + data.draw(st.sampled_from([0.0, 0.0, 0.5, 4.0]))
+        now = max(now, checks.probes_due) + data.draw(st.sampled_from([0.0, 0.0, 0.5, 4.0]))
         asked = now - data.draw(st.sampled_from([0.0, 0.0, 2.0]))
         probes = checks.probes(asked)
         seen = max(seen, asked)
@@ -211,7 +211,7 @@ def test_whatever_becomes_of_the_probes(data: st.DataObject, seed: int) -> None:
         assert not waiting & set(checks._awaited)
     twins = [copy.deepcopy(checks), pickle.loads(pickle.dumps(checks))]  # noqa: S301 - own
     for _ in range(20):
-        when = checks.next_probe()
+        when = checks.probes_due
         asked_of = [gate.probes(when) for gate in (checks, *twins)]
         assert asked_of[0] == asked_of[1] == asked_of[2]
 

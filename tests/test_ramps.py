@@ -63,8 +63,8 @@ def test_at_the_announced_instants_it_is_the_formula(
     pool.add("new", 8, now=100.0)
     factors = [pool.effective_weight("new") / 8]
     now = 100.0
-    while pool.next_change() < inf:
-        now = max(now, pool.next_change())
+    while pool.due < inf:
+        now = max(now, pool.due)
         pool.acquire(now)
         factors.append(pool.effective_weight("new") / 8)
     assert now == 130.0
@@ -94,7 +94,7 @@ def test_every_recovery_climbs_and_no_other_opening() -> None:
     """Footgun 33: not only the first time, and not after a drain or a full house."""
     ramp: SlowStart[str] = SlowStart(WINDOW)
     health: HealthChecks[str] = HealthChecks(2, 1)
-    outliers: OutlierEjection[str] = OutlierEjection(1, base=4.0, most_ejected=0.5)
+    outliers: OutlierEjection[str] = OutlierEjection(1, base_ejection_time=4.0, max_ejected=0.5)
     drain: Drain[str] = Drain()
     gates: list[Any] = [ramp, health, outliers, drain, ConnectionLimit(1)]
     pool = Pool(WeightedRoundRobin(["a", "b"]), gates)
@@ -151,7 +151,7 @@ def test_those_who_climb_together_step_at_different_instants() -> None:
     pool.update(range(-10, 1000), now=100.0)
     steps: list[int] = []
     for tick in range(0, 3001, 10):
-        told = list(ramp.moved(100.0 + tick / 100))
+        told = list(ramp.changes(100.0 + tick / 100))
         assert len(told) == len(set(told))
         steps.append(len(told))
         full = [backend for backend in range(1000) if ramp.factor(backend, 0.0) == 1]
@@ -224,9 +224,9 @@ def test_a_bound_request_gets_in_and_panic_does_not_count_it() -> None:
         {"aggression": 0.0},
         {"aggression": nan},
         {"aggression": inf},
-        {"floor": 0.0},
-        {"floor": 1.1},
-        {"floor": nan},
+        {"min_share": 0.0},
+        {"min_share": 1.1},
+        {"min_share": nan},
     ],
 )
 def test_bad_settings(gate: Any, settings: dict[str, Any]) -> None:

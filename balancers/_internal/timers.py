@@ -5,7 +5,7 @@ from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Generic, TypeVar
 
-__all__ = ["Deadlines"]
+__all__ = ["Timers"]
 
 B = TypeVar("B")
 
@@ -13,7 +13,7 @@ _SPARE = 16
 """So many entries that were changed or cancelled are left alone however few are current."""
 
 
-class Deadlines(Generic[B]):
+class Timers(Generic[B]):
     """At most one instant a backend, or whatever waits, in order of time.
 
     Every change is O(log n) amortised.  It is a heap in which what was changed or cancelled stays

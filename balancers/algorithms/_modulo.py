@@ -43,24 +43,26 @@ class Modulo(NamedMembership[B]):
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Give the key's backend.  Raises MissingKey, InvalidKey, NoBackendAvailable."""
-        digest = self._digest(key)
+        digest = self.hash_key(key)
         if avoid:
             checked_avoid(avoid)
         if not self._open:
-            raise self._refusal()
+            raise self.refusal()
         members, count, weights = self._sorted, len(self._sorted), self._weights
         for _ in range(1 + _REHASHES):
             backend = members[digest % count]
             if weights[backend] and (not avoid or backend not in avoid):
                 return backend
-            digest = self._digest(digest.to_bytes(8, "little"))
+            digest = self.hash_key(digest.to_bytes(8, "little"))
         for step in range(count):
             backend = members[(digest + step) % count]
             if weights[backend] and backend not in avoid:
                 return backend
-        raise self._refusal()
+        raise self.refusal()
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         place = bisect_left(self._sorted_names, name)
         if old is None:
             self._sorted_names.insert(place, name)

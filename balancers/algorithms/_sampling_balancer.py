@@ -46,7 +46,7 @@ class DrawingMembership(Membership[B], Generic[B, T]):
     def _next_lap(self) -> Iterator[T]:
         """Draw a block; raises NoBackendAvailable."""
         if not self._open:
-            raise self._refusal()
+            raise self.refusal()
         if self._changed:
             self._changed.clear()
             self._draws.disturb()
@@ -58,10 +58,10 @@ class DrawingMembership(Membership[B], Generic[B, T]):
         shut = [self._places[backend] for backend in avoid if backend in self._places]
         group = self._draws.group(self._group_size, shut)
         if not group:
-            raise self._refusal()
+            raise self.refusal()
         return group
 
-    def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         if old is None:
             self._places[backend] = self._draws.insert(self._item(backend))
         place, before, after = self._places[backend], old or 0, new or 0

@@ -51,7 +51,7 @@ class LeastConnections(Membership[B]):
             tie.move_to_end(backend)
             return backend
         if not self._open:
-            raise self._refusal()
+            raise self.refusal()
         self._ties.first()
         return self.pick()
 
@@ -91,9 +91,9 @@ class LeastConnections(Membership[B]):
                 if backend not in avoid:
                     tie.move_to_end(backend)
                     return backend
-        raise self._refusal()
+        raise self.refusal()
 
-    def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         count = self._counts.setdefault(backend, 0)
         if new and not old:
             self._ties.at(count, len(self._counts))[backend] = None

@@ -108,8 +108,8 @@ class PowerOfTwoChoices(DrawingMembership[B, _Candidate[B]]):
         candidate = self._candidates[backend] = _Candidate(backend)
         return candidate
 
-    def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
-        super()._weigh(backend, old, new)
+    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
+        super().update_index(backend, old, new)
         if new is not None:
             self._candidates[backend].weight = new
             return

@@ -76,7 +76,7 @@ class RoundRobin(Membership[B]):
                 self._lap = lap_from(self._order, place + 1)
                 backend: B = lap[place]
                 return backend
-        raise self._refusal()
+        raise self.refusal()
 
     def _begin_lap(self, late: list[B]) -> None:
         self._order.extend(late)
@@ -84,7 +84,7 @@ class RoundRobin(Membership[B]):
         self._late.clear()
         self._late_serial = self._serial
 
-    def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         if old is None:
             self._serials[backend] = self._serial
             self._serial += 1

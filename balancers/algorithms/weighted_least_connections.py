@@ -115,7 +115,7 @@ class WeightedLeastConnections(Membership[B]):
         tie = self._ties.least
         if not tie.size:
             if not self._open:
-                raise self._refusal()
+                raise self.refusal()
             tie = self._ties.first()
         steps, most = tie.steps + 1, -inf
         best: _Entry[B] | None = None
@@ -131,7 +131,7 @@ class WeightedLeastConnections(Membership[B]):
                 if credit > most or (credit == most and best and entry[1] < best[1]):
                     most, best, best_heap = credit, entry, heap
         if best is None:
-            raise self._refusal()
+            raise self.refusal()
         member = best[2]
         if tie.size > 1:
             tie.steps = steps
@@ -204,7 +204,7 @@ class WeightedLeastConnections(Membership[B]):
         members = [member for b in set(avoid) if (member := self._members.get(b)) is not None]
         shut = [(member, member.entry) for member in members if member.entry is not None]
         if len(shut) == self._open:
-            raise self._refusal()
+            raise self.refusal()
         for member, entry in shut:
             self._leave(member, entry)
         chosen = self.pick()
@@ -212,7 +212,7 @@ class WeightedLeastConnections(Membership[B]):
             self._join(member)
         return chosen
 
-    def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         if old is None:
             self._members[backend] = _Member(backend, self._serial)
             self._serial += 1

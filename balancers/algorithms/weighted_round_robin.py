@@ -97,7 +97,7 @@ class WeightedRoundRobin(Membership[B]):
             self._lap = iter(self._period)
             return next(self._lap)
         if not self._open:
-            raise self._refusal()
+            raise self.refusal()
         scan = self._scan
         if scan is None or self._forgiving:
             scan = self._scanned()
@@ -111,7 +111,7 @@ class WeightedRoundRobin(Membership[B]):
         if not shut:
             return self.pick()
         if len(shut) == self._open:
-            raise self._refusal()
+            raise self.refusal()
         scan = self._scanned()
         self._wake()
         for backend in shut:
@@ -176,7 +176,7 @@ class WeightedRoundRobin(Membership[B]):
             self._credits = dict(zip(self._order, self._scan.credits(), strict=True))
             self._scan = None
 
-    def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         self._wake()
         self._forgiving = self._charged
         if new is None:

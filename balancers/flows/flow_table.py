@@ -52,12 +52,12 @@ class FlowTable(SharesBackends, Generic[B]):
     ``established``, 120 while ``closing``, as IPVS has them (Linux, ip_vs_proto_tcp.c: SYN_RECV,
     ESTABLISHED, FIN_WAIT); ``inf`` is none.  A flow idle for its timeout is gone, to the instant.
 
-    At most ``size`` flows are kept, and a newcomer takes the place of the idlest: of the new ones,
+    At most ``max_flows`` flows are kept, and a newcomer takes the place of the idlest: of the new ones,
     if there are none of the closing, if there are none of the established.  So a flood of
     handshakes that never end costs at most one established flow its place.
 
     >>> from balancers import HashRing
-    >>> ring, table = HashRing(["a", "b", "c"]), FlowTable(size=1000)
+    >>> ring, table = HashRing(["a", "b", "c"]), FlowTable(max_flows=1000)
     >>> owner = table.route(b"flow", ring.pick, now=0.0, state="new")
     >>> ring.discard(owner)
     >>> table.route(b"flow", ring.pick, now=1.0, state="established") == owner
@@ -67,23 +67,23 @@ class FlowTable(SharesBackends, Generic[B]):
 
     Every method is O(1) amortised but where it says otherwise; the pick is the balancer's.
     Earlier than seen is the latest seen.
-    Raises InvalidSetting for a size below 1 or a timeout that is not positive.
+    Raises InvalidSetting for ``max_flows`` below 1 or a timeout that is not positive.
     """
 
     def __init__(
         self,
-        size: int = 65_536,
+        max_flows: int = 65_536,
         *,
-        new: float = 60.0,
-        established: float = 900.0,
-        closing: float = 120.0,
+        new_timeout: float = 60.0,
+        established_timeout: float = 900.0,
+        closing_timeout: float = 120.0,
     ) -> None:
-        at_least(1, size=size)
-        self._size = size
+        at_least(1, max_flows=max_flows)
+        self._max_flows = max_flows
         timeouts: dict[FlowState, float] = {
-            "new": duration("new", new, endless=True),
-            "closing": duration("closing", closing, endless=True),
-            "established": duration("established", established, endless=True),
+            "new": duration("new_timeout", new_timeout, endless=True),
+            "closing": duration("closing_timeout", closing_timeout, endless=True),
+            "established": duration("established_timeout", established_timeout, endless=True),
         }
         self._queues: dict[FlowState, IdleQueue[B]] = {
             state: IdleQueue(timeout) for state, timeout in timeouts.items()
@@ -104,7 +104,7 @@ class FlowTable(SharesBackends, Generic[B]):
         if self._now <= now < self._due:
             self._now = now
         else:
-            now = self._at(now)
+            now = self._advance(now)
         entry = self._flows.get(flow)
         if entry is None:
             self._misses += 1
@@ -125,10 +125,10 @@ class FlowTable(SharesBackends, Generic[B]):
         if backend is None:
             raise TypeError("None is no backend to keep a flow on")
         hash((flow, backend))
-        now = self._at(now)
+        now = self._advance(now)
         entry = self._flows.get(flow)
         if entry is None:
-            if len(self._flows) >= self._size:
+            if len(self._flows) >= self._max_flows:
                 self._evict()
             entry = self._flows[flow] = Entry(backend, now)
             self._bind(flow, entry)
@@ -194,7 +194,7 @@ class FlowTable(SharesBackends, Generic[B]):
 
         Raises InvalidTime.
         """
-        self._at(now)
+        self._advance(now)
         retired, self._retired = self._retired, {}
         return list(retired)
 
@@ -204,18 +204,19 @@ class FlowTable(SharesBackends, Generic[B]):
         Raises InvalidTime.
         """
         before = self._expirations
-        self._at(now)
+        self._advance(now)
         return self._expirations - before
 
-    def next_expiry(self) -> float:
+    @property
+    def due(self) -> float:
         """Give when the next flow will have been idle too long, ``inf`` when none will."""
         found = [(queue.idlest(), queue.timeout) for queue in self._queues.values()]
         return min((idlest[1].seen + timeout for idlest, timeout in found if idlest), default=inf)
 
     @property
-    def size(self) -> int:
+    def max_flows(self) -> int:
         """How many flows there may be."""
-        return self._size
+        return self._max_flows
 
     @property
     def counts(self) -> FlowCounts:
@@ -247,7 +248,7 @@ class FlowTable(SharesBackends, Generic[B]):
             return self._queues[state]
         raise InvalidSetting(f"state must be new, established or closing, not {state!r}")
 
-    def _at(self, now: float) -> float:
+    def _advance(self, now: float) -> float:
         """Take note of the time, and forget whom it outran."""
         if not -_LATEST <= now <= _LATEST:
             raise InvalidTime(f"now must be finite seconds, not {now!r}")
@@ -295,4 +296,4 @@ class FlowTable(SharesBackends, Generic[B]):
 
     def __repr__(self) -> str:
         told = ", ".join(f"{count} {state}" for state, count in self.states.items())
-        return f"<FlowTable: {len(self)} of {self._size} flows, {told}>"
+        return f"<FlowTable: {len(self)} of {self._max_flows} flows, {told}>"

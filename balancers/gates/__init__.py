@@ -11,7 +11,7 @@ from balancers.gates.health_checks import HealthChecks as HealthChecks
 from balancers.gates.health_rules import Consecutive as Consecutive
 from balancers.gates.health_rules import HealthRule as HealthRule
 from balancers.gates.health_rules import Leaky as Leaky
-from balancers.gates.health_rules import OfTheLast as OfTheLast
+from balancers.gates.health_rules import SlidingWindow as SlidingWindow
 from balancers.gates.health_rules import transitions as transitions
 from balancers.gates.health_state_machine import HealthStateMachine as HealthStateMachine
 from balancers.gates.member_gate import MemberGate as MemberGate

@@ -31,27 +31,27 @@ class _Climb:
 class RampGate(MemberGate[B, S]):
     """Members that climb for ``window`` seconds from when they joined or recovered.
 
-    The share at time t is max(floor, (t / window) ** (1 / aggression)) in thousandths, taken at
+    The share at time t is max(min_share, (t / window) ** (1 / aggression)) in thousandths, taken at
     ``steps`` instants, the last of which is the end of the window and gives 1.  Those who climb
     together take their steps at different instants, all but the first of them up to a step early.
     In a pool that was empty less than ``window`` seconds ago joining is no climb: everybody is new.
     A recovery is noticed at the next request, and the climb begins then.  Shared by
     :class:`~balancers.SlowStart` and :class:`~balancers.gates.WarmUp`.
 
-    Raises InvalidSetting for a window or aggression that is not positive and finite, a floor
+    Raises InvalidSetting for a window or aggression that is not positive and finite, a min_share
     outside 0…1 (above 0), or fewer than 2 steps.
     """
 
-    def __init__(self, window: float, steps: int, aggression: float, floor: float) -> None:
+    def __init__(self, window: float, steps: int, aggression: float, min_share: float) -> None:
         super().__init__()
         at_least(2, steps=steps)
         if not 0 < number("aggression", aggression) < inf:
             raise InvalidSetting(f"aggression must be positive and finite, not {aggression!r}")
-        if not 0 < number("floor", floor) <= 1:
-            raise InvalidSetting(f"floor must be above 0, at most 1, not {floor!r}")
+        if not 0 < number("min_share", min_share) <= 1:
+            raise InvalidSetting(f"min_share must be above 0, at most 1, not {min_share!r}")
         self._window = duration("window", window)
         self._steps = steps
-        least = max(floor, 10**-_DECIMALS)
+        least = max(min_share, 10**-_DECIMALS)
         progress = (step / steps for step in range(steps))
         shares = [round(max(p ** (1 / aggression), least), _DECIMALS) for p in progress]
         self._shares: list[float] = [*shares, 1]
@@ -64,22 +64,22 @@ class RampGate(MemberGate[B, S]):
         self._peopled_at = inf
 
     @abstractmethod
-    def _changed(self, backend: B, climbs: bool, now: float) -> None:
+    def _step_taken(self, backend: B, climbs: bool, now: float) -> None:
         """Hear that a member began to climb, took a step, or (``climbs`` is false) arrived."""
 
     def begin(self, backend: B, now: float) -> None:
-        """Climb from the floor, whatever went before; O(log n).
+        """Climb from ``min_share``, whatever went before; O(log n).
 
         Raises UnknownBackend, InvalidTime.
         """
-        self._state(backend)
-        now = self._at(now)
+        self.state_of(backend)
+        now = self.advance(now)
         self._climbing.pop(backend, None)
         early = len(self._climbing) * _GOLDEN % 1
         self._climbing[backend] = _Climb(now - early * self._window / self._steps)
-        self._record(backend, True, now, f"for {self._window} s", reason="slow start")
-        self._expired(backend, now)
-        self.due = min(self.due, self._timers.first)
+        self.record_event(backend, True, now, f"for {self._window} s", reason="slow start")
+        self.timer_expired(backend, now)
+        self.due = min(self.due, self.timers.first)
 
     def added(self, backend: B, now: float) -> None:
         """Hear of a new member, which climbs unless everybody is new; O(log n)."""
@@ -88,8 +88,8 @@ class RampGate(MemberGate[B, S]):
             self._peopled_at = self._now
         if self._now - self._peopled_at >= self._window:
             self.begin(backend, now)
-            self._told.pop(backend, None)  # whoever adds it asks
-            self.due = -inf if self._told else self._timers.first
+            self._changed.pop(backend, None)  # whoever adds it asks
+            self.due = -inf if self._changed else self.timers.first
 
     def removed(self, backend: B, now: float) -> None:
         """Forget the member; O(log n)."""
@@ -104,7 +104,7 @@ class RampGate(MemberGate[B, S]):
         """Give the share of a full one that it has, 1 unless it climbs.  Raises UnknownBackend."""
         climb = self._climbing.get(backend)
         if climb is None:
-            self._state(backend)
+            self.state_of(backend)
             return 1
         now = max(self._now, now)
         step = climb.step
@@ -112,7 +112,7 @@ class RampGate(MemberGate[B, S]):
             step = self._follows[step]
         return self._shares[step]
 
-    def _expired(self, backend: B, when: float) -> None:
+    def timer_expired(self, backend: B, when: float) -> None:
         """Take the steps whose instants have come, and announce the next that moves the share."""
         climb = self._climbing[backend]
         step = climb.step
@@ -121,10 +121,10 @@ class RampGate(MemberGate[B, S]):
             instant = climb.begun + self._offsets[following]
             if instant > when:
                 climb.step = step
-                self._timers.set(backend, instant)
-                self._changed(backend, climbs=True, now=when)
+                self.timers.set(backend, instant)
+                self._step_taken(backend, climbs=True, now=when)
                 return
             step = following
         del self._climbing[backend]
-        self._record(backend, False, when, reason="slow start")
-        self._changed(backend, climbs=False, now=when)
+        self.record_event(backend, False, when, reason="slow start")
+        self._step_taken(backend, climbs=False, now=when)

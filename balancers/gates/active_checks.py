@@ -7,7 +7,7 @@ from random import Random
 from typing import Generic, NamedTuple, TypeVar
 
 from balancers._internal.checks import LATEST, duration, number, valid_now
-from balancers._internal.timers import Deadlines
+from balancers._internal.timers import Timers
 from balancers.errors import InvalidSetting
 from balancers.gates.health_checks import Health, HealthChecks, Promotion
 from balancers.gates.health_rules import HealthRule
@@ -30,7 +30,7 @@ class Probe(NamedTuple, Generic[B]):
 class ActiveChecks(HealthChecks[B]):
     """Health checks with a schedule: data for a prober that is yours.
 
-    Ask :meth:`probes` whom to probe, send, and tell :meth:`answer`; :meth:`next_probe` says when to
+    Ask :meth:`probes` whom to probe, send, and tell :meth:`answer`; :meth:`probes_due` says when to
     ask again.  At most one probe is in flight for each backend, and one that is not answered within
     ``timeout`` seconds is a failure, whoever asks first: this gate or its pool.
 
@@ -99,16 +99,16 @@ class ActiveChecks(HealthChecks[B]):
             raise InvalidSetting(f"jitter must be 0 to 1, below 1, not {jitter!r}")
         self._least, self._spread = 1 - jitter, 2 * jitter
         self._number = 0
-        self._sends: Deadlines[B] = Deadlines()
+        self._sends: Timers[B] = Timers()
         self._put_off: set[B] = set()  # since they were last probed
         self._awaited: OrderedDict[B, Probe[B]] = OrderedDict()  # in the order of their deadlines
 
     def probes(self, now: float) -> list[Probe[B]]:
         """Give the probes to send now; O(log n) each.  Raises InvalidTime."""
         self._expire(valid_now(now, self._now))
-        now = self._at(now)
-        for backend, when in self._timers.pop(now):
-            self._expired(backend, when)
+        now = self.advance(now)
+        for backend, when in self.timers.pop(now):
+            self.timer_expired(backend, when)
         if self._sends.first < now - 2 * self._interval:
             self._put_off_late(now)
         deadline = now + self._timeout
@@ -129,7 +129,8 @@ class ActiveChecks(HealthChecks[B]):
             self._sends.set(backend, now + wait)
             self._put_off.add(backend)
 
-    def next_probe(self) -> float:
+    @property
+    def probes_due(self) -> float:
         """Give when to call :meth:`probes` next: to send one, or to hear of a silence; O(1)."""
         return min(self._sends.first, self._next_deadline())
 
@@ -155,18 +156,18 @@ class ActiveChecks(HealthChecks[B]):
 
     def factor(self, backend: B, now: float) -> float:
         """Give 1 while healthy, else 0; a silence that is over counts.  Raises UnknownBackend."""
-        health, probe = self._state(backend), self._awaited.get(backend)
-        promoted_at = self._timers.get(backend)
+        health, probe = self.state_of(backend), self._awaited.get(backend)
+        promoted_at = self.timers.get(backend)
         if promoted_at < inf:
             return 1 if promoted_at <= now else 0
         if probe is None or probe.deadline > now or probe.sent_at < health.flipped_at:
             return 1 if health.machine.healthy else 0
-        return 1 if health.machine.after(ok=False) else 0
+        return 1 if health.machine.would_be_healthy(ok=False) else 0
 
-    def moved(self, now: float) -> Iterable[B]:
+    def changes(self, now: float) -> Iterable[B]:
         """Give the backends whose factor moved since last asked."""
         self._expire(valid_now(now, self._now))
-        return super().moved(now)
+        return super().changes(now)
 
     def added(self, backend: B, now: float) -> None:
         """Hear of a new member, and plan its first probe; O(log n)."""
@@ -180,8 +181,8 @@ class ActiveChecks(HealthChecks[B]):
         self._awaited.pop(backend, None)
         super().removed(backend, now)
 
-    def _fresh(self, now: float) -> Health:
-        health = super()._fresh(now)
+    def new_state(self, now: float) -> Health:
+        health = super().new_state(now)
         health.probed = True
         return health
 
@@ -190,7 +191,7 @@ class ActiveChecks(HealthChecks[B]):
         super()._catch_up(backend, health, now)
 
     def _next_instant(self) -> float:
-        return min(self._timers.first, self._next_deadline())
+        return min(self.timers.first, self._next_deadline())
 
     def _next_deadline(self) -> float:
         return next(iter(self._awaited.values())).deadline if self._awaited else inf

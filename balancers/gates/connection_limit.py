@@ -34,7 +34,7 @@ class ConnectionLimit(MemberGate[B, int]):
         self._limit = limit
         self._least = limit  # that any member ever had
 
-    def _fresh(self, now: float) -> int:
+    def new_state(self, now: float) -> int:
         del now
         return self._limit
 
@@ -43,20 +43,20 @@ class ConnectionLimit(MemberGate[B, int]):
 
         Raises UnknownBackend, InvalidSetting, InvalidTime.
         """
-        self._state(backend)
+        self.state_of(backend)
         n = self._limit if n is None else n
         at_least(1, n=n)
-        now = self._at(now)
+        now = self.advance(now)
         self._least = min(self._least, n)
         before, self._members[backend] = self._members[backend], n
-        in_flight = self._flying(backend)
+        in_flight = self.in_flight_on(backend)
         if (in_flight >= n) != (in_flight >= before):
             self._turn(backend, in_flight, now)
 
     def factor(self, backend: B, now: float) -> float:
         """Give 1 below the limit, else 0.  Raises UnknownBackend."""
         del now
-        return 1 if self._flying(backend) < self._state(backend) else 0
+        return 1 if self.in_flight_on(backend) < self.state_of(backend) else 0
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
         """Close at the limit."""
@@ -74,5 +74,5 @@ class ConnectionLimit(MemberGate[B, int]):
         """Close at the limit, open below it."""
         self._now = now
         limit = self._members[backend]
-        self._tell(backend)
-        self._record(backend, in_flight >= limit, now, f"{in_flight} of {limit} in flight")
+        self.notify_change(backend)
+        self.record_event(backend, in_flight >= limit, now, f"{in_flight} of {limit} in flight")

@@ -28,8 +28,8 @@ class CoolDown(MemberGate[B, _Cooling]):
     """Closed for as long as the backend asked, or for a growing while after failures in a row.
 
     ``Outcome(retry_after=…)``, whatever else it says, closes for that many seconds, at most
-    ``limit``: a 429 is capacity, not sickness, so it counts as no failure here.  ``failures`` in a
-    row close for ``base`` seconds, then for ``factor`` times as long as before, up to ``limit``,
+    ``max_time``: a 429 is capacity, not sickness, so it counts as no failure here.  ``consecutive_failures`` in a
+    row close for ``base_time`` seconds, then for ``factor`` times as long as before, up to ``max_time``,
     each up to ``jitter`` of it shorter by ``rng``; a success begins anew.  Requests that began
     before the last such pause count nowhere.  Hard: panic never opens it, and when everyone
     cools down the refusal's ``retry_at`` says until when.  Every method is O(log n).
@@ -41,8 +41,8 @@ class CoolDown(MemberGate[B, _Cooling]):
     >>> [pool.acquire(now).backend for now in (2.0, 30.0, 31.0, 31.0)]
     ['b', 'b', 'a', 'b']
 
-    Raises InvalidSetting for ``failures`` below 1, times that are not positive or a ``base`` above
-    the ``limit``, a factor below 1, a jitter outside 0…1; TypeError unless ``rng`` is a
+    Raises InvalidSetting for ``consecutive_failures`` below 1, times that are not positive or a ``base_time`` above
+    the ``max_time``, a factor below 1, a jitter outside 0…1; TypeError unless ``rng`` is a
     ``random.Random``.
     """
 
@@ -50,40 +50,42 @@ class CoolDown(MemberGate[B, _Cooling]):
 
     def __init__(
         self,
-        failures: int = 5,
-        base: float = 1.0,
+        consecutive_failures: int = 5,
+        base_time: float = 1.0,
         factor: float = 2.0,
-        limit: float = 60.0,
+        max_time: float = 60.0,
         jitter: float = 0.2,
         *,
         rng: Random,
     ) -> None:
         super().__init__()
-        at_least(1, failures=failures)
+        at_least(1, consecutive_failures=consecutive_failures)
         if not isinstance(rng, Random):
             raise TypeError(f"rng must be a random.Random, not {rng!r}")
-        if duration("base", base) > duration("limit", limit):
-            raise InvalidSetting(f"base must not be above the limit {limit}, but is {base!r}")
+        if duration("base_time", base_time) > duration("max_time", max_time):
+            raise InvalidSetting(
+                f"base_time must be at most max_time, {max_time!r}, not {base_time!r}"
+            )
         if not 1 <= number("factor", factor) < inf:
             raise InvalidSetting(f"factor must be finite, 1 or more, not {factor!r}")
         if not 0 <= number("jitter", jitter) <= 1:
             raise InvalidSetting(f"jitter must be 0 to 1, not {jitter!r}")
-        self._failures = failures
-        self._base, self._factor, self._limit = base, factor, limit
+        self._consecutive_failures = consecutive_failures
+        self._base_time, self._factor, self._max_time = base_time, factor, max_time
         self._jitter = jitter
         self._rng = rng
 
-    def _fresh(self, now: float) -> _Cooling:
+    def new_state(self, now: float) -> _Cooling:
         del now
         return _Cooling()
 
     def factor(self, backend: B, now: float) -> float:
         """Give 0 while it cools down, else 1.  Raises UnknownBackend."""
-        return 0 if max(now, self._now) < self._state(backend).until else 1
+        return 0 if max(now, self._now) < self.state_of(backend).until else 1
 
     def until(self, backend: B) -> float:
         """Give when it opens, ``-inf`` when it was never closed.  Raises UnknownBackend."""
-        return self._state(backend).until
+        return self.state_of(backend).until
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
@@ -91,38 +93,40 @@ class CoolDown(MemberGate[B, _Cooling]):
         """Hear how a request went."""
         cooling = self._members[backend]
         if outcome.retry_after is not None:
-            now = self._at(now)
-            self._close(backend, cooling, now, min(outcome.retry_after, self._limit), "it asked")
+            now = self.advance(now)
+            self._close(backend, cooling, now, min(outcome.retry_after, self._max_time), "it asked")
         elif outcome.ok is None or started_at < cooling.since:
             return
         elif outcome.ok:
             cooling.failures = cooling.pauses = 0
         else:
             cooling.failures += 1
-            if cooling.failures >= self._failures:
-                now = self._at(now)
+            if cooling.failures >= self._consecutive_failures:
+                now = self.advance(now)
                 pause = self._pause(cooling.pauses) * (1 - self._jitter * self._rng.random())
                 cooling.pauses += 1
                 cooling.failures = 0
                 cooling.since = now
-                self._close(backend, cooling, now, pause, f"{self._failures} failures in a row")
+                self._close(
+                    backend, cooling, now, pause, f"{self._consecutive_failures} failures in a row"
+                )
 
     def _pause(self, pauses: int) -> float:
         try:
-            return min(self._base * self._factor**pauses, self._limit)
+            return min(self._base_time * self._factor**pauses, self._max_time)
         except OverflowError:
-            return self._limit
+            return self._max_time
 
     def _close(self, backend: B, cooling: _Cooling, now: float, pause: float, detail: str) -> None:
         """Close for at least so long; a pause is never cut short."""
         if now + pause > cooling.until:
-            if self._timers.get(backend) <= now:
-                self._expired(backend, cooling.until)
+            if self.timers.get(backend) <= now:
+                self.timer_expired(backend, cooling.until)
             if cooling.until <= now:
-                self._record(backend, True, now, detail)
+                self.record_event(backend, True, now, detail)
             cooling.until = now + pause
-            self._timers.set(backend, cooling.until)
-            self._tell(backend)
+            self.timers.set(backend, cooling.until)
+            self.notify_change(backend)
 
-    def _expired(self, backend: B, when: float) -> None:
-        self._record(backend, False, when)
+    def timer_expired(self, backend: B, when: float) -> None:
+        self.record_event(backend, False, when)

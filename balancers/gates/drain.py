@@ -59,57 +59,57 @@ class Drain(MemberGate[B, _Draining]):
         self._last_resort = last_resort
         self._draining: dict[B, _Draining] = {}
 
-    def _fresh(self, now: float) -> _Draining:
+    def new_state(self, now: float) -> _Draining:
         del now
         return _Draining()
 
     def factor(self, backend: B, now: float) -> float:
         """Give 0 while draining, else 1.  Raises UnknownBackend."""
         del now
-        return 0 if self._state(backend).deadline is not None and not self._all_spared() else 1
+        return 0 if self.state_of(backend).deadline is not None and not self._all_spared() else 1
 
     def begin(self, backend: B, now: float) -> None:
         """Start to drain; a drain under way keeps its deadline.  O(1).
 
         Raises UnknownBackend, InvalidTime.
         """
-        draining = self._state(backend)
-        now = self._at(now)
+        draining = self.state_of(backend)
+        now = self.advance(now)
         if draining.deadline is None:
             spared = self._all_spared()
             draining.deadline = now + self._timeout
             self._draining[backend] = draining
             self._crossed(backend, spared)
-            self._record(backend, True, now, f"until {draining.deadline}")
+            self.record_event(backend, True, now, f"until {draining.deadline}")
 
     def cancel(self, backend: B, now: float) -> None:
         """Open again; no drain is fine.  O(1).  Raises UnknownBackend, InvalidTime."""
-        draining = self._state(backend)
-        now = self._at(now)
+        draining = self.state_of(backend)
+        now = self.advance(now)
         if draining.deadline is not None:
             spared = self._all_spared()
             del self._draining[backend]
             draining.deadline = None
             draining.reported = False
             self._crossed(backend, spared)
-            self._record(backend, False, now, "cancelled")
+            self.record_event(backend, False, now, "cancelled")
 
     def draining(self, backend: B) -> bool:
         """Whether a drain was begun and not cancelled.  Raises UnknownBackend."""
-        return self._state(backend).deadline is not None
+        return self.state_of(backend).deadline is not None
 
     def drained(self, now: float) -> list[Drained]:
         """Report the drains that ended since last asked; O(draining).  Raises InvalidTime."""
-        now = self._at(now)
+        now = self.advance(now)
         ended: list[Drained] = []
         for backend, draining in self._draining.items():
-            in_flight = self._flying(backend)
+            in_flight = self.in_flight_on(backend)
             deadline = inf if draining.deadline is None else draining.deadline
             if not draining.reported and (not in_flight or deadline <= now):
                 draining.reported = True
                 ended.append(Drained(backend, in_flight > 0, in_flight, now))
                 forced = f"forced, {in_flight} in flight" if in_flight else "idle"
-                self._record(backend, True, now, forced, reason="drained")
+                self.record_event(backend, True, now, forced, reason="drained")
         return ended
 
     def added(self, backend: B, now: float) -> None:
@@ -132,6 +132,6 @@ class Drain(MemberGate[B, _Draining]):
         """Tell who moved: the backend, or everyone where the last resort came or went."""
         if spared != self._all_spared():
             for member in self._members:
-                self._tell(member)
+                self.notify_change(member)
         elif backend is not None:
-            self._tell(backend)
+            self.notify_change(backend)

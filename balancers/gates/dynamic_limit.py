@@ -18,57 +18,57 @@ class DynamicLimit(MemberGate[B, int]):
     """Closed while a share of the load is in flight: few while the pool is idle, more when busy.
 
     HAProxy's ``minconn``, ``maxconn`` and ``fullconn``: with ``load`` requests in flight or waiting
-    in the pool, the one that asks included, each backend may hold ``most`` when ``load`` is at
-    least ``full``, else max(``least``, load × most / full), whole requests.  The rule is that of
-    HAProxy 2.6's source, a line through zero that is cut at ``least``; its manual describes a line
-    from ``least`` to ``most``.  Hard, and bound requests wait too.
+    in the pool, the one that asks included, each backend may hold ``maxconn`` when ``load`` is at
+    least ``fullconn``, else max(``minconn``, load × maxconn / fullconn), whole requests.  The rule is that of
+    HAProxy 2.6's source, a line through zero that is cut at ``minconn``; its manual describes a line
+    from ``minconn`` to ``maxconn``.  Hard, and bound requests wait too.
 
-    >>> limit = DynamicLimit(least=10, most=100, full=1000)
-    >>> [limit.at(load) for load in (1, 100, 101, 500, 999, 1000, 5000)]
+    >>> limit = DynamicLimit(minconn=10, maxconn=100, fullconn=1000)
+    >>> [limit.limit_at(load) for load in (1, 100, 101, 500, 999, 1000, 5000)]
     [10, 10, 10, 50, 99, 100, 100]
 
     A request costs O(1), and O(1) for each backend that it opens or closes; where it moves the
     limit by more than there are different numbers in flight, O(numbers).
-    Raises InvalidSetting for a number below 1, or ``least`` above ``most``.
+    Raises InvalidSetting for a number below 1, or ``minconn`` above ``maxconn``.
     """
 
     reason = "saturated"
 
-    def __init__(self, least: int, most: int, full: int) -> None:
+    def __init__(self, minconn: int, maxconn: int, fullconn: int) -> None:
         super().__init__()
-        at_least(1, least=least, most=most, full=full)
-        if least > most:
-            raise InvalidSetting(f"least must not be above most, {most}, but is {least!r}")
-        self._least, self._most, self._full = least, most, full
+        at_least(1, minconn=minconn, maxconn=maxconn, fullconn=fullconn)
+        if minconn > maxconn:
+            raise InvalidSetting(f"minconn must be at most maxconn, {maxconn}, not {minconn!r}")
+        self._minconn, self._maxconn, self._fullconn = minconn, maxconn, fullconn
         self._total = self._waiting = 0
-        self._limit = self.at(1)
+        self._limit = self.limit_at(1)
         self._holding: defaultdict[int, dict[B, None]] = defaultdict(dict)  # so many in flight
         self._closed: dict[B, None] = {}
 
-    def _fresh(self, now: float) -> int:
+    def new_state(self, now: float) -> int:
         del now
         return 0
 
-    def at(self, load: int) -> int:
+    def limit_at(self, load: int) -> int:
         """Give what each backend may hold under this load."""
-        if load >= self._full or self._least == self._most:
-            return self._most
-        return max(self._least, load * self._most // self._full)
+        if load >= self._fullconn or self._minconn == self._maxconn:
+            return self._maxconn
+        return max(self._minconn, load * self._maxconn // self._fullconn)
 
-    def waiting(self, requests: int, now: float) -> None:
+    def set_waiting(self, requests: int, now: float) -> None:
         """Hear how many requests wait for this pool now: they are load too.
 
         Raises InvalidSetting for a negative number, InvalidTime.
         """
         at_least(0, requests=requests)
-        now = self._at(now)
+        now = self.advance(now)
         self._waiting = requests
         self._adjust(now)
 
     def factor(self, backend: B, now: float) -> float:
         """Give 1 below the limit, else 0.  Raises UnknownBackend."""
         del now
-        return 1 if self._state(backend) < self._limit else 0
+        return 1 if self.state_of(backend) < self._limit else 0
 
     def added(self, backend: B, now: float) -> None:
         """Hear of a new member: nothing in flight."""
@@ -106,7 +106,7 @@ class DynamicLimit(MemberGate[B, int]):
 
     def _adjust(self, now: float) -> None:
         """Set the limit for the load, and tell whom that opens or closes."""
-        before, self._limit = self._limit, self.at(self._total + self._waiting + 1)
+        before, self._limit = self._limit, self.limit_at(self._total + self._waiting + 1)
         if before == self._limit:
             return
         moved: Sequence[int] = range(*sorted((before, self._limit)))
@@ -126,5 +126,5 @@ class DynamicLimit(MemberGate[B, int]):
             self._closed[backend] = None
         else:
             del self._closed[backend]
-        self._tell(backend)
-        self._record(backend, closes, now, f"{in_flight} of {self._limit} in flight")
+        self.notify_change(backend)
+        self.record_event(backend, closes, now, f"{in_flight} of {self._limit} in flight")

@@ -31,7 +31,7 @@ class Health:
 
     def flip(self, healthy: bool, when: float) -> None:
         """Turn, and start counting anew."""
-        self.machine.become(healthy)
+        self.machine.reset(healthy)
         self.failures = 0
         self.flipped_at = when
         self.awaits_time = False
@@ -83,13 +83,13 @@ class HealthChecks(MemberGate[B, Health]):
         self._machine = HealthStateMachine(rule=usual if rule is None else rule, initial=initial)
         self._recovery_time = duration("recovery_time", recovery_time)
 
-    def _fresh(self, now: float) -> Health:
-        return Health(self._machine.fresh(), now)
+    def new_state(self, now: float) -> Health:
+        return Health(self._machine.copy(), now)
 
     def factor(self, backend: B, now: float) -> float:
         """Give 1 while healthy, else 0.  Raises UnknownBackend."""
-        healthy = self._state(backend).machine.healthy
-        return 1 if healthy or self._timers.get(backend) <= now else 0
+        healthy = self.state_of(backend).machine.healthy
+        return 1 if healthy or self.timers.get(backend) <= now else 0
 
     def healthy(self, backend: B) -> bool:
         """Whether it is healthy, as of the latest time seen.  Raises UnknownBackend."""
@@ -108,17 +108,17 @@ class HealthChecks(MemberGate[B, Health]):
         ``immediate``: this failure demotes whatever the threshold.
         Raises UnknownBackend, InvalidTime, InvalidSetting for an immediate success.
         """
-        health = self._state(backend)
+        health = self.state_of(backend)
         if immediate and ok:
             raise InvalidSetting("only a failure can be immediate")
         started_at = None if started_at is None else valid_now(started_at, started_at)
-        now = self._at(now)
+        now = self.advance(now)
         self._catch_up(backend, health, now)
         if started_at is not None and started_at < health.flipped_at:
             return
         health.probed = True
         if self._promotion == "either":
-            self._timers.cancel(backend)
+            self.timers.cancel(backend)
             health.awaits_time = False
         if not health.awaits_time and health.machine.observe(ok, immediate):
             self._flip(backend, health, health.machine.healthy, now, "by probes")
@@ -132,7 +132,7 @@ class HealthChecks(MemberGate[B, Health]):
             if health.failures and started_at >= health.flipped_at:
                 health.failures = 0
         elif outcome.ok is not None:
-            self._failed(backend, health, started_at, self._at(now))
+            self._failed(backend, health, started_at, self.advance(now))
 
     def _failed(self, backend: B, health: Health, started_at: float, now: float) -> None:
         self._catch_up(backend, health, now)
@@ -142,20 +142,20 @@ class HealthChecks(MemberGate[B, Health]):
         if health.failures >= self._unhealthy_threshold:
             self._flip(backend, health, False, now, "by requests")
             if self._promotion == "time" or (self._promotion == "either" and not health.probed):
-                self._timers.set(backend, now + self._recovery_time)
+                self.timers.set(backend, now + self._recovery_time)
                 health.awaits_time = True
 
     def _catch_up(self, backend: B, health: Health, now: float) -> None:
         """Promote by time before anything else is counted."""
-        when = self._timers.get(backend)
+        when = self.timers.get(backend)
         if when <= now:
-            self._timers.cancel(backend)
-            self._expired(backend, when)
+            self.timers.cancel(backend)
+            self.timer_expired(backend, when)
 
-    def _expired(self, backend: B, when: float) -> None:
+    def timer_expired(self, backend: B, when: float) -> None:
         self._flip(backend, self._members[backend], True, when, "by time")
 
     def _flip(self, backend: B, health: Health, healthy: bool, when: float, detail: str) -> None:
         health.flip(healthy, when)
-        self._tell(backend)
-        self._record(backend, not healthy, when, detail)
+        self.notify_change(backend)
+        self.record_event(backend, not healthy, when, detail)

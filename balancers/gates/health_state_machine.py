@@ -38,9 +38,12 @@ class HealthStateMachine:
             raise InvalidSetting(f"initial must be unknown, up or down, not {initial!r}")
         usual = Consecutive(unhealthy_threshold, healthy_threshold)
         self._rule = usual if rule is None else rule
-        if not callable(getattr(self._rule, "after", None)):
+        if not callable(getattr(self._rule, "next_state", None)):
             raise TypeError(f"rule must be a health rule, not {rule!r}")
-        self._calm = (self._rule.fresh(healthy=False), self._rule.fresh(healthy=True))
+        self._calm = (
+            self._rule.initial_state(healthy=False),
+            self._rule.initial_state(healthy=True),
+        )
         self.healthy = initial != "down"
         self._state: State = self._calm[self.healthy]
         self._unknown = initial == "unknown"
@@ -54,13 +57,13 @@ class HealthStateMachine:
             raise InvalidSetting("only a failure can be immediate")
         before = self.healthy
         if self._unknown or immediate:
-            self.become(bool(ok))
+            self.reset(bool(ok))
         else:
-            self._state = state = self._rule.after(self._state, bool(ok))
+            self._state = state = self._rule.next_state(self._state, bool(ok))
             self.healthy = bool(state[0])
         return before != self.healthy
 
-    def fresh(self) -> "HealthStateMachine":
+    def copy(self) -> "HealthStateMachine":
         """Give another of the same rule, in the state this one is in."""
         twin = HealthStateMachine.__new__(HealthStateMachine)
         for name in self.__slots__:
@@ -72,11 +75,11 @@ class HealthStateMachine:
         """Whether nothing that is remembered speaks against the state."""
         return not self._unknown and self._state == self._calm[self.healthy]
 
-    def after(self, ok: bool) -> bool:
+    def would_be_healthy(self, ok: bool) -> bool:
         """Say whether it would be healthy after this result; nothing changes."""
-        return bool(ok if self._unknown else self._rule.after(self._state, ok)[0])
+        return bool(ok if self._unknown else self._rule.next_state(self._state, ok)[0])
 
-    def become(self, healthy: bool) -> None:
+    def reset(self, healthy: bool) -> None:
         """Set the state from outside, and start counting anew."""
         self._state = self._calm[healthy]
         self._unknown = False

@@ -1,4 +1,13 @@
-"""What the gates of this package share: members, and their news."""
+"""A base class for gates: it keeps a state per member, and collects the changes.
+
+The extension points of a subclass are:
+
+* :meth:`~MemberGate.new_state` and ``factor``, which it must define;
+* :meth:`~MemberGate.notify_change`, to call when an event changes a backend's factor;
+* ``self.timers`` and :meth:`~MemberGate.timer_expired`, where time changes factors too;
+* :meth:`~MemberGate.state_of`, :meth:`~MemberGate.advance`, :meth:`~MemberGate.in_flight_on` and
+  :meth:`~MemberGate.record_event`, to use as needed.
+"""
 
 from abc import abstractmethod
 from collections import deque
@@ -8,8 +17,8 @@ from typing import Generic, TypeVar
 
 from balancers._internal.checks import valid_now
 from balancers._internal.copying import SharesBackends
-from balancers._internal.timers import Deadlines
-from balancers.errors import AlreadyInUse, UnknownBackend
+from balancers._internal.timers import Timers
+from balancers.errors import UnknownBackend
 from balancers.event import Event
 from balancers.gate import Gate
 
@@ -20,23 +29,20 @@ S = TypeVar("S")
 
 
 class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
-    """A gate that keeps a state ``S`` for each member and collects who moved.
+    """A gate that keeps a state ``S`` per member, and collects the backends that changed.
 
-    A subclass defines :meth:`_fresh` and ``factor``, calls :meth:`_tell` on an event that moves a
-    factor, and, if time moves factors too, keeps instants in ``self._timers`` and hears them in
-    :meth:`_expired`.  What its users want to know of it goes to :meth:`_record`.  Copies share the
-    backends.
+    Copies share the backends; everything else is copied.
 
     >>> from balancers import Pool, RoundRobin
     >>> class Maintenance(MemberGate[str, list[bool]]):
     ...     reason = "maintenance"
-    ...     def _fresh(self, now):
-    ...         return [True]
+    ...     def new_state(self, now):
+    ...         return [False]
     ...     def factor(self, backend, now):
-    ...         return 1 if self._state(backend)[0] else 0
+    ...         return 0 if self.state_of(backend)[0] else 1
     ...     def begin(self, backend):
-    ...         self._state(backend)[0] = False
-    ...         self._tell(backend)
+    ...         self.state_of(backend)[0] = True
+    ...         self.notify_change(backend)
     >>> gate = Maintenance()
     >>> pool = Pool(RoundRobin(["a", "b"]), gates=[gate])
     >>> gate.begin("a")
@@ -45,83 +51,84 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
     """
 
     def __init__(self) -> None:
+        self.timers: Timers[B] = Timers()
+        """At most one instant per backend; :meth:`timer_expired` is called when it comes."""
         self._members: dict[B, S] = {}
-        self._told: dict[B, None] = {}
-        self._timers: Deadlines[B] = Deadlines()
+        self._changed: dict[B, None] = {}
         self._now = -inf
         self._in_flight: Callable[[B], int] | None = None
         self._events: deque[Event] | None = None
 
     @abstractmethod
-    def _fresh(self, now: float) -> S:
-        """Make the state of a new member."""
+    def new_state(self, now: float) -> S:
+        """Return the state of a new member."""
 
-    def _expired(self, backend: B, when: float) -> None:
-        """Hear that a member's instant came."""
+    def timer_expired(self, backend: B, when: float) -> None:
+        """Called when the instant ``when`` of a backend has come: it is among the changes."""
 
-    def watch(self, in_flight: Callable[[B], int]) -> None:
-        """Be taken by a pool.  Raises AlreadyInUse for a second one."""
-        if self._in_flight is not None:
-            raise AlreadyInUse(f"this {type(self).__name__} belongs to another pool")
-        self._in_flight = in_flight
+    def attach(self, in_flight: Callable[[B], int], events: deque[Event] | None) -> None:
+        """Called once, when a pool takes the gate."""
+        self._in_flight, self._events = in_flight, events
 
-    def unwatch(self) -> None:
-        """Be free again."""
-        self._in_flight = self._events = None
-
-    def report(self, events: deque[Event]) -> None:
-        """Be given where every transition goes."""
-        self._events = events
-
-    def moved(self, now: float) -> Iterable[B]:
-        """Give the backends whose factor moved since last asked."""
-        now = self._at(now)
-        told, timers = self._told, self._timers
+    def changes(self, now: float) -> Iterable[B]:
+        """Return the backends whose factor changed since the last call; O(1) per backend."""
+        now = self.advance(now)
+        changed, timers = self._changed, self.timers
         for backend, when in timers.pop(now):
-            told[backend] = None
-            self._expired(backend, when)
-        self._told = {}
+            changed[backend] = None
+            self.timer_expired(backend, when)
+        self._changed = {}
         self.due = self._next_instant()
-        return list(told)
+        return list(changed)
 
     def added(self, backend: B, now: float) -> None:
-        """Hear of a new member; O(1) or O(log n)."""
-        self._members[backend] = self._fresh(self._at(now))
+        """Called when a backend joins; O(1) or O(log n)."""
+        self._members[backend] = self.new_state(self.advance(now))
 
     def removed(self, backend: B, now: float) -> None:
-        """Forget the member; O(log n)."""
+        """Called when a backend leaves; O(log n)."""
         self._members.pop(backend, None)
-        self._told.pop(backend, None)
-        self._timers.cancel(backend)
-        self.due = -inf if self._told else self._next_instant()
+        self._changed.pop(backend, None)
+        self.timers.cancel(backend)
+        self.due = -inf if self._changed else self._next_instant()
 
-    def _next_instant(self) -> float:
-        """Give when time next moves a factor."""
-        return self._timers.first
-
-    def _state(self, backend: B) -> S:
+    def state_of(self, backend: B) -> S:
+        """Return the member's state.  Raises UnknownBackend."""
         try:
             return self._members[backend]
         except KeyError:
             raise UnknownBackend(backend) from None
 
-    def _at(self, now: float) -> float:
-        """Take note of the time: earlier than seen is the latest seen.  Raises InvalidTime."""
+    def notify_change(self, backend: B) -> None:
+        """Note that the backend's factor changed, or may have: the pool asks for it again."""
+        self._changed[backend] = None
+        self.due = -inf
+
+    def advance(self, now: float) -> float:
+        """Return the time, and note it; a time earlier than the latest seen counts as that one.
+
+        Raises InvalidTime.
+        """
         self._now = valid_now(now, self._now)
         return self._now
 
-    def _tell(self, backend: B) -> None:
-        self._told[backend] = None
-        self.due = -inf
+    def in_flight_on(self, backend: B) -> int:
+        """Return the number of requests in flight on a backend, 0 before a pool took the gate."""
+        return 0 if self._in_flight is None else self._in_flight(backend)
 
-    def _record(
+    def record_event(
         self, backend: B, began: bool, at: float, detail: str = "", reason: str = ""
     ) -> None:
+        """Append an event, if the pool was given a place for them; ``reason`` is the gate's own."""
         if self._events is not None:
             self._events.append(Event(at, reason or self.reason, began, backend, detail))
 
-    def _flying(self, backend: B) -> int:
-        return 0 if self._in_flight is None else self._in_flight(backend)
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self._members)} members>"
+
+    def _next_instant(self) -> float:
+        """Return when time next changes a factor."""
+        return self.timers.first
 
     def _known_backends(self) -> Iterable[object]:
         return self._members

@@ -41,13 +41,13 @@ class _Conduct:
 class OutlierEjection(MemberGate[B, _Conduct]):
     """Closed while ejected.  Soft: panic ignores it.
 
-    ``consecutive_errors`` failures in a row eject at once (None: never).  Every ``interval``
+    ``consecutive_failures`` failures in a row eject at once (None: never).  Every ``interval``
     seconds each of ``rules`` looks at the success rates since the last look, and the worst go
-    first.  An ejection lasts ``base`` seconds times how often it happened, at most ``longest``, and
+    first.  An ejection lasts ``base_ejection_time`` seconds times how often it happened, at most ``max_ejection_time``, and
     up to ``jitter`` seconds more by ``rng``; each interval without one takes a time back.
 
-    Never more than ``most_ejected`` of the members are out, all rules together, the next one
-    included (one is allowed however few they are), and ``least_remaining`` stay in.  With
+    Never more than ``max_ejected`` of the members are out, all rules together, the next one
+    included (one is allowed however few they are), and ``min_remaining`` stay in.  With
     ``dry_run`` nobody is closed, and :meth:`ejections` says who would be.
 
     Outcomes with ``retry_after`` are capacity, not sickness, and count nowhere; nor do requests
@@ -56,7 +56,7 @@ class OutlierEjection(MemberGate[B, _Conduct]):
     back first are restored.
 
     >>> from balancers import Pool, RoundRobin
-    >>> outliers = OutlierEjection(consecutive_errors=2)
+    >>> outliers = OutlierEjection(consecutive_failures=2)
     >>> pool = Pool(RoundRobin(["a", "b"]), gates=[outliers])
     >>> for lease in [pool.acquire(now=0.0) for _ in range(4)]:
     ...     pool.release(lease, now=1.0, ok=lease.backend == "b")
@@ -64,8 +64,8 @@ class OutlierEjection(MemberGate[B, _Conduct]):
     (('ejected',), [Ejection(backend='a', rule='consecutive errors', at=1.0, until=31.0)])
 
     A request costs O(1), an ejection O(log n), a look O(n log n).
-    Raises InvalidSetting for counts below 1, durations that are not positive, ``base`` above
-    ``longest``, a share outside 0…1, a negative jitter, or one without a generator; TypeError for
+    Raises InvalidSetting for counts below 1, durations that are not positive, ``base_ejection_time`` above
+    ``max_ejection_time``, a share outside 0…1, a negative jitter, or one without a generator; TypeError for
     what is no rule, or no ``random.Random``.
     """
 
@@ -74,51 +74,58 @@ class OutlierEjection(MemberGate[B, _Conduct]):
 
     def __init__(
         self,
-        consecutive_errors: int | None = 5,
+        consecutive_failures: int | None = 5,
         rules: Iterable[OutlierRule] = (SuccessRate(),),
         *,
         interval: float = 10.0,
-        base: float = 30.0,
-        longest: float = 300.0,
+        base_ejection_time: float = 30.0,
+        max_ejection_time: float = 300.0,
         jitter: float = 0.0,
-        most_ejected: float = 0.1,
-        least_remaining: int = 1,
+        max_ejected: float = 0.1,
+        min_remaining: int = 1,
         dry_run: bool = False,
         rng: Random | None = None,
     ) -> None:
         super().__init__()
-        if consecutive_errors is not None:
-            at_least(1, consecutive_errors=consecutive_errors)
-        at_least(1, least_remaining=least_remaining)
-        if duration("base", base) > duration("longest", longest):
-            raise InvalidSetting(f"base must not be above longest, {longest}, but is {base!r}")
-        if not 0 <= number("most_ejected", most_ejected) <= 1:
-            raise InvalidSetting(f"most_ejected must be 0 to 1, not {most_ejected!r}")
+        if consecutive_failures is not None:
+            at_least(1, consecutive_failures=consecutive_failures)
+        at_least(1, min_remaining=min_remaining)
+        if duration("base_ejection_time", base_ejection_time) > duration(
+            "max_ejection_time", max_ejection_time
+        ):
+            raise InvalidSetting(
+                f"base_ejection_time must be at most max_ejection_time, {max_ejection_time!r}, "
+                f"not {base_ejection_time!r}"
+            )
+        if not 0 <= number("max_ejected", max_ejected) <= 1:
+            raise InvalidSetting(f"max_ejected must be 0 to 1, not {max_ejected!r}")
         if rng is not None and not isinstance(rng, Random):
             raise TypeError(f"rng must be a random.Random, not {rng!r}")
-        if not 0 <= number("jitter", jitter) < inf or (jitter and rng is None):
-            raise InvalidSetting(f"jitter must be finite seconds with an rng, not {jitter!r}")
-        self._consecutive_errors = consecutive_errors
+        if not 0 <= number("jitter", jitter) <= 1 or (jitter and rng is None):
+            raise InvalidSetting(f"jitter must be 0 to 1, and 0 without an rng, not {jitter!r}")
+        self._consecutive_failures = consecutive_failures
         self._rules = tuple(rules)
         for rule in self._rules:
             if not callable(getattr(rule, "threshold", None)):
                 raise TypeError(f"rules must be outlier rules, not {rule!r}")
         self._interval = duration("interval", interval)
-        self._base, self._longest, self._jitter = base, longest, jitter
-        self._most_ejected = most_ejected
-        self._least_remaining = least_remaining
+        self._base_ejection_time = base_ejection_time
+        self._max_ejection_time = max_ejection_time
+        self._jitter = jitter
+        self._max_ejected = max_ejected
+        self._min_remaining = min_remaining
         self._dry_run = dry_run
         self._rng = rng
         self._ejections: dict[B, Ejection[B]] = {}
         self._active: dict[B, None] = {}  # with requests this interval, or times to take back
         self._next_look = inf
 
-    def _fresh(self, now: float) -> _Conduct:
+    def new_state(self, now: float) -> _Conduct:
         return _Conduct(now)
 
     def factor(self, backend: B, now: float) -> float:
         """Give 0 while ejected, else 1.  Raises UnknownBackend."""
-        self._state(backend)
+        self.state_of(backend)
         ejection = self._ejections.get(backend)
         return 1 if ejection is None or self._dry_run or ejection.until <= now else 0
 
@@ -131,8 +138,8 @@ class OutlierEjection(MemberGate[B, _Conduct]):
 
         Raises UnknownBackend, InvalidTime.
         """
-        self._state(backend)
-        now = self._at(now)
+        self.state_of(backend)
+        now = self.advance(now)
         if backend in self._ejections:
             self._take_back(backend, now)
 
@@ -142,33 +149,33 @@ class OutlierEjection(MemberGate[B, _Conduct]):
         """Hear how a request went."""
         conduct, ok = self._members[backend], outcome.ok
         if self._ejections:
-            self._catch_up(self._at(now))
+            self._catch_up(self.advance(now))
         if ok is None or outcome.retry_after is not None or started_at < conduct.turned_at:
             return
         if backend not in self._active:
-            self._note(backend, self._at(now))
+            self._note(backend, self.advance(now))
         conduct.total += 1
         if ok:
             conduct.good += 1
             conduct.errors = 0
             return
-        now = self._at(now)
+        now = self.advance(now)
         conduct.errors += 1
-        if conduct.errors == self._consecutive_errors:
+        if conduct.errors == self._consecutive_failures:
             conduct.errors = 0
             self._eject(backend, conduct, "consecutive errors", now)
 
-    def moved(self, now: float) -> Iterable[B]:
+    def changes(self, now: float) -> Iterable[B]:
         """Give the backends whose factor moved since last asked."""
-        told = dict.fromkeys(super().moved(now))
+        told = dict.fromkeys(super().changes(now))
         if self._next_look <= self._now:
             self._look(self._now)
-            told |= dict.fromkeys(super().moved(now))
+            told |= dict.fromkeys(super().changes(now))
         return list(told)
 
     def removed(self, backend: B, now: float) -> None:
         """Forget the member; O(log n)."""
-        now = self._at(now)
+        now = self.advance(now)
         self._catch_up(now)
         self._ejections.pop(backend, None)
         self._active.pop(backend, None)
@@ -178,7 +185,7 @@ class OutlierEjection(MemberGate[B, _Conduct]):
             self._take_back(first.backend, now)
 
     def _next_instant(self) -> float:
-        return min(self._timers.first, self._next_look)
+        return min(self.timers.first, self._next_look)
 
     def _note(self, backend: B, now: float) -> None:
         """Have a look at this one when the interval is over."""
@@ -216,38 +223,38 @@ class OutlierEjection(MemberGate[B, _Conduct]):
         """Close a backend, if the budget for all rules together allows another."""
         if backend in self._ejections or len(self._ejections) >= self._allowed():
             return
-        pause = min(self._base * (conduct.times + 1), self._longest)
+        pause = min(self._base_ejection_time * (conduct.times + 1), self._max_ejection_time)
         if self._rng is not None:
-            pause += self._jitter * self._rng.random()
-        conduct.times += conduct.times * self._base < self._longest
+            pause *= 1 + self._jitter * self._rng.random()
+        conduct.times += conduct.times * self._base_ejection_time < self._max_ejection_time
         conduct.turned_at = now
         self._ejections[backend] = Ejection(backend, rule, now, now + pause)
-        self._timers.set(backend, now + pause)
+        self.timers.set(backend, now + pause)
         self._note(backend, now)
-        self._tell(backend)
-        self._record(backend, True, now, f"{rule}, dry run" if self._dry_run else rule)
+        self.notify_change(backend)
+        self.record_event(backend, True, now, f"{rule}, dry run" if self._dry_run else rule)
 
     def _allowed(self) -> int:
         """Give how many may be out."""
         members = len(self._members)
-        share = floor(self._most_ejected * members + _DUST)
-        least = 1 if self._most_ejected else 0
-        return max(0, min(max(share, least), members - self._least_remaining))
+        share = floor(self._max_ejected * members + _DUST)
+        least = 1 if self._max_ejected else 0
+        return max(0, min(max(share, least), members - self._min_remaining))
 
     def _catch_up(self, now: float) -> None:
         """Take back whose time is over before anything else is decided."""
-        for backend, when in self._timers.pop(now):
-            self._expired(backend, when)
-            self._tell(backend)
+        for backend, when in self.timers.pop(now):
+            self.timer_expired(backend, when)
+            self.notify_change(backend)
 
     def _take_back(self, backend: B, now: float) -> None:
-        self._timers.cancel(backend)
-        self._expired(backend, now)
-        self._tell(backend)
+        self.timers.cancel(backend)
+        self.timer_expired(backend, now)
+        self.notify_change(backend)
 
-    def _expired(self, backend: B, when: float) -> None:
+    def timer_expired(self, backend: B, when: float) -> None:
         del self._ejections[backend]
         conduct = self._members[backend]
         conduct.errors = conduct.good = conduct.total = 0
         conduct.turned_at = when
-        self._record(backend, False, when)
+        self.record_event(backend, False, when)

@@ -32,12 +32,12 @@ class OutlierRule(Protocol):
 
 @dataclass(frozen=True)
 class SuccessRate:
-    """Below the mean by more than ``factor`` standard deviations (Envoy, with its defaults).
+    """Below the mean by more than ``stdev_factor`` standard deviations (Envoy, with its defaults).
 
     It is blind where many are sick, as they move the mean and widen the deviation: 3 of 10 that
     fail every request are not seen, and of 4 backends nobody ever is.
 
-    >>> rule = SuccessRate(hosts=5, volume=100)
+    >>> rule = SuccessRate(minimum_hosts=5, request_volume=100)
     >>> counts = {"a": (50, 100)} | dict.fromkeys("bcde", (100, 100))
     >>> rule.threshold(counts)[0]
     52.0
@@ -45,21 +45,23 @@ class SuccessRate:
     Raises InvalidSetting for a factor that is negative or not finite, counts below 1.
     """
 
-    factor: float = 1.9
-    hosts: int = 5
-    volume: int = 100
+    stdev_factor: float = 1.9
+    minimum_hosts: int = 5
+    request_volume: int = 100
 
     def __post_init__(self) -> None:
-        at_least(1, hosts=self.hosts, volume=self.volume)
-        if not 0 <= number("factor", self.factor) < inf:
-            raise InvalidSetting(f"factor must be finite, 0 or more, not {self.factor!r}")
+        at_least(1, minimum_hosts=self.minimum_hosts, request_volume=self.request_volume)
+        if not 0 <= number("stdev_factor", self.stdev_factor) < inf:
+            raise InvalidSetting(
+                f"stdev_factor must be finite, 0 or more, not {self.stdev_factor!r}"
+            )
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
         """Give mean - factor · deviation."""
-        rates = _rates(counts, self.volume)
-        if len(rates) < self.hosts:
+        rates = _rates(counts, self.request_volume)
+        if len(rates) < self.minimum_hosts:
             return -inf, rates
-        return mean(rates.values()) - self.factor * pstdev(rates.values()), rates
+        return mean(rates.values()) - self.stdev_factor * pstdev(rates.values()), rates
 
 
 @dataclass(frozen=True)
@@ -76,18 +78,18 @@ class FailurePercentage:
     """
 
     percentage: float = 85.0
-    hosts: int = 5
-    volume: int = 50
+    minimum_hosts: int = 5
+    request_volume: int = 50
 
     def __post_init__(self) -> None:
-        at_least(1, hosts=self.hosts, volume=self.volume)
+        at_least(1, minimum_hosts=self.minimum_hosts, request_volume=self.request_volume)
         if not 0 <= number("percentage", self.percentage) <= 100:  # noqa: PLR2004 - percent
             raise InvalidSetting(f"percentage must be 0 to 100, not {self.percentage!r}")
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
         """Give the least rate that is no outlier."""
-        rates = _rates(counts, self.volume)
-        if len(rates) < self.hosts:
+        rates = _rates(counts, self.request_volume)
+        if len(rates) < self.minimum_hosts:
             return -inf, rates
         fine = [
             rate
@@ -117,11 +119,11 @@ class MedianGap:
 
     gap: float = 20.0
     factor: float = 3.0
-    hosts: int = 3
-    volume: int = 50
+    minimum_hosts: int = 3
+    request_volume: int = 50
 
     def __post_init__(self) -> None:
-        at_least(1, hosts=self.hosts, volume=self.volume)
+        at_least(1, minimum_hosts=self.minimum_hosts, request_volume=self.request_volume)
         if not 0 <= number("gap", self.gap) <= 100:  # noqa: PLR2004 - percent
             raise InvalidSetting(f"gap must be 0 to 100, not {self.gap!r}")
         if not 0 <= number("factor", self.factor) < inf:
@@ -129,13 +131,13 @@ class MedianGap:
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
         """Give median - max(gap, factor · deviation)."""
-        rates = _rates(counts, self.volume)
-        if len(rates) < self.hosts:
+        rates = _rates(counts, self.request_volume)
+        if len(rates) < self.minimum_hosts:
             return -inf, rates
         middle = median(rates.values())
         spread = _NORMAL * median(abs(rate - middle) for rate in rates.values())
         return middle - max(self.gap, self.factor * spread), rates
 
 
-def _rates(counts: Counts[B], volume: int) -> dict[B, float]:
-    return {b: 100 * good / total for b, (good, total) in counts.items() if total >= volume}
+def _rates(counts: Counts[B], request_volume: int) -> dict[B, float]:
+    return {b: 100 * good / total for b, (good, total) in counts.items() if total >= request_volume}

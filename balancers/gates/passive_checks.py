@@ -26,7 +26,7 @@ class _Marks:
 class PassiveChecks(MemberGate[B, _Marks]):
     """Closed for ``fail_timeout`` seconds after ``max_fails`` failures within as long.
 
-    After the pause at most ``trials`` requests are let through, and no more until one is heard of:
+    After the pause at most ``max_trials`` requests are let through, and no more until one is heard of:
     a success opens, a failure closes for another pause, a cancelled one lets another try.  Trials
     that nobody reports are given up ``fail_timeout`` seconds after the last of them.  Only trials
     promote.  Requests that began before a pause count nowhere, nor do those with ``retry_after``.
@@ -49,33 +49,33 @@ class PassiveChecks(MemberGate[B, _Marks]):
     reason = "failing"
     soft = True
 
-    def __init__(self, max_fails: int = 1, fail_timeout: float = 10.0, trials: int = 1) -> None:
+    def __init__(self, max_fails: int = 1, fail_timeout: float = 10.0, max_trials: int = 1) -> None:
         super().__init__()
-        at_least(1, max_fails=max_fails, trials=trials)
+        at_least(1, max_fails=max_fails, max_trials=max_trials)
         self._max_fails = max_fails
         self._fail_timeout = duration("fail_timeout", fail_timeout)
-        self._trials = trials
+        self._max_trials = max_trials
         self._marked: dict[B, None] = {}  # in a pause or on trial
 
-    def _fresh(self, now: float) -> _Marks:
+    def new_state(self, now: float) -> _Marks:
         return _Marks(self._max_fails, now)
 
     def factor(self, backend: B, now: float) -> float:
         """Give 0 in a pause, and while all trials are out; else 1.  Raises UnknownBackend."""
-        marks = self._state(backend)
+        marks = self.state_of(backend)
         if backend not in self._marked or len(self._members) == 1:
             return 1
-        tried = marks.on_trial and marks.trials < self._trials
-        return 1 if tried or self._timers.get(backend) <= now else 0
+        tried = marks.on_trial and marks.trials < self._max_trials
+        return 1 if tried or self.timers.get(backend) <= now else 0
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
         """Hear of a request, which may be a trial."""
         if backend in self._marked and self._members[backend].on_trial:
             marks = self._members[backend]
             marks.trials += 1
-            if marks.trials >= self._trials:
-                self._timers.set(backend, self._at(now) + self._fail_timeout)
-                self._tell(backend)
+            if marks.trials >= self._max_trials:
+                self.timers.set(backend, self.advance(now) + self._fail_timeout)
+                self.notify_change(backend)
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
@@ -84,11 +84,11 @@ class PassiveChecks(MemberGate[B, _Marks]):
         if outcome.ok and backend not in self._marked:
             return
         marks = self._members[backend]
-        now = self._at(now)
-        when = self._timers.get(backend)
+        now = self.advance(now)
+        when = self.timers.get(backend)
         if when <= now:
-            self._timers.cancel(backend)
-            self._expired(backend, when)
+            self.timers.cancel(backend)
+            self.timer_expired(backend, when)
         if started_at < marks.turned_at:
             return
         known = outcome.ok is not None and outcome.retry_after is None
@@ -115,16 +115,16 @@ class PassiveChecks(MemberGate[B, _Marks]):
         """Have those asked again of whom one is alone now, or no more."""
         if len(self._members) == members:
             for backend in self._marked:
-                self._tell(backend)
+                self.notify_change(backend)
 
     def _pause(self, backend: B, marks: _Marks, now: float, detail: str) -> None:
         self._marked[backend] = None
         marks.on_trial = False
         marks.turned_at = now
         marks.failures.clear()
-        self._timers.set(backend, now + self._fail_timeout)
-        self._tell(backend)
-        self._record(backend, True, now, detail)
+        self.timers.set(backend, now + self._fail_timeout)
+        self.notify_change(backend)
+        self.record_event(backend, True, now, detail)
 
     def _judge(
         self, backend: B, marks: _Marks, ok: bool | None, started_at: float, now: float
@@ -133,23 +133,23 @@ class PassiveChecks(MemberGate[B, _Marks]):
         if ok:
             del self._marked[backend]
             marks.on_trial = False
-            self._timers.cancel(backend)
-            self._tell(backend)
-            self._record(backend, False, now, "the trial succeeded")
+            self.timers.cancel(backend)
+            self.notify_change(backend)
+            self.record_event(backend, False, now, "the trial succeeded")
         elif ok is not None:
             self._pause(backend, marks, now, "the trial failed")
         elif marks.trials and started_at >= marks.round_at:
             marks.trials -= 1
-            self._timers.cancel(backend)
-            self._tell(backend)
+            self.timers.cancel(backend)
+            self.notify_change(backend)
 
-    def _expired(self, backend: B, when: float) -> None:
+    def timer_expired(self, backend: B, when: float) -> None:
         """Let trials through: the pause is over, or those sent were given up."""
         marks = self._members[backend]
         if not marks.on_trial:
             marks.on_trial = True
             marks.turned_at = when
-            self._record(backend, False, when, "on trial")
+            self.record_event(backend, False, when, "on trial")
         marks.round_at = when
         marks.trials = 0
-        self._tell(backend)
+        self.notify_change(backend)

@@ -12,7 +12,7 @@ B = TypeVar("B")
 class SlowStart(RampGate[B, None]):
     """A factor that climbs to 1 over ``window`` seconds after a backend joined or recovered.
 
-    At t seconds it is max(``floor``, (t / window) ** (1 / ``aggression``)), Envoy's formula with
+    At t seconds it is max(``min_share``, (t / window) ** (1 / ``aggression``)), Envoy's formula with
     Envoy's defaults, taken at ``steps`` instants.  A backend climbs from when it was added, unless
     the whole pool is new: was empty less than a window ago; from when soft gates (health, ejection)
     let it back in; and from :meth:`begin`.  Soft and fractional: refused over a balancer that does
@@ -25,7 +25,7 @@ class SlowStart(RampGate[B, None]):
     >>> [round(ramp.factor("new", now), 2) for now in (60.0, 70.0, 80.0, 90.0)]
     [0.1, 0.33, 0.67, 1]
 
-    Raises InvalidSetting for a window or aggression that is not positive and finite, a floor
+    Raises InvalidSetting for a window or aggression that is not positive and finite, a min_share
     outside 0…1 (above 0), or fewer than 2 steps.
     """
 
@@ -34,16 +34,16 @@ class SlowStart(RampGate[B, None]):
     fractional = True
 
     def __init__(
-        self, window: float, steps: int = 8, aggression: float = 1.0, floor: float = 0.1
+        self, window: float, steps: int = 8, aggression: float = 1.0, min_share: float = 0.1
     ) -> None:
-        super().__init__(window, steps, aggression, floor)
+        super().__init__(window, steps, aggression, min_share)
 
-    def _fresh(self, now: float) -> None:
+    def new_state(self, now: float) -> None:
         del now
 
     def factor(self, backend: B, now: float) -> float:
         """Give the share.  Raises UnknownBackend."""
         return self.share(backend, now)
 
-    def _changed(self, backend: B, climbs: bool, now: float) -> None:
-        self._tell(backend)
+    def _step_taken(self, backend: B, climbs: bool, now: float) -> None:
+        self.notify_change(backend)

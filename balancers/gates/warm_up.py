@@ -41,7 +41,7 @@ class WarmUp(RampGate[B, _Flights]):
 
     A request costs O(1) while nobody climbs, then O(log n) and O(1) for each that it opens or
     closes; that the first begins to climb costs O(n).
-    Raises InvalidSetting for a window or aggression that is not positive and finite, a floor
+    Raises InvalidSetting for a window or aggression that is not positive and finite, a min_share
     outside 0…1 (above 0), or fewer than 2 steps.
     """
 
@@ -49,22 +49,22 @@ class WarmUp(RampGate[B, _Flights]):
     spares_bound = True
 
     def __init__(
-        self, window: float, steps: int = 8, aggression: float = 1.0, floor: float = 0.1
+        self, window: float, steps: int = 8, aggression: float = 1.0, min_share: float = 0.1
     ) -> None:
-        super().__init__(window, steps, aggression, floor)
+        super().__init__(window, steps, aggression, min_share)
         from sortedcontainers import SortedDict  # noqa: PLC0415 - a package of its own
 
         self._order: SortedDict[tuple[float, int], B] = SortedDict()  # by the mean that opens it
         self._number = 0
         self._sum = self._busy = 0  # in flight on those who do not climb, and how many have any
 
-    def _fresh(self, now: float) -> _Flights:
+    def new_state(self, now: float) -> _Flights:
         del now
         return _Flights()
 
     def factor(self, backend: B, now: float) -> float:
         """Give 0 while it holds its share, else 1.  Raises UnknownBackend."""
-        in_flight = self._state(backend).in_flight
+        in_flight = self.state_of(backend).in_flight
         if not in_flight or backend not in self._climbing:
             return 1
         return 1 if in_flight / self.share(backend, now) < self._mean() else 0
@@ -95,7 +95,7 @@ class WarmUp(RampGate[B, _Flights]):
         else:
             self._shift(in_flight - before, (in_flight > 0) - (before > 0), now)
 
-    def _changed(self, backend: B, climbs: bool, now: float) -> None:
+    def _step_taken(self, backend: B, climbs: bool, now: float) -> None:
         flights = self._members[backend]
         if climbs and not flights.climbs and len(self._climbing) == 1:
             self._count_all()
@@ -109,7 +109,7 @@ class WarmUp(RampGate[B, _Flights]):
         """Begin to count: somebody climbs from now on."""
         self._sum = self._busy = 0
         for backend, flights in self._members.items():
-            flights.in_flight = self._flying(backend)
+            flights.in_flight = self.in_flight_on(backend)
             self._sum += flights.in_flight
             self._busy += flights.in_flight > 0
 
@@ -144,5 +144,5 @@ class WarmUp(RampGate[B, _Flights]):
             self._turn(backend, not closed, now)
 
     def _turn(self, backend: B, closes: bool, now: float) -> None:
-        self._tell(backend)
-        self._record(backend, closes, now, f"{self._members[backend].in_flight} in flight")
+        self.notify_change(backend)
+        self.record_event(backend, closes, now, f"{self._members[backend].in_flight} in flight")

@@ -33,7 +33,7 @@ class RehashingBalancer(HashedBalancer[B]):
 
         O(n) when hardly anybody is.  Raises InvalidKey, NoBackendAvailable.
         """
-        self._checked(digest, avoid)
+        self.check_pick(digest, avoid)
         weights = self._weights
         for _ in range(REHASHES):
             backend = self._owner(digest)
@@ -52,7 +52,7 @@ class RehashingBalancer(HashedBalancer[B]):
         """
         if not self._open:
             return
-        self._checked(digest, ())
+        self.check_pick(digest, ())
         found: set[B] = set()
         for _ in range(REHASHES):
             backend = self._owner(digest)
@@ -74,7 +74,7 @@ class RehashingBalancer(HashedBalancer[B]):
     def _owners(self, count: int) -> Callable[[NDArray[np.uint64]], NDArray[np.intp]]:
         """Prepare the same for arrays of hashes, ``count`` in all: the places of their owners."""
 
-    def _chooser(self, count: int) -> Chooser:
+    def chooser(self, count: int) -> Chooser:
         owners = self._owners(count)
         members = list(self._weights)
         closed = np.fromiter(

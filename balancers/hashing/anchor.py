@@ -106,7 +106,9 @@ class Anchor(RehashingBalancer[B]):
 
         return owners
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         used = len(self._bucket)
         if old is None:
             if used == self._capacity:

@@ -33,7 +33,7 @@ _MIX_2 = 0x94D049BB133111EB
 class HashedBalancer(NamedMembership[B]):
     """A keyed balancer whose pick is a function of the key's 64-bit hash and of its members.
 
-    A subclass defines :meth:`pick_hashed` and :meth:`_chooser`, which must agree.
+    A subclass defines :meth:`pick_hashed` and :meth:`chooser`, which must agree.
 
     >>> from balancers import Maglev
     >>> lb = Maglev(["a", "b", "c"])
@@ -47,7 +47,7 @@ class HashedBalancer(NamedMembership[B]):
 
         Raises MissingKey, InvalidKey, NoBackendAvailable.
         """
-        return self.pick_hashed(self._digest(key), avoid)
+        return self.pick_hashed(self.hash_key(key), avoid)
 
     @abstractmethod
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
@@ -60,7 +60,7 @@ class HashedBalancer(NamedMembership[B]):
         Raises MissingKey, InvalidKey, InvalidSetting for k below 1.
         """
         at_least(1, k=k)
-        return list(islice(self.succession(self._digest(key)), k))
+        return list(islice(self.succession(self.hash_key(key)), k))
 
     def succession(self, digest: int) -> Iterator[B]:
         """Give the backends of a 64-bit hash, lazily, in the order in which they take over.
@@ -69,14 +69,10 @@ class HashedBalancer(NamedMembership[B]):
         backend.  Raises InvalidKey.
         """
         found: dict[B, None] = {}
-        while len(found) < self._eligible():
+        while len(found) < self.eligible():
             backend = self.pick_hashed(digest, found.keys())
             found[backend] = None
             yield backend
-
-    def hash_key(self, key: Key | None) -> int:
-        """Hash one key as :meth:`pick` does: 64 bits.  Raises MissingKey, InvalidKey, TypeError."""
-        return self._digest(key)
 
     def hash_many(self, keys: Iterable[Key]) -> NDArray[np.uint64]:
         """Hash keys as :meth:`pick` does: ``uint64[n]`` of n bytes, str or int, or of an array.
@@ -121,29 +117,29 @@ class HashedBalancer(NamedMembership[B]):
             raise InvalidKey(f"hashes must have one dimension, not shape {hashes.shape}")
         picked = np.empty(len(hashes), dtype=np.intp)
         if len(hashes):
-            if not self._eligible():
-                raise self._refusal()
-            choose = self._chooser(len(hashes))
+            if not self.eligible():
+                raise self.refusal()
+            choose = self.chooser(len(hashes))
             for start in range(0, len(hashes), CHUNK):
                 choose(hashes[start : start + CHUNK], picked[start : start + CHUNK])
         return picked
 
     @abstractmethod
-    def _chooser(self, count: int) -> Chooser:
+    def chooser(self, count: int) -> Chooser:
         """Prepare to look up ``count`` hashes, in chunks of up to ``CHUNK``; somebody is open."""
 
-    def _eligible(self) -> int:
+    def eligible(self) -> int:
         """Say how many may be picked: the open ones, unless a program panics."""
         return self._open
 
-    def _checked(self, digest: int, avoid: Collection[B]) -> Collection[B]:
+    def check_pick(self, digest: int, avoid: Collection[B]) -> Collection[B]:
         """Give ``avoid`` back once it, the hash and the members are fit for a pick."""
         if type(digest) is not int or not 0 <= digest <= BITS:
             raise InvalidKey(f"a hash is an int of 64 bits, not {digest!r}")
         if avoid:
             checked_avoid(avoid)
         if not self._open or (avoid and self._all_avoided(avoid)):
-            raise self._refusal()
+            raise self.refusal()
         return avoid
 
     def _all_avoided(self, avoid: Collection[B]) -> bool:

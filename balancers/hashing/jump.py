@@ -56,7 +56,9 @@ class Jump(RehashingBalancer[B]):
         buckets = len(self._buckets)
         return lambda hashes: jump_many(hashes, buckets)
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         if old is None:
             self._buckets.append(backend)
         elif new is None:

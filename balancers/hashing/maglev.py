@@ -72,7 +72,7 @@ class Maglev(RehashingBalancer[B]):
         if type(key) is bytes and self._seed is not None:
             digest = mmh3_x64_128_utupledigest(key, self._seed)[0]
         else:
-            digest = self._digest(key)
+            digest = self.hash_key(key)
         if self._slots and not avoid:
             backend = self._slots[digest % self._size]
             if self._weights[backend]:
@@ -115,7 +115,9 @@ class Maglev(RehashingBalancer[B]):
         ]
         self._slots = np.fromiter(owners, dtype=object, count=len(owners))[table].tolist()
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         if old is None and len(self._weights) == self._size:
             raise InvalidSetting(f"size={self._size} slots are too few for {backend!r} as well")
         share = self._shares.get(backend)

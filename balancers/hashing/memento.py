@@ -69,7 +69,9 @@ class Memento(RehashingBalancer[B]):
 
         return owners
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         if old is None:
             if self._free:
                 bucket = self._free.pop()

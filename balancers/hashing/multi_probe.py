@@ -63,7 +63,7 @@ class MultiProbe(HashedBalancer[B]):
 
         Raises InvalidKey, NoBackendAvailable.
         """
-        self._checked(digest, avoid)
+        self.check_pick(digest, avoid)
         return self._nearest([digest * factor & BITS for factor in self._factors], avoid)
 
     def _nearest(self, probes: Iterable[int], avoid: Collection[B]) -> B:
@@ -86,7 +86,7 @@ class MultiProbe(HashedBalancer[B]):
     def _after(self, probe: int, avoid: Collection[B]) -> B:
         return next(backend for backend in self._circle.walk(probe) if backend not in avoid)
 
-    def _chooser(self, count: int) -> Chooser:
+    def chooser(self, count: int) -> Chooser:
         circle = self._circle
         places = {backend: place for place, backend in enumerate(self._weights)}
         points = np.fromiter(chain.from_iterable(circle.cells), dtype=np.uint64, count=circle.size)
@@ -112,7 +112,9 @@ class MultiProbe(HashedBalancer[B]):
 
         return choose
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         if old is None:
             self._points[backend] = self._hasher(name) & BITS, name
         if new and not old:

@@ -59,14 +59,14 @@ class Rendezvous(HashedBalancer[B]):
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Give the key's backend; O(n).  Raises MissingKey, InvalidKey, NoBackendAvailable."""
-        digest = self._digest(key)
+        digest = self.hash_key(key)
         if avoid or not self._open:
             return self.pick_hashed(digest, avoid)
         return self._first(digest)
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
         """Give the backend of a 64-bit hash; O(n).  Raises InvalidKey, NoBackendAvailable."""
-        self._checked(digest, avoid)
+        self.check_pick(digest, avoid)
         if not avoid:
             return self._first(digest)
         return next(backend for backend in self.succession(digest) if backend not in avoid)
@@ -83,7 +83,7 @@ class Rendezvous(HashedBalancer[B]):
         """
         if not self._open:
             return
-        self._checked(digest, ())
+        self.check_pick(digest, ())
         scores = self._scores(np.array(digest | 1, dtype=np.uint64))
         lowest = -inf if scores.dtype == np.float64 else 0
         for _ in range(self._open):
@@ -91,7 +91,7 @@ class Rendezvous(HashedBalancer[B]):
             scores[first] = lowest
             yield self._sorted[first]
 
-    def _chooser(self, count: int) -> Chooser:
+    def chooser(self, count: int) -> Chooser:
         if not self._ranks:
             self._sort()
         places = np.empty(len(self._sorted), dtype=np.intp)
@@ -135,7 +135,9 @@ class Rendezvous(HashedBalancer[B]):
         self._odds[rank] = self._factors[backend] if weight else 0
         self._logs[rank] = log(weight) if weight else -inf
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         if old is None:
             self._factors[backend] = np.uint64(mix(self._hasher(name)) | 1)
         if old:

@@ -95,7 +95,7 @@ class HashRing(HashedBalancer[B]):
         if type(key) is bytes and self._seed is not None:
             digest = mmh3_x64_128_utupledigest(key, self._seed)[0]
         else:
-            digest = self._digest(key)
+            digest = self.hash_key(key)
         if self._ready and not avoid:
             circle = self._circle
             cell = digest >> circle.shift
@@ -113,14 +113,14 @@ class HashRing(HashedBalancer[B]):
 
         Raises InvalidKey, NoBackendAvailable.
         """
-        self._checked(digest, avoid)
+        self.check_pick(digest, avoid)
         if self._stale:
             self._refresh()
         closed = self._closed
         for owner in self._circle.walk(digest):
             if owner not in closed and owner not in avoid:
                 return owner
-        raise self._refusal()
+        raise self.refusal()
 
     def succession(self, digest: int) -> Iterator[B]:
         """Give the backends of a 64-bit hash, lazily, in the order in which they take over.
@@ -129,7 +129,7 @@ class HashRing(HashedBalancer[B]):
         """
         if not self._open:
             return
-        self._checked(digest, ())
+        self.check_pick(digest, ())
         if self._stale:
             self._refresh()
         found: set[B] = set()
@@ -140,7 +140,7 @@ class HashRing(HashedBalancer[B]):
                 if len(found) == self._open:
                     return
 
-    def _chooser(self, count: int) -> Chooser:
+    def chooser(self, count: int) -> Chooser:
         points, places = self._opened()
         if count < _FEW * len(points):
 
@@ -187,7 +187,9 @@ class HashRing(HashedBalancer[B]):
             points, places = points[opened], places[opened]
         return np.append(points, np.uint64(BITS)), np.append(places, places[:1])
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         placed = self._placed.get(backend, 0)
         if new:
             self._want(backend, new)

@@ -53,7 +53,7 @@ class TrustedProxies:
     >>> proxies.forwarded(Request(client="10.0.0.1", headers=chain))
     '203.0.113.9, 10.0.0.2, 10.0.0.1'
 
-    Cost: O(characters up to where the walk stops), at most ``most_hops`` elements of 1024.  Raises
+    Cost: O(characters up to where the walk stops), at most ``max_hops`` elements of 1024.  Raises
     InvalidSetting for a network, a header name or a number that is none.
     """
 
@@ -62,15 +62,15 @@ class TrustedProxies:
         networks: Iterable[str | Address | Network],
         *,
         header: str,
-        most_hops: int = 100,
+        max_hops: int = 100,
         local: bool = False,
     ) -> None:
-        at_least(1, most_hops=most_hops)
+        at_least(1, max_hops=max_hops)
         if not isinstance(header, str) or not _HEADER.fullmatch(header):
             raise InvalidSetting(f"no header name: {header!r}")
         self.header = header
         self._networks = Networks(networks)
-        self._most_hops = most_hops
+        self._max_hops = max_hops
         self._local = local
         self._rfc7239 = header.lower() == "forwarded"
 
@@ -131,7 +131,7 @@ class TrustedProxies:
         hops = [] if peer is None else [peer]
         reason = "absent"
         for count, element in enumerate(self._elements(lines)):
-            if count == self._most_hops:
+            if count == self._max_hops:
                 reason = "too long"
                 break
             if element == "":

@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from balancers._internal.checks import at_least, duration, valid_now
 from balancers._internal.copying import SharesBackends
-from balancers._internal.timers import Deadlines
+from balancers._internal.timers import Timers
 from balancers.errors import QueueFull
 
 __all__ = ["AdmissionQueue", "Waiting"]
@@ -52,7 +52,7 @@ class AdmissionQueue(SharesBackends, Generic[T]):
         from sortedcontainers import SortedDict  # noqa: PLC0415 - a package of its own
 
         self._order: SortedDict[tuple[int, int], Waiting[T]] = SortedDict()
-        self._deadlines: Deadlines[tuple[int, int]] = Deadlines()
+        self._deadlines: Timers[tuple[int, int]] = Timers()
         self._late: list[Waiting[T]] = []
 
     def join(
@@ -66,7 +66,7 @@ class AdmissionQueue(SharesBackends, Generic[T]):
         patience = self._timeout if timeout is None else duration("timeout", timeout, endless=True)
         if type(priority) is not int:
             raise TypeError(f"priority must be an int, not {priority!r}")
-        now = self._at(now)
+        now = self._advance(now)
         if len(self._order) >= self._limit:
             raise QueueFull(f"{len(self._order)} wait already, and no more may")
         self._number += 1
@@ -89,7 +89,7 @@ class AdmissionQueue(SharesBackends, Generic[T]):
 
     def wake(self, now: float) -> Waiting[T] | None:
         """Take out who is next, None when nobody waits.  Raises InvalidTime."""
-        self._at(now)
+        self._advance(now)
         if not self._order:
             return None
         place, waiting = self._order.popitem(0)
@@ -98,11 +98,12 @@ class AdmissionQueue(SharesBackends, Generic[T]):
 
     def expired(self, now: float) -> list[Waiting[T]]:
         """Report who waited too long since last asked.  Raises InvalidTime."""
-        self._at(now)
+        self._advance(now)
         late, self._late = self._late, []
         return late
 
-    def next_deadline(self) -> float:
+    @property
+    def due(self) -> float:
         """Give when the next one will have waited too long, ``inf`` when none will; O(1)."""
         return self._deadlines.first
 
@@ -119,7 +120,7 @@ class AdmissionQueue(SharesBackends, Generic[T]):
     def _place(waiting: Waiting[T]) -> tuple[int, int]:
         return (-waiting.priority, waiting.number)
 
-    def _at(self, now: float) -> float:
+    def _advance(self, now: float) -> float:
         """Take note of the time, and take out who waited until then."""
         self._now = valid_now(now, self._now)
         for place in self._deadlines.take(self._now):

@@ -9,28 +9,28 @@ __all__ = ["RetryBudget"]
 
 
 class RetryBudget:
-    """At most ``share`` of the requests in flight may be retries, or ``least`` if that is more.
+    """At most ``share`` of the requests in flight may be retries, or ``min_retries`` if that is more.
 
     Retries help while few requests fail and are a storm when all do.  Ask :meth:`begin` before each
     retry and say :meth:`end` after it.  The defaults are Envoy's.
 
-    >>> budget = RetryBudget(share=0.2, least=1)
+    >>> budget = RetryBudget(share=0.2, min_retries=1)
     >>> [budget.begin(in_flight=10) for _ in range(3)]
     [True, True, False]
     >>> budget.end()
     >>> budget.begin(in_flight=10)
     True
 
-    Every method is O(1).  Raises InvalidSetting for a share outside 0…1 or ``least`` below 0.
+    Every method is O(1).  Raises InvalidSetting for a share outside 0…1 or ``min_retries`` below 0.
     """
 
-    def __init__(self, share: float = 0.2, least: int = 3) -> None:
+    def __init__(self, share: float = 0.2, min_retries: int = 3) -> None:
         if not 0 <= number("share", share) <= 1:
             raise InvalidSetting(f"share must be 0 to 1, not {share!r}")
-        at_least(0, least=least)
+        at_least(0, min_retries=min_retries)
         written = repr(float(share))  # 0.1 is a tenth
         self._share = Decimal(written).as_integer_ratio()
-        self._least = least
+        self._min_retries = min_retries
         self._retries = 0
 
     @property
@@ -46,7 +46,7 @@ class RetryBudget:
         """
         at_least(0, in_flight=in_flight)
         part, whole = self._share
-        if self._retries >= self._least and self._retries * whole >= part * in_flight:
+        if self._retries >= self._min_retries and self._retries * whole >= part * in_flight:
             return False
         self._retries += 1
         return True

@@ -106,7 +106,8 @@ class Books(Standing[B]):
             self._hear(now)
         self._weigh_panic(now)
 
-    def next_change(self) -> float:
+    @property
+    def due(self) -> float:
         """Give the least ``due`` of all gates."""
         due = -inf if self.news else inf
         for gate in self.gates:
@@ -128,7 +129,7 @@ class Books(Standing[B]):
             if count == members:
                 why = reason
                 break
-        return NoBackendAvailable(why, counts, self.next_change())
+        return NoBackendAvailable(why, counts, self.due)
 
     def _hear(self, now: float) -> list[Account[B]]:
         """Push what gates tell, in the order of joining, and give whom soft gates let back in.
@@ -137,7 +138,7 @@ class Books(Standing[B]):
         """
         for place, gate in enumerate(self.gates):
             if gate.due <= now:
-                for backend in gate.moved(now):
+                for backend in gate.changes(now):
                     self.news.setdefault(backend, []).append(place)
         told = [account for b in self.news if (account := self.accounts.get(b)) is not None]
         if len(told) > 1:

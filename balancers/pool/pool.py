@@ -27,6 +27,7 @@ from balancers.outcome import FAILURE, SUCCESS, UNKNOWN, Outcome
 from balancers.pool._books import Books, hooks
 from balancers.pool._limit import PoolLimit
 from balancers.pool._member import Account
+from balancers.pool._taken import taking
 from balancers.pool.lease import Lease, LeaseContext
 
 __all__ = ["Pool"]
@@ -91,18 +92,10 @@ class Pool(SharesBackends, Generic[B]):
         counting = self._gates if self._limit is None else (*self._gates, self._limit)
         self._gates_started = hooks(counting, Gate, "started")
         self._gates_finished = hooks(self._gates, Gate, "finished")
-        watched: list[Gate[B]] = []
-        try:
+        with taking(balancer, *self._gates):
             for gate in self._gates:
-                gate.watch(books.in_flight)
-                watched.append(gate)
-                if events is not None:
-                    gate.report(events)
+                gate.attach(books.in_flight, events)
             books.change(dict(balancer.weights), {}, (), self._now)
-        except BaseException:
-            for gate in watched:
-                gate.unwatch()
-            raise
 
     # Membership
 
@@ -299,9 +292,10 @@ class Pool(SharesBackends, Generic[B]):
             return not self._books.closed_to_bound(factors)
         return self._books.effective(weight, factors) > 0
 
-    def next_change(self) -> float:
+    @property
+    def due(self) -> float:
         """Give the least ``due`` of all gates: ``inf`` nothing announced, ``-inf`` news now."""
-        return self._books.next_change()
+        return self._books.due
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -349,7 +343,7 @@ class Pool(SharesBackends, Generic[B]):
             reasons = self._books.closed_to_bound(account.factors)
         if reasons and strict:
             reason = reasons[0] if len(reasons) == 1 else "mixed"
-            raise NoBackendAvailable(reason, dict.fromkeys(reasons, 1), self.next_change())
+            raise NoBackendAvailable(reason, dict.fromkeys(reasons, 1), self.due)
         return not reasons
 
     def _take_back(

@@ -20,7 +20,7 @@ class AddressSessions(LearnedSessions[B]):
     """A table from clients' addresses to backends, for those who keep no cookie.
 
     Clients are told apart by the first ``ipv4_prefix`` or ``ipv6_prefix`` bits; IPv4-mapped IPv6 is
-    IPv4, and a zone does not count.  ``issue`` remembers every address, so ``size`` bounds what a
+    IPv4, and a zone does not count.  ``issue`` remembers every address, so ``max_sessions`` bounds what a
     flood of them can take.  All clients behind one NAT are one, and one that roams is another: a
     cookie is better wherever there can be one.
 
@@ -44,12 +44,18 @@ class AddressSessions(LearnedSessions[B]):
         *,
         ipv4_prefix: int = 32,
         ipv6_prefix: int = 64,
-        size: int = 100_000,
-        idle: float = 600.0,
+        max_sessions: int = 100_000,
+        idle_timeout: float = 600.0,
         identity: Identity[B] = name_of,
         failover: str = "rebind",
     ) -> None:
-        super().__init__(pool, size=size, idle=idle, identity=identity, failover=failover)
+        super().__init__(
+            pool,
+            max_sessions=max_sessions,
+            idle_timeout=idle_timeout,
+            identity=identity,
+            failover=failover,
+        )
         self._prefixes = Prefixes(ipv4_prefix, ipv6_prefix)
 
     def resolve(

@@ -20,21 +20,21 @@ class LearnedSessions(Generic[B]):
     """A table from the application's session ids to backends.
 
     :meth:`learn` an id when a response first shows it; :meth:`resolve` it when a request does.  At
-    most ``size`` sessions are remembered, the least recently used is evicted, and one not used for
-    ``idle`` seconds (of ``now``) is forgotten.  An id costs the same room whatever its length.  The
+    most ``max_sessions`` sessions are remembered, the least recently used is evicted, and one not used for
+    ``idle_timeout`` seconds (of ``now``) is forgotten.  An id costs the same room whatever its length.  The
     table names backends by ``identity``, so a copy of it is right in another process.  What a
     request shows is looked up and never stored, so that strangers cannot fill the table.
 
     >>> from balancers import Pool, RoundRobin
     >>> pool = Pool(RoundRobin(["a", "b"]))
-    >>> sticky = LearnedSessions(pool, size=1000)
+    >>> sticky = LearnedSessions(pool, max_sessions=1000)
     >>> lease = pool.acquire(now=0.0)
     >>> sticky.learn("JSESSIONID of the response", lease, now=0.1)
     >>> sticky.resolve("JSESSIONID of the response", now=9.0).backend, len(sticky)
     ('a', 1)
 
     Cost: O(1) amortised, O(gates) to resolve.
-    Raises InvalidSetting for a size below 1, an idle time that is not positive or another failover;
+    Raises InvalidSetting for ``max_sessions`` below 1, an idle time that is not positive or another failover;
     DuplicateBackend for two members of one identity.
     """
 
@@ -44,21 +44,21 @@ class LearnedSessions(Generic[B]):
         self,
         pool: Pool[B],
         *,
-        size: int = 100_000,
-        idle: float = 600.0,
+        max_sessions: int = 100_000,
+        idle_timeout: float = 600.0,
         identity: Identity[B] = name_of,
         failover: str = "rebind",
     ) -> None:
-        at_least(1, size=size)
-        self._size = size
-        self._idle = duration("idle", idle, endless=True)
+        at_least(1, max_sessions=max_sessions)
+        self._max_sessions = max_sessions
+        self._idle_timeout = duration("idle_timeout", idle_timeout, endless=True)
         self._roster = Roster(pool, identity, failover)
         self._table: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
         self._now = float("-inf")
         self.evicted = 0
         """How many sessions were forgotten for want of room."""
         self.expired = 0
-        """How many were forgotten after ``idle`` seconds."""
+        """How many were forgotten after ``idle_timeout`` seconds."""
 
     def resolve(self, session: Key | None, now: float, wall: float = 0.0) -> Binding[B]:
         """Find the session's backend, and count the look-up as a use; None is absent.
@@ -112,7 +112,9 @@ class LearnedSessions(Generic[B]):
         return len(self._table)
 
     def __repr__(self) -> str:
-        told = f"{len(self)} of {self._size}, {self.evicted} evicted, {self.expired} expired"
+        told = (
+            f"{len(self)} of {self._max_sessions}, {self.evicted} evicted, {self.expired} expired"
+        )
         return f"<{type(self).__name__}: {told}>"
 
     def _key(self, session: Key) -> bytes:
@@ -121,7 +123,7 @@ class LearnedSessions(Generic[B]):
     def _remember(self, key: bytes, ident: bytes) -> None:
         self._table[key] = (ident, self._now)
         self._table.move_to_end(key)
-        if len(self._table) > self._size:
+        if len(self._table) > self._max_sessions:
             self._table.popitem(last=False)
             self.evicted += 1
 
@@ -131,7 +133,7 @@ class LearnedSessions(Generic[B]):
         table = self._table
         while table:
             key = next(iter(table))
-            if now - table[key][1] <= self._idle:
+            if now - table[key][1] <= self._idle_timeout:
                 return
             del table[key]
             self.expired += 1

@@ -49,8 +49,8 @@ class SessionTokens:
 
     ``keys``: secrets of 16 bytes or more; the first seals, all open, so that a key is rotated by
     putting a new one first and dropping the old when its tokens are over.  Wall-clock seconds:
-    ``idle`` since the client was last seen, ``lifetime`` since the session began with its backend,
-    ``skew`` a token may come from the future, as clocks differ.  ``rng`` draws 16 bytes a token:
+    ``idle_timeout`` since the client was last seen, ``lifetime`` since the session began with its backend,
+    ``clock_skew`` a token may come from the future, as clocks differ.  ``rng`` draws 16 bytes a token:
     pass ``random.SystemRandom()``, since a nonce used twice would tell two tokens' difference.
     For the same reason copies share the generator.  A pickle repeats it, state and all, but a
     SystemRandom has no state, and comes back as another one.
@@ -72,9 +72,9 @@ class SessionTokens:
         keys: Iterable[bytes],
         *,
         rng: Random,
-        idle: float = 1800.0,
+        idle_timeout: float = 1800.0,
         lifetime: float = 86400.0,
-        skew: float = 60.0,
+        clock_skew: float = 60.0,
     ) -> None:
         secrets = list(keys)
         for secret in secrets:
@@ -82,13 +82,15 @@ class SessionTokens:
                 raise InvalidSetting(f"each key must be {_SHORTEST_KEY} bytes or more")
         if not secrets or len(set(secrets)) < len(secrets):
             raise InvalidSetting(f"keys must be one or more, all different: {len(secrets)} given")
-        if not 0 <= number("skew", skew) < inf:
-            raise InvalidSetting(f"skew must be finite seconds, 0 or more, not {skew!r}")
-        self.idle = duration("idle", idle, endless=True)
+        if not 0 <= number("clock_skew", clock_skew) < inf:
+            raise InvalidSetting(
+                f"clock_skew must be finite seconds, 0 or more, not {clock_skew!r}"
+            )
+        self.idle_timeout = duration("idle_timeout", idle_timeout, endless=True)
         self.lifetime = duration("lifetime", lifetime, endless=True)
         if not isinstance(rng, Random):
             raise InvalidSetting(f"rng must be a random.Random, not {rng!r}")
-        self._skew = skew
+        self._clock_skew = clock_skew
         self._rng = rng
         self._keys = [(_derived(secret, b"seal"), _derived(secret, b"hide")) for secret in secrets]
 
@@ -122,20 +124,20 @@ class SessionTokens:
         return FORGED
 
     def worn(self, claim: Claim, wall: float, max_age: float = inf) -> bool:
-        """Whether to issue it anew: a fourth of ``idle`` or ``max_age`` is gone, or its key is old.
+        """Whether to issue it anew: a fourth of ``idle_timeout`` or ``max_age`` is gone, or its key is old.
 
         So a session lasts between three fourths of the idle time and all of it.
         """
         gone = _valid_wall(wall) - claim.refreshed_at
-        return claim.key > 0 or gone >= min(self.idle, max_age) / _REFRESH
+        return claim.key > 0 or gone >= min(self.idle_timeout, max_age) / _REFRESH
 
     def _claim(self, signed: bytes, hide: bytes, place: int, wall: float) -> Claim | str:
         """Read what is authentic, unless its time is over or has not come."""
         block = _masked(signed[_NONCE:], hide, signed[:_NONCE])
         ident, issued_at, refreshed_at = _BLOCK.unpack(block)
-        if max(issued_at, refreshed_at) > wall + self._skew:
+        if max(issued_at, refreshed_at) > wall + self._clock_skew:
             return NOT_YET_VALID
-        if wall - refreshed_at > self.idle or wall - issued_at > self.lifetime:
+        if wall - refreshed_at > self.idle_timeout or wall - issued_at > self.lifetime:
             return EXPIRED
         return Claim(ident, issued_at, refreshed_at, place)
 
@@ -154,7 +156,7 @@ class SessionTokens:
         self.__dict__.update(state, _rng=rng() if isinstance(rng, type) else rng)
 
     def __repr__(self) -> str:
-        times = f"idle {self.idle} s, lifetime {self.lifetime} s"
+        times = f"idle_timeout {self.idle_timeout} s, lifetime {self.lifetime} s"
         return f"<SessionTokens: {len(self._keys)} keys, {times}>"
 
 

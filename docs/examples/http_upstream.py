@@ -62,7 +62,7 @@ class Upstream:
                 self.drain.drained(self.clock())
                 self.tell()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(self.checks.next_probe()):
+                    async with asyncio.timeout_at(self.checks.probes_due):
                         await self.planned.wait()
 
     async def probe(self, probe: Probe[str]) -> None:

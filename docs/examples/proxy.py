@@ -66,7 +66,7 @@ class Proxy:
                     group.create_task(self.probe(probe))
                 self.tell()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(self.checks.next_probe()):
+                    async with asyncio.timeout_at(self.checks.probes_due):
                         await self.planned.wait()
 
     async def probe(self, probe: Probe[str]) -> None:

@@ -79,4 +79,4 @@ def books(pool: Pool[Any], *gates: Gate[Any]) -> list[object]:
         for b in pool.backends
     ]
     factors = [[gate.factor(b, 5.0) for b in pool.backends] for gate in gates]
-    return [rows, served, repr(pool), pool.next_change(), factors]
+    return [rows, served, repr(pool), pool.due, factors]

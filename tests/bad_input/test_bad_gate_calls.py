@@ -28,7 +28,7 @@ Call = Callable[[], object]
 
 def calls_of(gate: Any, backend: str, now: float) -> dict[str, Call]:
     """Give every call of a gate's own that takes a time, with or without a backend."""
-    calls: dict[str, Call] = {"moved": lambda: list(gate.moved(now))}
+    calls: dict[str, Call] = {"moved": lambda: list(gate.changes(now))}
     for name, arguments in (
         ("begin", (backend, now)),
         ("cancel", (backend, now)),
@@ -63,7 +63,7 @@ def used(name: str) -> tuple[Any, Pool[str]]:
     gate = EVERY_GATE[name]()
     pool = Pool(WeightedRoundRobin(["a", "b"]), [gate])
     pool.release(pool.acquire(99.0, prefer="a"), 100.0, ok=False)
-    list(gate.moved(100.0))
+    list(gate.changes(100.0))
     return gate, pool
 
 

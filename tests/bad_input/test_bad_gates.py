@@ -1,5 +1,6 @@
 """Gates shared and gates that raise: nothing is half changed."""
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf, nan
 
@@ -26,6 +27,7 @@ from balancers.errors import (
     InvalidTime,
     UnknownBackend,
 )
+from balancers.event import Event
 from tests.bad_input.samples import CLIENT, books, every_kind, filled, future
 from tests.kinds import Kind
 
@@ -42,7 +44,7 @@ def test_a_gate_belongs_to_one_pool() -> None:
     pool = Pool(second, [free])
     taken.begin("a", 1.0)
     assert first.state("a") == ("draining",)
-    assert (pool.acquire(1.0).backend, first.next_change()) == ("b", -inf)
+    assert (pool.acquire(1.0).backend, first.due) == ("b", -inf)
 
 
 def test_a_pool_refused_for_its_gates_leaves_them_free() -> None:
@@ -74,14 +76,14 @@ class Failing(Gate[str]):
         if method == self.method:
             raise ArithmeticError(method)
 
-    def watch(self, in_flight: Callable[[str], int]) -> None:
-        self.check("watch")
+    def attach(self, in_flight: Callable[[str], int], events: deque[Event] | None) -> None:
+        self.check("attach")
 
     def factor(self, backend: str, now: float) -> float:
         self.check("factor")
         return 0 if backend in self.closed else 1
 
-    def moved(self, now: float) -> Iterable[str]:
+    def changes(self, now: float) -> Iterable[str]:
         self.check("moved")
         moves, self.moves, self.due = self.moves, [], inf
         return moves
@@ -104,7 +106,7 @@ class Failing(Gate[str]):
 
 
 @every_kind
-@pytest.mark.parametrize("method", ["watch", "added", "factor"])
+@pytest.mark.parametrize("method", ["attach", "added", "factor"])
 def test_a_gate_that_raises_while_a_pool_is_made(kind: Kind, method: str) -> None:
     failing, drain, lb = Failing(method), Drain[str](), filled(kind)
     before = future(lb)
@@ -152,11 +154,11 @@ def test_a_gate_that_raises_when_asked_is_asked_again(kind: Kind, method: str) -
         with pytest.raises(ArithmeticError):
             pool.acquire(1.0, CLIENT)
         assert method in failing.asked
-        assert pool.next_change() == -inf
+        assert pool.due == -inf
         assert [pool.in_flight(b) for b in pool.backends] == [0, 0]
     failing.method = ""
     assert {pool.acquire(1.0, CLIENT).backend for _ in range(5)} == {"b"}
-    assert pool.next_change() == inf
+    assert pool.due == inf
     drain.begin("b", 1.0)
     with pytest.raises(NoBackendAvailable) as refusal:
         pool.acquire(1.0, CLIENT)

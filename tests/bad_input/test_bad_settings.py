@@ -29,13 +29,13 @@ NUMBERS: dict[str, Callable[[Any], object]] = {
     "jitter": lambda x: ActiveChecks[str](rng=Random(1), jitter=x),
     "recovery_time": lambda x: HealthChecks[str](recovery_time=x),
     "fail_timeout": lambda x: PassiveChecks[str](fail_timeout=x),
-    "most_ejected": lambda x: OutlierEjection[str](most_ejected=x),
-    "base": lambda x: OutlierEjection[str](base=x),
-    "limit": lambda x: CoolDown[str](rng=Random(1), limit=x),
+    "max_ejected": lambda x: OutlierEjection[str](max_ejected=x),
+    "base_ejection_time": lambda x: OutlierEjection[str](base_ejection_time=x),
+    "max_time": lambda x: CoolDown[str](rng=Random(1), max_time=x),
     "factor": lambda x: CoolDown[str](rng=Random(1), factor=x),
     "timeout": lambda x: Drain[str](timeout=x),
     "aggression": lambda x: SlowStart[str](30.0, aggression=x),
-    "floor": lambda x: SlowStart[str](30.0, floor=x),
+    "min_share": lambda x: SlowStart[str](30.0, min_share=x),
     "window": SlowStart[str],
     "share": lambda x: RetryBudget(share=x),
     "gap": lambda x: MedianGap(gap=x),
@@ -56,7 +56,7 @@ def test_what_is_no_number_is_named(name: str, value: object) -> None:
 
 @pytest.mark.parametrize("share", [0.2, np.float64(0.2), np.float32(0.25), Fraction(1, 5)])
 def test_any_real_number_is_a_share(share: Any) -> None:
-    budget = RetryBudget(share=share, least=0)
+    budget = RetryBudget(share=share, min_retries=0)
     assert sum(budget.begin(in_flight=100) for _ in range(100)) == round(float(share) * 100)
 
 

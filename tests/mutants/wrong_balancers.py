@@ -22,10 +22,10 @@ from tests.mutants.mutant import genuine, mutant
 
 round_robin_pick = genuine(RoundRobin, "pick")
 round_robin_flip = genuine(RoundRobin, "_flip")
-round_robin_weigh = genuine(RoundRobin, "_weigh")
+round_robin_weigh = genuine(RoundRobin, "update_index")
 weighted_put = genuine(WeightedRoundRobin, "put")
-drawing_weigh = genuine(DrawingMembership, "_weigh")
-named_digest = genuine(NamedMembership, "_digest")
+drawing_weigh = genuine(DrawingMembership, "update_index")
+named_digest = genuine(NamedMembership, "hash_key")
 named_new_name = genuine(NamedMembership, "_new_name")
 ip_hash_init = genuine(IPHash, "__init__")
 membership_discard = genuine(Membership, "discard")
@@ -34,7 +34,7 @@ membership_discard = genuine(Membership, "discard")
 def candidates(lb: Any, avoid: Any) -> dict[Any, float]:
     left = {b: weight for b, weight in lb.weights.items() if weight and b not in avoid}
     if not left:
-        raise lb._refusal()
+        raise lb.refusal()
     return left
 
 
@@ -51,7 +51,7 @@ def the_lap_begins_again_at_every_flip(self: Any, backend: Any, serial: int) -> 
     self._lap = lap_from(self._order, 0)
 
 
-@mutant(RoundRobin, "_weigh", "test_laps.py::test_a_newcomer_joins_the_next_lap")
+@mutant(RoundRobin, "update_index", "test_laps.py::test_a_newcomer_joins_the_next_lap")
 def a_newcomer_is_served_first(self: Any, backend: Any, old: Any, new: Any) -> None:
     round_robin_weigh(self, backend, old, new)
     if old is None and self._late_serial:
@@ -102,7 +102,7 @@ def counts_are_compared_whatever_the_weight(
     return min(candidates(self, avoid), key=lambda b: self._members[b].count)
 
 
-@mutant(RandomChoice, "_weigh", "test_draws.py::test_random_choice_is_proportional_to_weight")
+@mutant(RandomChoice, "update_index", "test_draws.py::test_random_choice_is_proportional_to_weight")
 def chance_is_blind_to_weight(self: Any, backend: Any, old: Any, new: Any) -> None:
     drawing_weigh(self, backend, old and 1, new and 1)
 
@@ -153,7 +153,7 @@ def modulo_counts_only_the_open(
     self: Any, key: Any = None, now: float = 0.0, avoid: Any = ()
 ) -> Any:
     left = sorted(candidates(self, avoid))
-    return left[self._digest(key) % len(left)]
+    return left[self.hash_key(key) % len(left)]
 
 
 @mutant(
@@ -167,7 +167,7 @@ def a_whole_network_is_one_client(self: Any, *arguments: Any, **named: Any) -> N
 
 @mutant(
     NamedMembership,
-    "_digest",
+    "hash_key",
     "bad_input/test_bad_keys.py::"
     "test_an_unkeyed_balancer_ignores_the_key_and_a_keyed_one_needs_it[HashRing]",
 )
@@ -182,7 +182,7 @@ def no_key_is_some_key(self: Any, key: Any) -> int:
 )
 def a_ring_that_is_modulo(self: Any, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
     left = sorted(candidates(self, avoid))
-    return left[self._digest(key) % len(left)]
+    return left[self.hash_key(key) % len(left)]
 
 
 @mutant(
@@ -201,4 +201,4 @@ def a_walk_that_gives_up_early(self: Any, digest: int, avoid: Any = ()) -> Any:
     for owner in self._circle.owners[digest >> self._circle.shift]:
         if owner not in self._closed and owner not in avoid:
             return owner
-    raise self._refusal()
+    raise self.refusal()

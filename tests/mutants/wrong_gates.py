@@ -12,9 +12,9 @@ from balancers.gates import (
     DynamicLimit,
     Leaky,
     MemberGate,
-    OfTheLast,
     OutlierEjection,
     PassiveChecks,
+    SlidingWindow,
     WarmUp,
 )
 from balancers.gates._ramp import RampGate
@@ -22,9 +22,9 @@ from balancers.gates.health_checks import Health
 from tests.mutants.mutant import genuine, mutant
 
 health_finished = genuine(HealthChecks, "finished")
-consecutive_after = genuine(Consecutive, "after")
-leaky_after = genuine(Leaky, "after")
-of_the_last_after = genuine(OfTheLast, "after")
+consecutive_next_state = genuine(Consecutive, "next_state")
+leaky_next_state = genuine(Leaky, "next_state")
+sliding_window_next_state = genuine(SlidingWindow, "next_state")
 member_added = genuine(MemberGate, "added")
 member_removed = genuine(MemberGate, "removed")
 health_observe = genuine(HealthChecks, "observe")
@@ -33,32 +33,36 @@ passive_judge = genuine(PassiveChecks, "_judge")
 
 
 @mutant(
-    Consecutive, "after", "test_health_rules.py::test_every_sequence_of_twelve[consecutive 3 2]"
+    Consecutive,
+    "next_state",
+    "test_health_rules.py::test_every_sequence_of_twelve[consecutive 3 2]",
 )
 def one_lucky_probe_promotes(self: Any, state: Any, ok: bool) -> Any:
-    return (True, 0) if ok else consecutive_after(self, state, ok)
+    return (True, 0) if ok else consecutive_next_state(self, state, ok)
 
 
-@mutant(Consecutive, "after", "test_gates.py::test_the_machine_counts_in_a_row")
+@mutant(Consecutive, "next_state", "test_gates.py::test_the_machine_counts_in_a_row")
 def failures_need_not_be_in_a_row(self: Any, state: Any, ok: bool) -> Any:
-    return state if ok == state[0] else consecutive_after(self, state, ok)
+    return state if ok == state[0] else consecutive_next_state(self, state, ok)
 
 
-@mutant(Leaky, "after", "test_health_rules.py::test_every_sequence_of_twelve[leaky 2 3 1]")
+@mutant(Leaky, "next_state", "test_health_rules.py::test_every_sequence_of_twelve[leaky 2 3 1]")
 def nothing_is_ever_forgiven(self: Any, state: Any, ok: bool) -> Any:
-    after = leaky_after(self, state, ok)
+    after = leaky_next_state(self, state, ok)
     return (True, state[1], 0) if ok and state[0] else after
 
 
-@mutant(OfTheLast, "after", "test_health_rules.py::test_every_sequence_of_twelve[of 3 2 2]")
+@mutant(
+    SlidingWindow, "next_state", "test_health_rules.py::test_every_sequence_of_twelve[of 3 2 2]"
+)
 def the_window_never_slides(self: Any, state: Any, ok: bool) -> Any:
-    full = len(state[1]) == self._n
-    return of_the_last_after(self, (state[0], () if full else state[1]), ok)
+    full = len(state[1]) == self._window
+    return sliding_window_next_state(self, (state[0], () if full else state[1]), ok)
 
 
 @mutant(Health, "flip", "test_footguns.py::test_footgun_29_counters_do_not_outlive_a_flip")
 def counters_outlive_a_flip(self: Any, healthy: bool, when: float) -> None:
-    self.machine.become(healthy)
+    self.machine.reset(healthy)
     self.flipped_at = when
 
 
@@ -87,7 +91,7 @@ def requests_count_as_probes(
 
 @mutant(ConnectionLimit, "factor", "test_gates.py::test_a_limit_of_one_backends_own")
 def one_more_than_the_limit(self: Any, backend: Any, now: float) -> float:
-    return 1 if self._flying(backend) <= self._state(backend) else 0
+    return 1 if self.in_flight_on(backend) <= self.state_of(backend) else 0
 
 
 @mutant(ConnectionLimit, "finished", "test_gates.py::test_a_limit_of_one_backends_own")
@@ -101,21 +105,21 @@ def a_full_backend_stays_shut(self: Any, *_: Any) -> None:
     "test_gates.py::test_a_drain_ends_when_idle_or_when_time_is_up_and_is_told_once",
 )
 def a_drain_without_end(self: Any, now: float) -> list[Drained]:
-    idle = [backend for backend in self._draining if not self._flying(backend)]
+    idle = [backend for backend in self._draining if not self.in_flight_on(backend)]
     return [Drained(backend, False, 0, now) for backend in idle]
 
 
 @mutant(Drain, "factor", "test_gates.py::test_the_last_resort_is_open_while_everybody_drains")
 def no_last_resort(self: Any, backend: Any, now: float) -> float:
-    return 0 if self._state(backend).deadline is not None else 1
+    return 0 if self.state_of(backend).deadline is not None else 1
 
 
-@mutant(SlowStart, "_expired", "test_gates.py::test_a_ramp_moves_only_when_it_said")
+@mutant(SlowStart, "timer_expired", "test_gates.py::test_a_ramp_moves_only_when_it_said")
 def a_ramp_announces_its_first_step_only(self: Any, backend: Any, when: float) -> None:
     return
 
 
-@mutant(MemberGate, "_at", "test_gates.py::test_gates_clamp_time_as_pools_do")
+@mutant(MemberGate, "advance", "test_gates.py::test_gates_clamp_time_as_pools_do")
 def time_may_go_back(self: Any, now: float) -> float:
     self._now = valid_now(now, now)
     return now
@@ -127,7 +131,7 @@ def time_may_go_back(self: Any, now: float) -> float:
     "test_outliers.py::test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included",
 )
 def the_budget_is_tested_before_the_ejection(self: Any) -> int:
-    return int(self._most_ejected * len(self._members)) + 1
+    return int(self._max_ejected * len(self._members)) + 1
 
 
 @mutant(
@@ -157,8 +161,8 @@ def the_last_word_wins(
     self: Any, backend: Any, cooling: Any, now: float, pause: float, detail: str
 ) -> None:
     cooling.until = now + pause
-    self._timers.set(backend, cooling.until)
-    self._tell(backend)
+    self.timers.set(backend, cooling.until)
+    self.notify_change(backend)
 
 
 @mutant(
@@ -179,14 +183,14 @@ def any_answer_to_a_trial_opens(
 
 @mutant(
     PassiveChecks,
-    "_expired",
+    "timer_expired",
     "test_passive.py::test_a_trial_nobody_reports_is_given_up_and_may_still_open",
 )
 def a_trial_nobody_reports_closes_for_ever(self: Any, backend: Any, when: float) -> None:
     marks = self._members[backend]
     if not marks.on_trial:
         marks.on_trial, marks.turned_at, marks.trials = True, when, 0
-        self._tell(backend)
+        self.notify_change(backend)
 
 
 @mutant(
@@ -243,9 +247,9 @@ def the_idle_are_in_the_mean(self: Any) -> float:
 
 @mutant(
     DynamicLimit,
-    "at",
+    "limit_at",
     "test_limits.py::test_footgun_34_the_line_goes_through_zero_as_the_source_says_and_not_the_manual",
 )
 def the_line_begins_at_the_least(self: Any, load: int) -> int:
-    share = min(load, self._full) / self._full
-    return int(self._least + (self._most - self._least) * share)
+    share = min(load, self._fullconn) / self._fullconn
+    return int(self._minconn + (self._maxconn - self._minconn) * share)

@@ -87,7 +87,7 @@ def what_was_refused_half_way_stays(self: Any, undo: Any, now: float) -> None:
 
 @mutant(Books, "refusal", "test_pool.py::test_a_refusal_says_why")
 def a_refusal_without_reasons(self: Any) -> Any:
-    return self.balancer._refusal()
+    return self.balancer.refusal()
 
 
 @mutant(Pool, "release", "test_pool.py::test_an_outcome_is_told_with_all_that_is_known")

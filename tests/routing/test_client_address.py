@@ -139,7 +139,7 @@ def test_a_thousand_hops(header: str) -> None:
     assert (str(bounded.address), bounded.reason, len(bounded.hops)) == (
         "10.0.0.2", "too long", 101,
     )  # fmt: skip
-    proxies = TrustedProxies(NETWORKS, header=header, most_hops=1000)
+    proxies = TrustedProxies(NETWORKS, header=header, max_hops=1000)
     assert str(proxies.behind("10.0.0.1", lines).address) == "1.1.1.1"
     assert len(proxies.behind("10.0.0.1", lines).hops) == 1001
     assert proxies.behind("10.0.0.1", [theirs, *[ours] * 1000]).reason == "too long"
@@ -265,8 +265,8 @@ def test_a_header_has_a_name(header: Any) -> None:
 
 @pytest.mark.parametrize("hops", [0, -1, 1.5, True, None])
 def test_hops_are_one_or_more(hops: Any) -> None:
-    with pytest.raises(InvalidSetting, match="most_hops"):
-        TrustedProxies([], header="Forwarded", most_hops=hops)
+    with pytest.raises(InvalidSetting, match="max_hops"):
+        TrustedProxies([], header="Forwarded", max_hops=hops)
 
 
 def test_lines_are_no_string_and_parameters_no_matter_of_x_forwarded_for() -> None:

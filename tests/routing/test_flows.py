@@ -63,7 +63,9 @@ class TableMachine(RuleBasedStateMachine):
         self.retired: list[str] = []
 
     def make(self) -> FlowTable[str]:
-        table: FlowTable[str] = FlowTable(SIZE, new=3.0, closing=5.0, established=10.0)
+        table: FlowTable[str] = FlowTable(
+            SIZE, new_timeout=3.0, closing_timeout=5.0, established_timeout=10.0
+        )
         assert table.expire(0.0) == 0
         return table
 
@@ -194,7 +196,7 @@ class TableMachine(RuleBasedStateMachine):
     @invariant()
     def shows_what_the_model_shows(self) -> None:
         table, model = self.table, self.model
-        assert len(table) == len(model) <= SIZE == table.size
+        assert len(table) == len(model) <= SIZE == table.max_flows
         assert table.counts == FlowCounts(*self.counts)
         states = [m.state for m in model.values()]
         assert table.states == {state: states.count(state) for state in TIMEOUTS}
@@ -207,7 +209,7 @@ class TableMachine(RuleBasedStateMachine):
 
     @rule()
     def knows_who_expires_next(self) -> None:
-        assert self.table.next_expiry() == min((m.ends for m in self.model.values()), default=inf)
+        assert self.table.due == min((m.ends for m in self.model.values()), default=inf)
 
 
 @pytest.mark.parametrize("few", [64, 0])
@@ -222,19 +224,21 @@ def test_the_table_against_a_dict(few: int, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_flow_is_gone_at_its_timeout_and_not_before() -> None:
     for state, timeout in TIMEOUTS.items():
         for now, found in ((timeout - 2**-40, "a"), (timeout, None)):
-            table: FlowTable[str] = FlowTable(new=3.0, closing=5.0, established=10.0)
+            table: FlowTable[str] = FlowTable(
+                new_timeout=3.0, closing_timeout=5.0, established_timeout=10.0
+            )
             table.keep(ONE, "a", 0.0, state)
-            assert table.next_expiry() == timeout
+            assert table.due == timeout
             assert table.find(ONE, now) == found
             assert table.counts.expirations == (found is None)
 
 
 def test_earlier_than_seen_is_the_latest_seen() -> None:
-    table: FlowTable[str] = FlowTable(new=10.0)
+    table: FlowTable[str] = FlowTable(new_timeout=10.0)
     table.keep(ONE, "a", 0.0, "new")
     assert table.find(TWO, 5.0) is None
     assert table.find(ONE, 3.0) == "a"
-    assert table.next_expiry() == 15.0
+    assert table.due == 15.0
     table.keep(TWO, "a", 4.0, "new")
     assert table.expire(15.0) == 2
 
@@ -252,7 +256,7 @@ def test_the_idlest_goes_and_of_the_equally_idle_who_came_first() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_among_many_the_idlest_goes(seed: int) -> None:
     """Hits in any order, an eviction that sorts them, and an end to most."""
-    rng, table = Random(seed), FlowTable[str](400, established=inf)
+    rng, table = Random(seed), FlowTable[str](400, established_timeout=inf)
     seen = {number(i): 0.0 for i in range(400)}
     for flow in seen:
         table.keep(flow, "a", 0.0, "established")
@@ -280,7 +284,7 @@ def test_the_defaults_are_those_of_ipvs() -> None:
     for state, timeout in defaults.items():
         table: FlowTable[str] = FlowTable()
         table.keep(ONE, "a", 5.0, state)
-        assert table.next_expiry() == 5.0 + timeout
+        assert table.due == 5.0 + timeout
 
 
 def test_a_flood_of_handshakes_takes_one_established_flow_at_most() -> None:
@@ -308,7 +312,7 @@ def test_a_stray_syn_does_not_weaken_a_connection() -> None:
 
 
 def test_a_retiring_backend_is_reported_once_when_its_last_flow_has_closed() -> None:
-    table: FlowTable[str] = FlowTable(closing=120.0)
+    table: FlowTable[str] = FlowTable(closing_timeout=120.0)
     table.keep(ONE, "a", 0.0, "established")
     table.keep(TWO, "a", 0.0, "established")
     table.retire("a")
@@ -338,7 +342,7 @@ def test_beside_a_pool_a_flow_prefers_its_backend() -> None:
 
 
 def everything(table: FlowTable[Any]) -> tuple[object, ...]:
-    return table.counts, table.states, table.backends, len(table), table.next_expiry()
+    return table.counts, table.states, table.backends, len(table), table.due
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.0, nan, "4", True, None, inf])
@@ -350,23 +354,25 @@ def test_a_table_has_room_for_one_at_least(bad: Any) -> None:
 @pytest.mark.parametrize("state", TIMEOUTS)
 @pytest.mark.parametrize("bad", [0, -1.0, nan, -inf])
 def test_a_timeout_is_positive(state: FlowState, bad: float) -> None:
-    timeouts: dict[str, Any] = {state: bad}
-    with pytest.raises(InvalidSetting, match=f"{state} must be positive seconds, not {bad!r}"):
+    timeouts: dict[str, Any] = {f"{state}_timeout": bad}
+    with pytest.raises(
+        InvalidSetting, match=f"{state}_timeout must be positive seconds, not {bad!r}"
+    ):
         FlowTable(**timeouts)
 
 
 def test_a_timeout_may_be_none_at_all() -> None:
-    table: FlowTable[str] = FlowTable(established=inf)
+    table: FlowTable[str] = FlowTable(established_timeout=inf)
     table.keep(ONE, "a", 0.0, "established")
     table.keep(TWO, "a", 0.0, "new")
     assert table.find(ONE, 1e18) == "a"
-    assert (len(table), table.next_expiry()) == (1, inf)
+    assert (len(table), table.due) == (1, inf)
 
 
 @pytest.mark.parametrize("bad", [nan, inf, -inf, 10**400, -(10**400), 1e301])
 @pytest.mark.parametrize("filled", [False, True])
 def test_no_time_changes_nothing(bad: float, filled: bool) -> None:
-    table: FlowTable[str] = FlowTable(established=inf)
+    table: FlowTable[str] = FlowTable(established_timeout=inf)
     if filled:
         table.keep(ONE, "a", 1.0, "established")
     before = everything(table)

@@ -43,7 +43,7 @@ def test_a_browser_stays() -> None:
 def test_each_reason() -> None:
     health = HealthChecks[str](unhealthy_threshold=1)
     pool = pool_of(gates=[health])
-    sealed = tokens(idle=100.0, skew=5.0)
+    sealed = tokens(idle_timeout=100.0, clock_skew=5.0)
     sticky = CookieSessions(pool, sealed)
     token = sealed.seal(ident_of("a"), WALL)
     stranger = sealed.seal(ident_of("z"), WALL)
@@ -65,7 +65,7 @@ def test_each_reason() -> None:
 
 
 def test_nothing_is_sent_while_nothing_changed_and_a_refresh_keeps_the_beginning() -> None:
-    pool, sealed = pool_of("a"), tokens(idle=100.0, lifetime=250.0)
+    pool, sealed = pool_of("a"), tokens(idle_timeout=100.0, lifetime=250.0)
     sticky, browser = CookieSessions(pool, sealed), Browser()
     sent: list[int] = []
     for now in range(0, 252, 5):
@@ -152,7 +152,7 @@ def test_an_old_key_is_replaced_at_the_next_visit() -> None:
 
 def test_max_age_is_sent_and_refreshed_before_it_ends() -> None:
     pool, browser = pool_of("a"), Browser()
-    sticky = CookieSessions(pool, tokens(idle=inf, lifetime=inf), max_age=40, path="/")
+    sticky = CookieSessions(pool, tokens(idle_timeout=inf, lifetime=inf), max_age=40, path="/")
     given = sticky.issue(pool.acquire(0.0), WALL, Binding(None, "absent"))
     assert given is not None
     assert "; Max-Age=40; " in given

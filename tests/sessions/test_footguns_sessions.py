@@ -35,11 +35,11 @@ def test_footgun_35_a_cookie_neither_shows_nor_lets_choose_a_backend() -> None:
 
 def test_footgun_36_tokens_live_by_the_wall_clock_and_in_every_process() -> None:
     """Monotonic time failed in other processes; an expiry computed once was over soon."""
-    sealed = tokens(idle=60.0)
+    sealed = tokens(idle_timeout=60.0)
     here, there = pool_of(), pool_of()
     ours, theirs = (
         CookieSessions(here, sealed, max_age=30),
-        CookieSessions(there, tokens(seed=9, idle=60.0)),
+        CookieSessions(there, tokens(seed=9, idle_timeout=60.0)),
     )
     lease = here.acquire(now=5_000_000.0)
     token = token_of(ours.issue(lease, wall=1e9, binding=NEW))
@@ -57,7 +57,7 @@ def test_footgun_36_tokens_live_by_the_wall_clock_and_in_every_process() -> None
 def test_footgun_37_a_cookie_is_sent_only_when_it_must_be_and_only_where_it_comes_back() -> None:
     """A cached Set-Cookie pins everybody; one of another path does not return."""
     pool = pool_of()
-    sticky = CookieSessions(pool, tokens(idle=inf), path="/shop")
+    sticky = CookieSessions(pool, tokens(idle_timeout=inf), path="/shop")
     lease = pool.acquire(0.0)
     for target, reason in (("/shop", "absent"), ("/shop/cart?item=7", "absent"),
                            ("/shopping", "out of path"), ("/logo.png", "out of path")):  # fmt: skip

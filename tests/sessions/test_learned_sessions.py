@@ -37,7 +37,7 @@ class TableMachine(RuleBasedStateMachine):
         super().__init__()
         self.now, self.seen = 0.0, -inf
         self.pool = Pool(RoundRobin([*"abcd"]))
-        self.sticky = LearnedSessions(self.pool, size=SIZE, idle=IDLE)
+        self.sticky = LearnedSessions(self.pool, max_sessions=SIZE, idle_timeout=IDLE)
         self.table: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self.evicted = self.expired = 0
 
@@ -117,7 +117,7 @@ def test_a_table_against_an_ordered_dict() -> None:
 
 def test_a_table_is_bounded_whatever_comes() -> None:
     pool = pool_of()
-    sticky = LearnedSessions(pool, size=100)
+    sticky = LearnedSessions(pool, max_sessions=100)
     lease = pool.acquire(0.0)
     for number in range(300):
         sticky.learn(number, lease, 0.0)
@@ -135,7 +135,7 @@ def test_a_table_is_bounded_whatever_comes() -> None:
 
 def test_what_a_stranger_shows_is_not_stored() -> None:
     pool = pool_of()
-    sticky = LearnedSessions(pool, size=10)
+    sticky = LearnedSessions(pool, max_sessions=10)
     sticky.learn("ours", pool.acquire(0.0), 0.0)
     for number in range(100):
         found = sticky.resolve(f"stranger {number}", 1.0)
@@ -206,7 +206,7 @@ def test_a_client_without_an_address_is_not_bound(client: Any) -> None:
 
 def test_a_flood_of_addresses_is_bounded_and_the_regular_stay() -> None:
     pool = pool_of()
-    sticky = AddressSessions(pool, size=50)
+    sticky = AddressSessions(pool, max_sessions=50)
     for number in range(5000):
         client = f"10.1.{number >> 8}.{number & 255}" if number % 10 else "192.0.2.1"
         found = sticky.resolve(client, 0.0)
@@ -218,8 +218,8 @@ def test_a_flood_of_addresses_is_bounded_and_the_regular_stay() -> None:
 
 
 UNFIT: list[dict[str, Any]] = [
-    {"size": 0}, {"size": -1}, {"size": 1.5}, {"size": True}, {"idle": 0.0}, {"idle": nan},
-    {"idle": -1.0}, {"failover": "never"},
+    {"max_sessions": 0}, {"max_sessions": -1}, {"max_sessions": 1.5}, {"max_sessions": True}, {"idle_timeout": 0.0}, {"idle_timeout": nan},
+    {"idle_timeout": -1.0}, {"failover": "never"},
 ]  # fmt: skip
 
 
@@ -246,7 +246,7 @@ def test_prefixes_that_are_none(prefix: Any) -> None:
 
 def test_time_is_checked_and_never_runs_backwards() -> None:
     pool = pool_of()
-    sticky = LearnedSessions(pool, idle=10.0)
+    sticky = LearnedSessions(pool, idle_timeout=10.0)
     lease = pool.acquire(100.0)
     sticky.learn("id", lease, 100.0)
     assert sticky.resolve("id", 0.0).bound
@@ -265,7 +265,7 @@ def test_time_is_checked_and_never_runs_backwards() -> None:
 def test_a_session_is_used_when_its_lease_is_acquired() -> None:
     """The request may have waited for it."""
     pool = pool_of()
-    sticky = LearnedSessions(pool, idle=10.0)
+    sticky = LearnedSessions(pool, idle_timeout=10.0)
     sticky.learn("id", pool.acquire(0.0), 0.0)
     found = sticky.resolve("id", 1.0)
     sticky.issue(pool.acquire(9.0, prefer=found.backend), wall=0.0, binding=found)

@@ -201,7 +201,7 @@ class Site:
         for owner, request in self.sent.items():
             found = self.sticky.resolve(request, self.now, WALL)
             assert found.backend == owner
-            settled = self.pool.next_change() > self.now
+            settled = self.pool.due > self.now
             honoured = honours(self.pool, self.now, owner)
             TALLY[f"{settled} {honoured} {self.pool.panicking}"] += 1
             if settled:

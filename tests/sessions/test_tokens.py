@@ -33,7 +33,7 @@ GOLDEN = (
 
 
 def test_a_token_says_what_was_sealed() -> None:
-    sealed = tokens(idle=inf, lifetime=inf)
+    sealed = tokens(idle_timeout=inf, lifetime=inf)
     token = sealed.seal(IDENT, WALL + 0.25, issued_at=WALL - 1e6)
     assert sealed.open(token, WALL + 0.25) == Claim(IDENT, WALL - 1e6, WALL + 0.25, 0)
 
@@ -109,7 +109,7 @@ def test_keys_of_any_length_are_told_apart(tail: bytes) -> None:
 
 
 def test_time_ends_a_token() -> None:
-    sealed = tokens(idle=100.0, lifetime=300.0, skew=10.0)
+    sealed = tokens(idle_timeout=100.0, lifetime=300.0, clock_skew=10.0)
     token = sealed.seal(IDENT, WALL)
     for after, reason in ((0, ""), (100, ""), (100.5, "expired"), (1e9, "expired")):
         opened = sealed.open(token, WALL + after)
@@ -120,7 +120,7 @@ def test_time_ends_a_token() -> None:
 
 
 def test_a_token_of_the_future_is_refused_beyond_the_skew() -> None:
-    sealed = tokens(skew=10.0)
+    sealed = tokens(clock_skew=10.0)
     token = sealed.seal(IDENT, WALL)
     assert isinstance(sealed.open(token, WALL - 10), Claim)
     assert sealed.open(token, WALL - 10.5) == "not yet valid"
@@ -134,7 +134,7 @@ def test_a_token_of_the_future_is_refused_beyond_the_skew() -> None:
 def test_lifetimes_are_what_they_say(
     idle: float, lifetime: float, skew: float, late: float, age: float
 ) -> None:
-    sealed = tokens(idle=idle, lifetime=lifetime, skew=skew)
+    sealed = tokens(idle_timeout=idle, lifetime=lifetime, clock_skew=skew)
     token, wall = sealed.seal(IDENT, WALL, WALL - age), WALL + late
     over = wall - WALL > idle or wall - (WALL - age) > lifetime
     reason = "not yet valid" if wall + skew < WALL else "expired" if over else ""
@@ -144,13 +144,13 @@ def test_lifetimes_are_what_they_say(
 
 @pytest.mark.parametrize("max_age", [inf, 40.0])
 def test_a_token_is_worn_when_a_fourth_of_its_idle_time_is_gone(max_age: float) -> None:
-    sealed = tokens(idle=100.0)
+    sealed = tokens(idle_timeout=100.0)
     claim = Claim(IDENT, WALL - 5000, WALL, 0)
     fourth = min(100.0, max_age) / 4
     assert not sealed.worn(claim, WALL + fourth - 0.5, max_age)
     assert sealed.worn(claim, WALL + fourth, max_age)
     assert not sealed.worn(claim, WALL - 1000)
-    assert not tokens(idle=inf).worn(claim, WALL + 1e9)
+    assert not tokens(idle_timeout=inf).worn(claim, WALL + 1e9)
 
 
 def test_two_tokens_for_one_backend_have_nothing_in_common() -> None:
@@ -186,7 +186,7 @@ def test_the_times_are_hidden_too() -> None:
 
 def test_a_token_of_last_year_opens_today() -> None:
     """Written once, in another process."""
-    sealed = tokens(idle=inf, lifetime=inf)
+    sealed = tokens(idle_timeout=inf, lifetime=inf)
     assert sealed.open(GOLDEN, WALL + 3e7) == Claim(IDENT, WALL, WALL + 60, 0)
     assert tokens(seed=9).seal(IDENT, WALL + 60, WALL) == GOLDEN
 
@@ -241,7 +241,7 @@ def test_a_system_generator_serves() -> None:
 
 def test_secrets_are_not_shown() -> None:
     sealed = tokens([KEY, OLD_KEY])
-    assert repr(sealed) == "<SessionTokens: 2 keys, idle 1800.0 s, lifetime 86400.0 s>"
+    assert repr(sealed) == "<SessionTokens: 2 keys, idle_timeout 1800.0 s, lifetime 86400.0 s>"
     with pytest.raises(InvalidSetting) as refusal:
         tokens([b"too short"])
     assert "too short" not in str(refusal.value)
@@ -255,10 +255,10 @@ def test_keys_that_are_none(keys: Any) -> None:
         tokens(keys)
 
 
-@pytest.mark.parametrize("setting", ["idle", "lifetime", "skew"])
+@pytest.mark.parametrize("setting", ["idle_timeout", "lifetime", "clock_skew"])
 @pytest.mark.parametrize("value", [-1.0, nan, -inf, "1", None])
 def test_durations_that_are_none(setting: str, value: float) -> None:
-    for unfit in (value, inf if setting == "skew" else 0.0):
+    for unfit in (value, inf if setting == "clock_skew" else 0.0):
         settings: dict[str, Any] = {setting: unfit}
         with pytest.raises(InvalidSetting, match=setting):
             tokens(**settings)
@@ -295,11 +295,11 @@ def test_copies_share_the_generator_so_that_no_nonce_comes_twice() -> None:
 
 
 def test_tokens_pickle_whatever_their_generator() -> None:
-    sealed = SessionTokens([KEY], rng=SystemRandom(), idle=7.0)
+    sealed = SessionTokens([KEY], rng=SystemRandom(), idle_timeout=7.0)
     twin = pickle.loads(pickle.dumps(sealed))  # noqa: S301 - own
     assert isinstance(twin.open(sealed.seal(IDENT, WALL), WALL), Claim)
     assert twin.seal(IDENT, WALL) != sealed.seal(IDENT, WALL)
-    assert twin.idle == 7.0
+    assert twin.idle_timeout == 7.0
     seeded = SessionTokens([KEY], rng=Random(1))
     again = pickle.loads(pickle.dumps(seeded))  # noqa: S301 - own
     assert again.seal(IDENT, WALL) == seeded.seal(IDENT, WALL)

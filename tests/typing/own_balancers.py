@@ -17,7 +17,7 @@ class FirstOpen(Membership[B]):
         for backend, weight in self.weights.items():
             if weight and backend not in avoid:
                 return backend
-        raise self._refusal()
+        raise self.refusal()
 
 
 class Heaviest(Balancer[B]):

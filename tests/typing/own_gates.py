@@ -1,30 +1,23 @@
 """Ways to write a gate and a load."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import TypeVar
 
 from balancers import SUCCESS, Gate, Load, Outcome
-from balancers.errors import AlreadyInUse
 from balancers.gates import MemberGate
 
 B = TypeVar("B")
 
 
 class Maintenance(Gate[B]):
-    """Closed while the caller says so: the protocol, inherited."""
+    """Closed while the caller says so: ``reason``, ``factor`` and ``changes``, nothing else."""
 
     reason = "maintenance"
 
     def __init__(self) -> None:
         self._closed: set[B] = set()
         self._news: list[B] = []
-        self._watched = False
-
-    def watch(self, in_flight: Callable[[B], int]) -> None:
-        if self._watched:
-            raise AlreadyInUse("a second pool")
-        self._watched = True
 
     def close(self, backend: B) -> None:
         self._closed.add(backend)
@@ -34,7 +27,7 @@ class Maintenance(Gate[B]):
     def factor(self, backend: B, now: float) -> float:
         return 0 if backend in self._closed else 1
 
-    def moved(self, now: float) -> Iterable[B]:
+    def changes(self, now: float) -> Iterable[B]:
         news, self._news, self.due = self._news, [], inf
         return news
 
@@ -48,16 +41,16 @@ class Quota(MemberGate[B, int]):
         super().__init__()
         self._quota = quota
 
-    def _fresh(self, now: float) -> int:
+    def new_state(self, now: float) -> int:
         return self._quota
 
     def factor(self, backend: B, now: float) -> float:
-        return 1 if self._state(backend) else 0
+        return 1 if self.state_of(backend) else 0
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
         self._members[backend] -= 1
         if not self._members[backend]:
-            self._tell(backend)
+            self.notify_change(backend)
 
 
 class Reported(Load[str]):

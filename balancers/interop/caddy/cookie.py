@@ -52,7 +52,7 @@ class Cookie(FallsBack):
             return known
         return self._fall_back(now, avoid)
 
-    def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         value = self.value(backend).encode()
         self._tell(backend, new)
         if old is None:

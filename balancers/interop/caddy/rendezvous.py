@@ -54,8 +54,10 @@ class Rendezvous(FallsBack, NamedMembership[str]):
                 if score > highest:
                     highest, best = score, upstream
         if best is None:
-            raise self._refusal()
+            raise self.refusal()
         return best
 
-    def _reweigh(self, backend: str, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: str, name: bytes, old: float | None, new: float | None
+    ) -> None:
         self._tell(backend, new)

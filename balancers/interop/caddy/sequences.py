@@ -30,7 +30,7 @@ class First(Membership[str]):
         for upstream, weight in self._weights.items():
             if weight and upstream not in avoid:
                 return upstream
-        raise self._refusal()
+        raise self.refusal()
 
 
 class RoundRobin(Membership[str]):
@@ -59,7 +59,7 @@ class RoundRobin(Membership[str]):
             upstream = upstreams[self._turn % len(upstreams)]
             if self._weights[upstream] and upstream not in avoid:
                 return upstream
-        raise self._refusal()
+        raise self.refusal()
 
 
 class WeightedRoundRobin(Membership[str]):
@@ -90,14 +90,14 @@ class WeightedRoundRobin(Membership[str]):
         shared = [upstream for upstream in self._weights if self._shares[upstream]]
         usable = [each for each in shared if self._weights[each] and each not in avoid]
         if not shared:
-            raise self._refusal()
+            raise self.refusal()
         ends = list(accumulate(self._shares[upstream] for upstream in shared))
         self._turn = (self._turn + 1) % _TURNS
         if not usable:
-            raise self._refusal()
+            raise self.refusal()
         return usable[bisect_right(ends, self._turn % ends[-1]) % len(usable)]
 
-    def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         if new is not None and new % 1:
             raise InvalidWeight(f"weight of {backend!r} must be an integer, not {new!r}")
         if new is None:

@@ -98,7 +98,7 @@ class HashCluster(HashedBalancer[B]):
             raise NoBackendAvailable("empty")
         known = sets[self._loads.priority_of(digest) if len(sets) > 1 else 0]
         if known.table is None:
-            raise _refusal([known])
+            raise refusal([known])
         if avoid:
             return self._pick_but(known, known.table, digest, avoid)
         return known.hosts[self._with_room(known, known.table.owner(digest), digest)]
@@ -118,7 +118,7 @@ class HashCluster(HashedBalancer[B]):
             for host in each.hosts:
                 if host not in avoid:
                     return host
-        raise self._refusal()
+        raise self.refusal()
 
     def _with_room(self, known: HostSet[B], owner: int, digest: int) -> int:
         """Give the owner, or who stands in for it when it is overloaded."""
@@ -146,7 +146,9 @@ class HashCluster(HashedBalancer[B]):
             self._active[backend] -= 1
             self._total -= 1
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         heft = self._hefts.get(backend, 0)
         where = self._placed(backend) if old is None else self._localities[backend]
         if new is None:
@@ -212,7 +214,7 @@ class HashCluster(HashedBalancer[B]):
     def _table(self, names: Sequence[bytes], shares: Sequence[float]) -> Table:
         """Build the table of some hosts, of which there is one at least."""
 
-    def _chooser(self, count: int) -> Chooser:
+    def chooser(self, count: int) -> Chooser:
         sets = self._current()
         place = {backend: number for number, backend in enumerate(self._weights)}
         if self._factor is not None:
@@ -231,19 +233,19 @@ class HashCluster(HashedBalancer[B]):
                 here = np.flatnonzero(priorities == priority)
                 if len(here):
                     if known.table is None:
-                        raise _refusal([known])
+                        raise refusal([known])
                     picked[here] = places[priority][known.table.owners(hashes[here])]
 
         return choose
 
-    def _eligible(self) -> int:
+    def eligible(self) -> int:
         return sum(len(known.hosts) for known in self._current())
 
-    def _refusal(self) -> NoBackendAvailable:
-        return _refusal(self._current())
+    def refusal(self) -> NoBackendAvailable:
+        return refusal(self._current())
 
 
-def _refusal(sets: Sequence[HostSet[B]]) -> NoBackendAvailable:
+def refusal(sets: Sequence[HostSet[B]]) -> NoBackendAvailable:
     """Say why nobody of these was picked."""
     counts = Counter[str]()
     for known in sets:

@@ -74,8 +74,8 @@ class LeastRequest(ScheduledCluster[B]):
             self._current()
             self._active[backend] -= 1
 
-    def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
-        super()._weigh(backend, old, new)
+    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
+        super().update_index(backend, old, new)
         if new is None:
             self._active.pop(backend, None)
 

@@ -56,7 +56,7 @@ class ScheduledCluster(Membership[B]):
             checked_avoid(avoid)
         hosts = self._current()
         if not hosts or _all_in(hosts, avoid):
-            raise self._refusal()
+            raise self.refusal()
         if self._schedule is None:
             return self._pick_equal(hosts, avoid)
         if avoid:
@@ -71,7 +71,7 @@ class ScheduledCluster(Membership[B]):
         """Give the inverse of the weight that a host is queued with."""
         return self._strides[place]
 
-    def _weigh(self, backend: B, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         heft = self._hefts.get(backend, 0)
         if new is None:
             del self._hefts[backend]
@@ -98,10 +98,10 @@ class ScheduledCluster(Membership[B]):
             self._schedule = None if equal else EarliestDeadlineFirst(weights, strides, self._phase)
         return self._hosts
 
-    def _refusal(self) -> NoBackendAvailable:
+    def refusal(self) -> NoBackendAvailable:
         if self._panic and self._weights:
             return NoBackendAvailable("avoided", {"avoided": len(self._weights)})
-        return super()._refusal()
+        return super().refusal()
 
 
 def _all_in(hosts: list[B], avoid: Collection[B]) -> bool:

@@ -123,7 +123,7 @@ class Consistent(TieredFarm):
         super()._count(name, change)
         self._total += change
 
-    def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         server = self._servers[backend]
         most = self._most.get(backend, server.weight)
         raised = int(new or 0) > most  # and all its points are taken out, and back in
@@ -134,7 +134,7 @@ class Consistent(TieredFarm):
         if new is None:
             del self._before[backend], self._most[backend]
             self._total -= self._served[backend]
-        super()._weigh(backend, old, new)
+        super().update_index(backend, old, new)
         self._open_points[server.backup] += _POINTS * (int(new or 0) - int(old or 0))
         ring = self._rings[server.backup]
         if old is None or new is None or self._servers[backend] is not server:

@@ -141,7 +141,7 @@ class Farm(Membership[str]):
                 return name
         return None
 
-    def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         server = self._servers[backend]
         self._up[server.backup] += bool(new) - bool(old)
         if new is None:

@@ -72,8 +72,8 @@ class _Mapped(Farm):
                 return name
         return None
 
-    def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
-        super()._weigh(backend, old, new)
+    def update_index(self, backend: str, old: float | None, new: float | None) -> None:
+        super().update_index(backend, old, new)
         self._slots = None
 
 

@@ -45,7 +45,7 @@ class RoundRobin(TieredFarm):
                 return name
         return None
 
-    def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         backup = self._servers[backend].backup
         turns = self._turns[backup]
         if new and (self._allbackups or not backup):
@@ -55,7 +55,7 @@ class RoundRobin(TieredFarm):
                     "roundrobin of unequal weights is not known well enough: "
                     f"{backend!r} has {new!r}, {other!r} has {self._weights[other]!r}"
                 )
-        super()._weigh(backend, old, new)
+        super().update_index(backend, old, new)
         if not new:
             turns.pop(backend, None)
         elif not old:
@@ -95,9 +95,9 @@ class LeastConn(TieredFarm):
         if name in self._queued:
             self._requeue(name, int(self._weights[name]))
 
-    def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         self._requeue(backend, int(new or 0))
-        super()._weigh(backend, old, new)
+        super().update_index(backend, old, new)
 
     def _requeue(self, name: str, weight: int) -> None:
         """Put a server at the end of its equals; weight 0 takes it out."""
@@ -134,7 +134,7 @@ class First(TieredFarm):
                 return name
         return None
 
-    def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         server = self._servers[backend]
         if bool(new) is not bool(old):
             order, place = self._order[server.backup], (server.id or 0, backend)
@@ -142,4 +142,4 @@ class First(TieredFarm):
                 insort(order, place)
             else:
                 del order[bisect_left(order, place)]
-        super()._weigh(backend, old, new)
+        super().update_index(backend, old, new)

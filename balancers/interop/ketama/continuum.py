@@ -54,12 +54,12 @@ class Continuum(HashedBalancer[B]):
         None of these clients turns to a second server; ``avoid`` walks on along the ring.
         Raises InvalidKey, NoBackendAvailable.
         """
-        self._checked(digest, avoid)
+        self.check_pick(digest, avoid)
         self._refresh()
         for owner in self._circle.walk(self._position(digest)):
             if owner not in avoid:
                 return owner
-        raise self._refusal()
+        raise self.refusal()
 
     @abstractmethod
     def _points(self, live: Live) -> Iterable[Iterable[int]]:
@@ -83,11 +83,11 @@ class Continuum(HashedBalancer[B]):
         self._owning = {live[place][0] for place in set(whose)}
         self._stale = False
 
-    def _eligible(self) -> int:
+    def eligible(self) -> int:
         self._refresh()
         return len(self._owning)
 
-    def _chooser(self, count: int) -> Chooser:
+    def chooser(self, count: int) -> Chooser:
         place = {backend: at for at, backend in enumerate(self._weights)}
         points = np.array([point for cell in self._circle.cells for point in cell], dtype=np.uint64)
         places = np.array(
@@ -102,7 +102,9 @@ class Continuum(HashedBalancer[B]):
 
         return choose
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         total = self._total + checked_weight(backend, new or 0) - int(old or 0)
         needed = self._needed(self._open + bool(new) - bool(old), total)
         if needed > MOST:

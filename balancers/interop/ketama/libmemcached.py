@@ -71,8 +71,10 @@ class LibmemcachedKetama(Continuum[B]):
         heavy = self._weighted or self._heavy or total > servers
         return (POINTS if heavy else _POINTS) * servers
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
-        super()._reweigh(backend, name, old, new)
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
+        super().update_named_index(backend, name, old, new)
         if new is None or new == 1:
             self._heavy.discard(backend)
         elif new:

@@ -31,14 +31,14 @@ class _Modula(HashedBalancer[B]):
 
         Raises InvalidKey, NoBackendAvailable.
         """
-        self._checked(digest, avoid)
+        self.check_pick(digest, avoid)
         slots = self._current()
         first = (digest & WORD) % len(slots)
         for place in range(first, first + len(slots)):
             backend = slots[place % len(slots)]
             if backend not in avoid:
                 return backend
-        raise self._refusal()
+        raise self.refusal()
 
     def _current(self) -> list[B]:
         if self._slots is None:
@@ -49,7 +49,7 @@ class _Modula(HashedBalancer[B]):
     def _laid_out(self, live: list[B]) -> list[B]:
         """Give the slots of the live servers."""
 
-    def _chooser(self, count: int) -> Chooser:
+    def chooser(self, count: int) -> Chooser:
         place = {backend: at for at, backend in enumerate(self._weights)}
         places = np.array([place[backend] for backend in self._current()], dtype=np.intp)
 
@@ -58,7 +58,9 @@ class _Modula(HashedBalancer[B]):
 
         return choose
 
-    def _reweigh(self, backend: B, name: bytes, old: float | None, new: float | None) -> None:
+    def update_named_index(
+        self, backend: B, name: bytes, old: float | None, new: float | None
+    ) -> None:
         total = self._total + checked_weight(backend, new or 0) - int(old or 0)
         if total > MOST:
             raise RingTooLarge(

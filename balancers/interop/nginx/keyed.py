@@ -62,9 +62,9 @@ class _Keyed(Upstream):
     def _owner(self, data: bytes, second: float, avoid: Collection[str]) -> Peer | None:
         """Find the server; None after too many rejections."""
 
-    def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         weight = self._peers[backend].weight if old is not None else None
-        super()._weigh(backend, old, new)
+        super().update_index(backend, old, new)
         if new is None or self._peers[backend].weight != weight:
             self._stale = True
 
@@ -194,7 +194,7 @@ class ConsistentHash(_Keyed):
                 return smooth([peer])
         return None
 
-    def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         known = self._peers[backend].weight if old is not None else 0
         if new:
             needed = int(_POINTS * (self._sum - known + new))
@@ -203,7 +203,7 @@ class ConsistentHash(_Keyed):
                     f"with weight {new!r} for {backend!r} the ring needs {needed} points, "
                     f"more than {_MOST_POINTS}"
                 )
-        super()._weigh(backend, old, new)
+        super().update_index(backend, old, new)
         self._sum += (0 if new is None else self._peers[backend].weight) - known
 
 

@@ -137,7 +137,7 @@ class Upstream(Membership[str]):
         reason = (shared[0] if shared else "mixed") if told else "empty"
         return NoBackendAvailable(reason, told, retry_at)
 
-    def _weigh(self, backend: str, old: float | None, new: float | None) -> None:
+    def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         if new is None:
             del self._peers[backend]
             return

@@ -14,7 +14,7 @@ WORDS = (
 )
 
 PROXIES = [
-    TrustedProxies(["10.0.0.0/8", "fd00::/8"], header=header, most_hops=20)
+    TrustedProxies(["10.0.0.0/8", "fd00::/8"], header=header, max_hops=20)
     for header in ("X-Forwarded-For", "Forwarded")
 ]
 PEER, CLIENT = IPv4Address("10.0.0.1"), IPv4Address("203.0.113.9")
