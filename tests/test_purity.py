@@ -22,7 +22,7 @@ from hypothesis.stateful import run_state_machine_as_test
 import balancers
 from tests.depth import runs
 from tests.kinds import KINDS, Kind, by_name
-from tests.test_pool_machine import ORDERS, PoolMachine
+from tests.pool.test_pool_machine import ORDERS, PoolMachine
 
 HOME = Path(balancers.__file__).parent
 CORE = sorted(HOME.rglob("*.py"))

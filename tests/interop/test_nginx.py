@@ -29,11 +29,11 @@ from balancers import (
 from balancers.errors import IncompatibleGate, InvalidTime, MissingKey
 from balancers.interop import nginx
 from balancers.interop.nginx.keyed import _points
+from tests.algorithms.test_balancer_machine import BalancerMachine
 from tests.depth import runs
 from tests.interop.nginx_worker import BACKED, CLIENTS, NAMES, Worker, cases, long_run, points_of
 from tests.kinds import Kind
 from tests.parity.nginx import POLICIES, Proxy, run
-from tests.test_machine import BalancerMachine
 
 RECORDED = Path(__file__).parents[1] / "vectors" / "nginx_caddy_ketama"
 KEYED = (nginx.Hash, nginx.ConsistentHash, nginx.IPHash)

@@ -35,45 +35,51 @@ passive_judge = genuine(PassiveChecks, "_judge")
 @mutant(
     Consecutive,
     "next_state",
-    "test_health_rules.py::test_every_sequence_of_twelve[consecutive 3 2]",
+    "gates/test_health_rules.py::test_every_sequence_of_twelve[consecutive 3 2]",
 )
 def one_lucky_probe_promotes(self: Any, state: Any, ok: bool) -> Any:
     return (True, 0) if ok else consecutive_next_state(self, state, ok)
 
 
-@mutant(Consecutive, "next_state", "test_gates.py::test_the_machine_counts_in_a_row")
+@mutant(Consecutive, "next_state", "gates/test_gates.py::test_the_machine_counts_in_a_row")
 def failures_need_not_be_in_a_row(self: Any, state: Any, ok: bool) -> Any:
     return state if ok == state[0] else consecutive_next_state(self, state, ok)
 
 
-@mutant(Leaky, "next_state", "test_health_rules.py::test_every_sequence_of_twelve[leaky 2 3 1]")
+@mutant(
+    Leaky, "next_state", "gates/test_health_rules.py::test_every_sequence_of_twelve[leaky 2 3 1]"
+)
 def nothing_is_ever_forgiven(self: Any, state: Any, ok: bool) -> Any:
     after = leaky_next_state(self, state, ok)
     return (True, state[1], 0) if ok and state[0] else after
 
 
 @mutant(
-    SlidingWindow, "next_state", "test_health_rules.py::test_every_sequence_of_twelve[of 3 2 2]"
+    SlidingWindow,
+    "next_state",
+    "gates/test_health_rules.py::test_every_sequence_of_twelve[of 3 2 2]",
 )
 def the_window_never_slides(self: Any, state: Any, ok: bool) -> Any:
     full = len(state[1]) == self._window
     return sliding_window_next_state(self, (state[0], () if full else state[1]), ok)
 
 
-@mutant(Health, "flip", "test_footguns.py::test_footgun_29_counters_do_not_outlive_a_flip")
+@mutant(Health, "flip", "test_known_bugs.py::test_footgun_29_counters_do_not_outlive_a_flip")
 def counters_outlive_a_flip(self: Any, healthy: bool, when: float) -> None:
     self.machine.reset(healthy)
     self.flipped_at = when
 
 
-@mutant(HealthChecks, "observe", "test_gates.py::test_a_probe_sent_before_the_flip_is_ignored")
+@mutant(
+    HealthChecks, "observe", "gates/test_gates.py::test_a_probe_sent_before_the_flip_is_ignored"
+)
 def a_late_probe_counts(
     self: Any, backend: Any, ok: bool, now: float, started_at: float | None = None
 ) -> None:
     health_observe(self, backend, ok, now)
 
 
-@mutant(HealthChecks, "finished", "test_gates.py::test_a_cancelled_request_counts_nowhere")
+@mutant(HealthChecks, "finished", "gates/test_gates.py::test_a_cancelled_request_counts_nowhere")
 def who_hangs_up_blames_the_backend(
     self: Any, backend: Any, outcome: Any, in_flight: int, started_at: float, now: float
 ) -> None:
@@ -81,7 +87,7 @@ def who_hangs_up_blames_the_backend(
     health_finished(self, backend, outcome, in_flight, started_at, now)
 
 
-@mutant(HealthChecks, "finished", "test_gates.py::test_probes_promote_and_requests_do_not")
+@mutant(HealthChecks, "finished", "gates/test_gates.py::test_probes_promote_and_requests_do_not")
 def requests_count_as_probes(
     self: Any, backend: Any, outcome: Any, in_flight: int, started_at: float, now: float
 ) -> None:
@@ -89,12 +95,12 @@ def requests_count_as_probes(
         health_observe(self, backend, outcome.ok, now)
 
 
-@mutant(ConnectionLimit, "factor", "test_gates.py::test_a_limit_of_one_backends_own")
+@mutant(ConnectionLimit, "factor", "gates/test_gates.py::test_a_limit_of_one_backends_own")
 def one_more_than_the_limit(self: Any, backend: Any, now: float) -> float:
     return 1 if self.in_flight_on(backend) <= self.state_of(backend) else 0
 
 
-@mutant(ConnectionLimit, "finished", "test_gates.py::test_a_limit_of_one_backends_own")
+@mutant(ConnectionLimit, "finished", "gates/test_gates.py::test_a_limit_of_one_backends_own")
 def a_full_backend_stays_shut(self: Any, *_: Any) -> None:
     return
 
@@ -102,24 +108,24 @@ def a_full_backend_stays_shut(self: Any, *_: Any) -> None:
 @mutant(
     Drain,
     "drained",
-    "test_gates.py::test_a_drain_ends_when_idle_or_when_time_is_up_and_is_told_once",
+    "gates/test_gates.py::test_a_drain_ends_when_idle_or_when_time_is_up_and_is_told_once",
 )
 def a_drain_without_end(self: Any, now: float) -> list[Drained]:
     idle = [backend for backend in self._draining if not self.in_flight_on(backend)]
     return [Drained(backend, False, 0, now) for backend in idle]
 
 
-@mutant(Drain, "factor", "test_gates.py::test_the_last_resort_is_open_while_everybody_drains")
+@mutant(Drain, "factor", "gates/test_gates.py::test_the_last_resort_is_open_while_everybody_drains")
 def no_last_resort(self: Any, backend: Any, now: float) -> float:
     return 0 if self.state_of(backend).deadline is not None else 1
 
 
-@mutant(SlowStart, "timer_expired", "test_gates.py::test_a_ramp_moves_only_when_it_said")
+@mutant(SlowStart, "timer_expired", "gates/test_gates.py::test_a_ramp_moves_only_when_it_said")
 def a_ramp_announces_its_first_step_only(self: Any, backend: Any, when: float) -> None:
     return
 
 
-@mutant(MemberGate, "advance", "test_gates.py::test_gates_clamp_time_as_pools_do")
+@mutant(MemberGate, "advance", "gates/test_gates.py::test_gates_clamp_time_as_pools_do")
 def time_may_go_back(self: Any, now: float) -> float:
     self._now = valid_now(now, now)
     return now
@@ -128,7 +134,7 @@ def time_may_go_back(self: Any, now: float) -> float:
 @mutant(
     OutlierEjection,
     "_allowed",
-    "test_outliers.py::test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included",
+    "gates/test_outlier_ejection.py::test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included",
 )
 def the_budget_is_tested_before_the_ejection(self: Any) -> int:
     return int(self._max_ejected * len(self._members)) + 1
@@ -137,7 +143,7 @@ def the_budget_is_tested_before_the_ejection(self: Any) -> int:
 @mutant(
     OutlierEjection,
     "removed",
-    "test_outliers.py::test_members_that_leave_take_the_budget_with_them",
+    "gates/test_outlier_ejection.py::test_members_that_leave_take_the_budget_with_them",
 )
 def the_budget_is_forgotten_when_members_leave(self: Any, backend: Any, now: float) -> None:
     self._ejections.pop(backend, None)
@@ -148,7 +154,7 @@ def the_budget_is_forgotten_when_members_leave(self: Any, backend: Any, now: flo
 @mutant(
     ActiveChecks,
     "_expire",
-    "test_probes.py::test_a_death_is_noticed_within_the_bound_the_settings_imply[0]",
+    "gates/test_active_checks.py::test_a_death_is_noticed_within_the_bound_the_settings_imply[0]",
 )
 def silence_is_no_failure(self: Any, now: float) -> None:
     while self._next_instant() <= now:
@@ -156,7 +162,7 @@ def silence_is_no_failure(self: Any, now: float) -> None:
         self._judge(probe, True, probe.deadline)
 
 
-@mutant(CoolDown, "_close", "test_cool_down.py::test_a_pause_is_never_cut_short")
+@mutant(CoolDown, "_close", "gates/test_cool_down.py::test_a_pause_is_never_cut_short")
 def the_last_word_wins(
     self: Any, backend: Any, cooling: Any, now: float, pause: float, detail: str
 ) -> None:
@@ -168,13 +174,15 @@ def the_last_word_wins(
 @mutant(
     PassiveChecks,
     "started",
-    "test_passive.py::test_footgun_30_one_request_is_let_through_after_the_pause_and_not_a_flood",
+    "gates/test_passive_checks.py::test_footgun_30_one_request_is_let_through_after_the_pause_and_not_a_flood",
 )
 def everything_is_let_through_after_a_pause(*arguments: Any) -> None:
     return
 
 
-@mutant(PassiveChecks, "_judge", "test_passive.py::test_a_failed_trial_is_another_pause")
+@mutant(
+    PassiveChecks, "_judge", "gates/test_passive_checks.py::test_a_failed_trial_is_another_pause"
+)
 def any_answer_to_a_trial_opens(
     self: Any, backend: Any, marks: Any, ok: Any, started_at: float, now: float
 ) -> None:
@@ -184,7 +192,7 @@ def any_answer_to_a_trial_opens(
 @mutant(
     PassiveChecks,
     "timer_expired",
-    "test_passive.py::test_a_trial_nobody_reports_is_given_up_and_may_still_open",
+    "gates/test_passive_checks.py::test_a_trial_nobody_reports_is_given_up_and_may_still_open",
 )
 def a_trial_nobody_reports_closes_for_ever(self: Any, backend: Any, when: float) -> None:
     marks = self._members[backend]
@@ -196,7 +204,7 @@ def a_trial_nobody_reports_closes_for_ever(self: Any, backend: Any, when: float)
 @mutant(
     RampGate,
     "recovered",
-    "test_ramps.py::test_every_recovery_climbs_and_no_other_opening",
+    "gates/test_ramps.py::test_every_recovery_climbs_and_no_other_opening",
 )
 def only_joining_climbs(*arguments: Any) -> None:
     return
@@ -205,7 +213,7 @@ def only_joining_climbs(*arguments: Any) -> None:
 @mutant(
     RampGate,
     "added",
-    "test_ramps.py::test_a_pool_that_is_new_has_nobody_to_be_gentle_with",
+    "gates/test_ramps.py::test_a_pool_that_is_new_has_nobody_to_be_gentle_with",
 )
 def a_new_pool_climbs_too(self: Any, backend: Any, now: float) -> None:
     member_added(self, backend, now)
@@ -215,7 +223,7 @@ def a_new_pool_climbs_too(self: Any, backend: Any, now: float) -> None:
 @mutant(
     RampGate,
     "begin",
-    "test_ramps.py::test_those_who_climb_together_step_at_different_instants",
+    "gates/test_ramps.py::test_those_who_climb_together_step_at_different_instants",
 )
 def all_step_at_once(self: Any, backend: Any, now: float) -> None:
     climbing: dict[Any, Any] = self._climbing
@@ -228,7 +236,7 @@ def all_step_at_once(self: Any, backend: Any, now: float) -> None:
 @mutant(
     WarmUp,
     "started",
-    "test_ramps.py::test_a_newcomer_is_buried_without_a_warm_up_and_not_with_one",
+    "gates/test_ramps.py::test_a_newcomer_is_buried_without_a_warm_up_and_not_with_one",
 )
 def a_warm_up_does_not_count(*arguments: Any) -> None:
     return
@@ -237,7 +245,7 @@ def a_warm_up_does_not_count(*arguments: Any) -> None:
 @mutant(
     WarmUp,
     "_mean",
-    "test_ramps.py::test_a_warm_up_limits_nobody_when_nobody_else_serves",
+    "gates/test_ramps.py::test_a_warm_up_limits_nobody_when_nobody_else_serves",
 )
 def the_idle_are_in_the_mean(self: Any) -> float:
     others = len(self._members) - len(self._climbing)
@@ -248,7 +256,7 @@ def the_idle_are_in_the_mean(self: Any) -> float:
 @mutant(
     DynamicLimit,
     "limit_at",
-    "test_limits.py::test_footgun_34_the_line_goes_through_zero_as_the_source_says_and_not_the_manual",
+    "gates/test_limits.py::test_footgun_34_the_line_goes_through_zero_as_the_source_says_and_not_the_manual",
 )
 def the_line_begins_at_the_least(self: Any, load: int) -> int:
     share = min(load, self._fullconn) / self._fullconn

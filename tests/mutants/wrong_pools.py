@@ -18,7 +18,7 @@ books_weigh_panic = genuine(Books, "_weigh_panic")
 @mutant(
     LeaseContext,
     "__exit__",
-    "test_pool.py::test_a_cancelled_task_gives_its_lease_back_and_blames_nobody",
+    "pool/test_pool.py::test_a_cancelled_task_gives_its_lease_back_and_blames_nobody",
 )
 def a_cancelled_request_leaks_its_count(self: Any, kind: Any, error: Any, trace: Any) -> None:
     if error is None or isinstance(error, Exception):
@@ -47,7 +47,7 @@ def a_former_generation_is_taken_for_this_one(
     pool_release(self, lease, now, ok)
 
 
-@mutant(Pool, "update", "test_pool.py::test_an_update_keeps_what_survivors_have")
+@mutant(Pool, "update", "pool/test_pool.py::test_an_update_keeps_what_survivors_have")
 def an_update_begins_anew(self: Any, weights: Any, now: float = 0.0) -> None:
     for backend in [*self.backends]:
         self.remove(backend, now)
@@ -55,12 +55,12 @@ def an_update_begins_anew(self: Any, weights: Any, now: float = 0.0) -> None:
         self.add(backend, weights[backend] if isinstance(weights, dict) else 1, now)
 
 
-@mutant(Pool, "_honoured", "test_pool.py::test_preference")
+@mutant(Pool, "_honoured", "pool/test_pool.py::test_preference")
 def a_preference_overrides_every_gate(self: Any, prefer: Any, strict: bool, avoid: Any) -> bool:
     return prefer in self._accounts
 
 
-@mutant(Pool, "acquire", "test_pool.py::test_an_outcome_is_told_with_all_that_is_known")
+@mutant(Pool, "acquire", "pool/test_pool.py::test_an_outcome_is_told_with_all_that_is_known")
 def a_request_is_never_told(self: Any, *arguments: Any, **named: Any) -> Any:
     hooks, self._gates_started = self._gates_started, []
     self._gates_finished = []
@@ -70,7 +70,7 @@ def a_request_is_never_told(self: Any, *arguments: Any, **named: Any) -> Any:
         self._gates_started = hooks
 
 
-@mutant(Books, "_reckon", "test_pool.py::test_panic_never_ignores_a_hard_gate")
+@mutant(Books, "_reckon", "pool/test_pool.py::test_panic_never_ignores_a_hard_gate")
 def panic_opens_everything(self: Any, account: Any, weight: float, factors: list[float]) -> None:
     account.usual = weight if all(factors) else 0
     account.in_panic = weight
@@ -85,12 +85,12 @@ def what_was_refused_half_way_stays(self: Any, undo: Any, now: float) -> None:
     return
 
 
-@mutant(Books, "refusal", "test_pool.py::test_a_refusal_says_why")
+@mutant(Books, "refusal", "pool/test_pool.py::test_a_refusal_says_why")
 def a_refusal_without_reasons(self: Any) -> Any:
     return self.balancer.refusal()
 
 
-@mutant(Pool, "release", "test_pool.py::test_an_outcome_is_told_with_all_that_is_known")
+@mutant(Pool, "release", "pool/test_pool.py::test_an_outcome_is_told_with_all_that_is_known")
 def how_long_it_took_is_lost(
     self: Any,
     lease: Lease[Any],
@@ -103,7 +103,7 @@ def how_long_it_took_is_lost(
     pool_release(self, lease, now, ok)
 
 
-@mutant(PoolLimit, "left", "test_limits.py::test_what_left_with_its_backend_counts_no_more")
+@mutant(PoolLimit, "left", "gates/test_limits.py::test_what_left_with_its_backend_counts_no_more")
 def who_leaves_is_counted_for_ever(self: Any, requests: int, now: float) -> None:
     if requests == 1:
         self._in_flight -= 1
@@ -112,7 +112,7 @@ def who_leaves_is_counted_for_ever(self: Any, requests: int, now: float) -> None
 @mutant(
     Books,
     "_hear",
-    "test_limits.py::test_no_order_of_gates_shows_when_two_backends_move_at_once",
+    "gates/test_limits.py::test_no_order_of_gates_shows_when_two_backends_move_at_once",
 )
 def backends_are_heard_in_the_order_of_gates(self: Any, now: float) -> Any:
     for account in self.accounts.values():
@@ -120,7 +120,7 @@ def backends_are_heard_in_the_order_of_gates(self: Any, now: float) -> Any:
     return books_hear(self, now)
 
 
-@mutant(Books, "_weigh_panic", "test_events.py::test_panic_begins_and_ends")
+@mutant(Books, "_weigh_panic", "pool/test_events.py::test_panic_begins_and_ends")
 def panic_never_ends(self: Any, now: float) -> None:
     if not self.panicking:
         books_weigh_panic(self, now)

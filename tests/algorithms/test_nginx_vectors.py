@@ -21,7 +21,7 @@ from balancers import (
     WeightedRoundRobin,
 )
 
-RECORDED = Path(__file__).parent / "vectors" / "nginx_caddy_ketama"
+RECORDED = Path(__file__).parents[1] / "vectors" / "nginx_caddy_ketama"
 FILES = sorted(
     path
     for policy in ("wrr", "leastconn")

@@ -1,6 +1,6 @@
 """How many connections break, with and without each of the two layers.
 
-Figures: ``python -m tests.routing.test_flow_layers`` prints the table of docs/flows.md.
+Figures: ``python -m tests.flows.test_flow_layers`` prints the table of docs/flows.md.
 """
 
 from collections.abc import Callable

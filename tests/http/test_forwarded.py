@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from balancers.errors import InvalidSetting
 from balancers.http import Node
 from balancers.http.forwarded import LONGEST, elements, forwarded_element, pairs, read_node
-from tests.routing.nodes import ADDRESSES, NODES
+from tests.http.nodes import ADDRESSES, NODES
 from tests.work import work_of
 
 TOKENS = st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,8}", fullmatch=True)

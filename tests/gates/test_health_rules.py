@@ -121,7 +121,7 @@ def expected_flips(rule: HealthRule, failing: float, checks: int) -> float:
 
 def test_the_figures_of_the_documentation() -> None:
     """Derived from the tables, as the page says them."""
-    page = (Path(__file__).parents[1] / "docs" / "gates.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "gates.md").read_text(encoding="utf-8")
     for rule in ("Consecutive(3, 2)", "SlidingWindow(10, 5, 8)", "Leaky()"):
         told = re.search(rf"^\| `{re.escape(rule)}` \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
         assert told, rule

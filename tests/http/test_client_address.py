@@ -14,7 +14,7 @@ from balancers.addresses import Address
 from balancers.errors import InvalidKey, InvalidSetting
 from balancers.http import ClientAddress, Networks, Node, Request, TrustedProxies
 from balancers.http.forwarded import forwarded_element
-from tests.routing.nodes import ADDRESSES, NETWORKS, expected, in_any, unmapped
+from tests.http.nodes import ADDRESSES, NETWORKS, expected, in_any, unmapped
 from tests.work import work_of
 
 HEADERS = ["X-Forwarded-For", "Forwarded"]
