@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from balancers.errors import InvalidKey, InvalidSetting
 
-__all__ = ["Address", "Prefixes", "address_of"]
+__all__ = ["Address", "Prefixes", "address_of", "unmapped"]
 
 Address = IPv4Address | IPv6Address
 
@@ -41,9 +41,7 @@ class Prefixes:
 
         Raises InvalidKey for what is no address.
         """
-        address = address_of(client)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
+        address = unmapped(address_of(client))
         blank = self._blanks[address.version]
         return (int(address) >> blank << blank).to_bytes(address.max_prefixlen // 8, "big")
 
@@ -64,3 +62,13 @@ def address_of(client: object) -> Address:
         except ValueError:
             pass
     raise InvalidKey(f"no IP address: {client!r}")
+
+
+def unmapped(address: Address) -> Address:
+    """Return the IPv4 address of an IPv4-mapped IPv6 address, and any other address as it is.
+
+    >>> unmapped(address_of("::ffff:192.0.2.1"))
+    IPv4Address('192.0.2.1')
+    """
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped

@@ -19,8 +19,9 @@ define every member of the protocol.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
+from balancers._internal.types import B
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["Balancer", "Key"]
@@ -28,8 +29,6 @@ __all__ = ["Balancer", "Key"]
 Key = bytes | str | int
 """What a request is hashed on.  A str is its UTF-8 bytes, an int its 8 bytes, little-endian, two's
 complement."""
-
-B = TypeVar("B")
 
 
 @runtime_checkable

@@ -12,14 +12,13 @@ A gate knows its own reason only.  Its factors must not depend on those of other
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
-from typing import Protocol, TypeVar
+from typing import Protocol
 
+from balancers._internal.types import B
 from balancers.event import Event
 from balancers.outcome import Outcome
 
 __all__ = ["Gate"]
-
-B = TypeVar("B")
 
 
 class Gate(Protocol[B]):

@@ -5,14 +5,13 @@ Never ``hash()``, which differs between processes.
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import TypeVar, cast
+from typing import cast
 
+from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidKey, InvalidSetting, MissingKey
 
 __all__ = ["Hasher", "Identity", "KeyedBlake2", "Murmur3", "XXHash64", "key_bytes", "name_of"]
-
-B = TypeVar("B")
 
 Hasher = Callable[[bytes], int]
 """64 bits of a string of bytes, as an int; one of 32 would put every key on the first points."""

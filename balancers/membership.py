@@ -2,16 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TypeVar
 
 from balancers._internal.checks import as_weights, valid_weight
 from balancers._internal.copying import SharesBackends
+from balancers._internal.types import B
 from balancers.balancer import Balancer
 from balancers.errors import NoBackendAvailable
 
 __all__ = ["Membership"]
-
-B = TypeVar("B")
 
 
 class Membership(SharesBackends, Balancer[B]):

@@ -1,16 +1,14 @@
 """Members that hash: each has a name, no two the same."""
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
 
+from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import DuplicateBackend
 from balancers.keys import Hasher, Identity, Murmur3, key_bytes, name_of
 from balancers.membership import Membership
 
 __all__ = ["NamedMembership"]
-
-B = TypeVar("B")
 
 _BITS = (1 << 64) - 1
 

@@ -16,9 +16,10 @@ MODULES = {
 }
 LEVELS = [
     {"errors", "event"},
+    {"_internal"},
     {"outcome", "addresses"},
     {"balancer", "gate", "load"},
-    {"_internal", "keys"},
+    {"keys"},
     {"membership", "pool", "gates", "loads", "http", "flows", "overload", "proxy_protocol"},
     {"named_membership"},
     {"algorithms", "hashing", "sessions"},

@@ -3,8 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from numbers import Real
-from typing import Any, TypeVar, cast
+from random import Random
+from typing import Any, cast
 
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting, InvalidTime, InvalidWeight
 
 __all__ = [
@@ -12,13 +14,12 @@ __all__ = [
     "as_weights",
     "at_least",
     "checked_avoid",
+    "checked_rng",
     "duration",
     "number",
     "valid_now",
     "valid_weight",
 ]
-
-B = TypeVar("B")
 
 LATEST = 1e300
 """Seconds: no sum of times is infinite up to here."""
@@ -99,3 +100,10 @@ def as_weights(backends: Iterable[B] | Mapping[B, float]) -> dict[B, float]:
         given = cast("Mapping[B, float]", backends)
         return {backend: valid_weight(weight, backend) for backend, weight in given.items()}
     return dict.fromkeys(backends, 1)
+
+
+def checked_rng(rng: Random) -> Random:
+    """Return the generator; raise TypeError unless it is a ``random.Random``."""
+    if not isinstance(rng, Random):
+        raise TypeError(f"rng must be a random.Random, not {rng!r}")
+    return rng

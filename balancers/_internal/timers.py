@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic
+
+from balancers._internal.types import B
 
 __all__ = ["Timers"]
-
-B = TypeVar("B")
 
 _SPARE = 16
 """So many entries that were changed or cancelled are left alone however few are current."""

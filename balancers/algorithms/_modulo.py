@@ -2,16 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
 
 from balancers._internal.checks import checked_avoid
+from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.keys import Hasher, Identity, name_of
 from balancers.named_membership import NamedMembership
 
 __all__ = ["Modulo"]
-
-B = TypeVar("B")
 
 _REHASHES = 20
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 from typing import Generic, TypeVar
 
+from balancers._internal.types import B
 from balancers.algorithms._weighted_sampler import Draws
 from balancers.membership import Membership
 
 __all__ = ["DrawingMembership"]
 
-B = TypeVar("B")
 T = TypeVar("T")
 
 

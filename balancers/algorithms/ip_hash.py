@@ -1,9 +1,9 @@
 """IP hash: the same client, the same backend."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
 
 from balancers._internal.checks import as_weights
+from balancers._internal.types import B
 from balancers.addresses import Address, Prefixes
 from balancers.algorithms._modulo import Modulo
 from balancers.balancer import Balancer, Key
@@ -12,8 +12,6 @@ from balancers.keys import Hasher, Identity, name_of
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["IPHash"]
-
-B = TypeVar("B")
 
 
 class IPHash(Balancer[B]):

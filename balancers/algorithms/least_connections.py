@@ -2,17 +2,15 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
 
 from balancers._internal.checks import checked_avoid
+from balancers._internal.types import B
 from balancers.algorithms._rank_buckets import Ties
 from balancers.balancer import Key
 from balancers.membership import Membership
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["LeastConnections"]
-
-B = TypeVar("B")
 
 
 class LeastConnections(Membership[B]):

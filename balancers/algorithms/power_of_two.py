@@ -3,17 +3,16 @@
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from random import Random
-from typing import Generic, TypeVar
+from typing import Generic
 
 from balancers._internal.checks import at_least, checked_avoid
+from balancers._internal.types import B
 from balancers.algorithms._sampling_balancer import DrawingMembership
 from balancers.balancer import Key
 from balancers.load import Load
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["PowerOfTwoChoices"]
-
-B = TypeVar("B")
 
 
 class _Candidate(Generic[B]):

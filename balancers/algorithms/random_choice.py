@@ -2,15 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from random import Random
-from typing import TypeVar
 
 from balancers._internal.checks import checked_avoid
+from balancers._internal.types import B
 from balancers.algorithms._sampling_balancer import DrawingMembership
 from balancers.balancer import Key
 
 __all__ = ["RandomChoice"]
-
-B = TypeVar("B")
 
 
 class RandomChoice(DrawingMembership[B, B]):

@@ -2,16 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TypeVar
 
 from balancers._internal.checks import at_least, checked_avoid
+from balancers._internal.types import B
 from balancers.algorithms._list_cursor import lap_from, lap_place
 from balancers.balancer import Key
 from balancers.membership import Membership
 
 __all__ = ["RoundRobin"]
-
-B = TypeVar("B")
 
 
 class RoundRobin(Membership[B]):

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal
 
 from balancers._internal.checks import checked_avoid
+from balancers._internal.types import B
 from balancers.algorithms._rank_buckets import Ties
 from balancers.algorithms._smooth_scan import decimals_of, units
 from balancers.balancer import Key
@@ -14,8 +15,6 @@ from balancers.membership import Membership
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["WeightedLeastConnections"]
-
-B = TypeVar("B")
 
 
 class _Member(Generic[B]):

@@ -1,17 +1,15 @@
 """Weighted round robin, smooth: shares by weight, with each backend's turns spread out."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TypeVar
 
 from balancers._internal.checks import at_least, checked_avoid
+from balancers._internal.types import B
 from balancers.algorithms._list_cursor import lap_place
 from balancers.algorithms._smooth_scan import PlainScan, Scan, decimals_of, units
 from balancers.balancer import Key
 from balancers.membership import Membership
 
 __all__ = ["WeightedRoundRobin"]
-
-B = TypeVar("B")
 
 _GRAIN = 4
 """Units grow finer by so many decimals at once: a slow start refines them once, not thrice."""

@@ -2,11 +2,11 @@
 
 from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic
+
+from balancers._internal.types import B
 
 __all__ = ["Entry", "IdleQueue"]
-
-B = TypeVar("B")
 
 _FEW = 64
 """So many dead places are no reason to tidy up."""

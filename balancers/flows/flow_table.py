@@ -7,12 +7,12 @@ from typing import Generic, Literal, NamedTuple, TypeVar
 
 from balancers._internal.checks import at_least, duration
 from balancers._internal.copying import SharesBackends
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting, InvalidTime
 from balancers.flows._idle_queue import Entry, IdleQueue
 
 __all__ = ["FlowCounts", "FlowState", "FlowTable"]
 
-B = TypeVar("B")
 F = TypeVar("F", bound=bytes)
 
 _LATEST = 1e300

@@ -2,15 +2,13 @@
 
 from abc import abstractmethod
 from math import inf
-from typing import TypeVar
 
 from balancers._internal.checks import at_least, duration, number
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate, S
 
 __all__ = ["RampGate"]
-
-B = TypeVar("B")
 
 _DECIMALS = 3
 """Shares are thousandths, so that sums of effective weights stay exact and short."""

@@ -4,18 +4,17 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from math import inf
 from random import Random
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple
 
 from balancers._internal.checks import LATEST, duration, number, valid_now
 from balancers._internal.timers import Timers
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.health_checks import Health, HealthChecks, Promotion
 from balancers.gates.health_rules import HealthRule
 from balancers.gates.health_state_machine import Initial
 
 __all__ = ["ActiveChecks", "Probe"]
-
-B = TypeVar("B")
 
 
 class Probe(NamedTuple, Generic[B]):

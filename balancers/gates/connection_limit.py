@@ -1,14 +1,11 @@
 """Limits: no more than so many requests in flight."""
 
-from typing import TypeVar
-
 from balancers._internal.checks import at_least
+from balancers._internal.types import B
 from balancers.gates.member_gate import MemberGate
 from balancers.outcome import Outcome
 
 __all__ = ["ConnectionLimit"]
-
-B = TypeVar("B")
 
 
 class ConnectionLimit(MemberGate[B, int]):

@@ -2,16 +2,14 @@
 
 from math import inf
 from random import Random
-from typing import TypeVar
 
 from balancers._internal.checks import at_least, duration, number
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
 from balancers.outcome import Outcome
 
 __all__ = ["CoolDown"]
-
-B = TypeVar("B")
 
 
 class _Cooling:

@@ -1,14 +1,13 @@
 """Draining: no new requests, those in flight may finish, and an end to it."""
 
 from math import inf
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from balancers._internal.checks import duration
+from balancers._internal.types import B
 from balancers.gates.member_gate import MemberGate
 
 __all__ = ["Drain", "Drained"]
-
-B = TypeVar("B")
 
 
 class Drained(NamedTuple):

@@ -2,16 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TypeVar
 
 from balancers._internal.checks import at_least
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
 from balancers.outcome import Outcome
 
 __all__ = ["DynamicLimit"]
-
-B = TypeVar("B")
 
 
 class DynamicLimit(MemberGate[B, int]):

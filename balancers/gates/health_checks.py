@@ -1,8 +1,9 @@
 """Health: what probes and requests told, judged by a rule."""
 
-from typing import Literal, TypeVar
+from typing import Literal
 
 from balancers._internal.checks import duration, valid_now
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.health_rules import Consecutive, HealthRule
 from balancers.gates.health_state_machine import HealthStateMachine, Initial
@@ -10,9 +11,6 @@ from balancers.gates.member_gate import MemberGate
 from balancers.outcome import Outcome
 
 __all__ = ["Health", "HealthChecks", "Promotion"]
-
-B = TypeVar("B")
-
 
 Promotion = Literal["probes", "time", "either"]
 

@@ -18,13 +18,13 @@ from typing import Generic, TypeVar
 from balancers._internal.checks import valid_now
 from balancers._internal.copying import SharesBackends
 from balancers._internal.timers import Timers
+from balancers._internal.types import B
 from balancers.errors import UnknownBackend
 from balancers.event import Event
 from balancers.gate import Gate
 
 __all__ = ["MemberGate"]
 
-B = TypeVar("B")
 S = TypeVar("S")
 
 

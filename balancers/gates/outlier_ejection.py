@@ -3,17 +3,16 @@
 from collections.abc import Iterable
 from math import floor, inf
 from random import Random
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple
 
 from balancers._internal.checks import at_least, duration, number
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
 from balancers.gates.outlier_rules import OutlierRule, SuccessRate
 from balancers.outcome import Outcome
 
 __all__ = ["Ejection", "OutlierEjection"]
-
-B = TypeVar("B")
 
 _DUST = 1e-9
 """A tenth of thirty is three, though 0.1 is a little less or more than a tenth."""

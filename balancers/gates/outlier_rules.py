@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from statistics import mean, median, pstdev
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from balancers._internal.checks import at_least, number
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 
 __all__ = ["FailurePercentage", "MedianGap", "OutlierRule", "SuccessRate"]
-
-B = TypeVar("B")
 
 Counts = Mapping[B, tuple[int, int]]
 """Successes and requests of each backend in one interval."""

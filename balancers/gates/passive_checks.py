@@ -1,15 +1,13 @@
 """Passive marking: requests that fail close a backend, and a few on trial open it again."""
 
 from collections import deque
-from typing import TypeVar
 
 from balancers._internal.checks import at_least, duration
+from balancers._internal.types import B
 from balancers.gates.member_gate import MemberGate
 from balancers.outcome import Outcome
 
 __all__ = ["PassiveChecks"]
-
-B = TypeVar("B")
 
 
 class _Marks:

@@ -1,12 +1,9 @@
 """Slow start: the weight of who joined or came back grows in announced steps."""
 
-from typing import TypeVar
-
+from balancers._internal.types import B
 from balancers.gates._ramp import RampGate
 
 __all__ = ["SlowStart"]
-
-B = TypeVar("B")
 
 
 class SlowStart(RampGate[B, None]):

@@ -1,14 +1,12 @@
 """Warming up: who joined or came back holds no more than a growing share of the usual load."""
 
 from math import inf
-from typing import TypeVar
 
+from balancers._internal.types import B
 from balancers.gates._ramp import RampGate
 from balancers.outcome import Outcome
 
 __all__ = ["WarmUp"]
-
-B = TypeVar("B")
 
 
 class _Flights:

@@ -2,16 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.types import B
 from balancers.hashing.hashed_balancer import BITS, Chooser, HashedBalancer, mix, mix_many
 
 __all__ = ["REHASHES", "RehashingBalancer"]
-
-B = TypeVar("B")
 
 REHASHES = 20
 """Owners asked before the open members are compared: enough while one in four is open."""

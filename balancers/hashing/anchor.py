@@ -1,20 +1,18 @@
 """AnchorHash: anyone may leave, at a cost that does not grow, within a capacity set once."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from balancers._internal.checks import at_least
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.hashing._rehashing_balancer import RehashingBalancer
 from balancers.hashing.hashed_balancer import BITS
 from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["Anchor", "resettle", "resettle_many"]
-
-B = TypeVar("B")
 
 _STEP = 0xD1342543DE82EF95
 _LARGEST = 1 << 24

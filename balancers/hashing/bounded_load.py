@@ -4,21 +4,19 @@ from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from math import inf
 from numbers import Rational
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from balancers._internal.checks import at_least, number
 from balancers._internal.copying import SharesBackends
+from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
 from balancers.errors import InvalidSetting
 from balancers.hashing.hashed_balancer import CHUNK, HashedBalancer
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["BoundedLoad"]
-
-B = TypeVar("B")
 
 _Exact = int | Fraction
 

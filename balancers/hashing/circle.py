@@ -3,14 +3,14 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PER_CELL", "Circle", "sorted_order"]
+from balancers._internal.types import B
 
-B = TypeVar("B")
+__all__ = ["PER_CELL", "Circle", "sorted_order"]
 
 PER_CELL = 8
 """Points a cell, on average, when built (measured)."""

@@ -3,21 +3,20 @@
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from itertools import islice
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
 from balancers._internal.checks import at_least, checked_avoid
+from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidKey
 from balancers.keys import Murmur3, key_bytes
 from balancers.named_membership import NamedMembership
 
 __all__ = ["BITS", "CHUNK", "GOLDEN", "Chooser", "HashedBalancer", "mix", "mix_many"]
-
-B = TypeVar("B")
 
 BITS = (1 << 64) - 1
 CHUNK = 1 << 15

@@ -1,19 +1,17 @@
 """Jump consistent hash: no table at all, for buckets of which only the last comes and goes."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.hashing._rehashing_balancer import RehashingBalancer
 from balancers.hashing.hashed_balancer import BITS
 from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["Jump", "jump", "jump_many"]
-
-B = TypeVar("B")
 
 _FACTOR = 2862933555777941757
 _RANGE = float(1 << 31)

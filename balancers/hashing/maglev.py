@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import isqrt
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
 from balancers._internal.checks import at_least
+from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidSetting
 from balancers.hashing._rehashing_balancer import RehashingBalancer
@@ -17,8 +18,6 @@ from balancers.hashing.maglev_table import fill
 from balancers.keys import Hasher, Identity, Murmur3, name_of
 
 __all__ = ["Maglev"]
-
-B = TypeVar("B")
 
 _LARGEST = 1 << 24
 

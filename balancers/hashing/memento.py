@@ -1,19 +1,17 @@
 """MementoHash: jump consistent hash from which anyone may leave, remembering who did."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.types import B
 from balancers.hashing._rehashing_balancer import RehashingBalancer
 from balancers.hashing.anchor import resettle, resettle_many
 from balancers.hashing.jump import jump, jump_many
 from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["Memento"]
-
-B = TypeVar("B")
 
 
 class Memento(RehashingBalancer[B]):

@@ -3,19 +3,17 @@
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import chain
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from balancers._internal.checks import at_least
+from balancers._internal.types import B
 from balancers.hashing.circle import PER_CELL, Circle
 from balancers.hashing.hashed_balancer import BITS, GOLDEN, Chooser, HashedBalancer, mix
 from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["MultiProbe"]
-
-B = TypeVar("B")
 
 _FINER, _MOST_BITS = 16, 22
 """Entries of a batch's table a point (measured), and the binary logarithm of the largest."""

@@ -3,18 +3,17 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import inf, log
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.hashing.hashed_balancer import CHUNK, Chooser, HashedBalancer, mix
 from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["Rendezvous"]
-
-B = TypeVar("B")
 
 _EXPONENT = np.array(12, dtype=np.uint64)
 """Bits of a double that are no digits of its fraction, its sign among them."""

@@ -3,13 +3,13 @@
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import TypeVar
 
 import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
 from balancers._internal.checks import as_weights, at_least
+from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import RingTooLarge
 from balancers.hashing.circle import PER_CELL, Circle, sorted_order
@@ -17,8 +17,6 @@ from balancers.hashing.hashed_balancer import BITS, GOLDEN, Chooser, HashedBalan
 from balancers.keys import Hasher, Identity, Murmur3, name_of
 
 __all__ = ["HashRing"]
-
-B = TypeVar("B")
 
 _Flat = tuple[NDArray[np.uint64], NDArray[np.int32]]
 """Points in order, and the places of their owners."""

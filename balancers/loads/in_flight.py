@@ -1,13 +1,10 @@
 """Requests in flight: the load every caller has."""
 
-from typing import TypeVar
-
+from balancers._internal.types import B
 from balancers.load import Load
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["InFlight"]
-
-B = TypeVar("B")
 
 
 class InFlight(Load[B]):

@@ -7,8 +7,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any
 
+from balancers._internal.types import B
 from balancers.balancer import Balancer
 from balancers.errors import InvalidSetting, NoBackendAvailable, UnknownBackend
 from balancers.event import Event
@@ -17,8 +18,6 @@ from balancers.pool._member import Account
 from balancers.pool._standing import Standing
 
 __all__ = ["Books", "hooks"]
-
-B = TypeVar("B")
 
 _number = attrgetter("number")
 

@@ -1,10 +1,10 @@
 """One backend during one generation of its membership."""
 
-from typing import Generic, TypeVar
+from typing import Generic
+
+from balancers._internal.types import B
 
 __all__ = ["Account"]
-
-B = TypeVar("B")
 
 
 class Account(Generic[B]):

@@ -4,16 +4,15 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from math import prod, ulp
-from typing import Generic, TypeVar
+from typing import Generic
 
 from balancers._internal.checks import number
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gate import Gate
 from balancers.pool._member import Account
 
 __all__ = ["Standing"]
-
-B = TypeVar("B")
 
 _LEAST = ulp(0.0)
 """What is open stays open, however small its share."""

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, NoReturn
 
 from balancers._internal.checks import valid_now
+from balancers._internal.types import B
 from balancers.pool._member import Account
 
 __all__ = ["Lease", "LeaseContext"]
-
-B = TypeVar("B")
 
 
 class Lease(Generic[B]):

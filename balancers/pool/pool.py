@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Iterable, KeysView, Mapping
 from contextlib import suppress
 from functools import partial
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic
 
 from balancers._internal.checks import LATEST, as_weights, checked_avoid, valid_now, valid_weight
 from balancers._internal.copying import SharesBackends
+from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
 from balancers.errors import (
     AlreadyReleased,
@@ -31,8 +32,6 @@ from balancers.pool._taken import taking
 from balancers.pool.lease import Lease, LeaseContext
 
 __all__ = ["Pool"]
-
-B = TypeVar("B")
 
 
 class Pool(SharesBackends, Generic[B]):

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from hashlib import sha256
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, cast
 
+from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import DuplicateBackend, ForeignLease, InvalidSetting
 from balancers.keys import Identity, key_bytes
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from _collections_abc import dict_keys
 
 __all__ = ["Roster", "ident_of"]
-
-B = TypeVar("B")
 
 _SPARE = 16
 """So many that left may be remembered beyond one for each member."""

@@ -1,8 +1,9 @@
 """Sessions that the client carries, sealed: what the cookie and the header share."""
 
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic
 
+from balancers._internal.types import B
 from balancers.keys import Identity
 from balancers.pool import Lease, Pool
 from balancers.sessions._identity_index import Roster
@@ -10,8 +11,6 @@ from balancers.sessions.binding import Binding
 from balancers.sessions.tokens import Claim, SessionTokens
 
 __all__ = ["SealedSessions"]
-
-B = TypeVar("B")
 
 
 class SealedSessions(Generic[B]):

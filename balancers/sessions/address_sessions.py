@@ -1,7 +1,6 @@
 """Sessions by the client's address."""
 
-from typing import TypeVar
-
+from balancers._internal.types import B
 from balancers.addresses import Address, Prefixes
 from balancers.balancer import Key
 from balancers.http.request import Request
@@ -12,8 +11,6 @@ from balancers.sessions.binding import Binding
 from balancers.sessions.learned_sessions import LearnedSessions
 
 __all__ = ["AddressSessions"]
-
-B = TypeVar("B")
 
 
 class AddressSessions(LearnedSessions[B]):

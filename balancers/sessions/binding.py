@@ -1,6 +1,8 @@
 """What a resolver found: whose session a request belongs to, or why it belongs to nobody's."""
 
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple
+
+from balancers._internal.types import B
 
 __all__ = [
     "ABSENT",
@@ -13,8 +15,6 @@ __all__ = [
     "UNKNOWN_BACKEND",
     "Binding",
 ]
-
-B = TypeVar("B")
 
 ABSENT = "absent"
 MALFORMED = "malformed"

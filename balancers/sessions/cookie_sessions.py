@@ -3,8 +3,9 @@
 from functools import partial
 from itertools import chain, islice
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic
 
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.http.cookies import cookie_values, path_covers, set_cookie
 from balancers.http.request import Request
@@ -15,8 +16,6 @@ from balancers.sessions.binding import ABSENT, OUT_OF_PATH, Binding
 from balancers.sessions.tokens import SessionTokens
 
 __all__ = ["CookieSessions"]
-
-B = TypeVar("B")
 
 _TRIED = 4
 """Cookies of the name that are opened, at most: what a client sends costs HMACs."""

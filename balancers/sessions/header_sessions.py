@@ -2,8 +2,9 @@
 
 import re
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic
 
+from balancers._internal.types import B
 from balancers.errors import InvalidKey, InvalidSetting
 from balancers.http.request import Request
 from balancers.keys import Identity, key_bytes, name_of
@@ -14,8 +15,6 @@ from balancers.sessions.binding import ABSENT, MALFORMED, Binding
 from balancers.sessions.tokens import SessionTokens
 
 __all__ = ["HeaderSessions"]
-
-B = TypeVar("B")
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(rb"[!-~]+")

@@ -1,9 +1,10 @@
 """Sessions by the application's own id, remembered here."""
 
 from collections import Counter, OrderedDict
-from typing import Generic, TypeVar
+from typing import Generic
 
 from balancers._internal.checks import at_least, duration, valid_now
+from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidKey
 from balancers.keys import Identity, name_of
@@ -12,8 +13,6 @@ from balancers.sessions._identity_index import Roster, ident_of
 from balancers.sessions.binding import ABSENT, MALFORMED, Binding
 
 __all__ = ["LearnedSessions"]
-
-B = TypeVar("B")
 
 
 class LearnedSessions(Generic[B]):

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from math import inf, isfinite, sqrt
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple
 
 from balancers._internal.checks import as_weights
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting, UnknownBackend
 
 __all__ = ["SessionShare", "SessionSkew", "session_skew"]
-
-B = TypeVar("B")
 
 
 class SessionShare(NamedTuple):

@@ -3,12 +3,12 @@
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from balancers._internal.checks import checked_avoid
+from balancers._internal.types import B
 from balancers.errors import InvalidKey, InvalidSetting, NoBackendAvailable, UnknownBackend
 from balancers.hashing.hashed_balancer import BITS, Chooser, HashedBalancer
 from balancers.interop.envoy.bounded import overload, spill
@@ -20,8 +20,6 @@ from balancers.keys import Identity, XXHash64, name_of
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["HashCluster"]
-
-B = TypeVar("B")
 
 
 class HashCluster(HashedBalancer[B]):

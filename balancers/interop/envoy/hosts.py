@@ -3,16 +3,15 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.types import B
 from balancers.interop.envoy.locality import Locality
 
 __all__ = ["HostSet", "Table", "shares"]
-
-B = TypeVar("B")
 
 
 class Table(Protocol):

@@ -2,16 +2,14 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from random import Random
-from typing import TypeVar
 
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.interop.envoy.scheduled import ScheduledCluster
 from balancers.interop.envoy.settings import MOST, within
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["LeastRequest"]
-
-B = TypeVar("B")
 
 
 class LeastRequest(ScheduledCluster[B]):

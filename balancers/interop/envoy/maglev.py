@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isqrt
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.hashing.hashed_balancer import BITS
 from balancers.hashing.maglev_table import fill
@@ -17,8 +17,6 @@ from balancers.interop.envoy.settings import within
 from balancers.keys import Identity, XXHash64, name_of
 
 __all__ = ["Maglev"]
-
-B = TypeVar("B")
 
 _LARGEST = 5_000_011
 

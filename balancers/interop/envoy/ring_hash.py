@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.hashing.circle import Circle
 from balancers.interop.envoy.cluster import HashCluster
@@ -17,8 +17,6 @@ from balancers.interop.envoy.settings import within
 from balancers.keys import Identity, XXHash64, name_of
 
 __all__ = ["RingHash"]
-
-B = TypeVar("B")
 
 _LARGEST = 8_388_608
 

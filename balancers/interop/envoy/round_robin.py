@@ -1,13 +1,11 @@
 """ROUND_ROBIN: in turns, or by deadline where weights differ."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
 
+from balancers._internal.types import B
 from balancers.interop.envoy.scheduled import ScheduledCluster
 
 __all__ = ["RoundRobin"]
-
-B = TypeVar("B")
 
 
 class RoundRobin(ScheduledCluster[B]):

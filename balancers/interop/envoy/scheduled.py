@@ -3,9 +3,9 @@
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from math import lcm
-from typing import TypeVar
 
 from balancers._internal.checks import at_least, checked_avoid
+from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import NoBackendAvailable
 from balancers.interop.envoy.edf import EarliestDeadlineFirst
@@ -14,8 +14,6 @@ from balancers.interop.envoy.settings import host_weight, within
 from balancers.membership import Membership
 
 __all__ = ["ScheduledCluster"]
-
-B = TypeVar("B")
 
 
 class ScheduledCluster(Membership[B]):

@@ -2,19 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.types import B
 from balancers.errors import InvalidWeight, RingTooLarge
 from balancers.hashing.circle import Circle
 from balancers.hashing.hashed_balancer import BITS, Chooser, HashedBalancer
 from balancers.keys import Hasher, Identity
 
 __all__ = ["MOST", "WORD", "Continuum", "Live", "checked_weight"]
-
-B = TypeVar("B")
 
 WORD = 0xFFFFFFFF
 MOST = 1 << 23

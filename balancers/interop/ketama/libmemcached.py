@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from re import compile as pattern
-from typing import Generic, TypeVar
+from typing import Generic
 
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.interop.ketama.continuum import Continuum, Live
 from balancers.interop.ketama.hashes import LIBMEMCACHED, Hash32, named
@@ -11,8 +12,6 @@ from balancers.interop.ketama.points import POINTS, weighted_points
 from balancers.keys import Identity, key_bytes, name_of
 
 __all__ = ["LibmemcachedKetama", "LibmemcachedSpy", "PointName", "SpyName"]
-
-B = TypeVar("B")
 
 _PORT = b":11211"
 """That of memcached, which names of points leave out."""

@@ -2,11 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.types import B
 from balancers.errors import RingTooLarge
 from balancers.hashing.hashed_balancer import Chooser, HashedBalancer
 from balancers.interop.ketama.continuum import MOST, WORD, checked_weight
@@ -16,8 +16,6 @@ from balancers.interop.ketama.twemproxy import Alias, key_hash
 from balancers.keys import Identity, name_of
 
 __all__ = ["LibmemcachedModula", "TwemproxyModula"]
-
-B = TypeVar("B")
 
 
 class _Modula(HashedBalancer[B]):

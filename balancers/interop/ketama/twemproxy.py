@@ -1,8 +1,9 @@
 """twemproxy's ketama."""
 
 from collections.abc import Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Generic
 
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.interop.ketama.continuum import Continuum, Live
 from balancers.interop.ketama.hashes import TWEMPROXY, Hash32, Tagged, named
@@ -11,8 +12,6 @@ from balancers.interop.ketama.points import POINTS, weighted_points
 from balancers.keys import Identity, key_bytes, name_of
 
 __all__ = ["Alias", "TwemproxyKetama", "key_hash"]
-
-B = TypeVar("B")
 
 _MARKS = 2
 

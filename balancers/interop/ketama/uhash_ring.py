@@ -2,17 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from hashlib import md5
-from typing import TypeVar
 
 from balancers._internal.checks import at_least
+from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.interop.ketama.continuum import Continuum, Live
 from balancers.interop.ketama.hashes import md5_word, md5_words
 from balancers.keys import Identity, name_of
 
 __all__ = ["UHashRing", "UHashRingKetama"]
-
-B = TypeVar("B")
 
 _WORDS = 4
 

@@ -1,0 +1,8 @@
+"""The type variable of backends."""
+
+from typing import TypeVar
+
+__all__ = ["B"]
+
+B = TypeVar("B")
+"""Any hashable object of the caller's, for example ``"10.0.0.1:80"``."""
