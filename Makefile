@@ -1,29 +1,38 @@
 PYTHON ?= .venv/bin/python
+PACKAGE ?= gates
 
-.PHONY: demo test deep check docs notebooks bench parity
+.PHONY: help demo package test deep check docs notebooks bench parity
 
-demo:
+# Durations are for two cores.
+help: ## list the targets (default)
+	@sed -nE 's/^([a-z]+):.*## /  make \1 \t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+
+demo: ## run the drill: a real proxy with real backends that fail; 10 s
 	$(PYTHON) docs/examples/drill.py
 
-test:
+package: ## check one package, for example PACKAGE=gates: lint, types and its tests; 5 to 50 s
+	$(PYTHON) -m ruff check balancers/$(PACKAGE) $(wildcard tests/$(PACKAGE))
+	$(PYTHON) -m mypy balancers/$(PACKAGE)
+	$(PYTHON) -m pytest -q $(wildcard tests/$(PACKAGE)) balancers/$(PACKAGE)
+
+test: ## run all tests in the quick profile; up to 5 min
 	$(PYTHON) -m pytest -q -n 4 --dist worksteal
 
-deep:
+deep: ## run all tests in the deep profile; about 20 min
 	HYPOTHESIS_PROFILE=deep $(PYTHON) -m pytest -q -n 2 --dist worksteal
 
-check:
+check: ## run everything that CI runs, and print the duration of each step; about 1 h
 	bash .ci/run
 
-docs:
+docs: ## build the documentation in docs/_build/html; about 1 min
 	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html
 
-notebooks:
+notebooks: ## execute the notebooks; 30 s
 	$(PYTHON) -m jupyter execute notebooks/*.ipynb
 
-bench:
-	$(PYTHON) -m tests.benchmarks $(if $(ROWS),--rows $(ROWS))
+bench: ## run the benchmarks, or those with ROWS="text" in their name; up to 20 min
+	$(PYTHON) -m tests.benchmarks $(if $(ROWS),--rows "$(ROWS)")
 
-# The real nginx, HAProxy, Envoy and caddy against balancers.interop; PARITY="--seed 7" repeats.
-parity:
+parity: ## compare with the real nginx, HAProxy, Envoy and caddy; PARITY="--seed 7" repeats a run; about 3 min
 	PYTHON=$(PYTHON) bash tests/parity/live/install.sh
 	$(PYTHON) -m tests.parity.live $(PARITY)

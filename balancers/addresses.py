@@ -1,4 +1,4 @@
-"""Client addresses: read once, and told apart by the bits that count."""
+"""Client addresses: parsing, and the prefixes that distinguish clients."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -12,42 +12,49 @@ _PACKED = {4, 16}
 
 
 class Prefixes:
-    """How many leading bits of an address tell clients apart.
+    """How many leading bits of an address distinguish clients.
 
-    >>> Prefixes(24, 64).network("192.0.2.7") == Prefixes(24, 64).network("192.0.2.9")
+    >>> prefixes = Prefixes(24, 64)
+    >>> prefixes
+    <Prefixes: IPv4 /24, IPv6 /64>
+    >>> prefixes.network("192.0.2.7") == prefixes.network("192.0.2.9")
     True
 
-    Raises InvalidSetting for lengths beyond 32 and 128.
+    Raises InvalidSetting for a length outside 0 to 32 (IPv4) or 0 to 128 (IPv6).
     """
 
-    __slots__ = ("_blanks",)
+    __slots__ = ("_host_bits",)
 
     def __init__(self, ipv4_prefix: int, ipv6_prefix: int) -> None:
-        for name, bits, most in (
+        for name, bits, maximum in (
             ("ipv4_prefix", ipv4_prefix, 32),
             ("ipv6_prefix", ipv6_prefix, 128),
         ):
-            if type(bits) is not int or not 0 <= bits <= most:
-                raise InvalidSetting(f"{name} must be an int, 0 to {most}, not {bits!r}")
-        self._blanks = {4: 32 - ipv4_prefix, 6: 128 - ipv6_prefix}
+            if type(bits) is not int or not 0 <= bits <= maximum:
+                raise InvalidSetting(f"{name} must be an int, 0 to {maximum}, not {bits!r}")
+        self._host_bits = {4: 32 - ipv4_prefix, 6: 128 - ipv6_prefix}
 
     def network(self, client: object) -> bytes:
-        """Give the packed address with the bits beyond the prefix cleared.
+        """Return the packed address with the bits after the prefix cleared.
 
-        IPv4-mapped IPv6 is IPv4; a zone does not count.
+        An IPv4-mapped IPv6 address counts as IPv4; a zone is ignored.
 
         >>> Prefixes(24, 64).network("::ffff:192.0.2.1").hex()
         'c0000200'
 
-        Raises InvalidKey for what is no address.
+        Raises InvalidKey for anything that is not an address.
         """
         address = unmapped(address_of(client))
-        blank = self._blanks[address.version]
-        return (int(address) >> blank << blank).to_bytes(address.max_prefixlen // 8, "big")
+        host_bits = self._host_bits[address.version]
+        return (int(address) >> host_bits << host_bits).to_bytes(address.max_prefixlen // 8, "big")
+
+    def __repr__(self) -> str:
+        ipv4, ipv6 = 32 - self._host_bits[4], 128 - self._host_bits[6]
+        return f"<Prefixes: IPv4 /{ipv4}, IPv6 /{ipv6}>"
 
 
 def address_of(client: object) -> Address:
-    """Read an address: as text, as its 4 or 16 packed bytes, or from :mod:`ipaddress`.
+    """Return the address that is given as text, as 4 or 16 packed bytes, or by :mod:`ipaddress`.
 
     >>> address_of(bytes([192, 0, 2, 1]))
     IPv4Address('192.0.2.1')
@@ -61,11 +68,11 @@ def address_of(client: object) -> Address:
             return ip_address(client)
         except ValueError:
             pass
-    raise InvalidKey(f"no IP address: {client!r}")
+    raise InvalidKey(f"client must be an IP address, not {client!r}")
 
 
 def unmapped(address: Address) -> Address:
-    """Return the IPv4 address of an IPv4-mapped IPv6 address, and any other address as it is.
+    """Return the IPv4 address of an IPv4-mapped IPv6 address, any other address unchanged.
 
     >>> unmapped(address_of("::ffff:192.0.2.1"))
     IPv4Address('192.0.2.1')

@@ -15,6 +15,7 @@ __all__ = [
     "ForeignLease",
     "IncompatibleGate",
     "InvalidKey",
+    "InvalidPick",
     "InvalidSetting",
     "InvalidTime",
     "InvalidWeight",
@@ -115,6 +116,10 @@ class AlreadyReleased(BalancersError, RuntimeError):
 
 class ForeignLease(BalancersError, ValueError):
     """A lease is released to the pool that gave it."""
+
+
+class InvalidPick(BalancersError, RuntimeError):
+    """Raised when a balancer picks a backend that is not a member of the pool."""
 
 
 class MissingKey(BalancersError, TypeError):

@@ -6,7 +6,7 @@ only at the instant announced in :attr:`~Gate.due`, or by an event that the gate
 then sets ``due`` to minus infinity.  The pool compares ``due`` with the time before each pick and
 calls :meth:`~Gate.changes` only when there are changes, so a pick filters nothing.
 
-A gate knows its own reason only.  Its factors must not depend on those of other gates.
+A gate stands for one reason only.  Its factors must not depend on those of other gates.
 """
 
 from collections import deque
@@ -41,13 +41,13 @@ class Gate(Protocol[B]):
     fractional: bool = False
     """Whether some factors are strictly between 0 and 1."""
     due: float = inf
-    """When ``changes`` next has changes, in seconds: ``inf`` if none is pending, ``-inf`` for now."""
+    """When ``changes`` has its next change, in seconds: ``inf`` for never, ``-inf`` for now."""
 
     def attach(self, in_flight: Callable[[B], int], events: deque[Event] | None) -> None:
         """Called once, when a pool takes the gate.
 
-        ``in_flight`` returns the number of requests in flight on a backend, 0 if it is no member.
-        ``events`` is where the gate appends its events, or None.
+        ``in_flight`` returns the number of requests in flight on a backend; 0 for a backend that is
+        not a member.  ``events`` is where the gate appends its events, or None.
         """
         return
 
@@ -67,7 +67,7 @@ class Gate(Protocol[B]):
         return
 
     def removed(self, backend: B, now: float) -> None:
-        """Called when a backend leaves the pool: forget it."""
+        """Called when a backend leaves the pool: remove what is stored of it."""
         return
 
     def recovered(self, backend: B, now: float) -> None:

@@ -1,4 +1,4 @@
-"""What a load is: how busy a backend is, as a number; less is better."""
+"""The load protocol: how busy a backend is, as a number; lower is better."""
 
 from typing import Protocol, TypeVar
 
@@ -10,20 +10,24 @@ B_contra = TypeVar("B_contra", contravariant=True)
 
 
 class Load(Protocol[B_contra]):
-    """How busy.  It belongs to the one balancer it was given to, which forwards the events."""
+    """Measures how busy each backend is.
+
+    A load belongs to the one balancer that it was passed to, which forwards the events to it.  A
+    subclass must define ``value``; the other methods do nothing by default.
+    """
 
     def value(self, backend: B_contra, now: float) -> float:
-        """Say how busy the backend is at ``now``; reading never changes it."""
+        """Return how busy the backend is at ``now``; reading changes nothing."""
         ...
 
     def started(self, backend: B_contra, now: float = 0.0) -> None:
-        """Hear that a request began."""
+        """Called when a request starts."""
         return
 
     def finished(self, backend: B_contra, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Hear that a request ended."""
+        """Called when a request ends."""
         return
 
     def removed(self, backend: B_contra) -> None:
-        """Hear that the backend left: forget it."""
+        """Called when the backend leaves the balancer: forget it."""
         return

@@ -1,10 +1,32 @@
-"""Members and their weights, validated once: what the balancers of this package start from."""
+"""A base class for balancers: it validates weights and keeps the members.
+
+``Membership`` defines ``weights``, ``put`` and ``discard``.  Its extension points are:
+
+* ``pick``, which a subclass must define.  It returns a backend of positive weight that is not in
+  ``avoid``, or raises ``self.refusal()``.
+* ``keyed`` and ``fractional``: class attributes, both False by default.  Set ``keyed`` if ``pick``
+  needs a key, ``fractional`` if it honours fractions of a weight.
+* ``update_index(backend, old, new)``: called before a backend joins, leaves or changes its weight.
+  Define it to keep an index of your own, for example a sorted list.  It may raise an exception to
+  refuse the change.
+* ``started`` and ``finished``: called when a request starts and ends.  Define them to count
+  requests.
+* ``refusal()``: returns the error that explains why no backend can be picked.  Call it; override it
+  only if the balancer has reasons of its own.
+
+The constructor calls ``put``, and so ``update_index``, for each backend that it is given.  A
+subclass must create its own state before it calls ``super().__init__``.  Deep copies share the
+backends and copy everything else.
+
+``balancers.named_membership.NamedMembership`` is the same for balancers that pick by key.
+"""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from balancers._internal.checks import as_weights, valid_weight
 from balancers._internal.copying import SharesBackends
+from balancers._internal.refusals import shared_reason
 from balancers._internal.types import B
 from balancers.balancer import Balancer
 from balancers.errors import NoBackendAvailable
@@ -13,19 +35,34 @@ __all__ = ["Membership"]
 
 
 class Membership(SharesBackends, Balancer[B]):
-    """A balancer but for ``pick``: members in order of insertion, each with a valid weight.
+    """A balancer without ``pick``: members in order of insertion, each with a valid weight.
 
-    A subclass defines :meth:`pick` and hears of every change in :meth:`update_index`.  Copies share the
-    backends; everything else is copied.
+    The module docstring of :mod:`balancers.membership` lists the extension points.  Copies share
+    the backends; everything else is copied.
 
-    >>> class First(Membership[str]):
+    >>> class Heaviest(Membership[str]):
+    ...     def __init__(self, backends=()):
+    ...         self.order = []
+    ...         super().__init__(backends)
+    ...     def update_index(self, backend, old, new):
+    ...         if old is not None:
+    ...             self.order.remove((-old, backend))
+    ...         if new is not None:
+    ...             self.order.append((-new, backend))
+    ...         self.order.sort()
     ...     def pick(self, key=None, now=0.0, avoid=()):
-    ...         for backend, weight in self.weights.items():
+    ...         for weight, backend in self.order:
     ...             if weight and backend not in avoid:
     ...                 return backend
     ...         raise self.refusal()
-    >>> First({"a": 0, "b": 2, "c": 1}).pick(avoid=["b"])
-    'c'
+    >>> lb = Heaviest({"a": 0, "b": 1, "c": 2})
+    >>> lb
+    <Heaviest: 2 of 3 open>
+    >>> lb.pick(), lb.pick(avoid=["c"])
+    ('c', 'b')
+    >>> lb.pick(avoid=["b", "c"])
+    Traceback (most recent call last):
+    balancers.errors.NoBackendAvailable: no backend available: mixed (1 quiesced, 2 avoided)
     """
 
     def __init__(self, backends: Iterable[B] | Mapping[B, float] = ()) -> None:
@@ -36,13 +73,14 @@ class Membership(SharesBackends, Balancer[B]):
 
     @property
     def weights(self) -> Mapping[B, float]:
-        """Every member and its weight: a read-only view, in order of insertion; O(1)."""
+        """The weight of every member: a read-only view, in order of insertion; O(1)."""
         return MappingProxyType(self._weights)
 
     def put(self, backend: B, weight: float = 1) -> None:
-        """Insert or re-weigh; 0 quiesces.  Cost: that of the balancer's own change.
+        """Insert the backend, or change its weight; 0 quiesces it.
 
-        Raises InvalidWeight; TypeError for an unhashable backend.  Nothing has changed then.
+        Costs what :meth:`update_index` costs.  Raises InvalidWeight; TypeError for an unhashable
+        backend.  Nothing has changed then.
         """
         weight = valid_weight(weight, backend)
         old = self._weights.get(backend)
@@ -53,7 +91,7 @@ class Membership(SharesBackends, Balancer[B]):
         self._open += (weight > 0) - (old is not None and old > 0)
 
     def discard(self, backend: B) -> None:
-        """Forget the backend; a stranger is fine."""
+        """Remove the backend.  Ignored if it is not a member."""
         old = self._weights.get(backend)
         if old is None:
             return
@@ -62,16 +100,22 @@ class Membership(SharesBackends, Balancer[B]):
         self._open -= old > 0
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
-        """Hear of a change before it shows; None is no member.  May refuse by raising."""
+        """Called before a backend changes its weight from ``old`` to ``new``, which differ.
+
+        ``old`` is None when the backend joins, ``new`` is None when it leaves.  ``weights`` still
+        shows the state before.  An exception raised here refuses the change, and ``put`` or
+        ``discard`` raises it.  Does nothing by default.
+        """
 
     def refusal(self) -> NoBackendAvailable:
-        """Say why nobody can be picked, given that every open member was avoided; O(1)."""
+        """Return the error to raise when no backend can be picked; O(1).
+
+        It assumes that every open member was avoided.
+        """
         members = len(self._weights)
-        if not members:
-            return NoBackendAvailable("empty")
-        told = {"quiesced": members - self._open, "avoided": self._open}
-        counts = {why: count for why, count in told.items() if count}
-        return NoBackendAvailable(next(iter(counts)) if len(counts) == 1 else "mixed", counts)
+        closed = {"quiesced": members - self._open, "avoided": self._open}
+        counts = {reason: count for reason, count in closed.items() if count}
+        return NoBackendAvailable(shared_reason(counts, members), counts)
 
     def _known_backends(self) -> Iterable[object]:
         return self._weights

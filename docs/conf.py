@@ -8,7 +8,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-import pictures  # noqa: E402 - the modules next door
+import architecture_map  # noqa: E402 - the modules next door
+import pictures  # noqa: E402
 
 import reference  # noqa: E402
 
@@ -16,6 +17,7 @@ GENERATED = HERE / "generated"
 shutil.rmtree(GENERATED, ignore_errors=True)
 pictures.draw_all(GENERATED)
 reference.write(GENERATED)
+architecture_map.draw(GENERATED / "architecture.svg")
 shutil.copytree(HERE.parent / "notebooks", GENERATED / "notebooks")
 
 project = "balancers"

@@ -1,4 +1,4 @@
-"""The pictures of the documentation, drawn from the library itself at build time."""
+"""The pictures of the documentation, drawn with the library at build time."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -49,8 +49,8 @@ def picks(lb: Balancer[Any], count: int) -> list[Any]:
     return [lb.pick() for _ in range(count)]
 
 
-def strip(axes: Axes, sequence: Iterable[str], order: list[str], label: str) -> None:
-    """One coloured cell a pick, from left to right."""
+def draw_sequence(axes: Axes, sequence: Iterable[str], order: list[str], label: str) -> None:
+    """Draw one coloured cell per pick, from left to right."""
     for place, backend in enumerate(sequence):
         colour = COLOURS[order.index(backend)]
         axes.add_patch(Rectangle((place, 0), 0.92, 1, color=colour))
@@ -62,7 +62,7 @@ def strip(axes: Axes, sequence: Iterable[str], order: list[str], label: str) -> 
 
 
 def round_robin(figure: Figure) -> None:
-    """Laps: all open, c closed, and a newcomer at the next lap."""
+    """Draw the cycles: all open, c closed, and a new backend in the next cycle."""
     lb = RoundRobin(["a", "b", "c"])
     quiet = picks(lb, 9)
     lb.put("c", 0)
@@ -71,7 +71,7 @@ def round_robin(figure: Figure) -> None:
     lb.put("d")
     grown = picks(lb, 8)
     axes = figure.subplots(1, 1)
-    strip(axes, [*quiet, *closed, *grown], ["a", "b", "c", "d"], "")
+    draw_sequence(axes, [*quiet, *closed, *grown], ["a", "b", "c", "d"], "")
     for place, text in ((0, "all open"), (9, "c quiesced"), (17, "c open again, d added")):
         axes.axvline(place, ymax=1.0, color="black", lw=1)
         axes.text(place + 0.1, 1.12, text)
@@ -79,18 +79,19 @@ def round_robin(figure: Figure) -> None:
 
 
 def weighted_round_robin(figure: Figure) -> None:
-    """Draw the same shares, bunched and smooth."""
+    """Draw the same shares in blocks and evenly spread."""
     weights = {"a": 5, "b": 2, "c": 1}
-    bunched, smooth = figure.subplots(2, 1)
+    blocks, smooth = figure.subplots(2, 1)
     order = list(weights)
-    strip(bunched, [b for _ in range(3) for b, w in weights.items() for _ in range(w)], order,
-          "5, 2, 1 served in blocks: a is asked five times in a row")  # fmt: skip
-    strip(smooth, picks(WeightedRoundRobin(weights), 24), order,
-          "WeightedRoundRobin: the same shares, spread")  # fmt: skip
+    runs = [backend for backend, weight in weights.items() for _ in range(weight)]
+    label = "weights 5, 2, 1 in blocks: a is picked five times in a row"
+    draw_sequence(blocks, runs * 3, order, label)
+    label = "WeightedRoundRobin: the same shares, evenly spread"
+    draw_sequence(smooth, picks(WeightedRoundRobin(weights), 24), order, label)
 
 
 def random_choice(figure: Figure) -> None:
-    """How far the counts are from even."""
+    """Draw the difference between the greatest and the least count."""
     axes = figure.subplots(1, 1)
     members = [f"n{i}" for i in range(10)]
     for label, lb, colour in (
@@ -102,35 +103,35 @@ def random_choice(figure: Figure) -> None:
             counts[backend] += 1
             gaps.append(max(counts.values()) - min(counts.values()))
         axes.plot(gaps, label=label, color=colour)
-    axes.set(xlabel="picks", ylabel="most served - least served")
+    axes.set(xlabel="picks", ylabel="greatest count - least count")
     axes.legend(frameon=False)
 
 
-def served(lb: Balancer[str], seconds: dict[str, int], steps: int) -> dict[str, list[int]]:
-    """One request a step, each held for its backend's time: in flight, step by step."""
+def simulate(lb: Balancer[str], seconds: dict[str, int], steps: int) -> dict[str, list[int]]:
+    """Send one request per step, each as long as its backend takes; return in flight per step."""
     ends: list[tuple[int, str]] = []
-    flying = dict.fromkeys(seconds, 0)
+    counts_now = dict.fromkeys(seconds, 0)
     seen: dict[str, list[int]] = {backend: [] for backend in seconds}
     for now in range(steps):
         for _, backend in (done := [end for end in ends if end[0] <= now]):
             lb.finished(backend)
-            flying[backend] -= 1
+            counts_now[backend] -= 1
         ends = [end for end in ends if end not in done]
         backend = lb.pick()
         lb.started(backend)
-        flying[backend] += 1
+        counts_now[backend] += 1
         ends.append((now + seconds[backend], backend))
-        for name, count in flying.items():
+        for name, count in counts_now.items():
             seen[name].append(count)
     return seen
 
 
 def in_flight(figure: Figure, pairs: list[tuple[str, Balancer[str]]], slow: str) -> None:
-    """Draw requests in flight on each backend, one of them slow."""
+    """Draw the requests in flight on each backend, one of which is slow."""
     seconds = {"a": 6, "b": 6, "c": 30}
     charts = figure.subplots(1, len(pairs), sharey=True)
     for axes, (title, lb) in zip(charts, pairs, strict=True):
-        seen = served(lb, seconds, 240)
+        seen = simulate(lb, seconds, 240)
         for colour, (backend, counts) in zip(COLOURS, seen.items(), strict=False):
             label = backend + (slow if backend == "c" else "")
             axes.plot(counts, label=label, color=colour)
@@ -140,7 +141,7 @@ def in_flight(figure: Figure, pairs: list[tuple[str, Balancer[str]]], slow: str)
 
 
 def least_connections(figure: Figure) -> None:
-    """Round robin piles requests on the slow one."""
+    """Draw how round robin accumulates requests on the slow backend."""
     pairs: list[tuple[str, Balancer[str]]] = [
         ("RoundRobin", RoundRobin(["a", "b", "c"])),
         ("LeastConnections", LeastConnections(["a", "b", "c"])),
@@ -149,7 +150,7 @@ def least_connections(figure: Figure) -> None:
 
 
 def weighted_least_connections(figure: Figure) -> None:
-    """In flight follows the weights, whatever the speed."""
+    """Draw how in flight follows the weights, independent of the speed."""
     weights = {"a": 4.0, "b": 2.0, "c": 1.0}
     pairs: list[tuple[str, Balancer[str]]] = [
         ("LeastConnections", LeastConnections(weights)),
@@ -159,7 +160,7 @@ def weighted_least_connections(figure: Figure) -> None:
 
 
 def power_of_two(figure: Figure) -> None:
-    """Balls into bins: how many bins hold how many."""
+    """Draw the distribution of requests for one, two and three choices."""
     axes = figure.subplots(1, 1)
     n = 10_000
     for place, choices in enumerate((1, 2, 3)):
@@ -169,16 +170,16 @@ def power_of_two(figure: Figure) -> None:
             backend = lb.pick()
             lb.started(backend)
             counts[backend] += 1
-        most = max(counts)
-        bars = [counts.count(load) / n for load in range(most + 1)]
-        places = [load + 0.27 * (place - 1) for load in range(most + 1)]
-        label = f"{choices} choice{'s' * (choices > 1)}: at most {most}"
+        greatest = max(counts)
+        bars = [counts.count(load) / n for load in range(greatest + 1)]
+        places = [load + 0.27 * (place - 1) for load in range(greatest + 1)]
+        label = f"{choices} choice{'s' * (choices > 1)}: at most {greatest}"
         axes.bar(places, bars, 0.25, color=COLOURS[place], label=label)
     axes.set(xlabel="requests in flight on a backend", ylabel="share of 10 000 backends")
     axes.legend(frameon=False)
 
 
-def moved(lb: Balancer[Any], clients: list[Any], backend: str) -> list[bool]:
+def moved_needlessly(lb: Balancer[Any], clients: list[Any], backend: str) -> list[bool]:
     before = [lb.pick(client) for client in clients]
     lb.discard(backend)
     after = [lb.pick(client) for client in clients]
@@ -186,7 +187,7 @@ def moved(lb: Balancer[Any], clients: list[Any], backend: str) -> list[bool]:
 
 
 def ip_hash(figure: Figure) -> None:
-    """Which of 300 clients move needlessly when one of six leaves."""
+    """Draw which of 300 clients move although their backend stays, when one of six leaves."""
     clients = [f"198.51.{i // 250}.{i % 250}" for i in range(300)]
     charts = figure.subplots(1, 2)
     for axes, (label, lb) in zip(
@@ -197,19 +198,19 @@ def ip_hash(figure: Figure) -> None:
         ),
         strict=True,
     ):
-        needless = moved(lb, clients, "c")
+        needless = moved_needlessly(lb, clients, "c")
         for place, yes in enumerate(needless):
             spot = Rectangle((place % 30, place // 30), 0.9, 0.9)
             spot.set_color(COLOURS[3] if yes else GREY)
             axes.add_patch(spot)
         axes.set(xlim=(0, 30), ylim=(0, 10), xticks=[], yticks=[],
-                 title=f"{label}: {sum(needless)} of 300 moved without need")  # fmt: skip
+                 title=f"{label}: {sum(needless)} of 300 moved needlessly")  # fmt: skip
         for spine in axes.spines.values():
             spine.set_visible(False)
 
 
 def hash_ring(figure: Figure) -> None:
-    """Draw the circle, with few points and with many."""
+    """Draw the ring with few points and with many."""
     members = [*"abcdef"]
     charts = figure.subplots(1, 3, subplot_kw={"projection": "polar"})
     keys = 1440
@@ -227,7 +228,7 @@ def hash_ring(figure: Figure) -> None:
 
 
 def on_circle(keys: int) -> Callable[[bytes], int]:
-    """Hash names as usual, and four-byte keys to their place on the circle, in order."""
+    """Return a hash function that puts four-byte keys on the ring in order."""
     usual = Murmur3()
 
     def place(data: bytes) -> int:
@@ -239,7 +240,7 @@ def on_circle(keys: int) -> Callable[[bytes], int]:
 
 
 def owners(figure: Figure, lb: HashedBalancer[str], changes: list[tuple[str, str]]) -> None:
-    """Draw who owns 48 keys, at first and after each change; a frame marks those that moved."""
+    """Draw the backends of 48 keys, at first and after each change; a frame marks moved keys."""
     figure.set_size_inches(7.2, 0.85 * (1 + len(changes)))
     charts = figure.subplots(1 + len(changes), 1)
     order, keys = [*"abcdef"], [f"user:{number}" for number in range(48)]
@@ -250,7 +251,7 @@ def owners(figure: Figure, lb: HashedBalancer[str], changes: list[tuple[str, str
         elif backend:
             lb.put(backend, {"is quiesced": 0, "has weight 3": 3}.get(change, 1))
         now = [lb.pick(key) for key in keys]
-        strip(axes, now, order, f"{backend} {change}")
+        draw_sequence(axes, now, order, f"{backend} {change}")
         for place, (before, after) in enumerate(zip(was, now, strict=False)):
             if before != after:
                 axes.add_patch(Rectangle((place, 0.02), 0.92, 0.96, fill=False, linewidth=1.6))
@@ -258,17 +259,17 @@ def owners(figure: Figure, lb: HashedBalancer[str], changes: list[tuple[str, str
 
 
 def maglev(figure: Figure) -> None:
-    """Draw the keys: a few move beside those of the leaver, as the table has but 13 slots."""
+    """Draw the keys; some keys of other backends move, because the table has only 13 slots."""
     owners(figure, Maglev([*"abcd"], size=13), [("is quiesced", "b"), ("leaves", "b")])
 
 
 def rendezvous(figure: Figure) -> None:
-    """Draw the keys: each change moves what it must."""
+    """Draw the keys; each change moves only the necessary ones."""
     owners(figure, Rendezvous([*"abcd"]), [("leaves", "b"), ("has weight 3", "d")])
 
 
 def multi_probe(figure: Figure) -> None:
-    """Draw the largest and the smallest share by the number of probes."""
+    """Draw the largest and the smallest share for several numbers of probes."""
     axes = figure.subplots(1, 1)
     probes = [1, 2, 3, 5, 8, 13, 21, 34]
     most: list[float] = []
@@ -281,30 +282,30 @@ def multi_probe(figure: Figure) -> None:
         least.append(min(shares))
     places = range(len(probes))
     axes.bar(places, most, color=COLOURS[0], label="the largest share")
-    axes.bar(places, least, color=COLOURS[1], label="the smallest")
+    axes.bar(places, least, color=COLOURS[1], label="the smallest share")
     axes.axhline(1, color="black", linewidth=0.8)
-    axes.set(xlabel="probes", ylabel="of the mean", xticks=places, xticklabels=probes)
+    axes.set(xlabel="probes", ylabel="multiple of the mean", xticks=places, xticklabels=probes)
     axes.legend(frameon=False)
 
 
 def jump(figure: Figure) -> None:
-    """Draw the keys: a newcomer takes its own, and gives them back."""
+    """Draw the keys; a new backend gets keys, and other changes move only their own."""
     owners(figure, Jump([*"abcd"]), [("joins", "e"), ("is quiesced", "b"), ("opens", "b")])
 
 
 def anchor(figure: Figure) -> None:
-    """Draw the keys: anyone may leave, and who comes back gets what was given up last."""
+    """Draw the keys; any backend may leave, and the next one gets the keys freed last."""
     lb = Anchor([*"abcd"], capacity=8)
     owners(figure, lb, [("leaves", "b"), ("joins", "e"), ("leaves", "a")])
 
 
 def memento(figure: Figure) -> None:
-    """Draw the keys: as jump, but anyone may leave."""
+    """Draw the keys; like jump, but any backend may leave."""
     owners(figure, Memento([*"abcd"]), [("leaves", "b"), ("joins", "e"), ("joins", "f")])
 
 
 def bounded_load(figure: Figure) -> None:
-    """Draw what each backend holds when a few keys are hot."""
+    """Draw the requests in flight per backend when some keys are hot."""
     charts = figure.subplots(1, 3, sharey=True)
     members, rng = [f"b{number}" for number in range(12)], Random(4)
     keys = [f"user:{int(rng.paretovariate(0.7))}" for _ in range(240)]
@@ -325,15 +326,15 @@ def bounded_load(figure: Figure) -> None:
 
 
 def control_loop(figure: Figure) -> None:
-    """Who tells whom what."""
+    """Draw the control loop: gates, pool, balancer, load and the caller's program."""
     figure.set_size_inches(7.2, 3.2)
     axes = figure.subplots(1, 1)
     axes.set(xlim=(0, 12), ylim=(0, 5))
     axes.axis("off")
     boxes = (
-        (2.0, 4.0, "gates\nmay it, how much?"),
-        (6.4, 2.4, "pool\nkeeps the books"),
-        (10.4, 4.0, "balancer\nwho is next?"),
+        (2.0, 4.0, "gates\nfactor per backend"),
+        (6.4, 2.4, "pool\nmembers, leases"),
+        (10.4, 4.0, "balancer\npicks a backend"),
         (10.4, 0.8, "load\nhow busy?"),
         (2.0, 0.8, "your program"),
     )
@@ -342,7 +343,7 @@ def control_loop(figure: Figure) -> None:
         axes.text(x, y, text, ha="center", va="center", bbox=frame)
     arrows = (
         ((2.0, 1.25), (2.0, 3.45), "probes,\nevents", (0.75, 2.4)),
-        ((3.5, 3.9), (5.5, 2.9), "factors\nthat moved", (5.0, 3.85)),
+        ((3.5, 3.9), (5.5, 2.9), "changed\nfactors", (5.0, 3.85)),
         ((7.4, 2.9), (9.2, 3.9), "effective weight\n= weight × Π factors", (7.3, 4.2)),
         ((9.6, 3.45), (7.7, 2.4), "pick", (9.2, 2.75)),
         ((10.4, 3.45), (10.4, 1.35), "value", (10.9, 2.4)),
@@ -355,19 +356,19 @@ def control_loop(figure: Figure) -> None:
 
 
 def health_states(figure: Figure) -> None:
-    """Draw the states of the usual rule from its table."""
+    """Draw the states of the default rule from its transition table."""
     table = transitions(Consecutive(3, 2))
     axes = figure.subplots(1, 1)
     axes.axis("off")
     healthy = [state for state in sorted(table) if state[0]]
-    sick = [state for state in sorted(table) if not state[0]]
-    circle = [*healthy, *sick]
+    unhealthy = [state for state in sorted(table) if not state[0]]
+    circle = [*healthy, *unhealthy]
     places = {state: (1.6 * place, 0.0) for place, state in enumerate(circle)}
     axes.set(xlim=(-0.8, 1.6 * len(circle) - 0.8), ylim=(-1.2, 1.2))
     for state, (x, y) in places.items():
-        told = "healthy" if state[0] else "unhealthy"
-        against = "failed" if state[0] else "ok"
-        text = f"{told}\n{state[1]} {against}" if state[1] else told
+        name = "healthy" if state[0] else "unhealthy"
+        results = "failed" if state[0] else "ok"
+        text = f"{name}\n{state[1]} {results}" if state[1] else name
         colour = "#e3f1e6" if state[0] else "#f6e3e3"
         frame = {"boxstyle": "round,pad=0.4", "facecolor": colour, "edgecolor": GREY}
         axes.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame)

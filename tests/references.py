@@ -1,4 +1,4 @@
-"""Slow and obviously correct: what the fast balancers are held against."""
+"""Slow and obviously correct implementations, to compare the fast balancers with."""
 
 from collections.abc import Collection
 from decimal import Decimal
@@ -12,46 +12,46 @@ _MASK = (1 << 64) - 1
 
 
 def exact(weight: float) -> Fraction:
-    """Read a weight as it is written."""
+    """Return a weight as the decimal that it is written as."""
     return Fraction(Decimal(repr(weight)))
 
 
 class NaiveWeightedRoundRobin:
-    """nginx's scan, in rationals, over a list in order of insertion."""
+    """The algorithm of nginx, in rational numbers, over a list in order of insertion."""
 
     def __init__(self) -> None:
         self.weights: dict[str, Fraction] = {}
-        self.credits: dict[str, Fraction] = {}
-        self.charged = self.forgiving = False
+        self.current_weights: dict[str, Fraction] = {}
+        self.may_have_debts = self.debts_outdated = False
 
     def put(self, backend: str, weight: float) -> None:
-        self.forgiving |= self.charged and self.weights.get(backend) != exact(weight)
+        self.debts_outdated |= self.may_have_debts and self.weights.get(backend) != exact(weight)
         self.weights[backend] = exact(weight)
-        self.credits.setdefault(backend, Fraction(0))
+        self.current_weights.setdefault(backend, Fraction(0))
 
     def discard(self, backend: str) -> None:
-        self.forgiving |= self.charged and backend in self.weights
+        self.debts_outdated |= self.may_have_debts and backend in self.weights
         self.weights.pop(backend, None)
-        self.credits.pop(backend, None)
+        self.current_weights.pop(backend, None)
 
     def started(self, backend: str, bound: bool = False) -> None:
         weight, total = self.weights.get(backend), sum(self.weights.values())
         if bound and weight:
-            self.forgive()
-            self.charged = True
-            if self.credits[backend] > 16 * (weight - total):
-                for each, gain in self.weights.items():
-                    self.credits[each] += gain
-                self.credits[backend] -= total
+            self.limit_debts()
+            self.may_have_debts = True
+            if self.current_weights[backend] > 16 * (weight - total):
+                for each, its_weight in self.weights.items():
+                    self.current_weights[each] += its_weight
+                self.current_weights[backend] -= total
 
-    def forgive(self) -> None:
-        if self.forgiving:
+    def limit_debts(self) -> None:
+        if self.debts_outdated:
             total = sum(self.weights.values(), Fraction(0))
             for each in self.candidates([]):
                 weight = self.weights[each]
-                least, most = 16 * (weight - total), max(16 * weight, total)
-                self.credits[each] = min(max(self.credits[each], least), most)
-        self.forgiving = False
+                lower, upper = 16 * (weight - total), max(16 * weight, total)
+                self.current_weights[each] = min(max(self.current_weights[each], lower), upper)
+        self.debts_outdated = False
 
     def finished(self, backend: str) -> None:
         pass
@@ -63,20 +63,23 @@ class NaiveWeightedRoundRobin:
         return self.step(self.candidates(avoid))
 
     def step(self, candidates: list[str]) -> str:
-        self.forgive()
+        self.limit_debts()
         for backend in candidates:
-            self.credits[backend] += self.weights[backend]
-        best = max(candidates, key=lambda backend: self.credits[backend])  # the first of equals
-        self.credits[best] -= sum(self.weights[backend] for backend in candidates)
+            self.current_weights[backend] += self.weights[backend]
+        best = max(candidates, key=self.current_weights.__getitem__)  # the first among equals
+        self.current_weights[best] -= sum(self.weights[backend] for backend in candidates)
         return best
 
 
 class NaiveWeightedLeastConnections(NaiveWeightedRoundRobin):
-    """nginx's least_conn: compare all, and one step among the tied."""
+    """The algorithm of nginx's ``least_conn``: compare all, then one step among the tied backends.
 
-    def __init__(self, ahead: int = 0) -> None:
+    ``extra`` is added to the requests in flight: 1 for shortest expected delay.
+    """
+
+    def __init__(self, extra: int = 0) -> None:
         super().__init__()
-        self.ahead = ahead
+        self.extra = extra
         self.counts: dict[str, int] = {}
 
     def put(self, backend: str, weight: float) -> None:
@@ -97,13 +100,13 @@ class NaiveWeightedLeastConnections(NaiveWeightedRoundRobin):
 
     def pick(self, avoid: Collection[str] = ()) -> str:
         candidates = self.candidates(avoid)
-        busy = {b: (self.counts[b] + self.ahead) / self.weights[b] for b in candidates}
-        tied = [backend for backend in candidates if busy[backend] == min(busy.values())]
+        ranks = {b: (self.counts[b] + self.extra) / self.weights[b] for b in candidates}
+        tied = [backend for backend in candidates if ranks[backend] == min(ranks.values())]
         return tied[0] if len(tied) == 1 else self.step(tied)
 
 
 class NaiveRing:
-    """Every point in one sorted list, made anew for each question."""
+    """Every point in one sorted list, which is built again for each lookup."""
 
     def __init__(self, points: int = 160) -> None:
         self.points = points
@@ -112,10 +115,10 @@ class NaiveRing:
     def row(self) -> list[tuple[int, bytes, str]]:
         points: list[tuple[int, bytes, str]] = []
         for backend, weight in self.weights.items():
-            base = Murmur3()(backend.encode())
+            start = Murmur3()(backend.encode())
             count = max(1, int(self.points * weight + 0.5)) if weight else 0
-            bases = (base + number * 0x9E3779B97F4A7C15 for number in range(1, count + 1))
-            points += [(self.mix(place), b"", backend) for place in bases]
+            seeds = (start + number * 0x9E3779B97F4A7C15 for number in range(1, count + 1))
+            points += [(self.mix(seed), b"", backend) for seed in seeds]
         return sorted(points)
 
     @staticmethod
@@ -126,7 +129,7 @@ class NaiveRing:
         return z ^ (z >> 31)
 
     def owners(self, key: bytes) -> list[str]:
-        """Give each different backend in the order in which the key meets it."""
+        """Return the different backends in the order in which the key reaches their points."""
         digest, row = Murmur3()(key), self.row()
         after = [owner for point, _, owner in row if point >= digest]
         return list(dict.fromkeys([*after, *(owner for _, _, owner in row)]))

@@ -1,4 +1,7 @@
-"""Bugs other load balancers had, by their number in our list, and what we promise instead."""
+"""Known bugs of other load balancers, by number, and the behaviour of this library.
+
+Each docstring describes the bug; the test checks that this library does not have it.
+"""
 
 from collections import Counter
 from itertools import pairwise, product
@@ -37,8 +40,8 @@ from balancers.gates import (
 from balancers.keys import KeyedBlake2, Murmur3
 
 
-def test_footgun_02_weighted_mode_follows_every_change_of_weight() -> None:
-    """A change of weights alone was not noticed."""
+def test_footgun_02_a_change_of_weight_takes_effect() -> None:
+    """A change of weights without a change of members had no effect."""
     lb = WeightedRoundRobin(["a", "b"])
     assert "".join(lb.pick() for _ in range(4)) == "abab"
     lb.put("a", 3)
@@ -49,8 +52,10 @@ def test_footgun_02_weighted_mode_follows_every_change_of_weight() -> None:
 
 @pytest.mark.parametrize("how", ["joins", "recovers"])
 @pytest.mark.parametrize("two_choices", [False, True])
-def test_footgun_03_who_joins_or_recovers_is_not_buried(two_choices: bool, how: str) -> None:
-    """With ten at 50 in flight the newcomer got the next 50, or, of two choices, 19 of 100."""
+def test_footgun_03_a_new_or_recovered_backend_is_not_overloaded(
+    two_choices: bool, how: str
+) -> None:
+    """With 50 in flight on each of ten, a new one got the next 50, or 19 of 100 by two choices."""
     served: list[int] = []
     for ramp in (None, WarmUp[int](30.0)):
         two = PowerOfTwoChoices[int](rng=Random(3))
@@ -68,15 +73,15 @@ def test_footgun_03_who_joins_or_recovers_is_not_buried(two_choices: bool, how: 
             pool.add(10, now=60.0)
         following = [pool.acquire(60.0).backend for _ in range(100)]
         served.append(following[: 100 if two_choices else 50].count(10))
-    if two_choices:  # it is drawn by 2 of 11, and always less busy
+    if two_choices:  # it is sampled in 2 of 11 picks, and always less busy
         assert abs(served[0] - 200 / 11) < 3 * sqrt(100 * 2 / 11 * 9 / 11)
         assert 1 <= served[1] <= 6
     else:
-        assert served == [50, 6]  # a tenth of a mean that grows to 54.4
+        assert served == [50, 6]  # a tenth of the mean, which grows to 54.4
 
 
-def test_footgun_07_two_choices_are_two() -> None:
-    """The busier of two got half of the picks, in whatever order they stood."""
+def test_footgun_07_the_less_busy_of_two_is_picked() -> None:
+    """The busier of two got half of the picks, in either order."""
     for busy in "ab":
         lb = PowerOfTwoChoices(["a", "b"], rng=Random(1))
         for _ in range(100):
@@ -85,8 +90,8 @@ def test_footgun_07_two_choices_are_two() -> None:
         assert {lb.pick() for _ in range(500)} == {"a", "b"} - {busy}
 
 
-def test_footgun_08_choices_are_drawn_without_replacement() -> None:
-    """Drawn with replacement, the busier of two is picked 25 % of the time."""
+def test_footgun_08_choices_are_sampled_without_replacement() -> None:
+    """Sampled with replacement, the busier of two is picked 25 % of the time."""
     lb = PowerOfTwoChoices({"a": 1, "b": 3}, rng=Random(2))
     for _ in range(4):
         lb.started("b")
@@ -94,23 +99,23 @@ def test_footgun_08_choices_are_drawn_without_replacement() -> None:
     assert {lb.pick() for _ in range(2000)} == {"a"}  # 1/1 against 4/3
 
 
-def test_footgun_09_every_pair_is_as_likely() -> None:
-    """A biased second draw favoured neighbours: 3/16 against 2/16.  4.5 standard deviations."""
-    n, draws = 4, 24_000
+def test_footgun_09_every_pair_is_equally_likely() -> None:
+    """A biased second sample preferred neighbours: 3/16 against 2/16.  4.5 standard deviations."""
+    n, samples = 4, 24_000
     lb = PowerOfTwoChoices(range(n), rng=Random(3))
     pairs: Counter[tuple[int, int]] = Counter()
     lb.pick()
-    lap = [candidate.backend for _ in range(16) for candidate in lb._next_lap()]
-    pairs.update(zip(lap[::2], lap[1::2], strict=True))
+    sampled = [candidate.backend for _ in range(16) for candidate in lb._next_block()]
+    pairs.update(zip(sampled[::2], sampled[1::2], strict=True))
     total = sum(pairs.values())
-    assert total > draws / 2
+    assert total > samples / 2
     share = 1 / (n * (n - 1))
     for first, second in product(range(n), repeat=2):
         expected = 0 if first == second else total * share
         assert abs(pairs[first, second] - expected) <= 4.5 * sqrt(expected)
 
 
-def test_footgun_10_loads_are_compared_for_their_weight() -> None:
+def test_footgun_10_loads_are_compared_per_weight() -> None:
     """Raw counts on unequal hosts are unstable near saturation."""
     lb = PowerOfTwoChoices({"small": 1, "large": 4}, rng=Random(4))
     for _ in range(3):
@@ -119,8 +124,8 @@ def test_footgun_10_loads_are_compared_for_their_weight() -> None:
     assert {lb.pick() for _ in range(200)} == {"large"}  # 3/4 against 1/1
 
 
-def test_footgun_11_turns_are_spread_not_bunched() -> None:
-    """Weights expanded as runs: ten in a row for the heaviest."""
+def test_footgun_11_turns_are_evenly_spread() -> None:
+    """Weights were expanded as runs: ten picks in a row for the heaviest."""
     lb = WeightedRoundRobin({"a": 10, "b": 10, "c": 1})
     sequence = "".join(lb.pick() for _ in range(63))
     assert "aaa" not in sequence
@@ -128,8 +133,8 @@ def test_footgun_11_turns_are_spread_not_bunched() -> None:
 
 
 @pytest.mark.parametrize("down", ["a", "b"])
-def test_footgun_12_a_lost_share_is_shared_by_weight(down: str) -> None:
-    """The share of a host that was down went to its neighbour: 110000:10000, not 50:50."""
+def test_footgun_12_the_share_of_a_closed_backend_is_divided_by_weight(down: str) -> None:
+    """The share of a host that was down went to the next one: 110000:10000, not 50:50."""
     weights = {"a": 10, "b": 1, "c": 1}
     lb = WeightedRoundRobin(weights)
     lb.put(down, 0)
@@ -142,8 +147,8 @@ def test_footgun_12_a_lost_share_is_shared_by_weight(down: str) -> None:
     assert Counter(robin.pick() for _ in range(400)) == dict.fromkeys("abde", 100)
 
 
-def test_footgun_13_a_pick_ends() -> None:
-    """With all that were up fenced and the rest down, a loop never ended, under the lock."""
+def test_footgun_13_a_pick_always_ends() -> None:
+    """With every healthy host disabled and the others down, a loop held the lock forever."""
     health, drain = HealthChecks[str](unhealthy_threshold=1), Drain[str]()
     pool = Pool(WeightedRoundRobin(["a", "b", "c"]), [health, drain])
     drain.begin("a", 0.0)
@@ -155,8 +160,8 @@ def test_footgun_13_a_pick_ends() -> None:
     assert refusal.value.counts == {"draining": 1, "unhealthy": 2}
 
 
-def test_footgun_14_a_pool_that_only_drains_may_still_serve() -> None:
-    """The last replica of a rollout drained, and clients got 503."""
+def test_footgun_14_a_pool_may_serve_while_all_members_drain() -> None:
+    """The last replica of a rollout was draining, and clients got 503."""
     for last_resort in (False, True):
         drain = Drain[str](timeout=30.0, last_resort=last_resort)
         limit = ConnectionLimit[str](3)
@@ -164,7 +169,7 @@ def test_footgun_14_a_pool_that_only_drains_may_still_serve() -> None:
         bound = pool.acquire(0.0)
         drain.begin("old", 0.0)
         pool.release(bound, 0.0)
-        assert pool.acquire(0.0, prefer="old").bound  # sessions are served in either case
+        assert pool.acquire(0.0, prefer="old").bound  # sessions are served in both cases
         if not last_resort:
             with pytest.raises(NoBackendAvailable) as refusal:
                 pool.acquire(0.0)
@@ -175,21 +180,21 @@ def test_footgun_14_a_pool_that_only_drains_may_still_serve() -> None:
             continue
         for _ in range(2):
             assert not pool.acquire(0.0).bound
-        with pytest.raises(NoBackendAvailable, match="saturated"):  # and no limit is lifted
+        with pytest.raises(NoBackendAvailable, match="saturated"):  # limits still apply
             pool.acquire(0.0)
         pool.add("new", now=1.0)
         assert {pool.acquire(1.0).backend for _ in range(3)} == {"new"}
 
 
-def test_footgun_15_points_enough_and_never_none() -> None:
-    """16 points a host are ±45 %; with too many hosts some got no point at all."""
+def test_footgun_15_every_backend_has_points() -> None:
+    """16 points per host give ±45 %; with too many hosts some got no point at all."""
     ring = HashRing({"tiny": 0.0001, "full": 1})
     ring.pick("k")
     assert ring._placed == {"tiny": 1, "full": 160}
 
 
-def test_footgun_16_a_newcomer_moves_no_key_between_the_others() -> None:
-    """Points normalised by the total: one heavy newcomer reshuffled everybody."""
+def test_footgun_16_a_new_backend_moves_no_key_between_the_others() -> None:
+    """Points were normalised by the total weight: one heavy new host moved keys of all others."""
     ring = HashRing({f"old{i}": 100 for i in range(4)}, points=1)
     keys = [b"%d" % i for i in range(3000)]
     before = [ring.pick(key) for key in keys]
@@ -199,8 +204,8 @@ def test_footgun_16_a_newcomer_moves_no_key_between_the_others() -> None:
     assert after.count("heavy") > 1000
 
 
-def test_footgun_18_names_and_numbers_are_never_glued() -> None:
-    """ "1" + "23" was "12" + "3": points met by design."""
+def test_footgun_18_names_and_point_numbers_are_not_concatenated() -> None:
+    """ "1" + "23" equals "12" + "3": points of different hosts were identical."""
     names = ["1", "12", "123", "1-2", "12-3", "a", "a1", "a11"]
     ring = HashRing(names, points=200)
     ring.pick("k")
@@ -210,15 +215,15 @@ def test_footgun_18_names_and_numbers_are_never_glued() -> None:
 
 @pytest.mark.parametrize("make", [HashRing, IPHash])
 def test_footgun_19_the_order_of_the_list_does_not_matter(make: type[HashRing[str]]) -> None:
-    """Reordering the configuration remapped the keys."""
+    """A new order of the configuration moved keys."""
     names = [f"10.0.0.{i}:80" for i in range(20)]
     first, second = make(names), make(sorted(names, reverse=True))
     clients = [f"198.51.100.{i}" for i in range(200)]
     assert [first.pick(c) for c in clients] == [second.pick(c) for c in clients]
 
 
-def test_footgun_20_clients_behind_one_network_are_told_apart() -> None:
-    """Hashing a /24 sends a whole company to one server; IPv6 hosts change addresses at will."""
+def test_footgun_20_clients_of_one_network_are_distinguished() -> None:
+    """A hash of the /24 sends a complete company to one server; IPv6 hosts change addresses."""
     lb = IPHash([f"s{i}" for i in range(8)])
     assert len({lb.pick(f"192.0.2.{i}") for i in range(100)}) == 8
     assert len({IPHash(lb.weights, ipv4_prefix=24).pick(f"192.0.2.{i}") for i in range(100)}) == 1
@@ -228,7 +233,7 @@ def test_footgun_20_clients_behind_one_network_are_told_apart() -> None:
 
 
 def test_footgun_21_placement_is_the_same_in_every_process() -> None:
-    """``hash()`` is salted per process.  These were computed once, in another one."""
+    """``hash()`` is salted per process.  These values were computed in another process."""
     assert Murmur3()(b"user:42") == 14772097168846764648
     assert KeyedBlake2(b"secret")(b"user:42") == 14990404944991501516
     ring = HashRing([f"10.0.0.{i}:80" for i in range(5)])
@@ -238,7 +243,7 @@ def test_footgun_21_placement_is_the_same_in_every_process() -> None:
 
 
 def test_footgun_29_counters_do_not_outlive_a_flip() -> None:
-    """Counts carried over a flip ejected again at once; late results of an old epoch counted."""
+    """Counts that survived a flip ejected again at once; results from before a flip counted."""
     health: HealthChecks[str] = HealthChecks(2, 2, recovery_time=5.0)
     pool = Pool(RoundRobin(["a"]), [health])
     early = [pool.acquire(0.0) for _ in range(4)]
@@ -254,13 +259,13 @@ def test_footgun_29_counters_do_not_outlive_a_flip() -> None:
 
 
 def test_footgun_31_zero_is_no_threshold() -> None:
-    """Threshold 0 meant off in one program and at once in another."""
+    """Threshold 0 meant "off" in one program and "immediately" in another."""
     with pytest.raises(InvalidSetting, match="unhealthy_threshold"):
         HealthChecks(unhealthy_threshold=0)
 
 
-def test_footgun_32_panic_is_off_asked_for_visible_and_never_revives_the_draining() -> None:
-    """Half of the hosts down sent traffic to dead ones, by default and unseen."""
+def test_footgun_32_panic_is_optional_visible_and_never_opens_a_draining_backend() -> None:
+    """With half of the hosts down, traffic went to them, by default and without a sign."""
     for panic in (0.0, 0.5):
         health, drain = HealthChecks[str](unhealthy_threshold=1), Drain[str]()
         pool = Pool(RoundRobin([*"abcd"]), [health, drain], panic=panic)
@@ -272,15 +277,15 @@ def test_footgun_32_panic_is_off_asked_for_visible_and_never_revives_the_drainin
         assert {lease.panic for lease in leases} == {panic > 0}
 
 
-def test_footgun_33_a_slow_start_is_seconds_long_moves_by_itself_and_starves_nobody() -> None:
-    """Milliseconds for seconds, steps at checks only, no floor, and a ramp for a whole new pool."""
+def test_footgun_33_a_slow_start_needs_no_probes_and_starves_no_backend() -> None:
+    """Milliseconds for seconds, steps only at probes, no minimum, and a ramp in a new pool."""
     ramp, health = SlowStart[str](window=30.0, steps=10), HealthChecks[str](1, 1)
     pool = Pool(WeightedRoundRobin(["a", "b"]), [ramp, health])
     pool.add("c", now=1.0)
-    assert [pool.effective_weight(b) for b in "abc"] == [1, 1, 1]  # at the start all are new
+    assert [pool.effective_weight(b) for b in "abc"] == [1, 1, 1]  # no ramp in a new pool
     health.observe("c", False, 50.0)
     pool.acquire(50.0)
-    health.observe("c", True, 60.0)  # the last that is heard of any probe
+    health.observe("c", True, 60.0)  # the last result of a probe
     served: list[str] = []
     shares: list[float] = []
     for second in range(35):
@@ -292,11 +297,11 @@ def test_footgun_33_a_slow_start_is_seconds_long_moves_by_itself_and_starves_nob
     assert all(early <= late for early, late in pairwise(shares))
     assert pool.due == inf
     assert 3 <= served[:30].count("c") <= 7  # the area under the ramp: half of a fair 10
-    assert "c" in served[:21]  # the floor: a tenth against two is one in 21
+    assert "c" in served[:21]  # the minimum share: a tenth against two is one in 21
 
 
 def test_footgun_40_counts_do_not_leak() -> None:
-    """A release missed on cancellation froze a host out for ever."""
+    """A release that was skipped on cancellation excluded a host forever."""
     pool = Pool(LeastConnections(["a"]))
     for error in (KeyboardInterrupt, GeneratorExit, ValueError):
         with pytest.raises(error), pool.lease(lambda: 0.0):
@@ -305,8 +310,8 @@ def test_footgun_40_counts_do_not_leak() -> None:
 
 
 @pytest.mark.parametrize("make", [HashRing, RoundRobin, LeastConnections, WeightedLeastConnections])
-def test_footgun_41_a_retry_goes_elsewhere(make: type[RoundRobin[str]]) -> None:
-    """The next attempt on a ring could be the same host."""
+def test_footgun_41_a_retry_goes_to_another_backend(make: type[RoundRobin[str]]) -> None:
+    """The next attempt on a ring could go to the same host."""
     lb = make([f"s{i}" for i in range(6)])
     for number in range(50):
         tried: list[str] = []
@@ -318,7 +323,7 @@ def test_footgun_41_a_retry_goes_elsewhere(make: type[RoundRobin[str]]) -> None:
 
 
 def test_footgun_42_time_never_runs_backwards() -> None:
-    """Two clocks, or one set back, revived and ejected at random."""
+    """Two clocks, or one that was set back, opened and closed hosts at random."""
     health: HealthChecks[str] = HealthChecks(1, recovery_time=10.0)
     pool = Pool(RoundRobin(["a", "b"]), [health])
     pool.release(pool.acquire(100.0), 100.0, ok=False)
@@ -332,14 +337,12 @@ def test_footgun_42_time_never_runs_backwards() -> None:
 
 @pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.parametrize("name", ["unhealthy", "silent", "ejected", "cooling", "failing"])
-def test_footgun_43_what_was_known_of_an_earlier_life_counts_no_more(
-    name: str, closed: bool
-) -> None:
-    """Marks, ejections and averages outlived a removal, and late results judged the newcomer.
+def test_footgun_43_the_state_of_a_removed_backend_is_forgotten(name: str, closed: bool) -> None:
+    """Failures, ejections and averages survived a removal, and late results counted for a new host.
 
-    Each gate closes a, which leaves, closed or about to be, and is back: open, and whatever ends
-    late of before tells of another.  It closes again when a newcomer would: not before the second
-    failure, and for the time of a first offence.
+    Each gate closes "a", or nearly does.  Then "a" is removed and added again.  It is open, and
+    results of requests and probes from before are ignored.  It closes again as a new backend would:
+    after the second failure, and for the base time.
     """
     gates: dict[str, Any] = {
         "unhealthy": HealthChecks[str](2, 1, recovery_time=10.0),
@@ -370,8 +373,8 @@ def test_footgun_43_what_was_known_of_an_earlier_life_counts_no_more(
     for lease in late:
         pool.release(lease, 73.0, ok=False, retry_after=5.0 if lease is late[0] else None)
     for probe in probes:
-        told = gate.answer(probe, ok=probe.backend == "b", now=73.0)
-        assert told is (probe.backend == "b")
+        accepted = gate.answer(probe, ok=probe.backend == "b", now=73.0)
+        assert accepted is (probe.backend == "b")
     if name == "unhealthy":
         gate.observe("a", ok=False, now=73.0, started_at=71.5, immediate=True)
     assert pool.admits("a")
@@ -385,7 +388,7 @@ def test_footgun_43_what_was_known_of_an_earlier_life_counts_no_more(
 
 
 def test_footgun_43_drains_limits_and_ramps_end_with_the_membership_too() -> None:
-    """An address that came back was drained still, or full of what its predecessor served."""
+    """An address that was added again was still draining, or full of previous requests."""
     drain, limit, share = (
         Drain[str](timeout=5.0),
         ConnectionLimit[str](4),
@@ -402,29 +405,30 @@ def test_footgun_43_drains_limits_and_ramps_end_with_the_membership_too() -> Non
     assert drain.drained(9.0) == []
     pool.add("a", now=10.0)
     assert (pool.state("a"), pool.in_flight("a"), drain.draining("a")) == ((), 0, False)
-    assert ramp.share("a", 10.0) == 1  # and the pool is new still
+    assert ramp.share("a", 10.0) == 1  # the pool is still new
     late += [pool.acquire(10.0, prefer="a") for _ in range(2)]
-    assert pool.state("a") == ("saturated",)  # of the usual limits, not of its own
+    assert pool.state("a") == ("saturated",)  # by the default limits, not by its own
     pool.release(late.pop(0), 11.0)
     assert (pool.in_flight("a"), pool.admits("a")) == (2, False)
     pool.release(late.pop(0), 11.0)
     assert (pool.in_flight("a"), pool.admits("a")) == (1, True)
 
 
-def test_footgun_45_small_weights_do_not_vanish() -> None:
-    """Whole percents and 16-bit strides: whoever weighed too little got nothing."""
+def test_footgun_45_small_weights_are_not_rounded_to_zero() -> None:
+    """With whole percents and 16-bit strides, a small weight got nothing."""
     lb = WeightedRoundRobin({"large": 1, "small": 0.0001})
     assert Counter(lb.pick() for _ in range(10_001)) == {"large": 10_000, "small": 1}
     chance = RandomChoice({"large": 1, "small": 0.001}, rng=Random(6))
     assert 30 < sum(chance.pick() == "small" for _ in range(50_000)) < 75  # 50, 3.5 deviations
 
 
-def test_footgun_47_the_probes_of_many_clients_are_spread_and_stay_so() -> None:
-    """One interval and one start for all: every probe of a fleet at the same instant.
+def test_footgun_47_the_probes_of_many_clients_stay_spread() -> None:
+    """With one interval and one start time, all probes of a fleet were sent at the same time.
 
-    500 clients, one backend, a minute: in 0.1 s there are 10 on average, and as they are
-    independent never more than 5 deviations above that.  Who meets does not go on meeting: a gap
-    varies by 0.29 s, so after ten of them two are within 0.1 s of each other 6 % of the time.
+    500 clients probe one backend for a minute: 10 probes per 0.1 s on average, and at most 5
+    standard deviations more, because they are independent.  Two clients that probe at the same time
+    do not continue to do so: a gap varies by 0.29 s, so after ten gaps two probes are within 0.1 s
+    of each other in 6 % of the cases.
     """
     sent: list[list[float]] = []
     for seed in range(500):
@@ -443,7 +447,7 @@ def test_footgun_47_the_probes_of_many_clients_are_spread_and_stay_so() -> None:
     assert 5.49 < max(gaps) <= 5.5
     assert len(set(gaps)) > 0.99 * len(gaps)
     ordered = sorted(sent)
-    met = [(a, b) for a, b in pairwise(ordered) if b[0] - a[0] < 0.1]
-    assert len(met) > 450
-    again = sum(abs(a[10] - b[10]) < 0.1 for a, b in met)
-    assert again < 0.06 * len(met) + 4.5 * sqrt(0.06 * len(met))
+    pairs = [(a, b) for a, b in pairwise(ordered) if b[0] - a[0] < 0.1]
+    assert len(pairs) > 450
+    again = sum(abs(a[10] - b[10]) < 0.1 for a, b in pairs)
+    assert again < 0.06 * len(pairs) + 4.5 * sqrt(0.06 * len(pairs))

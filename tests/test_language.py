@@ -26,7 +26,7 @@ IDIOM = re.compile(
           | has\ news | no\ news | nowhere | each\ other's | by\ a\ hair | who\ is\ next
         )\b
       # "a" in the sense of "per": "bytes a backend", "a point a unit of weight"
-    | \b(?: bytes | seconds | requests? | points? | hash(?:es)? | picks? | tokens? | keys? | weights?
+    | (?<!to\ )\b(?: bytes | seconds | requests? | points? | hash(?:es)? | tokens? | keys? | weights?
           | lookups? | steps? | entr(?:y|ies) | instants? | factors? | slots? | probes? | times
           | list | put | times? | once | room
         )\ an?\ (?: backend | member | request | point | unit | key | pick | hash | token | second
@@ -43,7 +43,8 @@ RETURNS = "a docstring says what is returned: 'Return ...', or when it is called
 def docstrings(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """The docstrings, and the strings that stand below an attribute."""
     for node in ast.walk(tree):
-        for statement in getattr(node, "body", None) or ():
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else ():
             value = getattr(statement, "value", None)
             if isinstance(statement, ast.Expr) and isinstance(value, ast.Constant):
                 if isinstance(value.value, str):

@@ -1,4 +1,4 @@
-"""The core is pure: its imports are read, and its machine runs where impurity raises."""
+"""The core is pure: its imports are checked, and it runs while impure functions raise."""
 
 import ast
 import os
@@ -41,7 +41,7 @@ def module_of(path: Path) -> str:
 
 
 def imports_of(tree: ast.AST) -> Iterator[str]:
-    """Every imported name, in full: ``random.Random`` for ``from random import Random``."""
+    """Yield every imported name in full: ``random.Random`` for ``from random import Random``."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -77,7 +77,7 @@ def test_calls_and_attributes(path: Path) -> None:
                 assert named.endswith((".random", ".randbytes")), f"{module} uses {named}"
 
 
-def test_the_import_is_light() -> None:
+def test_import_balancers_loads_few_modules() -> None:
     code = "import sys, balancers; print(*sorted(m.split('.')[0] for m in sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(run.stdout.split())
@@ -95,7 +95,7 @@ def test_the_import_is_light() -> None:
         ("HashRing, Maglev, Rendezvous", "mmh3 numpy"),
     ],
 )
-def test_what_a_name_loads(names: str, loads: str) -> None:
+def test_the_packages_that_a_name_loads(names: str, loads: str) -> None:
     code = f"import sys; from balancers import {names}; print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"numpy", "mmh3", "sortedcontainers"} & set(run.stdout.split())
@@ -112,7 +112,7 @@ def test_what_a_name_loads(names: str, loads: str) -> None:
         ("overload.AdmissionQueue(9)", "sortedcontainers"),
     ],
 )
-def test_what_a_first_use_loads(code: str, loads: str) -> None:
+def test_the_packages_that_a_first_use_loads(code: str, loads: str) -> None:
     names = (
         "from random import Random; from balancers import *; from balancers import gates, overload"
     )
@@ -125,7 +125,7 @@ def test_what_a_first_use_loads(code: str, loads: str) -> None:
 
 
 class ImpureError(AssertionError):
-    """The core did what it promises not to."""
+    """Raised when the core calls an impure function."""
 
 
 def called_by_the_core() -> bool:
@@ -170,8 +170,8 @@ def impurity_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impurity_raises")
 @pytest.mark.parametrize("kind", KINDS, ids=by_name)
-def test_the_machine_runs_without_the_world(kind: Kind) -> None:
-    """The machine of every balancer behind every gate, copies and pickles included."""
+def test_every_balancer_runs_while_impure_functions_raise(kind: Kind) -> None:
+    """Run the state machine of every balancer with every gate, copies and pickles included."""
     steps: Counter[str] = Counter()
     machine = type(
         f"{kind.name}, pure", (PoolMachine,), {"kind": kind, "steps": steps, "order": ORDERS[0]}
@@ -184,10 +184,10 @@ def test_the_machine_runs_without_the_world(kind: Kind) -> None:
 
 @pytest.mark.usefixtures("impurity_raises")
 @pytest.mark.parametrize(("owner", "name"), IMPURE, ids=lambda value: str(value)[:30])
-def test_the_guard_bites_in_the_core_and_only_there(owner: Any, name: str) -> None:
+def test_the_guard_raises_only_in_the_core(owner: Any, name: str) -> None:
     code = compile("def call(): return action()", str(HOME / "rogue.py"), "exec")
     core: dict[str, Any] = {"action": getattr(owner, name)}
-    exec(code, core)  # noqa: S102 - a function that claims to stand in the package
+    exec(code, core)  # noqa: S102 - a function whose file name is in the package
     with pytest.raises(ImpureError, match=name):
         core["call"]()
     assert time.monotonic() > 0

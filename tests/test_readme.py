@@ -1,4 +1,4 @@
-"""The README's example runs, and prints what its comments say."""
+"""The example of the README runs and prints what its comments say."""
 
 import contextlib
 import io
@@ -10,28 +10,28 @@ from tests.packages import PUBLIC
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_ten_lines_run_as_they_stand() -> None:
+def test_the_example_runs_unchanged() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == 1
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(blocks[0], "README.md", "exec"), {})  # noqa: S102 - the lines under test
-    promised = re.findall(r"print\(.*\)  # (.*)", blocks[0])
-    assert printed.getvalue().splitlines() == promised
-    assert promised
+    expected = re.findall(r"print\(.*\)  # (.*)", blocks[0])
+    assert printed.getvalue().splitlines() == expected
+    assert expected
     code = [line for line in blocks[0].splitlines() if line and not line.startswith("#")]
     assert len(code) <= 10
 
 
-def test_every_link_into_the_repository_leads_somewhere() -> None:
+def test_every_link_into_the_repository_exists() -> None:
     links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
     assert links
     root = Path(__file__).parents[1]
     assert [link for link in links if not (root / link).exists()] == []
 
 
-def test_the_algorithms_and_gates_named_there_exist() -> None:
+def test_every_algorithm_of_the_table_exists() -> None:
     cells = re.findall(r"^\| (`\w+`[^|]*) \|", README, re.MULTILINE)
     named = [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
-    assert len(named) == 15
+    assert len(named) >= 15
     assert set(named) <= {name for names in PUBLIC.values() for name in names}

@@ -1,4 +1,4 @@
-"""Counting work without a clock: hashes and comparisons of backends, and lines of the package."""
+"""Measures work without a clock: hashes and comparisons of backends, and executed lines."""
 
 import sys
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _HOME = str(Path(balancers.__file__).parent)
 
 
 class Work:
-    """What a call cost: how often backends were hashed and compared, and the lines it ran."""
+    """The cost of a call: hashes and comparisons of backends, and executed lines of the package."""
 
     def __init__(self) -> None:
         self.hashes = self.comparisons = self.lines = 0
@@ -44,7 +44,7 @@ class Counted:
 
 
 def work_of(call: Callable[[], object]) -> Work:
-    """Run a call and count what it did."""
+    """Call a function and return the work it did."""
     work = Counted.total = Work()
 
     def trace(frame: FrameType, event: str, _arg: Any) -> Any:

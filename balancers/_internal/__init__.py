@@ -1,1 +1,1 @@
-"""What the parts of this package share, and nobody else imports."""
+"""Helpers that the modules of this package share; not public."""

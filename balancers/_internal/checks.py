@@ -1,4 +1,4 @@
-"""The arguments that every part checks alike."""
+"""Validation of the arguments that several modules take."""
 
 from collections.abc import Collection, Iterable, Mapping
 from math import inf
@@ -22,37 +22,38 @@ __all__ = [
 ]
 
 LATEST = 1e300
-"""Seconds: no sum of times is infinite up to here."""
-_HEAVIEST = 1e300
-"""No sum of weights is infinite then."""
+"""The latest valid time in seconds: sums of valid times are finite."""
+_MAX_WEIGHT = 1e300
+"""The largest valid weight: sums of valid weights are finite."""
 
 
 def valid_weight(weight: float, backend: object) -> float:
-    """Give the weight back, an integral one as an int; O(1).
+    """Return the weight; an integral one as an int; O(1).
 
     >>> valid_weight(3.0, "a")
     3
 
-    Raises InvalidWeight, naming the backend, for what is negative, above 1e300, NaN or no number.
+    Raises InvalidWeight, which names the backend, for a weight that is negative, above 1e300, NaN
+    or not a number.
     """
-    if type(weight) is int and 0 <= weight <= _HEAVIEST:
+    if type(weight) is int and 0 <= weight <= _MAX_WEIGHT:
         return weight
-    if type(weight) is float and 0 < weight <= _HEAVIEST:
+    if type(weight) is float and 0 < weight <= _MAX_WEIGHT:
         return weight if weight % 1 else int(weight)
     try:
-        fine = 0 <= weight <= _HEAVIEST and not isinstance(weight, bool)
+        valid = 0 <= weight <= _MAX_WEIGHT and not isinstance(weight, bool)
     except (TypeError, ValueError, ArithmeticError):
-        fine = False
-    if not fine:
-        raise InvalidWeight(f"weight of {backend!r} must be 0 to {_HEAVIEST:g}, not {weight!r}")
-    whole = int(weight)
-    return whole if whole == weight else float(weight)
+        valid = False
+    if not valid:
+        raise InvalidWeight(f"weight of {backend!r} must be 0 to {_MAX_WEIGHT:g}, not {weight!r}")
+    integral = int(weight)
+    return integral if integral == weight else float(weight)
 
 
 def valid_now(now: float, latest: float) -> float:
-    """Give the time, or the latest seen when ``now`` is earlier.
+    """Return ``now``, or ``latest``, the latest time seen, when ``now`` is earlier.
 
-    Raises InvalidTime for NaN, infinities and what is beyond ±1e300.
+    Raises InvalidTime for NaN, infinities and times beyond ±1e300.
     """
     if not -LATEST <= now <= LATEST:
         raise InvalidTime(f"now must be finite seconds, not {now!r}")
@@ -69,33 +70,38 @@ def at_least(least: int, /, **settings: int) -> None:
 
 
 def number(name: str, value: Any) -> float:
-    """Give back a number; raise InvalidSetting for anything else, a bool included."""
+    """Return the value; raise InvalidSetting unless it is a number, which a bool is not."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidSetting(f"{name} must be a number, not {value!r}")
     return cast("float", value)
 
 
 def duration(name: str, seconds: float, *, endless: bool = False) -> float:
-    """Give back a duration; raise InvalidSetting unless it is positive and, mostly, finite."""
+    """Return the duration; raise InvalidSetting unless it is positive.
+
+    ``inf`` is allowed only if ``endless``.
+    """
     if not number(name, seconds) > 0 or (seconds == inf and not endless):
         raise InvalidSetting(f"{name} must be positive seconds, not {seconds!r}")
     return seconds
 
 
 def checked_avoid(avoid: Collection[B]) -> Collection[B]:
-    """Give back a collection of backends; raise TypeError for a str, bytes or no collection."""
+    """Return the collection of backends; raise TypeError for a str, bytes or no collection."""
     if isinstance(avoid, str | bytes) or not isinstance(avoid, Collection):
         raise TypeError(f"avoid must be a collection of backends, not {avoid!r}")
     return avoid
 
 
 def as_weights(backends: Iterable[B] | Mapping[B, float]) -> dict[B, float]:
-    """Read a mapping to weights, or an iterable of backends of weight 1.
+    """Return the weights of a mapping, or weight 1 for each backend of an iterable.
 
     Raises InvalidWeight, and TypeError for a str, bytes or an unhashable backend.
     """
     if isinstance(backends, str | bytes):
-        raise TypeError(f"backends must be an iterable or a mapping of them, not {backends!r}")
+        raise TypeError(
+            f"backends must be an iterable of backends or a mapping to weights, not {backends!r}"
+        )
     if isinstance(backends, Mapping):
         given = cast("Mapping[B, float]", backends)
         return {backend: valid_weight(weight, backend) for backend, weight in given.items()}

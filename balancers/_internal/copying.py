@@ -1,4 +1,4 @@
-"""How the objects of this package are copied."""
+"""Deep copies that share the backends."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -9,21 +9,24 @@ __all__ = ["SharesBackends"]
 
 
 class SharesBackends:
-    """Deep copies share the backends, which are the caller's and no state; all else is copied."""
+    """A mixin for deep copies: they share the backends and copy all other state.
+
+    The backends are objects of the caller and not a part of the state.
+    """
 
     @abstractmethod
     def _known_backends(self) -> Iterable[object]:
-        """Give every backend this object knows."""
+        """Return every backend that this object refers to."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         for backend in self._known_backends():
             memo[id(backend)] = backend
-        twin: Any = type(self).__new__(type(self))
-        memo[id(self)] = twin
+        clone: Any = type(self).__new__(type(self))
+        memo[id(self)] = clone
         state: Any = deepcopy(self.__getstate__(), memo)
-        if hasattr(twin, "__setstate__"):
-            twin.__setstate__(state)
+        if hasattr(clone, "__setstate__"):
+            clone.__setstate__(state)
         else:
-            twin.__dict__.update(state)
-        copied: Self = twin
+            clone.__dict__.update(state)
+        copied: Self = clone
         return copied

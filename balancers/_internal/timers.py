@@ -1,4 +1,4 @@
-"""Instants to come, in order of time."""
+"""Pending instants, in order of time."""
 
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
@@ -10,14 +10,15 @@ from balancers._internal.types import B
 __all__ = ["Timers"]
 
 _SPARE = 16
-"""So many entries that were changed or cancelled are left alone however few are current."""
+"""The heap is not rebuilt for fewer stale entries than this, however few entries are current."""
 
 
 class Timers(Generic[B]):
-    """At most one instant a backend, or whatever waits, in order of time.
+    """At most one instant per backend (or per other item), in order of time.
 
-    Every change is O(log n) amortised.  It is a heap in which what was changed or cancelled stays
-    until it comes to the top, or until half of the heap is such.
+    Every change is O(log n) amortised.  The instants are in a heap.  An entry that was changed or
+    cancelled stays in the heap as a stale entry, until it comes to the top or until more than half
+    of the heap is stale.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,7 @@ class Timers(Generic[B]):
         return inf
 
     def set(self, backend: B, when: float) -> None:
-        """Set the backend's instant, instead of any it had."""
+        """Set the backend's instant, which replaces any earlier one."""
         if backend in self._current:
             self.cancel(backend)
         self._serial = serial = self._serial + 1
@@ -45,23 +46,26 @@ class Timers(Generic[B]):
         heappush(self._heap, entry)
 
     def cancel(self, backend: B) -> None:
-        """Forget the backend's instant, if any."""
+        """Remove the backend's instant, if any."""
         self._current.pop(backend, None)
         if len(self._heap) > 2 * len(self._current) + _SPARE:
             self._heap[:] = self._current.values()
             heapify(self._heap)
 
     def get(self, backend: B) -> float:
-        """Give the backend's instant, ``inf`` when it has none; O(1)."""
+        """Return the backend's instant, ``inf`` when it has none; O(1)."""
         entry = self._current.get(backend)
         return inf if entry is None else entry[0]
 
     def take(self, now: float) -> list[B]:
-        """Take out, in order, all that is due at ``now``."""
+        """Remove and return, in order of time, the backends that are due at ``now``."""
         return [backend for backend, _ in self.pop(now)]
 
     def pop(self, now: float) -> Iterator[tuple[B, float]]:
-        """Take out, in order, what is due at ``now`` or set to be meanwhile, with its instant."""
+        """Remove and yield, in order of time, each backend that is due at ``now``, and its instant.
+
+        This includes instants that are set during the iteration and are due.
+        """
         heap, current = self._heap, self._current
         while heap and heap[0][0] <= now:
             entry = heappop(heap)

@@ -1,4 +1,4 @@
-"""Classic algorithms: who is next."""
+"""Classic balancers: they choose by turn, at random, by load, or by the client's address."""
 
 from balancers.algorithms.ip_hash import IPHash as IPHash
 from balancers.algorithms.least_connections import LeastConnections as LeastConnections

@@ -1,30 +1,31 @@
-"""Laps: walking a list of backends with a position that copies, pickles and can be moved.
+"""List cursors: list iterators whose position can be read and chosen.
 
-A list iterator is as fast as ``next`` can be, and unlike a generator it knows where it is.
+``next`` is as fast on a list iterator as it can be.  Unlike a generator, a list iterator has a
+position, and can be copied and pickled.
 """
 
 from collections.abc import Iterator
 from operator import length_hint
 from typing import Any, TypeVar
 
-__all__ = ["lap_from", "lap_place"]
+__all__ = ["cursor_at", "position_of"]
 
 T = TypeVar("T")
 
 
-def lap_from(order: list[T], place: int) -> Iterator[T]:
-    """Walk a list from a place on; O(1).
+def cursor_at(items: list[T], position: int) -> Iterator[T]:
+    """Return an iterator over the list that starts at a position; O(1).
 
-    >>> lap = lap_from(["a", "b", "c"], 1)
-    >>> next(lap), lap_place(["a", "b", "c"], lap)
+    >>> cursor = cursor_at(["a", "b", "c"], 1)
+    >>> next(cursor), position_of(["a", "b", "c"], cursor)
     ('b', 2)
     """
-    lap: Any = iter(order)
-    lap.__setstate__(place)
-    walk: Iterator[T] = lap
-    return walk
+    cursor: Any = iter(items)
+    cursor.__setstate__(position)
+    typed: Iterator[T] = cursor
+    return typed
 
 
-def lap_place(order: list[T], lap: Iterator[T]) -> int:
-    """Tell where a walk of this list is: the place it gives next; O(1)."""
-    return len(order) - length_hint(lap)
+def position_of(items: list[T], cursor: Iterator[T]) -> int:
+    """Return the position in the list of the item that the cursor returns next; O(1)."""
+    return len(items) - length_hint(cursor)

@@ -1,4 +1,4 @@
-"""Plain modulo over the members sorted by name: simple, even, and reshuffled by any change."""
+"""Modulo hashing over the sorted members: simple and even, but a join or leave moves most keys."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
@@ -15,17 +15,17 @@ _REHASHES = 20
 
 
 class Modulo(NamedMembership[B]):
-    """The key's hash modulo the number of members, quiesced ones counted.
+    """Picks the member at the index: hash of the key modulo the number of members.
 
-    A closed one is re-hashed, up to 20 times, and then the next in order serves: a flip moves only
-    the keys of the one that flips.  Joining or leaving moves nearly all.  Any positive weight is
-    the same.
+    Quiesced members are counted.  A key that maps to a closed member is rehashed, up to 20 times;
+    then the next open member in order is picked.  So a flip moves only the keys of the backend that
+    flips.  A backend that joins or leaves moves nearly all keys.  Any positive weight is the same.
 
     >>> lb = Modulo(["a", "b", "c"])
     >>> lb.pick("user:42") == lb.pick(b"user:42")
     True
 
-    Cost: ``pick`` O(1) while most are open, O(n) at worst; joining and leaving O(n).
+    Cost: ``pick`` O(1) while most members are open, O(n) at worst; joining and leaving O(n).
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Modulo(NamedMembership[B]):
         super().__init__(backends, identity=identity, hasher=hasher)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Give the key's backend.  Raises MissingKey, InvalidKey, NoBackendAvailable."""
+        """Return the key's backend.  Raises MissingKey, InvalidKey, NoBackendAvailable."""
         digest = self.hash_key(key)
         if avoid:
             checked_avoid(avoid)
@@ -61,9 +61,9 @@ class Modulo(NamedMembership[B]):
     def update_named_index(
         self, backend: B, name: bytes, old: float | None, new: float | None
     ) -> None:
-        place = bisect_left(self._sorted_names, name)
+        index = bisect_left(self._sorted_names, name)
         if old is None:
-            self._sorted_names.insert(place, name)
-            self._sorted.insert(place, backend)
+            self._sorted_names.insert(index, name)
+            self._sorted.insert(index, backend)
         elif new is None:
-            del self._sorted_names[place], self._sorted[place]
+            del self._sorted_names[index], self._sorted[index]

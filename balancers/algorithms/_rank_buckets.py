@@ -1,54 +1,65 @@
-"""Ties in order of busyness: which backends share a rank, and which rank is least."""
+"""Rank buckets: groups of backends of equal rank, and the group of the lowest rank."""
 
 from collections.abc import Callable, Iterator, Sized
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
-__all__ = ["Ties"]
+__all__ = ["RankBuckets"]
 
 T = TypeVar("T", bound=Sized)
 
 
-class Ties(Generic[T]):
-    """A tie a rank, made when first needed.  A tie that fell empty is swept away later.
+class RankBuckets(Generic[T]):
+    """One bucket per rank, created by ``make`` when first needed.
 
-    >>> ties = Ties(dict)
-    >>> ties.at(2.0, members=2)["a"] = ties.at(1.0, members=2)["b"] = None
-    >>> ties.first()
+    A bucket that becomes empty is removed later.
+
+    >>> buckets = RankBuckets(dict)
+    >>> buckets.bucket(2.0, members=2)["a"] = buckets.bucket(1.0, members=2)["b"] = None
+    >>> buckets.lowest_filled()
     {'b': None}
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self.by_rank: dict[float, T] = {0: make()}
-        """Every tie there is, empty ones too."""
-        self._ranks: list[float] = [0]  # a heap of exactly the keys of the ties
-        self.least = self.by_rank[0]
-        """The tie of the least rank ever used since the last sweep; it may be empty."""
+        """Every bucket, empty ones included."""
+        self._ranks: list[float] = [0]  # a heap of the keys of by_rank
+        self.lowest = self.by_rank[0]
+        """The bucket of the lowest rank in ``by_rank``; it may be empty."""
 
-    def at(self, rank: float, members: int) -> T:
-        """Give the tie of this rank, made if needed; O(1), or O(log n) when made."""
-        tie = self.by_rank.get(rank)
-        if tie is None:
+    def bucket(self, rank: float, members: int) -> T:
+        """Return the bucket of this rank, created if needed; O(1), or O(log n) if created.
+
+        ``members`` is the number of backends, which limits the number of empty buckets.
+        """
+        bucket = self.by_rank.get(rank)
+        if bucket is None:
             if len(self._ranks) > 2 * members + 8:
-                self._sweep()
-            tie = self.by_rank[rank] = self._make()
+                self._remove_empty()
+            bucket = self.by_rank[rank] = self._make()
             heappush(self._ranks, rank)
-            self.least = self.by_rank[self._ranks[0]]
-        return tie
+            self.lowest = self.by_rank[self._ranks[0]]
+        return bucket
 
-    def first(self) -> T:
-        """Give the least tie that is not empty; there is one.  O(log n) amortised."""
-        while not self.least:
+    def lowest_filled(self) -> T:
+        """Return the lowest bucket that is not empty; at least one must exist.  O(log n) amortised.
+
+        Empty buckets below it are removed.
+        """
+        while not self.lowest:
             del self.by_rank[heappop(self._ranks)]
-            self.least = self.by_rank[self._ranks[0]]
-        return self.least
+            self.lowest = self.by_rank[self._ranks[0]]
+        return self.lowest
 
     def ascending(self) -> Iterator[T]:
-        """Give the ties from the least on; O(g log g), g how many there are."""
+        """Return the buckets in order of rank, lowest first; O(g log g) for g buckets."""
         return (self.by_rank[rank] for rank in sorted(self._ranks))
 
-    def _sweep(self) -> None:
-        self.by_rank = {rank: tie for rank, tie in self.by_rank.items() if tie}
+    def _remove_empty(self) -> None:
+        self.by_rank = {rank: bucket for rank, bucket in self.by_rank.items() if bucket}
         self._ranks = list(self.by_rank)
         heapify(self._ranks)
+
+    def __repr__(self) -> str:
+        return f"<RankBuckets: {len(self.by_rank)} ranks>"

@@ -1,25 +1,32 @@
-"""Members that are drawn at random, some draws ahead."""
+"""A base class for balancers that sample members at random, in blocks."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from random import Random
 from typing import Generic, TypeVar
 
+from balancers._internal.checks import checked_rng
 from balancers._internal.types import B
-from balancers.algorithms._weighted_sampler import Draws
+from balancers.algorithms._weighted_sampler import WeightedSampler
 from balancers.membership import Membership
 
-__all__ = ["DrawingMembership"]
+__all__ = ["SamplingBalancer"]
 
 T = TypeVar("T")
 
+_GONE = -1
+"""A weight that no member has: a block sampled with a member that left is never resumed."""
 
-class DrawingMembership(Membership[B], Generic[B, T]):
-    """Members in :class:`Draws`, and a lap of items drawn ahead in groups of ``group_size``.
 
-    A change of weights that is taken back before the next pick leaves no trace: the lap is only put
-    aside.  A subclass defines :meth:`_item` and ``pick``, which walks ``self._lap`` and calls
-    :meth:`_next_lap` at its end.
+class SamplingBalancer(Membership[B], Generic[B, T]):
+    """Members in a :class:`WeightedSampler`, and a block of items that were sampled in advance.
+
+    Items are sampled in groups of ``group_size``.  When weights change, the block is suspended; it
+    is resumed if the weights are restored before the next pick.  So a change that is undone has no
+    effect.
+
+    A subclass defines :meth:`_make_item` and ``pick``.  ``pick`` takes items from ``self._block``
+    and calls :meth:`_next_block` at its end.
     """
 
     keyed = False
@@ -28,59 +35,57 @@ class DrawingMembership(Membership[B], Generic[B, T]):
     def __init__(
         self, backends: Iterable[B] | Mapping[B, float], rng: Random, group_size: int
     ) -> None:
-        if not isinstance(rng, Random):
-            raise TypeError(f"rng must be a random.Random, not {rng!r}")
-        self._rng = rng
+        self._rng = checked_rng(rng)
         self._group_size = group_size
-        self._draws: Draws[T] = Draws(rng)
-        self._places: dict[B, int] = {}
-        self._lap: Iterator[T] = iter(())
-        self._aside: Iterator[T] = self._lap
-        self._changed: dict[B, float] = {}  # since the lap was drawn: the weights it was drawn by
+        self._sampler: WeightedSampler[T] = WeightedSampler(rng)
+        self._indices: dict[B, int] = {}
+        self._block: Iterator[T] = iter(())
+        self._suspended_block: Iterator[T] = self._block
+        self._changed: dict[B, float] = {}  # for each change: the weight at the time of sampling
         super().__init__(backends)
 
     @abstractmethod
-    def _item(self, backend: B) -> T:
-        """Make what is drawn for a new member."""
+    def _make_item(self, backend: B) -> T:
+        """Return the item that is sampled for a new member."""
 
-    def _next_lap(self) -> Iterator[T]:
-        """Draw a block; raises NoBackendAvailable."""
+    def _next_block(self) -> Iterator[T]:
+        """Sample a new block and return it.  Raises NoBackendAvailable."""
         if not self._open:
             raise self.refusal()
         if self._changed:
             self._changed.clear()
-            self._draws.disturb()
-        self._lap = iter(self._draws.groups(self._group_size))
-        return self._lap
+            self._sampler.weights_changed()
+        self._block = iter(self._sampler.sample_block(self._group_size))
+        return self._block
 
-    def _group_but(self, avoid: Iterable[B]) -> list[T]:
-        """Draw one group without the avoided; raises NoBackendAvailable."""
-        shut = [self._places[backend] for backend in avoid if backend in self._places]
-        group = self._draws.group(self._group_size, shut)
+    def _sample_avoiding(self, avoid: Iterable[B]) -> list[T]:
+        """Return one group without the avoided backends.  Raises NoBackendAvailable."""
+        excluded = [self._indices[backend] for backend in avoid if backend in self._indices]
+        group = self._sampler.sample(self._group_size, excluded)
         if not group:
             raise self.refusal()
         return group
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         if old is None:
-            self._places[backend] = self._draws.insert(self._item(backend))
-        place, before, after = self._places[backend], old or 0, new or 0
+            self._indices[backend] = self._sampler.insert(self._make_item(backend))
+        index, before, after = self._indices[backend], old or 0, new or 0
         if before != after:
-            self._draws.weigh(place, after)
-            self._note(backend, before, after)
+            self._sampler.set_weight(index, after)
+            self._record_change(backend, before, after)
         if new is None:
-            self._draws.remove(place)
-            del self._places[backend]
+            self._sampler.remove(index)
+            del self._indices[backend]
             if backend in self._changed:
-                self._changed[backend] = -1
+                self._changed[backend] = _GONE
 
-    def _note(self, backend: B, before: float, after: float) -> None:
-        """Put the lap aside at the first change, and back when the last is undone."""
+    def _record_change(self, backend: B, before: float, after: float) -> None:
+        """Suspend the block at the first change, and resume it when the last one is undone."""
         if not self._changed:
-            self._aside, self._lap = self._lap, iter(())
+            self._suspended_block, self._block = self._block, iter(())
         if self._changed.get(backend) != after:
             self._changed.setdefault(backend, before)
             return
         del self._changed[backend]
         if not self._changed:
-            self._lap = self._aside
+            self._block = self._suspended_block

@@ -1,9 +1,12 @@
-"""Smooth weighted round robin's state: a credit for each member, and the step that moves it.
+"""The state and the step of smooth weighted round robin (nginx 1.22).
 
-A step gives every open member its gain and takes the sum of the gains from the one with the most
-credit, the first listed among equals (nginx 1.22, ``ngx_http_upstream_get_peer``).  Everything is a
-whole number: weights are counted in a unit small enough for all of them, so 0.3, 0.2 and 0.1 step
-exactly as 3, 2 and 1, and no rounding is ever left over.
+Each member has an *effective weight*, and a *current weight* that starts at 0.  A step adds the
+effective weight of every open member to its current weight.  It picks the member with the greatest
+current weight, the first in the list among equals, and subtracts the total of the effective weights
+from it.  This is ``ngx_http_upstream_get_peer``, with nginx's names.
+
+All numbers are integers.  Weights are counted in a unit that is small enough for all of them, so
+0.3, 0.2 and 0.1 step exactly as 3, 2 and 1, and rounding errors cannot occur.
 """
 
 from collections import Counter
@@ -11,15 +14,15 @@ from functools import lru_cache
 from math import gcd, inf
 from typing import Protocol
 
-__all__ = ["PlainScan", "Scan", "decimals_of", "units"]
+__all__ = ["PlainScan", "Scan", "decimal_places", "in_units"]
 
 
-def _written(weight: float) -> tuple[int, int]:
-    """Read a float as it is written: digits, and how many of them are decimals."""
+def _decimal(weight: float) -> tuple[int, int]:
+    """Return the shortest decimal that equals a float: digits, and how many are decimals."""
     mantissa, _, exponent = repr(weight).partition("e")
-    whole, _, part = mantissa.partition(".")
-    part = part.rstrip("0")
-    return int(whole + part), len(part) - int(exponent or 0)
+    integral, _, fraction = mantissa.partition(".")
+    fraction = fraction.rstrip("0")
+    return int(integral + fraction), len(fraction) - int(exponent or 0)
 
 
 def _ten_to(decimals: int) -> int:
@@ -27,137 +30,144 @@ def _ten_to(decimals: int) -> int:
 
 
 @lru_cache(maxsize=4096)
-def decimals_of(weight: float) -> int:
-    """Count the decimal places a weight is written with; an int has none.
+def decimal_places(weight: float) -> int:
+    """Return the number of decimal places of a weight; 0 for an int.
 
-    >>> decimals_of(3), decimals_of(0.25), decimals_of(1e-7)
+    >>> decimal_places(3), decimal_places(0.25), decimal_places(1e-7)
     (0, 2, 7)
     """
-    return 0 if isinstance(weight, int) else _written(weight)[1]
+    return 0 if isinstance(weight, int) else _decimal(weight)[1]
 
 
 @lru_cache(maxsize=4096)
-def units(weight: float, decimals: int) -> int:
-    """Give a weight as a whole number of units of ``10 ** -decimals``.
+def in_units(weight: float, decimals: int) -> int:
+    """Return a weight as an integral number of units of ``10 ** -decimals``.
 
-    >>> units(0.3, 1), units(2, 1)
+    >>> in_units(0.3, 1), in_units(2, 1)
     (3, 20)
     """
     if isinstance(weight, int):
         return weight * _ten_to(decimals)
-    digits, places = _written(weight)
+    digits, places = _decimal(weight)
     return digits * _ten_to(decimals - places)
 
 
 class Scan(Protocol):
-    """Credits and gains of the members, by their place."""
+    """The current and effective weights of the members, by their index."""
 
     total: int
-    """The sum of the gains."""
+    """The sum of the effective weights."""
     limit: float
-    """The largest total it can hold."""
+    """The greatest total that the numbers of this class can represent."""
 
     def step(self) -> int:
-        """Give the place of the next pick; at least one gain is positive."""
+        """Do one step and return the index of the pick; one weight must be positive."""
         ...
 
-    def charge(self, place: int, debt: int) -> bool:
-        """Step as if this place, of a positive gain, were the pick, and say so.
+    def charge(self, index: int, max_debt: int) -> bool:
+        """Do one step as if the member at this index, of a positive weight, were picked.
 
-        Nothing moves where its credit is down by ``debt`` times what a pick costs, or by more.
+        Return whether this was done.  Nothing changes if the member is in debt by ``max_debt``
+        picks or more: if its current weight is at most ``max_debt * (weight - total)``.
         """
         ...
 
-    def forgive(self, debt: int) -> None:
-        """Bound each credit by what ``debt`` picks of its member, or of others, make; O(n).
+    def limit_debts(self, max_debt: int) -> None:
+        """Clip each current weight to the range that ``max_debt`` picks cause; O(n).
 
-        Where the total is more than the latter, the total bounds it from above; one without a gain
-        is let be.
+        The lower bound is what that many picks of the member cause, the upper bound what that many
+        picks of others cause, or the total if that is more.  Members of weight 0 do not change.
         """
         ...
 
-    def weigh(self, place: int, gain: int) -> None:
-        """Change a gain; 0 keeps the credit aside; O(1)."""
+    def set_weight(self, index: int, weight: int) -> None:
+        """Set an effective weight; 0 closes the member and keeps its current weight; O(1)."""
         ...
 
     def period(self) -> int:
-        """Give the steps after which a sequence of these gains repeats; O(n)."""
+        """Return after how many steps a sequence of these effective weights repeats; O(n)."""
         ...
 
-    def fair(self, picks: list[int]) -> bool:
-        """Whether these steps gave each exactly its share, so that the state is what it was."""
+    def is_period(self, picks: list[int]) -> bool:
+        """Return whether these picks gave each member exactly its share.
+
+        If so, the state is the same as before them.
+        """
         ...
 
     def advance(self, picks: list[int]) -> None:
-        """Move the state as these steps would; one pass."""
+        """Change the state as steps with these picks would; one pass."""
         ...
 
-    def credits(self) -> list[int]:
-        """Give the credits, those aside included; O(n)."""
+    def current_weights(self) -> list[int]:
+        """Return the current weights, those of closed members included; O(n)."""
         ...
 
 
 class PlainScan(Scan):
-    """A plain loop: the fastest for a few members, and exact for gains of any size."""
+    """A plain loop: the fastest for few members, and exact for weights of any size."""
 
     limit = inf
 
-    def __init__(self, credits_: list[int], gains: list[int]) -> None:
-        self._credits = credits_
-        self._gains = gains
-        self.total = sum(gains)
+    def __init__(self, current_weights: list[int], effective_weights: list[int]) -> None:
+        self._current = current_weights
+        self._effective = effective_weights
+        self.total = sum(effective_weights)
 
     def step(self) -> int:
-        """Scan all members; O(n)."""
-        credits_, best, most = self._credits, -1, -inf
-        for place, gain in enumerate(self._gains):
-            if gain:
-                credit = credits_[place] = credits_[place] + gain
-                if credit > most:
-                    best, most = place, credit
-        credits_[best] -= self.total
+        """Do one step; O(n)."""
+        current_weights, best, greatest = self._current, -1, -inf
+        for index, weight in enumerate(self._effective):
+            if weight:
+                current = current_weights[index] = current_weights[index] + weight
+                if current > greatest:
+                    best, greatest = index, current
+        current_weights[best] -= self.total
         return best
 
-    def charge(self, place: int, debt: int) -> bool:
-        """Add every gain, take the total from one; O(n)."""
-        credits_, gains = self._credits, self._gains
-        if credits_[place] <= debt * (gains[place] - self.total):
+    def charge(self, index: int, max_debt: int) -> bool:
+        """Add every effective weight, subtract the total from one; O(n)."""
+        current_weights, weights = self._current, self._effective
+        if current_weights[index] <= max_debt * (weights[index] - self.total):
             return False
-        for each, gain in enumerate(gains):
-            credits_[each] += gain
-        credits_[place] -= self.total
+        for each, weight in enumerate(weights):
+            current_weights[each] += weight
+        current_weights[index] -= self.total
         return True
 
-    def forgive(self, debt: int) -> None:
-        """Look at all members of a positive gain; O(n)."""
-        for place, gain in enumerate(self._gains):
-            if gain:
-                least, most = debt * (gain - self.total), max(debt * gain, self.total)
-                self._credits[place] = min(max(self._credits[place], least), most)
+    def limit_debts(self, max_debt: int) -> None:
+        """Clip the current weight of each member of a positive weight; O(n)."""
+        for index, weight in enumerate(self._effective):
+            if weight:
+                lower, upper = max_debt * (weight - self.total), max(max_debt * weight, self.total)
+                self._current[index] = min(max(self._current[index], lower), upper)
 
-    def weigh(self, place: int, gain: int) -> None:
-        """Change a gain; O(1)."""
-        self.total += gain - self._gains[place]
-        self._gains[place] = gain
+    def set_weight(self, index: int, weight: int) -> None:
+        """Set an effective weight; O(1)."""
+        self.total += weight - self._effective[index]
+        self._effective[index] = weight
 
     def period(self) -> int:
-        """Give total / gcd; O(n)."""
-        return self.total // gcd(*self._gains)
+        """Return total / gcd; O(n)."""
+        return self.total // gcd(*self._effective)
 
-    def fair(self, picks: list[int]) -> bool:
-        """Count, and compare with the shares; O(picks)."""
+    def is_period(self, picks: list[int]) -> bool:
+        """Compare the counts with the shares; O(picks)."""
         counts = Counter(picks)
         return all(
-            counts[place] * self.total == len(picks) * gain
-            for place, gain in enumerate(self._gains)
+            counts[index] * self.total == len(picks) * weight
+            for index, weight in enumerate(self._effective)
         )
 
     def advance(self, picks: list[int]) -> None:
-        """Add all gains at once and take what was taken; O(picks + n)."""
+        """Add and subtract the sums of all these steps at once; O(picks + n)."""
         counts = Counter(picks)
-        for place, gain in enumerate(self._gains):
-            self._credits[place] += gain * len(picks) - self.total * counts[place]
+        for index, weight in enumerate(self._effective):
+            self._current[index] += weight * len(picks) - self.total * counts[index]
 
-    def credits(self) -> list[int]:
-        """Give the credits; O(n)."""
-        return list(self._credits)
+    def current_weights(self) -> list[int]:
+        """Return the current weights; O(n)."""
+        return list(self._current)
+
+    def __repr__(self) -> str:
+        return f"<PlainScan: {len(self._effective)} members, total weight {self.total}>"

@@ -1,4 +1,4 @@
-"""The same state as a vector: the fastest for many members whose credits fit 64 bits."""
+"""The same state as vectors: the fastest for many members whose numbers fit into 64 bits."""
 
 from typing import Any
 
@@ -10,77 +10,85 @@ from balancers.algorithms._smooth_scan import Scan
 __all__ = ["VectorScan"]
 
 _CLOSED = -(1 << 62)
+"""The current weight of a closed member in the vector: ``argmax`` never selects it."""
 
 
 class VectorScan(Scan):
-    """One addition and one ``argmax`` over int64 credits, shape (n,)."""
+    """One addition and one ``argmax`` over current weights, int64, shape (n,)."""
 
-    limit: float = 1 << 40  # credits stay within a few totals, so 64 bits are far away
+    limit: float = 1 << 40  # a current weight stays within a few totals: no overflow of 64 bits
 
-    def __init__(self, credits_: list[int], gains: list[int]) -> None:
-        self._credits: NDArray[np.int64] = np.array(credits_, dtype=np.int64)
-        self._gains: NDArray[np.int64] = np.array(gains, dtype=np.int64)
-        self.total = sum(gains)
-        self._aside = {place: credits_[place] for place, gain in enumerate(gains) if not gain}
-        self._credits[list(self._aside)] = _CLOSED
+    def __init__(self, current_weights: list[int], effective_weights: list[int]) -> None:
+        self._current: NDArray[np.int64] = np.array(current_weights, dtype=np.int64)
+        self._effective: NDArray[np.int64] = np.array(effective_weights, dtype=np.int64)
+        self.total = sum(effective_weights)
+        self._closed = {
+            index: current_weights[index]
+            for index, weight in enumerate(effective_weights)
+            if not weight
+        }
+        self._current[list(self._closed)] = _CLOSED
 
     @classmethod
-    def holds(cls, credits_: list[int], gains: list[int]) -> bool:
-        """Whether these numbers fit, with room to move."""
-        within = bool(sum(gains) <= cls.limit)
-        return within and max(map(abs, credits_)) <= cls.limit * 65536
+    def fits(cls, current_weights: list[int], effective_weights: list[int]) -> bool:
+        """Return whether these numbers, and those that follow from them, fit into 64 bits."""
+        within = bool(sum(effective_weights) <= cls.limit)
+        return within and max(map(abs, current_weights)) <= cls.limit * 65536
 
     def step(self) -> int:
-        """Scan all members; O(n), vectorised."""
-        credits_ = self._credits
-        credits_ += self._gains
-        best = int(credits_.argmax())
-        credits_[best] = credits_.item(best) - self.total
+        """Do one step; O(n), vectorised."""
+        current_weights = self._current
+        current_weights += self._effective
+        best = int(current_weights.argmax())
+        current_weights[best] = current_weights.item(best) - self.total
         return best
 
-    def charge(self, place: int, debt: int) -> bool:
-        """Add every gain, take the total from one; O(n), vectorised."""
-        credits_ = self._credits
-        if credits_.item(place) <= debt * (self._gains.item(place) - self.total):
+    def charge(self, index: int, max_debt: int) -> bool:
+        """Add every effective weight, subtract the total from one; O(n), vectorised."""
+        current_weights = self._current
+        if current_weights.item(index) <= max_debt * (self._effective.item(index) - self.total):
             return False
-        credits_ += self._gains
-        credits_[place] = credits_.item(place) - self.total
+        current_weights += self._effective
+        current_weights[index] = current_weights.item(index) - self.total
         return True
 
-    def forgive(self, debt: int) -> None:
-        """Look at all members of a positive gain; O(n), vectorised."""
-        gains = self._gains
-        least, most = debt * (gains - self.total), np.maximum(debt * gains, self.total)
-        np.clip(self._credits, least, most, out=self._credits, where=gains > 0)
+    def limit_debts(self, max_debt: int) -> None:
+        """Clip the current weight of each member of a positive weight; O(n), vectorised."""
+        weights = self._effective
+        lower, upper = max_debt * (weights - self.total), np.maximum(max_debt * weights, self.total)
+        np.clip(self._current, lower, upper, out=self._current, where=weights > 0)
 
-    def weigh(self, place: int, gain: int) -> None:
-        """Change a gain, and put the credit aside or back; O(1)."""
-        old = self._gains.item(place)
-        self.total += gain - old
-        self._gains[place] = gain
-        if old and not gain:
-            self._aside[place] = int(self._credits[place])
-            self._credits[place] = _CLOSED
-        elif gain and not old:
-            self._credits[place] = self._aside.pop(place)
+    def set_weight(self, index: int, weight: int) -> None:
+        """Set an effective weight; store or restore the current weight at a flip; O(1)."""
+        old = self._effective.item(index)
+        self.total += weight - old
+        self._effective[index] = weight
+        if old and not weight:
+            self._closed[index] = int(self._current[index])
+            self._current[index] = _CLOSED
+        elif weight and not old:
+            self._current[index] = self._closed.pop(index)
 
     def period(self) -> int:
-        """Give total / gcd; O(n), vectorised."""
-        return self.total // int(np.gcd.reduce(self._gains))
+        """Return total / gcd; O(n), vectorised."""
+        return self.total // int(np.gcd.reduce(self._effective))
 
-    def fair(self, picks: list[int]) -> bool:
-        """Count, and compare with the shares; one pass."""
-        counts: NDArray[Any] = np.bincount(picks, minlength=len(self._gains))
-        return bool((counts * (self.total // len(picks)) == self._gains).all())
+    def is_period(self, picks: list[int]) -> bool:
+        """Compare the counts with the shares; one pass."""
+        counts: NDArray[Any] = np.bincount(picks, minlength=len(self._effective))
+        return bool((counts * (self.total // len(picks)) == self._effective).all())
 
     def advance(self, picks: list[int]) -> None:
-        """Add all gains at once and take what was taken; one pass."""
-        counts: NDArray[Any] = np.bincount(picks, minlength=len(self._gains))
-        self._credits += self._gains * len(picks) - counts * self.total
+        """Add and subtract the sums of all these steps at once; one pass."""
+        counts: NDArray[Any] = np.bincount(picks, minlength=len(self._effective))
+        self._current += self._effective * len(picks) - counts * self.total
 
-    def credits(self) -> list[int]:
-        """Give the credits, those aside included; O(n)."""
-        known: list[int] = self._credits.tolist()
-        for place, credit in self._aside.items():
-            known[place] = credit
-        return known
+    def current_weights(self) -> list[int]:
+        """Return the current weights, those of closed members included; O(n)."""
+        listed: list[int] = self._current.tolist()
+        for index, current in self._closed.items():
+            listed[index] = current
+        return listed
+
+    def __repr__(self) -> str:
+        return f"<VectorScan: {len(self._effective)} members, total weight {self.total}>"

@@ -1,7 +1,8 @@
-"""Draws by weight: one backend, or several different ones, from a generator that is passed in.
+"""Weighted sampling of one item, or of several different ones, with a generator that is passed in.
 
-A sum tree gives one draw, and takes a new weight, in O(log n).  After some quiet draws whole blocks
-come from a table, vectorised, so that a pick costs a step along a list.
+A sum tree samples one item, or changes a weight, in O(log n).  After enough samples without a
+change of weights, an alias table produces complete blocks, vectorised; a pick then costs one step
+along a list.
 """
 
 from collections.abc import Iterable
@@ -11,17 +12,21 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from balancers.algorithms._alias_table import AliasTable
 
-__all__ = ["Draws"]
+__all__ = ["WeightedSampler"]
 
 T = TypeVar("T")
 
-_FIRST_BLOCK, _LAST_BLOCK = 32, 4096
-_QUIET_SHARE = 4
-"""A table is made after one quiet draw for so many members."""
+_MIN_TABLE_BLOCK, _MAX_BLOCK = 32, 4096
+"""The smallest block for which a table is used, and the largest block, in groups."""
+_MEMBERS_PER_SAMPLE = 4
+"""A table is built once there was one sample since the last change per this many members."""
 
 
 class SumTree:
-    """Weights in a row and the sums over them, each the sum of two: no rounding is accumulated."""
+    """A row of weights and a binary tree of sums over them.
+
+    Each sum is the sum of two others, so rounding errors do not accumulate when weights change.
+    """
 
     def __init__(self) -> None:
         self._size = 1
@@ -32,111 +37,121 @@ class SumTree:
         """The sum of all weights; O(1)."""
         return self._sums[1]
 
-    def __getitem__(self, place: int) -> float:
-        return self._sums[self._size + place]
+    def __getitem__(self, index: int) -> float:
+        return self._sums[self._size + index]
 
-    def __setitem__(self, place: int, weight: float) -> None:
-        """Set a weight; O(log n), and O(n) each time the row doubles."""
-        while place >= self._size:
+    def __setitem__(self, index: int, weight: float) -> None:
+        """Set a weight; O(log n), and O(n) when the row doubles its size."""
+        while index >= self._size:
             leaves = self._sums[self._size :]
             self._size *= 2
             self._sums = [0.0] * self._size + leaves + [0.0] * len(leaves)
             for node in range(self._size - 1, 0, -1):
                 self._sums[node] = self._sums[2 * node] + self._sums[2 * node + 1]
         sums = self._sums
-        node = self._size + place
+        node = self._size + index
         sums[node] = weight
         while node > 1:
             node >>= 1
             sums[node] = sums[2 * node] + sums[2 * node + 1]
 
     def find(self, share: float) -> int:
-        """Give the place where the running sum passes ``share`` of the total; never a weight 0."""
+        """Return the index where the running sum exceeds ``share`` of the total; O(log n).
+
+        ``share`` is in [0, 1).  The weight at the index is never 0.
+        """
         sums, size = self._sums, self._size
-        left, node = share * sums[1], 1
+        target, node = share * sums[1], 1
         while node < size:
             node *= 2
-            if left >= sums[node] and sums[node + 1]:
-                left -= sums[node]
+            if target >= sums[node] and sums[node + 1]:
+                target -= sums[node]
                 node += 1
             elif not sums[node]:
                 node += 1
         return node - size
 
+    def __repr__(self) -> str:
+        return f"<SumTree: total weight {self.total:g}>"
 
-class Draws(Generic[T]):
-    """Items by weight, drawn at random."""
+
+class WeightedSampler(Generic[T]):
+    """Items with weights, sampled at random.  An item is addressed by its index."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._items: dict[int, T] = {}
-        self._vacant: list[int] = []
+        self._free_indices: list[int] = []
         self._tree = SumTree()
         self._table: AliasTable[T] | None = None
-        self._block = 1
-        self._quiet = 0
+        self._block_size = 1
+        self._undisturbed = 0  # groups sampled since weights changed
         self.open = 0
-        """How many items have a positive weight."""
+        """The number of items of positive weight."""
 
     def insert(self, item: T) -> int:
-        """Take in an item of weight 0 and give its place; O(1) amortised."""
-        place = self._vacant.pop() if self._vacant else len(self._items)
-        self._items[place] = item
-        self._tree[place] = 0
-        return place
+        """Add an item of weight 0 and return its index; O(1) amortised."""
+        index = self._free_indices.pop() if self._free_indices else len(self._items)
+        self._items[index] = item
+        self._tree[index] = 0
+        return index
 
-    def remove(self, place: int) -> None:
-        """Let go of an item of weight 0."""
-        del self._items[place]
-        self._vacant.append(place)
+    def remove(self, index: int) -> None:
+        """Remove an item of weight 0; O(1)."""
+        del self._items[index]
+        self._free_indices.append(index)
 
-    def weigh(self, place: int, weight: float) -> None:
+    def set_weight(self, index: int, weight: float) -> None:
         """Set a weight; O(log n)."""
-        self.open += (weight > 0) - (self._tree[place] > 0)
-        self._tree[place] = weight
+        self.open += (weight > 0) - (self._tree[index] > 0)
+        self._tree[index] = weight
 
-    def disturb(self) -> None:
-        """Forget what was prepared for quiet times: weights have changed since."""
+    def weights_changed(self) -> None:
+        """Discard the table, and begin with small blocks again."""
         self._table = None
-        self._block = 1
-        self._quiet = 0
+        self._block_size = 1
+        self._undisturbed = 0
 
-    def group(self, size: int, shut: Iterable[int] = ()) -> list[T]:
-        """Draw different items, each by weight among the rest, none of the places shut.
+    def sample(self, size: int, excluded: Iterable[int] = ()) -> list[T]:
+        """Return a group of ``size`` different items; O(size · log n).
 
-        Fewer when there are fewer.  O(size · log n).
+        Each item is sampled by weight among those that are left.  Items at the indices ``excluded``
+        are not sampled.  The group is smaller if there are not enough items.
         """
-        tree, out = self._tree, {place: self._tree[place] for place in shut}
-        for place in out:
-            tree[place] = 0
-        drawn: list[T] = []
-        while len(drawn) < size and tree.total > 0:
-            place = tree.find(self._rng.random())
-            drawn.append(self._items[place])
-            if len(drawn) < size:
-                out[place] = tree[place]
-                tree[place] = 0
-        for place, weight in out.items():
-            tree[place] = weight
-        return drawn
+        tree, removed = self._tree, {index: self._tree[index] for index in excluded}
+        for index in removed:
+            tree[index] = 0
+        sampled: list[T] = []
+        while len(sampled) < size and tree.total > 0:
+            index = tree.find(self._rng.random())
+            sampled.append(self._items[index])
+            if len(sampled) < size:
+                removed[index] = tree[index]
+                tree[index] = 0
+        for index, weight in removed.items():
+            tree[index] = weight
+        return sampled
 
-    def groups(self, size: int) -> list[T]:
-        """Draw the next block of groups, one behind the other; O(1) a draw, amortised."""
-        count, self._block = self._block, min(2 * self._block, _LAST_BLOCK)
-        self._quiet += count
+    def sample_block(self, size: int) -> list[T]:
+        """Return the next block of groups, as a flat list; O(1) per item, amortised."""
+        count, self._block_size = self._block_size, min(2 * self._block_size, _MAX_BLOCK)
+        self._undisturbed += count
         size = min(size, self.open)
-        if count >= _FIRST_BLOCK and size in {1, 2} and self._quiet * _QUIET_SHARE >= self.open:
+        steady = self._undisturbed * _MEMBERS_PER_SAMPLE >= self.open
+        if count >= _MIN_TABLE_BLOCK and size in {1, 2} and steady:
             table = self._table
             if table is None:
-                table = self._table = self._tabulate()
-            if table.even:
-                return (
-                    table.singles(self._rng, count) if size == 1 else table.pairs(self._rng, count)
-                )
-        return [item for _ in range(count) for item in self.group(size)]
+                table = self._table = self._build_table()
+            if table.precise:
+                rng = self._rng
+                return table.sample(rng, count) if size == 1 else table.sample_pairs(rng, count)
+        return [item for _ in range(count) for item in self.sample(size)]
 
-    def _tabulate(self) -> "AliasTable[T]":
+    def _build_table(self) -> "AliasTable[T]":
         from balancers.algorithms._alias_table import AliasTable  # noqa: PLC0415 - loads numpy
 
-        row = [(item, self._tree[place]) for place, item in self._items.items()]
+        row = [(item, self._tree[index]) for index, item in self._items.items()]
         return AliasTable([(item, weight) for item, weight in row if weight > 0])
+
+    def __repr__(self) -> str:
+        return f"<WeightedSampler: {self.open} of {len(self._items)} open>"

@@ -1,4 +1,4 @@
-"""IP hash: the same client, the same backend."""
+"""IP hash: the same client gets the same backend."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -17,23 +17,25 @@ __all__ = ["IPHash"]
 class IPHash(Balancer[B]):
     """Picks by the client's address.
 
-    The key is an address as text, as its 4 or 16 packed bytes, or from :mod:`ipaddress`; the ports
-    and names of a proxy are not.  Clients are told apart by the first ``ipv4_prefix`` or
-    ``ipv6_prefix`` bits: by default one IPv4 address, one IPv6 /64, within which hosts change their
-    addresses at will.  IPv4-mapped IPv6 is IPv4; a zone does not count.  Mind that all clients
-    behind one NAT are one.
+    The key is an address: as text, as 4 or 16 packed bytes, or from :mod:`ipaddress`.  A host name,
+    or an address with a port, is refused.  The first ``ipv4_prefix`` or ``ipv6_prefix`` bits
+    distinguish clients.  By default a client is one IPv4 address, or one IPv6 /64, because hosts
+    change their address within a /64 at any time.  An IPv4-mapped IPv6 address counts as IPv4; a
+    zone is ignored.  All clients behind one NAT count as one client.
 
-    Unless ``over`` another keyed balancer, it is plain modulo over the members sorted by name: even
-    and simple, any positive weight the same, a flip moves only the clients of the one that flips,
-    but joining or leaving moves nearly all.  ``over=HashRing()`` cures that, and honours weights.
-    There are no ties.
+    ``over`` is a keyed balancer that picks by these bits.  The default is modulo hashing over the
+    members sorted by name: even and simple, any positive weight is the same, and a flip moves only
+    the clients of the backend that flips, but a backend that joins or leaves moves nearly all
+    clients.  ``over=HashRing()`` avoids this, and honours weights.  There are no ties.
 
     >>> lb = IPHash(["a", "b", "c"])
+    >>> lb
+    <IPHash: over <Modulo: 3 of 3 open>>
     >>> lb.pick("192.0.2.1") == lb.pick(bytes([192, 0, 2, 1])) == lb.pick("::ffff:192.0.2.1")
     True
 
-    Cost: reading the address, and the ``pick`` of what it is over: O(1) while most are open.
-    Raises InvalidSetting for a prefix out of range or an unkeyed balancer.
+    Cost: parsing the address, and the ``pick`` of ``over``; by default O(1) while most members are
+    open.  Raises InvalidSetting for a prefix out of range or if ``over`` is not keyed.
     """
 
     keyed = True
@@ -60,38 +62,41 @@ class IPHash(Balancer[B]):
 
     @property
     def weights(self) -> Mapping[B, float]:
-        """Every member and its weight: a read-only view."""
+        """The weight of every member: a read-only view."""
         return self._over.weights
 
     def put(self, backend: B, weight: float = 1) -> None:
-        """Insert or re-weigh; 0 quiesces.  Raises InvalidWeight, DuplicateBackend, TypeError."""
+        """Insert the backend, or change its weight; 0 quiesces it.
+
+        Raises InvalidWeight, DuplicateBackend, TypeError.
+        """
         self._over.put(backend, weight)
 
     def discard(self, backend: B) -> None:
-        """Forget the backend; a stranger is fine."""
+        """Remove the backend.  Ignored if it is not a member."""
         self._over.discard(backend)
 
     def pick(
         self, key: Key | Address | None = None, now: float = 0.0, avoid: Collection[B] = ()
     ) -> B:
-        """Give the client's backend.
+        """Return the client's backend.
 
-        Raises MissingKey, InvalidKey for what is no address, NoBackendAvailable.
+        Raises MissingKey, InvalidKey for a key that is not an address, NoBackendAvailable.
         """
-        return self._over.pick(self._client(key), now, avoid)
+        return self._over.pick(self._network(key), now, avoid)
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Pass it on."""
+        """Called when a request starts: forwarded to ``over``."""
         self._over.started(backend, now, bound)
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Pass it on."""
+        """Called when a request ends: forwarded to ``over``."""
         self._over.finished(backend, outcome, now)
 
-    def _client(self, key: Key | Address | None) -> bytes:
+    def _network(self, key: Key | Address | None) -> bytes:
         if key is None:
-            raise MissingKey("IPHash picks by the client's address, and got none")
+            raise MissingKey("key must be the client's address, not None")
         return self._prefixes.network(key)
 
     def __repr__(self) -> str:
-        return f"<IPHash over {self._over!r}>"
+        return f"<IPHash: over {self._over!r}>"

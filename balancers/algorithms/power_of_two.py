@@ -1,4 +1,4 @@
-"""The power of two choices: draw two, take the less busy (Mitzenmacher 2001)."""
+"""The power of two choices: sample two, pick the less busy one (Mitzenmacher 2001)."""
 
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
@@ -7,7 +7,7 @@ from typing import Generic
 
 from balancers._internal.checks import at_least, checked_avoid
 from balancers._internal.types import B
-from balancers.algorithms._sampling_balancer import DrawingMembership
+from balancers.algorithms._sampling_balancer import SamplingBalancer
 from balancers.balancer import Key
 from balancers.load import Load
 from balancers.outcome import SUCCESS, Outcome
@@ -24,13 +24,16 @@ class _Candidate(Generic[B]):
         self.weight: float = 0
 
 
-class PowerOfTwoChoices(DrawingMembership[B, _Candidate[B]]):
-    """Of ``choices`` different backends drawn by weight, the one with the lowest load / weight.
+class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
+    """Picks the backend with the lowest load / weight of ``choices`` that are sampled by weight.
 
-    Each next one is drawn by weight among the rest, so of two backends the busier is never taken.
-    A tie goes to the first drawn, which is fair, since the draw is.  The load is the requests in
-    flight, counted from ``started`` and ``finished``, unless another ``load`` is given.  Nearly as
-    good as knowing them all, and much better where loads are stale, since nobody stampedes.
+    The sampled backends are different: each is sampled by weight among those that are left.  So of
+    two backends the busier one is never picked.  A tie goes to the backend sampled first; this is
+    fair because the sampling is.  The load is the number of requests in flight, counted by
+    ``started`` and ``finished``, unless another ``load`` is passed.
+
+    The result is nearly as good as comparing all backends.  It is much better when loads are
+    stale, because requests do not all go to the one backend that looks least busy.
 
     >>> from random import Random
     >>> lb = PowerOfTwoChoices(["a", "b"], rng=Random(7))
@@ -38,8 +41,9 @@ class PowerOfTwoChoices(DrawingMembership[B, _Candidate[B]]):
     >>> {lb.pick() for _ in range(100)}
     {'b'}
 
-    Cost: for two choices ``pick`` O(1) amortised, O(log n) soon after a change; for more of them
-    O(choices · log n), as with ``avoid``; ``started`` and ``finished`` O(1); a new weight O(log n).
+    Cost: ``pick`` with two choices O(1) amortised, O(log n) soon after a change of weights; with
+    more choices O(choices · log n); with ``avoid`` O((choices + avoided) · log n).  ``started`` and
+    ``finished`` O(1); a change of weight O(log n).
     Raises InvalidSetting for choices below 1, TypeError unless ``rng`` is a ``random.Random``.
     """
 
@@ -53,15 +57,15 @@ class PowerOfTwoChoices(DrawingMembership[B, _Candidate[B]]):
     ) -> None:
         at_least(1, choices=choices)
         self._load = load
-        self._plain = choices == 2 and load is None  # noqa: PLR2004 - the two of the name
+        self._two_by_count = choices == 2 and load is None  # noqa: PLR2004 - the two in the name
         self._candidates: dict[B, _Candidate[B]] = {}
         super().__init__(backends, rng, group_size=choices)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Draw some and give the least busy; O(1) amortised.  Raises NoBackendAvailable."""
-        if self._plain and not avoid:
-            for first in self._lap:
-                for second in self._lap:
+        """Sample and return the least busy; O(1) amortised.  Raises NoBackendAvailable."""
+        if self._two_by_count and not avoid:
+            for first in self._block:
+                for second in self._block:
                     busy = first.in_flight
                     if busy and second.in_flight * first.weight < busy * second.weight:
                         return second.backend
@@ -70,7 +74,7 @@ class PowerOfTwoChoices(DrawingMembership[B, _Candidate[B]]):
         return self._choose(now, checked_avoid(avoid))
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Count one more, and tell the load; a stranger is ignored."""
+        """Count one request more, and inform the load.  Ignored if the backend is not a member."""
         candidate = self._candidates.get(backend)
         if candidate is not None:
             candidate.in_flight += 1
@@ -78,7 +82,10 @@ class PowerOfTwoChoices(DrawingMembership[B, _Candidate[B]]):
                 self._load.started(backend, now)
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Count one less, and tell the load; a stranger, or one more than began, is ignored."""
+        """Count one request less, and inform the load.
+
+        Ignored if the backend is not a member or has no request in flight.
+        """
         candidate = self._candidates.get(backend)
         if candidate is not None and candidate.in_flight:
             candidate.in_flight -= 1
@@ -87,10 +94,10 @@ class PowerOfTwoChoices(DrawingMembership[B, _Candidate[B]]):
 
     def _choose(self, now: float, avoid: Collection[B]) -> B:
         if avoid:
-            group = self._group_but(avoid)
+            group = self._sample_avoiding(avoid)
         else:
             size = min(self._group_size, self._open)
-            group = list(islice(self._lap, size)) or list(islice(self._next_lap(), size))
+            group = list(islice(self._block, size)) or list(islice(self._next_block(), size))
         best, least = group[0], self._value(group[0], now)
         for other in group[1:]:
             value = self._value(other, now)
@@ -103,7 +110,7 @@ class PowerOfTwoChoices(DrawingMembership[B, _Candidate[B]]):
             return candidate.in_flight
         return self._load.value(candidate.backend, now)
 
-    def _item(self, backend: B) -> _Candidate[B]:
+    def _make_item(self, backend: B) -> _Candidate[B]:
         candidate = self._candidates[backend] = _Candidate(backend)
         return candidate
 

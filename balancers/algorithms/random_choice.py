@@ -1,29 +1,30 @@
-"""Random choice: no state to share, no order to fall into."""
+"""Random choice: a backend at random, by weight."""
 
 from collections.abc import Collection, Iterable, Mapping
 from random import Random
 
 from balancers._internal.checks import checked_avoid
 from balancers._internal.types import B
-from balancers.algorithms._sampling_balancer import DrawingMembership
+from balancers.algorithms._sampling_balancer import SamplingBalancer
 from balancers.balancer import Key
 
 __all__ = ["RandomChoice"]
 
 
-class RandomChoice(DrawingMembership[B, B]):
-    """Each with a probability proportional to its weight, whatever came before.
+class RandomChoice(SamplingBalancer[B, B]):
+    """Picks each backend with a probability proportional to its weight, independently.
 
-    Draws come from ``rng``, some ahead of use, in blocks: the same seed and the same history of
-    calls give the same picks.  ``avoid`` draws among the rest, by weight.  There are no ties.
+    Random numbers come from ``rng``, in blocks in advance: the same seed and the same history of
+    calls give the same picks.  With ``avoid`` it samples among the other backends, by weight.
+    There are no ties.
 
     >>> from random import Random
     >>> lb = RandomChoice({"a": 3, "b": 1}, rng=Random(7))
     >>> 700 < sum(lb.pick() == "a" for _ in range(1000)) < 800
     True
 
-    Cost: ``pick`` O(1) amortised, O(log n) soon after a change or with ``avoid`` (times the
-    avoided); a new weight O(log n).
+    Cost: ``pick`` O(1) amortised, O(log n) soon after a change of weights, O(avoided · log n) with
+    ``avoid``; a change of weight O(log n).
     Raises TypeError unless ``rng`` is a ``random.Random``.
     """
 
@@ -31,12 +32,12 @@ class RandomChoice(DrawingMembership[B, B]):
         super().__init__(backends, rng, group_size=1)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Draw one; O(1) amortised.  Raises NoBackendAvailable."""
+        """Return a random backend; O(1) amortised.  Raises NoBackendAvailable."""
         if avoid:
-            return self._group_but(checked_avoid(avoid))[0]
-        for backend in self._lap:
+            return self._sample_avoiding(checked_avoid(avoid))[0]
+        for backend in self._block:
             return backend
-        return next(self._next_lap())
+        return next(self._next_block())
 
-    def _item(self, backend: B) -> B:
+    def _make_item(self, backend: B) -> B:
         return backend

@@ -1,11 +1,11 @@
-"""Round robin: everyone once, in order, again and again."""
+"""Round robin: each backend in turn, in order of insertion."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from balancers._internal.checks import at_least, checked_avoid
 from balancers._internal.types import B
-from balancers.algorithms._list_cursor import lap_from, lap_place
+from balancers.algorithms._list_cursor import cursor_at, position_of
 from balancers.balancer import Key
 from balancers.membership import Membership
 
@@ -13,13 +13,14 @@ __all__ = ["RoundRobin"]
 
 
 class RoundRobin(Membership[B]):
-    """Each backend once in n picks, in order of insertion.
+    """Picks each backend once in n picks, in order of insertion.
 
-    Picks go in laps.  A leaver is skipped; a newcomer joins the next lap; a quiesced backend keeps
-    its place in the order; ``avoid`` uses up the avoided one's turn.  A backend that stays open
-    waits at most 2·n picks, n the most members meanwhile.  Any positive weight is the same; there
-    are no ties.  ``offset`` shifts the first lap: give each instance of a fleet its own, or all of
-    them begin with the same backend.
+    Picks go in cycles.  A backend that leaves is skipped.  A new backend joins the next cycle.  A
+    quiesced backend keeps its position in the order.  An avoided backend has used its turn.  A
+    backend that stays open waits at most 2·n picks, where n is the largest number of members in
+    the meantime.  Any positive weight is the same; there are no ties.  ``offset`` shifts the first
+    cycle: pass a different one to each instance of a fleet, otherwise all of them begin with the
+    same backend.
 
     >>> lb = RoundRobin(["a", "b", "c"])
     >>> "".join(lb.pick() for _ in range(7))
@@ -27,8 +28,9 @@ class RoundRobin(Membership[B]):
     >>> RoundRobin(["a", "b", "c"], offset=2).pick()
     'c'
 
-    Cost: ``pick`` O(1) amortised; joining O(1); a flip or leaving O(log n) and one move of memory.
-    Raises InvalidSetting for an offset that is no int, 0 or more.
+    Cost: ``pick`` O(1) amortised; joining O(1); a flip or leaving O(log n), and one shift of list
+    entries in memory.
+    Raises InvalidSetting unless ``offset`` is an int, 0 or more.
     """
 
     keyed = False
@@ -37,75 +39,75 @@ class RoundRobin(Membership[B]):
     def __init__(self, backends: Iterable[B] | Mapping[B, float] = (), *, offset: int = 0) -> None:
         at_least(0, offset=offset)
         self._offset = offset
-        self._serial = 0
-        self._serials: dict[B, int] = {}  # of every member, in the order of insertion
-        self._order: list[B] = []  # the open members of this lap
+        self._next_serial = 0
+        self._serials: dict[B, int] = {}  # of every member, in order of insertion
+        self._order: list[B] = []  # the open members of this cycle
         self._order_serials: list[int] = []
-        self._late: dict[B, None] = {}  # the open members that join the next lap
-        self._late_serial = 0  # theirs are this or higher
-        self._lap: Iterator[B] = iter(self._order)
+        self._joining: dict[B, None] = {}  # the open members that join the next cycle
+        self._joining_serial = 0  # members that join the next cycle have this serial or a higher
+        self._cycle: Iterator[B] = iter(self._order)
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Give the next backend of the lap; O(1) amortised, with ``avoid`` O(avoided).
+        """Return the next backend of the cycle; O(1) amortised, with ``avoid`` O(avoided).
 
-        Raises NoBackendAvailable; a refusal uses up no turn.
+        Raises NoBackendAvailable; then no turn is used.
         """
         if not avoid:
-            for backend in self._lap:
+            for backend in self._cycle:
                 return backend
-            if self._order and not self._late:
-                self._late_serial = self._serial
-                self._lap = iter(self._order)
-                return next(self._lap)
+            if self._order and not self._joining:
+                self._joining_serial = self._next_serial
+                self._cycle = iter(self._order)
+                return next(self._cycle)
         return self._search(checked_avoid(avoid))
 
     def _search(self, avoid: Collection[B]) -> B:
-        for place in range(lap_place(self._order, self._lap), len(self._order)):
-            if self._order[place] not in avoid:
-                self._lap = lap_from(self._order, place + 1)
-                return self._order[place]
-        late: list[B] = sorted(self._late, key=self._serials.__getitem__)
-        lap: list[B] = [*self._order, *late]
-        first = self._offset % len(lap) if lap and not self._late_serial else 0
-        for place in (*range(first, len(lap)), *range(first)):
-            if lap[place] not in avoid:
-                self._begin_lap(late)
-                self._lap = lap_from(self._order, place + 1)
-                backend: B = lap[place]
+        for position in range(position_of(self._order, self._cycle), len(self._order)):
+            if self._order[position] not in avoid:
+                self._cycle = cursor_at(self._order, position + 1)
+                return self._order[position]
+        joining: list[B] = sorted(self._joining, key=self._serials.__getitem__)
+        cycle: list[B] = [*self._order, *joining]
+        first = self._offset % len(cycle) if cycle and not self._joining_serial else 0
+        for position in (*range(first, len(cycle)), *range(first)):
+            if cycle[position] not in avoid:
+                self._begin_cycle(joining)
+                self._cycle = cursor_at(self._order, position + 1)
+                backend: B = cycle[position]
                 return backend
         raise self.refusal()
 
-    def _begin_lap(self, late: list[B]) -> None:
-        self._order.extend(late)
-        self._order_serials.extend(self._serials[backend] for backend in late)
-        self._late.clear()
-        self._late_serial = self._serial
+    def _begin_cycle(self, joining: list[B]) -> None:
+        self._order.extend(joining)
+        self._order_serials.extend(self._serials[backend] for backend in joining)
+        self._joining.clear()
+        self._joining_serial = self._next_serial
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         if old is None:
-            self._serials[backend] = self._serial
-            self._serial += 1
+            self._serials[backend] = self._next_serial
+            self._next_serial += 1
         if bool(old) != bool(new):
             self._flip(backend, self._serials[backend])
         if new is None:
             del self._serials[backend]
 
     def _flip(self, backend: B, serial: int) -> None:
-        """Open or close: an edit in place, with the lap's place corrected."""
-        if serial >= self._late_serial:
-            if backend in self._late:
-                del self._late[backend]
+        """Open or close a backend: edit the order in place, and correct the cycle's position."""
+        if serial >= self._joining_serial:
+            if backend in self._joining:
+                del self._joining[backend]
             else:
-                self._late[backend] = None
+                self._joining[backend] = None
             return
-        turn = lap_place(self._order, self._lap)
-        place = bisect_left(self._order_serials, serial)
-        if place < len(self._order) and self._order_serials[place] == serial:
-            del self._order[place], self._order_serials[place]
-            turn -= place < turn
+        turn = position_of(self._order, self._cycle)
+        position = bisect_left(self._order_serials, serial)
+        if position < len(self._order) and self._order_serials[position] == serial:
+            del self._order[position], self._order_serials[position]
+            turn -= position < turn
         else:
-            self._order.insert(place, backend)
-            self._order_serials.insert(place, serial)
-            turn += place < turn
-        self._lap = lap_from(self._order, turn)
+            self._order.insert(position, backend)
+            self._order_serials.insert(position, serial)
+            turn += position < turn
+        self._cycle = cursor_at(self._order, turn)

@@ -1,4 +1,4 @@
-"""Weighted least connections: the fewest requests in flight for its weight."""
+"""Weighted least connections: the backend with the fewest requests in flight per weight."""
 
 from collections.abc import Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush, heapreplace
@@ -7,8 +7,8 @@ from typing import Any, Generic, Literal
 
 from balancers._internal.checks import checked_avoid
 from balancers._internal.types import B
-from balancers.algorithms._rank_buckets import Ties
-from balancers.algorithms._smooth_scan import decimals_of, units
+from balancers.algorithms._rank_buckets import RankBuckets
+from balancers.algorithms._smooth_scan import decimal_places, in_units
 from balancers.balancer import Key
 from balancers.errors import InvalidSetting
 from balancers.membership import Membership
@@ -18,45 +18,67 @@ __all__ = ["WeightedLeastConnections"]
 
 
 class _Member(Generic[B]):
-    """One backend; ``entry`` is its valid one, None while it is in no tie: quiesced."""
+    """One backend.
 
-    __slots__ = ("backend", "count", "credit", "entry", "gain", "rank", "serial", "tie", "weight")
+    ``effective_weight`` is its weight as an integral number of units.  ``current_weight`` is its
+    position in the smooth round robin (see ``_smooth_scan.py``), up to date only while the member
+    is in no bucket.  ``entry`` is its valid heap entry, None while it is in no bucket: quiesced.
+    """
 
-    rank: "_Rank[B]"
-    tie: "_Tie[B]"
+    __slots__ = (
+        "backend",
+        "bucket",
+        "count",
+        "current_weight",
+        "effective_weight",
+        "entry",
+        "group",
+        "serial",
+        "weight",
+    )
+
+    bucket: "_Bucket[B]"
+    group: "_WeightGroup[B]"
 
     def __init__(self, backend: B, serial: int) -> None:
         self.backend = backend
         self.serial = serial
-        self.count = self.credit = self.gain = 0
+        self.count = self.current_weight = self.effective_weight = 0
         self.weight: float = 0
         self.entry: _Entry[B] | None = None
 
 
 _Entry = tuple[int, int, _Member[B]]
-"""(gain · steps - credit, serial, member): true however far its tie has stepped."""
+"""(effective weight · steps - current weight, serial, member).
+
+The first number stays valid while its bucket steps and picks other members."""
 
 
-class _Rank(Generic[B]):
-    """The members of one gain in one tie: a heap of entries, most credit first, then first listed.
+class _WeightGroup(Generic[B]):
+    """The members of one effective weight in one bucket, as a heap of entries.
 
-    An entry that is no longer its member's is stale, and skipped.
+    The greatest current weight comes first, among equals the member that joined first.  An entry
+    that its member has replaced is stale: it is skipped, and ``size`` does not count it.
     """
 
-    __slots__ = ("heap", "live")
+    __slots__ = ("heap", "size")
 
     def __init__(self) -> None:
         self.heap: list[_Entry[B]] = []
-        self.live = 0
+        self.size = 0
 
 
-class _Tie(Generic[B]):
-    """Members as busy as each other for their weight, stepping one smooth round robin."""
+class _Bucket(Generic[B]):
+    """The members of one rank: equally many requests in flight per weight.
 
-    __slots__ = ("ranks", "size", "steps", "total")
+    They share one smooth round robin: ``steps`` steps were done, and ``total`` is the sum of their
+    effective weights.
+    """
+
+    __slots__ = ("groups", "size", "steps", "total")
 
     def __init__(self) -> None:
-        self.ranks: dict[int, _Rank[B]] = {}
+        self.groups: dict[int, _WeightGroup[B]] = {}
         self.size = 0
         self.steps = 0
         self.total = 0
@@ -66,14 +88,15 @@ class _Tie(Generic[B]):
 
 
 class WeightedLeastConnections(Membership[B]):
-    """The lowest in-flight / weight; the safe default.
+    """Picks the backend with the lowest in-flight / weight; the safe default.
 
-    It counts what it is told by ``started`` and ``finished``.  Ties are broken by one step of
-    smooth weighted round robin among the tied, whose credits only such steps move: pick by pick
-    the sequence of nginx 1.22's ``least_conn``, so an idle pool is served by weight.
+    It counts the requests that are reported with ``started`` and ``finished``.  A tie is broken by
+    one step of smooth weighted round robin among the tied backends; only such steps change their
+    current weights.  The picks are exactly the sequence of ``least_conn`` of nginx 1.22, so an idle
+    pool is served by weight.
 
-    ``rule="sed"`` compares (in-flight + 1) / weight, the shortest expected delay of IPVS: at low
-    load only the heaviest are picked, which is right where weight means speed.
+    ``rule="sed"`` compares (in-flight + 1) / weight, the shortest expected delay of IPVS.  At low
+    load it picks only the heaviest backends, which is right if weight means speed.
 
     >>> lb = WeightedLeastConnections({"a": 3, "b": 1})
     >>> "".join(lb.pick() for _ in range(4))
@@ -83,9 +106,9 @@ class WeightedLeastConnections(Membership[B]):
     >>> lb.pick()
     'a'
 
-    Cost: ``pick`` O(d + log n), d the distinct weights among the tied; ``started``, ``finished``
-    and a flip O(log n) amortised; with ``avoid`` O(avoided · log n) more.  A weight with more
-    decimal places than any before costs O(n log n), once.
+    Cost: ``pick`` O(d + log n) for d different weights among the tied backends, with ``avoid``
+    O(avoided · log n) more; ``started``, ``finished`` and a flip O(log n) amortised.  A weight with
+    more decimal places than any before costs O(n log n), once.
     Raises InvalidSetting for another rule.
     """
 
@@ -100,165 +123,172 @@ class WeightedLeastConnections(Membership[B]):
     ) -> None:
         if rule not in {"wlc", "sed"}:
             raise InvalidSetting(f"rule must be 'wlc' or 'sed', not {rule!r}")
-        self._ahead = int(rule == "sed")
+        self._extra = int(rule == "sed")  # added to the requests in flight
         self._decimals = 0
-        self._serial = 0
+        self._next_serial = 0
         self._members: dict[B, _Member[B]] = {}
-        self._ties: Ties[_Tie[B]] = Ties(_Tie)
+        self._buckets: RankBuckets[_Bucket[B]] = RankBuckets(_Bucket)
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Give one with the lowest in-flight / weight; O(d + log n).  Raises NoBackendAvailable."""
+        """Return a backend with the lowest in-flight / weight; O(d + log n).
+
+        Raises NoBackendAvailable.
+        """
         if avoid:
-            return self._pick_but(checked_avoid(avoid))
-        tie = self._ties.least
-        if not tie.size:
+            return self._pick_avoiding(checked_avoid(avoid))
+        bucket = self._buckets.lowest
+        if not bucket.size:
             if not self._open:
                 raise self.refusal()
-            tie = self._ties.first()
-        steps, most = tie.steps + 1, -inf
+            bucket = self._buckets.lowest_filled()
+        steps, greatest = bucket.steps + 1, -inf
         best: _Entry[B] | None = None
         best_heap: list[_Entry[B]] = []
-        for gain, rank in tie.ranks.items():
-            heap = rank.heap
+        for weight, group in bucket.groups.items():
+            heap = group.heap
             if heap:
                 entry = heap[0]
                 while entry[2].entry is not entry:
                     heappop(heap)
                     entry = heap[0]
-                credit = gain * steps - entry[0]
-                if credit > most or (credit == most and best and entry[1] < best[1]):
-                    most, best, best_heap = credit, entry, heap
+                current = weight * steps - entry[0]
+                if current > greatest or (current == greatest and best and entry[1] < best[1]):
+                    greatest, best, best_heap = current, entry, heap
         if best is None:
             raise self.refusal()
         member = best[2]
-        if tie.size > 1:
-            tie.steps = steps
-            member.entry = entry = (best[0] + tie.total, best[1], member)
+        if bucket.size > 1:
+            bucket.steps = steps
+            member.entry = entry = (best[0] + bucket.total, best[1], member)
             heapreplace(best_heap, entry)
         return member.backend
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Count one more; O(log n) amortised.  A stranger is ignored."""
+        """Count one request more; O(log n) amortised.  Ignored if the backend is not a member."""
         member = self._members.get(backend)
         if member is None:
             return
         if member.entry is None:
             member.count += 1
         else:
-            self._leave(member, member.entry)
+            self._leave_bucket(member, member.entry)
             member.count += 1
-            self._join(member)
+            self._join_bucket(member)
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Count one less; O(log n) amortised.  A stranger, or one more than began, is ignored."""
+        """Count one request less; O(log n) amortised.
+
+        Ignored if the backend is not a member or has no request in flight.
+        """
         member = self._members.get(backend)
         if member is None or not member.count:
             return
         if member.entry is None:
             member.count -= 1
         else:
-            self._leave(member, member.entry)
+            self._leave_bucket(member, member.entry)
             member.count -= 1
-            self._join(member)
+            self._join_bucket(member)
 
-    def _leave(self, member: _Member[B], entry: _Entry[B]) -> None:
-        """Take a member out of its tie, its credit made out."""
-        tie, rank, gain = member.tie, member.rank, member.gain
-        member.credit = gain * tie.steps - entry[0]
+    def _leave_bucket(self, member: _Member[B], entry: _Entry[B]) -> None:
+        """Remove a member from its bucket, and compute its current weight."""
+        bucket, group, weight = member.bucket, member.group, member.effective_weight
+        member.current_weight = weight * bucket.steps - entry[0]
         member.entry = None
-        tie.size -= 1
-        tie.total -= gain
-        rank.live -= 1
-        if not rank.live:
-            rank.heap.clear()
+        bucket.size -= 1
+        bucket.total -= weight
+        group.size -= 1
+        if not group.size:
+            group.heap.clear()
 
-    def _join(self, member: _Member[B]) -> None:
-        """Put a member into the tie of those as busy."""
-        busy = (member.count + self._ahead) / member.weight
-        tie = self._ties.by_rank.get(busy)
-        if tie is None:
-            tie = self._ties.at(busy, len(self._members))
-        gain = member.gain
-        tie.size += 1
-        tie.total += gain
-        rank = tie.ranks.get(gain)
-        if rank is None:
-            rank = self._new_rank(tie, gain)
-        rank.live += 1
-        member.tie, member.rank = tie, rank
-        member.entry = entry = (gain * tie.steps - member.credit, member.serial, member)
-        heappush(rank.heap, entry)
-        if len(rank.heap) > 2 * rank.live + 8:
-            rank.heap = [old for old in rank.heap if old[2].entry is old]
-            heapify(rank.heap)
+    def _join_bucket(self, member: _Member[B]) -> None:
+        """Add a member to the bucket of its rank."""
+        rank = (member.count + self._extra) / member.weight
+        bucket = self._buckets.by_rank.get(rank)
+        if bucket is None:
+            bucket = self._buckets.bucket(rank, len(self._members))
+        weight = member.effective_weight
+        bucket.size += 1
+        bucket.total += weight
+        group = bucket.groups.get(weight)
+        if group is None:
+            group = self._new_group(bucket, weight)
+        group.size += 1
+        member.bucket, member.group = bucket, group
+        order = weight * bucket.steps - member.current_weight
+        member.entry = entry = (order, member.serial, member)
+        heappush(group.heap, entry)
+        if len(group.heap) > 2 * group.size + 8:
+            group.heap = [old for old in group.heap if old[2].entry is old]
+            heapify(group.heap)
 
-    def _new_rank(self, tie: _Tie[B], gain: int) -> _Rank[B]:
-        if len(tie.ranks) > 2 * tie.size + 8:
-            tie.ranks = {known: rank for known, rank in tie.ranks.items() if rank.live}
-        rank = tie.ranks[gain] = _Rank()
-        return rank
+    def _new_group(self, bucket: _Bucket[B], weight: int) -> _WeightGroup[B]:
+        if len(bucket.groups) > 2 * bucket.size + 8:
+            bucket.groups = {w: group for w, group in bucket.groups.items() if group.size}
+        group = bucket.groups[weight] = _WeightGroup()
+        return group
 
-    def _pick_but(self, avoid: Collection[B]) -> B:
+    def _pick_avoiding(self, avoid: Collection[B]) -> B:
         members = [member for b in set(avoid) if (member := self._members.get(b)) is not None]
-        shut = [(member, member.entry) for member in members if member.entry is not None]
-        if len(shut) == self._open:
+        avoided = [(member, member.entry) for member in members if member.entry is not None]
+        if len(avoided) == self._open:
             raise self.refusal()
-        for member, entry in shut:
-            self._leave(member, entry)
+        for member, entry in avoided:
+            self._leave_bucket(member, entry)
         chosen = self.pick()
-        for member, _ in shut:
-            self._join(member)
+        for member, _ in avoided:
+            self._join_bucket(member)
         return chosen
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         if old is None:
-            self._members[backend] = _Member(backend, self._serial)
-            self._serial += 1
+            self._members[backend] = _Member(backend, self._next_serial)
+            self._next_serial += 1
         member = self._members[backend]
         if member.entry is not None:
-            self._leave(member, member.entry)
+            self._leave_bucket(member, member.entry)
         if new is None:
             del self._members[backend]
             return
-        decimals = decimals_of(new)
+        decimals = decimal_places(new)
         if decimals > self._decimals:
-            self._refine(decimals)
-        member.gain = units(new, self._decimals)
+            self._use_smaller_unit(decimals)
+        member.effective_weight = in_units(new, self._decimals)
         member.weight = new
         if new:
-            self._join(member)
+            self._join_bucket(member)
 
-    def _refine(self, decimals: int) -> None:
-        """Count all gains and credits in a smaller unit."""
-        times = int(10 ** (decimals - self._decimals))
+    def _use_smaller_unit(self, decimals: int) -> None:
+        """Convert all effective and current weights to a smaller unit."""
+        factor = int(10 ** (decimals - self._decimals))
         self._decimals = decimals
         members = self._members.values()
-        opened = [(member, member.entry) for member in members if member.entry is not None]
-        for member, entry in opened:
-            self._leave(member, entry)
+        in_buckets = [(member, member.entry) for member in members if member.entry is not None]
+        for member, entry in in_buckets:
+            self._leave_bucket(member, entry)
         for member in members:
-            member.gain *= times
-            member.credit *= times
-        for member, _ in opened:
-            self._join(member)
+            member.effective_weight *= factor
+            member.current_weight *= factor
+        for member, _ in in_buckets:
+            self._join_bucket(member)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give plain rows, credits made out: ties are as deep as they are many."""
+        """Return the members as plain rows: pickling nested buckets could recurse too deeply."""
         rows: list[tuple[object, ...]] = []
         for member in self._members.values():
-            credit = member.credit
+            current, effective = member.current_weight, member.effective_weight
             if member.entry is not None:
-                credit = member.gain * member.tie.steps - member.entry[0]
-            rows.append(
-                (member.backend, member.serial, member.count, credit, member.gain, member.weight)
-            )
-        return {**self.__dict__, "_ties": None, "_members": rows}
+                current = effective * member.bucket.steps - member.entry[0]
+            row = (member.backend, member.serial, member.count, current, effective, member.weight)
+            rows.append(row)
+        return {**self.__dict__, "_buckets": None, "_members": rows}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _ties=Ties(_Tie), _members={})
-        for backend, serial, count, credit, gain, weight in state["_members"]:
+        self.__dict__.update(state, _buckets=RankBuckets(_Bucket), _members={})
+        for backend, serial, count, current, effective, weight in state["_members"]:
             member = self._members[backend] = _Member(backend, serial)
-            member.count, member.credit, member.gain, member.weight = count, credit, gain, weight
+            member.count, member.weight = count, weight
+            member.current_weight, member.effective_weight = current, effective
             if weight:
-                self._join(member)
+                self._join_bucket(member)

@@ -1,51 +1,56 @@
-"""Weighted round robin, smooth: shares by weight, with each backend's turns spread out."""
+"""Smooth weighted round robin: shares by weight, with the turns of each backend spread out."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from balancers._internal.checks import at_least, checked_avoid
 from balancers._internal.types import B
-from balancers.algorithms._list_cursor import lap_place
-from balancers.algorithms._smooth_scan import PlainScan, Scan, decimals_of, units
+from balancers.algorithms._list_cursor import position_of
+from balancers.algorithms._smooth_scan import PlainScan, Scan, decimal_places, in_units
 from balancers.balancer import Key
 from balancers.membership import Membership
 
 __all__ = ["WeightedRoundRobin"]
 
-_GRAIN = 4
-"""Units grow finer by so many decimals at once: a slow start refines them once, not thrice."""
-_PLAIN = 24
-"""Up to so many members a plain loop beats a vector (measured)."""
-_LONGEST = 1 << 20
+_DECIMALS_STEP = 4
+"""Decimal places are added in steps: a slow start changes the unit once, not three times."""
+_MAX_PLAIN_MEMBERS = 24
+"""The largest number of members for which a plain loop is faster than vectors (measured)."""
+_MAX_PERIOD = 1 << 20
 """The longest period that is learned, in picks."""
-_DEBT = 16
-"""So many picks ahead of its share, bound requests cost their backend no more turns."""
+_MAX_DEBT = 16
+"""Bound requests are not charged to a backend that is this many picks ahead of its share."""
 
 
 class WeightedRoundRobin(Membership[B]):
-    """Each backend in proportion to its weight, as evenly spread as may be.
+    """Picks each backend in proportion to its weight, with its turns spread out evenly.
 
-    Smooth weighted round robin, pick by pick the sequence of nginx 1.22.  Weights may be ints or
-    floats; a float counts as it is written, so 0.5, 0.1, 0.1 go as 5, 1, 1.  Ties go to the first
-    listed.  Over a period (the sum of the weights by their greatest divisor) counts are exact; from
-    a fresh start with fixed weights no backend is ever more than 1 - 1/n picks ahead of its share.
-    Credits survive a flip or a new weight; a newcomer starts with none.  ``avoid`` steps as if the
-    avoided were quiesced: nginx's set of tried servers.  ``offset`` skips that many picks at first:
-    give each instance of a fleet its own, or all of them begin with the same backend.
+    This is smooth weighted round robin; the picks are exactly the sequence of nginx 1.22.  Weights
+    may be ints or floats.  A float means the decimal that it is written as: 0.5, 0.1 and 0.1 behave
+    as 5, 1 and 1.  A tie goes to the first backend in order of insertion.  Over a period (the sum
+    of the weights divided by their greatest common divisor) the counts are exact.  From a fresh
+    start with fixed weights, no backend is ever more than 1 - 1/n picks ahead of its share.
 
-    A bound request (a session's, told by ``started``) counts as a pick of its backend, which then
-    gets fewer of the others, until the totals are by weight again.  The debt is bounded: a backend
-    16 picks ahead of its share pays for no more, so while no other is in debt it is picked again
-    within 18 times its usual gap, however many bound requests it had.  When weights change,
-    or a member opens, closes or leaves, what is owed beyond 16 picks of the new ones is forgiven.
+    Current weights survive a flip or a change of weight; a new backend starts with 0.  ``avoid``
+    does one step as if the avoided backends were quiesced, like nginx with servers that it tried.
+    ``offset`` skips that many picks at the start: pass a different one to each instance of a fleet,
+    otherwise all of them begin with the same backend.
+
+    A bound request (for example of a session, reported by ``started``) counts as a pick of its
+    backend.  The backend then gets fewer picks, until the totals are by weight again.  This debt is
+    bounded: a backend that is 16 picks ahead of its share is not charged for more bound requests.
+    So it is picked again within 18 times its usual gap, however many bound requests it had, while
+    no other backend is in debt.  When weights change, or a member opens, closes or leaves, the part
+    of each debt above 16 picks of the new weights is dropped.
 
     >>> lb = WeightedRoundRobin({"a": 5, "b": 1, "c": 1})
     >>> "".join(lb.pick() for _ in range(7))
     'aabacaa'
 
-    Cost: ``pick`` O(n), vectorised above 24 members, until a whole period was seen (up to 1 048 576
-    picks), then O(1); with ``avoid``, and a bound request, O(n).  A flip O(1), and one pass over
-    the part of the period that was replayed.  Joining and leaving O(n).
-    Raises InvalidSetting for an offset that is no int, 0 or more.
+    Cost: ``pick`` O(n), vectorised above 24 members, until it has learned a complete period (of up
+    to 1 048 576 picks); then the period is replayed in O(1) per pick.  With ``avoid``, and for a
+    bound request, O(n).  A flip O(1), and one pass over the part of the period that was replayed.
+    Joining and leaving O(n).
+    Raises InvalidSetting unless ``offset`` is an int, 0 or more.
     """
 
     keyed = False
@@ -55,157 +60,164 @@ class WeightedRoundRobin(Membership[B]):
         at_least(0, offset=offset)
         self._offset = offset
         self._decimals = 0
-        self._gains: dict[B, int] = {}
-        self._credits: dict[B, int] = {}  # of every member; only true while there is no scan
+        self._effective_weights: dict[B, int] = {}  # in units of 10 ** -decimals
+        self._current_weights: dict[B, int] = {}  # of every member; valid only without a scan
         self._scan: Scan | None = None
-        self._order: list[B] = []  # the members by their place in the scan
-        self._places: dict[B, int] = {}
-        self._picks: list[int] = []  # the steps of one period, learned or being learned
-        self._learn_until = 0
-        self._period: list[B] = []  # what is replayed; empty while stepping
-        self._lap: Iterator[B] = iter(self._period)
-        self._charged = False  # for any bound request: somebody may be in debt
-        self._forgiving = False  # the weights are others than those the debts were made under
+        self._order: list[B] = []  # the members by their index in the scan
+        self._indices: dict[B, int] = {}
+        self._picks: list[int] = []  # the indices of one period, learned or being learned
+        self._learn_until = 0  # how many picks to learn before the next check; 0: do not learn
+        self._period: list[B] = []  # the learned period, which is replayed; empty while stepping
+        self._replay: Iterator[B] = iter(self._period)
+        self._may_have_debts = False  # whether a bound request was ever charged
+        self._debts_outdated = False  # whether debts must be limited to the present weights
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Give the next backend; O(1) once a period was seen.
+        """Return the next backend; O(1) after it has learned a period.
 
-        Raises NoBackendAvailable; a refusal moves no credit.
+        Raises NoBackendAvailable; then no current weight has changed.
         """
         if not avoid:
-            for backend in self._lap:
+            for backend in self._replay:
                 return backend
-            return self._next()
-        return self._next_but(checked_avoid(avoid))
+            return self._step()
+        return self._pick_avoiding(checked_avoid(avoid))
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Charge a bound request to its backend; O(n).  Any other was charged when picked.
+        """Charge a bound request to its backend; O(n).  Other requests were charged when picked.
 
-        One that is quiesced has no turns to pay with; a stranger is ignored.
+        Ignored if the backend is quiesced or not a member.
         """
-        if bound and self._gains.get(backend):
-            scan = self._scanned()
-            self._wake()
-            scan.charge(self._places[backend], _DEBT)
-            self._charged = True
+        if bound and self._effective_weights.get(backend):
+            scan = self._valid_scan()
+            self._stop_replay()
+            scan.charge(self._indices[backend], _MAX_DEBT)
+            self._may_have_debts = True
 
-    def _next(self) -> B:
+    def _step(self) -> B:
         if self._period:
-            self._lap = iter(self._period)
-            return next(self._lap)
+            self._replay = iter(self._period)
+            return next(self._replay)
         if not self._open:
             raise self.refusal()
         scan = self._scan
-        if scan is None or self._forgiving:
-            scan = self._scanned()
-        place = scan.step()
+        if scan is None or self._debts_outdated:
+            scan = self._valid_scan()
+        index = scan.step()
         if self._learn_until:
-            self._learn(place)
-        return self._order[place]
+            self._learn(index)
+        return self._order[index]
 
-    def _next_but(self, avoid: Collection[B]) -> B:
-        shut = {backend for backend in avoid if self._gains.get(backend)}
-        if not shut:
+    def _pick_avoiding(self, avoid: Collection[B]) -> B:
+        avoided = {backend for backend in avoid if self._effective_weights.get(backend)}
+        if not avoided:
             return self.pick()
-        if len(shut) == self._open:
+        if len(avoided) == self._open:
             raise self.refusal()
-        scan = self._scanned()
-        self._wake()
-        for backend in shut:
-            scan.weigh(self._places[backend], 0)
-        place = scan.step()
-        for backend in shut:
-            scan.weigh(self._places[backend], self._gains[backend])
-        return self._order[place]
+        scan = self._valid_scan()
+        self._stop_replay()
+        for backend in avoided:
+            scan.set_weight(self._indices[backend], 0)
+        index = scan.step()
+        for backend in avoided:
+            scan.set_weight(self._indices[backend], self._effective_weights[backend])
+        return self._order[index]
 
-    def _learn(self, place: int) -> None:
-        """Remember the step, and replay from here when it ends a period that was fair."""
-        picks, scan = self._picks, self._scanned()
-        picks.append(place)
+    def _learn(self, index: int) -> None:
+        """Record a pick.  If it completes a period, replay the period from now on."""
+        picks, scan = self._picks, self._valid_scan()
+        picks.append(index)
         if len(picks) < self._learn_until:
             return
         period = scan.period()
         if len(picks) != period:
             if len(picks) > period:
                 picks.clear()
-            self._learn_until = period if period <= _LONGEST else 0
-        elif scan.fair(picks):
-            self._period = [self._order[place] for place in picks]
-            self._lap = iter(self._period)
+            self._learn_until = period if period <= _MAX_PERIOD else 0
+        elif scan.is_period(picks):
+            self._period = [self._order[index] for index in picks]
+            self._replay = iter(self._period)
         else:
             picks.clear()
         if not self._learn_until:
             picks.clear()
 
-    def _wake(self) -> None:
-        """Step again from here on: whatever is replayed or being learned is over."""
+    def _stop_replay(self) -> None:
+        """Advance the scan by the picks replayed so far; go back to stepping and learning."""
         if self._picks:
             if self._period and self._scan is not None:
-                self._scan.advance(self._picks[: lap_place(self._period, self._lap)])
+                self._scan.advance(self._picks[: position_of(self._period, self._replay)])
                 self._period = []
-                self._lap = iter(self._period)
+                self._replay = iter(self._period)
             self._picks = []
         self._learn_until = self._open
 
-    def _scanned(self) -> Scan:
-        """Give the scan of the present members, made anew if they changed, and debts bounded."""
-        scan = self._scan or self._scan_anew()
-        if self._forgiving:
-            scan.forgive(_DEBT)
-            self._forgiving = False
+    def _valid_scan(self) -> Scan:
+        """Return a scan of the current members with limited debts; create it if there is none."""
+        scan = self._scan or self._build_scan()
+        if self._debts_outdated:
+            scan.limit_debts(_MAX_DEBT)
+            self._debts_outdated = False
         return scan
 
-    def _scan_anew(self) -> Scan:
-        credits_, gains = list(self._credits.values()), list(self._gains.values())
-        self._order = list(self._gains)
-        self._places = {backend: place for place, backend in enumerate(self._order)}
-        self._scan = scan = _scan_of(credits_, gains)
+    def _build_scan(self) -> Scan:
+        current_weights = list(self._current_weights.values())
+        effective_weights = list(self._effective_weights.values())
+        self._order = list(self._effective_weights)
+        self._indices = {backend: index for index, backend in enumerate(self._order)}
+        self._scan = scan = _make_scan(current_weights, effective_weights)
         self._learn_until = self._open
         for _ in range(self._offset % scan.period() if self._offset else 0):
             scan.step()
         self._offset = 0
         return scan
 
-    def _rest(self) -> None:
-        """Take the credits out of the scan, which ends with it."""
-        self._wake()
+    def _discard_scan(self) -> None:
+        """Store the current weights and remove the scan."""
+        self._stop_replay()
         if self._scan is not None:
-            self._credits = dict(zip(self._order, self._scan.credits(), strict=True))
+            self._current_weights = dict(
+                zip(self._order, self._scan.current_weights(), strict=True)
+            )
             self._scan = None
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
-        self._wake()
-        self._forgiving = self._charged
+        self._stop_replay()
+        self._debts_outdated = self._may_have_debts
         if new is None:
-            self._rest()
-            del self._gains[backend], self._credits[backend]
+            self._discard_scan()
+            del self._effective_weights[backend], self._current_weights[backend]
             return
-        decimals = decimals_of(new)
+        decimals = decimal_places(new)
         if decimals > self._decimals:
-            decimals = -(-decimals // _GRAIN) * _GRAIN
-            self._refine(10 ** (decimals - self._decimals))
+            decimals = -(-decimals // _DECIMALS_STEP) * _DECIMALS_STEP
+            self._use_smaller_unit(10 ** (decimals - self._decimals))
             self._decimals = decimals
         if old is None:
-            self._rest()
-            self._credits[backend] = 0
-        gain = self._gains[backend] = units(new, self._decimals)
+            self._discard_scan()
+            self._current_weights[backend] = 0
+        weight = self._effective_weights[backend] = in_units(new, self._decimals)
         if self._scan is not None:
-            self._scan.weigh(self._places[backend], gain)
+            self._scan.set_weight(self._indices[backend], weight)
             if self._scan.total > self._scan.limit:
-                self._rest()
+                self._discard_scan()
 
-    def _refine(self, times: int) -> None:
-        """Count everything in a smaller unit."""
-        self._rest()
-        self._credits = {backend: credit * times for backend, credit in self._credits.items()}
-        self._gains = {backend: gain * times for backend, gain in self._gains.items()}
+    def _use_smaller_unit(self, factor: int) -> None:
+        """Convert all effective and current weights to a unit that is smaller by this factor."""
+        self._discard_scan()
+        self._current_weights = {
+            backend: current * factor for backend, current in self._current_weights.items()
+        }
+        self._effective_weights = {
+            backend: weight * factor for backend, weight in self._effective_weights.items()
+        }
 
 
-def _scan_of(credits_: list[int], gains: list[int]) -> Scan:
-    if len(gains) > _PLAIN:
+def _make_scan(current_weights: list[int], effective_weights: list[int]) -> Scan:
+    if len(effective_weights) > _MAX_PLAIN_MEMBERS:
         from balancers.algorithms._smooth_scan_numpy import VectorScan  # noqa: PLC0415 - loads numpy
 
-        if VectorScan.holds(credits_, gains):
-            return VectorScan(credits_, gains)
-    return PlainScan(credits_, gains)
+        if VectorScan.fits(current_weights, effective_weights):
+            return VectorScan(current_weights, effective_weights)
+    return PlainScan(current_weights, effective_weights)

@@ -1,4 +1,4 @@
-"""Connections: their keys, and a table that keeps each on its backend."""
+"""Flows (transport connections): their keys, and a table that keeps each flow on its backend."""
 
 from balancers.flows.flow_key import FlowKey as FlowKey
 from balancers.flows.flow_table import FlowCounts as FlowCounts

@@ -1,29 +1,26 @@
-"""Which backend serves a connection already: what membership changes must not break."""
+"""A table of flows that keeps every connection on its backend when the membership changes."""
 
 from collections.abc import Callable, Iterable
 from itertools import chain
 from math import inf
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from balancers._internal.checks import at_least, duration
+from balancers._internal.checks import LATEST, at_least, duration, valid_now
 from balancers._internal.copying import SharesBackends
 from balancers._internal.types import B
-from balancers.errors import InvalidSetting, InvalidTime
+from balancers.errors import InvalidSetting
 from balancers.flows._idle_queue import Entry, IdleQueue
 
 __all__ = ["FlowCounts", "FlowState", "FlowTable"]
 
 F = TypeVar("F", bound=bytes)
 
-_LATEST = 1e300
-"""Seconds; no sum of times overflows."""
-
 FlowState = Literal["new", "established", "closing"]
-"""A handshake that has not ended, a connection, and one that an end has begun to close."""
+"""An unfinished handshake, a connection, and a connection that one end has begun to close."""
 
 
 class FlowCounts(NamedTuple):
-    """How a table did since it was made.
+    """The lookups and removals of a table since it was created.
 
     >>> table = FlowTable()
     >>> table.find(b"flow", now=0.0)
@@ -34,27 +31,28 @@ class FlowCounts(NamedTuple):
     hits: int
     misses: int
     evictions: int
-    """Flows that made room for others before their time."""
+    """Flows removed before their timeout, because the table was full."""
     expirations: int
-    """Flows that were idle too long."""
+    """Flows removed because they were idle for their timeout."""
 
 
 class FlowTable(SharesBackends, Generic[B]):
-    """Keeps a connection on its backend, whoever joins or leaves: the first layer of two.
+    """Keeps each connection on its backend when others join or leave: the first of two layers.
 
-    Look here first, pick by consistent hashing what is not here, and keep the answer:
-    :meth:`route` does all three, :meth:`find` and :meth:`keep` one each.  When the table forgets,
-    or another balancer takes over with an empty one, the hash still finds the backend of nearly
-    every flow (Maglev, NSDI 2016, sections 3.3 and 3.4).
+    Look up the flow here, choose its backend by consistent hashing if the flow is absent, and store
+    the result.  :meth:`route` does all three; :meth:`find` does the first, :meth:`keep` the last.
+    When a flow is removed, or another balancer takes over with an empty table, the hash still finds
+    the backend of nearly every flow (Maglev, NSDI 2016, sections 3.3 and 3.4).
 
-    A flow is a :class:`FlowKey`, or any bytes that tell connections apart.  The caller reports its
-    state, and each state has an idle timeout in seconds: 60 while ``new``, 900 once
-    ``established``, 120 while ``closing``, as IPVS has them (Linux, ip_vs_proto_tcp.c: SYN_RECV,
-    ESTABLISHED, FIN_WAIT); ``inf`` is none.  A flow idle for its timeout is gone, to the instant.
+    A flow is a :class:`FlowKey`, or any bytes that identify a connection.  The caller reports its
+    state.  Each state has an idle timeout in seconds: 60 for ``new``, 900 for ``established``, 120
+    for ``closing``, as in IPVS (Linux, ip_vs_proto_tcp.c: SYN_RECV, ESTABLISHED, FIN_WAIT); ``inf``
+    means no timeout.  A flow is removed exactly at its timeout.
 
-    At most ``max_flows`` flows are kept, and a newcomer takes the place of the idlest: of the new ones,
-    if there are none of the closing, if there are none of the established.  So a flood of
-    handshakes that never end costs at most one established flow its place.
+    The table holds at most ``max_flows`` flows.  When it is full, adding a flow evicts the idlest
+    flow in state ``new``; if there is none, the idlest ``closing`` flow; if there is none, the
+    idlest ``established`` flow.  So a flood of unfinished handshakes evicts at most one established
+    flow.
 
     >>> from balancers import HashRing
     >>> ring, table = HashRing(["a", "b", "c"]), FlowTable(max_flows=1000)
@@ -65,9 +63,9 @@ class FlowTable(SharesBackends, Generic[B]):
     >>> table.forget(owner), table.route(b"flow", ring.pick, 2.0, "established") == owner
     ([b'flow'], False)
 
-    Every method is O(1) amortised but where it says otherwise; the pick is the balancer's.
-    Earlier than seen is the latest seen.
-    Raises InvalidSetting for ``max_flows`` below 1 or a timeout that is not positive.
+    Every method is O(1) amortised unless it says otherwise, plus the balancer's pick.  A time
+    before the latest time seen counts as the latest.  Raises InvalidSetting for a ``max_flows``
+    that is not an int of 1 or more, or a timeout that is not positive.
     """
 
     def __init__(
@@ -89,15 +87,15 @@ class FlowTable(SharesBackends, Generic[B]):
             state: IdleQueue(timeout) for state, timeout in timeouts.items()
         }  # in the order of eviction
         self._flows: dict[bytes, Entry[B]] = {}
-        self._on: dict[B, dict[bytes, Entry[B]]] = {}  # backends with flows, and those
+        self._by_backend: dict[B, dict[bytes, Entry[B]]] = {}  # backends with at least one flow
         self._retiring: dict[B, None] = {}
         self._retired: dict[B, None] = {}
         self._now = -inf
-        self._due = -inf  # nothing expires before
+        self._due = -inf  # no flow expires before
         self._hits = self._misses = self._evictions = self._expirations = 0
 
     def find(self, flow: bytes, now: float) -> B | None:
-        """Give the flow's backend and note that it is not idle; None when it is not here.
+        """Return the flow's backend and restart its idle timeout; None for an absent flow.
 
         Raises InvalidTime; TypeError for an unhashable flow.
         """
@@ -114,16 +112,15 @@ class FlowTable(SharesBackends, Generic[B]):
         return entry.backend
 
     def keep(self, flow: bytes, backend: B, now: float, state: FlowState) -> None:
-        """Bind the flow to the backend, or tell the state of one that is bound.
+        """Store the flow's backend and state.
 
-        What is established on the backend does not become new: a stray SYN must not weaken it.
-
-        Raises InvalidTime, InvalidSetting for another state; TypeError for None or what is
-        unhashable.  Nothing has changed then.
+        An established flow does not become new on the same backend, so a stray SYN does not shorten
+        its timeout.  Raises InvalidTime, InvalidSetting for another state, TypeError for the
+        backend None or an unhashable argument; nothing has changed then.
         """
-        queue = self._queue(state)
+        queue = self._queue_of(state)
         if backend is None:
-            raise TypeError("None is no backend to keep a flow on")
+            raise TypeError("backend must be a backend, not None")
         hash((flow, backend))
         now = self._advance(now)
         entry = self._flows.get(flow)
@@ -146,12 +143,12 @@ class FlowTable(SharesBackends, Generic[B]):
             self._due = min(self._due, now + queue.timeout)
 
     def route(self, flow: F, pick: Callable[[F], B], now: float, state: FlowState) -> B:
-        """Give the flow's backend, picked when it is not here, and keep it in this state.
+        """Return the flow's backend, picking one for an absent flow, and store it with this state.
 
-        ``pick`` may be the ``pick`` of any keyed balancer; what it raises passes, and nothing is
-        kept then.  Raises what :meth:`keep` does.
+        ``pick`` may be the ``pick`` of any keyed balancer.  An exception of ``pick`` is propagated,
+        and nothing is stored then.  Raises what :meth:`keep` raises.
         """
-        queue = self._queue(state)
+        queue = self._queue_of(state)
         backend = self.find(flow, now)
         if backend is None:
             backend = pick(flow)
@@ -161,36 +158,36 @@ class FlowTable(SharesBackends, Generic[B]):
         return backend
 
     def discard(self, flow: bytes) -> None:
-        """Forget a flow that is over; a stranger is fine."""
+        """Remove a flow that has ended; an absent flow is ignored."""
         entry = self._flows.get(flow)
         if entry is not None:
             self._drop(flow, entry)
 
     def forget(self, backend: B) -> list[bytes]:
-        """Forget the backend's flows at once, as it is dead, and give them: O(their number).
+        """Remove and return all flows of a failed backend, in the order in which they came to it.
 
-        They are in the order in which they came to it.  A stranger is fine; one that was retiring
-        has retired.
+        O(flows of the backend).  A backend without flows is ignored.  A backend that was retiring
+        has now retired.
         """
-        flows = list(self._on.get(backend, ()))
+        flows = list(self._by_backend.get(backend, ()))
         for flow in flows:
             self._drop(flow, self._flows[flow])
         return flows
 
     def retire(self, backend: B) -> None:
-        """Keep the backend's flows until they have closed, as it leaves in peace.
+        """Start to retire a backend: its flows stay until they end.
 
-        Pick it no more; :meth:`retired` tells when its last flow is gone.  A flow that comes to it
-        all the same takes it back into service.
+        Do not pick the backend any more; :meth:`retired` reports it after its last flow.  A flow
+        that is stored on it nevertheless cancels the retirement.
         """
         hash(backend)
-        if backend in self._on:
+        if backend in self._by_backend:
             self._retiring[backend] = None
         else:
             self._retired[backend] = None
 
     def retired(self, now: float) -> list[B]:
-        """Report each retiring backend once, when its last flow is gone; O(those reported).
+        """Return each retiring backend once, after its last flow has gone; O(backends returned).
 
         Raises InvalidTime.
         """
@@ -199,9 +196,9 @@ class FlowTable(SharesBackends, Generic[B]):
         return list(retired)
 
     def expire(self, now: float) -> int:
-        """Forget who was idle too long by now, and say how many; whatever is given a time does.
+        """Remove the flows that have timed out by ``now`` and return their number.
 
-        Raises InvalidTime.
+        Every method that takes ``now`` removes them too.  Raises InvalidTime.
         """
         before = self._expirations
         self._advance(now)
@@ -209,33 +206,33 @@ class FlowTable(SharesBackends, Generic[B]):
 
     @property
     def due(self) -> float:
-        """Give when the next flow will have been idle too long, ``inf`` when none will."""
+        """The time when the next flow times out, ``inf`` when none will."""
         found = [(queue.idlest(), queue.timeout) for queue in self._queues.values()]
         return min((idlest[1].seen + timeout for idlest, timeout in found if idlest), default=inf)
 
     @property
     def max_flows(self) -> int:
-        """How many flows there may be."""
+        """The largest number of flows in the table."""
         return self._max_flows
 
     @property
     def counts(self) -> FlowCounts:
-        """Hits, misses, evictions and expirations so far."""
+        """The numbers of hits, misses, evictions and expirations so far."""
         return FlowCounts(self._hits, self._misses, self._evictions, self._expirations)
 
     @property
     def states(self) -> dict[FlowState, int]:
-        """How many flows are in each state, as of the latest time seen."""
+        """The number of flows in each state, as of the latest time seen."""
         return {state: len(queue) for state, queue in self._queues.items()}
 
     @property
     def backends(self) -> dict[B, int]:
-        """How many flows each backend has that has any; O(backends)."""
-        return {backend: len(flows) for backend, flows in self._on.items()}
+        """The number of flows of each backend with at least one flow; O(backends)."""
+        return {backend: len(flows) for backend, flows in self._by_backend.items()}
 
     def flows_on(self, backend: B) -> int:
-        """Give how many flows the backend has, 0 for a stranger."""
-        return len(self._on.get(backend, ()))
+        """Return the number of flows of the backend, 0 for a backend without flows."""
+        return len(self._by_backend.get(backend, ()))
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -243,22 +240,20 @@ class FlowTable(SharesBackends, Generic[B]):
     def __contains__(self, flow: object) -> bool:
         return flow in self._flows
 
-    def _queue(self, state: FlowState) -> IdleQueue[B]:
+    def _queue_of(self, state: FlowState) -> IdleQueue[B]:
         if isinstance(state, str) and state in self._queues:
             return self._queues[state]
         raise InvalidSetting(f"state must be new, established or closing, not {state!r}")
 
     def _advance(self, now: float) -> float:
-        """Take note of the time, and forget whom it outran."""
-        if not -_LATEST <= now <= _LATEST:
-            raise InvalidTime(f"now must be finite seconds, not {now!r}")
-        self._now = now = max(now, self._now)
+        """Record the time and remove the flows that have timed out; raises InvalidTime."""
+        self._now = now = valid_now(now, self._now)
         if now >= self._due:
             for queue in self._queues.values():
                 while idlest := queue.idlest(now):
                     self._drop(*idlest)
                     self._expirations += 1
-            self._due = min(_LATEST, *(queue.quiet_until() for queue in self._queues.values()))
+            self._due = min(LATEST, *(queue.earliest_timeout() for queue in self._queues.values()))
         return now
 
     def _evict(self) -> None:
@@ -275,25 +270,25 @@ class FlowTable(SharesBackends, Generic[B]):
         self._unbind(flow, entry)
 
     def _bind(self, flow: bytes, entry: Entry[B]) -> None:
-        self._on.setdefault(entry.backend, {})[flow] = entry
-        self._readmit(entry.backend)
+        self._by_backend.setdefault(entry.backend, {})[flow] = entry
+        self._cancel_retirement(entry.backend)
 
     def _unbind(self, flow: bytes, entry: Entry[B]) -> None:
-        flows = self._on[entry.backend]
+        flows = self._by_backend[entry.backend]
         del flows[flow]
         if not flows:
-            del self._on[entry.backend]
+            del self._by_backend[entry.backend]
             if entry.backend in self._retiring:
                 del self._retiring[entry.backend]
                 self._retired[entry.backend] = None
 
-    def _readmit(self, backend: B) -> None:
+    def _cancel_retirement(self, backend: B) -> None:
         self._retiring.pop(backend, None)
         self._retired.pop(backend, None)
 
     def _known_backends(self) -> Iterable[object]:
-        return chain(self._flows, self._on, self._retiring, self._retired)
+        return chain(self._flows, self._by_backend, self._retiring, self._retired)
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{count} {state}" for state, count in self.states.items())
-        return f"<FlowTable: {len(self)} of {self._max_flows} flows, {told}>"
+        states = ", ".join(f"{count} {state}" for state, count in self.states.items())
+        return f"<FlowTable: {len(self)} of {self._max_flows} flows, {states}>"

@@ -1,4 +1,4 @@
-"""Gates: one reason each why a backend gets more, less or no traffic."""
+"""Gates: each is one reason why a backend gets more, less or no traffic."""
 
 from balancers.gates.active_checks import ActiveChecks as ActiveChecks
 from balancers.gates.active_checks import Probe as Probe

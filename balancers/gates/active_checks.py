@@ -1,4 +1,4 @@
-"""Active health checks: whom to probe and when, and what follows from silence."""
+"""Active health checks: when to probe each backend; a probe without an answer is a failure."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from math import inf
 from random import Random
 from typing import Generic, NamedTuple
 
-from balancers._internal.checks import LATEST, duration, number, valid_now
+from balancers._internal.checks import LATEST, checked_rng, duration, number, valid_now
 from balancers._internal.timers import Timers
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
@@ -18,7 +18,7 @@ __all__ = ["ActiveChecks", "Probe"]
 
 
 class Probe(NamedTuple, Generic[B]):
-    """One probe to send.  Its answer counts before ``deadline`` seconds; silence is a failure."""
+    """One probe to send.  An answer before ``deadline`` seconds counts; no answer is a failure."""
 
     backend: B
     number: int
@@ -27,20 +27,24 @@ class Probe(NamedTuple, Generic[B]):
 
 
 class ActiveChecks(HealthChecks[B]):
-    """Health checks with a schedule: data for a prober that is yours.
+    """Health checks with a schedule.  It sends nothing: it returns the probes that you send.
 
-    Ask :meth:`probes` whom to probe, send, and tell :meth:`answer`; :meth:`probes_due` says when to
-    ask again.  At most one probe is in flight for each backend, and one that is not answered within
-    ``timeout`` seconds is a failure, whoever asks first: this gate or its pool.
+    Call :meth:`probes` to get the probes that are due, send them, and report each result to
+    :meth:`answer`.  :attr:`probes_due` is when to call :meth:`probes` again.  At most one probe per
+    backend is in flight.  A probe without an answer after ``timeout`` seconds is a failure; both
+    this gate and its pool notice that, whichever is called first.
 
-    A backend is probed every ``interval`` seconds; every ``fast_interval`` (a fifth of it) while
-    its state is changing; every ``slow_interval`` (six times it) once it is unhealthy for
-    ``slow_after`` seconds.  First probes are spread over an interval, and each interval is up to
-    ``jitter`` of it shorter or longer, by ``rng``, so that no fleet probes in step.  Probes late by
-    more than two intervals, as nobody asked, are spread over the next one.
+    A backend is probed every ``interval`` seconds; every ``fast_interval`` seconds (default: a
+    fifth of ``interval``) while its state may be changing; every ``slow_interval`` seconds
+    (default: six times ``interval``) once it was unhealthy for ``slow_after`` seconds.  First
+    probes are spread over one interval.  Each interval is up to ``jitter`` of its length (a share,
+    0…1) shorter or longer, sampled from ``rng``, so that several proxies do not probe in step.
+    Probes that are late by more than two intervals, as ``probes`` was not called, are spread over
+    the next interval.
 
-    ``promotion`` says who brings back a backend that its requests demoted: ``probes``, or ``time``,
-    ``recovery_time`` seconds later: probes that succeed say little of requests that do not.
+    ``promotion``: what promotes a backend that was demoted by its requests.  ``probes``, the
+    default, or ``time``, ``recovery_time`` seconds later: for probes that succeed while requests
+    fail.
 
     >>> from balancers import Pool, RoundRobin
     >>> checks = ActiveChecks(unhealthy_threshold=1, rng=Random(1))
@@ -50,9 +54,9 @@ class ActiveChecks(HealthChecks[B]):
     (True, ('unhealthy',))
 
     A probe costs O(log n) to send and to answer.
-    Raises InvalidSetting for a threshold below 1, durations that are not positive or not in order
-    (fast, usual, slow; the timeout is below the interval), a jitter outside 0…1; TypeError unless
-    ``rng`` is a ``random.Random``.
+    Raises InvalidSetting for a threshold below 1, durations that are not positive and finite, a
+    timeout that is not below ``interval``, intervals not in ascending order (fast, usual, slow), a
+    jitter that is not 0 or more and below 1; TypeError unless ``rng`` is a ``random.Random``.
     """
 
     def __init__(
@@ -80,68 +84,61 @@ class ActiveChecks(HealthChecks[B]):
             initial=initial,
             promotion=promotion,
         )
-        if not isinstance(rng, Random):
-            raise TypeError(f"rng must be a random.Random, not {rng!r}")
-        self._rng = rng
+        self._rng = checked_rng(rng)
         self._interval = duration("interval", interval)
         self._timeout = duration("timeout", timeout)
         fast = interval / 5 if fast_interval is None else fast_interval
         slow = interval * 6 if slow_interval is None else slow_interval
-        self._fast = duration("fast_interval", fast)
-        self._slow = duration("slow_interval", slow)
+        self._fast_interval = duration("fast_interval", fast)
+        self._slow_interval = duration("slow_interval", slow)
         self._slow_after = duration("slow_after", slow_after)
-        if not fast <= interval <= slow:
-            raise InvalidSetting(f"fast <= interval <= slow fails for {fast}, {interval}, {slow}")
+        if fast > interval:
+            raise InvalidSetting(f"fast_interval must be at most interval, {interval}, not {fast}")
+        if slow < interval:
+            raise InvalidSetting(f"slow_interval must be at least interval, {interval}, not {slow}")
         if timeout >= interval:
-            raise InvalidSetting(f"timeout must be below the interval {interval}, not {timeout!r}")
+            raise InvalidSetting(f"timeout must be below interval, {interval}, not {timeout!r}")
         if not 0 <= number("jitter", jitter) < 1:
-            raise InvalidSetting(f"jitter must be 0 to 1, below 1, not {jitter!r}")
-        self._least, self._spread = 1 - jitter, 2 * jitter
-        self._number = 0
-        self._sends: Timers[B] = Timers()
-        self._put_off: set[B] = set()  # since they were last probed
+            raise InvalidSetting(f"jitter must be 0 or more and below 1, not {jitter!r}")
+        self._jitter_start, self._jitter_width = 1 - jitter, 2 * jitter
+        self._last_number = 0
+        self._scheduled: Timers[B] = Timers()  # when to send the next probe
+        self._postponed: set[B] = set()  # since they were last probed
         self._awaited: OrderedDict[B, Probe[B]] = OrderedDict()  # in the order of their deadlines
 
     def probes(self, now: float) -> list[Probe[B]]:
-        """Give the probes to send now; O(log n) each.  Raises InvalidTime."""
+        """Return the probes to send now; O(log n) per probe.  Raises InvalidTime."""
         self._expire(valid_now(now, self._now))
         now = self.advance(now)
         for backend, when in self.timers.pop(now):
             self.timer_expired(backend, when)
-        if self._sends.first < now - 2 * self._interval:
-            self._put_off_late(now)
+        if self._scheduled.first < now - 2 * self._interval:
+            self._postpone_late(now)
         deadline = now + self._timeout
         sent: list[Probe[B]] = []
-        for backend in self._sends.take(now):
-            self._number += 1
-            probe = self._awaited[backend] = Probe(backend, self._number, now, deadline)
+        for backend in self._scheduled.take(now):
+            self._last_number += 1
+            probe = self._awaited[backend] = Probe(backend, self._last_number, now, deadline)
             sent.append(probe)
-        if self._put_off:
-            self._put_off -= {probe.backend for probe in sent}
+        if self._postponed:
+            self._postponed -= {probe.backend for probe in sent}
         self.due = min(self.due, self._next_instant())
         return sent
 
-    def _put_off_late(self, now: float) -> None:
-        """Put off who is late by more than two intervals, unless that was done already."""
-        for backend in self._sends.take(now - 2 * self._interval):
-            wait = 0.0 if backend in self._put_off else self._rng.random() * self._interval
-            self._sends.set(backend, now + wait)
-            self._put_off.add(backend)
-
     @property
     def probes_due(self) -> float:
-        """Give when to call :meth:`probes` next: to send one, or to hear of a silence; O(1)."""
-        return min(self._sends.first, self._next_deadline())
+        """When to call :meth:`probes` next, in seconds: a probe is due, or a deadline; O(1)."""
+        return min(self._scheduled.first, self._next_deadline())
 
     def answer(self, probe: Probe[B], ok: bool, now: float, immediate: bool = False) -> bool:
-        """Hear a probe's result, and say whether it counts; O(log n).
+        """Count the result of a probe, and return whether it counts; O(log n).
 
-        It does not when it is late, told before, sent before the last flip, or of a backend that
-        left since.  ``immediate``: this failure demotes whatever the threshold.
+        It does not count if it is late or was reported before, if the probe was sent before the
+        last flip, or if the backend left since.  ``immediate``: this failure demotes alone.
         Raises InvalidTime, InvalidSetting for an immediate success.
         """
         if immediate and ok:
-            raise InvalidSetting("only a failure can be immediate")
+            raise InvalidSetting("immediate must be False for a success, not True")
         if not self._now <= now <= LATEST:
             now = valid_now(now, self._now)
         backend, _, _, deadline = probe
@@ -151,10 +148,13 @@ class ActiveChecks(HealthChecks[B]):
         if self._awaited.get(backend) != probe:
             return False
         del self._awaited[backend]
-        return self._judge(probe, ok, now, immediate)
+        return self._count_result(probe, ok, now, immediate)
 
     def factor(self, backend: B, now: float) -> float:
-        """Give 1 while healthy, else 0; a silence that is over counts.  Raises UnknownBackend."""
+        """Return 1 while healthy, else 0; a deadline that is over at ``now`` counts.
+
+        Raises UnknownBackend.
+        """
         health, probe = self.state_of(backend), self._awaited.get(backend)
         promoted_at = self.timers.get(backend)
         if promoted_at < inf:
@@ -164,19 +164,19 @@ class ActiveChecks(HealthChecks[B]):
         return 1 if health.machine.would_be_healthy(ok=False) else 0
 
     def changes(self, now: float) -> Iterable[B]:
-        """Give the backends whose factor moved since last asked."""
+        """Return the backends whose factor changed since the last call."""
         self._expire(valid_now(now, self._now))
         return super().changes(now)
 
     def added(self, backend: B, now: float) -> None:
-        """Hear of a new member, and plan its first probe; O(log n)."""
+        """Called when a backend joins: its first probe is scheduled; O(log n)."""
         super().added(backend, now)
-        self._sends.set(backend, self._now + self._rng.random() * self._interval)
+        self._scheduled.set(backend, self._now + self._rng.random() * self._interval)
 
     def removed(self, backend: B, now: float) -> None:
-        """Forget the member and its probe; O(log n)."""
-        self._sends.cancel(backend)
-        self._put_off.discard(backend)
+        """Called when a backend leaves: its probe is not expected any more; O(log n)."""
+        self._scheduled.cancel(backend)
+        self._postponed.discard(backend)
         self._awaited.pop(backend, None)
         super().removed(backend, now)
 
@@ -185,9 +185,22 @@ class ActiveChecks(HealthChecks[B]):
         health.probed = True
         return health
 
-    def _catch_up(self, backend: B, health: Health, now: float) -> None:
+    def _settings(self) -> str:
+        return f"interval {self._interval} s, timeout {self._timeout} s, {super()._settings()}"
+
+    def _summary(self) -> str:
+        return f"{len(self._awaited)} probes in flight, {super()._summary()}"
+
+    def _postpone_late(self, now: float) -> None:
+        """Postpone the probes that are late by more than two intervals, each of them once."""
+        for backend in self._scheduled.take(now - 2 * self._interval):
+            wait = 0.0 if backend in self._postponed else self._rng.random() * self._interval
+            self._scheduled.set(backend, now + wait)
+            self._postponed.add(backend)
+
+    def _promote_by_time(self, backend: B, health: Health, now: float) -> None:
         self._expire(now)
-        super()._catch_up(backend, health, now)
+        super()._promote_by_time(backend, health, now)
 
     def _next_instant(self) -> float:
         return min(self.timers.first, self._next_deadline())
@@ -196,26 +209,27 @@ class ActiveChecks(HealthChecks[B]):
         return next(iter(self._awaited.values())).deadline if self._awaited else inf
 
     def _expire(self, now: float) -> None:
-        """Take silence for failure, at the deadline."""
+        """Count each probe whose deadline is over as a failure at its deadline."""
         while self._next_deadline() <= now:
             _, probe = self._awaited.popitem(last=False)
-            self._judge(probe, ok=False, now=probe.deadline)
+            self._count_result(probe, ok=False, now=probe.deadline)
 
-    def _judge(self, probe: Probe[B], ok: bool, now: float, immediate: bool = False) -> bool:
+    def _count_result(self, probe: Probe[B], ok: bool, now: float, immediate: bool = False) -> bool:
+        """Count a result unless it is to be ignored, and schedule the backend's next probe."""
         backend, _, sent_at, _ = probe
         health = self._members[backend]
         machine = health.machine
         if health.awaits_time:
-            super()._catch_up(backend, health, now)
+            super()._promote_by_time(backend, health, now)
         counts = sent_at >= health.flipped_at and not health.awaits_time
         if counts and machine.observe(ok, immediate):
             self._flip(backend, health, machine.healthy, now, "by probes")
         if not machine.settled:
-            gap = self._fast
+            interval = self._fast_interval
         elif machine.healthy or now - health.flipped_at < self._slow_after:
-            gap = self._interval
+            interval = self._interval
         else:
-            gap = self._slow
-        when = sent_at + gap * (self._least + self._spread * self._rng.random())
-        self._sends.set(backend, max(now, when))
+            interval = self._slow_interval
+        jittered = interval * (self._jitter_start + self._jitter_width * self._rng.random())
+        self._scheduled.set(backend, max(now, sent_at + jittered))
         return counts

@@ -1,4 +1,4 @@
-"""Limits: no more than so many requests in flight."""
+"""Connection limits: a fixed number of requests in flight per backend."""
 
 from balancers._internal.checks import at_least
 from balancers._internal.types import B
@@ -9,9 +9,10 @@ __all__ = ["ConnectionLimit"]
 
 
 class ConnectionLimit(MemberGate[B, int]):
-    """Closed while ``limit`` requests or more are in flight.  Hard, and bound requests wait too.
+    """Closed while a backend has ``limit`` or more requests in flight.
 
-    One number for every backend, or another for one by :meth:`set`.  Every method is O(1).
+    The limit is the same for every backend, unless :meth:`set` gives a backend its own.  Hard: a
+    panic does not ignore it.  Bound requests are refused too.  Every method is O(1).
 
     >>> from balancers import Pool, RoundRobin
     >>> pool = Pool(RoundRobin(["a"]), gates=[ConnectionLimit(1)])
@@ -29,14 +30,14 @@ class ConnectionLimit(MemberGate[B, int]):
         super().__init__()
         at_least(1, limit=limit)
         self._limit = limit
-        self._least = limit  # that any member ever had
+        self._lowest_limit = limit  # that any member ever had: requests below it need no look-up
 
     def new_state(self, now: float) -> int:
         del now
         return self._limit
 
     def set(self, backend: B, n: int | None, now: float = 0.0) -> None:
-        """Limit this backend to ``n`` in flight; None: as all the others.
+        """Limit this backend to ``n`` requests in flight; None: to the limit of the gate.
 
         Raises UnknownBackend, InvalidSetting, InvalidTime.
         """
@@ -44,31 +45,36 @@ class ConnectionLimit(MemberGate[B, int]):
         n = self._limit if n is None else n
         at_least(1, n=n)
         now = self.advance(now)
-        self._least = min(self._least, n)
+        self._lowest_limit = min(self._lowest_limit, n)
         before, self._members[backend] = self._members[backend], n
         in_flight = self.in_flight_on(backend)
         if (in_flight >= n) != (in_flight >= before):
-            self._turn(backend, in_flight, now)
+            self._notify_flip(backend, in_flight, now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Give 1 below the limit, else 0.  Raises UnknownBackend."""
+        """Return 1 below the limit, else 0.  Raises UnknownBackend."""
         del now
         return 1 if self.in_flight_on(backend) < self.state_of(backend) else 0
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
-        """Close at the limit."""
-        if in_flight >= self._least and in_flight == self._members[backend]:
-            self._turn(backend, in_flight, now)
+        """Called when a request starts: the backend may reach its limit."""
+        if in_flight >= self._lowest_limit and in_flight == self._members[backend]:
+            self._notify_flip(backend, in_flight, now)
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Open again below it."""
-        if in_flight >= self._least - 1 and in_flight == self._members[backend] - 1:
-            self._turn(backend, in_flight, now)
+        """Called when a request ends: the backend may be below its limit again."""
+        if in_flight >= self._lowest_limit - 1 and in_flight == self._members[backend] - 1:
+            self._notify_flip(backend, in_flight, now)
 
-    def _turn(self, backend: B, in_flight: int, now: float) -> None:
-        """Close at the limit, open below it."""
+    def __repr__(self) -> str:
+        """Show the limit of the gate, and how many members are at their limit; O(members)."""
+        closed = sum(self.in_flight_on(b) >= limit for b, limit in self._members.items())
+        return f"<ConnectionLimit: limit {self._limit}, {closed} of {len(self._members)} closed>"
+
+    def _notify_flip(self, backend: B, in_flight: int, now: float) -> None:
+        """Notify that the backend closed, at its limit, or opened, below it."""
         self._now = now
         limit = self._members[backend]
         self.notify_change(backend)

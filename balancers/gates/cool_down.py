@@ -1,9 +1,9 @@
-"""Cooling down: a backend that asks to be left alone, or fails again and again, is left alone."""
+"""Cooling down: pauses for a backend that sends ``Retry-After`` or fails several times in a row."""
 
 from math import inf
 from random import Random
 
-from balancers._internal.checks import at_least, duration, number
+from balancers._internal.checks import at_least, checked_rng, duration, number
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -12,25 +12,36 @@ from balancers.outcome import Outcome
 __all__ = ["CoolDown"]
 
 
-class _Cooling:
-    __slots__ = ("failures", "pauses", "since", "until")
+class _CoolDownState:
+    """One backend: its failures and pauses since the last success; times are in seconds.
+
+    ``ignore_before``: the results of requests that started earlier are ignored.
+    """
+
+    __slots__ = ("closed_until", "failures_in_row", "ignore_before", "pauses_in_row")
 
     def __init__(self) -> None:
-        self.failures = 0
-        self.pauses = 0
-        self.since = -inf
-        self.until = -inf
+        self.failures_in_row = 0
+        self.pauses_in_row = 0
+        self.ignore_before = -inf
+        self.closed_until = -inf
 
 
-class CoolDown(MemberGate[B, _Cooling]):
-    """Closed for as long as the backend asked, or for a growing while after failures in a row.
+class CoolDown(MemberGate[B, _CoolDownState]):
+    """Closed for as long as the backend asked, or for growing pauses after failures in a row.
 
-    ``Outcome(retry_after=…)``, whatever else it says, closes for that many seconds, at most
-    ``max_time``: a 429 is capacity, not sickness, so it counts as no failure here.  ``consecutive_failures`` in a
-    row close for ``base_time`` seconds, then for ``factor`` times as long as before, up to ``max_time``,
-    each up to ``jitter`` of it shorter by ``rng``; a success begins anew.  Requests that began
-    before the last such pause count nowhere.  Hard: panic never opens it, and when everyone
-    cools down the refusal's ``retry_at`` says until when.  Every method is O(log n).
+    An ``Outcome`` with ``retry_after``, whatever its ``ok``, closes the backend for that many
+    seconds, at most ``max_time``.  It means a lack of capacity (HTTP 429), so it is not counted as
+    a failure here.
+
+    ``consecutive_failures`` failures in a row close the backend for ``base_time`` seconds.  Each
+    further pause is ``factor`` times as long as the one before, at most ``max_time`` seconds; a
+    success resets this.  Each pause is shortened by up to ``jitter`` of its length (a share, 0…1),
+    sampled from ``rng``.  The results of requests that started before the last such pause are
+    ignored.
+
+    Hard: a panic does not ignore it.  Bound requests are refused too.  When every backend cools
+    down, the refusal's ``retry_at`` is when the first of them opens.  Every method is O(log n).
 
     >>> from random import Random
     >>> from balancers import Pool, RoundRobin
@@ -39,9 +50,9 @@ class CoolDown(MemberGate[B, _Cooling]):
     >>> [pool.acquire(now).backend for now in (2.0, 30.0, 31.0, 31.0)]
     ['b', 'b', 'a', 'b']
 
-    Raises InvalidSetting for ``consecutive_failures`` below 1, times that are not positive or a ``base_time`` above
-    the ``max_time``, a factor below 1, a jitter outside 0…1; TypeError unless ``rng`` is a
-    ``random.Random``.
+    Raises InvalidSetting for ``consecutive_failures`` below 1, times that are not positive and
+    finite, a ``base_time`` above ``max_time``, a factor that is below 1 or not finite, a jitter
+    outside 0…1; TypeError unless ``rng`` is a ``random.Random``.
     """
 
     reason = "cooling down"
@@ -58,8 +69,7 @@ class CoolDown(MemberGate[B, _Cooling]):
     ) -> None:
         super().__init__()
         at_least(1, consecutive_failures=consecutive_failures)
-        if not isinstance(rng, Random):
-            raise TypeError(f"rng must be a random.Random, not {rng!r}")
+        self._rng = checked_rng(rng)
         if duration("base_time", base_time) > duration("max_time", max_time):
             raise InvalidSetting(
                 f"base_time must be at most max_time, {max_time!r}, not {base_time!r}"
@@ -71,60 +81,74 @@ class CoolDown(MemberGate[B, _Cooling]):
         self._consecutive_failures = consecutive_failures
         self._base_time, self._factor, self._max_time = base_time, factor, max_time
         self._jitter = jitter
-        self._rng = rng
 
-    def new_state(self, now: float) -> _Cooling:
+    def new_state(self, now: float) -> _CoolDownState:
         del now
-        return _Cooling()
+        return _CoolDownState()
 
     def factor(self, backend: B, now: float) -> float:
-        """Give 0 while it cools down, else 1.  Raises UnknownBackend."""
-        return 0 if max(now, self._now) < self.state_of(backend).until else 1
+        """Return 0 while the backend cools down, else 1.  Raises UnknownBackend."""
+        return 0 if max(now, self._now) < self.state_of(backend).closed_until else 1
 
     def until(self, backend: B) -> float:
-        """Give when it opens, ``-inf`` when it was never closed.  Raises UnknownBackend."""
-        return self.state_of(backend).until
+        """Return when the last pause ends or ended, in seconds; ``-inf`` if there was none.
+
+        Raises UnknownBackend.
+        """
+        return self.state_of(backend).closed_until
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Hear how a request went."""
-        cooling = self._members[backend]
+        """Called when a request ends."""
+        state = self._members[backend]
         if outcome.retry_after is not None:
             now = self.advance(now)
-            self._close(backend, cooling, now, min(outcome.retry_after, self._max_time), "it asked")
-        elif outcome.ok is None or started_at < cooling.since:
+            pause = min(outcome.retry_after, self._max_time)
+            self._close(backend, state, now, pause, "retry_after")
+        elif outcome.ok is None or started_at < state.ignore_before:
             return
         elif outcome.ok:
-            cooling.failures = cooling.pauses = 0
+            state.failures_in_row = state.pauses_in_row = 0
         else:
-            cooling.failures += 1
-            if cooling.failures >= self._consecutive_failures:
+            state.failures_in_row += 1
+            if state.failures_in_row >= self._consecutive_failures:
                 now = self.advance(now)
-                pause = self._pause(cooling.pauses) * (1 - self._jitter * self._rng.random())
-                cooling.pauses += 1
-                cooling.failures = 0
-                cooling.since = now
-                self._close(
-                    backend, cooling, now, pause, f"{self._consecutive_failures} failures in a row"
-                )
-
-    def _pause(self, pauses: int) -> float:
-        try:
-            return min(self._base_time * self._factor**pauses, self._max_time)
-        except OverflowError:
-            return self._max_time
-
-    def _close(self, backend: B, cooling: _Cooling, now: float, pause: float, detail: str) -> None:
-        """Close for at least so long; a pause is never cut short."""
-        if now + pause > cooling.until:
-            if self.timers.get(backend) <= now:
-                self.timer_expired(backend, cooling.until)
-            if cooling.until <= now:
-                self.record_event(backend, True, now, detail)
-            cooling.until = now + pause
-            self.timers.set(backend, cooling.until)
-            self.notify_change(backend)
+                pause = self._pause(state.pauses_in_row) * (1 - self._jitter * self._rng.random())
+                state.pauses_in_row += 1
+                state.failures_in_row = 0
+                state.ignore_before = now
+                detail = f"{self._consecutive_failures} failures in a row"
+                self._close(backend, state, now, pause, detail)
 
     def timer_expired(self, backend: B, when: float) -> None:
         self.record_event(backend, False, when)
+
+    def __repr__(self) -> str:
+        """Show the settings, and how many members are closed; O(members)."""
+        closed = sum(self._now < state.closed_until for state in self._members.values())
+        return (
+            f"<CoolDown: consecutive_failures {self._consecutive_failures}, "
+            f"{self._base_time} to {self._max_time} s, "
+            f"{closed} of {len(self._members)} closed>"
+        )
+
+    def _pause(self, pauses_in_row: int) -> float:
+        """Return the length of the next pause in seconds, without jitter."""
+        try:
+            return min(self._base_time * self._factor**pauses_in_row, self._max_time)
+        except OverflowError:
+            return self._max_time
+
+    def _close(
+        self, backend: B, state: _CoolDownState, now: float, pause: float, detail: str
+    ) -> None:
+        """Close for at least ``pause`` seconds; a longer pause in progress is not shortened."""
+        if now + pause > state.closed_until:
+            if self.timers.get(backend) <= now:  # the end of the last pause is not recorded yet
+                self.timer_expired(backend, state.closed_until)
+            if state.closed_until <= now:
+                self.record_event(backend, True, now, detail)
+            state.closed_until = now + pause
+            self.timers.set(backend, state.closed_until)
+            self.notify_change(backend)

@@ -1,4 +1,4 @@
-"""Draining: no new requests, those in flight may finish, and an end to it."""
+"""Draining: no new requests; those in flight may finish, and a deadline ends the drain."""
 
 from math import inf
 from typing import NamedTuple
@@ -11,7 +11,7 @@ __all__ = ["Drain", "Drained"]
 
 
 class Drained(NamedTuple):
-    """The end of a drain: idle, or ``forced`` by the deadline with ``in_flight`` left."""
+    """The end of a drain: idle, or ``forced`` by the deadline with ``in_flight`` requests left."""
 
     backend: object
     forced: bool
@@ -20,7 +20,9 @@ class Drained(NamedTuple):
     """Seconds: when it was reported."""
 
 
-class _Draining:
+class _DrainState:
+    """One backend: the deadline of its drain in seconds (None: no drain); whether it ended."""
+
     __slots__ = ("deadline", "reported")
 
     def __init__(self) -> None:
@@ -28,12 +30,13 @@ class _Draining:
         self.reported = False
 
 
-class Drain(MemberGate[B, _Draining]):
-    """Closed to new requests from :meth:`begin` to :meth:`cancel`.  Hard: panic never opens it.
+class Drain(MemberGate[B, _DrainState]):
+    """Closed to new requests from :meth:`begin` to :meth:`cancel`.
 
-    Requests bound to the backend still get in.  After ``timeout`` seconds, or as soon as nothing is
-    in flight, :meth:`drained` reports it, once; the weight is left alone.  With ``last_resort`` all
-    open again while every member drains.
+    Bound requests pass.  A drain ends after ``timeout`` seconds, or as soon as the backend has no
+    request in flight; :meth:`drained` reports this once.  The weight stays unchanged.  Hard: a
+    panic does not ignore it.  With ``last_resort``, all members are open while every one of them
+    drains; a call that begins or ends this costs O(n).
 
     >>> from balancers import Pool, RoundRobin
     >>> drain = Drain(timeout=30.0)
@@ -46,7 +49,7 @@ class Drain(MemberGate[B, _Draining]):
     >>> drain.drained(now=2.0)
     [Drained(backend='a', forced=False, in_flight=0, at=2.0)]
 
-    Raises InvalidSetting for a timeout that is not positive; ``inf`` is no deadline.
+    Raises InvalidSetting for a timeout that is not positive; ``inf`` means no deadline.
     """
 
     reason = "draining"
@@ -56,80 +59,91 @@ class Drain(MemberGate[B, _Draining]):
         super().__init__()
         self._timeout = duration("timeout", timeout, endless=True)
         self._last_resort = last_resort
-        self._draining: dict[B, _Draining] = {}
+        self._draining: dict[B, _DrainState] = {}
 
-    def new_state(self, now: float) -> _Draining:
+    def new_state(self, now: float) -> _DrainState:
         del now
-        return _Draining()
+        return _DrainState()
 
     def factor(self, backend: B, now: float) -> float:
-        """Give 0 while draining, else 1.  Raises UnknownBackend."""
+        """Return 0 while the backend drains, else 1.  Raises UnknownBackend."""
         del now
-        return 0 if self.state_of(backend).deadline is not None and not self._all_spared() else 1
+        return 0 if self.state_of(backend).deadline is not None and not self._all_open() else 1
 
     def begin(self, backend: B, now: float) -> None:
-        """Start to drain; a drain under way keeps its deadline.  O(1).
+        """Start a drain; if one is in progress, it keeps its deadline.  O(1).
 
         Raises UnknownBackend, InvalidTime.
         """
-        draining = self.state_of(backend)
+        state = self.state_of(backend)
         now = self.advance(now)
-        if draining.deadline is None:
-            spared = self._all_spared()
-            draining.deadline = now + self._timeout
-            self._draining[backend] = draining
-            self._crossed(backend, spared)
-            self.record_event(backend, True, now, f"until {draining.deadline}")
+        if state.deadline is None:
+            all_open = self._all_open()
+            state.deadline = now + self._timeout
+            self._draining[backend] = state
+            self._notify(backend, all_open)
+            self.record_event(backend, True, now, f"until {state.deadline}")
 
     def cancel(self, backend: B, now: float) -> None:
-        """Open again; no drain is fine.  O(1).  Raises UnknownBackend, InvalidTime."""
-        draining = self.state_of(backend)
+        """Open the backend again; ignored if there is no drain.  O(1).
+
+        Raises UnknownBackend, InvalidTime.
+        """
+        state = self.state_of(backend)
         now = self.advance(now)
-        if draining.deadline is not None:
-            spared = self._all_spared()
+        if state.deadline is not None:
+            all_open = self._all_open()
             del self._draining[backend]
-            draining.deadline = None
-            draining.reported = False
-            self._crossed(backend, spared)
+            state.deadline = None
+            state.reported = False
+            self._notify(backend, all_open)
             self.record_event(backend, False, now, "cancelled")
 
     def draining(self, backend: B) -> bool:
-        """Whether a drain was begun and not cancelled.  Raises UnknownBackend."""
+        """Return whether a drain was started and not cancelled.  Raises UnknownBackend."""
         return self.state_of(backend).deadline is not None
 
     def drained(self, now: float) -> list[Drained]:
-        """Report the drains that ended since last asked; O(draining).  Raises InvalidTime."""
+        """Return the drains that ended since the last call; O(draining).  Raises InvalidTime."""
         now = self.advance(now)
         ended: list[Drained] = []
-        for backend, draining in self._draining.items():
+        for backend, state in self._draining.items():
             in_flight = self.in_flight_on(backend)
-            deadline = inf if draining.deadline is None else draining.deadline
-            if not draining.reported and (not in_flight or deadline <= now):
-                draining.reported = True
+            deadline = inf if state.deadline is None else state.deadline
+            if not state.reported and (not in_flight or deadline <= now):
+                state.reported = True
                 ended.append(Drained(backend, in_flight > 0, in_flight, now))
                 forced = f"forced, {in_flight} in flight" if in_flight else "idle"
                 self.record_event(backend, True, now, forced, reason="drained")
         return ended
 
     def added(self, backend: B, now: float) -> None:
-        """Hear of a new member: open."""
-        spared = self._all_spared()
+        """Called when a backend joins: it is open; O(1)."""
+        all_open = self._all_open()
         super().added(backend, now)
-        self._crossed(None, spared)
+        self._notify(None, all_open)
 
     def removed(self, backend: B, now: float) -> None:
-        """Forget the member and its drain."""
-        spared = self._all_spared()
+        """Called when a backend leaves; O(log n)."""
+        all_open = self._all_open()
         super().removed(backend, now)
         self._draining.pop(backend, None)
-        self._crossed(None, spared)
+        self._notify(None, all_open)
 
-    def _all_spared(self) -> bool:
+    def __repr__(self) -> str:
+        last_resort = ", last_resort" if self._last_resort else ""
+        return (
+            f"<Drain: timeout {self._timeout} s{last_resort}, "
+            f"{len(self._draining)} of {len(self._members)} draining>"
+        )
+
+    def _all_open(self) -> bool:
+        """Return whether the last resort holds: every member drains, so all are open."""
         return self._last_resort and 0 < len(self._members) == len(self._draining)
 
-    def _crossed(self, backend: B | None, spared: bool) -> None:
-        """Tell who moved: the backend, or everyone where the last resort came or went."""
-        if spared != self._all_spared():
+    def _notify(self, backend: B | None, were_all_open: bool) -> None:
+        """Notify of the backend, or of every member if the last resort began or ended."""
+        if were_all_open != self._all_open():
             for member in self._members:
                 self.notify_change(member)
         elif backend is not None:

@@ -1,4 +1,4 @@
-"""A limit that grows with the load of the whole pool."""
+"""Dynamic connection limits: the limit per backend grows with the load of the whole pool."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,20 +13,23 @@ __all__ = ["DynamicLimit"]
 
 
 class DynamicLimit(MemberGate[B, int]):
-    """Closed while a share of the load is in flight: few while the pool is idle, more when busy.
+    """Closed at a limit of requests in flight that is low while the pool is idle, higher when busy.
 
-    HAProxy's ``minconn``, ``maxconn`` and ``fullconn``: with ``load`` requests in flight or waiting
-    in the pool, the one that asks included, each backend may hold ``maxconn`` when ``load`` is at
-    least ``fullconn``, else max(``minconn``, load × maxconn / fullconn), whole requests.  The rule is that of
-    HAProxy 2.6's source, a line through zero that is cut at ``minconn``; its manual describes a line
-    from ``minconn`` to ``maxconn``.  Hard, and bound requests wait too.
+    The settings are HAProxy's ``minconn``, ``maxconn`` and ``fullconn``, in requests.  ``load`` is
+    the number of requests in flight or waiting in the pool, the one that asks included.  Each
+    backend may have ``maxconn`` requests in flight if ``load`` is at least ``fullconn``; otherwise
+    max(``minconn``, load × maxconn / fullconn), rounded down.  This is the rule in the source of
+    HAProxy 2.6: a line through zero that is cut off at ``minconn``.  HAProxy's manual describes
+    another one: a line from ``minconn`` to ``maxconn``.
+
+    Hard: a panic does not ignore it.  Bound requests are refused too.
 
     >>> limit = DynamicLimit(minconn=10, maxconn=100, fullconn=1000)
     >>> [limit.limit_at(load) for load in (1, 100, 101, 500, 999, 1000, 5000)]
     [10, 10, 10, 50, 99, 100, 100]
 
-    A request costs O(1), and O(1) for each backend that it opens or closes; where it moves the
-    limit by more than there are different numbers in flight, O(numbers).
+    A request costs O(1), and O(1) per backend that it opens or closes.  If it changes the limit by
+    more than there are different numbers of requests in flight, it costs O(different numbers).
     Raises InvalidSetting for a number below 1, or ``minconn`` above ``maxconn``.
     """
 
@@ -40,7 +43,7 @@ class DynamicLimit(MemberGate[B, int]):
         self._minconn, self._maxconn, self._fullconn = minconn, maxconn, fullconn
         self._total = self._waiting = 0
         self._limit = self.limit_at(1)
-        self._holding: defaultdict[int, dict[B, None]] = defaultdict(dict)  # so many in flight
+        self._by_in_flight: defaultdict[int, dict[B, None]] = defaultdict(dict)
         self._closed: dict[B, None] = {}
 
     def new_state(self, now: float) -> int:
@@ -48,74 +51,81 @@ class DynamicLimit(MemberGate[B, int]):
         return 0
 
     def limit_at(self, load: int) -> int:
-        """Give what each backend may hold under this load."""
+        """Return how many requests each backend may have in flight under this load."""
         if load >= self._fullconn or self._minconn == self._maxconn:
             return self._maxconn
         return max(self._minconn, load * self._maxconn // self._fullconn)
 
     def set_waiting(self, requests: int, now: float) -> None:
-        """Hear how many requests wait for this pool now: they are load too.
+        """Set how many requests wait for this pool: they are part of the load.
 
         Raises InvalidSetting for a negative number, InvalidTime.
         """
         at_least(0, requests=requests)
         now = self.advance(now)
         self._waiting = requests
-        self._adjust(now)
+        self._update_limit(now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Give 1 below the limit, else 0.  Raises UnknownBackend."""
+        """Return 1 below the limit, else 0.  Raises UnknownBackend."""
         del now
         return 1 if self.state_of(backend) < self._limit else 0
 
     def added(self, backend: B, now: float) -> None:
-        """Hear of a new member: nothing in flight."""
+        """Called when a backend joins: it has no requests in flight."""
         super().added(backend, now)
-        self._holding[0][backend] = None
+        self._by_in_flight[0][backend] = None
 
     def removed(self, backend: B, now: float) -> None:
-        """Forget the member, and what it had in flight."""
+        """Called when a backend leaves: its requests are not part of the load any more."""
         if backend in self._members:
             self._count(backend, 0, now)
-            del self._holding[0][backend]
+            del self._by_in_flight[0][backend]
         super().removed(backend, now)
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
-        """Hear of a request."""
+        """Called when a request starts."""
         self._count(backend, in_flight, now)
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Hear that one ended."""
+        """Called when a request ends."""
         self._count(backend, in_flight, now)
+
+    def __repr__(self) -> str:
+        return (
+            f"<DynamicLimit: minconn {self._minconn}, maxconn {self._maxconn}, fullconn "
+            f"{self._fullconn}, limit now {self._limit}, "
+            f"{len(self._closed)} of {len(self._members)} closed>"
+        )
 
     def _count(self, backend: B, in_flight: int, now: float) -> None:
         before = self._members[backend]
-        group = self._holding[before]
+        group = self._by_in_flight[before]
         del group[backend]
         if not group:
-            del self._holding[before]
+            del self._by_in_flight[before]
         self._members[backend] = in_flight
-        self._holding[in_flight][backend] = None
+        self._by_in_flight[in_flight][backend] = None
         self._total += in_flight - before
-        self._adjust(now)
-        self._turn(backend, now)
+        self._update_limit(now)
+        self._update_closed(backend, now)
 
-    def _adjust(self, now: float) -> None:
-        """Set the limit for the load, and tell whom that opens or closes."""
+    def _update_limit(self, now: float) -> None:
+        """Set the limit for the load, and notify of the backends that this opens or closes."""
         before, self._limit = self._limit, self.limit_at(self._total + self._waiting + 1)
         if before == self._limit:
             return
-        moved: Sequence[int] = range(*sorted((before, self._limit)))
-        if len(moved) > len(self._holding):
-            moved = [held for held in self._holding if held in moved]
-        for held in moved:
-            for backend in self._holding.get(held, ()):
-                self._turn(backend, now)
+        crossed: Sequence[int] = range(*sorted((before, self._limit)))
+        if len(crossed) > len(self._by_in_flight):
+            crossed = [in_flight for in_flight in self._by_in_flight if in_flight in crossed]
+        for in_flight in crossed:
+            for backend in self._by_in_flight.get(in_flight, ()):
+                self._update_closed(backend, now)
 
-    def _turn(self, backend: B, now: float) -> None:
-        """Open or close it where it is not so yet."""
+    def _update_closed(self, backend: B, now: float) -> None:
+        """Open or close the backend if it is at the wrong side of the limit, and notify of it."""
         in_flight = self._members[backend]
         closes = in_flight >= self._limit
         if closes == (backend in self._closed):

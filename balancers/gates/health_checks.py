@@ -1,4 +1,4 @@
-"""Health: what probes and requests told, judged by a rule."""
+"""Health checks: a backend's probes and the outcomes of its requests, evaluated by a rule."""
 
 from typing import Literal
 
@@ -16,37 +16,49 @@ Promotion = Literal["probes", "time", "either"]
 
 
 class Health:
-    """One backend: the machine of its probes, its requests' failures, and when it last flipped."""
+    """One backend: the state machine of its probes, and the failures of its requests."""
 
     __slots__ = ("awaits_time", "failures", "flipped_at", "machine", "probed")
 
     def __init__(self, machine: HealthStateMachine, now: float) -> None:
         self.machine = machine
         self.failures = 0
+        """Requests that failed in a row."""
         self.flipped_at = now
+        """Seconds: when the state last changed; results of earlier requests are ignored."""
         self.probed = False
-        self.awaits_time = False  # time is to promote it, and no probe
+        """Whether the result of a probe was reported."""
+        self.awaits_time = False
+        """Whether only time promotes it; its probes are ignored until then."""
 
     def flip(self, healthy: bool, when: float) -> None:
-        """Turn, and start counting anew."""
+        """Set the state, and reset the counts."""
         self.machine.reset(healthy)
         self.failures = 0
         self.flipped_at = when
         self.awaits_time = False
 
+    def __repr__(self) -> str:
+        return f"<Health: {self.machine!r}, {self.failures} failed requests in a row>"
+
 
 class HealthChecks(MemberGate[B, Health]):
-    """Closed while unhealthy.  Soft: panic ignores it.
+    """Closed while unhealthy.  Soft: a panic ignores it.
 
-    Probes, told by :meth:`observe`, and the outcomes of requests, told by the pool, count apart;
-    ``unhealthy_threshold`` failures in a row of either demote.  Probes promote, after
-    ``healthy_threshold`` successes in a row.  Another ``rule`` judges the probes instead; a new
-    member is ``initial``: up, down until proven, or unknown, which the first probe decides.
+    The results of probes are reported by :meth:`observe`, the outcomes of requests by the pool.
+    The two are counted separately; ``unhealthy_threshold`` failures in a row of either demote the
+    backend.  ``healthy_threshold`` successful probes in a row promote it.  Another ``rule``
+    replaces the thresholds of the probes.  ``initial`` is the state of a new member: ``up``,
+    ``down``, or ``unknown``: open, and the first probe decides.
 
-    ``promotion`` says who brings back a backend that its requests demoted: ``probes``; ``time``,
-    ``recovery_time`` seconds later, and until then its probes count nowhere; or ``either``: probes,
-    but time where none was heard of since it was added.  The result of a request or probe that
-    began before the last flip is ignored.  Every method is O(1), or O(log n) with a flip.
+    ``promotion``: what promotes a backend that was demoted by its requests.
+
+    * ``probes``.
+    * ``time``: it is open again after ``recovery_time`` seconds; until then its probes are ignored.
+    * ``either``: probes; but time, if no probe was reported since the backend was added.
+
+    The result of a request or probe that started before the last flip is ignored.  Every method is
+    O(1), or O(log n) if it flips the state.
 
     >>> from balancers import Pool, RoundRobin
     >>> health = HealthChecks(unhealthy_threshold=1)
@@ -55,8 +67,8 @@ class HealthChecks(MemberGate[B, Health]):
     >>> [pool.acquire(now=1.0).backend for _ in range(2)], pool.state("a")
     (['b', 'b'], ('unhealthy',))
 
-    Raises InvalidSetting for a threshold below 1, a time that is not positive, another promotion or
-    initial state.
+    Raises InvalidSetting for a threshold below 1, a ``recovery_time`` that is not positive and
+    finite, another promotion or initial state; TypeError for a rule that is not one.
     """
 
     reason = "unhealthy"
@@ -76,21 +88,22 @@ class HealthChecks(MemberGate[B, Health]):
         if promotion not in {"probes", "time", "either"}:
             raise InvalidSetting(f"promotion must be probes, time or either, not {promotion!r}")
         self._promotion = promotion
-        usual = Consecutive(unhealthy_threshold, healthy_threshold)
+        default = Consecutive(unhealthy_threshold, healthy_threshold)
         self._unhealthy_threshold = unhealthy_threshold
-        self._machine = HealthStateMachine(rule=usual if rule is None else rule, initial=initial)
+        self._rule = default if rule is None else rule
+        self._machine = HealthStateMachine(rule=self._rule, initial=initial)
         self._recovery_time = duration("recovery_time", recovery_time)
 
     def new_state(self, now: float) -> Health:
         return Health(self._machine.copy(), now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Give 1 while healthy, else 0.  Raises UnknownBackend."""
+        """Return 1 while healthy, else 0.  Raises UnknownBackend."""
         healthy = self.state_of(backend).machine.healthy
         return 1 if healthy or self.timers.get(backend) <= now else 0
 
     def healthy(self, backend: B) -> bool:
-        """Whether it is healthy, as of the latest time seen.  Raises UnknownBackend."""
+        """Return whether it is healthy, as of the latest time seen.  Raises UnknownBackend."""
         return self.factor(backend, self._now) > 0
 
     def observe(
@@ -101,17 +114,17 @@ class HealthChecks(MemberGate[B, Health]):
         started_at: float | None = None,
         immediate: bool = False,
     ) -> None:
-        """Hear a probe's result; ``started_at`` seconds tells when the probe was sent.
+        """Count the result of a probe; ``started_at``, in seconds, is when the probe was sent.
 
-        ``immediate``: this failure demotes whatever the threshold.
+        ``immediate``: this failure demotes alone, whatever the threshold.
         Raises UnknownBackend, InvalidTime, InvalidSetting for an immediate success.
         """
         health = self.state_of(backend)
         if immediate and ok:
-            raise InvalidSetting("only a failure can be immediate")
+            raise InvalidSetting("immediate must be False for a success, not True")
         started_at = None if started_at is None else valid_now(started_at, started_at)
         now = self.advance(now)
-        self._catch_up(backend, health, now)
+        self._promote_by_time(backend, health, now)
         if started_at is not None and started_at < health.flipped_at:
             return
         health.probed = True
@@ -124,16 +137,30 @@ class HealthChecks(MemberGate[B, Health]):
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Hear a request's outcome: failures in a row may demote, nothing promotes."""
+        """Called when a request ends: failures in a row demote; a success does not promote."""
         health = self._members[backend]
         if outcome.ok:
             if health.failures and started_at >= health.flipped_at:
                 health.failures = 0
         elif outcome.ok is not None:
-            self._failed(backend, health, started_at, self.advance(now))
+            self._count_failure(backend, health, started_at, self.advance(now))
 
-    def _failed(self, backend: B, health: Health, started_at: float, now: float) -> None:
-        self._catch_up(backend, health, now)
+    def timer_expired(self, backend: B, when: float) -> None:
+        self._flip(backend, self._members[backend], True, when, "by time")
+
+    def __repr__(self) -> str:
+        """Show the settings, and how many members are unhealthy; O(members)."""
+        return f"<{type(self).__name__}: {self._settings()}, {self._summary()}>"
+
+    def _settings(self) -> str:
+        return f"{self._rule!r}, promotion {self._promotion}"
+
+    def _summary(self) -> str:
+        unhealthy = sum(not self.healthy(backend) for backend in self._members)
+        return f"{unhealthy} of {len(self._members)} unhealthy"
+
+    def _count_failure(self, backend: B, health: Health, started_at: float, now: float) -> None:
+        self._promote_by_time(backend, health, now)
         if started_at < health.flipped_at or not health.machine.healthy:
             return
         health.failures += 1
@@ -143,15 +170,12 @@ class HealthChecks(MemberGate[B, Health]):
                 self.timers.set(backend, now + self._recovery_time)
                 health.awaits_time = True
 
-    def _catch_up(self, backend: B, health: Health, now: float) -> None:
-        """Promote by time before anything else is counted."""
+    def _promote_by_time(self, backend: B, health: Health, now: float) -> None:
+        """Promote the backend if its time has come, before another result is counted."""
         when = self.timers.get(backend)
         if when <= now:
             self.timers.cancel(backend)
             self.timer_expired(backend, when)
-
-    def timer_expired(self, backend: B, when: float) -> None:
-        self._flip(backend, self._members[backend], True, when, "by time")
 
     def _flip(self, backend: B, health: Health, healthy: bool, when: float, detail: str) -> None:
         health.flip(healthy, when)

@@ -1,4 +1,4 @@
-"""Healthy or not, by a rule."""
+"""The health of one backend, by a rule."""
 
 from typing import Literal
 
@@ -11,20 +11,22 @@ Initial = Literal["unknown", "up", "down"]
 
 
 class HealthStateMachine:
-    """Healthy or not, by a rule; :class:`Consecutive` unless another is given.
+    """Healthy or unhealthy, by a rule.
 
-    ``unhealthy_threshold`` failures in a row, ``healthy_threshold`` successes in a row.  Every flip
-    starts the counting anew.  ``initial``: ``up``, ``down`` until proven, or ``unknown``, which
-    counts as healthy until the first result decides.
+    The default rule is :class:`Consecutive`: ``unhealthy_threshold`` failures in a row or
+    ``healthy_threshold`` successes in a row flip the state; another ``rule`` replaces it.  Every
+    flip resets the counts.  ``initial`` is ``up``, ``down``, or ``unknown``, which counts as
+    healthy until the first result decides.
 
     >>> machine = HealthStateMachine(unhealthy_threshold=2, healthy_threshold=1)
     >>> [machine.observe(ok) for ok in (False, True, False, False)], machine.healthy
     ([False, False, False, True], False)
 
-    Raises InvalidSetting for a threshold below 1 or another initial state.
+    Raises InvalidSetting for a threshold below 1 or another initial state; TypeError for a rule
+    that is not one.
     """
 
-    __slots__ = ("_calm", "_rule", "_state", "_unknown", "healthy")
+    __slots__ = ("_initial_states", "_rule", "_state", "_unknown", "healthy")
 
     def __init__(
         self,
@@ -36,25 +38,25 @@ class HealthStateMachine:
     ) -> None:
         if initial not in {"unknown", "up", "down"}:
             raise InvalidSetting(f"initial must be unknown, up or down, not {initial!r}")
-        usual = Consecutive(unhealthy_threshold, healthy_threshold)
-        self._rule = usual if rule is None else rule
+        default = Consecutive(unhealthy_threshold, healthy_threshold)
+        self._rule = default if rule is None else rule
         if not callable(getattr(self._rule, "next_state", None)):
             raise TypeError(f"rule must be a health rule, not {rule!r}")
-        self._calm = (
+        self._initial_states = (  # index: is it healthy?
             self._rule.initial_state(healthy=False),
             self._rule.initial_state(healthy=True),
         )
         self.healthy = initial != "down"
-        self._state: State = self._calm[self.healthy]
+        self._state: State = self._initial_states[self.healthy]
         self._unknown = initial == "unknown"
 
     def observe(self, ok: bool, immediate: bool = False) -> bool:
-        """Hear a result and say whether it flipped the state; O(1).
+        """Count a result, and return whether it flipped the state; O(1).
 
-        ``immediate``: this failure needs no other.  Raises InvalidSetting for such a success.
+        ``immediate``: this failure demotes alone.  Raises InvalidSetting for an immediate success.
         """
         if immediate and ok:
-            raise InvalidSetting("only a failure can be immediate")
+            raise InvalidSetting("immediate must be False for a success, not True")
         before = self.healthy
         if self._unknown or immediate:
             self.reset(bool(ok))
@@ -64,23 +66,28 @@ class HealthStateMachine:
         return before != self.healthy
 
     def copy(self) -> "HealthStateMachine":
-        """Give another of the same rule, in the state this one is in."""
-        twin = HealthStateMachine.__new__(HealthStateMachine)
+        """Return a machine with the same rule and the same state."""
+        copied = HealthStateMachine.__new__(HealthStateMachine)
         for name in self.__slots__:
-            setattr(twin, name, getattr(self, name))
-        return twin
+            setattr(copied, name, getattr(self, name))
+        return copied
 
     @property
     def settled(self) -> bool:
-        """Whether nothing that is remembered speaks against the state."""
-        return not self._unknown and self._state == self._calm[self.healthy]
+        """Whether the state is decided and no contrary result is counted."""
+        return not self._unknown and self._state == self._initial_states[self.healthy]
 
     def would_be_healthy(self, ok: bool) -> bool:
-        """Say whether it would be healthy after this result; nothing changes."""
+        """Return whether the backend would be healthy after this result; nothing changes."""
         return bool(ok if self._unknown else self._rule.next_state(self._state, ok)[0])
 
     def reset(self, healthy: bool) -> None:
-        """Set the state from outside, and start counting anew."""
-        self._state = self._calm[healthy]
+        """Set the state from outside, and reset the counts."""
+        self._state = self._initial_states[healthy]
         self._unknown = False
         self.healthy = healthy
+
+    def __repr__(self) -> str:
+        state = "unknown" if self._unknown else "healthy" if self.healthy else "unhealthy"
+        settled = "" if self._unknown or self.settled else ", not settled"
+        return f"<HealthStateMachine: {state}{settled}, {self._rule!r}>"

@@ -52,7 +52,10 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
 
     def __init__(self) -> None:
         self.timers: Timers[B] = Timers()
-        """At most one instant per backend; :meth:`timer_expired` is called when it comes."""
+        """At most one instant per backend; :meth:`timer_expired` is called when it comes.
+
+        A method that sets one also calls :meth:`notify_change`, or lowers ``due`` to the instant.
+        """
         self._members: dict[B, S] = {}
         self._changed: dict[B, None] = {}
         self._now = -inf

@@ -1,11 +1,11 @@
-"""Outlier ejection: who does worse than the others is left out for a while."""
+"""Outlier ejection: a backend that fails more than the others is closed for a while."""
 
 from collections.abc import Iterable
 from math import floor, inf
 from random import Random
 from typing import Generic, NamedTuple
 
-from balancers._internal.checks import at_least, duration, number
+from balancers._internal.checks import at_least, checked_rng, duration, number
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -14,12 +14,12 @@ from balancers.outcome import Outcome
 
 __all__ = ["Ejection", "OutlierEjection"]
 
-_DUST = 1e-9
-"""A tenth of thirty is three, though 0.1 is a little less or more than a tenth."""
+_ROUNDING = 1e-9
+"""A tenth of 30 is 3, although the float 0.1 is not exactly a tenth."""
 
 
 class Ejection(NamedTuple, Generic[B]):
-    """Who is ejected, by which rule, from when until when in seconds."""
+    """One ejection: of which backend, by which rule, from when until when in seconds."""
 
     backend: B
     rule: str
@@ -27,32 +27,42 @@ class Ejection(NamedTuple, Generic[B]):
     until: float
 
 
-class _Conduct:
-    __slots__ = ("errors", "good", "times", "total", "turned_at")
+class _EjectionState:
+    """One backend: its results, and its earlier ejections.
+
+    ``failures_in_row``; ``successes`` and ``requests`` in the current interval.
+    ``earlier_ejections``: by how many base times the next ejection is longer than the first one.
+    ``changed_at``: seconds; when it joined, or was last ejected or restored.
+    """
+
+    __slots__ = ("changed_at", "earlier_ejections", "failures_in_row", "requests", "successes")
 
     def __init__(self, now: float) -> None:
-        self.errors = 0  # in a row
-        self.good = self.total = 0  # in this interval
-        self.times = 0  # by which the next ejection is longer
-        self.turned_at = now  # ejected or restored
+        self.failures_in_row = 0
+        self.successes = self.requests = 0
+        self.earlier_ejections = 0
+        self.changed_at = now
 
 
-class OutlierEjection(MemberGate[B, _Conduct]):
-    """Closed while ejected.  Soft: panic ignores it.
+class OutlierEjection(MemberGate[B, _EjectionState]):
+    """Closed while ejected.  Soft: a panic ignores it.
 
     ``consecutive_failures`` failures in a row eject at once (None: never).  Every ``interval``
-    seconds each of ``rules`` looks at the success rates since the last look, and the worst go
-    first.  An ejection lasts ``base_ejection_time`` seconds times how often it happened, at most ``max_ejection_time``, and
-    up to ``jitter`` seconds more by ``rng``; each interval without one takes a time back.
+    seconds each of ``rules`` compares the success rates of the interval; the lowest rates are
+    ejected first.  A backend's n-th ejection lasts n × ``base_ejection_time`` seconds, at most
+    ``max_ejection_time`` seconds; each interval without an ejection reduces n by one.  With ``rng``
+    an ejection lasts up to ``jitter`` of this length (a share, 0…1) longer; Envoy's jitter is a
+    duration.
 
-    Never more than ``max_ejected`` of the members are out, all rules together, the next one
-    included (one is allowed however few they are), and ``min_remaining`` stay in.  With
-    ``dry_run`` nobody is closed, and :meth:`ejections` says who would be.
+    At most ``max_ejected`` of the members (a share, 0…1) are ejected at a time, by all rules
+    together and with the next ejection included; one is always allowed, unless the share is 0.  At
+    least ``min_remaining`` members stay open.  When members leave and too many of the others are
+    ejected, those whose ejections end first are restored.  With ``dry_run`` no backend is closed;
+    :meth:`ejections` returns the backends that would be.
 
-    Outcomes with ``retry_after`` are capacity, not sickness, and count nowhere; nor do requests
-    that began before the last ejection or its end.  The defaults are Envoy's, but for the one that
-    is always allowed.  When members leave and too many of the rest are out, those that would be
-    back first are restored.
+    Ignored: outcomes with ``retry_after``, which mean a lack of capacity, and the results of
+    requests that started before the last ejection or its end.  The defaults are Envoy's; Envoy does
+    not always allow one ejection.
 
     >>> from balancers import Pool, RoundRobin
     >>> outliers = OutlierEjection(consecutive_failures=2)
@@ -60,12 +70,13 @@ class OutlierEjection(MemberGate[B, _Conduct]):
     >>> for lease in [pool.acquire(now=0.0) for _ in range(4)]:
     ...     pool.release(lease, now=1.0, ok=lease.backend == "b")
     >>> pool.state("a"), outliers.ejections()
-    (('ejected',), [Ejection(backend='a', rule='consecutive errors', at=1.0, until=31.0)])
+    (('ejected',), [Ejection(backend='a', rule='consecutive failures', at=1.0, until=31.0)])
 
-    A request costs O(1), an ejection O(log n), a look O(n log n).
-    Raises InvalidSetting for counts below 1, durations that are not positive, ``base_ejection_time`` above
-    ``max_ejection_time``, a share outside 0…1, a negative jitter, or one without a generator; TypeError for
-    what is no rule, or no ``random.Random``.
+    A request costs O(1), an ejection O(log n), an evaluation of the rules O(n log n).
+    Raises InvalidSetting for counts below 1, durations that are not positive and finite,
+    ``base_ejection_time`` above ``max_ejection_time``, a ``max_ejected`` or jitter outside 0…1, a
+    jitter without ``rng``; TypeError for a rule that is not one, or an ``rng`` that is not a
+    ``random.Random``.
     """
 
     reason = "ejected"
@@ -98,8 +109,7 @@ class OutlierEjection(MemberGate[B, _Conduct]):
             )
         if not 0 <= number("max_ejected", max_ejected) <= 1:
             raise InvalidSetting(f"max_ejected must be 0 to 1, not {max_ejected!r}")
-        if rng is not None and not isinstance(rng, Random):
-            raise TypeError(f"rng must be a random.Random, not {rng!r}")
+        self._rng = None if rng is None else checked_rng(rng)
         if not 0 <= number("jitter", jitter) <= 1 or (jitter and rng is None):
             raise InvalidSetting(f"jitter must be 0 to 1, and 0 without an rng, not {jitter!r}")
         self._consecutive_failures = consecutive_failures
@@ -114,146 +124,158 @@ class OutlierEjection(MemberGate[B, _Conduct]):
         self._max_ejected = max_ejected
         self._min_remaining = min_remaining
         self._dry_run = dry_run
-        self._rng = rng
         self._ejections: dict[B, Ejection[B]] = {}
-        self._active: dict[B, None] = {}  # with requests this interval, or times to take back
-        self._next_look = inf
+        self._to_evaluate: dict[B, None] = {}  # requests this interval, or earlier ejections
+        self._next_evaluation = inf
 
-    def new_state(self, now: float) -> _Conduct:
-        return _Conduct(now)
+    def new_state(self, now: float) -> _EjectionState:
+        return _EjectionState(now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Give 0 while ejected, else 1.  Raises UnknownBackend."""
+        """Return 0 while ejected, else 1.  Raises UnknownBackend."""
         self.state_of(backend)
         ejection = self._ejections.get(backend)
         return 1 if ejection is None or self._dry_run or ejection.until <= now else 0
 
     def ejections(self) -> list[Ejection[B]]:
-        """Give who is ejected, as of the latest time seen; O(ejected)."""
+        """Return the current ejections, as of the latest time seen; O(ejected)."""
         return [one for one in self._ejections.values() if one.until > self._now]
 
     def restore(self, backend: B, now: float) -> None:
-        """Take a backend back at once; one that is not out is fine.
+        """End the ejection of a backend now; ignored if it is not ejected.
 
         Raises UnknownBackend, InvalidTime.
         """
         self.state_of(backend)
         now = self.advance(now)
         if backend in self._ejections:
-            self._take_back(backend, now)
+            self._restore(backend, now)
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Hear how a request went."""
-        conduct, ok = self._members[backend], outcome.ok
+        """Called when a request ends."""
+        state, ok = self._members[backend], outcome.ok
         if self._ejections:
-            self._catch_up(self.advance(now))
-        if ok is None or outcome.retry_after is not None or started_at < conduct.turned_at:
+            self._end_expired(self.advance(now))
+        if ok is None or outcome.retry_after is not None or started_at < state.changed_at:
             return
-        if backend not in self._active:
-            self._note(backend, self.advance(now))
-        conduct.total += 1
+        if backend not in self._to_evaluate:
+            self._schedule_evaluation(backend, self.advance(now))
+        state.requests += 1
         if ok:
-            conduct.good += 1
-            conduct.errors = 0
+            state.successes += 1
+            state.failures_in_row = 0
             return
         now = self.advance(now)
-        conduct.errors += 1
-        if conduct.errors == self._consecutive_failures:
-            conduct.errors = 0
-            self._eject(backend, conduct, "consecutive errors", now)
+        state.failures_in_row += 1
+        if state.failures_in_row == self._consecutive_failures:
+            state.failures_in_row = 0
+            self._eject(backend, state, "consecutive failures", now)
 
     def changes(self, now: float) -> Iterable[B]:
-        """Give the backends whose factor moved since last asked."""
-        told = dict.fromkeys(super().changes(now))
-        if self._next_look <= self._now:
-            self._look(self._now)
-            told |= dict.fromkeys(super().changes(now))
-        return list(told)
+        """Return the backends whose factor changed since the last call; may evaluate the rules."""
+        changed = dict.fromkeys(super().changes(now))
+        if self._next_evaluation <= self._now:
+            self._evaluate(self._now)
+            changed |= dict.fromkeys(super().changes(now))
+        return list(changed)
 
     def removed(self, backend: B, now: float) -> None:
-        """Forget the member; O(log n)."""
+        """Called when a backend leaves; O(log n), and O(ejected) per backend to restore."""
         now = self.advance(now)
-        self._catch_up(now)
+        self._end_expired(now)
         self._ejections.pop(backend, None)
-        self._active.pop(backend, None)
+        self._to_evaluate.pop(backend, None)
         super().removed(backend, now)
         while len(self._ejections) > self._allowed():
             first = min(self._ejections.values(), key=lambda ejection: ejection.until)
-            self._take_back(first.backend, now)
+            self._restore(first.backend, now)
+
+    def timer_expired(self, backend: B, when: float) -> None:
+        del self._ejections[backend]
+        state = self._members[backend]
+        state.failures_in_row = state.successes = state.requests = 0
+        state.changed_at = when
+        self.record_event(backend, False, when)
+
+    def __repr__(self) -> str:
+        """Show the settings, and how many members are ejected; O(ejected)."""
+        rules = ", ".join(type(rule).__name__ for rule in self._rules) or "none"
+        dry_run = ", dry run" if self._dry_run else ""
+        return (
+            f"<OutlierEjection: consecutive_failures {self._consecutive_failures}, rules {rules}, "
+            f"max_ejected {self._max_ejected}{dry_run}, "
+            f"{len(self.ejections())} of {len(self._members)} ejected>"
+        )
 
     def _next_instant(self) -> float:
-        return min(self.timers.first, self._next_look)
+        return min(self.timers.first, self._next_evaluation)
 
-    def _note(self, backend: B, now: float) -> None:
-        """Have a look at this one when the interval is over."""
-        self._active[backend] = None
-        if self._next_look == inf:
-            self._next_look = now + self._interval
-            self.due = min(self.due, self._next_look)
+    def _schedule_evaluation(self, backend: B, now: float) -> None:
+        """Evaluate this backend when the current interval ends."""
+        self._to_evaluate[backend] = None
+        if self._next_evaluation == inf:
+            self._next_evaluation = now + self._interval
+            self.due = min(self.due, self._next_evaluation)
 
-    def _look(self, now: float) -> None:
-        """Judge the interval by every rule, and begin the next."""
-        self._catch_up(now)
-        begun, self._next_look = self._next_look - self._interval, inf
-        active, self._active = [b for b in self._members if b in self._active], {}
+    def _evaluate(self, now: float) -> None:
+        """Evaluate the interval by every rule, and start the next one."""
+        self._end_expired(now)
+        started, self._next_evaluation = self._next_evaluation - self._interval, inf
+        backends = [b for b in self._members if b in self._to_evaluate]
+        self._to_evaluate = {}
         counts = {
-            b: (conduct.good, conduct.total)
-            for b in active
-            if (conduct := self._members[b]).total and b not in self._ejections
+            b: (state.successes, state.requests)
+            for b in backends
+            if (state := self._members[b]).requests and b not in self._ejections
         }
-        for backend in active:
-            conduct = self._members[backend]
-            conduct.good = conduct.total = 0
+        for backend in backends:
+            state = self._members[backend]
+            state.successes = state.requests = 0
             if backend not in self._ejections:
-                calm = now - max(conduct.turned_at, begun)
-                conduct.times -= min(conduct.times, floor(calm / self._interval + _DUST))
+                quiet = now - max(state.changed_at, started)
+                quiet_intervals = floor(quiet / self._interval + _ROUNDING)
+                state.earlier_ejections -= min(state.earlier_ejections, quiet_intervals)
         for rule in self._rules:
             below, rates = rule.threshold(counts)
             for backend in sorted(rates, key=rates.__getitem__):
                 if rates[backend] < below and backend not in self._ejections:
                     self._eject(backend, self._members[backend], type(rule).__name__, now)
-        for backend in active:
-            if self._members[backend].times:
-                self._note(backend, now)
+        for backend in backends:
+            if self._members[backend].earlier_ejections:
+                self._schedule_evaluation(backend, now)
 
-    def _eject(self, backend: B, conduct: _Conduct, rule: str, now: float) -> None:
-        """Close a backend, if the budget for all rules together allows another."""
+    def _eject(self, backend: B, state: _EjectionState, rule: str, now: float) -> None:
+        """Eject the backend if the budget, which all rules share, allows another ejection."""
         if backend in self._ejections or len(self._ejections) >= self._allowed():
             return
-        pause = min(self._base_ejection_time * (conduct.times + 1), self._max_ejection_time)
+        earlier = state.earlier_ejections
+        pause = min(self._base_ejection_time * (earlier + 1), self._max_ejection_time)
         if self._rng is not None:
             pause *= 1 + self._jitter * self._rng.random()
-        conduct.times += conduct.times * self._base_ejection_time < self._max_ejection_time
-        conduct.turned_at = now
+        state.earlier_ejections += earlier * self._base_ejection_time < self._max_ejection_time
+        state.changed_at = now
         self._ejections[backend] = Ejection(backend, rule, now, now + pause)
         self.timers.set(backend, now + pause)
-        self._note(backend, now)
+        self._schedule_evaluation(backend, now)
         self.notify_change(backend)
         self.record_event(backend, True, now, f"{rule}, dry run" if self._dry_run else rule)
 
     def _allowed(self) -> int:
-        """Give how many may be out."""
+        """Return how many members may be ejected at a time."""
         members = len(self._members)
-        share = floor(self._max_ejected * members + _DUST)
-        least = 1 if self._max_ejected else 0
-        return max(0, min(max(share, least), members - self._min_remaining))
+        share = floor(self._max_ejected * members + _ROUNDING)
+        lowest = 1 if self._max_ejected else 0
+        return max(0, min(max(share, lowest), members - self._min_remaining))
 
-    def _catch_up(self, now: float) -> None:
-        """Take back whose time is over before anything else is decided."""
+    def _end_expired(self, now: float) -> None:
+        """End the ejections whose time is over, before anything else is decided."""
         for backend, when in self.timers.pop(now):
             self.timer_expired(backend, when)
             self.notify_change(backend)
 
-    def _take_back(self, backend: B, now: float) -> None:
+    def _restore(self, backend: B, now: float) -> None:
         self.timers.cancel(backend)
         self.timer_expired(backend, now)
         self.notify_change(backend)
-
-    def timer_expired(self, backend: B, when: float) -> None:
-        del self._ejections[backend]
-        conduct = self._members[backend]
-        conduct.errors = conduct.good = conduct.total = 0
-        conduct.turned_at = when
-        self.record_event(backend, False, when)

@@ -1,4 +1,4 @@
-"""Who stands out among backends by how their requests went: rules, as pure functions of counts."""
+"""Outlier rules: which backends fail more than the others, as pure functions of counts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from balancers.errors import InvalidSetting
 __all__ = ["FailurePercentage", "MedianGap", "OutlierRule", "SuccessRate"]
 
 Counts = Mapping[B, tuple[int, int]]
-"""Successes and requests of each backend in one interval."""
+"""Per backend: the successes and the requests of one interval."""
 _NORMAL = 1.4826
-"""Standard deviations a median absolute deviation, for a normal distribution."""
+"""Standard deviations per median absolute deviation, for a normal distribution."""
 
 
 class OutlierRule(Protocol):
-    """Who is an outlier, of those with requests enough."""
+    """Which backends are outliers, among those with enough requests."""
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
-        """Give a success rate in percent, and the rates of those to compare; O(n).
+        """Return a success rate in percent, and the rates of the backends to compare; O(n).
 
-        Who is below it is an outlier; ``-inf`` where too few can be compared.
+        A backend below it is an outlier; it is ``-inf`` if there are too few to compare.
         """
         ...
 
@@ -33,8 +33,9 @@ class OutlierRule(Protocol):
 class SuccessRate:
     """Below the mean by more than ``stdev_factor`` standard deviations (Envoy, with its defaults).
 
-    It is blind where many are sick, as they move the mean and widen the deviation: 3 of 10 that
-    fail every request are not seen, and of 4 backends nobody ever is.
+    Compares the backends with ``request_volume`` or more requests in the interval, if there are
+    ``minimum_hosts`` or more of them.  Many unhealthy backends hide each other: they lower the
+    mean and widen the deviation.  3 of 10 that fail every request are not found, nor is any of 4.
 
     >>> rule = SuccessRate(minimum_hosts=5, request_volume=100)
     >>> counts = {"a": (50, 100)} | dict.fromkeys("bcde", (100, 100))
@@ -56,7 +57,7 @@ class SuccessRate:
             )
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
-        """Give mean - factor · deviation."""
+        """Return mean - stdev_factor · deviation, and the rates."""
         rates = _rates(counts, self.request_volume)
         if len(rates) < self.minimum_hosts:
             return -inf, rates
@@ -65,7 +66,10 @@ class SuccessRate:
 
 @dataclass(frozen=True)
 class FailurePercentage:
-    """So many percent of the requests failed, or more, whatever the others do (Envoy).
+    """At least ``percentage`` percent of the requests failed, whatever the other backends do.
+
+    Evaluates the backends with ``request_volume`` or more requests in the interval, if there are
+    ``minimum_hosts`` or more of them.  The rule and its defaults are Envoy's.
 
     >>> rule = FailurePercentage(85)
     >>> counts = {"a": (15, 100), "b": (16, 100)} | dict.fromkeys("cde", (100, 100))
@@ -86,26 +90,29 @@ class FailurePercentage:
             raise InvalidSetting(f"percentage must be 0 to 100, not {self.percentage!r}")
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
-        """Give the least rate that is no outlier."""
+        """Return the lowest rate that is not an outlier's, and the rates."""
         rates = _rates(counts, self.request_volume)
         if len(rates) < self.minimum_hosts:
             return -inf, rates
-        fine = [
+        # Multiplied out: a quotient in floats may be on the wrong side of the threshold.
+        normal = [
             rate
             for backend, rate in rates.items()
             if 100 * (counts[backend][1] - counts[backend][0])
             < self.percentage * counts[backend][1]
         ]
-        return min(fine, default=inf), rates
+        return min(normal, default=inf), rates
 
 
 @dataclass(frozen=True)
 class MedianGap:
-    """Below the median by ``gap`` percent and by ``factor`` deviations from it.
+    """Below the median by more than ``gap`` percentage points and ``factor`` deviations.
 
-    Half of the backends must be sick before the median moves, so 3 sick of 10 are seen, and 1 of 3.
-    The deviation is the median of the distances from the median, scaled to a standard deviation:
-    where rates differ widely anyway a gap alone is no sign.
+    The median moves only if half of the backends are unhealthy; so 3 unhealthy ones of 10 are
+    found, and 1 of 3.  The deviation is the median of the distances from the median, scaled to a
+    standard deviation: where rates differ widely anyway, a gap alone is not enough.  Compares the
+    backends with ``request_volume`` or more requests in the interval, if there are
+    ``minimum_hosts`` or more of them.
 
     >>> counts = dict.fromkeys("abc", (0, 100)) | dict.fromkeys("defghij", (100, 100))
     >>> below, rates = MedianGap().threshold(counts)
@@ -129,13 +136,13 @@ class MedianGap:
             raise InvalidSetting(f"factor must be finite, 0 or more, not {self.factor!r}")
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
-        """Give median - max(gap, factor · deviation)."""
+        """Return median - max(gap, factor · deviation), and the rates."""
         rates = _rates(counts, self.request_volume)
         if len(rates) < self.minimum_hosts:
             return -inf, rates
         middle = median(rates.values())
-        spread = _NORMAL * median(abs(rate - middle) for rate in rates.values())
-        return middle - max(self.gap, self.factor * spread), rates
+        deviation = _NORMAL * median(abs(rate - middle) for rate in rates.values())
+        return middle - max(self.gap, self.factor * deviation), rates
 
 
 def _rates(counts: Counts[B], request_volume: int) -> dict[B, float]:

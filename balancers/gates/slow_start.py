@@ -1,4 +1,4 @@
-"""Slow start: the weight of who joined or came back grows in announced steps."""
+"""Slow start: the weight of a backend that joined or recovered grows in announced steps."""
 
 from balancers._internal.types import B
 from balancers.gates._ramp import RampGate
@@ -7,13 +7,19 @@ __all__ = ["SlowStart"]
 
 
 class SlowStart(RampGate[B, None]):
-    """A factor that climbs to 1 over ``window`` seconds after a backend joined or recovered.
+    """A factor that grows to 1 within ``window`` seconds after a backend joined or recovered.
 
-    At t seconds it is max(``min_share``, (t / window) ** (1 / ``aggression``)), Envoy's formula with
-    Envoy's defaults, taken at ``steps`` instants.  A backend climbs from when it was added, unless
-    the whole pool is new: was empty less than a window ago; from when soft gates (health, ejection)
-    let it back in; and from :meth:`begin`.  Soft and fractional: refused over a balancer that does
-    not honour fractions, where :class:`~balancers.gates.WarmUp` does it.  Every method is O(log n).
+    After t seconds the factor is max(``min_share``, (t / window) ** (1 / ``aggression``)), rounded
+    to thousandths and changed at ``steps`` instants.  The formula is Envoy's, and so are the
+    defaults of ``aggression`` and ``min_share`` (a share above 0, at most 1; Envoy's
+    min_weight_percent of 10).  A backend ramps up
+
+    * from when it was added, unless the pool is new: it was empty less than ``window`` seconds ago;
+    * from when soft gates (health, ejection) opened it again;
+    * from :meth:`begin`.
+
+    Soft and fractional: a pool refuses it over a balancer that does not honour fractions; use
+    :class:`~balancers.gates.WarmUp` there.  Every method is O(log n).
 
     >>> from balancers import Pool, WeightedRoundRobin
     >>> ramp = SlowStart(window=30.0, steps=3)
@@ -23,7 +29,7 @@ class SlowStart(RampGate[B, None]):
     [0.1, 0.33, 0.67, 1]
 
     Raises InvalidSetting for a window or aggression that is not positive and finite, a min_share
-    outside 0…1 (above 0), or fewer than 2 steps.
+    that is not above 0 and at most 1, or fewer than 2 steps.
     """
 
     reason = "slow start"
@@ -39,8 +45,8 @@ class SlowStart(RampGate[B, None]):
         del now
 
     def factor(self, backend: B, now: float) -> float:
-        """Give the share.  Raises UnknownBackend."""
+        """Return the share.  Raises UnknownBackend."""
         return self.share(backend, now)
 
-    def _step_taken(self, backend: B, climbs: bool, now: float) -> None:
+    def _step_taken(self, backend: B, ramping: bool, now: float) -> None:
         self.notify_change(backend)

@@ -1,4 +1,4 @@
-"""Warming up: who joined or came back holds no more than a growing share of the usual load."""
+"""Warming up: a backend that joined or recovered is limited to a growing share of the mean load."""
 
 from math import inf
 
@@ -9,26 +9,32 @@ from balancers.outcome import Outcome
 __all__ = ["WarmUp"]
 
 
-class _Flights:
-    """What a member has in flight, whether it climbs, and where it stands among those who do."""
+class _WarmUpState:
+    """One backend: its requests in flight, and whether it ramps up.
 
-    __slots__ = ("climbs", "in_flight", "place")
+    ``limit_key``: its key among the backends that ramp up and have requests in flight, else None;
+    the first part is the mean of the others above which the backend is open.
+    """
+
+    __slots__ = ("in_flight", "limit_key", "ramping")
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.climbs = False
-        self.place: tuple[float, int] | None = None
+        self.ramping = False
+        self.limit_key: tuple[float, int] | None = None
 
 
-class WarmUp(RampGate[B, _Flights]):
-    """Closed while more is in flight than a growing share of the mean of the others.
+class WarmUp(RampGate[B, _WarmUpState]):
+    """Closed while it has more in flight than a growing share of the mean of the other backends.
 
-    For balancers that honour no fractions: least connections buries a newcomer, as it has the
-    fewest.  A backend that joined or recovered may hold max(1, share × mean) requests, where the
-    mean is over the backends that have some in flight and do not climb themselves, and the share
-    climbs as that of :class:`~balancers.SlowStart`.  While none of those has any in flight there is
-    no limit.  Hard: panic never opens it, and nobody who climbs counts as sick.  Bound requests get
-    in.
+    For balancers that do not honour fractions.  Least connections needs it most: it sends every
+    request to a new backend, because that has the fewest in flight.
+
+    A backend that joined or recovered may have max(1, share × mean) requests in flight.  The mean
+    is over the backends that have requests in flight and do not ramp up themselves; the share grows
+    as the factor of :class:`~balancers.SlowStart` does.  There is no limit while no such backend
+    has requests in flight.  Hard: a panic does not ignore it, and a backend that ramps up does not
+    count as unhealthy.  Bound requests pass.
 
     >>> from balancers import LeastConnections, Pool
     >>> pool = Pool(LeastConnections(range(10)), gates=[WarmUp(window=30.0)])
@@ -37,10 +43,10 @@ class WarmUp(RampGate[B, _Flights]):
     >>> [pool.acquire(now=60.0).backend for _ in range(50)].count("new")
     6
 
-    A request costs O(1) while nobody climbs, then O(log n) and O(1) for each that it opens or
-    closes; that the first begins to climb costs O(n).
+    A request costs O(1) while no backend ramps up.  Otherwise it costs O(log n), and O(1) per
+    backend that it opens or closes.  The start of the first ramp costs O(n).
     Raises InvalidSetting for a window or aggression that is not positive and finite, a min_share
-    outside 0…1 (above 0), or fewer than 2 steps.
+    that is not above 0 and at most 1, or fewer than 2 steps.
     """
 
     reason = "warming up"
@@ -50,97 +56,105 @@ class WarmUp(RampGate[B, _Flights]):
         self, window: float, steps: int = 8, aggression: float = 1.0, min_share: float = 0.1
     ) -> None:
         super().__init__(window, steps, aggression, min_share)
-        from sortedcontainers import SortedDict  # noqa: PLC0415 - a package of its own
+        from sortedcontainers import SortedDict  # noqa: PLC0415 - loaded only where it is used
 
-        self._order: SortedDict[tuple[float, int], B] = SortedDict()  # by the mean that opens it
-        self._number = 0
-        self._sum = self._busy = 0  # in flight on those who do not climb, and how many have any
+        self._limited: SortedDict[tuple[float, int], B] = SortedDict()  # by the mean that opens it
+        self._last_number = 0
+        # Of the backends that do not ramp up, counted only while another one does:
+        self._total_in_flight = self._busy_backends = 0
 
-    def new_state(self, now: float) -> _Flights:
+    def new_state(self, now: float) -> _WarmUpState:
         del now
-        return _Flights()
+        return _WarmUpState()
 
     def factor(self, backend: B, now: float) -> float:
-        """Give 0 while it holds its share, else 1.  Raises UnknownBackend."""
+        """Return 0 while the backend has its share or more in flight, else 1.
+
+        Raises UnknownBackend.
+        """
         in_flight = self.state_of(backend).in_flight
-        if not in_flight or backend not in self._climbing:
+        if not in_flight or backend not in self._ramping:
             return 1
         return 1 if in_flight / self.share(backend, now) < self._mean() else 0
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
-        """Hear of a request."""
-        if self._climbing:
+        """Called when a request starts."""
+        if self._ramping:
             self._count(backend, in_flight, now)
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Hear that one ended."""
-        if self._climbing:
+        """Called when a request ends."""
+        if self._ramping:
             self._count(backend, in_flight, now)
 
     def removed(self, backend: B, now: float) -> None:
-        """Forget the member; O(log n)."""
-        if self._climbing and backend in self._members:
+        """Called when a backend leaves; O(log n)."""
+        if self._ramping and backend in self._members:
             self._count(backend, 0, now)
         super().removed(backend, now)
 
-    def _count(self, backend: B, in_flight: int, now: float) -> None:
-        flights = self._members[backend]
-        before, flights.in_flight = flights.in_flight, in_flight
-        if flights.climbs:
-            self._order_by_share(backend, flights, now)
-        else:
-            self._shift(in_flight - before, (in_flight > 0) - (before > 0), now)
+    def __repr__(self) -> str:
+        closed = len(self._limited) - self._limited.bisect_left((self._mean(), 0))
+        return f"{super().__repr__()[:-1]}, {closed} closed>"
 
-    def _step_taken(self, backend: B, climbs: bool, now: float) -> None:
-        flights = self._members[backend]
-        if climbs and not flights.climbs and len(self._climbing) == 1:
+    def _count(self, backend: B, in_flight: int, now: float) -> None:
+        state = self._members[backend]
+        before, state.in_flight = state.in_flight, in_flight
+        if state.ramping:
+            self._sort_in(backend, state, now)
+        else:
+            self._change_mean(in_flight - before, (in_flight > 0) - (before > 0), now)
+
+    def _step_taken(self, backend: B, ramping: bool, now: float) -> None:
+        state = self._members[backend]
+        if ramping and not state.ramping and len(self._ramping) == 1:
             self._count_all()
-        if flights.climbs != climbs:
-            flights.climbs = climbs
-            sign = -1 if climbs else 1
-            self._shift(sign * flights.in_flight, sign * (flights.in_flight > 0), now)
-        self._order_by_share(backend, flights, now)
+        if state.ramping != ramping:
+            state.ramping = ramping
+            sign = -1 if ramping else 1
+            self._change_mean(sign * state.in_flight, sign * (state.in_flight > 0), now)
+        self._sort_in(backend, state, now)
 
     def _count_all(self) -> None:
-        """Begin to count: somebody climbs from now on."""
-        self._sum = self._busy = 0
-        for backend, flights in self._members.items():
-            flights.in_flight = self.in_flight_on(backend)
-            self._sum += flights.in_flight
-            self._busy += flights.in_flight > 0
+        """Start to count: from now on a backend ramps up."""
+        self._total_in_flight = self._busy_backends = 0
+        for backend, state in self._members.items():
+            state.in_flight = self.in_flight_on(backend)
+            self._total_in_flight += state.in_flight
+            self._busy_backends += state.in_flight > 0
 
     def _mean(self) -> float:
-        return self._sum / self._busy if self._busy else inf
+        return self._total_in_flight / self._busy_backends if self._busy_backends else inf
 
-    def _shift(self, requests: int, busy: int, now: float) -> None:
-        """Move the mean, and tell whom that opens or closes."""
+    def _change_mean(self, requests: int, busy: int, now: float) -> None:
+        """Add to both counts, and notify of the backends that the new mean opens or closes."""
         before = self._mean()
-        self._sum += requests
-        self._busy += busy
+        self._total_in_flight += requests
+        self._busy_backends += busy
         after = self._mean()
-        if not self._order or before == after:
+        if not self._limited or before == after:
             return
         low, high = min(before, after), max(before, after)
-        for place in self._order.irange((low, 0), (high, 0), inclusive=(True, False)):
-            self._turn(self._order[place], after < before, now)
+        for limit_key in self._limited.irange((low, 0), (high, 0), inclusive=(True, False)):
+            self._notify_flip(self._limited[limit_key], after < before, now)
 
-    def _order_by_share(self, backend: B, flights: _Flights, now: float) -> None:
-        """Put a member where the mean that opens it belongs, and tell if it opens or closes."""
-        place, mean = flights.place, self._mean()
-        closed = place is not None and place[0] >= mean
-        if place is not None:
-            del self._order[place]
-        flights.place = None
-        if flights.climbs and flights.in_flight:
-            self._number += 1
-            opening = flights.in_flight / self.share(backend, now)
-            flights.place = (opening, self._number)
-            self._order[flights.place] = backend
-        if closed != (flights.place is not None and flights.place[0] >= mean):
-            self._turn(backend, not closed, now)
+    def _sort_in(self, backend: B, state: _WarmUpState, now: float) -> None:
+        """Sort a member in by the mean that opens it, and notify if it opens or closes."""
+        limit_key, mean = state.limit_key, self._mean()
+        closed = limit_key is not None and limit_key[0] >= mean
+        if limit_key is not None:
+            del self._limited[limit_key]
+        state.limit_key = None
+        if state.ramping and state.in_flight:
+            self._last_number += 1
+            opening_mean = state.in_flight / self.share(backend, now)
+            state.limit_key = (opening_mean, self._last_number)
+            self._limited[state.limit_key] = backend
+        if closed != (state.limit_key is not None and state.limit_key[0] >= mean):
+            self._notify_flip(backend, not closed, now)
 
-    def _turn(self, backend: B, closes: bool, now: float) -> None:
+    def _notify_flip(self, backend: B, closes: bool, now: float) -> None:
         self.notify_change(backend)
         self.record_event(backend, closes, now, f"{self._members[backend].in_flight} in flight")

@@ -1,4 +1,4 @@
-"""Methods whose table knows every member, closed or not: a closed one's hash is hashed again."""
+"""The base class of balancers whose table includes closed members: their hashes are rehashed."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
@@ -12,24 +12,26 @@ from balancers.hashing.hashed_balancer import BITS, Chooser, HashedBalancer, mix
 __all__ = ["REHASHES", "RehashingBalancer"]
 
 REHASHES = 20
-"""Owners asked before the open members are compared: enough while one in four is open."""
+"""Owners looked up before the open members are compared: enough while one in four is open."""
 
 
 class RehashingBalancer(HashedBalancer[B]):
-    """A table that owns every hash, walked by re-hashing.
+    """A table in which every hash has an owner; the hash of a closed owner is hashed again.
 
-    A flip touches nothing, and moves the keys of the one that flips only: whoever met it moves on,
-    whoever did not never noticed.  But who leaves while it is closed, and who joins closed,
-    moves keys between the others: those that met it.  After 20 closed owners the open members are
-    compared, each by the hash of its name with the key's (rendezvous).
+    A flip changes nothing in the table.  Keys that mapped to the closed backend are rehashed; all
+    others keep their backend.  But when a closed backend leaves, or a backend joins closed, keys
+    that were rehashed because of it, or are from now on, move between the other backends.  After 20
+    closed owners the open members are compared, each by the hash of its name and the key's hash
+    (rendezvous).
 
-    A subclass defines :meth:`_owner` and :meth:`_owners`, which must agree, closed members and all.
+    A subclass defines :meth:`_owner` and :meth:`_owner_search`, which must agree.  Both include
+    closed members.
     """
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
-        """Give the backend of a 64-bit hash; O(1) table lookups while a fair share is open.
+        """Return the backend of a 64-bit hash; O(1) table look-ups while a fair share is open.
 
-        O(n) when hardly anybody is.  Raises InvalidKey, NoBackendAvailable.
+        O(n) when hardly any backend is open.  Raises InvalidKey, NoBackendAvailable.
         """
         self.check_pick(digest, avoid)
         weights = self._weights
@@ -44,9 +46,10 @@ class RehashingBalancer(HashedBalancer[B]):
         )
 
     def succession(self, digest: int) -> Iterator[B]:
-        """Give the backends of a 64-bit hash, lazily, in the order in which they take over.
+        """Yield the backends of a 64-bit hash, lazily, in the order in which they take over.
 
-        O(1) table lookups a backend, and O(n log n) once, past the first 20.  Raises InvalidKey.
+        O(1) table look-ups per backend, and O(n log n) once, after the first 20 look-ups.
+        Raises InvalidKey.
         """
         if not self._open:
             return
@@ -58,22 +61,25 @@ class RehashingBalancer(HashedBalancer[B]):
                 found.add(backend)
                 yield backend
             digest = mix(digest)
-        left = [backend for backend, weight in self._weights.items() if weight]
-        left.sort(key=lambda each: (self._score(digest, each), self._names[each]), reverse=True)
-        for backend in left:
+        ranked = [backend for backend, weight in self._weights.items() if weight]
+        ranked.sort(key=lambda each: (self._score(digest, each), self._names[each]), reverse=True)
+        for backend in ranked:
             if backend not in found:
                 yield backend
 
     @abstractmethod
     def _owner(self, digest: int) -> B:
-        """Give the member, open or closed, that a hash belongs to; there is one."""
+        """Return the member, open or closed, that owns a hash.  There is at least one member."""
 
     @abstractmethod
-    def _owners(self, count: int) -> Callable[[NDArray[np.uint64]], NDArray[np.intp]]:
-        """Prepare the same for arrays of hashes, ``count`` in all: the places of their owners."""
+    def _owner_search(self, count: int) -> Callable[[NDArray[np.uint64]], NDArray[np.intp]]:
+        """Prepare to look up arrays of hashes, ``count`` in all.
+
+        The function that is returned returns the index of each owner, in the order of ``weights``.
+        """
 
     def chooser(self, count: int) -> Chooser:
-        owners = self._owners(count)
+        owners = self._owner_search(count)
         members = list(self._weights)
         closed = np.fromiter(
             (not weight for weight in self._weights.values()), dtype=np.bool_, count=len(members)
@@ -85,7 +91,7 @@ class RehashingBalancer(HashedBalancer[B]):
 
             return choose
 
-        def choose_again(hashes: NDArray[np.uint64], picked: NDArray[np.intp]) -> None:
+        def choose_open(hashes: NDArray[np.uint64], picked: NDArray[np.intp]) -> None:
             picked[:] = owners(hashes)
             left = np.flatnonzero(closed[picked])
             digests = hashes[left]
@@ -97,12 +103,12 @@ class RehashingBalancer(HashedBalancer[B]):
                 still = closed[picked[left]]
                 left, digests = left[still], digests[still]
             if len(left):
-                picked[left] = self._compared(mix_many(digests), members)
+                picked[left] = self._highest_scores(mix_many(digests), members)
 
-        return choose_again
+        return choose_open
 
-    def _compared(self, digests: NDArray[np.uint64], members: list[B]) -> NDArray[np.intp]:
-        """Give the places that comparing the open members leads to."""
+    def _highest_scores(self, digests: NDArray[np.uint64], members: list[B]) -> NDArray[np.intp]:
+        """Return the index of the open member with the highest score for each hash."""
         opened = [place for place, backend in enumerate(members) if self._weights[backend]]
         opened.sort(key=lambda place: self._names[members[place]])
         best = np.zeros(len(digests), dtype=np.uint64)

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
+from functools import partial
+from itertools import islice
 from math import inf
 from numbers import Rational
 
@@ -13,6 +15,7 @@ from balancers._internal.copying import SharesBackends
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
 from balancers.errors import InvalidSetting
+from balancers.hashing._successors import picked_in_turn
 from balancers.hashing.hashed_balancer import CHUNK, HashedBalancer
 from balancers.outcome import SUCCESS, Outcome
 
@@ -22,18 +25,20 @@ _Exact = int | Fraction
 
 
 class BoundedLoad(SharesBackends, Balancer[B]):
-    """The key's own backend while it has room; the next in the key's order that has.
+    """Picks the key's own backend, or the key's next one whose load is below a bound.
 
-    With a request assigned, its backend holds at most max(1, ⌈c·(m + 1)·w/W⌉): m in flight before
-    it and W the weights of all that may serve it, who are neither quiesced nor avoided, and w its
-    own.  The bound is exact, ``c`` and the weights being the decimals they print as.  It is held
-    when a request is assigned: as others finish, who has many in flight may exceed a later bound,
-    and gets no more until it does not.  Bound requests count, and are bounded by nobody.
+    After an assignment the backend holds at most max(1, ⌈c·(m + 1)·w/W⌉) requests.  m is the number
+    of requests in flight before it, and W the sum of the weights; both are over the backends that
+    may serve the request, which are neither quiesced nor avoided.  w is the backend's own weight.
+    The bound is exact: ``c`` and the weights count as the decimals they print as.  It holds at the
+    moment of the assignment.  When other requests finish, a backend with many in flight may exceed
+    a later bound; then it gets no more until it is below.  Bound requests are counted but never
+    refused.
 
-    Somebody always has room.  Who serves when a key's backend has none is the key's own next, so
-    that the caches of two backends know it, not everyone's.  As ``c`` grows it becomes the plain
-    method.  It counts what it is told by ``started`` and ``finished``; members come and go through
-    it, not through ``over``, whose own it takes over.
+    There is always a backend below its bound.  The backend that serves instead is the next one of
+    the same key, so a key is cached by few backends and not by all.  With a large ``c`` the picks
+    are those of ``over``.  The counts are what ``started`` and ``finished`` report.  Add and remove
+    backends through this balancer, not through ``over``, whose members it takes over.
 
     >>> from balancers.hashing import Jump
     >>> lb = BoundedLoad(Jump(["a", "b", "c"]), c=1.25)
@@ -45,10 +50,12 @@ class BoundedLoad(SharesBackends, Balancer[B]):
     >>> lb.finished("c")
     >>> lb.pick_hashed(0xDEADBEEF)
     'c'
+    >>> lb
+    <BoundedLoad: c=1.25, over <Jump: 3 of 3 open>>
 
-    Cost: ``pick`` that of ``over``, and O(1) a backend without room that is met, O(avoided);
-    ``started``, ``finished`` O(1).
-    Raises InvalidSetting for ``c`` below 1 or not finite, or what is no keyed balancer that hashes.
+    Cost: ``pick`` as ``over``, and O(1) per backend passed because it is at its bound, and
+    O(avoided); ``started``, ``finished`` O(1).
+    Raises InvalidSetting for ``c`` below 1 or not finite, and unless ``over`` is a HashedBalancer.
     """
 
     keyed = True
@@ -57,26 +64,27 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         if not isinstance(over, HashedBalancer):
             raise InvalidSetting(f"over must be a balancer of balancers.hashing, not {over!r}")
         if not 1 <= number("c", c) < inf:
-            raise InvalidSetting(f"c must be finite and 1 or more, not {c!r}")
+            raise InvalidSetting(f"c must be finite and at least 1, not {c!r}")
         self.fractional = over.fractional
         self._over = over
         self._c = c
-        self._above, self._below = _exact(c).as_integer_ratio()
+        self._c_numerator, self._c_denominator = _exact(c).as_integer_ratio()
         self._counts: dict[B, int] = dict.fromkeys(over.weights, 0)
-        self._shares: dict[B, _Exact] = {}  # the weights of the open, exactly
-        self._room: _Exact = self._above  # c·(m + 1), m of the open, times what makes c an integer
-        self._crowd: _Exact = 0  # W, times the same
+        self._open_weights: dict[B, _Exact] = {}
+        # A backend of weight w is below its bound while count * denominator < numerator * w.
+        self._numerator: _Exact = self._c_numerator  # c·(m + 1), times the denominator of c
+        self._denominator: _Exact = 0  # W, times the denominator of c
         for backend, weight in over.weights.items():
-            self._reshare(backend, weight)
+            self._set_open_weight(backend, weight)
 
     @property
     def over(self) -> HashedBalancer[B]:
-        """Who decides whose a key is, loads aside."""
+        """The balancer that decides which backend a key belongs to, regardless of loads."""
         return self._over
 
     @property
     def c(self) -> float:
-        """How much more than its fair share a backend may hold."""
+        """How many times its fair share a backend may hold."""
         return self._c
 
     @property
@@ -85,53 +93,62 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         return self._over.weights
 
     def put(self, backend: B, weight: float = 1) -> None:
-        """Insert or re-weigh; 0 quiesces.  Raises what ``over`` raises."""
+        """Insert the backend, or change its weight; 0 quiesces.  Raises what ``over`` raises."""
         self._over.put(backend, weight)
         self._counts.setdefault(backend, 0)
-        self._reshare(backend, self._over.weights[backend])
+        self._set_open_weight(backend, self._over.weights[backend])
 
     def discard(self, backend: B) -> None:
-        """Forget the backend and its requests; a stranger is fine.  Raises what ``over`` raises."""
+        """Remove the backend and its counts; ignored if it is not a member.
+
+        Raises what ``over`` raises.
+        """
         self._over.discard(backend)
         if backend in self._counts:
-            self._reshare(backend, 0)
+            self._set_open_weight(backend, 0)
             del self._counts[backend]
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Give the first of the key's backends that has room.
+        """Return the first of the key's backends that is below its bound.
 
         Raises MissingKey, InvalidKey, NoBackendAvailable.
         """
         first = self._over.pick(key, now, avoid)
-        room, crowd = self._without(avoid) if avoid else (self._room, self._crowd)
-        if self._counts[first] * crowd < room * self._shares[first]:
+        numerator, denominator = (
+            self._bound_without(avoid) if avoid else (self._numerator, self._denominator)
+        )
+        if self._counts[first] * denominator < numerator * self._open_weights[first]:
             return first
-        return self._next(self._over.hash_key(key), room, crowd, avoid)
+        return self._first_below(self._over.hash_key(key), numerator, denominator, avoid)
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
-        """Give the backend of a 64-bit hash; raises InvalidKey, NoBackendAvailable."""
+        """Return the backend of a 64-bit hash.  Raises InvalidKey, NoBackendAvailable."""
         first = self._over.pick_hashed(digest, avoid)
-        room, crowd = self._without(avoid) if avoid else (self._room, self._crowd)
-        if self._counts[first] * crowd < room * self._shares[first]:
+        numerator, denominator = (
+            self._bound_without(avoid) if avoid else (self._numerator, self._denominator)
+        )
+        if self._counts[first] * denominator < numerator * self._open_weights[first]:
             return first
-        return self._next(digest, room, crowd, avoid)
+        return self._first_below(digest, numerator, denominator, avoid)
 
     def replicas(self, key: Key, k: int) -> list[B]:
-        """Give the first ``k`` backends that would serve the key now.
+        """Return the first ``k`` backends that would serve the key now.
 
-        Each when all before it are avoided; all there are when fewer.  O(k) picks.  Loads aside
-        they are ``over.replicas(key, k)``: ask that for who should keep copies.
+        Each serves it when all before it are avoided.  If fewer are open, all of them are returned.
+        O(k) picks.  For the backends that should store copies of a key, whatever the loads, call
+        ``over.replicas(key, k)``.
         Raises MissingKey, InvalidKey, InvalidSetting for k below 1.
         """
         at_least(1, k=k)
         digest = self._over.hash_key(key)
-        found: dict[B, None] = {}
-        while len(found) < min(k, len(self._shares)):
-            found[self.pick_hashed(digest, found.keys())] = None
-        return list(found)
+        in_turn = picked_in_turn(partial(self.pick_hashed, digest), lambda: len(self._open_weights))
+        return list(islice(in_turn, k))
 
     def hash_key(self, key: Key | None) -> int:
-        """Hash one key as :meth:`pick` does: 64 bits.  Raises MissingKey, InvalidKey, TypeError."""
+        """Return the 64-bit hash of one key, as :meth:`pick` uses it.
+
+        Raises MissingKey, InvalidKey, TypeError.
+        """
         return self._over.hash_key(key)
 
     def hash_many(self, keys: Iterable[Key]) -> NDArray[np.uint64]:
@@ -139,77 +156,92 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         return self._over.hash_many(keys)
 
     def pick_many(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Pick for every hash, each by the loads of now: nothing is counted in between.
+        """Pick for every hash, each by the current loads: nothing is counted in between.
 
-        So this tells where keys would go, and must not assign a batch: all of them would meet the
-        same room.  The cost of ``over``, and of a pick for each whose own backend has none.
+        The result is ``intp[n]``, indices in the order of ``weights``.  It shows where keys would
+        go; do not use it to assign a batch, as every request would meet the same loads.  Costs as
+        much as in ``over``, and one pick for each hash whose own backend is at its bound.
         Raises NoBackendAvailable; TypeError for another dtype, InvalidKey for another shape.
         """
         picked = self._over.pick_many(hashes)
         members = list(self._over.weights)
-        room, crowd = self._room, self._crowd
-        full = {b for b, w in self._shares.items() if self._counts[b] * crowd >= room * w}
-        crowded = np.array([backend in full for backend in members], dtype=np.bool_)
-        if crowded.any():
+        numerator, denominator = self._numerator, self._denominator
+        full = {
+            backend
+            for backend, weight in self._open_weights.items()
+            if self._counts[backend] * denominator >= numerator * weight
+        }
+        is_full = np.array([backend in full for backend in members], dtype=np.bool_)
+        if is_full.any():
             places = {backend: place for place, backend in enumerate(members)}
             for start in range(0, len(hashes), CHUNK):
-                some = picked[start : start + CHUNK]
-                for each in np.flatnonzero(crowded[some]):
+                chunk = picked[start : start + CHUNK]
+                for each in np.flatnonzero(is_full[chunk]):
                     digest = int(hashes[start + each])
-                    some[each] = places[self._next(digest, room, crowd, ())]
+                    chunk[each] = places[self._first_below(digest, numerator, denominator, ())]
         return picked
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Count one more, bound or not; O(1).  A stranger is ignored."""
+        """Called when a request starts, bound or not; O(1).
+
+        Ignored if the backend is not a member.
+        """
         if backend in self._counts:
             self._counts[backend] += 1
-            if backend in self._shares:
-                self._room += self._above
+            if backend in self._open_weights:
+                self._numerator += self._c_numerator
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Count one less; O(1).  A stranger, or one more than began, is ignored."""
+        """Called when a request ends; O(1).
+
+        Ignored if the backend is not a member or has no request in flight.
+        """
         if self._counts.get(backend):
             self._counts[backend] -= 1
-            if backend in self._shares:
-                self._room -= self._above
+            if backend in self._open_weights:
+                self._numerator -= self._c_numerator
 
-    def _without(self, avoid: Collection[B]) -> tuple[_Exact, _Exact]:
-        """Give room and crowd of all but these; O(avoided)."""
-        room, crowd = self._room, self._crowd
-        for backend in {*avoid} & self._shares.keys():
-            room -= self._above * self._counts[backend]
-            crowd -= self._below * self._shares[backend]
-        return room, crowd
+    def _bound_without(self, avoid: Collection[B]) -> tuple[_Exact, _Exact]:
+        """Return the numerator and denominator of the bound without these backends; O(avoided)."""
+        numerator, denominator = self._numerator, self._denominator
+        for backend in {*avoid} & self._open_weights.keys():
+            numerator -= self._c_numerator * self._counts[backend]
+            denominator -= self._c_denominator * self._open_weights[backend]
+        return numerator, denominator
 
-    def _next(self, digest: int, room: _Exact, crowd: _Exact, avoid: Collection[B]) -> B:
-        """Give the first that holds less than c·(m + 1)·w/W, which is to hold at most its ceiling.
+    def _first_below(
+        self, digest: int, numerator: _Exact, denominator: _Exact, avoid: Collection[B]
+    ) -> B:
+        """Return the first backend that holds fewer than c·(m + 1)·w/W.
 
-        There is one: did all hold as much, they would hold more than m.
+        With one more request it holds at most the bound.  There is such a backend: if every one
+        held as many or more, together they would hold more than m.
         """
-        counts, shares = self._counts, self._shares
+        counts, weights = self._counts, self._open_weights
         return next(
             backend
             for backend in self._over.succession(digest)
-            if counts[backend] * crowd < room * shares[backend] and backend not in avoid
+            if counts[backend] * denominator < numerator * weights[backend] and backend not in avoid
         )
 
-    def _reshare(self, backend: B, weight: float) -> None:
-        """Bring room and crowd up to date with a weight."""
-        old = self._shares.pop(backend, 0)
+    def _set_open_weight(self, backend: B, weight: float) -> None:
+        """Store the exact weight, and update numerator and denominator; 0 closes."""
+        old = self._open_weights.pop(backend, 0)
         if weight:
-            self._shares[backend] = share = weight if isinstance(weight, int) else _exact(weight)
-            self._crowd += self._below * share
-        self._crowd -= self._below * old
-        self._room += self._above * self._counts[backend] * ((weight > 0) - (old > 0))
+            exact = weight if isinstance(weight, int) else _exact(weight)
+            self._open_weights[backend] = exact
+            self._denominator += self._c_denominator * exact
+        self._denominator -= self._c_denominator * old
+        self._numerator += self._c_numerator * self._counts[backend] * ((weight > 0) - (old > 0))
 
     def _known_backends(self) -> Iterable[object]:
         return self._counts
 
     def __repr__(self) -> str:
-        return f"<BoundedLoad, c={self._c!r}, over {self._over!r}>"
+        return f"<BoundedLoad: c={self._c!r}, over {self._over!r}>"
 
 
 def _exact(value: float) -> Fraction:
-    """Give the decimal that a float prints as."""
+    """Return the decimal that a float prints as."""
     given: object = value
     return Fraction(given if isinstance(given, Rational) else repr(float(value)))

@@ -1,8 +1,12 @@
-"""A circle of 64-bit points, each somebody's: what every ring of this package is made of."""
+"""A circle of 64-bit points, each with an owner: the base of every ring in this package.
+
+:class:`Circle` looks up one hash at a time and can change one point at a time.  :class:`PointTable`
+looks up a batch of hashes in an array of sorted points.
+"""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any, Generic
 
 import numpy as np
@@ -10,17 +14,19 @@ from numpy.typing import NDArray
 
 from balancers._internal.types import B
 
-__all__ = ["PER_CELL", "Circle", "sorted_order"]
+__all__ = ["PER_CELL", "Circle", "PointTable", "sorted_order"]
 
 PER_CELL = 8
-"""Points a cell, on average, when built (measured)."""
+"""The average number of points per cell of a circle that was just built (measured)."""
+_TABLE_CELLS_PER_POINT = 16
+"""Cells of a :class:`PointTable` per point (measured): nearly all cells hold no point."""
 
 
 class Circle(Generic[B]):
-    """Points on a circle of 64 bits and their owners, cut into cells of some eight points.
+    """Points on a circle of 64 bits and their owners, divided into cells of about eight points.
 
-    Of equal points the first in order counts.  A layout decides where points are, and a lookup
-    rule which of them a hash belongs to: both are the caller's.
+    Of equal points the first one in order counts.  The caller decides where the points are,
+    and to which of them a hash belongs.
 
     >>> circle = Circle([(10, "a"), (20, "b"), (30, "a")])
     >>> circle.at(11), circle.at(31), circle.before(10)
@@ -28,7 +34,7 @@ class Circle(Generic[B]):
     >>> list(circle.walk(20))
     ['b', 'a', 'a']
 
-    Cost: ``at`` and ``before`` O(1) expected, ``add`` and ``take`` likewise, building O(V log V).
+    Cost: ``at``, ``before``, ``add`` and ``take`` O(1) expected, building O(V log V) for V points.
     """
 
     __slots__ = ("cells", "owners", "shift", "size")
@@ -43,18 +49,19 @@ class Circle(Generic[B]):
             )
 
     def clear(self) -> None:
-        """Take every point out."""
+        """Remove every point."""
         self.size = 0
         self.shift = 64
         self.cells: list[tuple[int, ...]] = [()]
-        """Points, ascending, of each 1/2ᵏ of the circle; a hash's is ``hash >> shift``."""
+        """The points of each 1/2ᵏ of the circle, ascending; a hash is in ``hash >> shift``."""
         self.owners: list[tuple[B, ...]] = [()]
-        """Whose these are, and last, unless the circle is empty, whose the first beyond is."""
+        """The owners of these points.  One more owner follows, unless the circle is empty: that of
+        the first point after the cell."""
 
     def build(
         self, points: NDArray[np.uint64], whose: NDArray[np.intp], owners: Sequence[B]
     ) -> None:
-        """Begin anew with these points; point i is ``owners[whose[i]]``'s; O(V log V)."""
+        """Replace every point; ``owners[whose[i]]`` owns point i.  O(V log V) for V points."""
         self.clear()
         self.size = len(points)
         if not self.size:
@@ -67,13 +74,16 @@ class Circle(Generic[B]):
         self.shift = 64 - bits
         borders = np.arange(1, 1 << bits, dtype=np.uint64) << np.uint64(self.shift)
         edges: list[int] = [0, *np.searchsorted(points, borders).tolist(), len(owned)]
-        known: list[int] = points.tolist()
-        self.cells = [tuple(known[a:b]) for a, b in pairwise(edges)]
+        ascending: list[int] = points.tolist()
+        self.cells = [tuple(ascending[a:b]) for a, b in pairwise(edges)]
         owned.append(owned[0])
         self.owners = [tuple(owned[a : b + 1]) for a, b in pairwise(edges)]
 
     def at(self, digest: int) -> tuple[int, B]:
-        """Give the first point at or after the hash and its owner; KeyError when there is none."""
+        """Return the first point at or after the hash, and its owner.
+
+        Raises KeyError when there are no points.
+        """
         first = digest >> self.shift
         for cell in range(first - len(self.cells), first + 1):
             place = bisect_left(self.cells[cell], digest)
@@ -83,7 +93,10 @@ class Circle(Generic[B]):
         raise KeyError("no points")
 
     def before(self, digest: int) -> tuple[int, B]:
-        """Give the last point before the hash and its owner; KeyError when there is none."""
+        """Return the last point before the hash, and its owner.
+
+        Raises KeyError when there are no points.
+        """
         last = digest >> self.shift
         for cell in range(last, last - len(self.cells) - 1, -1):
             place = bisect_left(self.cells[cell], digest)
@@ -93,7 +106,7 @@ class Circle(Generic[B]):
         raise KeyError("no points")
 
     def walk(self, digest: int) -> Iterator[B]:
-        """Give the owner of every point, once round, from the first at or after the hash."""
+        """Yield the owner of every point, once round, from the first at or after the hash."""
         start = digest >> self.shift
         place = bisect_left(self.cells[start], digest)
         yield from self.owners[start][place:-1]
@@ -101,48 +114,122 @@ class Circle(Generic[B]):
             yield from self.owners[cell % len(self.cells)][:-1]
         yield from self.owners[start][:place]
 
+    def flat(self, members: Iterable[B]) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+        """Return every point, ascending, and the index of each owner in ``members``; O(V).
+
+        That is ``uint64[size]`` and ``intp[size + 1]``: the last index repeats the first one, for
+        hashes beyond all points.  So for an array of hashes the owners are
+        ``indices[np.searchsorted(points, hashes)]``.  The circle must not be empty.
+        """
+        index = {member: place for place, member in enumerate(members)}
+        points = np.fromiter(chain.from_iterable(self.cells), dtype=np.uint64, count=self.size)
+        indices = np.empty(self.size + 1, dtype=np.intp)
+        indices[:-1] = np.fromiter(
+            (index[owner] for owners in self.owners for owner in owners[:-1]),
+            dtype=np.intp,
+            count=self.size,
+        )
+        indices[-1] = indices[0]
+        return points, indices
+
     def add(self, point: int, owner: B, rank: Mapping[B, Any]) -> None:
-        """Place a point; among equal ones the owner of the lowest rank is first."""
+        """Add a point; of equal points the owner of the lowest rank is first."""
         cell = point >> self.shift
-        known, owners = self.cells[cell], self.owners[cell]
-        place = bisect_left(known, point)
-        while place < len(known) and known[place] == point and rank[owners[place]] <= rank[owner]:
+        points, owners = self.cells[cell], self.owners[cell]
+        place = bisect_left(points, point)
+        while place < len(points) and points[place] == point and rank[owners[place]] <= rank[owner]:
             place += 1
-        self.cells[cell] = (*known[:place], point, *known[place:])
+        self.cells[cell] = (*points[:place], point, *points[place:])
         self.owners[cell] = (*owners[:place], owner, *(owners[place:] or (owner,)))
         self.size += 1
         if not place:
-            self._mend(cell)
+            self._first_point_changed(cell)
 
     def take(self, point: int, owner: B) -> None:
-        """Take a point of this owner out, which must be there."""
+        """Remove a point of this owner, which must be on the circle."""
         if self.size == 1:
             self.clear()
             return
         cell = point >> self.shift
-        known, owners = self.cells[cell], self.owners[cell]
-        place = bisect_left(known, point)
+        points, owners = self.cells[cell], self.owners[cell]
+        place = bisect_left(points, point)
         while owners[place] != owner:
             place += 1
-        self.cells[cell] = known[:place] + known[place + 1 :]
+        self.cells[cell] = points[:place] + points[place + 1 :]
         self.owners[cell] = owners[:place] + owners[place + 1 :]
         self.size -= 1
         if not place:
-            self._mend(cell)
+            self._first_point_changed(cell)
 
-    def _mend(self, cell: int) -> None:
-        """Tell the cells before who owns the first point from this one on."""
+    def _first_point_changed(self, cell: int) -> None:
+        """Update the last owner of the cells before: they end with the first owner after them."""
         first = self.owners[cell][0]
         for before in range(cell - 1, cell - 1 - len(self.owners), -1):
             self.owners[before] = (*self.owners[before][:-1], first)
             if self.cells[before]:
                 return
 
+    def __repr__(self) -> str:
+        return f"<Circle: {self.size} points>"
+
+
+class PointTable:
+    """Sorted points, and a table to find the first point at or after each of many hashes.
+
+    The table divides the 64-bit range into cells, 16 to 32 per point and at most ``2**max_bits``.
+    ``firsts[cell]`` is the index of the first point in the cell or after it, ``occupied`` lists the
+    cell of each point but the last, and ``repeats[i]`` is how often i is in ``firsts``.  ``points``
+    must end with 2⁶⁴ - 1, so that there is a point at or after every hash.  Indices are ``dtype``:
+    intp is faster, int32 takes half the memory.
+
+    >>> table = PointTable(np.array([10, 1 << 63, (1 << 64) - 1], dtype=np.uint64), max_bits=20)
+    >>> hashes = np.array([0, 10, 11, 1 << 62, (1 << 63) + 1], dtype=np.uint64)
+    >>> table.search(hashes, table.cells(hashes)).tolist()
+    [0, 0, 1, 1, 2]
+
+    Cost: a search O(1) expected per hash, where a binary search takes O(log V) for V points;
+    building O(V) and O(2ᵇ) for b bits, so it pays for batches of about V hashes or more.
+    """
+
+    __slots__ = ("_shift", "firsts", "occupied", "points", "repeats")
+
+    def __init__(
+        self,
+        points: NDArray[np.uint64],
+        max_bits: int,
+        dtype: type[np.signedinteger[Any]] = np.intp,
+    ) -> None:
+        bits = min(max_bits, (_TABLE_CELLS_PER_POINT * len(points)).bit_length())
+        self.points = points
+        self._shift = np.uint64(64 - bits)
+        self.occupied = (points[:-1] >> self._shift).astype(np.intp)
+        self.repeats = np.diff(self.occupied, prepend=-1, append=(1 << bits) - 1)
+        self.firsts = np.repeat(np.arange(len(points), dtype=dtype), self.repeats)
+
+    def cells(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """Return the cell of each hash: a new array."""
+        return (hashes >> self._shift).view(np.intp)
+
+    def search(
+        self, hashes: NDArray[np.uint64], cells: NDArray[np.intp]
+    ) -> NDArray[np.signedinteger[Any]]:
+        """Return the index of the first point at or after each hash, given their cells."""
+        points, found = self.points, self.firsts[cells]
+        behind = np.flatnonzero(points[found] < hashes)
+        while len(behind):
+            found[behind] += 1
+            behind = behind[points[found[behind]] < hashes[behind]]
+        return found
+
+    def __repr__(self) -> str:
+        return f"<PointTable: {len(self.points)} points, {len(self.firsts)} cells>"
+
 
 def sorted_order(points: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Give the places of the points in ascending order, equal ones in the order given; O(V log V).
+    """Return the indices that sort the points, equal ones in the given order; O(V log V).
 
-    The sort that keeps equals in order takes several times as long, and hardly ever are there any.
+    A stable sort takes several times as long, so it is used only when there are equal points,
+    which is rare.
     """
     order = np.argsort(points)
     ascending = points[order]

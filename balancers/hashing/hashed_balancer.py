@@ -1,7 +1,65 @@
-"""What every keyed balancer of this folder offers, for one hash or a hundred million."""
+"""The base class of the keyed balancers in this package, and all of its extension points.
+
+A keyed balancer maps the 64-bit hash of a key to one of its members.  From a map of one hash and
+one of many hashes, :class:`HashedBalancer` makes the complete interface: ``pick``, ``pick_many``,
+``replicas``, ``succession`` and ``hash_many``.
+
+A subclass must define:
+
+* ``pick_hashed(digest, avoid)``: the backend of one hash.  Call ``check_pick`` first.
+* ``chooser(count)``: prepare to look up arrays of hashes, ``count`` hashes in all.  It returns a
+  function of two arrays of equal length, ``hashes`` and ``picked``.  This function writes into
+  ``picked`` the index of each hash's backend, in the order of ``weights``.  It must pick as
+  ``pick_hashed`` does with nothing avoided.  It is called with at most ``CHUNK`` hashes at a time,
+  and only if at least one backend can be picked.
+
+A subclass may define:
+
+* ``update_named_index(backend, name, old, new)``, from ``NamedMembership``: called before a backend
+  joins (``old`` is None), leaves (``new`` is None) or changes its weight.  Keep an index of your
+  own here, and hash names with ``self.hash_key(name)``.  An exception refuses the change.
+* ``eligible()``: the number of backends that can be picked; by default the open ones.  Define it if
+  an open backend may have no share, or if closed backends are picked too.
+* ``succession(digest)``: every backend of a hash, in the order in which they take over.  By default
+  it makes one pick per backend, each with those before it avoided.  Define it if you can walk from
+  one backend to the next.  It must agree with ``pick_hashed``.
+* ``fractional``: a class attribute, False by default.  Set it to True if a pool may pass fractions
+  of a weight.
+
+A subclass calls, and does not define:
+
+* ``check_pick(digest, avoid)``: validate the arguments of ``pick_hashed``.  After it there is an
+  open backend that is not avoided.
+* ``refusal()``: the exception to raise when no backend can be picked.
+* ``hash_key(key)``: the 64-bit hash of a key or of a name, by the ``hasher`` of the constructor.
+* ``weights``: every member and its weight, in order of insertion.
+
+The constructor passes ``backends``, ``identity`` and ``hasher`` to ``NamedMembership``.  It calls
+``update_named_index`` for each backend, so create your own state before ``super().__init__``.
+
+A complete balancer, which moves nearly all keys when a backend opens or closes:
+
+>>> class Modulo(HashedBalancer[str]):
+...     def pick_hashed(self, digest, avoid=()):
+...         self.check_pick(digest, avoid)
+...         order = [b for b, weight in self.weights.items() if weight]
+...         order = order[digest % len(order) :] + order[: digest % len(order)]
+...         return next(backend for backend in order if backend not in avoid)
+...     def chooser(self, count):
+...         opened = np.flatnonzero([weight > 0 for weight in self.weights.values()])
+...         def choose(hashes, picked):
+...             picked[:] = opened[hashes % np.uint64(len(opened))]
+...         return choose
+>>> lb = Modulo({"a": 1, "b": 0, "c": 1, "d": 1})
+>>> lb.pick_hashed(4), lb.pick_hashed(4, avoid=["c"]), list(lb.succession(4))
+('c', 'd', ['c', 'd', 'a'])
+>>> lb.pick_many(np.array([3, 4, 5], dtype=np.uint64)).tolist()
+[0, 2, 3]
+"""
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sized
+from functools import partial
 from itertools import islice
 from typing import Any, cast
 
@@ -13,18 +71,21 @@ from balancers._internal.checks import at_least, checked_avoid
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidKey
+from balancers.hashing._successors import picked_in_turn
 from balancers.keys import Murmur3, key_bytes
 from balancers.named_membership import NamedMembership
 
 __all__ = ["BITS", "CHUNK", "GOLDEN", "Chooser", "HashedBalancer", "mix", "mix_many"]
 
 BITS = (1 << 64) - 1
+"""The largest hash, and the mask of 64 bits."""
 CHUNK = 1 << 15
-"""Hashes looked up at once: what is in between stays in the caches (measured)."""
+"""Hashes per call of a chooser: arrays of this length stay in the processor's caches (measured)."""
 Chooser = Callable[[NDArray[np.uint64], NDArray[np.intp]], None]
-"""Write the places of the members, in order, that some hashes belong to."""
+"""Writes the index of each hash's backend, in the order of ``weights``, into the second array."""
 
 GOLDEN = 0x9E3779B97F4A7C15
+"""The increment of SplitMix64: 2⁶⁴ divided by the golden ratio."""
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 
@@ -32,17 +93,18 @@ _MIX_2 = 0x94D049BB133111EB
 class HashedBalancer(NamedMembership[B]):
     """A keyed balancer whose pick is a function of the key's 64-bit hash and of its members.
 
-    A subclass defines :meth:`pick_hashed` and :meth:`chooser`, which must agree.
+    A subclass defines :meth:`pick_hashed` and :meth:`chooser`, which must agree.  The module
+    docstring of :mod:`balancers.hashing.hashed_balancer` describes every extension point.
 
     >>> from balancers import Maglev
     >>> lb = Maglev(["a", "b", "c"])
-    >>> places = lb.pick_many(lb.hash_many(["user:42", "user:43"]))
-    >>> [list(lb.weights)[place] for place in places] == [lb.pick("user:42"), lb.pick("user:43")]
+    >>> indices = lb.pick_many(lb.hash_many(["user:42", "user:43"]))
+    >>> [list(lb.weights)[index] for index in indices] == [lb.pick("user:42"), lb.pick("user:43")]
     True
     """
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Give the key's backend, as :meth:`pick_hashed` of its hash.
+        """Return the key's backend: :meth:`pick_hashed` of its hash.
 
         Raises MissingKey, InvalidKey, NoBackendAvailable.
         """
@@ -50,35 +112,33 @@ class HashedBalancer(NamedMembership[B]):
 
     @abstractmethod
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
-        """Give the backend of a 64-bit hash; raises InvalidKey, NoBackendAvailable."""
+        """Return the backend of a 64-bit hash.  Raises InvalidKey, NoBackendAvailable."""
 
     def replicas(self, key: Key, k: int) -> list[B]:
-        """Give the key's first ``k`` different backends, in the order in which they take over.
+        """Return the key's first ``k`` different backends, in the order in which they take over.
 
-        Each is who serves when all before it are avoided; all there are when fewer.  O(k) picks.
+        Each serves the key when all before it are avoided.  If fewer can be picked, all of them are
+        returned.  O(k) picks.
         Raises MissingKey, InvalidKey, InvalidSetting for k below 1.
         """
         at_least(1, k=k)
         return list(islice(self.succession(self.hash_key(key)), k))
 
     def succession(self, digest: int) -> Iterator[B]:
-        """Give the backends of a 64-bit hash, lazily, in the order in which they take over.
+        """Iterate over the backends of a 64-bit hash, lazily, in the order in which they take over.
 
-        Each is who is picked when all before it are avoided.  Void once members change.  A pick a
-        backend.  Raises InvalidKey.
+        Each is picked when all before it are avoided.  The iterator is no longer valid once the
+        members change.  One pick per backend.  Raises InvalidKey.
         """
-        found: dict[B, None] = {}
-        while len(found) < self.eligible():
-            backend = self.pick_hashed(digest, found.keys())
-            found[backend] = None
-            yield backend
+        return picked_in_turn(partial(self.pick_hashed, digest), self.eligible)
 
     def hash_many(self, keys: Iterable[Key]) -> NDArray[np.uint64]:
         """Hash keys as :meth:`pick` does: ``uint64[n]`` of n bytes, str or int, or of an array.
 
-        O(n), in a loop: a hash takes ten times as long as a lookup, so keep them.  Of an iterator
-        without a length parts are joined in the end, which takes the result's memory twice.  An
-        array of fixed-width bytes or text has lost the NULs at the end of its keys.
+        O(n), in a loop: a hash takes ten times as long as a look-up, so store the hashes if you use
+        them again.  For an iterator without a length, parts are joined at the end, which takes
+        twice the memory of the result.  In an array of fixed-width bytes or text, numpy has
+        removed the NULs at the end of the keys.
         Raises InvalidKey, TypeError.
         """
         if isinstance(keys, str | bytes):
@@ -87,31 +147,32 @@ class HashedBalancer(NamedMembership[B]):
             array = cast("NDArray[Any]", keys)
             if array.ndim != 1:
                 raise InvalidKey(f"keys must have one dimension, not shape {array.shape}")
-            known = np.empty(len(array), dtype=np.uint64)
+            hashes = np.empty(len(array), dtype=np.uint64)
             for start in range(0, len(array), CHUNK):
                 listed: list[Key] = array[start : start + CHUNK].tolist()
-                known[start : start + CHUNK] = self._hashes(listed)
-            return known
-        left = iter(keys)
+                hashes[start : start + CHUNK] = self._hash_list(listed)
+            return hashes
+        remaining = iter(keys)
         if isinstance(keys, Sized):
-            known = np.empty(len(keys), dtype=np.uint64)
-            for start in range(0, len(known), CHUNK):
-                known[start : start + CHUNK] = self._hashes(list(islice(left, CHUNK)))
-            return known
+            hashes = np.empty(len(keys), dtype=np.uint64)
+            for start in range(0, len(hashes), CHUNK):
+                hashes[start : start + CHUNK] = self._hash_list(list(islice(remaining, CHUNK)))
+            return hashes
         parts: list[NDArray[np.uint64]] = []
-        while chunk := list(islice(left, CHUNK)):
-            parts.append(self._hashes(chunk))
+        while chunk := list(islice(remaining, CHUNK)):
+            parts.append(self._hash_list(chunk))
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
 
     def pick_many(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Pick for each of ``uint64[n]`` hashes: ``intp[n]``, places in the order of ``weights``.
+        """Pick for each of ``uint64[n]`` hashes: ``intp[n]``, indices in the order of ``weights``.
 
-        ``list(lb.weights)[lb.pick_many(lb.hash_many(keys))[i]]`` is ``lb.pick(keys[i])``, always.
-        Beside the result, memory does not grow with n.  No hashes are picked for by nobody.
+        ``list(lb.weights)[lb.pick_many(lb.hash_many(keys))[i]]`` is always ``lb.pick(keys[i])``.
+        Apart from the result, the memory used does not grow with n.  For an empty array the result
+        is empty, even if no backend can be picked.
         Raises NoBackendAvailable; TypeError for another dtype, InvalidKey for another shape.
         """
         if not isinstance(cast("object", hashes), np.ndarray) or hashes.dtype != np.uint64:
-            raise TypeError(f"hashes must be an array of uint64, not {_told(hashes)}")
+            raise TypeError(f"hashes must be an array of uint64, not {_described(hashes)}")
         if hashes.ndim != 1:
             raise InvalidKey(f"hashes must have one dimension, not shape {hashes.shape}")
         picked = np.empty(len(hashes), dtype=np.intp)
@@ -125,16 +186,23 @@ class HashedBalancer(NamedMembership[B]):
 
     @abstractmethod
     def chooser(self, count: int) -> Chooser:
-        """Prepare to look up ``count`` hashes, in chunks of up to ``CHUNK``; somebody is open."""
+        """Prepare to look up ``count`` hashes, and return the function that does.
+
+        It is called with chunks of at most ``CHUNK`` hashes.  At least one backend can be picked.
+        """
 
     def eligible(self) -> int:
-        """Say how many may be picked: the open ones, unless a program panics."""
+        """Return the number of backends that can be picked: the open ones, by default."""
         return self._open
 
     def check_pick(self, digest: int, avoid: Collection[B]) -> Collection[B]:
-        """Give ``avoid`` back once it, the hash and the members are fit for a pick."""
+        """Validate the arguments of :meth:`pick_hashed`, and return ``avoid``.
+
+        Raises InvalidKey unless ``digest`` is an int of 64 bits, TypeError unless ``avoid`` is a
+        collection of backends, NoBackendAvailable unless an open backend is not avoided.
+        """
         if type(digest) is not int or not 0 <= digest <= BITS:
-            raise InvalidKey(f"a hash is an int of 64 bits, not {digest!r}")
+            raise InvalidKey(f"digest must be an int of 64 bits, not {digest!r}")
         if avoid:
             checked_avoid(avoid)
         if not self._open or (avoid and self._all_avoided(avoid)):
@@ -146,18 +214,18 @@ class HashedBalancer(NamedMembership[B]):
             backend in avoid for backend, weight in self._weights.items() if weight
         )
 
-    def _hashes(self, keys: list[Key]) -> NDArray[np.uint64]:
+    def _hash_list(self, keys: list[Key]) -> NDArray[np.uint64]:
         data = map(key_bytes, keys)
         if isinstance(self._hasher, Murmur3):
             seed = self._hasher.seed
-            known = (mmh3_x64_128_utupledigest(each, seed)[0] for each in data)
+            hashes = (mmh3_x64_128_utupledigest(each, seed)[0] for each in data)
         else:
-            known = (self._hasher(each) & BITS for each in data)
-        return np.fromiter(known, dtype=np.uint64, count=len(keys))
+            hashes = (self._hasher(each) & BITS for each in data)
+        return np.fromiter(hashes, dtype=np.uint64, count=len(keys))
 
 
 def mix(digest: int) -> int:
-    """Give another 64-bit hash of a hash: the finalizer of SplitMix64, a bijection; O(1).
+    """Return another 64-bit hash of a hash: the finalizer of SplitMix64, a bijection; O(1).
 
     >>> hex(mix(1))
     '0x5692161d100b05e5'
@@ -168,14 +236,14 @@ def mix(digest: int) -> int:
 
 
 def mix_many(digests: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Give what :meth:`mix` gives, of each: a new array."""
+    """Return :func:`mix` of each hash: a new array."""
     with np.errstate(over="ignore"):
         z = (digests ^ (digests >> np.uint64(30))) * np.uint64(_MIX_1)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(_MIX_2)
         return z ^ (z >> np.uint64(31))
 
 
-def _told(hashes: object) -> str:
+def _described(hashes: object) -> str:
     if isinstance(hashes, np.ndarray):
         return f"one of {cast('NDArray[Any]', hashes).dtype}"
     return repr(hashes)

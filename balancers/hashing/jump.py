@@ -1,4 +1,4 @@
-"""Jump consistent hash: no table at all, for buckets of which only the last comes and goes."""
+"""Jump consistent hash: it needs no table, but only the last bucket can be added or removed."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -13,26 +13,27 @@ from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["Jump", "jump", "jump_many"]
 
-_FACTOR = 2862933555777941757
+_MULTIPLIER = 2862933555777941757
+"""Of the linear congruential generator in the paper."""
 _RANGE = float(1 << 31)
 
 
 class Jump(RehashingBalancer[B]):
-    """Members are buckets in order of insertion, and the key's hash alone tells the bucket.
+    """Members are buckets in order of insertion; the key's hash alone determines the bucket.
 
-    Even to the last bit and without memory; in return only the last member may leave.  The map
-    depends on the order of the members, never on their names.  A newcomer takes its share from
-    everyone and moves no other key, if it joins open.  Any member may be quiesced: its keys, and
-    only they, are hashed again.  Any positive weight is the same.
+    Shares are exactly even, and no memory is needed.  In return only the last member may leave.
+    The map depends on the order of the members, and not on their names.  A new member takes an
+    equal share from every other, and no other key moves, if it joins open.  Any member may be
+    quiesced: its keys, and no others, are hashed again.  All positive weights are equivalent.
 
-    >>> shards = Jump(["shard-0", "shard-1", "shard-2"])
+    >>> shards = Jump(["db-0", "db-1", "db-2"])
     >>> shards.pick_hashed(0xDEADBEEF)
-    'shard-2'
-    >>> shards.discard("shard-0")
+    'db-2'
+    >>> shards.discard("db-0")
     Traceback (most recent call last):
-    balancers.errors.InvalidSetting: only the last of 3, 'shard-2', may leave Jump, not 'shard-0'
+    balancers.errors.InvalidSetting: only the last of 3 members, 'db-2', can leave Jump, not 'db-0'
 
-    Cost: ``pick`` O(log n), 7.5 steps for 1000; everything else O(1).
+    Cost: ``pick`` O(log n), 7.5 steps for 1000 members; everything else O(1).
     Raises InvalidSetting, from ``discard``, for a member that is not the last: quiesce it instead.
     Source: J. Lamping, E. Veach, "A fast, minimal memory, consistent hash algorithm", 2014.
     """
@@ -50,7 +51,7 @@ class Jump(RehashingBalancer[B]):
     def _owner(self, digest: int) -> B:
         return self._buckets[jump(digest, len(self._buckets))]
 
-    def _owners(self, count: int) -> Callable[[NDArray[np.uint64]], NDArray[np.intp]]:
+    def _owner_search(self, count: int) -> Callable[[NDArray[np.uint64]], NDArray[np.intp]]:
         buckets = len(self._buckets)
         return lambda hashes: jump_many(hashes, buckets)
 
@@ -63,14 +64,14 @@ class Jump(RehashingBalancer[B]):
             last = self._buckets[-1]
             if backend != last:
                 raise InvalidSetting(
-                    f"only the last of {len(self._buckets)}, {last!r}, may leave Jump, "
+                    f"only the last of {len(self._buckets)} members, {last!r}, can leave Jump, "
                     f"not {backend!r}"
                 )
             self._buckets.pop()
 
 
 def jump(digest: int, buckets: int) -> int:
-    """Give the bucket of a 64-bit hash, of one or more; O(log buckets) expected.
+    """Return the bucket of a 64-bit hash, of one or more buckets; O(log buckets) expected.
 
     >>> [jump(digest, 100) for digest in range(6)]
     [0, 55, 62, 8, 45, 59]
@@ -78,36 +79,39 @@ def jump(digest: int, buckets: int) -> int:
     bucket, ahead = 0, 0.0
     while ahead < buckets:
         bucket = int(ahead)
-        digest = (digest * _FACTOR + 1) & BITS
+        digest = (digest * _MULTIPLIER + 1) & BITS
         ahead = (bucket + 1) * (_RANGE / ((digest >> 33) + 1))
     return bucket
 
 
 def jump_many(digests: NDArray[np.uint64], buckets: int) -> NDArray[np.intp]:
-    """Give what :func:`jump` gives, of each: a new array.
+    """Return :func:`jump` of each hash: a new array.
 
-    All jump at once; those that would jump beyond the last bucket are where they belong.
+    All hashes jump at once.  Those whose next jump would go beyond the last bucket are done.
     """
     left = len(digests)
     found, jumping, states = np.zeros(left), np.arange(left), digests.copy()
     draws, ahead, nexts = np.empty_like(states), np.empty(left), np.ones(left)
     other_jumping, other_states = np.empty_like(jumping), np.empty_like(states)
     while left:
-        state, draw, there = states[:left], draws[:left], ahead[:left]
-        state *= np.uint64(_FACTOR)
+        state, draw, target = states[:left], draws[:left], ahead[:left]
+        state *= np.uint64(_MULTIPLIER)
         state += np.uint64(1)
         np.right_shift(state, np.uint64(33), out=draw)
-        np.copyto(there, draw.view(np.int64))  # floats of uint64 are slow
-        there += 1
-        np.divide(_RANGE, there, out=there)
-        there *= nexts[:left]
-        going = np.flatnonzero(there < buckets)
-        of = jumping[:left]
+        np.copyto(target, draw.view(np.int64))  # floats of uint64 are slow
+        target += 1
+        np.divide(_RANGE, target, out=target)
+        target *= nexts[:left]
+        going = np.flatnonzero(target < buckets)
+        active = jumping[:left]
         left = len(going)
         landed = nexts[:left]
-        np.take(there, going, out=landed, mode="clip")
+        np.take(target, going, out=landed, mode="clip")
         np.floor(landed, out=landed)
-        jumping, other_jumping = np.take(of, going, out=other_jumping[:left], mode="clip"), jumping
+        jumping, other_jumping = (
+            np.take(active, going, out=other_jumping[:left], mode="clip"),
+            jumping,
+        )
         states, other_states = np.take(state, going, out=other_states[:left], mode="clip"), states
         found[jumping] = landed
         landed += 1

@@ -1,4 +1,4 @@
-"""MementoHash: jump consistent hash from which anyone may leave, remembering who did."""
+"""MementoHash: jump consistent hash from which any member may leave; it remembers who did."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -15,13 +15,14 @@ __all__ = ["Memento"]
 
 
 class Memento(RehashingBalancer[B]):
-    """:class:`Jump` while only the last leave; a bucket given up notes how many were left then.
+    """The same map as :class:`Jump` while only last members leave; but any member may leave.
 
-    The keys of a bucket given up are hashed again among those left, and nobody else's move.  A
-    newcomer gets the bucket given up last, and with it exactly the keys that would be its own had
-    that one stayed; a new bucket when there is none.  There is no capacity.  The map depends on the
-    history, and on names not at all: let every process that must agree make the same changes in
-    the same order.  Even, and any positive weight is the same.
+    A bucket that is released stores how many buckets remain in use.  Its keys are hashed again
+    among these, and no other key moves.  A new member gets the bucket that was released last, and
+    exactly the keys that the last owner would have if it had stayed; if no bucket is released, it
+    gets a new one.  There is no capacity.  The map depends on the history, and not on names: every
+    process that must agree has to make the same changes in the same order.  Shares are even, and
+    all positive weights are equivalent.
 
     >>> caches = Memento(["cache-0", "cache-1", "cache-2"])
     >>> before = [caches.pick(key) for key in range(100)]
@@ -30,9 +31,9 @@ class Memento(RehashingBalancer[B]):
     >>> [caches.pick(key) for key in range(100)] == before
     True
 
-    Cost: ``pick`` O(log n) as :class:`Jump`'s, and ln(buckets / members) hashes more, expected, for
-    the buckets that were given up; joining, leaving and a flip O(1); memory O(buckets), the most
-    members there ever were.
+    Cost: ``pick`` O(log n) as in :class:`Jump`, and ln(buckets / members) more hashes, expected,
+    for the released buckets; joining, leaving and a flip O(1); memory O(buckets), which is the
+    largest number of members so far.
     Source: M. Coluzzi, A. Brocco, A. Antonucci, T. Leidi, "MementoHash: a stateful, minimal memory,
     best performing consistent hash algorithm", arXiv 2306.09783, 2023.
     """
@@ -44,25 +45,28 @@ class Memento(RehashingBalancer[B]):
         identity: Identity[B] = name_of,
         hasher: Hasher | None = None,
     ) -> None:
-        self._left: list[int] = []  # how many were left when a bucket was given up; 0 when in use
-        self._free: list[int] = []  # buckets given up, the last one on top
-        self._bucket: dict[B, int] = {}
-        self._member: dict[int, B] = {}
+        # By bucket: how many were left in use when it was released; 0 while it is in use.
+        self._remaining: list[int] = []
+        self._released: list[int] = []  # a stack, the bucket released last on top
+        self._bucket_of: dict[B, int] = {}
+        self._owner_of: dict[int, B] = {}
         super().__init__(backends, identity=identity, hasher=hasher)
 
     def _owner(self, digest: int) -> B:
-        left = self._left
-        return self._member[resettle(digest, jump(digest, len(left)), left, left)]
+        remaining = self._remaining
+        bucket = jump(digest, len(remaining))
+        return self._owner_of[resettle(digest, bucket, remaining, remaining)]
 
-    def _owners(self, count: int) -> Callable[[NDArray[np.uint64]], NDArray[np.intp]]:
-        left = np.array(self._left)
-        buckets = len(left)
+    def _owner_search(self, count: int) -> Callable[[NDArray[np.uint64]], NDArray[np.intp]]:
+        remaining = np.array(self._remaining)
+        buckets = len(remaining)
         places = np.zeros(buckets, dtype=np.intp)
-        places[[self._bucket[backend] for backend in self._weights]] = np.arange(len(self._weights))
+        in_use = [self._bucket_of[backend] for backend in self._weights]
+        places[in_use] = np.arange(len(in_use))
 
         def owners(hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
             found = jump_many(hashes, buckets)
-            resettle_many(hashes, found, left, left)
+            resettle_many(hashes, found, remaining, remaining)
             return places[found]
 
         return owners
@@ -71,19 +75,19 @@ class Memento(RehashingBalancer[B]):
         self, backend: B, name: bytes, old: float | None, new: float | None
     ) -> None:
         if old is None:
-            if self._free:
-                bucket = self._free.pop()
-                self._left[bucket] = 0
+            if self._released:
+                bucket = self._released.pop()
+                self._remaining[bucket] = 0
             else:
-                bucket = len(self._left)
-                self._left.append(0)
-            self._bucket[backend] = bucket
-            self._member[bucket] = backend
+                bucket = len(self._remaining)
+                self._remaining.append(0)
+            self._bucket_of[backend] = bucket
+            self._owner_of[bucket] = backend
         elif new is None:
-            bucket = self._bucket.pop(backend)
-            del self._member[bucket]
-            if not self._free and bucket == len(self._left) - 1:
-                self._left.pop()
+            bucket = self._bucket_of.pop(backend)
+            del self._owner_of[bucket]
+            if not self._released and bucket == len(self._remaining) - 1:
+                self._remaining.pop()
             else:
-                self._free.append(bucket)
-                self._left[bucket] = len(self._bucket)
+                self._released.append(bucket)
+                self._remaining[bucket] = len(self._bucket_of)

@@ -1,4 +1,4 @@
-"""What an HTTP request says: its target, fields, cookies and client."""
+"""Parsers and writers for parts of an HTTP request: target, fields, cookies, client address."""
 
 from balancers.http.client_address import ClientAddress as ClientAddress
 from balancers.http.client_address import TrustedProxies as TrustedProxies

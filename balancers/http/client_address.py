@@ -1,49 +1,51 @@
-"""Who the client is, when proxies stand in between: the rightmost untrusted address."""
+"""Finds the client's address behind proxies: the rightmost address that is not trusted."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, NamedTuple
 
 from balancers._internal.checks import at_least
+from balancers._internal.grammar import TOKEN
 from balancers.addresses import Address
 from balancers.errors import InvalidKey, InvalidSetting
 from balancers.http.forwarded import Node, elements, forwarded_element, pairs, read_node
-from balancers.http.networks import Network, Networks, plain
+from balancers.http.networks import Network, Networks, normalised
 from balancers.http.request import Request
 
 __all__ = ["ClientAddress", "TrustedProxies"]
-
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 Reason = Literal["", "no address", "absent", "all trusted", "withheld", "malformed", "too long"]
 
 
 class ClientAddress(NamedTuple):
-    """The client's address, and why it is no further away."""
+    """The client's address, or the last believed address and why the walk ended there."""
 
     address: Address | None
-    """The last that can be believed.  None: the peer has none, and nobody told of another."""
+    """The last address that can be believed.  None: the peer has no address, and no believed
+    element names one."""
     reason: Reason
-    """Empty when it was found: no trusted proxy, but named by one or connected to us.  Otherwise
-    ``address`` is a proxy of your own: it sent no header (``absent``), a header of proxies only
-    (``all trusted``), an identifier, ``unknown`` or no ``for`` (``withheld``), what cannot be read
-    (``malformed``), or more hops than you allow (``too long``).  ``no address``: the peer has none,
-    and is not trusted."""
+    """Empty when the client was found: ``address`` is not a trusted proxy, and a trusted proxy
+    named it or it is the peer.  Otherwise ``address`` is one of your own proxies, and that proxy
+    sent no header (``absent``), a header with nothing but proxies (``all trusted``), an identifier,
+    ``unknown`` or no ``for`` (``withheld``), an element that cannot be parsed (``malformed``), or
+    more hops than ``max_hops`` (``too long``).  ``no address``: the peer has no address and is not
+    trusted."""
     hops: tuple[Address, ...]
     """Every address believed, the peer first and the client last."""
 
 
 class TrustedProxies:
-    """Finds the client behind proxies that are known by their networks.
+    """Finds the client behind proxies that are recognised by their networks.
 
-    Walks the header from the right, from the peer outwards, and stops at the first address that is
-    no proxy of yours: whatever stands left of it, the client may have written.  The ``header`` is
-    the one your proxies append to, and no other is read; ``Forwarded`` is read as RFC 7239, any
-    other as a list of addresses.  Several lines are one list, in order.
+    Reads the header from the right, starting at the peer, and stops at the first address that is
+    not one of your proxies.  The client may have written everything left of that address.
+    ``header`` is the header that your proxies append to; no other header is read.  ``Forwarded`` is
+    parsed as in RFC 7239, any other header as a list of addresses.  Several lines are one list, in
+    order.
 
-    The peer is text or an address; None or ``""`` is a peer without one (a Unix socket), trusted if
-    you say ``local=True``.  IPv4-mapped IPv6 is IPv4; ports are read and zones are dropped.
+    The peer is text or an address.  None or ``""`` is a peer without an address (a Unix socket); it
+    is trusted only with ``local=True``.  IPv4-mapped IPv6 is read as IPv4; ports are parsed and
+    zones are dropped.
 
     >>> proxies = TrustedProxies(["10.0.0.0/8"], header="X-Forwarded-For")
     >>> chain = [("X-Forwarded-For", "1.1.1.1, 203.0.113.9, 10.0.0.2")]
@@ -53,8 +55,9 @@ class TrustedProxies:
     >>> proxies.forwarded(Request(client="10.0.0.1", headers=chain))
     '203.0.113.9, 10.0.0.2, 10.0.0.1'
 
-    Cost: O(characters up to where the walk stops), at most ``max_hops`` elements of 1024.  Raises
-    InvalidSetting for a network, a header name or a number that is none.
+    Cost: O(characters up to where the walk stops), at most ``max_hops`` elements of 1024
+    characters.  Raises InvalidSetting for an invalid network, an invalid header name, or a
+    ``max_hops`` that is not an int of 1 or more.
     """
 
     def __init__(
@@ -66,8 +69,8 @@ class TrustedProxies:
         local: bool = False,
     ) -> None:
         at_least(1, max_hops=max_hops)
-        if not isinstance(header, str) or not _HEADER.fullmatch(header):
-            raise InvalidSetting(f"no header name: {header!r}")
+        if not isinstance(header, str) or not TOKEN.fullmatch(header):
+            raise InvalidSetting(f"header must be the name of a header, not {header!r}")
         self.header = header
         self._networks = Networks(networks)
         self._max_hops = max_hops
@@ -75,21 +78,24 @@ class TrustedProxies:
         self._rfc7239 = header.lower() == "forwarded"
 
     def client(self, request: Request) -> ClientAddress:
-        """Find a request's client.  Raises InvalidKey when ``request.client`` is no address."""
+        """Find a request's client.
+
+        Raises InvalidKey when ``request.client`` is not an address.
+        """
         return self.behind(request.client, request.header(self.header))
 
     def behind(self, peer: str | Address | None, lines: Sequence[str]) -> ClientAddress:
-        """Find the client behind a peer, by the header's lines.
+        """Find the client behind a peer, given the lines of the header.
 
-        Raises InvalidKey for a peer that is no address, TypeError for one line in place of several.
+        Raises InvalidKey for a peer that is not an address, TypeError when ``lines`` is a str.
 
         >>> proxies = TrustedProxies(["::1"], header="Forwarded")
         >>> proxies.behind("::1", ['for="[2001:db8::17]:4711";proto=https']).hops[-1]
         IPv6Address('2001:db8::17')
         """
         if isinstance(lines, str):
-            raise TypeError(f"lines must be a sequence of them, not {lines!r}")
-        return self._walk(_peer(peer), lines)[0]
+            raise TypeError(f"lines must be a sequence of str, not {lines!r}")
+        return self._walk(_peer_address(peer), lines)[0]
 
     def forwarded(
         self,
@@ -99,30 +105,35 @@ class TrustedProxies:
         host: str | None = None,
         proto: str | None = None,
     ) -> str:
-        """Give the header's value for whom the request is forwarded to, the peer appended.
+        """Return the header's value to send on, with the peer appended.
 
-        What was believed is passed on as it came; what nobody vouches for is left out.  A peer
-        without an address is ``unknown``, behind which no further proxy finds a client; so one that
-        is trusted (``local``) is left out where it told of another.  ``by``, ``host`` and ``proto``
-        go into ``Forwarded`` alone, and with the peer.
+        Believed elements are passed on unchanged; all others are dropped.  A peer without an
+        address is written as ``unknown``, and no further proxy finds a client behind ``unknown``.
+        A trusted peer without an address (``local``) is therefore left out when its header had
+        believed elements.  ``by``, ``host`` and ``proto`` are allowed in ``Forwarded`` only, and
+        are written in the peer's element, which is then never left out.
 
-        Raises InvalidKey for the peer, InvalidSetting for what cannot be written.
+        Raises InvalidKey for a peer that is not an address, InvalidSetting for parameters that
+        cannot be written.
         """
-        peer = _peer(request.client)
-        told = Node(peer) if peer else Node(name="unknown")
+        peer = _peer_address(request.client)
+        sender = Node(peer) if peer else Node(name="unknown")
         if self._rfc7239:
-            own = forwarded_element(told, by=by, host=host, proto=proto)
+            own = forwarded_element(sender, by=by, host=host, proto=proto)
         elif by is None and host is None and proto is None:
-            own = str(peer or told)
+            own = str(peer or sender)
         else:
-            raise InvalidSetting(f"by, host and proto have no place in {self.header}")
+            raise InvalidSetting(
+                f"by, host and proto must be None for the header {self.header}, "
+                f"not {by!r}, {host!r} and {proto!r}"
+            )
         _, believed = self._walk(peer, request.header(self.header))
         if peer is None and believed and by is None and host is None and proto is None:
             return ", ".join(believed)
         return ", ".join([*believed, own])
 
     def _walk(self, peer: Address | None, lines: Sequence[str]) -> tuple[ClientAddress, list[str]]:
-        """Find the client, and the elements that are believed, in order."""
+        """Return the client, and the believed elements in the order of the header."""
         believed: list[str] = []
         reason: Reason
         if not (self._local if peer is None else peer in self._networks):
@@ -158,19 +169,19 @@ class TrustedProxies:
     def _read(self, element: str) -> Node | None:
         if not self._rfc7239:
             return read_node(element, bare=True)
-        told = pairs(element)
-        return None if told is None else read_node(told.get("for", "unknown"))
+        parameters = pairs(element)
+        return None if parameters is None else read_node(parameters.get("for", "unknown"))
 
     def __repr__(self) -> str:
-        return f"<TrustedProxies: {self._networks!r}, {self.header}>"
+        return f"<TrustedProxies: header {self.header}, {self._networks!r}>"
 
 
-def _peer(peer: str | Address | None) -> Address | None:
+def _peer_address(peer: str | Address | None) -> Address | None:
     if peer is None or peer == "":
         return None
     if isinstance(peer, IPv4Address | IPv6Address):
-        return plain(peer)
+        return normalised(peer)
     node = read_node(peer, bare=True) if isinstance(peer, str) else None
     if node is None or node.address is None:
-        raise InvalidKey(f"no IP address: {peer!r}")
+        raise InvalidKey(f"peer must be an IP address, not {peer!r}")
     return node.address

@@ -1,4 +1,4 @@
-"""What a request says in headers, cookies and query, each read once and only when asked for."""
+"""The values of a request's headers, cookies and query, each kind parsed once and on demand."""
 
 import re
 from typing import Literal
@@ -7,40 +7,43 @@ from balancers.http.cookies import cookies
 from balancers.http.request import Request
 from balancers.http.targets import unquoted
 
-__all__ = ["Facts", "Kind", "Values", "parameters"]
+__all__ = ["Kind", "RequestFields", "Values", "parameters"]
 
-_BAD = re.compile("%(?![0-9A-Fa-f]{2})")
+_BAD_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 Kind = Literal["header", "cookie", "query"]
 Values = dict[str, list[str | None]]
-"""Every value of each name, in order; None is one that cannot be read, and equals nothing."""
+"""Every value of each name, in order; a value that cannot be decoded is None and matches none."""
 
 
-class Facts:
-    """A request's method, and the values of its headers, cookies and query parameters."""
+class RequestFields:
+    """A request's method, and the values of its headers, cookies and query parameters.
 
-    __slots__ = ("_read", "_request", "method", "query")
+    ``parsed`` holds the values of kinds that are not to be parsed from the request.
+    """
+
+    __slots__ = ("_parsed", "_request", "method", "query")
 
     def __init__(
-        self, request: Request, query: str, read: dict[Kind, Values] | None = None
+        self, request: Request, query: str, parsed: dict[Kind, Values] | None = None
     ) -> None:
         self.method = request.method
         self.query = query
         self._request = request
-        self._read: dict[Kind, Values] = {} if read is None else read
+        self._parsed: dict[Kind, Values] = {} if parsed is None else parsed
 
     def values(self, kind: Kind, name: str) -> list[str | None]:
-        """Give every value of a name; O(1), after one pass over all of that kind."""
-        return self.named(kind).get(name, [])
+        """Return every value of a name; O(1), after one pass over the fields of that kind."""
+        return self.by_name(kind).get(name, [])
 
-    def named(self, kind: Kind) -> Values:
-        """Give every value of every name; O(1), after one pass over all of that kind."""
-        read = self._read.get(kind)
-        if read is None:
-            read = self._read[kind] = self._all(kind)
-        return read
+    def by_name(self, kind: Kind) -> Values:
+        """Return every value of every name; O(1), after one pass over the fields of that kind."""
+        parsed = self._parsed.get(kind)
+        if parsed is None:
+            parsed = self._parsed[kind] = self._parse(kind)
+        return parsed
 
-    def _all(self, kind: Kind) -> Values:
+    def _parse(self, kind: Kind) -> Values:
         if kind == "query":
             return parameters(self.query)
         found: Values = {}
@@ -56,9 +59,9 @@ class Facts:
 
 
 def parameters(query: str) -> Values:
-    """Read a query as a form: pairs between ``&``, ``+`` for a blank, percent-encoded UTF-8.
+    """Parse a query as a form: pairs separated by ``&``, ``+`` for a space, percent-encoded UTF-8.
 
-    What has no ``=`` has an empty value; ``;`` separates nothing.  O(characters).
+    A name without ``=`` has an empty value; ``;`` is not a separator.  O(characters).
 
     >>> parameters("a=1&b=x+y%21&a=2&c&d=%FF")
     {'a': ['1', '2'], 'b': ['x y!'], 'c': [''], 'd': [None]}
@@ -66,16 +69,16 @@ def parameters(query: str) -> Values:
     found: Values = {}
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
-        known = _meant(name)
-        if known:
-            found.setdefault(known, []).append(_meant(value))
+        decoded = _decoded(name)
+        if decoded:
+            found.setdefault(decoded, []).append(_decoded(value))
     return found
 
 
-def _meant(text: str) -> str | None:
-    """Decode a part of a form; None for what is no percent-encoded UTF-8."""
+def _decoded(text: str) -> str | None:
+    """Decode a name or value of a form; None for invalid percent-encoding or UTF-8."""
     text = text.replace("+", " ")
     try:
-        return None if _BAD.search(text) else unquoted(text)
+        return None if _BAD_PERCENT.search(text) else unquoted(text)
     except UnicodeDecodeError:
         return None

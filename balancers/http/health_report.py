@@ -1,4 +1,4 @@
-"""What a backend tells those who probe it: its own checks, as plain data."""
+"""The report that a backend returns to health probes: the results of its own checks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ __all__ = ["CheckResult", "HealthReport"]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What came of checking one thing the backend needs.
+    """The result of checking one dependency of the backend.
 
-    ``latency`` is in seconds.  A ``critical`` thing is one without which no request can be served;
-    without an optional one some are.
+    ``latency`` is in seconds.  Without a ``critical`` dependency no request can be served; without
+    an optional one some requests can.
 
     >>> CheckResult("postgres", ok=True, latency=0.0021).critical
     True
 
-    Raises InvalidSetting for an empty name, an ``ok`` that is no bool, or a latency that is
+    Raises InvalidSetting for an empty name, an ``ok`` that is not a bool, or a latency that is
     negative, NaN or infinite.
     """
 
@@ -31,20 +31,21 @@ class CheckResult:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise InvalidSetting(f"a check needs a name, not {self.name!r}")
+            raise InvalidSetting(f"name must be a str that is not empty, not {self.name!r}")
         if not isinstance(self.ok, bool):
             raise InvalidSetting(f"ok must be True or False, not {self.ok!r}")
         if not 0 <= number("latency", self.latency) < inf:
-            raise InvalidSetting(f"latency must be finite seconds, not {self.latency!r}")
+            raise InvalidSetting(f"latency must be finite seconds, 0 or more, not {self.latency!r}")
 
 
 class HealthReport:
-    """Readiness with checks, liveness without: a status, an HTTP status, and JSON-ready fields.
+    """A health report: a status, an HTTP status, and fields ready for a JSON encoder.
 
-    ``degraded`` when any check failed.  The HTTP status is 503 when a critical one did, so that
-    nobody sends requests here, and else 200: whoever lacks only something optional still serves.  A
-    report without checks is for liveness: the process answers, so it is alive, and restarting it
-    mends no database.  ``uptime`` is in seconds.
+    The status is ``degraded`` when any check failed.  The HTTP status is 503 when a critical check
+    failed, so that no request is sent here, and otherwise 200: a backend that lacks only an
+    optional dependency still serves.  Use a report with checks for readiness and one without checks
+    for liveness: a process that answers is alive, and restarting it repairs no database.
+    ``uptime`` is in seconds.
 
     >>> report = HealthReport(
     ...     [CheckResult("postgres", True, 0.002), CheckResult("redis", False, 1.0)],
@@ -58,18 +59,18 @@ class HealthReport:
     >>> HealthReport(uptime=86.4, version="1.2.0").as_dict()
     {'status': 'healthy', 'uptime_secs': 86.4, 'version': '1.2.0', 'checks': {}}
 
-    Raises InvalidSetting for an uptime that is negative, NaN or infinite, and for two checks of one
-    name.
+    Raises InvalidSetting for an uptime that is negative, NaN or infinite, and for two checks with
+    the same name.
     """
 
     def __init__(self, checks: Iterable[CheckResult] = (), *, uptime: float, version: str) -> None:
         self.checks = tuple(checks)
         if not 0 <= number("uptime", uptime) < inf:
-            raise InvalidSetting(f"uptime must be finite seconds, not {uptime!r}")
+            raise InvalidSetting(f"uptime must be finite seconds, 0 or more, not {uptime!r}")
         names = [check.name for check in self.checks]
         for name in names:
             if names.count(name) > 1:
-                raise InvalidSetting(f"two checks are called {name!r}")
+                raise InvalidSetting(f"checks must have different names, not {name!r} twice")
         self.uptime = uptime
         self.version = version
 
@@ -80,11 +81,11 @@ class HealthReport:
 
     @property
     def http_status(self) -> int:
-        """503 when a critical check failed, else 200."""
+        """503 when a critical check failed, otherwise 200."""
         return 200 if all(check.ok or not check.critical for check in self.checks) else 503
 
     def as_dict(self) -> dict[str, object]:
-        """Give the report as a JSON encoder wants it: seconds, and milliseconds for latencies."""
+        """Return the report for a JSON encoder: uptime in seconds, latencies in milliseconds."""
         return {
             "status": self.status,
             "uptime_secs": round(self.uptime, 3),

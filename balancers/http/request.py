@@ -1,4 +1,4 @@
-"""What a request says of itself, as plain data: what sessions and routes are decided by."""
+"""The parts of an HTTP request that sessions and routes depend on, as plain data."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,11 @@ __all__ = ["Request"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The facts of a request, as an HTTP library gives them.
+    """An HTTP request as an HTTP library delivers it.
 
-    ``target`` is the path and query as they came, ``host`` the authority (``Host`` or
-    ``:authority``), ``headers`` the pairs in order of arrival, ``client`` the address it came from.
+    ``target`` is the path and query as received, ``host`` the authority (``Host`` or
+    ``:authority``), ``headers`` the pairs of name and value in order of arrival, ``client`` the
+    address that the connection came from.
 
     >>> request = Request("GET", "/cart?item=7", "shop.example", [("Cookie", "a=1")])
     >>> request.header("cookie")
@@ -24,6 +25,9 @@ class Request:
     client: str = ""
 
     def header(self, name: str) -> tuple[str, ...]:
-        """Give every value of a header, in order; names are compared without case.  O(headers)."""
+        """Return every value of a header, in order.
+
+        Names are compared without case.  O(headers).
+        """
         wanted = name.lower()
         return tuple(value for key, value in self.headers if key.lower() == wanted)

@@ -1,4 +1,4 @@
-"""From a request's target to one spelling of its path, or to the reason why there is none."""
+"""Parses a request target into a normalised path, or into the reason why it is refused."""
 
 import re
 from typing import Literal, NamedTuple
@@ -25,11 +25,11 @@ Refusal = Literal[
     "ambiguous dot segment",
 ]
 
-_PLAIN = re.compile(r"(?:/[0-9A-Za-z\-._~!$&'()*+,;=:@]+)*/?")
-_STRANGE = re.compile(r"[^!-~]")
+_NORMAL = re.compile(r"(?:/[0-9A-Za-z\-._~!$&'()*+,;=:@]+)*/?")
+_NOT_VISIBLE_ASCII = re.compile(r"[^!-~]")
 _ABSOLUTE = re.compile(r"(?i:https?)://([^/]+)(.*)")
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^/:@\[\]]+):[0-9]+")
-_TO_SPELL = re.compile(r"%(?P<octet>[0-9A-Fa-f]{2})|(?P<raw>[\"<>\[\]^`{|}])|(?P<bad>%)")
+_TO_NORMALISE = re.compile(r"%(?P<octet>[0-9A-Fa-f]{2})|(?P<raw>[\"<>\[\]^`{|}])|(?P<bad>%)")
 _UNRESERVED = re.compile(rb"[0-9A-Za-z\-._~]")
 _OCTETS = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -37,26 +37,28 @@ _AMBIGUOUS = (".;", "..;", ".%3B", "..%3B")
 
 
 class Path(NamedTuple):
-    """A target that was read: its path in the one spelling, or the reason why it is refused."""
+    """A parsed target: its normalised path, or the reason why it is refused."""
 
     path: str
     """Begins with ``/``; empty when refused."""
     query: str
-    """What follows the first ``?``, as it came."""
+    """The text after the first ``?``, unchanged."""
     reason: Refusal | Literal[""] = ""
+    """Why the target is refused; empty when it is accepted."""
     host: str = ""
-    """The authority of an absolute-form target: it counts instead of ``Host`` (RFC 9112, 3.2.2)."""
+    """The authority of an absolute-form target; it replaces ``Host`` (RFC 9112, section 3.2.2)."""
 
 
 def read_target(target: str) -> Path:
-    """Read a request target (RFC 9112, section 3.2); nothing that a client sends is an error.
+    """Parse a request target (RFC 9112, section 3.2); no text that a client sends raises an error.
 
-    Two spellings of one path (RFC 3986, section 6.2.2) become one: percent-encoded unreserved
-    characters are decoded, once; other encodings get uppercase digits, characters no path may hold
-    are encoded; dot segments are removed and repeated slashes are one.  A final slash stays.
+    Equivalent paths (RFC 3986, section 6.2.2) get the same normalised form: percent-encoded
+    unreserved characters are decoded once; other encodings get upper-case digits; characters that
+    are not allowed in a path are encoded; dot segments are removed; repeated slashes become one.  A
+    final slash stays.
 
-    What servers are known to read in different ways is refused, not guessed: ``reason`` says
-    what it was.  So are ``*`` and the target of a CONNECT, which have no path.  O(characters).
+    A target that servers are known to interpret in different ways is refused; ``reason`` names the
+    cause.  ``*`` and the target of a CONNECT have no path and are refused too.  O(characters).
 
     >>> read_target("/%7Ejo//a/../caf%c3%a9?q=1")
     Path(path='/~jo/caf%C3%A9', query='q=1', reason='', host='')
@@ -64,28 +66,28 @@ def read_target(target: str) -> Path:
     'encoded slash'
     """
     path, _, query = target.partition("?")
-    if strange := _STRANGE.search(target):
-        return Path("", query, _strangeness(strange[0]))
+    if found := _NOT_VISIBLE_ASCII.search(target):
+        return Path("", query, _character_reason(found[0]))
     if "#" in target:
         return Path("", query, "fragment")
     host = ""
     if not path.startswith("/"):
         absolute = _ABSOLUTE.fullmatch(path)
         if absolute is None:
-            return Path("", query, _form(path))
+            return Path("", query, _no_path_reason(path))
         host, path = absolute[1], absolute[2] or "/"
         if "@" in host:
             return Path("", query, "userinfo")
-    if "/." not in path and _PLAIN.fullmatch(path):
+    if "/." not in path and _NORMAL.fullmatch(path):
         return Path(path, query, "", host)
-    spelled, reason = _spelled(path)
+    normal, reason = _normalise_encoding(path)
     if not reason:
-        spelled, reason = _without_dots(spelled)
-    return Path("" if reason else spelled, query, reason, host)
+        normal, reason = _remove_dot_segments(normal)
+    return Path("" if reason else normal, query, reason, host)
 
 
 def unquoted(text: str) -> str:
-    """Decode well-formed percent-encoded UTF-8; raises UnicodeDecodeError for other octets.
+    """Decode well-formed percent-encoding; raises UnicodeDecodeError for octets that are not UTF-8.
 
     >>> unquoted("caf%C3%A9")
     'café'
@@ -95,7 +97,7 @@ def unquoted(text: str) -> str:
     return _OCTETS.sub(lambda octets: bytes.fromhex(octets[0].replace("%", "")).decode(), text)
 
 
-def _strangeness(character: str) -> Refusal:
+def _character_reason(character: str) -> Refusal:
     if character == "\0":
         return "NUL"
     if character == " ":
@@ -103,8 +105,8 @@ def _strangeness(character: str) -> Refusal:
     return "control character" if _CONTROL.match(character) else "non-ASCII"
 
 
-def _form(target: str) -> Refusal:
-    """Say what a target is that has no path."""
+def _no_path_reason(target: str) -> Refusal:
+    """Return the form of a target that has no path."""
     if not target:
         return "empty"
     if target == "*":
@@ -112,37 +114,37 @@ def _form(target: str) -> Refusal:
     return "authority-form" if _AUTHORITY.fullmatch(target) else "no path"
 
 
-def _spelled(path: str) -> tuple[str, Refusal | Literal[""]]:
-    """Spell every character in the one way there is."""
+def _normalise_encoding(path: str) -> tuple[str, Refusal | Literal[""]]:
+    """Encode or decode every character as the normalised form requires."""
     if "\\" in path:
         return "", "backslash"
 
-    def spell(found: re.Match[str]) -> str:
+    def normalise(found: re.Match[str]) -> str:
         if found["raw"]:
             return f"%{ord(found['raw']):02X}"
         octet = bytes.fromhex(found["octet"])
         return octet.decode() if _UNRESERVED.match(octet) else found[0].upper()
 
-    for found in _TO_SPELL.finditer(path):
+    for found in _TO_NORMALISE.finditer(path):
         if found["bad"]:
             return "", "bad percent-encoding"
-    spelled = _TO_SPELL.sub(spell, path)
+    normal = _TO_NORMALISE.sub(normalise, path)
     try:
-        meant = unquoted(spelled)
+        decoded = unquoted(normal)
     except UnicodeDecodeError:
         return "", "no UTF-8"
-    if control := _CONTROL.search(meant):
-        return "", _strangeness(control[0])
-    if "%2F" in spelled:
+    if control := _CONTROL.search(decoded):
+        return "", _character_reason(control[0])
+    if "%2F" in normal:
         return "", "encoded slash"
-    return ("", "encoded backslash") if "%5C" in spelled else (spelled, "")
+    return ("", "encoded backslash") if "%5C" in normal else (normal, "")
 
 
-def _without_dots(path: str) -> tuple[str, Refusal | Literal[""]]:
-    """Remove dot segments (RFC 3986, section 5.2.4), then empty ones.
+def _remove_dot_segments(path: str) -> tuple[str, Refusal | Literal[""]]:
+    """Remove dot segments (RFC 3986, section 5.2.4), then empty segments.
 
-    A ``..`` that would remove an empty segment means one thing before slashes are merged and
-    another after, and one with parameters is a dot segment to some.
+    Two cases are ambiguous.  A ``..`` that would remove an empty segment has another meaning after
+    slashes are merged.  A dot segment with parameters is a dot segment for some servers only.
     """
     kept: list[str] = []
     segments = path.split("/")[1:]

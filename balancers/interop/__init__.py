@@ -1,5 +1,6 @@
-"""What the real programs pick, one module each; the core knows none of it.
+"""Presets: balancers that pick exactly what real programs pick, with one package per program.
 
-They stand on the public API, on :mod:`balancers.hashing`, and on the checks of input that all
-balancers share (:mod:`balancers.membership`, :mod:`balancers.addresses`).
+No other part of this library depends on them.  They use the public API, :mod:`balancers.hashing`,
+and the input checks that all balancers share (:mod:`balancers.membership`,
+:mod:`balancers.addresses`).
 """

@@ -1,3 +1,3 @@
-"""Loads: how busy a backend is."""
+"""Loads: measures of how busy a backend is."""
 
 from balancers.loads.in_flight import InFlight as InFlight

@@ -1,4 +1,4 @@
-"""Requests in flight: the load every caller has."""
+"""Requests in flight: the load that needs no measurement."""
 
 from balancers._internal.types import B
 from balancers.load import Load
@@ -8,29 +8,31 @@ __all__ = ["InFlight"]
 
 
 class InFlight(Load[B]):
-    """The requests started and not yet finished.  Every method is O(1).
+    """Counts the requests that started and have not ended.  Every method is O(1).
 
     >>> load = InFlight()
     >>> load.started("a")
     >>> load.value("a", now=0.0), load.value("b", now=0.0)
     (1, 0)
+    >>> load
+    <InFlight: total 1>
     """
 
     def __init__(self) -> None:
         self._counts: dict[B, int] = {}
 
     def value(self, backend: B, now: float) -> float:
-        """Give the count; ``now`` does not matter."""
+        """Return the number of requests in flight; ``now`` is ignored."""
         del now
         return self._counts.get(backend, 0)
 
     def started(self, backend: B, now: float = 0.0) -> None:
-        """Count one more."""
+        """Count one request more."""
         del now
         self._counts[backend] = self._counts.get(backend, 0) + 1
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Count one less; one more than began is ignored."""
+        """Count one request less.  Ignored if none is in flight."""
         del outcome, now
         count = self._counts.get(backend, 0)
         if count > 1:
@@ -39,5 +41,8 @@ class InFlight(Load[B]):
             self._counts.pop(backend, None)
 
     def removed(self, backend: B) -> None:
-        """Forget the count."""
+        """Remove the backend's count."""
         self._counts.pop(backend, None)
+
+    def __repr__(self) -> str:
+        return f"<InFlight: total {sum(self._counts.values())}>"

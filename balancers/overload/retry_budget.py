@@ -1,4 +1,4 @@
-"""A retry budget: retries may be a share of what is in flight, and no more."""
+"""A retry budget: at most a share of the requests in flight are retries."""
 
 from decimal import Decimal
 
@@ -9,10 +9,11 @@ __all__ = ["RetryBudget"]
 
 
 class RetryBudget:
-    """At most ``share`` of the requests in flight may be retries, or ``min_retries`` if that is more.
+    """At most ``share`` of the requests in flight may be retries; at least ``min_retries`` may.
 
-    Retries help while few requests fail and are a storm when all do.  Ask :meth:`begin` before each
-    retry and say :meth:`end` after it.  The defaults are Envoy's.
+    Retries help while few requests fail, and multiply the load when most requests fail.  Call
+    :meth:`begin` before each retry, and :meth:`end` after each one that it allowed.  The defaults
+    are Envoy's: a share of 0.2 (0…1), 3 retries.
 
     >>> budget = RetryBudget(share=0.2, min_retries=1)
     >>> [budget.begin(in_flight=10) for _ in range(3)]
@@ -28,34 +29,41 @@ class RetryBudget:
         if not 0 <= number("share", share) <= 1:
             raise InvalidSetting(f"share must be 0 to 1, not {share!r}")
         at_least(0, min_retries=min_retries)
-        written = repr(float(share))  # 0.1 is a tenth
+        written = repr(float(share))  # 0.1 means exactly a tenth
         self._share = Decimal(written).as_integer_ratio()
         self._min_retries = min_retries
         self._retries = 0
 
     @property
     def retries(self) -> int:
-        """How many retries are in flight."""
+        """The number of retries in flight."""
         return self._retries
 
     def begin(self, in_flight: int) -> bool:
-        """Count a retry if it is within the budget, and say whether it is.
+        """Return whether the budget allows another retry, and count it if so.
 
-        ``in_flight`` counts all requests, first tries and retries.  Raises InvalidSetting for a
+        ``in_flight`` counts all requests, first attempts and retries.  Raises InvalidSetting for a
         number below 0.
         """
         at_least(0, in_flight=in_flight)
-        part, whole = self._share
-        if self._retries >= self._min_retries and self._retries * whole >= part * in_flight:
+        numerator, denominator = self._share
+        if (
+            self._retries >= self._min_retries
+            and self._retries * denominator >= numerator * in_flight
+        ):
             return False
         self._retries += 1
         return True
 
     def end(self) -> None:
-        """Count a retry out.  Raises AlreadyReleased when none is in flight."""
+        """Count the end of a retry.  Raises AlreadyReleased if none is in flight."""
         if not self._retries:
             raise AlreadyReleased("no retry is in flight")
         self._retries -= 1
 
     def __repr__(self) -> str:
-        return f"<RetryBudget: {self._retries} in flight>"
+        numerator, denominator = self._share
+        return (
+            f"<RetryBudget: share {numerator / denominator}, min_retries {self._min_retries}, "
+            f"{self._retries} in flight>"
+        )

@@ -1,4 +1,4 @@
-"""The pool's own limit: no more than so many requests in flight on all its members together."""
+"""The limit of a pool: requests in flight on all of its members together."""
 
 from collections import deque
 
@@ -9,7 +9,7 @@ __all__ = ["PoolLimit"]
 
 
 class PoolLimit:
-    """A count and its limit; it hears that requests start as a gate does.
+    """A count and its limit.
 
     Raises InvalidSetting for a limit below 1.
     """
@@ -24,19 +24,19 @@ class PoolLimit:
         self.full = False
 
     def started(self, backend: object, in_flight: int, now: float) -> None:
-        """Count a request."""
+        """Count a request that starts; the signature is that of a gate."""
         self._in_flight += 1
         if self._in_flight == self._limit:
-            self._turn(now)
+            self._change(now)
 
-    def left(self, requests: int, now: float) -> None:
-        """Count out so many, that ended or whose backend left."""
+    def ended(self, requests: int, now: float) -> None:
+        """Count out requests that ended, or whose backend left."""
         self._in_flight -= requests
         if self.full and self._in_flight < self._limit:
-            self._turn(now)
+            self._change(now)
 
-    def _turn(self, now: float) -> None:
+    def _change(self, now: float) -> None:
         self.full = not self.full
         if self._events is not None:
-            told = f"{self._in_flight} of {self._limit} in flight"
-            self._events.append(Event(now, self.reason, self.full, None, told))
+            detail = f"{self._in_flight} of {self._limit} in flight"
+            self._events.append(Event(now, self.reason, self.full, None, detail))

@@ -4,35 +4,41 @@ from typing import Generic
 
 from balancers._internal.types import B
 
-__all__ = ["Account"]
+__all__ = ["Member"]
 
 
-class Account(Generic[B]):
-    """The pool's books for one backend during one generation of its membership."""
+class Member(Generic[B]):
+    """The accounting of a backend from when it joins until it leaves.
+
+    A backend that leaves and joins again is another member, of a higher generation.
+    """
 
     __slots__ = (
         "backend",
+        "closed_by",
+        "effective_weight",
         "factors",
         "former",
+        "fractions",
+        "generation",
         "in_flight",
-        "in_panic",
-        "ledger",
-        "number",
-        "pushed",
-        "usual",
+        "owner",
         "weight",
     )
 
-    def __init__(
-        self, backend: B, weight: float, ledger: dict[B, "Account[B]"], number: int
-    ) -> None:
+    def __init__(self, backend: B, weight: float, owner: object, generation: int) -> None:
         self.backend = backend
         self.weight = weight
-        self.ledger = ledger
-        self.number = number
+        self.owner = owner
+        self.generation = generation
         self.factors: list[float] = []
-        self.usual: float = 0  # effective under all gates
-        self.in_panic: float = 0  # and under the hard ones alone
-        self.pushed: float = 0  # what the balancer was told
+        """Of each gate, in the order of the gates."""
+        self.closed_by = 0
+        """The reasons that close it, as a combination of :class:`~balancers.pool._gate_set`."""
+        self.fractions = False
+        """Whether a factor is strictly between 0 and 1."""
+        self.effective_weight: float = 0
+        """What the balancer was given."""
         self.in_flight = 0
         self.former = False
+        """Whether it has left."""

@@ -1,4 +1,4 @@
-"""What a pool hands out, and a lease around a ``with`` block."""
+"""Leases: one request on one backend."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -6,7 +6,7 @@ from typing import Generic, NoReturn
 
 from balancers._internal.checks import valid_now
 from balancers._internal.types import B
-from balancers.pool._member import Account
+from balancers.pool._member import Member
 
 __all__ = ["Lease", "LeaseContext"]
 
@@ -14,36 +14,45 @@ __all__ = ["Lease", "LeaseContext"]
 class Lease(Generic[B]):
     """One request on one backend, from :meth:`Pool.acquire` to :meth:`Pool.release`.
 
-    ``backend`` serves it; ``key`` is what it was picked by; ``bound`` tells that it was preferred
-    rather than picked; ``panic`` that soft gates were ignored; ``acquired_at`` is in seconds.
-    It belongs to the pool that gave it, and is neither copied nor pickled.
+    A lease belongs to the pool that gave it, and to one generation of its backend's membership.  It
+    is neither copied nor pickled, because it is released once.
     """
 
-    __slots__ = ("account", "acquired_at", "backend", "bound", "key", "panic")
+    __slots__ = ("_member", "acquired_at", "backend", "bound", "key", "panic", "released")
 
-    account: Account[B] | None
-    """The pool's own; None once released."""
+    backend: B
+    """The backend that serves the request."""
+    acquired_at: float
+    """When it was acquired, in seconds."""
+    key: object
+    """The key that it was picked by, None without one."""
+    bound: bool
+    """Whether the backend was preferred and not picked."""
+    panic: bool
+    """Whether soft gates were ignored."""
+    released: bool
+    """Whether it has been released."""
 
     def __init__(
         self,
-        backend: B,
-        account: Account[B],
+        member: Member[B],
         acquired_at: float,
         key: object = None,
         bound: bool = False,
         panic: bool = False,
     ) -> None:
-        self.backend = backend
-        self.account = account
+        self.backend = member.backend
+        self._member = member
         self.acquired_at = acquired_at
         self.key = key
         self.bound = bound
         self.panic = panic
+        self.released = False
 
     @property
-    def released(self) -> bool:
-        """Whether it was given back."""
-        return self.account is None
+    def generation(self) -> int:
+        """The generation of the backend's membership: higher after it left and joined again."""
+        return self._member.generation
 
     def __repr__(self) -> str:
         state = "released" if self.released else f"since {self.acquired_at!r}"
@@ -51,11 +60,11 @@ class Lease(Generic[B]):
         return f"<Lease of {self.backend!r}, {state}{marks}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a lease is released once, so it is not copied: {self!r}")
+        raise TypeError(f"a lease is released once, so it cannot be copied: {self!r}")
 
 
 class LeaseContext(Generic[B]):
-    """What :meth:`Pool.lease` gives to a ``with`` statement."""
+    """The context manager that :meth:`Pool.lease` returns."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2: headers read and built."""
+"""The PROXY protocol, versions 1 and 2: parses and builds headers."""
 
 from balancers.proxy_protocol.header import Endpoint as Endpoint
 from balancers.proxy_protocol.header import ProxyHeader as ProxyHeader

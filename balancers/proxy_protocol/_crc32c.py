@@ -1,4 +1,4 @@
-"""CRC-32C, the Castagnoli polynomial: RFC 4960, appendix B."""
+"""CRC-32C, with the Castagnoli polynomial (RFC 4960, appendix B)."""
 
 __all__ = ["crc32c"]
 
@@ -6,17 +6,17 @@ _POLYNOMIAL = 0x82F63B78
 _ONES = 0xFFFFFFFF
 
 
-def _entry(value: int) -> int:
+def _table_entry(value: int) -> int:
     for _ in range(8):
         value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
     return value
 
 
-_TABLE = tuple(_entry(value) for value in range(256))
+_TABLE = tuple(_table_entry(value) for value in range(256))
 
 
 def crc32c(data: bytes) -> int:
-    """Give the checksum of some bytes; O(bytes).
+    """Return the checksum of the data; O(bytes).
 
     >>> hex(crc32c(b"123456789"))
     '0xe3069283'

@@ -1,4 +1,4 @@
-"""What a PROXY header says, and the bytes that say it: versions 1 and 2.
+"""A PROXY header as data, and the bytes of versions 1 and 2 that encode it.
 
 Source: HAProxy's ``doc/proxy-protocol.txt`` of 2020-03-05.
 """
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from balancers._internal.grammar import HIGHEST_PORT
 from balancers.addresses import Address
 from balancers.errors import InvalidSetting
 from balancers.proxy_protocol._crc32c import crc32c
@@ -14,10 +15,10 @@ from balancers.proxy_protocol._crc32c import crc32c
 __all__ = [
     "CHECKSUM",
     "CHECKSUM_BYTES",
-    "FIXED",
+    "FIXED_SIZE",
     "INET",
     "INET6",
-    "LONGEST_BLOCK",
+    "MAX_BLOCK_SIZE",
     "SIGNATURE",
     "UNIQUE_ID",
     "UNIQUE_ID_BYTES",
@@ -30,9 +31,9 @@ __all__ = [
 ]
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
-FIXED = 16
-"""Bytes of version 2 before the block of addresses and TLVs, whose length is said in two bytes."""
-LONGEST_BLOCK = 0xFFFF
+FIXED_SIZE = 16
+"""The bytes of version 2 before the block of addresses and TLVs, whose length takes two bytes."""
+MAX_BLOCK_SIZE = 0xFFFF
 INET, INET6, UNIX = 1, 2, 3
 UNIX_PATH = 108
 CHECKSUM, UNIQUE_ID = 0x03, 0x05
@@ -40,10 +41,9 @@ CHECKSUM_BYTES = 4
 UNIQUE_ID_BYTES = 128
 
 _STREAM, _DATAGRAM = 1, 2
-_TLV_HEAD = 3
-_HIGHEST_PORT = 0xFFFF
+_TLV_HEAD_SIZE = 3
 _HIGHEST_TYPE = 0xFF
-_ADDRESSES = {0: 0, INET: 2 * (4 + 2), INET6: 2 * (16 + 2), UNIX: 2 * UNIX_PATH}
+_ADDRESSES_SIZE = {0: 0, INET: 2 * (4 + 2), INET6: 2 * (16 + 2), UNIX: 2 * UNIX_PATH}
 
 
 class Endpoint(NamedTuple):
@@ -58,7 +58,7 @@ class Endpoint(NamedTuple):
 
 
 class Tlv(NamedTuple):
-    """More about the connection: a type, 0 to 255, and its value.
+    """One additional property of the connection: a type, 0 to 255, and its value.
 
     >>> Tlv(0x01, b"h2")
     Tlv(type=1, value=b'h2')
@@ -70,13 +70,13 @@ class Tlv(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    r"""Whose connection it is that a proxy forwards.
+    r"""The original endpoints of a connection that a proxy forwards.
 
-    ``source`` and ``destination`` are two :class:`Endpoint` of one family, two Unix paths (bytes,
-    NUL first in an abstract one), or None: then the connection's own addresses count.  ``datagram``
-    is for UDP and its like, ``local`` for a connection of the proxy's own, such as a health check,
-    ``checksum`` for a CRC-32C, which is no member of ``tlvs``.  Version 1 has addresses of TCP or
-    none, and nothing else.
+    ``source`` and ``destination`` are two :class:`Endpoint` of one address family, or two Unix
+    paths (bytes; an abstract path begins with NUL), or None: then the addresses of the connection
+    itself apply.  ``datagram`` marks UDP and similar protocols, ``local`` a connection that the
+    proxy opened for itself, such as a health check.  ``checksum`` adds a CRC-32C, which is not an
+    element of ``tlvs``.  Version 1 carries either TCP addresses or no addresses, and nothing else.
 
     >>> client, server = (Endpoint(IPv4Address(f"192.168.0.{n}"), n) for n in (1, 11))
     >>> ProxyHeader(client, server, version=1).build()
@@ -84,7 +84,7 @@ class ProxyHeader:
     >>> ProxyHeader(client, server, tlvs=(Tlv(0x01, b"h2"),)).build()[12:].hex(" ", 4)
     '21 110011c0 a80001c0 a8000b00 01000b01 00026832'
 
-    Raises InvalidSetting for what cannot be sent.
+    Raises InvalidSetting for a header that cannot be sent.
     """
 
     source: Endpoint | bytes | None = None
@@ -98,23 +98,31 @@ class ProxyHeader:
     def __post_init__(self) -> None:
         family = _family(self.source)
         if family != _family(self.destination):
-            raise InvalidSetting(f"two families: {self.source!r} and {self.destination!r}")
+            raise InvalidSetting(
+                "source and destination must be of one address family, "
+                f"not {self.source!r} and {self.destination!r}"
+            )
         if type(self.version) is not int or self.version not in {1, 2}:
             raise InvalidSetting(f"version must be 1 or 2, not {self.version!r}")
         if not isinstance(self.tlvs, tuple) or not all(map(_is_valid, self.tlvs)):
-            raise InvalidSetting(f"tlvs must be a tuple of Tlv, no checksum, not {self.tlvs!r}")
+            raise InvalidSetting(
+                f"tlvs must be a tuple of valid Tlv without a checksum, not {self.tlvs!r}"
+            )
         if self.datagram and not family:
-            raise InvalidSetting("datagram needs addresses")
-        more = bool(self.tlvs) or self.checksum
-        if self.local and (family or more):
-            raise InvalidSetting(f"a local header says nothing more: {self!r}")
-        if self.version == 1 and (more or self.local or self.datagram or family == UNIX):
-            raise InvalidSetting(f"version 1 has addresses of TCP and nothing else: {self!r}")
-        if self._block_size() > LONGEST_BLOCK:
-            raise InvalidSetting(f"TLVs of {self._block_size()} bytes, addresses included")
+            raise InvalidSetting(f"datagram must be False without addresses, not {self.datagram!r}")
+        has_tlvs = bool(self.tlvs) or self.checksum
+        if self.local and (family or has_tlvs):
+            raise InvalidSetting(f"a local header must have no addresses and no TLVs, not {self!r}")
+        if self.version == 1 and (has_tlvs or self.local or self.datagram or family == UNIX):
+            raise InvalidSetting(f"version 1 must have TCP addresses or none only, not {self!r}")
+        if self._block_size() > MAX_BLOCK_SIZE:
+            raise InvalidSetting(
+                f"addresses and TLVs must be at most {MAX_BLOCK_SIZE} bytes, "
+                f"not {self._block_size()}"
+            )
 
     def build(self) -> bytes:
-        """Give the bytes to send ahead of the stream, in one piece.  O(bytes)."""
+        """Return the bytes to send before the stream, all in one write.  O(bytes)."""
         return self._line() if self.version == 1 else self._binary()
 
     def _line(self) -> bytes:
@@ -132,52 +140,57 @@ class ProxyHeader:
         parts = [SIGNATURE, bytes([command, family << 4 | transport if family else 0])]
         parts.append(self._block_size().to_bytes(2, "big"))
         parts += _packed(self.source, self.destination)
-        parts += (_head(tlv.type, len(tlv.value)) + tlv.value for tlv in self.tlvs)
+        parts += (_tlv_head(tlv.type, len(tlv.value)) + tlv.value for tlv in self.tlvs)
         if not self.checksum:
             return b"".join(parts)
-        data = b"".join([*parts, _head(CHECKSUM, CHECKSUM_BYTES)])
+        data = b"".join([*parts, _tlv_head(CHECKSUM, CHECKSUM_BYTES)])
         return data + crc32c(data + bytes(CHECKSUM_BYTES)).to_bytes(CHECKSUM_BYTES, "big")
 
     def _block_size(self) -> int:
-        size = addresses_size(_family(self.source)) + (_TLV_HEAD + CHECKSUM_BYTES) * self.checksum
-        return size + sum(_TLV_HEAD + len(tlv.value) for tlv in self.tlvs)
+        size = (
+            addresses_size(_family(self.source)) + (_TLV_HEAD_SIZE + CHECKSUM_BYTES) * self.checksum
+        )
+        return size + sum(_TLV_HEAD_SIZE + len(tlv.value) for tlv in self.tlvs)
 
 
 def addresses_size(family: int) -> int:
-    """Give how many bytes two addresses take in version 2, ports included; 0 for no family."""
-    return _ADDRESSES[family]
+    """Return the bytes of two addresses and their ports in version 2; 0 without a family."""
+    return _ADDRESSES_SIZE[family]
 
 
-def _family(end: object) -> int:
-    if end is None:
+def _family(endpoint: object) -> int:
+    if endpoint is None:
         return 0
-    if isinstance(end, bytes):
-        if len(end) <= UNIX_PATH and not end.endswith(b"\0"):
+    if isinstance(endpoint, bytes):
+        if len(endpoint) <= UNIX_PATH and not endpoint.endswith(b"\0"):
             return UNIX
-    elif isinstance(end, Endpoint):
-        address: object = end.address
-        port: object = end.port
-        if type(port) is int and 0 <= port <= _HIGHEST_PORT:
+    elif isinstance(endpoint, Endpoint):
+        address: object = endpoint.address
+        port: object = endpoint.port
+        if type(port) is int and 0 <= port <= HIGHEST_PORT:
             if isinstance(address, IPv4Address):
                 return INET
             if isinstance(address, IPv6Address) and address.scope_id is None:
                 return INET6
-    raise InvalidSetting(f"no end of a connection: {end!r}")
+    raise InvalidSetting(
+        f"source and destination must be Endpoint, bytes or None, and valid, not {endpoint!r}"
+    )
 
 
 def _is_valid(tlv: object) -> bool:
     if not isinstance(tlv, Tlv) or type(tlv.type) is not int or not isinstance(tlv.value, bytes):
         return False
-    known = 0 <= tlv.type <= _HIGHEST_TYPE and tlv.type != CHECKSUM
-    return known and (tlv.type != UNIQUE_ID or len(tlv.value) <= UNIQUE_ID_BYTES)
+    allowed = 0 <= tlv.type <= _HIGHEST_TYPE and tlv.type != CHECKSUM
+    return allowed and (tlv.type != UNIQUE_ID or len(tlv.value) <= UNIQUE_ID_BYTES)
 
 
 def _packed(source: Endpoint | bytes | None, destination: Endpoint | bytes | None) -> list[bytes]:
     if isinstance(source, Endpoint) and isinstance(destination, Endpoint):
-        ends = (source, destination)
-        return [*(e.address.packed for e in ends), *(e.port.to_bytes(2, "big") for e in ends)]
-    return [end.ljust(UNIX_PATH, b"\0") for end in (source, destination) if isinstance(end, bytes)]
+        both = (source, destination)
+        return [*(e.address.packed for e in both), *(e.port.to_bytes(2, "big") for e in both)]
+    paths = (path for path in (source, destination) if isinstance(path, bytes))
+    return [path.ljust(UNIX_PATH, b"\0") for path in paths]
 
 
-def _head(kind: int, size: int) -> bytes:
+def _tlv_head(kind: int, size: int) -> bytes:
     return bytes([kind]) + size.to_bytes(2, "big")

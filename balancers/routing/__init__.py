@@ -1,4 +1,4 @@
-"""From a request to a pool: routes by host, path, header and query, and shares of traffic."""
+"""Routing of HTTP requests to pools: by host, path, header, cookie, query, and traffic share."""
 
 from balancers.routing.route import Route as Route
 from balancers.routing.router import Match as Match

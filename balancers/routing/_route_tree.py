@@ -1,16 +1,19 @@
-"""The index of a table of routes: by host, by segment of the path, by the values asked for."""
+"""The index of a routing table: by host, path segments, and the names of the conditions."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from balancers.http.fields import Facts, Kind
+from balancers.http.fields import Kind, RequestFields
 from balancers.routing.route import Ending, Route
 
-__all__ = ["Leaf", "RouteTree", "Shape"]
+__all__ = ["Leaf", "RouteGroup", "RouteTree"]
 
 
-class Shape:
-    """Routes that ask for values of the same names, by method, None for any, and by the values."""
+class RouteGroup:
+    """Routes whose conditions have the same names, indexed by method and wanted values.
+
+    The method None stands for any method.
+    """
 
     def __init__(self, route: Route[Any]) -> None:
         self.checks: list[tuple[Kind, str, bool]] = [
@@ -20,48 +23,48 @@ class Shape:
         self.positions: dict[tuple[str | None, ...], int] = {}
 
     def add(self, position: int, route: Route[Any]) -> None:
-        """Enter a route after all that come before it; of two that ask the same the first stays."""
+        """Add a route after all others; of two routes with equal conditions the first stays."""
         values = [check.value for check in route.checks if check.value is not None]
         for method in route.methods or (None,):
             self.methods.add(method)
             self.positions.setdefault((method, *values), position)
 
-    def find(self, facts: Facts) -> int | None:
-        """Give the position of the first route that matches; O(conditions).
+    def find(self, fields: RequestFields) -> int | None:
+        """Return the position of the first route that matches; O(conditions).
 
-        A route that names the method ranks before one that takes any.
+        A route that names the method ranks before one that accepts any method.
         """
-        asked: list[str | None] = []
-        for kind, name, valued in self.checks:
-            values = facts.values(kind, name)
-            if not values or (valued and len(values) > 1):
+        values_sent: list[str | None] = []
+        for kind, name, has_value in self.checks:
+            values = fields.values(kind, name)
+            if not values or (has_value and len(values) > 1):
                 return None
-            if valued:
-                asked.append(values[0])
-        named = self.positions.get((facts.method, *asked))
-        return self.positions.get((None, *asked)) if named is None else named
+            if has_value:
+                values_sent.append(values[0])
+        named = self.positions.get((fields.method, *values_sent))
+        return self.positions.get((None, *values_sent)) if named is None else named
 
-    def takes_method(self, method: str) -> bool:
-        """Whether some route of this shape has this method, or any."""
+    def accepts_method(self, method: str) -> bool:
+        """Return whether at least one route of this group accepts this method."""
         return method in self.methods or None in self.methods
 
-    def failure(self, facts: Facts) -> str:
-        """Say what no route of this shape finds in a request that none of them matches."""
-        if not self.takes_method(facts.method):
-            return f"method is not {' or '.join(self.named_methods)} but {facts.method}"
-        asked: list[str] = []
-        for kind, name, valued in self.checks:
-            values = facts.values(kind, name)
+    def mismatch(self, fields: RequestFields) -> str:
+        """Describe the first condition that fails, for a request that no route here matches."""
+        if not self.accepts_method(fields.method):
+            return f"method is not {' or '.join(self.named_methods)} but {fields.method}"
+        values_sent: list[str] = []
+        for kind, name, has_value in self.checks:
+            values = fields.values(kind, name)
             if not values:
                 return f"{kind} {name} is absent"
-            if valued and len(values) > 1:
+            if has_value and len(values) > 1:
                 return f"{kind} {name} is repeated"
-            asked += [f"{kind} {name} {values[0]!r}"] if valued else []
-        return f"no route for {facts.method} asks for {', '.join(asked)}"
+            values_sent += [f"{kind} {name} {values[0]!r}"] if has_value else []
+        return f"no route for {fields.method} asks for {', '.join(values_sent)}"
 
     @property
     def named_methods(self) -> list[str]:
-        """The methods that routes of this shape name."""
+        """The methods that routes of this group name."""
         return sorted(method for method in self.methods if method is not None)
 
 
@@ -69,45 +72,46 @@ class Leaf:
     """Routes with the same host and path."""
 
     def __init__(self) -> None:
-        self.shapes: dict[object, Shape] = {}
-        self.firsts: dict[str | None, Shape] = {}
-        """By method, None for any: the first shape with a route for it."""
-        self._free: list[Shape] = []  # those without conditions
-        self._asking: dict[Kind, dict[str, list[Shape]]] = {}  # the others, by one of their names
+        self.groups: dict[object, RouteGroup] = {}
+        self.first_by_method: dict[str | None, RouteGroup] = {}
+        """The first group with a route for a method; the method None stands for any method."""
+        self._unconditional: list[RouteGroup] = []
+        # a group with conditions is filed under one of its names only: the rarest one so far
+        self._by_name: dict[Kind, dict[str, list[RouteGroup]]] = {}
 
     def add(self, position: int, route: Route[Any]) -> None:
-        """Enter a route after all that come before it; O(conditions)."""
+        """Add a route after all others; O(conditions)."""
         names = tuple((check.kind, check.name, check.value is None) for check in route.checks)
-        shape = self.shapes.get(names)
-        if shape is None:
-            shape = self.shapes[names] = Shape(route)
-            places = [
-                self._asking.setdefault(check.kind, {}).setdefault(check.name, [])
+        group = self.groups.get(names)
+        if group is None:
+            group = self.groups[names] = RouteGroup(route)
+            candidates = [
+                self._by_name.setdefault(check.kind, {}).setdefault(check.name, [])
                 for check in route.checks
             ]
-            min(places, key=len, default=self._free).append(shape)
-        shape.add(position, route)
+            min(candidates, key=len, default=self._unconditional).append(group)
+        group.add(position, route)
         for method in route.methods or (None,):
-            self.firsts.setdefault(method, shape)
+            self.first_by_method.setdefault(method, group)
 
-    def find(self, facts: Facts) -> int | None:
-        """Give the first position that matches; O(shapes that ask for a name of the request)."""
+    def find(self, fields: RequestFields) -> int | None:
+        """Return the first position that matches; O(groups filed under a name of the request)."""
         best: int | None = None
-        for shape in self._candidates(facts):
-            found = shape.find(facts)
+        for group in self._candidates(fields):
+            found = group.find(fields)
             if found is not None and (best is None or found < best):
                 best = found
         return best
 
-    def _candidates(self, facts: Facts) -> Iterator[Shape]:
-        yield from self._free
-        for kind, asking in self._asking.items():
-            for name in asking.keys() & facts.named(kind).keys():
-                yield from asking[name]
+    def _candidates(self, fields: RequestFields) -> Iterator[RouteGroup]:
+        yield from self._unconditional
+        for kind, groups in self._by_name.items():
+            for name in groups.keys() & fields.by_name(kind).keys():
+                yield from groups[name]
 
 
 class _Node:
-    """What may follow some segments."""
+    """A position in the tree: the routes that end here, and the nodes of the next segment."""
 
     __slots__ = ("capture", "leaves", "literals")
 
@@ -118,14 +122,14 @@ class _Node:
 
 
 class RouteTree:
-    """Leaves by host and path: a tree of segments for each host and wildcard."""
+    """Leaves by host and path: one tree of segments per host and per wildcard."""
 
     def __init__(self) -> None:
         self._hosts: dict[str | None, _Node] = {}
         self.depth = 0
 
     def add(self, position: int, route: Route[Any]) -> None:
-        """Enter a route after all that come before it; O(segments)."""
+        """Add a route after all others; O(segments)."""
         node = self._hosts.setdefault(route.host, _Node())
         for segment in route.segments:
             if segment is not None:
@@ -136,10 +140,10 @@ class RouteTree:
         self.depth = max(self.depth, len(route.segments))
 
     def leaves(self, host: str, segments: list[str]) -> Iterator[Leaf]:
-        """Give the leaves that take a host and a path, the most specific first.
+        """Yield the leaves that match a host and a path, the most specific first.
 
-        O(labels + segments), and 2 to the number of segments at worst, where captures stand beside
-        literals at each.
+        O(labels + segments).  At worst 2 to the power of the number of segments, when the tree has
+        both a capture and a literal at each segment.
         """
         for name in self.hosts(host):
             stack: list[tuple[_Node, int] | Leaf] = [(self._hosts[name], 0)]
@@ -148,10 +152,10 @@ class RouteTree:
                 if isinstance(top, Leaf):
                     yield top
                 else:
-                    stack += _onwards(*top, segments)
+                    stack += _successors(*top, segments)
 
     def hosts(self, host: str) -> Iterator[str | None]:
-        """Give what is known of a host: itself, wildcards from the longest, any."""
+        """Yield the entries that match a host: its name, wildcards from the longest, any host."""
         if host in self._hosts:
             yield host
         dot = host.find(".")
@@ -163,8 +167,8 @@ class RouteTree:
             yield None
 
 
-def _onwards(node: _Node, at: int, segments: list[str]) -> Iterator[tuple[_Node, int] | Leaf]:
-    """Give where a path leads from a node, the most specific last."""
+def _successors(node: _Node, at: int, segments: list[str]) -> Iterator[tuple[_Node, int] | Leaf]:
+    """Yield where a path leads from a node, the most specific last."""
     if "prefix" in node.leaves:
         yield node.leaves["prefix"]
     if at == len(segments):

@@ -1,10 +1,10 @@
-"""From a request to the value of the most specific route that takes it."""
+"""Finds the most specific route that matches a request."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from balancers.errors import InvalidSetting
-from balancers.http.fields import Facts
+from balancers.http.fields import Kind, RequestFields, Values
 from balancers.http.hosts import read_host
 from balancers.http.request import Request
 from balancers.http.targets import read_target
@@ -15,35 +15,36 @@ __all__ = ["Match", "Router"]
 
 T_co = TypeVar("T_co", covariant=True)
 
-_OTHER = " "
-"""A host's label, a segment or a method that no route names."""
+_UNNAMED = " "
+"""A host label, a segment or a method that no route can name."""
 
 
 class Match(NamedTuple, Generic[T_co]):
-    """The route of a request and its value, or why there is none; true when there is one."""
+    """The route of a request and its value, or why no route matches; true when a route matches."""
 
     route: Route[T_co] | None
     value: T_co | None
     captures: dict[str, str]
-    """What the path's captures stand for, decoded: a ``?`` in it was ``%3F``."""
+    """The text of each capture of the path, decoded: a ``?`` in it was ``%3F``."""
     path: str
-    """The path that was matched: what to send on, so that no backend reads another."""
+    """The path that was matched.  Send it on, so that the backend sees the same path."""
     reason: str
-    """Empty when matched; ``no route``, ``bad host``, or why the path was refused."""
+    """Empty for a match; otherwise ``no route``, ``bad host``, or why the path is refused."""
     why: str
-    """In words: all that held, or the first that failed in what came nearest."""
+    """In words: all conditions of the route, or the first that failed in the nearest route."""
     allowed: tuple[str, ...] = ()
-    """The methods that some route of this host and path has, when there is none for this one."""
+    """The methods of the routes for this host and path, when none has the request's method."""
 
     def __bool__(self) -> bool:
         return self.route is not None
 
 
 class Router(Generic[T_co]):
-    """A table of routes, the most specific first, ties in the order given; it never changes.
+    """An immutable table of routes, the most specific first, ties in the order given.
 
-    The order is :attr:`Route.rank`, which is a route's own: another route, edited, moves no two
-    others.  A match is final: what to do when its backends are down is its pool's business.
+    The order is :attr:`Route.rank`.  The rank depends on the route alone, so changing one route
+    never reorders two others.  A match is final: no other route is tried when the backends of the
+    matched pool are down.
 
     >>> router = Router([
     ...     Route("web"),
@@ -58,24 +59,26 @@ class Router(Generic[T_co]):
     >>> router.match(Request("GET", "/api/..%2f..%2fetc")).reason
     'encoded slash'
 
-    Raises InvalidSetting for a route that no request gets to, naming those that come first: what it
-    matches, one of them matches, or one or the other; TypeError for anything but routes.
-    Cost: ``match`` that of reading the request and walking its path, and one look for each set of
-    names of headers, cookies and query that routes of this path ask for together with a name which
-    the request has: not of the number of routes.  Construction: a sort, and n such matches.
+    Raises InvalidSetting for a route that no request can reach, naming the routes that come first
+    and together match everything that it matches; TypeError for anything but routes.
+
+    Cost: ``match`` parses the request and walks its path.  It then does one lookup per distinct set
+    of header, cookie and query names in the conditions of this path's routes, as far as the set is
+    indexed under a name that the request has.  The number of routes does not matter.  Construction
+    is a sort and n such matches.
     """
 
     def __init__(self, routes: Iterable[Route[T_co]]) -> None:
         given = list(routes)
         for route in given:
             if not isinstance(route, Route):
-                raise TypeError(f"a router has routes, not {route!r}")
+                raise TypeError(f"routes must be Route objects, not {route!r}")
         self._routes = sorted(given, key=lambda route: route.rank)
         self._tree = RouteTree()
         for position, route in enumerate(self._routes):
             self._tree.add(position, route)
         for position in range(len(self._routes)):
-            self._check_reached(position)
+            self._check_reachable(position)
 
     def __len__(self) -> int:
         return len(self._routes)
@@ -84,12 +87,12 @@ class Router(Generic[T_co]):
         return iter(self._routes)
 
     def match(self, request: Request) -> Match[T_co]:
-        """Find the first route whose conditions all hold; nothing that a client sends is an error.
+        """Return a match with the first route whose conditions all hold; no request raises.
 
-        O(characters of the request) as a rule, whatever the number of routes; 2 to the number of
-        segments at worst, where the table has a capture beside a literal at each.  A miss by method
-        also lists those there are.  The host of an absolute-form target counts instead of
-        ``request.host``.
+        Usually O(characters of the request), independent of the number of routes; at worst 2 to the
+        power of the number of segments, when the table has both a capture and a literal at each
+        segment.  When only the method fails, the match also lists the allowed methods.  The host of
+        an absolute-form target replaces ``request.host``.
         """
         target = read_target(request.target)
         if target.reason:
@@ -100,54 +103,57 @@ class Router(Generic[T_co]):
             why = f"the host is refused: {target.host or request.host!r}"
             return Match(None, None, {}, target.path, "bad host", why)
         segments = target.path[1:].split("/")
-        facts = Facts(request, target.query)
-        position = self._first(host, segments, facts)
+        fields = RequestFields(request, target.query)
+        position = self._first(host, segments, fields)
         if position is None:
-            return self._missed(host, target.path, facts)
+            return self._no_match(host, target.path, fields)
         route = self._routes[position]
         return Match(
             route, route.value, route.captures(segments), target.path, "", route.conditions
         )
 
-    def _first(self, host: str, segments: list[str], facts: Facts) -> int | None:
+    def _first(self, host: str, segments: list[str], fields: RequestFields) -> int | None:
         for leaf in self._tree.leaves(host, segments):
-            position = leaf.find(facts)
+            position = leaf.find(fields)
             if position is not None:
                 return position
         return None
 
-    def _missed(self, host: str, path: str, facts: Facts) -> Match[T_co]:
-        """Say what came nearest: the first route that takes host and path, and method if any."""
+    def _no_match(self, host: str, path: str, fields: RequestFields) -> Match[T_co]:
+        """Describe why the nearest route fails.
+
+        That is the first route that matches host and path, and if possible the method.
+        """
         leaves = list(self._tree.leaves(host, path[1:].split("/")))
         for leaf in leaves:
-            near = leaf.firsts.get(facts.method) or leaf.firsts.get(None)
-            if near:
-                return Match(None, None, {}, path, "no route", near.failure(facts))
-        allowed = {method for leaf in leaves for method in leaf.firsts if method}
+            nearest = leaf.first_by_method.get(fields.method) or leaf.first_by_method.get(None)
+            if nearest:
+                return Match(None, None, {}, path, "no route", nearest.mismatch(fields))
+        allowed = {method for leaf in leaves for method in leaf.first_by_method if method}
         if leaves:
-            why = next(iter(leaves[0].shapes.values())).failure(facts)
+            why = next(iter(leaves[0].groups.values())).mismatch(fields)
         elif any(True for _ in self._tree.hosts(host)):
             why = f"no route for the path {path}"
         else:
             why = f"no route for the host {host!r}"
         return Match(None, None, {}, path, "no route", why, tuple(sorted(allowed)))
 
-    def _check_reached(self, position: int) -> None:
-        """Raise InvalidSetting unless some request gets to this route.
+    def _check_reachable(self, position: int) -> None:
+        """Raise InvalidSetting unless at least one request reaches this route.
 
-        It is enough to try requests that say nothing but what the route asks for, and else what no
-        route names: one for each of its methods, and for each length of what follows a prefix.
-        Conditions only ask for what is there, so whoever takes such a request takes every one like
-        it, and says more.
+        It is enough to try minimal requests: they meet the conditions of this route and otherwise
+        contain only values that no route names.  There is one per method and per number of segments
+        after a prefix.  Conditions only require that something is present, so a route that matches
+        a minimal request also matches every request that this one stands for.
         """
         route = self._routes[position]
-        host = route.host if route.host is not None else _OTHER
-        host = host.replace("*", _OTHER)
+        host = route.host if route.host is not None else _UNNAMED
+        host = host.replace("*", _UNNAMED)
         earlier: dict[int, None] = {}
-        for method in route.methods or (_OTHER,):
-            for segments in _paths(route, self._tree.depth + 1):
-                facts = Facts(Request(method), "", _asked(route))
-                found = self._first(host, segments, facts)
+        for method in route.methods or (_UNNAMED,):
+            for segments in _sample_paths(route, self._tree.depth + 1):
+                fields = RequestFields(Request(method), "", _required_values(route))
+                found = self._first(host, segments, fields)
                 if found is None or found == position:
                     return
                 earlier[found] = None
@@ -164,25 +170,25 @@ class Router(Generic[T_co]):
         return type(self), (self._routes,)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._routes!r})"
+        return f"<Router: {len(self._routes)} routes>"
 
 
-def _paths(route: Route[Any], longest: int) -> Iterator[list[str]]:
-    """Give a path for each length and form that a route takes, the longest first."""
-    segments = [_OTHER if segment is None else segment for segment in route.segments]
+def _sample_paths(route: Route[Any], longest: int) -> Iterator[list[str]]:
+    """Yield a path for each length and form that a route matches, the longest first."""
+    segments = [_UNNAMED if segment is None else segment for segment in route.segments]
     if route.ending == "end":
         yield segments
         return
     for more in range(longest - len(segments), 0, -1):
-        yield segments + [_OTHER] * more
-        yield segments + [_OTHER] * (more - 1) + [""]
+        yield segments + [_UNNAMED] * more
+        yield segments + [_UNNAMED] * (more - 1) + [""]
     if route.ending == "prefix" and segments:
         yield segments
 
 
-def _asked(route: Route[Any]) -> dict[Any, dict[str, list[str | None]]]:
-    """Give the values that a route asks for; None, which equals nothing, where any will do."""
-    asked: dict[Any, dict[str, list[str | None]]] = {"header": {}, "cookie": {}, "query": {}}
+def _required_values(route: Route[Any]) -> dict[Kind, Values]:
+    """Return the values that a route requires; None, which matches no value, where any will do."""
+    required: dict[Kind, Values] = {"header": {}, "cookie": {}, "query": {}}
     for check in route.checks:
-        asked[check.kind][check.name] = [check.value]
-    return asked
+        required[check.kind][check.name] = [check.value]
+    return required

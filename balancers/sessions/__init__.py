@@ -1,4 +1,4 @@
-"""Sticky sessions: from a request back to the backend that has its session."""
+"""Sticky sessions: map a request back to the backend that holds its session."""
 
 from balancers.sessions.address_sessions import AddressSessions as AddressSessions
 from balancers.sessions.binding import Binding as Binding

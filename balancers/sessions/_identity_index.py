@@ -1,40 +1,36 @@
-"""Who is a member, by identity: how a token or a table names a backend across processes."""
+"""The members of a pool by identity: the names that tokens and tables use across processes."""
 
 from collections.abc import Iterable
 from hashlib import sha256
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, cast
+from typing import Generic
 
 from balancers._internal.types import B
 from balancers.balancer import Key
-from balancers.errors import DuplicateBackend, ForeignLease, InvalidSetting
+from balancers.errors import DuplicateBackend, ForeignLease, InvalidSetting, UnknownBackend
 from balancers.keys import Identity, key_bytes
 from balancers.pool import Lease, Pool
-from balancers.pool._member import Account
 from balancers.sessions.binding import CLOSED, UNKNOWN_BACKEND, Binding
 
-if TYPE_CHECKING:
-    from _collections_abc import dict_keys
-
-__all__ = ["Roster", "ident_of"]
+__all__ = ["IdentityIndex", "digest_of"]
 
 _SPARE = 16
-"""So many that left may be remembered beyond one for each member."""
+"""Entries of former members that are kept beyond one per member."""
 
 
-def ident_of(name: Key) -> bytes:
-    """Give 16 bytes that stand for an identity, in any process: SHA-256, cut.
+def digest_of(name: Key) -> bytes:
+    """Return 16 bytes that stand for an identity in any process: SHA-256, cut.
 
     Raises InvalidKey for a lone surrogate or an int beyond 64 bits, TypeError for what is no key.
     """
     return sha256(key_bytes(name)).digest()[:16]
 
 
-class Roster(Generic[B]):
-    """The members of a pool by identity, and what ``failover`` makes of one that is closed.
+class IdentityIndex(Generic[B]):
+    """Members by the digest of their identity, and what ``failover`` does about a closed one.
 
-    It is kept lazily: a member is named once, when it is first missed, and one that left is known
-    by its account.  So looking up costs O(1), and O(joined) after members joined.
+    It is updated lazily: a member is named once, when it is first missed, and an entry is valid for
+    one generation of a backend's membership.  A look-up costs O(1), and O(joined) after backends
+    have joined.
 
     Raises DuplicateBackend for two members of one identity, InvalidSetting for a failover that is
     neither rebind nor strict.
@@ -46,78 +42,82 @@ class Roster(Generic[B]):
         self._pool = pool
         self._identity = identity
         self._strict = failover == "strict"
-        self._members: dict[bytes, Account[B]] = {}
-        self._idents: dict[Account[B], bytes] = {}
-        self._seen = 0
-        self._catch_up()
+        self._backends: dict[bytes, tuple[B, int]] = {}
+        self._digests: dict[int, bytes] = {}
+        self._latest = 0
+        self._update()
 
-    def binding(self, ident: bytes, ticket: object, now: float | None = None) -> Binding[B]:
-        """Bind to the member of this identity, as of ``now``; O(gates).  Raises InvalidTime."""
-        account = self._live(ident)
-        if account is None:
-            self._catch_up()
-            account = self._live(ident)
-        if account is None:
+    def binding(self, digest: bytes, ticket: object, now: float | None = None) -> Binding[B]:
+        """Bind to the member of this identity, at ``now``; O(gates).  Raises InvalidTime."""
+        entry = self._current(digest)
+        if entry is None:
+            self._update()
+            entry = self._current(digest)
+        if entry is None:
             return Binding(None, UNKNOWN_BACKEND, False, ticket)
-        reason = "" if self._pool.admits(account.backend, True, now) else CLOSED
-        return Binding(account.backend, reason, self._strict, ticket)
+        backend = entry[0]
+        reason = "" if self._pool.admits(backend, True, now) else CLOSED
+        return Binding(backend, reason, self._strict, ticket)
 
-    def ident(self, lease: Lease[B]) -> bytes | None:
-        """Give the identity of a lease's backend, or None if that left meanwhile; O(1).
+    def digest(self, lease: Lease[B]) -> bytes | None:
+        """Return the digest of a lease's backend, None if that has left; O(1).
 
-        Raises ForeignLease for a lease of another pool that is not yet released.
+        Raises ForeignLease for a lease of another pool.
         """
-        account, given = self._accounts.get(lease.backend), lease.account
-        if given is not None and given is not account:
-            if given.former:
-                return None
-            raise ForeignLease(f"of another pool: {lease!r}")
-        if account is None:
+        if not self._pool.owns(lease):
+            raise ForeignLease(f"a lease of another pool: {lease!r}")
+        generation = lease.generation
+        if self._generation(lease.backend) != generation:
             return None
-        if account not in self._idents:
-            self._catch_up()
-        return self._idents[account]
+        if generation not in self._digests:
+            self._update()
+        return self._digests[generation]
 
     def members(self) -> Iterable[tuple[bytes, B]]:
-        """Give each member's identity and the member, in order of joining; O(n)."""
-        self._catch_up()
-        return [(self._idents[account], backend) for backend, account in self._accounts.items()]
+        """Return each member's digest and the member, in the order of joining; O(n)."""
+        self._update()
+        pool = self._pool
+        return [(self._digests[pool.generation(backend)], backend) for backend in pool.backends]
 
-    @property
-    def _accounts(self) -> MappingProxyType[B, Account[B]]:
-        return cast("dict_keys[B, Account[B]]", self._pool.backends).mapping
+    def _generation(self, backend: B) -> int | None:
+        try:
+            return self._pool.generation(backend)
+        except UnknownBackend:
+            return None
 
-    def _live(self, ident: bytes) -> Account[B] | None:
-        account = self._members.get(ident)
-        return None if account is None or account.former else account
+    def _current(self, digest: bytes) -> tuple[B, int] | None:
+        """Return the entry of an identity if it is of the present membership."""
+        entry = self._backends.get(digest)
+        return entry if entry is not None and self._generation(entry[0]) == entry[1] else None
 
-    def _catch_up(self) -> None:
-        """Name who joined since last asked: they stand at the end, with the highest numbers."""
-        accounts = self._accounts
-        fresh: list[Account[B]] = []
-        for backend in reversed(accounts):
-            account = accounts[backend]
-            if account.number <= self._seen:
+    def _update(self) -> None:
+        """Name the members that joined since the last time: they come last, in that order."""
+        pool = self._pool
+        joined: list[tuple[B, int]] = []
+        for backend in reversed(pool.backends):
+            generation = pool.generation(backend)
+            if generation <= self._latest:
                 break
-            fresh.append(account)
-        if not fresh:
+            joined.append((backend, generation))
+        if not joined:
             return
-        named: dict[bytes, Account[B]] = {}
-        for account in reversed(fresh):
-            name = self._identity(account.backend)
-            ident = ident_of(name)
-            other = named.get(ident) or self._live(ident)
+        named: dict[bytes, tuple[B, int]] = {}
+        for backend, generation in reversed(joined):
+            name = self._identity(backend)
+            digest = digest_of(name)
+            other = named.get(digest) or self._current(digest)
             if other is not None:
-                raise DuplicateBackend(
-                    f"{other.backend!r} and {account.backend!r} are both {name!r}"
-                )
-            named[ident] = account
-        self._members.update(named)
-        self._idents.update((account, ident) for ident, account in named.items())
-        self._seen = fresh[0].number
-        if len(self._idents) > 2 * len(accounts) + _SPARE:
-            self._idents = {a: ident for a, ident in self._idents.items() if not a.former}
-            self._members = {ident: account for account, ident in self._idents.items()}
+                raise DuplicateBackend(f"{other[0]!r} and {backend!r} are both {name!r}")
+            named[digest] = (backend, generation)
+        self._backends.update(named)
+        self._digests.update((generation, digest) for digest, (_, generation) in named.items())
+        self._latest = joined[0][1]
+        if len(self._digests) > 2 * len(pool) + _SPARE:
+            self._forget_former()
+
+    def _forget_former(self) -> None:
+        self._backends = {d: entry for d, entry in self._backends.items() if self._current(d)}
+        self._digests = {generation: d for d, (_, generation) in self._backends.items()}
 
     def __reduce__(self) -> tuple[object, ...]:
         failover = "strict" if self._strict else "rebind"

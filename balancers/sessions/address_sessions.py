@@ -6,7 +6,7 @@ from balancers.balancer import Key
 from balancers.http.request import Request
 from balancers.keys import Identity, name_of
 from balancers.pool import Pool
-from balancers.sessions._identity_index import ident_of
+from balancers.sessions._identity_index import digest_of
 from balancers.sessions.binding import Binding
 from balancers.sessions.learned_sessions import LearnedSessions
 
@@ -14,12 +14,13 @@ __all__ = ["AddressSessions"]
 
 
 class AddressSessions(LearnedSessions[B]):
-    """A table from clients' addresses to backends, for those who keep no cookie.
+    """A table from client addresses to backends, for clients that do not store cookies.
 
-    Clients are told apart by the first ``ipv4_prefix`` or ``ipv6_prefix`` bits; IPv4-mapped IPv6 is
-    IPv4, and a zone does not count.  ``issue`` remembers every address, so ``max_sessions`` bounds what a
-    flood of them can take.  All clients behind one NAT are one, and one that roams is another: a
-    cookie is better wherever there can be one.
+    Clients are distinguished by the first ``ipv4_prefix`` or ``ipv6_prefix`` bits of their address.
+    An IPv4-mapped IPv6 address is treated as IPv4; a zone is ignored.  ``issue`` stores every
+    address, and ``max_sessions`` bounds the memory that a flood of addresses can use.  All clients
+    behind one NAT count as one client, and a client that changes networks counts as a new one.
+    Prefer cookies where the clients support them.
 
     >>> from balancers import Pool, RoundRobin
     >>> pool = Pool(RoundRobin(["a", "b"]))
@@ -29,8 +30,8 @@ class AddressSessions(LearnedSessions[B]):
     >>> sticky.resolve("::ffff:192.0.2.77", now=1.0).backend
     'a'
 
-    Cost: reading the address, and that of :class:`LearnedSessions`.
-    Raises what that raises, and InvalidSetting for a prefix out of range.
+    Cost: that of :class:`LearnedSessions`, and the parsing of the address.
+    Raises the errors of :class:`LearnedSessions`, and InvalidSetting for a prefix out of range.
     """
 
     _learns_from_requests = True
@@ -58,13 +59,13 @@ class AddressSessions(LearnedSessions[B]):
     def resolve(
         self, session: Key | Address | Request | None, now: float, wall: float = 0.0
     ) -> Binding[B]:
-        """Find the client's backend, by its address or by a request's ``client``.
+        """Look up the backend of a client, by its address or by the ``client`` of a request.
 
-        Behind another proxy the latter is the proxy's: give the client's own.  Addresses come
-        without a port; with one they are malformed.  Raises InvalidTime.
+        Behind another proxy, ``client`` is the address of that proxy: pass the client's own address
+        instead.  An address with a port is malformed.  Raises InvalidTime.
         """
         client = (session.client or None) if isinstance(session, Request) else session
-        return super().resolve(client, now, wall)  # type: ignore[arg-type] # what _key takes
+        return super().resolve(client, now, wall)  # type: ignore[arg-type] # _key accepts it
 
     def _key(self, session: object) -> bytes:
-        return ident_of(self._prefixes.network(session))
+        return digest_of(self._prefixes.network(session))

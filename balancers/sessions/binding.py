@@ -1,4 +1,4 @@
-"""What a resolver found: whose session a request belongs to, or why it belongs to nobody's."""
+"""The result of looking up the session of a request."""
 
 from typing import Generic, NamedTuple
 
@@ -27,21 +27,22 @@ OUT_OF_PATH = "out of path"
 
 
 class Binding(NamedTuple, Generic[B]):
-    """The backend that has a request's session: what ``pool.acquire`` is to prefer.
+    """The backend that has the session of a request, which ``pool.acquire`` should prefer.
 
-    ``reason`` is empty when bound, and otherwise one of
+    ``reason`` is empty when the request is bound.  Otherwise it is one of:
 
-    * absent: the client showed nothing, or nothing that a table remembers
-    * malformed: no token, name or address at all, or a header given twice
-    * forged: sealed under none of the keys
-    * expired, or not yet valid, by the wall clock
-    * unknown backend: it left the pool
-    * closed: it is a member that not even a bound request gets into, when the pool last looked
-    * out of path: a cookie set here would not come back here
+    * absent: the request carries no session, or one that the table does not contain
+    * malformed: the value is no token, name or address, or a header occurs twice
+    * forged: the token was sealed with none of the keys
+    * expired, or not yet valid: judged by the wall clock
+    * unknown backend: the backend left the pool
+    * closed: the backend is a member, but when the pool was last evaluated it refused even bound
+      requests
+    * out of path: the client would not send back a cookie that is set here
 
-    ``backend`` is known when bound or closed, and None otherwise.  A closed one may as well be
-    preferred: the pool decides when it is asked, and picks another, or refuses when ``strict``.
-    ``ticket`` is what the resolver's ``issue`` needs to know.
+    ``backend`` is set when the request is bound or the reason is closed, and None otherwise.  A
+    closed backend can be preferred too: the pool decides at that moment.  It picks another backend,
+    or refuses the request when ``strict``.  ``ticket`` is for the ``issue`` method of the resolver.
     """
 
     backend: B | None = None
@@ -51,5 +52,5 @@ class Binding(NamedTuple, Generic[B]):
 
     @property
     def bound(self) -> bool:
-        """Whether the request belongs to a backend that takes it."""
+        """Whether the request belongs to a backend that accepts it."""
         return not self.reason

@@ -1,4 +1,4 @@
-"""Sessions by a cookie of ours."""
+"""Sessions by a cookie that the proxy sets."""
 
 from functools import partial
 from itertools import chain, islice
@@ -17,19 +17,23 @@ from balancers.sessions.tokens import SessionTokens
 
 __all__ = ["CookieSessions"]
 
-_TRIED = 4
-"""Cookies of the name that are opened, at most: what a client sends costs HMACs."""
+_MAX_TOKENS_OPENED = 4
+"""Bounds the HMACs per request, because a client can send any number of cookies."""
 
 
 class CookieSessions(Generic[B]):
-    """Binds a client to its backend by a sealed cookie.
+    """Binds a client to its backend by a cookie with a sealed token.
 
-    ``identity`` names a backend, the same in every process and after a restart; let it carry a
-    generation of yours if addresses are used again, and a newcomer inherits no session.  It is
-    asked once for each member.  ``failover``: rebind a session whose backend is closed, or be
-    strict and refuse; one whose backend left the pool is always rebound.  The rest is the cookie's:
-    ``max_age`` in seconds, or None for as long as the browser runs; browsers drop a ``Secure`` one
-    that came over plain HTTP: say ``secure=False`` there.
+    ``identity`` returns the name of a backend.  The name must be the same in every process and
+    after a restart.  If addresses are reused, include a generation in the name: then a new backend
+    does not inherit the sessions of an old one.  ``identity`` is called once per member.
+
+    ``failover`` is ``"rebind"`` to move a session whose backend is closed, or ``"strict"`` to
+    refuse the request.  A session whose backend left the pool is always moved.
+
+    The other arguments are attributes of the cookie.  ``max_age`` is in seconds, or None for a
+    cookie that lasts until the browser closes.  Browsers drop a ``Secure`` cookie that arrives over
+    plain HTTP: pass ``secure=False`` there.
 
     >>> from random import SystemRandom
     >>> from balancers import Pool, RoundRobin
@@ -49,9 +53,9 @@ class CookieSessions(Generic[B]):
     >>> found.backend == lease.backend, sticky.issue(lease, wall=1e9 + 1, binding=found)
     (True, None)
 
-    Cost: ``resolve`` one search of the ``Cookie`` header, two HMACs, O(gates).
-    Raises InvalidSetting for a cookie that browsers refuse, another failover or a max_age of 0;
-    DuplicateBackend for two members of one identity, from ``resolve`` and ``issue`` too.
+    Cost: ``resolve`` searches the ``Cookie`` header once and takes two HMACs and O(gates).
+    Raises InvalidSetting for a cookie that browsers reject, an unknown failover or a max_age of 0;
+    DuplicateBackend for two members with the same identity, also from ``resolve`` and ``issue``.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class CookieSessions(Generic[B]):
         identity: Identity[B] = name_of,
         failover: str = "rebind",
     ) -> None:
-        self._write = partial(
+        self._set_cookie = partial(
             set_cookie,
             name,
             path=path,
@@ -79,44 +83,51 @@ class CookieSessions(Generic[B]):
             secure=secure,
             same_site=same_site,
         )
-        self._write("")
+        self._set_cookie("")  # checks the attributes
         if max_age == 0:
-            raise InvalidSetting("max_age 0 would delete the cookie")
+            raise InvalidSetting("max_age must be above 0 or None, not 0, which deletes the cookie")
         self._name = name
         self._path = path
+        self._failover = failover
         age = inf if max_age is None else max_age
         self._sealed = SealedSessions(pool, tokens, identity, failover, age)
 
     def resolve(self, request: Request, now: float, wall: float) -> Binding[B]:
-        """Find the session's backend; of several cookies of the name, the first that is bound.
+        """Look up the backend of the session.
 
-        Another site's cookie of our name, or an old one, need not stand in the way of ours: four
-        are tried.  Where none is bound the first that leads to a member counts, or else the first.
-        ``wall``, in seconds since an epoch that all processes share, judges the token; ``now`` is
-        the pool's time, as of which the backend is asked for.  Raises InvalidTime.
+        If several cookies have the name, up to four are opened and the first that is bound is
+        returned: a cookie of another site, or an old one, does not hide the valid one.  If none is
+        bound, the first that belongs to a member is returned, or else the first.
+
+        ``wall``, in seconds since an epoch that all processes share, is the time for the token.
+        ``now`` is the time of the pool, at which the backend must be open.  Raises InvalidTime.
         """
-        known: list[Binding[B]] = []
+        unbound: list[Binding[B]] = []
         headers = request.header("cookie")
         tokens = chain.from_iterable(cookie_values(header, self._name) for header in headers)
-        for token in islice(tokens, _TRIED):
+        for token in islice(tokens, _MAX_TOKENS_OPENED):
             found = self._sealed.read(token, now, wall)
             if found.bound:
                 return found
-            known.append(found)
-        if known:
-            return next((found for found in known if found.backend is not None), known[0])
+            unbound.append(found)
+        if unbound:
+            return next((found for found in unbound if found.backend is not None), unbound[0])
         covered = path_covers(self._path, request.target)
         return Binding(None, ABSENT if covered else OUT_OF_PATH)
 
     def issue(self, lease: Lease[B], wall: float, binding: Binding[B]) -> str | None:
-        """Give the value of a ``Set-Cookie`` header, or None when nothing changed.
+        """Return the value of a ``Set-Cookie`` header, or None if the client's cookie is good.
 
-        Something changed when the lease is on another backend than the cookie says, when a fourth
-        of the idle time is gone, or when the key that sealed it is no longer the first.  A response
-        that carries it must not be cached: send ``Cache-Control: private`` or ``no-store`` with it.
+        A new cookie is needed when the lease is on another backend than the cookie, when a quarter
+        of the idle timeout has passed, or when the key that sealed the token is not the first one.
+        The response must not be cached then: send ``Cache-Control: private`` or ``no-store`` too.
         Raises InvalidTime, ForeignLease.
         """
         if binding.reason == OUT_OF_PATH:
             return None
         token = self._sealed.write(lease, wall, binding)
-        return None if token is None else self._write(token)
+        return None if token is None else self._set_cookie(token)
+
+    def __repr__(self) -> str:
+        cookie = f"cookie {self._name!r}, path {self._path!r}"
+        return f"<CookieSessions: {cookie}, failover {self._failover}>"

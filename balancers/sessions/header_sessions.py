@@ -1,31 +1,32 @@
-"""Sessions by a header of ours."""
+"""Sessions by a header that clients send back."""
 
 import re
 from functools import partial
 from typing import Generic
 
+from balancers._internal.grammar import TOKEN
 from balancers._internal.types import B
 from balancers.errors import InvalidKey, InvalidSetting
 from balancers.http.request import Request
 from balancers.keys import Identity, key_bytes, name_of
 from balancers.pool import Lease, Pool
-from balancers.sessions._identity_index import Roster, ident_of
+from balancers.sessions._identity_index import IdentityIndex, digest_of
 from balancers.sessions._sealed import SealedSessions
 from balancers.sessions.binding import ABSENT, MALFORMED, Binding
 from balancers.sessions.tokens import SessionTokens
 
 __all__ = ["HeaderSessions"]
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VISIBLE = re.compile(rb"[!-~]+")
+_VISIBLE_ASCII = re.compile(rb"[!-~]+")
 
 
 class HeaderSessions(Generic[B]):
-    """Binds a client to the backend that a header names: for clients that are programs.
+    """Binds a client to the backend in a request header: for clients that are programs.
 
-    With ``tokens`` the header holds a sealed token, as the cookie does.  ``trusted=True`` instead
-    takes the plain identity of a backend: only for clients you trust to choose, as whoever sends
-    it does.  A header given more than once is malformed, never one of them.
+    With ``tokens`` the header contains a sealed token, like the cookie of
+    :class:`CookieSessions`.  With ``trusted=True`` it contains the plain identity of a backend.
+    Use that only for clients that may choose their backend.  A header that occurs more than once is
+    malformed; no value of it is used.
 
     >>> from balancers import Pool, RoundRobin
     >>> from balancers.http.request import Request
@@ -34,8 +35,8 @@ class HeaderSessions(Generic[B]):
     'b'
 
     Cost: ``resolve`` O(headers + gates), and two HMACs for a token.
-    Raises InvalidSetting for both or neither of ``tokens`` and ``trusted``, for a name that is no
-    header's, and for a trusted identity that cannot stand in one; DuplicateBackend.
+    Raises InvalidSetting for both or neither of ``tokens`` and ``trusted``, for an invalid header
+    name, and for an identity that is not visible ASCII when ``trusted``; DuplicateBackend.
     """
 
     def __init__(
@@ -49,51 +50,61 @@ class HeaderSessions(Generic[B]):
         failover: str = "rebind",
     ) -> None:
         if (tokens is None) != trusted:
-            raise InvalidSetting("a header holds tokens, or plain names when trusted=True")
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise InvalidSetting(f"no name of a header: {name!r}")
+            raise InvalidSetting("pass either tokens or trusted=True, not both or neither")
+        if not isinstance(name, str) or not TOKEN.fullmatch(name):
+            raise InvalidSetting(f"name must be the name of a header, not {name!r}")
         self._name = name
-        self._way: SealedSessions[B] | _PlainNames[B] = (
+        self._failover = failover
+        self._codec: SealedSessions[B] | _PlainNames[B] = (
             _PlainNames(pool, identity, failover)
             if tokens is None
             else SealedSessions(pool, tokens, identity, failover)
         )
 
     def resolve(self, request: Request, now: float, wall: float) -> Binding[B]:
-        """Find the session's backend.  Raises InvalidTime."""
+        """Look up the backend of the session.  Raises InvalidTime."""
         values = request.header(self._name)
         if len(values) != 1:
             return Binding(None, MALFORMED if values else ABSENT)
-        return self._way.read(values[0].strip(" \t"), now, wall)
+        return self._codec.read(values[0].strip(" \t"), now, wall)
 
     def issue(self, lease: Lease[B], wall: float, binding: Binding[B]) -> str | None:
-        """Give the header's value, or None when nothing changed.  Raises InvalidTime."""
-        return self._way.write(lease, wall, binding)
+        """Return a new header value, or None if the client's value is still good.
+
+        Raises InvalidTime, ForeignLease.
+        """
+        return self._codec.write(lease, wall, binding)
+
+    def __repr__(self) -> str:
+        content = "plain names" if isinstance(self._codec, _PlainNames) else "sealed tokens"
+        return f"<HeaderSessions: header {self._name!r}, {content}, failover {self._failover}>"
 
 
 class _PlainNames(Generic[B]):
-    """Identities as they are."""
+    """Reads and writes identities as plain text."""
 
     def __init__(self, pool: Pool[B], identity: Identity[B], failover: str) -> None:
-        self._identity = partial(_visible, identity)
-        self._roster = Roster(pool, self._identity, failover)
+        self._identity = partial(_header_identity, identity)
+        self._identities = IdentityIndex(pool, self._identity, failover)
 
     def read(self, name: str, now: float, wall: float) -> Binding[B]:
         try:
-            ident = ident_of(name)
+            ident = digest_of(name)
         except InvalidKey:
             return Binding(None, MALFORMED)
-        return self._roster.binding(ident, ident, now) if name else Binding(None, MALFORMED)
+        return self._identities.binding(ident, ident, now) if name else Binding(None, MALFORMED)
 
     def write(self, lease: Lease[B], wall: float, binding: Binding[B]) -> str | None:
-        ident = self._roster.ident(lease)
+        ident = self._identities.digest(lease)
         if ident is None or ident == binding.ticket:
             return None
         return self._identity(lease.backend).decode()
 
 
-def _visible(identity: Identity[B], backend: B) -> bytes:
+def _header_identity(identity: Identity[B], backend: B) -> bytes:
     name = key_bytes(identity(backend))
-    if not _VISIBLE.fullmatch(name):
-        raise InvalidSetting(f"{name!r} cannot stand in a header: say how to name {backend!r}")
+    if not _VISIBLE_ASCII.fullmatch(name):
+        raise InvalidSetting(
+            f"identity of {backend!r} must be visible ASCII to be sent in a header, not {name!r}"
+        )
     return name

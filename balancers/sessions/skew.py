@@ -1,4 +1,4 @@
-"""What stickiness costs: how far the sessions are from where they should be."""
+"""The cost of stickiness: how unevenly the sessions are distributed."""
 
 from collections.abc import Mapping
 from math import inf, isfinite, sqrt
@@ -12,28 +12,29 @@ __all__ = ["SessionShare", "SessionSkew", "session_skew"]
 
 
 class SessionShare(NamedTuple):
-    """One backend: its sessions, its fair share of all, and the one in units of the other."""
+    """The sessions of one backend, its fair share by weight, and the ratio of the two."""
 
     sessions: float
     fair: float
     ratio: float
-    """1 is fair.  For a quiesced backend, whose fair share is 0: ``inf``, or 0 without sessions."""
+    """1 is fair.  A quiesced backend has the fair share 0: its ratio is ``inf``, or 0 without
+    sessions."""
 
 
 class SessionSkew(NamedTuple, Generic[B]):
-    """Every backend's share, and two figures for all of those that have a weight."""
+    """The share of every backend, and two figures over the backends with a positive weight."""
 
     shares: Mapping[B, SessionShare]
     peak: float
-    """The largest ratio: 1 when all is fair, 2 when one has twice what it should have."""
+    """The largest ratio.  1 is fair; 2 means that a backend has twice its fair share."""
     variation: float
-    """The ratios' coefficient of variation, standard deviation by mean: 0 when all is fair."""
+    """The coefficient of variation of the ratios (standard deviation over mean).  0 is fair."""
 
 
 def session_skew(counts: Mapping[B, float], weights: Mapping[B, float]) -> SessionSkew[B]:
-    """Hold the sessions on each backend against its fair share, by weight; O(n).
+    """Compare the number of sessions per backend with its fair share by weight; O(n).
 
-    A backend of ``weights`` that ``counts`` does not name has none.
+    A backend in ``weights`` that is not in ``counts`` has no sessions.
 
     >>> skew = session_skew({"a": 60, "b": 30, "c": 10}, {"a": 1, "b": 1, "c": 2})
     >>> skew.shares["a"]
@@ -41,20 +42,21 @@ def session_skew(counts: Mapping[B, float], weights: Mapping[B, float]) -> Sessi
     >>> skew.peak, round(skew.variation, 2)
     (2.4, 0.71)
 
-    Raises UnknownBackend for sessions on one without a weight entry, InvalidWeight, InvalidSetting
-    for a count that is negative, NaN or infinite.  Without sessions or weights all is fair.
+    Without sessions or without weights, the result is fair.
+    Raises UnknownBackend for a backend in ``counts`` that is not in ``weights``, InvalidWeight,
+    InvalidSetting for a count that is negative, NaN or infinite.
     """
-    weighed = as_weights(weights)
+    valid_weights = as_weights(weights)
     for backend, sessions in counts.items():
-        if backend not in weighed:
+        if backend not in valid_weights:
             raise UnknownBackend(backend)
         if not (isfinite(sessions) and sessions >= 0):
             raise InvalidSetting(f"sessions on {backend!r} must be 0 or more, not {sessions!r}")
-    everyone, total = sum(counts.values()), sum(weighed.values())
+    total_sessions, total_weight = sum(counts.values()), sum(valid_weights.values())
     shares: dict[B, SessionShare] = {}
-    for backend, weight in weighed.items():
+    for backend, weight in valid_weights.items():
         sessions = counts.get(backend, 0)
-        fair = everyone * (weight / total) if total else 0.0
+        fair = total_sessions * (weight / total_weight) if total_weight else 0.0
         ratio = sessions / fair if fair else inf if sessions else 0.0
         shares[backend] = SessionShare(sessions, fair, ratio)
     ratios = [share.ratio for share in shares.values() if share.fair]

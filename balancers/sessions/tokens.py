@@ -1,12 +1,13 @@
-"""Tokens: a backend's identity and two instants, sealed so that only key holders can tell.
+"""Tokens: the identity of a backend and two times, encrypted and authenticated.
 
-A token is 80 bytes as base64url without padding, 107 characters for every backend::
+A token is 80 bytes as base64url without padding: 107 characters for every backend::
 
-    nonce, 16 | identity, issued at, refreshed at: 32, XOR HMAC(hiding key, nonce) | tag, 32
+    nonce, 16 | identity, issued at, refreshed at: 32, XOR HMAC(mask key, nonce) | tag, 32
 
-The tag is HMAC-SHA-256 (RFC 2104) of what stands before it, so nothing is decrypted that was not
-sealed here.  Both keys are derived from the one given.  Two tokens for one backend share nothing
-but their form.  Instants are wall-clock seconds, so tokens outlive a restart and cross processes.
+The tag is HMAC-SHA-256 (RFC 2104) of all bytes before it.  It is checked first, so only tokens that
+were sealed with one of the keys are decrypted.  The tag key and the mask key are both derived from
+the secret.  Two tokens for the same backend have no common bytes, except by chance.  Times are
+wall-clock seconds, so tokens are valid after a restart and in other processes.
 """
 
 import re
@@ -19,41 +20,44 @@ from random import Random
 from struct import Struct
 from typing import Any, NamedTuple, Self
 
-from balancers._internal.checks import LATEST, duration, number
+from balancers._internal.checks import LATEST, checked_rng, duration, number
 from balancers.errors import InvalidKey, InvalidSetting, InvalidTime
 from balancers.sessions.binding import EXPIRED, FORGED, MALFORMED, NOT_YET_VALID
 
 __all__ = ["Claim", "SessionTokens"]
 
-_IDENT, _NONCE, _SIGNED, _LENGTH = 16, 16, 48, 107
-_SHORTEST_KEY = 16
+_IDENT_BYTES, _NONCE_BYTES, _SIGNED_BYTES, _TOKEN_LENGTH = 16, 16, 48, 107
+_MIN_KEY_BYTES = 16
 _BLOCK = Struct(">16sdd")
-_FORM = re.compile(r"[A-Za-z0-9_-]+")
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 _FROM_URL, _TO_URL = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
-_REFRESH = 4
-"""A token is issued anew when the fourth part of its idle time is gone."""
+_REFRESHES_PER_TIMEOUT = 4
+"""A token is refreshed when a quarter of its idle timeout has passed."""
 
 
 class Claim(NamedTuple):
-    """What an authentic token says."""
+    """The content of an authentic token."""
 
     ident: bytes
     issued_at: float
     refreshed_at: float
     key: int
-    """The place of the key that sealed it."""
+    """The index of the key that sealed the token."""
 
 
 class SessionTokens:
-    """Seals and opens the tokens of one secret.
+    """Seals and opens session tokens.
 
-    ``keys``: secrets of 16 bytes or more; the first seals, all open, so that a key is rotated by
-    putting a new one first and dropping the old when its tokens are over.  Wall-clock seconds:
-    ``idle_timeout`` since the client was last seen, ``lifetime`` since the session began with its backend,
-    ``clock_skew`` a token may come from the future, as clocks differ.  ``rng`` draws 16 bytes a token:
-    pass ``random.SystemRandom()``, since a nonce used twice would tell two tokens' difference.
-    For the same reason copies share the generator.  A pickle repeats it, state and all, but a
-    SystemRandom has no state, and comes back as another one.
+    ``keys`` are secrets of 16 bytes or more.  The first key seals; every key opens.  To rotate a
+    key, put the new one first and drop the old one when its tokens have expired.
+
+    Three durations are in wall-clock seconds: ``idle_timeout`` since the client was last seen,
+    ``lifetime`` since the session started on its backend, and ``clock_skew``, by which the times of
+    a token may be in the future because clocks differ.
+
+    ``rng`` generates 16 bytes per token.  Pass ``random.SystemRandom()``: two tokens with the same
+    nonce reveal how their contents differ.  For the same reason, copies share the generator.  A
+    pickle contains the generator and its state.  A SystemRandom has no state and is created anew.
 
     >>> from random import SystemRandom
     >>> tokens = SessionTokens([b"a secret of 32 random bytes here"], rng=SystemRandom())
@@ -63,8 +67,9 @@ class SessionTokens:
     >>> tokens.open(token[::-1], wall=1060.0), tokens.open(token, wall=9000.0)
     ('forged', 'expired')
 
-    Cost: two HMACs of a short text, and one more for each key that does not fit.
-    Raises InvalidSetting for no key, a short one or one twice, and for durations out of range.
+    Cost: two HMACs of a short text, and one more for each key that does not match.
+    Raises InvalidSetting if there is no key, a key is too short or occurs twice, or a duration is
+    out of range; TypeError for an ``rng`` that is no ``random.Random``.
     """
 
     def __init__(
@@ -78,62 +83,69 @@ class SessionTokens:
     ) -> None:
         secrets = list(keys)
         for secret in secrets:
-            if not isinstance(secret, bytes) or len(secret) < _SHORTEST_KEY:
-                raise InvalidSetting(f"each key must be {_SHORTEST_KEY} bytes or more")
+            if not isinstance(secret, bytes) or len(secret) < _MIN_KEY_BYTES:
+                raise InvalidSetting(f"each key must be {_MIN_KEY_BYTES} bytes or more")
         if not secrets or len(set(secrets)) < len(secrets):
-            raise InvalidSetting(f"keys must be one or more, all different: {len(secrets)} given")
+            raise InvalidSetting(
+                f"keys must be at least one, and all different; {len(secrets)} given, "
+                f"{len(set(secrets))} different"
+            )
         if not 0 <= number("clock_skew", clock_skew) < inf:
             raise InvalidSetting(
                 f"clock_skew must be finite seconds, 0 or more, not {clock_skew!r}"
             )
         self.idle_timeout = duration("idle_timeout", idle_timeout, endless=True)
         self.lifetime = duration("lifetime", lifetime, endless=True)
-        if not isinstance(rng, Random):
-            raise InvalidSetting(f"rng must be a random.Random, not {rng!r}")
         self._clock_skew = clock_skew
-        self._rng = rng
-        self._keys = [(_derived(secret, b"seal"), _derived(secret, b"hide")) for secret in secrets]
+        self._rng = checked_rng(rng)
+        self._keys = [
+            (_derived_key(secret, b"seal"), _derived_key(secret, b"hide")) for secret in secrets
+        ]
+        """The tag key and the mask key of each secret."""
 
     def seal(self, ident: bytes, wall: float, issued_at: float | None = None) -> str:
-        """Write a token for 16 bytes of identity, refreshed now and issued now or then.
+        """Return a token for an identity of 16 bytes, refreshed at ``wall``.
 
-        Raises InvalidTime, InvalidKey for another length.
+        ``issued_at`` is the start of the session, ``wall`` by default.
+        Raises InvalidTime, InvalidKey for an identity of another length.
         """
         wall = _valid_wall(wall)
-        if len(ident) != _IDENT:
-            raise InvalidKey(f"an identity is {_IDENT} bytes, not {ident!r}")
-        seal, hide = self._keys[0]
+        if len(ident) != _IDENT_BYTES:
+            raise InvalidKey(f"ident must be {_IDENT_BYTES} bytes, not {ident!r}")
+        tag_key, mask_key = self._keys[0]
         block = _BLOCK.pack(ident, wall if issued_at is None else _valid_wall(issued_at), wall)
-        nonce = self._rng.randbytes(_NONCE)
-        return _written(nonce + _masked(block, hide, nonce), seal).decode()
+        nonce = self._rng.randbytes(_NONCE_BYTES)
+        return _encoded(nonce + _masked(block, mask_key, nonce), tag_key).decode()
 
     def open(self, token: str, wall: float) -> Claim | str:
-        """Read a token, or say why not: malformed, forged, expired or not yet valid.
+        """Return the claim of a token, or a reason: malformed, forged, expired, not yet valid.
 
-        A token is authentic if it is, character for character, what the tag makes of it; the
-        comparison takes the same time wherever they differ.  Raises InvalidTime.
+        The token is encoded again with the correct tag, and the two texts are compared in constant
+        time: a token is authentic if every character is equal.  Raises InvalidTime.
         """
         wall = _valid_wall(wall)
-        if len(token) != _LENGTH or not _FORM.fullmatch(token):
+        if len(token) != _TOKEN_LENGTH or not _BASE64URL.fullmatch(token):
             return MALFORMED
         given = token.encode()
-        signed = a2b_base64(given.translate(_FROM_URL) + b"=")[:_SIGNED]
-        for place, (seal, hide) in enumerate(self._keys):
-            if compare_digest(_written(signed, seal), given):
-                return self._claim(signed, hide, place, wall)
+        signed = a2b_base64(given.translate(_FROM_URL) + b"=")[:_SIGNED_BYTES]
+        for place, (tag_key, mask_key) in enumerate(self._keys):
+            if compare_digest(_encoded(signed, tag_key), given):
+                return self._claim(signed, mask_key, place, wall)
         return FORGED
 
-    def worn(self, claim: Claim, wall: float, max_age: float = inf) -> bool:
-        """Whether to issue it anew: a fourth of ``idle_timeout`` or ``max_age`` is gone, or its key is old.
+    def needs_renewal(self, claim: Claim, wall: float, max_age: float = inf) -> bool:
+        """Return whether the token should be replaced.
 
-        So a session lasts between three fourths of the idle time and all of it.
+        That is when a quarter of ``idle_timeout`` or of ``max_age`` has passed, or when its key is
+        not the first one.  So a session stays valid for at least three quarters of the idle timeout
+        after its last request, and at most for the whole of it.  Raises InvalidTime.
         """
-        gone = _valid_wall(wall) - claim.refreshed_at
-        return claim.key > 0 or gone >= min(self.idle_timeout, max_age) / _REFRESH
+        age = _valid_wall(wall) - claim.refreshed_at
+        return claim.key > 0 or age >= min(self.idle_timeout, max_age) / _REFRESHES_PER_TIMEOUT
 
-    def _claim(self, signed: bytes, hide: bytes, place: int, wall: float) -> Claim | str:
-        """Read what is authentic, unless its time is over or has not come."""
-        block = _masked(signed[_NONCE:], hide, signed[:_NONCE])
+    def _claim(self, signed: bytes, mask_key: bytes, place: int, wall: float) -> Claim | str:
+        """Decrypt an authentic token and check its times."""
+        block = _masked(signed[_NONCE_BYTES:], mask_key, signed[:_NONCE_BYTES])
         ident, issued_at, refreshed_at = _BLOCK.unpack(block)
         if max(issued_at, refreshed_at) > wall + self._clock_skew:
             return NOT_YET_VALID
@@ -160,19 +172,20 @@ class SessionTokens:
         return f"<SessionTokens: {len(self._keys)} keys, {times}>"
 
 
-def _derived(secret: bytes, purpose: bytes) -> bytes:
+def _derived_key(secret: bytes, purpose: bytes) -> bytes:
     return digest(secret, b"balancers session token 1: " + purpose, "sha256")
 
 
-def _masked(block: bytes, hide: bytes, nonce: bytes) -> bytes:
-    """Hide a block of 32 bytes, or show it again."""
-    stream = digest(hide, nonce, "sha256")
+def _masked(block: bytes, mask_key: bytes, nonce: bytes) -> bytes:
+    """Encrypt or decrypt a block of 32 bytes by XOR with an HMAC of the nonce."""
+    stream = digest(mask_key, nonce, "sha256")
     return (int.from_bytes(block, "big") ^ int.from_bytes(stream, "big")).to_bytes(32, "big")
 
 
-def _written(signed: bytes, seal: bytes) -> bytes:
-    tagged = signed + digest(seal, signed, "sha256")
-    return b2a_base64(tagged, newline=False).translate(_TO_URL)[:_LENGTH]
+def _encoded(signed: bytes, tag_key: bytes) -> bytes:
+    """Append the tag and encode as base64url."""
+    tagged = signed + digest(tag_key, signed, "sha256")
+    return b2a_base64(tagged, newline=False).translate(_TO_URL)[:_TOKEN_LENGTH]
 
 
 def _valid_wall(wall: float) -> float:

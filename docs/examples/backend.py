@@ -1,11 +1,12 @@
-"""An HTTP backend for the drill: answers in one piece after a delay, and counts.
+"""An HTTP backend for the drill: responds after a delay, and counts its requests.
 
 python backend.py HOST:PORT DELAY_SECONDS [COUNTS_FILE]
 
-GET /health answers at once and is not counted.  SIGUSR1: the status is 500 now; SIGUSR2: 200.
+GET /health is answered immediately and is not counted.  SIGUSR1 sets the status to 500, SIGUSR2
+sets it to 200.
 
-The file outlives a SIGKILL.  It has, as ``COUNTS``: requests begun, those answered 200, those
-answered 500, and the most in flight.
+The file survives a SIGKILL.  It contains, in the format ``COUNTS``: requests started, responses
+with status 200, responses with status 500, and the maximum in flight.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ COUNTS = struct.Struct("<4Q")
 
 
 def counters(file: str = "") -> mmap.mmap:
-    """Map the file of counts, made where there is none; without one they are kept nowhere."""
+    """Map the file of counts, which is created if needed; without a file, map memory."""
     if not file:
         return mmap.mmap(-1, COUNTS.size)
     with Path(file).open("a+b") as opened:
@@ -34,14 +35,14 @@ async def main(address: str, delay: float, counts: mmap.mmap) -> None:
     name = address.encode()
     in_flight, status = 0, HTTPStatus.OK
 
-    def count(begun: int, ok: int, failed: int) -> None:
+    def count(started: int, ok: int, failed: int) -> None:
         nonlocal in_flight
-        in_flight += begun - ok - failed
+        in_flight += started - ok - failed
         before = COUNTS.unpack_from(counts)
-        most = max(before[3], in_flight)
-        COUNTS.pack_into(counts, 0, before[0] + begun, before[1] + ok, before[2] + failed, most)
+        peak = max(before[3], in_flight)
+        COUNTS.pack_into(counts, 0, before[0] + started, before[1] + ok, before[2] + failed, peak)
 
-    def answer(code: HTTPStatus) -> None:
+    def set_status(code: HTTPStatus) -> None:
         nonlocal status
         status = code
 
@@ -56,19 +57,19 @@ async def main(address: str, delay: float, counts: mmap.mmap) -> None:
         writer.write(head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
         await writer.drain()
 
-    async def quietly(reader: StreamReader, writer: StreamWriter) -> None:
+    async def serve_client(reader: StreamReader, writer: StreamWriter) -> None:
         try:
             await serve(reader, writer)
         except (asyncio.IncompleteReadError, OSError):
-            pass  # a client that left
+            pass  # the client disconnected
         finally:
             writer.close()
 
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGUSR1, answer, HTTPStatus.INTERNAL_SERVER_ERROR)
-    loop.add_signal_handler(signal.SIGUSR2, answer, HTTPStatus.OK)
+    loop.add_signal_handler(signal.SIGUSR1, set_status, HTTPStatus.INTERNAL_SERVER_ERROR)
+    loop.add_signal_handler(signal.SIGUSR2, set_status, HTTPStatus.OK)
     host, _, port = address.rpartition(":")
-    server = await asyncio.start_server(quietly, host, int(port), backlog=1024)
+    server = await asyncio.start_server(serve_client, host, int(port), backlog=1024)
     await server.serve_forever()
 
 

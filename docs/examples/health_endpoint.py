@@ -1,10 +1,11 @@
 """A backend's ``/health`` and ``/livez``, over a real PostgreSQL and a real Redis.
 
-Readiness asks both at once, on fresh connections and each for at most ``--timeout``; why one is
-down is printed, not answered.  Liveness asks nobody.  SIGTERM: whoever has connected is answered.
+Readiness (``/health``) checks both at the same time on new connections, each for at most
+``--timeout`` seconds.  The reason of a failed check is printed and is not part of the response.
+Liveness (``/livez``) checks nothing.  SIGTERM: stop accepting, and answer open connections.
 """
 # pyright: reportUnknownMemberType=false
-# Redis's client leaves its **kwargs untyped, so that the line above is needed.
+# The line above is needed because the client of Redis has untyped **kwargs.
 
 import argparse
 import asyncio
@@ -25,7 +26,7 @@ from balancers.http import CheckResult, HealthReport
 
 class Health:
     def __init__(self, settings: argparse.Namespace) -> None:
-        self.settings, self.begun = settings, time.monotonic()
+        self.settings, self.started_at = settings, time.monotonic()
 
     async def postgres(self) -> None:
         async with await AsyncConnection.connect(self.settings.postgres) as connection:
@@ -35,25 +36,25 @@ class Health:
         async with Redis.from_url(self.settings.redis) as client:
             await client.ping()
 
-    async def check(self, ask: Callable[[], Awaitable[None]]) -> CheckResult:
-        name, begun = ask.__name__, time.monotonic()
-        asking = asyncio.ensure_future(ask())
-        await asyncio.wait([asking], timeout=self.settings.timeout)
-        latency = time.monotonic() - begun
-        asking.cancel()  # and not waited for: a client may take long to give up
-        why = asking.exception() if asking.done() else TimeoutError("no answer in time")
-        if why:
-            tell("down", check=name, why=f"{type(why).__name__}: {why}")
-        return CheckResult(name, not why, latency, critical=name not in self.settings.optional)
+    async def check(self, query: Callable[[], Awaitable[None]]) -> CheckResult:
+        name, started = query.__name__, time.monotonic()
+        running = asyncio.ensure_future(query())
+        await asyncio.wait([running], timeout=self.settings.timeout)
+        latency = time.monotonic() - started
+        running.cancel()  # not awaited: a client may take long to cancel
+        error = running.exception() if running.done() else TimeoutError("no response in time")
+        if error:
+            log("down", check=name, why=f"{type(error).__name__}: {error}")
+        return CheckResult(name, not error, latency, critical=name not in self.settings.optional)
 
     async def answer(self, method: str, path: str) -> tuple[int, dict[str, object]]:
         if path not in {"/health", "/livez"}:
-            return 404, {"error": "only /health and /livez are here"}
+            return 404, {"error": "only /health and /livez exist"}
         if method not in {"GET", "HEAD"}:
             return 405, {"error": "only GET and HEAD are allowed"}
-        asks = [self.postgres, self.redis] if path == "/health" else []
-        checks = await asyncio.gather(*map(self.check, asks))
-        uptime = time.monotonic() - self.begun
+        queries = [self.postgres, self.redis] if path == "/health" else []
+        checks = await asyncio.gather(*map(self.check, queries))
+        uptime = time.monotonic() - self.started_at
         report = HealthReport(checks, uptime=uptime, version=self.settings.version)
         return report.http_status, report.as_dict()
 
@@ -65,7 +66,7 @@ class Health:
                 method, target, _ = head.decode("latin-1").split(" ", 2)
                 status, fields = await self.answer(method, urlsplit(target).path)
             except (ValueError, asyncio.LimitOverrunError):
-                method, status, fields = "", 400, {"error": "this is no HTTP request"}
+                method, status, fields = "", 400, {"error": "this is not an HTTP request"}
             body = json.dumps(fields).encode()
             writer.write(
                 f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nAllow: GET, HEAD\r\n"
@@ -76,8 +77,8 @@ class Health:
             await writer.drain()
 
 
-def tell(event: str, **more: object) -> None:
-    print(json.dumps({"event": event, **more}), flush=True)
+def log(event: str, **fields: object) -> None:
+    print(json.dumps({"event": event, **fields}), flush=True)
 
 
 async def main(settings: argparse.Namespace) -> None:
@@ -85,7 +86,7 @@ async def main(settings: argparse.Namespace) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     host, _, port = settings.listen.rpartition(":")
     server = await asyncio.start_server(Health(settings).serve, host.strip("[]"), int(port))
-    tell("listening", address=f"{host}:{server.sockets[0].getsockname()[1]}")
+    log("listening", address=f"{host}:{server.sockets[0].getsockname()[1]}")
     await stop.wait()
     server.close()
     if others := asyncio.all_tasks() - {asyncio.current_task()}:
@@ -94,11 +95,13 @@ async def main(settings: argparse.Namespace) -> None:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A backend that needs PostgreSQL and Redis.")
-    parser.add_argument("--listen", required=True, metavar="HOST:PORT", help="port 0: any free one")
+    parser.add_argument(
+        "--listen", required=True, metavar="HOST:PORT", help="port 0: any free port"
+    )
     parser.add_argument("--postgres", required=True, metavar="DSN")
     parser.add_argument("--redis", required=True, metavar="URL")
-    parser.add_argument("--version", default="dev", help="what it says of itself")
-    parser.add_argument("--timeout", type=float, default=1.0, help="seconds a check may take")
+    parser.add_argument("--version", default="dev", help="version in the report")
+    parser.add_argument("--timeout", type=float, default=1.0, help="seconds for each check")
     parser.add_argument("--optional", action="append", default=[], choices=["postgres", "redis"])
     return parser.parse_args()
 

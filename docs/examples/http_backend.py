@@ -1,9 +1,10 @@
-"""An HTTP backend that keeps its sessions in memory, for the HTTP drill.
+"""An HTTP backend that stores its sessions in memory, for the HTTP drill.
 
 python http_backend.py HOST:PORT [DELAY_SECONDS]
 
-Each browser gets a session of its own, and every answer is JSON: who answered, the how-manieth
-visit it is by this backend's count, and what arrived.  A session that is moved begins anew.
+Each browser gets its own session.  The response is JSON: the name of the backend, the number of
+visits in this session, and the request as it arrived.  A session that moves to another backend
+starts again at one visit.
 """
 
 import json
@@ -23,7 +24,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Backend(BaseHTTPRequestHandler):
-    """One connection; what the class has is all the connections'."""
+    """One connection; all connections share the class attributes."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -32,15 +33,15 @@ class Backend(BaseHTTPRequestHandler):
     visits: ClassVar = Counter[str]()
 
     def handle(self) -> None:
-        with suppress(ConnectionError):  # whoever left is not answered
+        with suppress(ConnectionError):  # the client disconnected
             super().handle()
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("do_"):
-            return self.answer
+            return self.respond
         raise AttributeError(name)
 
-    def answer(self) -> None:
+    def respond(self) -> None:
         received = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/health":
             self.send("{}")
@@ -48,7 +49,7 @@ class Backend(BaseHTTPRequestHandler):
         time.sleep(self.delay)
         session, known = self.session()
         self.visits[session] += 1
-        told = {
+        report = {
             "backend": self.name,
             "visits": self.visits[session],
             "method": self.command,
@@ -56,7 +57,7 @@ class Backend(BaseHTTPRequestHandler):
             "received": len(received),
             "headers": [[name.lower(), value] for name, value in self.headers.items()],
         }
-        self.send(json.dumps(told), *[f"session={session}; Path=/; HttpOnly"] * (not known))
+        self.send(json.dumps(report), *[f"session={session}; Path=/; HttpOnly"] * (not known))
 
     def session(self) -> tuple[str, bool]:
         try:

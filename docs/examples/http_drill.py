@@ -1,11 +1,13 @@
-"""The HTTP drill: a real proxy over real backends, and visitors who expect what they were promised.
+"""The HTTP drill: a real proxy, real backends, and clients that check the guarantees.
 
     python http_drill.py [--sabotage NAME] [--quiet]
 
-Three backends of a shop, one canary of it and one API stand behind ``http_proxy.py``, each a
-process of its own that keeps its sessions in memory.  A crowd shops all the while.  Routes are
-tried, a canary is grown, backends are killed, restarted and drained under a session, and the proxy
-is stopped with requests in flight.  Exit code 0: every promise was kept.
+The proxy of ``http_proxy.py`` runs over three backends of a shop, one canary of the shop and one
+API.  Each is a process that stores its sessions in memory.  Several clients send requests all the
+time.  The drill tests routes, increases the share of the canary, kills, restarts and drains
+backends that have sessions, and stops the proxy with requests in flight.
+
+The exit code is 0 if every guarantee held.
 """
 
 import argparse
@@ -31,18 +33,19 @@ from typing import Any, NamedTuple
 from http_sabotage import SABOTAGE
 
 HERE = Path(__file__).parent
-CROWD, PAUSE = 6, 0.02  # shoppers, and seconds between the requests of one
-VISITORS, CANARY, GROWN = 500, 10, 20  # percent
-SIGMAS = 4.5  # standard deviations that a share may be off
-VISITS = 12  # of the session that is watched, each time something happened to a backend
-DELAY = 0.01  # seconds a backend takes
-PATIENCE = 30.0  # seconds for what takes one or two
-INTERVAL, TIMEOUT = 1.0, 0.9  # seconds between the proxy's probes, and until one has failed
-TRUSTED = "127.9.0.1"  # a proxy in front of ours
+CLIENTS, PAUSE = 6, 0.02  # clients, and seconds between the requests of one
+VISITORS = 500
+CANARY, INCREASED = 10, 20  # percent
+SIGMAS = 4.5  # tolerance of a share, in standard deviations
+VISITS = 12  # per session, after each change of a backend
+DELAY = 0.01  # seconds per request of a backend
+LIMIT = 30.0  # seconds for steps that take one or two
+INTERVAL, TIMEOUT = 1.0, 0.9  # seconds between probes of the proxy, and for one probe
+TRUSTED = "127.9.0.1"  # a trusted proxy in front
 
 
 class Answer(NamedTuple):
-    """What came back; status 0 is no answer."""
+    """A response; status 0 if there was none."""
 
     status: int = 0
     backend: str = ""
@@ -52,12 +55,12 @@ class Answer(NamedTuple):
 
 
 class Browser:
-    """A client that keeps cookies, and its connection."""
+    """A client with a cookie jar and a persistent connection."""
 
     def __init__(self, proxy: str, source: str = "") -> None:
         host, _, port = proxy.rpartition(":")
         self.connection = HTTPConnection(
-            host, int(port), timeout=PATIENCE, source_address=(source, 0) if source else None
+            host, int(port), timeout=LIMIT, source_address=(source, 0) if source else None
         )
         self.cookies: dict[str, str] = {}
 
@@ -76,14 +79,14 @@ class Browser:
             self.cookies |= {name: morsel.value for name, morsel in SimpleCookie(line).items()}
         if response.status != HTTPStatus.OK:
             return Answer(response.status)
-        told = json.loads(body)
-        headers = dict(told["headers"])
-        chain, rival = headers["x-forwarded-for"], headers.get("forwarded", "")
-        return Answer(response.status, told["backend"], told["visits"], chain, rival)
+        report = json.loads(body)
+        headers = dict(report["headers"])
+        chain, forwarded = headers["x-forwarded-for"], headers.get("forwarded", "")
+        return Answer(response.status, report["backend"], report["visits"], chain, forwarded)
 
 
 class Process:
-    """A program that listens."""
+    """A process that listens on an address."""
 
     def __init__(self, host: str) -> None:
         self.name = free_address(host)
@@ -91,9 +94,9 @@ class Process:
 
     def start(self, script: str, *arguments: str, log: Path) -> None:
         command = [sys.executable, str(HERE / script), *arguments]
-        with log.open("ab") as told:
-            self.process = subprocess.Popen(command, stdout=told)
-        until(lambda: listens(self.name), f"{script} listens")
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(command, stdout=output)
+        wait_until(lambda: listens(self.name), f"{script} listens")
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process
@@ -109,41 +112,42 @@ class Drill:
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
         self.folder = folder
-        self.begun = time.monotonic()
+        self.started_at = time.monotonic()
         self.shop = [Process(f"127.1.0.{number}") for number in (1, 2, 3)]
         self.canary, self.api = Process("127.1.0.4"), Process("127.1.0.5")
         self.proxy = Process("127.0.0.1")
         self.share = CANARY
         self.drained: list[str] = []
-        self.broken: list[str] = []
-        self.closing = threading.Event()
-        self.seen: list[Answer] = []
+        self.failures: list[str] = []
+        self.stopping = threading.Event()
+        self.answers: list[Answer] = []
 
     def run(self) -> None:
         try:
             for backend in (*self.shop, self.canary, self.api):
                 self.start(backend)
             self.start_proxy()
-            with self.crowd():
+            with self.traffic():
                 self.routes()
                 self.addresses()
                 self.shares()
                 self.sessions()
                 self.draining()
-            self.promise(
-                bool(self.seen) and all(answer.status == HTTPStatus.OK for answer in self.seen),
-                f"the crowd's {len(self.seen)} requests were answered, whoever died",
-                f"{Counter(answer.status for answer in self.seen)}",
+            self.check(
+                bool(self.answers)
+                and all(answer.status == HTTPStatus.OK for answer in self.answers),
+                f"{len(self.answers)} requests were answered while backends were killed",
+                f"{Counter(answer.status for answer in self.answers)}",
             )
             self.stop()
         finally:
             for process in (self.proxy, *self.shop, self.canary, self.api):
                 process.kill()
 
-    # What is promised
+    # The guarantees
 
     def routes(self) -> None:
-        """Go where hosts and paths lead, and nowhere with what climbs out."""
+        """Check that host and path select the backend, and that bad paths are refused."""
         shop = {backend.name for backend in (*self.shop, self.canary)}
         wrong: list[str] = []
         cases = [
@@ -159,109 +163,109 @@ class Drill:
             answer = self.browser().get(target, **({"Host": host} if host else {}))
             if answer.status != status or answer.backend not in backends:
                 wrong.append(f"{host}{target}: {answer.status} {answer.backend}")
-        self.promise(
-            not wrong, f"{len(cases)} requests went where their host and path lead", *wrong
+        self.check(
+            not wrong, f"{len(cases)} requests went to the backend of their host and path", *wrong
         )
 
     def addresses(self) -> None:
-        """Tell the backends of the client what can be believed, and no more."""
-        lies = {"X_Forwarded_For": "198.51.100.7", "Forwarded": "for=198.51.100.7"}
-        spoofed = self.browser().get(**lies)
-        told = self.browser(TRUSTED).get(X_Forwarded_For="6.6.6.6, 198.51.100.7").forwarded_for
-        self.promise(
+        """Check that X-Forwarded-For is accepted only from a trusted proxy."""
+        spoofed_headers = {"X_Forwarded_For": "198.51.100.7", "Forwarded": "for=198.51.100.7"}
+        spoofed = self.browser().get(**spoofed_headers)
+        chain = self.browser(TRUSTED).get(X_Forwarded_For="6.6.6.6, 198.51.100.7").forwarded_for
+        self.check(
             (spoofed.forwarded_for, spoofed.forwarded) == ("127.0.0.1", "")
-            and told == f"198.51.100.7, {TRUSTED}",
-            "X-Forwarded-For was believed of a trusted proxy alone",
-            f"{spoofed} of a stranger, {told!r} of the proxy",
+            and chain == f"198.51.100.7, {TRUSTED}",
+            "X-Forwarded-For was accepted only from a trusted proxy",
+            f"{spoofed} from an untrusted client, {chain!r} from the proxy",
         )
 
     def shares(self) -> None:
-        """Give the canary its share: it keeps its visitors, and only gains some when it grows."""
+        """Check the share of the canary, and that a greater share only adds visitors to it."""
         visitors = [self.browser() for _ in range(VISITORS)]
         before, again = self.on_canary(visitors), self.on_canary(visitors)
-        self.promise_share(before, CANARY)
-        strayed = sum(was != is_now for was, is_now in zip(before, again, strict=True))
-        self.promise(not strayed, "each visitor stayed on its side", f"{strayed} did not")
-        self.share = GROWN
+        self.check_share(before, CANARY)
+        changed = sum(was != is_now for was, is_now in zip(before, again, strict=True))
+        self.check(not changed, "each visitor stayed on its side", f"{changed} did not")
+        self.share = INCREASED
         self.configure()
         after = self.on_canary(visitors)
-        self.promise_share(after, GROWN)
+        self.check_share(after, INCREASED)
         left = sum(was and not is_now for was, is_now in zip(before, after, strict=True))
-        self.promise(not left, "as it grew, nobody left the canary", f"{left} did")
+        self.check(not left, "when its share increased, no visitor left the canary", f"{left} did")
 
     def sessions(self) -> None:
-        """Keep sessions while others die, and move them once when their own backend does."""
-        browsers, own = self.customers()
+        """Check that a session moves only if its own backend is killed, and only once."""
+        browsers, own = self.sessions_of_one_backend()
         other, third = [backend for backend in self.shop if backend is not own]
         first = [answer.visits for answer in self.visit(browsers)]
         other.kill()
         turns = [self.visit(browsers) for _ in range(VISITS)]
         seen = [[(answer.backend, answer.visits) for answer in answers] for answers in turns]
         kept = [[(own.name, visits + turn + 1) for visits in first] for turn in range(VISITS)]
-        self.promise(
+        self.check(
             seen == kept,
-            f"{CROWD} sessions survived another backend's death",
-            f"{seen[-1]} in the end",
+            f"{CLIENTS} sessions stayed when another backend was killed",
+            f"{seen[-1]} at the end",
         )
         own.kill()
         homes = {answer.backend for _ in range(VISITS) for answer in self.visit(browsers)}
-        self.promise(
+        self.check(
             homes == {third.name},
-            "they moved when their own backend died, and no request failed",
+            "they moved when their own backend was killed, and no request failed",
             f"they were answered by {homes}",
         )
         for backend in (own, other):
             self.start(backend)
             self.until_serving(backend)
         stayed = {answer.backend for _ in range(VISITS) for answer in self.visit(browsers)}
-        self.promise(
-            stayed == homes, "they stay where they moved", f"they were answered by {stayed}"
+        self.check(
+            stayed == homes, "they stayed on the new backend", f"they were answered by {stayed}"
         )
 
     def draining(self) -> None:
-        """Drain a backend, which keeps its sessions and gets no new ones."""
-        browsers, own = self.customers()
+        """Check that a draining backend keeps its sessions and gets no new ones."""
+        browsers, own = self.sessions_of_one_backend()
         self.drained = [own.name]
         self.configure()
         stayed = {answer.backend for _ in range(VISITS) for answer in self.visit(browsers)}
-        fresh = [self.browser().get().backend for _ in range(4 * VISITS)]
-        self.promise(stayed == {own.name}, "a drained backend keeps its sessions", f"{stayed}")
-        late = fresh.count(own.name)
-        self.promise(not late, "and gets no new ones", f"it got {late} of {len(fresh)}")
+        new = [self.browser().get().backend for _ in range(4 * VISITS)]
+        self.check(stayed == {own.name}, "a draining backend kept its sessions", f"{stayed}")
+        late = new.count(own.name)
+        self.check(not late, "and got no new ones", f"it got {late} of {len(new)}")
         self.drained = []
         self.configure()
         self.until_serving(own)
 
     def stop(self) -> None:
-        """Let the proxy end, which finishes what it began."""
+        """Check that the proxy finishes its requests before it exits."""
         answers: list[Answer] = []
         slow = Process("127.1.0.6")
         slow.start("http_backend.py", slow.name, "1.0", log=self.folder / "backends")
         self.api, former = slow, self.api
         former.kill()
         self.configure()
-        askers = [
+        requests = [
             threading.Thread(target=lambda: answers.append(self.browser().get("/api/slow")))
-            for _ in range(CROWD)
+            for _ in range(CLIENTS)
         ]
-        for asker in askers:
-            asker.start()
+        for request in requests:
+            request.start()
         time.sleep(0.3)
         self.proxy.signal(signal.SIGTERM)
-        for asker in askers:
-            asker.join()
+        for request in requests:
+            request.join()
         assert self.proxy.process
         with suppress(subprocess.TimeoutExpired):
-            self.proxy.process.wait(PATIENCE)
-        ended = self.proxy.process.returncode
-        whole = [answer.status for answer in answers].count(200)
-        self.promise(
-            (whole, ended) == (CROWD, 0),
-            f"{CROWD} requests in flight were finished before the proxy ended",
-            f"{whole} were, exit code {ended}",
+            self.proxy.process.wait(LIMIT)
+        exit_code = self.proxy.process.returncode
+        complete = [answer.status for answer in answers].count(200)
+        self.check(
+            (complete, exit_code) == (CLIENTS, 0),
+            f"{CLIENTS} requests in flight were finished before the proxy exited",
+            f"{complete} were, exit code {exit_code}",
         )
 
-    # What that takes
+    # Helpers
 
     def start(self, backend: Process) -> None:
         backend.start("http_backend.py", backend.name, str(DELAY), log=self.folder / "backends")
@@ -273,11 +277,11 @@ class Drill:
             script = ["http_sabotage.py", self.options.sabotage]
         settings = ["--listen", self.proxy.name, "--config", str(self.folder / "config")]
         settings += ["--interval", str(INTERVAL), "--timeout", str(TIMEOUT), "--fail-timeout", "1"]
-        settings += ["--least-retries", str(4 * CROWD)]  # a backend dies under them all
-        self.proxy.start(*script, *settings, log=self.folder / "told")
+        settings += ["--min-retries", str(4 * CLIENTS)]  # all requests may fail at once
+        self.proxy.start(*script, *settings, log=self.folder / "log")
 
     def write(self) -> None:
-        """Write the proxy's configuration."""
+        """Write the configuration of the proxy."""
         shop = {backend.name: 1 for backend in self.shop}
         split = {"shop": 100 - self.share, "canary": self.share}
         config = {
@@ -298,87 +302,87 @@ class Drill:
         (self.folder / "config").write_text(json.dumps(config, indent=2))
 
     def configure(self) -> None:
-        """Let the proxy read its configuration again."""
-        before = len(self.told("configuration"))
+        """Make the proxy read its configuration again, and wait until it has."""
+        before = len(self.lines_with("configuration"))
         self.write()
         self.proxy.signal(signal.SIGHUP)
-        until(lambda: self.told("configuration")[before:], "the configuration is read")
-        assert self.told("configuration")[-1]["configuration"] == "read"
+        wait_until(lambda: self.lines_with("configuration")[before:], "the configuration is read")
+        assert self.lines_with("configuration")[-1]["configuration"] == "read"
 
-    def told(self, about: str) -> list[dict[str, Any]]:
-        """Give what the proxy told that is about something."""
-        whole, _, _ = (self.folder / "told").read_text().rpartition("\n")
-        return [line for line in map(json.loads, whole.splitlines()) if about in line]
+    def lines_with(self, field: str) -> list[dict[str, Any]]:
+        """Return the log lines of the proxy that have a field."""
+        complete, _, _ = (self.folder / "log").read_text().rpartition("\n")
+        return [line for line in map(json.loads, complete.splitlines()) if field in line]
 
     def until_serving(self, backend: Process) -> None:
-        """Wait until newcomers are sent to a backend."""
-        until(lambda: self.browser().get().backend == backend.name, f"{backend.name} serves")
+        """Wait until a backend gets new clients."""
+        wait_until(lambda: self.browser().get().backend == backend.name, f"{backend.name} serves")
 
     def browser(self, source: str = "") -> Browser:
         return Browser(self.proxy.name, source)
 
-    def customers(self) -> tuple[list[Browser], Process]:
-        """Give a crowd of browsers with sessions on one backend of the shop, and that backend."""
+    def sessions_of_one_backend(self) -> tuple[list[Browser], Process]:
+        """Return browsers with sessions on one backend of the shop, and that backend."""
         found: dict[str, list[Browser]] = {}
 
-        def enter() -> list[Process]:
+        def add_browser() -> list[Process]:
             browser = self.browser()
             found.setdefault(browser.get().backend, []).append(browser)
-            return self.crowded(found)
+            return self.complete(found)
 
-        until(enter, "a crowd is served by one backend of the shop")
-        [home] = self.crowded(found)
+        wait_until(add_browser, f"{CLIENTS} sessions are on one backend of the shop")
+        [home] = self.complete(found)
         return found[home.name], home
 
-    def crowded(self, found: dict[str, list[Browser]]) -> list[Process]:
-        return [backend for backend in self.shop if len(found.get(backend.name, [])) == CROWD]
+    def complete(self, found: dict[str, list[Browser]]) -> list[Process]:
+        return [backend for backend in self.shop if len(found.get(backend.name, [])) == CLIENTS]
 
     def visit(self, browsers: list[Browser]) -> list[Answer]:
-        """Send each browser once more, a crowd at a time."""
-        with ThreadPoolExecutor(CROWD) as threads:
+        """Send one request per browser, in several threads."""
+        with ThreadPoolExecutor(CLIENTS) as threads:
             return list(threads.map(Browser.get, browsers))
 
     def on_canary(self, visitors: list[Browser]) -> list[bool]:
-        """Send each visitor once more, and say who was on the canary."""
+        """Send one request per visitor; return which of them went to the canary."""
         return [answer.backend == self.canary.name for answer in self.visit(visitors)]
 
     @contextmanager
-    def crowd(self) -> Generator[None]:
-        """Keep a crowd shopping."""
+    def traffic(self) -> Generator[None]:
+        """Send requests from several clients until the end of the block."""
 
-        def shop() -> None:
+        def client() -> None:
             browser = self.browser()
-            while not self.closing.wait(PAUSE):
-                self.seen.append(browser.get())
+            while not self.stopping.wait(PAUSE):
+                self.answers.append(browser.get())
 
-        shoppers = [threading.Thread(target=shop) for _ in range(CROWD)]
-        for shopper in shoppers:
-            shopper.start()
+        clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
+        for thread in clients:
+            thread.start()
         try:
             yield
         finally:
-            self.closing.set()
-            for shopper in shoppers:
-                shopper.join()
+            self.stopping.set()
+            for thread in clients:
+                thread.join()
 
-    def promise(self, kept: bool, what: str, *wrong: str) -> None:
-        """Note a promise, and whether it was kept."""
-        told = f"kept: {what}"
-        if not kept:
-            self.broken.append(f"{what}: {'; '.join(wrong)}")
-            told = f"BROKEN: {self.broken[-1]}"
-        if not (kept and self.options.quiet):
-            print(f"{time.monotonic() - self.begun:5.1f} s  {told}")
+    def check(self, holds: bool, guarantee: str, *details: str) -> None:
+        """Print a guarantee and whether it holds, and record it if it does not."""
+        line = f"ok: {guarantee}"
+        if not holds:
+            self.failures.append(f"{guarantee}: {'; '.join(details)}")
+            line = f"FAILED: {self.failures[-1]}"
+        if not (holds and self.options.quiet):
+            print(f"{time.monotonic() - self.started_at:5.1f} s  {line}")
 
-    def promise_share(self, on_canary: list[bool], percent: int) -> None:
+    def check_share(self, on_canary: list[bool], percent: int) -> None:
         share = percent / 100
-        room = SIGMAS * math.sqrt(VISITORS * share * (1 - share))
+        allowed = SIGMAS * math.sqrt(VISITORS * share * (1 - share))
         count = sum(on_canary)
-        self.promise(
-            abs(count - VISITORS * share) <= room,
+        self.check(
+            abs(count - VISITORS * share) <= allowed,
             f"the canary of {percent} % had {count} of {VISITORS} visitors, "
-            f"{VISITORS * share:.0f} ± {room:.0f} promised",
-            "too far off",
+            f"{VISITORS * share:.0f} ± {allowed:.0f} guaranteed",
+            "outside the tolerance",
         )
 
 
@@ -396,31 +400,31 @@ def listens(name: str) -> bool:
     return False
 
 
-def until(seen: Callable[[], object], what: str) -> None:
-    """Ask again and again until it is so; TimeoutError when it takes too long."""
-    deadline = time.monotonic() + PATIENCE
-    while not seen():
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Poll a condition until it holds.  Raises TimeoutError after the limit."""
+    deadline = time.monotonic() + LIMIT
+    while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {PATIENCE} s: {what}")
+            raise TimeoutError(f"not within {LIMIT} s: {what}")
         time.sleep(0.02)
 
 
 def main() -> int:
-    """Run one drill and say how it went."""
-    parser = argparse.ArgumentParser(description="A real HTTP proxy, real backends, and trouble.")
-    parser.add_argument("--sabotage", choices=SABOTAGE, help="break the proxy, to see it noticed")
-    parser.add_argument("--quiet", action="store_true", help="tell broken promises only")
+    """Run one drill and print the results."""
+    parser = argparse.ArgumentParser(description="A real HTTP proxy, and real backends that fail.")
+    parser.add_argument("--sabotage", choices=SABOTAGE, help="break one part of the proxy")
+    parser.add_argument("--quiet", action="store_true", help="print only failures")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         drill = Drill(options, Path(folder))
         try:
             drill.run()
         except TimeoutError as late:
-            drill.broken.append(str(late))
-            print(f"BROKEN: {late}")
-    if not drill.broken:
-        print("every promise was kept")
-    return bool(drill.broken)
+            drill.failures.append(str(late))
+            print(f"FAILED: {late}")
+    if not drill.failures:
+        print("all guarantees held")
+    return bool(drill.failures)
 
 
 if __name__ == "__main__":

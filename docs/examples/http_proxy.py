@@ -2,11 +2,12 @@
 
     python http_proxy.py --listen HOST:PORT --config FILE [--keys FILE] …
 
-Probes and requests demote, as in the TCP proxy next door.  A request goes to another backend when
-one fails it before the client was answered, if it is idempotent or no backend can have seen it.
+Probes and requests close backends, as in the TCP proxy of ``proxy.py``.  A request is retried on
+another backend if a backend failed before the client received any of the response, and if the
+request is idempotent or no backend has received any of it.
 
-SIGTERM: requests finish, idle connections close.  SIGHUP: configuration and keys are read anew.
-Every attempt, refusal and transition is told, a line of JSON each.
+SIGTERM: finish requests and close idle connections.  SIGHUP: read configuration and keys again.
+Each attempt, each refusal and each event is printed as one line of JSON.
 """
 
 import argparse
@@ -30,8 +31,8 @@ import balancers
 from balancers.overload import RetryBudget
 from balancers.sessions import Binding, SessionTokens
 
-from http_side import Body, ClientLeft, Failed, Headers, Refused, Side, pass_on
-from http_site import Asked, Site
+from http_side import BackendFailed, Body, ClientLeft, Headers, Refused, Side, exchange
+from http_site import Routed, Site
 from http_upstream import Upstream
 from proxy import address
 
@@ -39,14 +40,14 @@ IDEMPOTENT = {b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"}  # RFC 9
 
 
 @dataclass
-class Exchange:
-    """A request on its way."""
+class Job:
+    """One request, and what is needed to forward it."""
 
-    near: Side
-    asked: Asked
+    client: Side
+    routed: Routed
     body: Body
     upstream: Upstream
-    found: Binding[str]
+    binding: Binding[str]
 
 
 class Proxy:
@@ -57,27 +58,27 @@ class Proxy:
         self.events = deque[balancers.Event](maxlen=1000)
         self.upstreams: dict[str, Upstream] = {}
         self.probing: dict[str, asyncio.Task[None]] = {}
-        self.retries = RetryBudget(settings.retry_share, settings.least_retries)
+        self.retries = RetryBudget(settings.retry_share, settings.min_retries)
         self.keys = [secrets.token_bytes(32)]
         self.connections: dict[Side, asyncio.Task[None] | None] = {}
         self.idle: set[Side] = set()
         self.stopping = False
 
     def configure(self) -> None:
-        """Read everything; where anything is wrong, nothing changes."""
-        told = json.loads(Path(self.settings.config).read_text())
+        """Read the configuration; if anything is invalid, nothing changes."""
+        config = json.loads(Path(self.settings.config).read_text())
         if self.settings.keys:
             self.keys = [*filter(None, Path(self.settings.keys).read_bytes().splitlines())]
-        tokens, pools = SessionTokens(self.keys, rng=SystemRandom()), told["pools"]
+        tokens, pools = SessionTokens(self.keys, rng=SystemRandom()), config["pools"]
         for pool in pools.values():
             Upstream(self.settings, deque(maxlen=1)).configure(tokens, **pool)
-        self.site = Site(self.settings.listen, self.settings.secure, **told)
+        self.site = Site(self.settings.listen, self.settings.secure, **config)
         for name in self.upstreams.keys() - pools.keys():
             del self.upstreams[name]
             self.probing.pop(name).cancel()
         for name, pool in pools.items():
             if name not in self.upstreams:
-                self.upstreams[name] = upstream = Upstream(self.settings, self.events, self.tell)
+                self.upstreams[name] = upstream = Upstream(self.settings, self.events, self.log)
                 self.probing[name] = self.tasks.create_task(upstream.keep_probing())
             self.upstreams[name].configure(tokens, **pool)
 
@@ -85,123 +86,123 @@ class Proxy:
         try:
             self.configure()
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            self.tell(configuration=f"not read: {error!r}")
+            self.log(configuration=f"not read: {error!r}")
         else:
-            self.tell(configuration="read")
+            self.log(configuration="read")
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        near = Side(h11.SERVER, (reader, writer), self.settings.silence)
-        near.last = self.stopping
-        self.connections[near] = asyncio.current_task()
+        client = Side(h11.SERVER, (reader, writer), self.settings.silence)
+        client.closing = self.stopping
+        self.connections[client] = asyncio.current_task()
         try:
-            while await self.respond(near):
-                near.http.start_next_cycle()
+            while await self.respond(client):
+                client.http.start_next_cycle()
         except (ClientLeft, asyncio.CancelledError):
-            pass  # or the time to finish is over
+            pass  # cancelled when the time to finish is over
         finally:
-            await near.close()
-            del self.connections[near]
+            await client.close()
+            del self.connections[client]
 
-    async def respond(self, near: Side) -> bool:
-        """Serve a request, and say whether another may follow."""
+    async def respond(self, client: Side) -> bool:
+        """Serve one request; return whether another one may follow."""
         head: object = None
         try:
-            self.idle.add(near)
+            self.idle.add(client)
             try:
-                head = await near.receive()
+                head = await client.receive()
             finally:
-                self.idle.remove(near)
+                self.idle.remove(client)
             if not isinstance(head, h11.Request):
                 return False
-            asked = self.site.ask(head, near.writer.get_extra_info("peername")[0])
-            upstream, found = self.upstreams[asked.pool], Binding[str]()
+            routed = self.site.route(head, client.writer.get_extra_info("peername")[0])
+            upstream, binding = self.upstreams[routed.pool], Binding[str]()
             if upstream.sessions:
-                found = upstream.sessions.resolve(asked.facts, self.clock(), time.time())
-            await self.forward(Exchange(near, asked, Body(near), upstream, found))
+                binding = upstream.sessions.resolve(routed.request, self.clock(), time.time())
+            await self.forward(Job(client, routed, Body(client), upstream, binding))
         except Refused as refused:
-            self.tell(refused=str(refused), status=refused.status)
-            if near.answerable:
-                await near.answer(refused, head)
-        return near.reusable
+            self.log(refused=str(refused), status=refused.status)
+            if client.response_unsent:
+                await client.answer(refused, head)
+        return client.reusable
 
     async def forward(
         self,
-        exchange: Exchange,
+        job: Job,
         tried: frozenset[str] = frozenset(),
-        failure: Failed | None = None,
+        failure: BackendFailed | None = None,
     ) -> None:
-        """Attempt it, and again on another backend while that is safe and within the budget."""
-        asked, found, now = exchange.asked, exchange.found, self.clock()
-        acquire = exchange.upstream.pool.acquire
+        """Send it to a backend, and retry on another one if that is safe and within the budget."""
+        routed, binding, now = job.routed, job.binding, self.clock()
+        acquire = job.upstream.pool.acquire
         try:
-            lease = acquire(now, asked.client, found.backend, found.strict, tried)
+            lease = acquire(now, routed.client, binding.backend, binding.strict, tried)
         except balancers.NoBackendAvailable as refusal:
-            later: Headers = []
+            headers: Headers = []
             if now < refusal.retry_at < math.inf:
-                later = [(b"Retry-After", b"%d" % math.ceil(refusal.retry_at - now))]
+                headers = [(b"Retry-After", b"%d" % math.ceil(refusal.retry_at - now))]
             why = f"no backend available: {refusal.reason}"
-            raise failure or Refused(HTTPStatus.SERVICE_UNAVAILABLE, why, *later) from refusal
+            raise failure or Refused(HTTPStatus.SERVICE_UNAVAILABLE, why, *headers) from refusal
         try:
-            await self.attempt(exchange, lease)
-        except Failed as failed:
-            again = asked.head.method in IDEMPOTENT and exchange.body.repeatable
-            safe = exchange.near.answerable and (again or failed.unsent)
+            await self.attempt(job, lease)
+        except BackendFailed as failed:
+            repeatable = routed.head.method in IDEMPOTENT and job.body.repeatable
+            safe = job.client.response_unsent and (repeatable or failed.unsent)
             if not safe or not self.retries.begin(len(self.connections) - len(self.idle)):
                 raise
             try:
-                await self.forward(exchange, tried | {lease.backend}, failed)
+                await self.forward(job, tried | {lease.backend}, failed)
             finally:
                 self.retries.end()
 
-    async def attempt(self, exchange: Exchange, lease: balancers.Lease[str]) -> None:
-        """Let one backend serve it, and tell its pool how that went."""
-        asked, ok, why = exchange.asked, None, ""
+    async def attempt(self, job: Job, lease: balancers.Lease[str]) -> None:
+        """Send the request to one backend, and report the outcome to its pool."""
+        routed, ok, why = job.routed, None, ""
         try:
-            far = await exchange.upstream.connect(lease.backend)
-            with closing(far.writer):
-                more = self.cookies(exchange, lease)
-                status = await pass_on(exchange.near, far, asked.head, exchange.body, more)
+            backend = await job.upstream.connect(lease.backend)
+            with closing(backend.writer):
+                more = self.cookies(job, lease)
+                status = await exchange(job.client, backend, routed.head, job.body, more)
             ok = status < HTTPStatus.INTERNAL_SERVER_ERROR
-        except Failed as failed:
+        except BackendFailed as failed:
             ok, why = False, f"{failed}: {failed.__cause__}"
             raise
         finally:
-            exchange.upstream.pool.release(lease, self.clock(), ok)
-            self.tell(
-                request=f"{asked.facts.method} {asked.facts.target}",
-                client=asked.client,
-                route=asked.route,
-                session=exchange.found.reason,
+            job.upstream.pool.release(lease, self.clock(), ok)
+            self.log(
+                request=f"{routed.request.method} {routed.request.target}",
+                client=routed.client,
+                route=routed.route,
+                session=job.binding.reason,
                 backend=lease.backend,
                 ok=ok,
                 why=why,
             )
 
-    def cookies(self, exchange: Exchange, lease: balancers.Lease[str]) -> Headers:
-        """Give the headers that the client keeps its visit and its session by."""
-        said, sessions = list(exchange.asked.cookies), exchange.upstream.sessions
-        if sessions and (fresh := sessions.issue(lease, time.time(), exchange.found)):
-            said.append(fresh)
-        told = [(b"Set-Cookie", line.encode()) for line in said]
-        return told + [(b"Cache-Control", b"private")] * bool(told)
+    def cookies(self, job: Job, lease: balancers.Lease[str]) -> Headers:
+        """Return the headers that set the cookies of the visitor and of the session."""
+        cookies, sessions = list(job.routed.cookies), job.upstream.sessions
+        if sessions and (session := sessions.issue(lease, time.time(), job.binding)):
+            cookies.append(session)
+        headers = [(b"Set-Cookie", cookie.encode()) for cookie in cookies]
+        return headers + [(b"Cache-Control", b"private")] * bool(headers)
 
     async def finish(self) -> None:
-        """Let requests end, for as long as a drain may take."""
+        """Wait for the open requests, at most the drain timeout."""
         self.stopping = True
-        for near in self.connections:
-            near.last = True
-        for near in self.idle:
-            near.writer.close()
+        for client in self.connections:
+            client.closing = True
+        for client in self.idle:
+            client.writer.close()
         if serving := [task for task in self.connections.values() if task]:
             await asyncio.wait(serving, timeout=self.settings.drain_timeout)
         for task in self.probing.values():
             task.cancel()
 
-    def tell(self, **told: object) -> None:
+    def log(self, **fields: object) -> None:
         while self.events:
             print(json.dumps(self.events.popleft()._asdict()), flush=True)
-        if told:
-            print(json.dumps({"at": self.clock(), **told}), flush=True)
+        if fields:
+            print(json.dumps({"at": self.clock(), **fields}), flush=True)
 
 
 async def main(settings: argparse.Namespace) -> None:
@@ -221,22 +222,24 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="An HTTP reverse proxy over balancers and h11.")
     parser.add_argument("--listen", required=True, metavar="HOST:PORT")
     parser.add_argument("--config", required=True, metavar="FILE", help="pools and routes, JSON")
-    parser.add_argument("--keys", metavar="FILE", help="secrets of the cookie, the first one seals")
+    parser.add_argument(
+        "--keys", metavar="FILE", help="secrets of the cookie; new cookies use the first"
+    )
     parser.add_argument("--secure", action="store_true", help="cookies for https only")
-    for name, default, told in (
-        ("--algorithm", "WeightedLeastConnections", "a class of balancers"),
-        ("--health-path", "/health", "what probes get"),
-        ("--fall", 3, "failures until down"),
-        ("--rise", 2, "probes until up"),
+    for name, default, text in (
+        ("--algorithm", "WeightedLeastConnections", "a class of the package balancers"),
+        ("--health-path", "/health", "the path of probes"),
+        ("--fall", 3, "failures that close a backend"),
+        ("--rise", 2, "successful probes that open it"),
         ("--interval", 1.0, "seconds between probes"),
-        ("--timeout", 0.5, "seconds to connect, and to answer a probe"),
-        ("--silence", 60.0, "seconds that a client or a backend may keep us waiting"),
-        ("--fail-timeout", 10.0, "seconds without a backend that failed requests"),
-        ("--drain-timeout", 30.0, "seconds until a drain is forced"),
-        ("--retry-share", 0.5, "of the requests in flight that may be retries"),
-        ("--least-retries", 10, "retries in flight that are always allowed"),
+        ("--timeout", 0.5, "seconds to connect, and to respond to a probe"),
+        ("--silence", 60.0, "seconds to wait for a client or a backend"),
+        ("--fail-timeout", 10.0, "seconds that failed requests close a backend"),
+        ("--drain-timeout", 30.0, "seconds after which a drain ends"),
+        ("--retry-share", 0.5, "share of the requests in flight that may be retries"),
+        ("--min-retries", 10, "retries in flight that are always allowed"),
     ):
-        parser.add_argument(name, default=default, type=type(default), help=f"{told}, {default}")
+        parser.add_argument(name, default=default, type=type(default), help=f"{text}, {default}")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""The HTTP proxy with something broken, to show that the drill notices.
+"""The HTTP proxy with one broken part, to show that the drill detects it.
 
 python http_sabotage.py NAME ARGUMENTS_OF_HTTP_PROXY…
 """
@@ -19,17 +19,17 @@ resolve = CookieSessions[str].resolve
 
 
 def forget(*_: object) -> Binding[str]:
-    """Find nobody's session."""
+    """Find no session."""
     return Binding(None, "absent")
 
 
 def insist(sessions: CookieSessions[str], request: Request, now: float, wall: float) -> Any:
-    """Never let a session move."""
+    """Never move a session to another backend."""
     return resolve(sessions, request, now, wall)._replace(strict=True)
 
 
 def match_last(router: Router[Any], request: Request) -> Match[Any]:
-    """Send everything where the least specific route leads."""
+    """Use the least specific route for every request."""
     [*_, last] = router
     return Match(last, last.value, {}, request.target, "", last.conditions)
 
@@ -39,24 +39,24 @@ def halve(_: Split[str], key: str) -> str:
     return "canary" if crc32(key.encode()) % 2 else "shop"
 
 
-def gamble(split: Split[str], _: str) -> str:
-    """Deal anew at every visit."""
+def draw_again(split: Split[str], _: str) -> str:
+    """Choose a side at random for every visit."""
     return split.draw(Random())
 
 
 def regroup(split: Split[str], key: str) -> str:
-    """Keep the shares, and deal anew whenever they change."""
-    dealt = crc32(f"{key} {split.shares}".encode()) / 2**32
-    return "canary" if dealt < split.shares["canary"] else "shop"
+    """Keep the shares, but assign every visitor again when they change."""
+    position = crc32(f"{key} {split.shares}".encode()) / 2**32
+    return "canary" if position < split.shares["canary"] else "shop"
 
 
-def believe(proxies: TrustedProxies, request: Request) -> str:
-    """Pass on whatever a client writes."""
+def trust_client(proxies: TrustedProxies, request: Request) -> str:
+    """Forward whatever a client sends."""
     return ", ".join([*request.header(proxies.header), request.client])
 
 
 async def cut_short(proxy: Any) -> None:
-    """End without waiting."""
+    """Exit without waiting for requests."""
     for task in (*proxy.connections.values(), *proxy.probing.values()):
         task.cancel()
 
@@ -66,9 +66,9 @@ SABOTAGE: dict[str, tuple[str, Callable[..., Any]]] = {
     "insist-on-sessions": ("http_upstream.CookieSessions.resolve", insist),
     "one-route": ("http_site.Router.match", match_last),
     "greedy-canary": ("http_site.Split.pick", halve),
-    "restless-canary": ("http_site.Split.pick", gamble),
+    "restless-canary": ("http_site.Split.pick", draw_again),
     "regrouped-canary": ("http_site.Split.pick", regroup),
-    "believe-everyone": ("http_site.TrustedProxies.forwarded", believe),
+    "believe-everyone": ("http_site.TrustedProxies.forwarded", trust_client),
     "no-retries": ("http_proxy.RetryBudget.begin", lambda *_: False),
     "ignore-drain": ("http_upstream.balancers.Drain.begin", lambda *_: None),
     "cut-short": ("http_proxy.Proxy.finish", cut_short),

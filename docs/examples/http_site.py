@@ -1,4 +1,4 @@
-"""What a site says of requests: whose they are, where they lead, and what a backend is told."""
+"""The site: which client sent a request, its route and pool, and the headers for the backend."""
 
 import secrets
 from collections.abc import Collection, Mapping
@@ -11,28 +11,28 @@ import h11
 from balancers.http import Request, TrustedProxies, cookie, read_target, set_cookie
 from balancers.routing import Match, Route, Router, Split
 
-from http_side import Headers, Refused, end_to_end, framing
+from http_side import Headers, Refused, end_to_end, hop_headers
 
-OURS = frozenset((b"host", b"forwarded", b"x-forwarded-for", b"x-forwarded-proto"))
-MONTH = 30 * 24 * 3600  # seconds a visitor is known
+OWN_HEADERS = frozenset((b"host", b"forwarded", b"x-forwarded-for", b"x-forwarded-proto"))
+MONTH = 30 * 24 * 3600  # seconds that a visitor cookie is valid
 
 Value = str | Split[str]
 
 
 @dataclass
-class Asked:
-    """A request, and where it leads."""
+class Routed:
+    """A request, its pool, and what to forward."""
 
-    facts: Request
+    request: Request
     head: h11.Request  # for the backend
-    client: str
+    client: str  # address
     pool: str
     route: str
-    cookies: list[str]  # for the client
+    cookies: list[str]  # Set-Cookie values for the client
 
 
 class Site:
-    """``host`` stands in for a client that names none; ``visitor`` is a cookie to split by."""
+    """``host`` is used for requests without one; ``visitor`` is the cookie that splits use."""
 
     def __init__(
         self,
@@ -45,70 +45,73 @@ class Site:
     ) -> None:
         self.host = host
         self.secure = secure
-        self.router = Router([route(pools, **told) for told in routes])
+        self.router = Router([read_route(pools, **fields) for fields in routes])
         self.proxies = TrustedProxies(trusted, header="X-Forwarded-For")
         self.visitor = visitor
-        self.recognise(Request())  # a cookie that cannot be set is an error now
+        self.identify(Request())  # an invalid cookie name is an error at start
 
-    def ask(self, head: h11.Request, peer: str) -> Asked:
-        """Find out who asks and what for; Refused for what has no route."""
+    def route(self, head: h11.Request, peer: str) -> Routed:
+        """Return the client and the pool of a request.  Raises Refused if no route matches."""
         headers = [(name.decode(), value.decode("latin-1")) for name, value in head.headers]
         target = read_target(head.target.decode())
         host = target.host or dict(headers).get("host", "")
-        facts = Request(head.method.decode(), head.target.decode(), host, headers, peer)
-        match = self.router.match(facts)
+        request = Request(head.method.decode(), head.target.decode(), host, headers, peer)
+        match = self.router.match(request)
         if match.value is None:
-            raise missed(match)
-        upward = h11.Request(
+            raise no_route(match)
+        forwarded = h11.Request(
             method=head.method,
-            target=match.path + f"?{target.query}" * bool(target.query),  # what was matched
-            headers=self.headers(head, facts),
+            target=match.path
+            + f"?{target.query}" * bool(target.query),  # the path that was matched
+            headers=self.headers(head, request),
         )
-        client, pool, said = str(self.proxies.client(facts).address), match.value, list[str]()
+        client, pool = str(self.proxies.client(request).address), match.value
+        cookies: list[str] = []
         if isinstance(pool, Split):
-            visitor, said = self.recognise(facts)
+            visitor, cookies = self.identify(request)
             pool = pool.pick(visitor or client)
-        return Asked(facts, upward, client, pool, match.why, said)
+        return Routed(request, forwarded, client, pool, match.why, cookies)
 
-    def recognise(self, facts: Request) -> tuple[str, list[str]]:
-        """Give what tells this visitor from others, and the cookie that will do so from now on."""
+    def identify(self, request: Request) -> tuple[str, list[str]]:
+        """Return the id of this visitor, and the cookie to set if the id is new."""
         if self.visitor is None:
             return "", []
-        for header in facts.header("cookie"):
-            if known := cookie(header, self.visitor):
-                return known, []
-        fresh = secrets.token_urlsafe(16)
-        return fresh, [set_cookie(self.visitor, fresh, max_age=MONTH, secure=self.secure)]
+        for header in request.header("cookie"):
+            if visitor := cookie(header, self.visitor):
+                return visitor, []
+        visitor = secrets.token_urlsafe(16)
+        return visitor, [set_cookie(self.visitor, visitor, max_age=MONTH, secure=self.secure)]
 
-    def headers(self, head: h11.Request, facts: Request) -> Headers:
-        """Give the headers for the backend."""
-        who = self.proxies.client(facts)
-        proto = facts.header("x-forwarded-proto") if who.reason or len(who.hops) > 1 else ()
-        kept = [
+    def headers(self, head: h11.Request, request: Request) -> Headers:
+        """Return the headers for the backend."""
+        client = self.proxies.client(request)
+        behind_proxy = client.reason or len(client.hops) > 1
+        proto = request.header("x-forwarded-proto") if behind_proxy else ()
+        others = [
             (name, value)
             for name, value in end_to_end(head)
-            if name.lower().replace(b"_", b"-") not in OURS  # some backends read one as the other
+            if name.lower().replace(b"_", b"-") not in OWN_HEADERS  # some backends treat "_" as "-"
         ]
         return [
-            (b"Host", (facts.host or self.host).encode("latin-1")),
-            *kept,
-            (b"X-Forwarded-For", self.proxies.forwarded(facts).encode("latin-1")),
+            (b"Host", (request.host or self.host).encode("latin-1")),
+            *others,
+            (b"X-Forwarded-For", self.proxies.forwarded(request).encode("latin-1")),
             (b"X-Forwarded-Proto", (proto or ("http",))[-1].encode("latin-1")),
             (b"Via", head.http_version + b" balancers"),
-            *framing(head),
+            *hop_headers(head),
         ]
 
 
-def route(pools: Collection[str], to: str | dict[str, float], **told: Any) -> Route[Value]:
-    """Read a route: to a pool, or split over several by weight."""
+def read_route(pools: Collection[str], to: str | dict[str, float], **fields: Any) -> Route[Value]:
+    """Read a route of the configuration: to one pool, or a split over several by weight."""
     unknown = ({to} if isinstance(to, str) else to.keys()) - set(pools)
     if unknown:
-        raise LookupError(f"no pool for a route: {', '.join(sorted(unknown))}")
-    return Route(to if isinstance(to, str) else Split(to), **told)
+        raise LookupError(f"a route leads to an unknown pool: {', '.join(sorted(unknown))}")
+    return Route(to if isinstance(to, str) else Split(to), **fields)
 
 
-def missed(match: Match[Value]) -> Refused:
-    """Say why there is no route."""
+def no_route(match: Match[Value]) -> Refused:
+    """Return the error for a request without a route."""
     if match.allowed:
         allow = (b"Allow", ", ".join(match.allowed).encode())
         return Refused(HTTPStatus.METHOD_NOT_ALLOWED, match.reason, allow)

@@ -1,4 +1,4 @@
-"""A pool of the HTTP proxy: what watches over it, and the sessions on it."""
+"""One upstream of the HTTP proxy: a pool with its gates, its probes and its sessions."""
 
 import argparse
 import asyncio
@@ -14,7 +14,7 @@ import balancers
 from balancers.gates import ActiveChecks, PassiveChecks, Probe
 from balancers.sessions import CookieSessions, SessionTokens
 
-from http_side import Failed, Side
+from http_side import BackendFailed, Side
 from proxy import address, make
 
 
@@ -23,10 +23,10 @@ class Upstream:
         self,
         settings: argparse.Namespace,
         events: deque[balancers.Event],
-        tell: Callable[[], None] = lambda: None,
+        log_events: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
-        self.tell = tell
+        self.log_events = log_events
         self.clock = asyncio.get_running_loop().time
         times = {"interval": settings.interval, "timeout": settings.timeout}
         self.checks = ActiveChecks[str](settings.fall, settings.rise, rng=Random(), **times)
@@ -35,7 +35,7 @@ class Upstream:
         gates: list[balancers.Gate[str]] = [self.checks, marks, self.drain]
         self.pool = balancers.Pool(make(settings.algorithm), gates, panic=1e-9, events=events)
         self.sessions: CookieSessions[str] | None = None
-        self.planned = asyncio.Event()  # the next probe may be another one now
+        self.schedule_changed = asyncio.Event()  # the next probe may be due earlier now
 
     def configure(
         self,
@@ -51,40 +51,40 @@ class Upstream:
         if cookie:
             secure = self.settings.secure
             self.sessions = CookieSessions(self.pool, tokens, name=cookie, secure=secure)
-        self.planned.set()
+        self.schedule_changed.set()
 
     async def keep_probing(self) -> None:
         async with asyncio.TaskGroup() as group:
             while True:
-                self.planned.clear()
+                self.schedule_changed.clear()
                 for probe in self.checks.probes(self.clock()):
                     group.create_task(self.probe(probe))
                 self.drain.drained(self.clock())
-                self.tell()
+                self.log_events()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(self.checks.probes_due):
-                        await self.planned.wait()
+                        await self.schedule_changed.wait()
 
     async def probe(self, probe: Probe[str]) -> None:
         ok = False
-        with contextlib.suppress(Failed, OSError):
+        with contextlib.suppress(BackendFailed, OSError):
             async with asyncio.timeout_at(probe.deadline):
-                far = await self.connect(probe.backend)
-                with contextlib.closing(far.writer):
+                side = await self.connect(probe.backend)
+                with contextlib.closing(side.writer):
                     headers = [("Host", probe.backend), ("Connection", "close")]
                     path = self.settings.health_path
-                    await far.send(h11.Request(method="GET", target=path, headers=headers))
-                    await far.send(h11.EndOfMessage())
-                    answer = await far.receive()
+                    await side.send(h11.Request(method="GET", target=path, headers=headers))
+                    await side.send(h11.EndOfMessage())
+                    answer = await side.receive()
                     ok = isinstance(answer, h11.Response) and answer.status_code == HTTPStatus.OK
         self.checks.answer(probe, ok, self.clock())
-        self.planned.set()
+        self.schedule_changed.set()
 
     async def connect(self, backend: str) -> Side:
-        """Connect to a backend, or raise Failed."""
+        """Connect to a backend.  Raises BackendFailed."""
         try:
             async with asyncio.timeout(self.settings.timeout):
                 streams = await asyncio.open_connection(*address(backend))
         except OSError as error:
-            raise Failed(HTTPStatus.BAD_GATEWAY, "no connection", unsent=True) from error
+            raise BackendFailed(HTTPStatus.BAD_GATEWAY, "no connection", unsent=True) from error
         return Side(h11.CLIENT, streams, self.settings.silence)

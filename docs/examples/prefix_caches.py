@@ -1,9 +1,9 @@
-"""What a gateway before caches gains by a bounded ring: a small simulation on virtual time.
+"""A gateway before caches, with and without a bounded ring: a small simulation on virtual time.
 
-Eight backends serve one request at a time, each with a cache of the 150 prefixes it used last: a
-hit takes 1, a miss takes 8.  Prefixes are as popular as words are (Zipf): one request in nine is
-for the same.  Prints the hit rate, the busiest backend's share of the requests in flight, in fair
-shares, and how long requests took.
+Eight backends serve one request at a time.  Each has a cache of the 150 prefixes that it used last.
+A hit takes 1 unit of time, a miss takes 8.  The popularity of prefixes is a Zipf distribution: one
+request in nine is for the most popular one.  The program prints the hit rate, the greatest number
+of requests in flight on a backend as a multiple of the fair share, and the response times.
 """
 
 from collections import OrderedDict
@@ -17,25 +17,25 @@ from balancers.hashing import BoundedLoad
 
 BACKENDS = [f"gpu-{i}" for i in range(8)]
 PREFIXES = 4000
-ROOM = 150
+CACHE_SIZE = 150
 HIT, MISS = 1.0, 8.0
 RATE = 2.5
 REQUESTS = 40_000
-WARMING = 10_000
+WARM_UP = 10_000
 
 
 class Measured(NamedTuple):
-    """What one policy made of it, once the caches were warm."""
+    """The results of one policy, after the caches were filled."""
 
     hit_rate: float
     peak: float
-    """The busiest backend's requests in flight, in fair shares: the mean over the arrivals."""
+    """The most requests in flight on a backend, in fair shares: the mean over all arrivals."""
     median: float
     p99: float
 
 
 def simulate(lb: Balancer[str], seed: int = 1) -> Measured:
-    """Send the same requests to any balancer of the backends."""
+    """Send the same requests to any balancer."""
     rng = Random(seed)
     popularity = list(accumulate(1 / rank for rank in range(1, PREFIXES + 1)))
     prefixes = rng.choices(range(PREFIXES), cum_weights=popularity, k=REQUESTS)
@@ -58,11 +58,11 @@ def simulate(lb: Balancer[str], seed: int = 1) -> Measured:
         hit = prefix in cache
         cache[prefix] = None
         cache.move_to_end(prefix)
-        if len(cache) > ROOM:
+        if len(cache) > CACHE_SIZE:
             cache.popitem(last=False)
         free_at[backend] = max(now, free_at[backend]) + (HIT if hit else MISS)
         heappush(ends, (free_at[backend], backend))
-        if number >= WARMING:
+        if number >= WARM_UP:
             hits += hit
             peaks += max(in_flight.values()) * len(in_flight) / sum(in_flight.values())
             times.append(free_at[backend] - now)
@@ -74,7 +74,7 @@ def simulate(lb: Balancer[str], seed: int = 1) -> Measured:
 
 
 def policies() -> dict[str, Balancer[str]]:
-    """Give what is compared."""
+    """Return the policies to compare."""
     return {
         "least connections": LeastConnections(BACKENDS),
         "ring": HashRing(BACKENDS),
@@ -84,7 +84,7 @@ def policies() -> dict[str, Balancer[str]]:
 
 
 def main() -> None:
-    """Print a line a policy."""
+    """Print one line per policy."""
     print(f"{'':<24} {'hit rate':>8} {'peak':>6} {'median':>7} {'p99':>7}")
     for name, lb in policies().items():
         found = simulate(lb)

@@ -1,10 +1,12 @@
-"""A TCP proxy for HTTP over ``balancers``: it probes its backends, and marks who fails requests.
+"""A TCP proxy for HTTP over ``balancers``, with active probes and passive checks.
 
-Probes and requests demote, ``--fall`` failures of either; refusals, silence and 5xx are failures.
-What ActiveChecks closed, ``--rise`` probes open; what PassiveChecks closed, one request on trial.
-A backend serves when both let it; when nobody is left, everyone is tried (panic).
+``--fall`` failed probes or failed requests close a backend.  Refused connections, timeouts and 5xx
+are failures.  ``--rise`` successful probes open a backend that probes closed (ActiveChecks); one
+successful trial request opens a backend that requests closed (PassiveChecks).  A backend gets
+requests while both gates are open.  If no backend is open, all of them are tried (panic).
 
-SIGTERM: connections finish.  SIGHUP: backends are read anew.  SIGUSR1: counts are told.
+SIGTERM: stop accepting, and finish open connections.  SIGHUP: read the backends again.
+SIGUSR1: print the counts.
 """
 
 import argparse
@@ -21,10 +23,10 @@ import balancers
 from balancers.gates import ActiveChecks, PassiveChecks, Probe
 
 Streams = tuple[StreamReader, StreamWriter]
-CHUNK = 65536  # bytes: what is read at once, and kept of a request for another try
-STATUS = 10  # bytes of an answer that are looked at
-WELL, BADLY = (b"HTTP/1.0 2", b"HTTP/1.1 2"), (b"HTTP/1.0 5", b"HTTP/1.1 5")
-ENDED = {True: "ok", False: "failed", None: "unknown"}
+CHUNK = 65536  # bytes per read; also how much of a request is stored for a retry
+STATUS = 10  # bytes of a response that show its status class
+SUCCEEDED, FAILED = (b"HTTP/1.0 2", b"HTTP/1.1 2"), (b"HTTP/1.0 5", b"HTTP/1.1 5")
+OUTCOMES = {True: "ok", False: "failed", None: "unknown"}
 
 
 def make(algorithm: str) -> balancers.Balancer[str]:
@@ -45,8 +47,8 @@ class Proxy:
         self.events = deque[balancers.Event](maxlen=1000)
         self.pool = balancers.Pool(make(settings.algorithm), gates, panic=1e-9, events=self.events)
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self.planned = asyncio.Event()  # the next probe may be another one now
-        self.serving: set[asyncio.Task[None] | None] = set()  # else a half-closed one is collected
+        self.schedule_changed = asyncio.Event()  # the next probe may be due earlier now
+        self.serving: set[asyncio.Task[None] | None] = set()  # keeps tasks alive
 
     def configure(self) -> None:
         path = self.settings.backends
@@ -55,19 +57,19 @@ class Proxy:
         self.pool.update({name: float(weight) for name, weight, *_ in backends}, self.clock())
         for name, _, *marks in backends:
             (self.drain.begin if "drain" in marks else self.drain.cancel)(name, self.clock())
-        self.planned.set()
-        self.tell()
+        self.schedule_changed.set()
+        self.print_events()
 
     async def keep_probing(self) -> None:
         async with asyncio.TaskGroup() as group:
             while True:
-                self.planned.clear()
+                self.schedule_changed.clear()
                 for probe in self.checks.probes(self.clock()):
                     group.create_task(self.probe(probe))
-                self.tell()
+                self.print_events()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(self.checks.probes_due):
-                        await self.planned.wait()
+                        await self.schedule_changed.wait()
 
     async def probe(self, probe: Probe[str]) -> None:
         ok = False
@@ -77,9 +79,9 @@ class Proxy:
                 with contextlib.closing(writer):
                     get = f"GET {self.settings.health_path} HTTP/1.1\r\nHost: {probe.backend}\r\n"
                     writer.write(f"{get}Connection: close\r\n\r\n".encode())
-                    ok = (await reader.readexactly(STATUS)).startswith(WELL)
+                    ok = (await reader.readexactly(STATUS)).startswith(SUCCEEDED)
         self.checks.answer(probe, ok, self.clock())
-        self.planned.set()
+        self.schedule_changed.set()
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         tried, request, task = set[str](), bytearray(), asyncio.current_task()
@@ -89,73 +91,74 @@ class Proxy:
             while not await self.attempt((reader, writer), request, tried):
                 pass
         except (EOFError, OSError, asyncio.LimitOverrunError):
-            pass  # it asked nothing
+            pass  # the client sent no complete request
         except balancers.NoBackendAvailable as refusal:
             self.events.append(balancers.Event(self.clock(), "refused", True, None, str(refusal)))
         finally:
             writer.close()
             self.serving.discard(task)
-            self.tell()
+            self.print_events()
 
-    async def attempt(self, near: Streams, request: bytearray, tried: set[str]) -> bool:
-        client = near[1].get_extra_info("peername")[0]
-        lease = self.pool.acquire(self.clock(), key=client, avoid=tried)
+    async def attempt(self, client: Streams, request: bytearray, tried: set[str]) -> bool:
+        """Send the request to one backend; return whether it must not be sent to another one."""
+        address_of_client = client[1].get_extra_info("peername")[0]
+        lease = self.pool.acquire(self.clock(), key=address_of_client, avoid=tried)
         tried.add(lease.backend)
         counts, ok, answer = self.counts[lease.backend], None, bytearray()
         counts["sent"] += 1
         try:
             async with asyncio.timeout(self.settings.timeout):
-                far = await asyncio.open_connection(*address(lease.backend))
+                server = await asyncio.open_connection(*address(lease.backend))
         except OSError:
             ok = False
         else:
-            ok = await self.exchange(near, far, request, answer)
+            ok = await self.exchange(client, server, request, answer)
         finally:
             self.pool.release(lease, self.clock(), ok)
-            counts.update([ENDED[ok], *["answered"] * bool(answer)])
-        return bool(answer) or ok is None or len(request) > CHUNK  # or another may still do
+            counts.update([OUTCOMES[ok], *["answered"] * bool(answer)])
+        return bool(answer) or ok is None or len(request) > CHUNK
 
     async def exchange(
-        self, near: Streams, far: Streams, request: bytearray, answer: bytearray
+        self, client: Streams, server: Streams, request: bytearray, answer: bytearray
     ) -> bool | None:
-        (reader, writer), (far_reader, far_writer), whole = near, far, False
-        far_writer.write(request)
-        upward = asyncio.create_task(send(reader, far_writer, request))
+        (reader, writer), (server_reader, server_writer), complete = client, server, False
+        server_writer.write(request)
+        upload = asyncio.create_task(send(reader, server_writer, request))
         try:
-            with contextlib.suppress(OSError), contextlib.closing(far_writer):
-                async with asyncio.timeout(self.settings.answer_timeout) as silence:
-                    while data := await far_reader.read(CHUNK):
-                        silence.reschedule(None)
+            with contextlib.suppress(OSError), contextlib.closing(server_writer):
+                async with asyncio.timeout(self.settings.answer_timeout) as timeout:
+                    while data := await server_reader.read(CHUNK):
+                        timeout.reschedule(None)
                         answer += data[: STATUS - len(answer)]
                         writer.write(data)
                         await writer.drain()
-                    whole = True
+                    complete = True
         finally:
-            upward.cancel()
-        gone = writer.is_closing()  # the client: its leaving is nobody's failure
-        if answer and (whole or gone):
-            return not answer.startswith(BADLY)
-        return None if gone else False
+            upload.cancel()
+        client_left = writer.is_closing()  # this is not a failure of the backend
+        if answer and (complete or client_left):
+            return not answer.startswith(FAILED)
+        return None if client_left else False
 
-    def tell(self) -> None:
+    def print_events(self) -> None:
         self.drain.drained(self.clock())
         while self.events:
             print(json.dumps(self.events.popleft()._asdict()), flush=True)
 
-    def tell_counts(self) -> None:
-        none = dict.fromkeys(("sent", *ENDED.values(), "answered"), 0)
-        flying = {name: {"in flight": self.pool.in_flight(name)} for name in self.pool.backends}
-        told = {name: none | self.counts[name] | flying[name] for name in flying}
-        print(json.dumps({"at": self.clock(), "counts": told}), flush=True)
+    def print_counts(self) -> None:
+        none = dict.fromkeys(("sent", *OUTCOMES.values(), "answered"), 0)
+        in_flight = {name: {"in flight": self.pool.in_flight(name)} for name in self.pool.backends}
+        counts = {name: none | self.counts[name] | in_flight[name] for name in in_flight}
+        print(json.dumps({"at": self.clock(), "counts": counts}), flush=True)
 
 
-async def send(reader: StreamReader, far_writer: StreamWriter, request: bytearray) -> None:
-    with contextlib.suppress(OSError):  # whoever left is noticed where the answer is read
+async def send(reader: StreamReader, server_writer: StreamWriter, request: bytearray) -> None:
+    with contextlib.suppress(OSError):  # a closed connection is detected where the response is read
         while data := await reader.read(CHUNK):
             request += data if len(request) <= CHUNK else b""
-            far_writer.write(data)
-            await far_writer.drain()
-        far_writer.write_eof()
+            server_writer.write(data)
+            await server_writer.drain()
+        server_writer.write_eof()
 
 
 def address(name: str) -> tuple[str, int]:
@@ -168,7 +171,7 @@ async def main(settings: argparse.Namespace) -> None:
     proxy.configure()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGHUP, proxy.configure)
-    loop.add_signal_handler(signal.SIGUSR1, proxy.tell_counts)
+    loop.add_signal_handler(signal.SIGUSR1, proxy.print_counts)
     server = await asyncio.start_server(proxy.serve, *address(settings.listen), backlog=1024)
     async with asyncio.TaskGroup() as group:
         probing = group.create_task(proxy.keep_probing())
@@ -177,26 +180,26 @@ async def main(settings: argparse.Namespace) -> None:
         if proxy.serving:
             await asyncio.wait(filter(None, proxy.serving), timeout=settings.drain_timeout)
         probing.cancel()
-    proxy.tell_counts()
+    proxy.print_counts()
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A TCP proxy for HTTP over the library balancers.")
     parser.add_argument("--listen", required=True, metavar="HOST:PORT")
     parser.add_argument("--backend", action="append", default=[], metavar="HOST:PORT=WEIGHT")
-    parser.add_argument("--backends", metavar="FILE", help="HOST:PORT=WEIGHT [drain] a line")
-    for name, default, told in (
-        ("--algorithm", "WeightedLeastConnections", "a class of balancers"),
-        ("--health-path", "/health", "what probes get"),
-        ("--fall", 3, "failures until down"),
-        ("--rise", 2, "probes until up"),
+    parser.add_argument("--backends", metavar="FILE", help="one HOST:PORT=WEIGHT [drain] per line")
+    for name, default, text in (
+        ("--algorithm", "WeightedLeastConnections", "a class of the package balancers"),
+        ("--health-path", "/health", "the path of probes"),
+        ("--fall", 3, "failures that close a backend"),
+        ("--rise", 2, "successful probes that open it"),
         ("--interval", 1.0, "seconds between probes"),
-        ("--timeout", 0.5, "seconds to connect, and to answer a probe"),
-        ("--answer-timeout", 60.0, "seconds until a request's answer begins"),
-        ("--fail-timeout", 10.0, "seconds without a backend that failed requests"),
-        ("--drain-timeout", 30.0, "seconds until a drain is forced"),
+        ("--timeout", 0.5, "seconds to connect, and to respond to a probe"),
+        ("--answer-timeout", 60.0, "seconds until the response to a request starts"),
+        ("--fail-timeout", 10.0, "seconds that failed requests close a backend"),
+        ("--drain-timeout", 30.0, "seconds after which a drain ends"),
     ):
-        parser.add_argument(name, default=default, type=type(default), help=f"{told}, {default}")
+        parser.add_argument(name, default=default, type=type(default), help=f"{text}, {default}")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""The proxy over a broken balancer, to show that the drill notices.
+"""The proxy with a broken balancer, to show that the drill detects it.
 
 python sabotage.py ignore-drain|leak-counts ARGUMENTS_OF_PROXY…
 """
@@ -14,22 +14,22 @@ import proxy
 
 
 class IgnoresDrain(RoundRobin[str]):
-    """Takes a quiesced backend for one of weight 1."""
+    """Treats a quiesced backend as one of weight 1."""
 
     def put(self, backend: str, weight: float = 1) -> None:
-        """Insert, and never quiesce."""
+        """Insert a backend or change its weight, but never quiesce it."""
         super().put(backend, weight or 1)
 
 
 class LeaksCounts(LeastConnections[str]):
-    """Forgets to count out one request in eight, like a missing ``finally``."""
+    """Loses the end of one request in eight, like code without a ``finally``."""
 
-    leaked = 0
+    calls = 0
 
     def finished(self, backend: str, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Count one less, mostly."""
-        self.leaked += 1
-        if self.leaked % 8:
+        """Count the end of a request, except for each eighth one."""
+        self.calls += 1
+        if self.calls % 8:
             super().finished(backend, outcome, now)
 
 
@@ -39,7 +39,7 @@ if __name__ == "__main__":
     sabotage = sys.argv.pop(1)
 
     def make(algorithm: str) -> Any:
-        """Break every algorithm alike."""
+        """Return the broken balancer, whatever the algorithm."""
         del algorithm
         return SABOTAGE[sabotage]()
 

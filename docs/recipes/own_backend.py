@@ -7,7 +7,7 @@ from balancers import ConnectionLimit, HashRing, Pool, WeightedLeastConnections
 
 @dataclass(frozen=True)
 class Node:
-    """Equal by address; the rest may change with the next list from service discovery."""
+    """Equal by address; other fields may change with the next list from service discovery."""
 
     host: str
     port: int
@@ -23,13 +23,13 @@ def name_of(node: Node) -> str:
 
 
 def endpoint(pool: Pool[Node]) -> tuple[str, int]:
-    """Type checkers know that a lease's backend is a Node."""
+    """Return the address of a backend; type checkers infer that it is a Node."""
     with pool.lease(clock=lambda: 0.0) as lease:
         return lease.backend.host, lease.backend.port
 
 
 def main() -> None:
-    """Put the same nodes behind an in-flight count and behind a ring."""
+    """Use the same nodes with least connections and with a ring."""
     nodes = [Node("10.0.0.1", 80, "east"), Node("10.0.0.2", 80, "west")]
     pool = Pool(WeightedLeastConnections(nodes), [ConnectionLimit[Node](100)])
     print(endpoint(pool))

@@ -1,24 +1,24 @@
-"""Retry on another backend: ``avoid`` holds those this request was tried on."""
+"""Retry on another backend: ``avoid`` contains the backends that were tried."""
 
 from collections.abc import Callable
 
 from balancers import HealthChecks, NoBackendAvailable, Pool, RoundRobin
 
 
-def send_somewhere(
+def send_with_retries(
     pool: Pool[str],
     clock: Callable[[], float],
     send: Callable[[str], bytes],
     attempts: int = 3,
 ) -> bytes:
-    """Try so many backends, each once; raise what the last one raised."""
+    """Try up to ``attempts`` backends, each once; raise the error of the last one."""
     tried: set[str] = set()
     failure: OSError | None = None
     while len(tried) < attempts:
         try:
             lease = pool.acquire(clock(), avoid=tried)
         except NoBackendAvailable as refusal:
-            raise failure or refusal from None  # who failed tells more than who is left
+            raise failure or refusal from None  # the last failure is more useful
         tried.add(lease.backend)
         ok = None
         try:
@@ -34,11 +34,11 @@ def send_somewhere(
 
 
 def main() -> None:
-    """Lose one backend of three, and no request."""
-    asked: list[str] = []
+    """Send a hundred requests while one backend of three fails."""
+    requested: list[str] = []
 
     def send(backend: str) -> bytes:
-        asked.append(backend)
+        requested.append(backend)
         if backend == "b":
             raise ConnectionRefusedError(backend)
         return b"pong"
@@ -46,8 +46,9 @@ def main() -> None:
     ticks = iter(range(10**6))
     health: HealthChecks[str] = HealthChecks(unhealthy_threshold=3)
     pool = Pool(RoundRobin(["a", "b", "c"]), [health])
-    answers = [send_somewhere(pool, lambda: next(ticks) / 100, send) for _ in range(100)]
-    print(len(answers), "answered,", asked.count("b"), "tries lost,", "b is", *pool.state("b"))
+    answers = [send_with_retries(pool, lambda: next(ticks) / 100, send) for _ in range(100)]
+    failed, (state,) = requested.count("b"), pool.state("b")
+    print(f"{len(answers)} answered, {failed} attempts failed, b is {state}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One event loop: no lock, and a queue where every backend is full."""
+"""One event loop: no lock, and requests wait while every backend is full."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,11 +25,11 @@ class Client:
         for backend, weight in backends.items():
             limit.set(backend, 2 * weight)
         self.send = send
-        self.returned = asyncio.Event()
+        self.released = asyncio.Event()
 
     async def request(self, body: bytes) -> bytes:
         lease = await self.acquire()
-        ok = None  # a cancelled request tells nothing of its backend
+        ok = None  # the outcome of a cancelled request is unknown
         try:
             answer = await self.send(lease.backend, body)
             ok = True
@@ -38,7 +38,7 @@ class Client:
             raise
         finally:
             self.pool.release(lease, self.clock(), ok)
-            self.returned.set()
+            self.released.set()
         return answer
 
     async def acquire(self) -> Lease[str]:
@@ -47,13 +47,13 @@ class Client:
                 return self.pool.acquire(self.clock())
             except NoBackendAvailable as refusal:
                 if not refusal.counts.get("saturated"):
-                    raise  # nobody whose turn could come
-            self.returned.clear()
-            await self.returned.wait()
+                    raise  # waiting for a release would not help
+            self.released.clear()
+            await self.released.wait()
 
 
 async def main() -> None:
-    """Send thirty requests at once where six may be in flight."""
+    """Send thirty requests at once while six may be in flight."""
     served: list[str] = []
 
     async def send(backend: str, body: bytes) -> bytes:

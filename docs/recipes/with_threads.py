@@ -10,7 +10,7 @@ from balancers import HealthChecks, LeastConnections, Pool
 
 
 class Backends:
-    """A pool that threads may share.  The lock is held to choose, and never while one waits."""
+    """A pool for several threads.  The lock is held to acquire and to release, not in between."""
 
     def __init__(self, *names: str) -> None:
         self._lock = Lock()
@@ -18,7 +18,7 @@ class Backends:
         self._pool: Pool[str] = Pool(LeastConnections(names), [self._health], now=monotonic())
 
     @contextmanager
-    def one(self) -> Generator[str, None, None]:
+    def acquired(self) -> Generator[str, None, None]:
         with self._lock:
             lease = self._pool.acquire(monotonic())
         ok = None
@@ -32,7 +32,7 @@ class Backends:
             with self._lock:
                 self._pool.release(lease, monotonic(), ok)
 
-    def probed(self, name: str, ok: bool) -> None:
+    def report_probe(self, name: str, ok: bool) -> None:
         with self._lock:
             self._health.observe(name, ok, monotonic())
 
@@ -42,16 +42,16 @@ class Backends:
 
 
 def main() -> None:
-    """Let eight threads send three thousand requests."""
+    """Send three thousand requests from eight threads."""
     backends = Backends("a", "b", "c")
 
     def request(number: int) -> str:
-        with backends.one() as name:
+        with backends.acquired() as name:
             return f"{number} by {name}"
 
     with ThreadPoolExecutor(8) as threads:
         served = list(threads.map(request, range(3000)))
-    print(len(set(served)), "served, left in flight:", backends.in_flight())
+    print(len(set(served)), "served, still in flight:", backends.in_flight())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A weighted round robin is charged for bound requests, up to a bounded debt."""
+"""Weighted round robin charges bound requests to their backend, up to a bounded debt."""
 
 from collections import Counter
 from itertools import count
@@ -19,10 +19,10 @@ MANY = {f"b{i}": 1 + i % 6 for i in range(40)}
 
 @pytest.mark.parametrize("weights", [{"a": 1, "b": 1}, {"a": 5, "b": 3, "c": 2}, {"a": 3, "b": 1}])
 @pytest.mark.parametrize("pattern", ["bp", "bbpp", "bbbbpppp"])
-def test_when_half_of_all_requests_stick_the_totals_come_back(
+def test_totals_are_by_weight_when_every_second_request_is_bound(
     weights: dict[str, float], pattern: str
 ) -> None:
-    """Half of all belong to one backend, whose share is half or more: nobody is a pick off."""
+    """Half of the requests belong to one backend, whose share is half or more."""
     lb, served = WeightedRoundRobin(weights), Counter[str]()
     n = 1000
     for number in range(n):
@@ -39,8 +39,8 @@ def test_when_half_of_all_requests_stick_the_totals_come_back(
 
 
 @pytest.mark.parametrize("weights", [{"a": 3, "b": 1}, {"a": 5, "b": 1, "c": 1}, {"a": 6, "b": 4}])
-def test_when_any_half_sticks_the_totals_come_back(weights: dict[str, float]) -> None:
-    """Each request belongs to "a" by a coin's toss: runs of them stay within the debt."""
+def test_totals_are_by_weight_when_a_random_half_is_bound(weights: dict[str, float]) -> None:
+    """Each request is bound to "a" at random: runs of bound requests stay within the debt."""
     rng, lb, served, n = Random(1), WeightedRoundRobin(weights), Counter[str](), 40_000
     for _ in range(n):
         bound = rng.random() < 0.5
@@ -52,10 +52,10 @@ def test_when_any_half_sticks_the_totals_come_back(weights: dict[str, float]) ->
         assert served[backend] / n == pytest.approx(weight / total, abs=0.012)
 
 
-def test_a_debt_of_one_pick_would_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of all bound to the heavier of 3 and 1, in turn, made its share 0.83."""
+def test_a_maximum_debt_of_one_pick_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every second request bound to the heavier of 3 and 1, its share would be 0.83."""
     for debt, share in ((1, 0.8333), (16, 0.75)):
-        monkeypatch.setattr(weighted_round_robin, "_DEBT", debt)
+        monkeypatch.setattr(weighted_round_robin, "_MAX_DEBT", debt)
         lb, picked = WeightedRoundRobin({"a": 3, "b": 1}), Counter[str]()
         for _ in range(6000):
             lb.started("a", 0.0, True)
@@ -63,7 +63,7 @@ def test_a_debt_of_one_pick_would_not_do(monkeypatch: pytest.MonkeyPatch) -> Non
         assert 0.5 + picked["a"] / 12_000 == pytest.approx(share, abs=0.001)
 
 
-def test_who_has_more_than_its_share_by_sessions_alone_gets_no_more() -> None:
+def test_a_backend_with_more_than_its_share_by_sessions_gets_no_picks() -> None:
     lb, served = WeightedRoundRobin([*"abcd"]), Counter[str]()
     for _ in range(1000):
         lb.started("a", 0.0, True)
@@ -73,10 +73,10 @@ def test_who_has_more_than_its_share_by_sessions_alone_gets_no_more() -> None:
 
 
 @pytest.mark.parametrize("weights", [{"a": 1, "b": 1}, {"a": 1, "b": 9, "c": 3}, MANY])
-def test_after_a_million_bound_requests_a_backend_is_picked_again_soon(
+def test_a_backend_is_picked_soon_after_a_million_bound_requests(
     weights: dict[str, float],
 ) -> None:
-    """Within 18 of its usual gaps; each is the total by its weight."""
+    """Within 18 times its usual gap, which is the total weight divided by its weight."""
     lb, backend = WeightedRoundRobin(weights), next(iter(weights))
     for _ in range(1_000_000):
         lb.started(backend, 0.0, True)
@@ -93,13 +93,11 @@ def test_after_a_million_bound_requests_a_backend_is_picked_again_soon(
     st.dictionaries(st.sampled_from([*"abcde"]), st.integers(1, 30), min_size=2),
     st.lists(st.booleans(), max_size=200),
 )
-def test_the_wait_is_bounded_whatever_came_before(
-    weights: dict[str, float], bound: list[bool]
-) -> None:
+def test_the_wait_is_bounded_for_any_history(weights: dict[str, float], bound: list[bool]) -> None:
     for backend, weight in weights.items():
         lb = WeightedRoundRobin(weights)
-        for stuck in bound:
-            lb.started(backend, 0.0, True) if stuck else lb.pick()
+        for is_bound in bound:
+            lb.started(backend, 0.0, True) if is_bound else lb.pick()
         waited = next(number for number in count(1) if lb.pick() == backend)
         assert waited <= 18 * sum(weights.values()) / weight
 
@@ -107,20 +105,22 @@ def test_the_wait_is_bounded_whatever_came_before(
 @given(
     st.dictionaries(st.sampled_from(sorted(MANY)), st.sampled_from([0, 1, 2, 5, 0.5]), min_size=2),
     st.lists(
-        st.tuples(st.sampled_from(["pick", "bind", "flip", "weigh", "leave"]), st.integers(0, 39)),
+        st.tuples(
+            st.sampled_from(["pick", "bind", "flip", "set_weight", "leave"]), st.integers(0, 39)
+        ),
         max_size=80,
     ),
     st.booleans(),
 )
-def test_loop_and_vector_charge_as_the_reference_does(
+def test_plain_and_vector_scan_charge_like_the_reference(
     weights: dict[str, float], steps: list[tuple[str, int]], large: bool
 ) -> None:
     weights = {**MANY, **weights} if large else weights
     lb, naive, names = WeightedRoundRobin(weights), NaiveWeightedRoundRobin(), list(weights)
     for backend, weight in weights.items():
         naive.put(backend, weight)
-    for action, place in steps:
-        backend = names[place % len(names)]
+    for action, number in steps:
+        backend = names[number % len(names)]
         if action == "bind":
             lb.started(backend, 0.0, True)
             naive.started(backend, True)
@@ -128,9 +128,9 @@ def test_loop_and_vector_charge_as_the_reference_does(
             weight = 0 if lb.weights.get(backend) else 3
             lb.put(backend, weight)
             naive.put(backend, weight)
-        elif action == "weigh":
+        elif action == "set_weight":
             for each in (lb, naive):
-                each.put(backend, 1 + place * 25)
+                each.put(backend, 1 + number * 25)
         elif action == "leave":
             for each in (lb, naive):
                 each.discard(backend)
@@ -138,39 +138,39 @@ def test_loop_and_vector_charge_as_the_reference_does(
             assert lb.pick() == naive.pick()
 
 
-@pytest.mark.parametrize("change", ["weigh", "close", "leave"])
+@pytest.mark.parametrize("change", ["set_weight", "close", "leave"])
 @pytest.mark.parametrize("others", [1, 40])
-def test_a_debt_is_bounded_by_the_weights_as_they_are(change: str, others: int) -> None:
-    """A debt of 16 picks of 1000 others' weight is no debt of 16 000 picks once those are gone."""
+def test_a_debt_is_bounded_by_the_present_weights(change: str, others: int) -> None:
+    """When a heavy backend leaves, a debt of 16 picks does not become one of 16 000 picks."""
     lb = WeightedRoundRobin({"heavy": 1000, "b": 1, **{f"c{i}": 1 for i in range(others)}})
     for _ in range(100):
         lb.started("b", 0.0, True)
     if change == "leave":
         lb.discard("heavy")
     else:
-        lb.put("heavy", 1 if change == "weigh" else 0)
+        lb.put("heavy", 1 if change == "set_weight" else 0)
     total = sum(lb.weights.values())
-    most = 18 * total + len(lb.weights) + 16
-    assert next(number for number in count(1) if lb.pick() == "b") <= most
+    longest = 18 * total + len(lb.weights) + 16
+    assert next(number for number in count(1) if lb.pick() == "b") <= longest
     if change == "close":
         lb.put("heavy", 1000)
         assert next(number for number in count(1) if lb.pick() == "b") <= 18 * (total + 1000)
 
 
-def test_weights_that_change_where_nobody_was_bound_forgive_nothing() -> None:
+def test_without_bound_requests_a_change_of_weight_keeps_current_weights() -> None:
     lb, naive = WeightedRoundRobin({"a": 1000, "b": 1, "c": 1}), NaiveWeightedRoundRobin()
     for backend, weight in lb.weights.items():
         naive.put(backend, weight)
     picks = [lb.pick() for _ in range(501)]
     lb.put("a", 1)
-    waits = [lb.pick() for _ in range(600)]
+    later = [lb.pick() for _ in range(600)]
     assert picks == [naive.pick() for _ in range(501)]
     naive.put("a", 1)
-    assert waits == [naive.pick() for _ in range(600)]
-    assert max(Counter(waits).values()) > 300, "nginx keeps what each is owed, and so do we"
+    assert later == [naive.pick() for _ in range(600)]
+    assert max(Counter(later).values()) > 300, "as in nginx, current weights are kept"
 
 
-def test_a_plain_start_and_a_stranger_charge_nobody() -> None:
+def test_picked_requests_and_closed_or_unknown_backends_are_not_charged() -> None:
     lb, plain = (
         WeightedRoundRobin({"a": 5, "b": 1, "c": 0}),
         WeightedRoundRobin({"a": 5, "b": 1, "c": 0}),
@@ -179,24 +179,24 @@ def test_a_plain_start_and_a_stranger_charge_nobody() -> None:
         lb.started(backend)
         lb.finished(backend)
     lb.started("c", 0.0, True)
-    lb.started("stranger", 0.0, True)
+    lb.started("not a member", 0.0, True)
     assert [lb.pick() for _ in range(30)] == [plain.pick() for _ in range(30)]
-    assert lb._period, "and what is replayed goes on"
+    assert lb._period, "the replay continues"
     lb.started("b")
     lb.started("c", 0.0, True)
     assert lb._period
 
 
-def test_through_a_pool_and_cookies_the_rest_is_balanced() -> None:
+def test_with_sticky_sessions_the_other_requests_are_balanced() -> None:
     drain = Drain[str]()
     pool = Pool(WeightedRoundRobin({"a": 3, "b": 2, "c": 1}), [drain])
     sticky, served = CookieSessions(pool, tokens()), Counter[str]()
     regular = Browser()
-    home = regular.visit(pool, sticky, 0.0)[1].backend
+    session_backend = regular.visit(pool, sticky, 0.0)[1].backend
     for number in range(6000):
         browser = regular if number % 2 else Browser()
         served[browser.visit(pool, sticky, number / 1000)[1].backend] += 1
-    assert home == "a"
+    assert session_backend == "a"
     assert served["a"] == pytest.approx(3000, abs=3)
     assert served["b"] == pytest.approx(2000, abs=3)
     drain.begin("a", 7.0)

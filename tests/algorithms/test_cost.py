@@ -1,6 +1,6 @@
-"""Cost without a clock: hashes, comparisons and lines run, at 10 backends and at 1000.
+"""Cost without a clock: hashes, comparisons and executed lines with 10 and with 1000 backends.
 
-Each bound is what the docstring declares: O(1) may not grow, O(log n) by log 1000 / log 10 = 3.
+The bounds follow the docstrings: O(1) may not grow, O(log n) may grow by log 1000 / log 10 = 3.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ from tests.work import Counted, Work, work_of
 
 CONSTANT, LOGARITHMIC = 1.25, 3.0
 SLACK = 6.0
-"""So many lines, hashes or comparisons an operation make no growth."""
+"""Lines, hashes or comparisons per operation that do not count as growth."""
 ADDRESSES = [f"10.{i >> 8}.{i & 255}.7" for i in range(5000)]
 
 Backends = dict[Counted, float]
@@ -59,14 +59,14 @@ MAKERS: dict[str, tuple[Callable[[Backends], Balancer[Counted]], float]] = {
     ),
     "HashRing": (lambda backends: HashRing(backends, identity=named, points=20), CONSTANT),
 }
-"""Each balancer, and how a flip with its next picks may grow."""
-QUIET = dict.fromkeys(MAKERS, CONSTANT) | {
+"""Each balancer, and how much the cost of a flip and the next picks may grow."""
+PICKS = dict.fromkeys(MAKERS, CONSTANT) | {
     "WeightedLeastConnections": LOGARITHMIC,
     "three choices": LOGARITHMIC,
 }
-"""How a pick may grow when nothing changes."""
+"""How much the cost of a pick may grow when weights do not change."""
 
-every_one = pytest.mark.parametrize("name", MAKERS)
+every_balancer = pytest.mark.parametrize("name", MAKERS)
 
 
 def backends_of(n: int, *, weighted: bool) -> Backends:
@@ -74,8 +74,8 @@ def backends_of(n: int, *, weighted: bool) -> Backends:
     return {Counted(f"b{i:05}"): weights[i % len(weights)] for i in range(n)}
 
 
-def settled(name: str, n: int, keys: Iterator[str], *, weighted: bool) -> Balancer[Counted]:
-    """Make a balancer that has learned, drawn ahead or built whatever it wants to."""
+def warmed_up(name: str, n: int, keys: Iterator[str], *, weighted: bool) -> Balancer[Counted]:
+    """Return a balancer after enough picks to learn, sample or build everything that it will."""
     lb = MAKERS[name][0](backends_of(n, weighted=weighted))
     for key in islice(keys, 4 * int(sum(lb.weights.values())) + 3000):
         lb.pick(key)
@@ -88,14 +88,14 @@ def compare(small: Work, large: Work, growth: float, operations: int = 1) -> Non
         assert after <= growth * before + SLACK, (kind, before, after)
 
 
-@every_one
+@every_balancer
 @pytest.mark.parametrize("weighted", [False, True])
-def test_quiet_picks(name: str, weighted: bool) -> None:
+def test_picks_without_changes(name: str, weighted: bool) -> None:
     rounds = 500
 
     def measure(n: int) -> Work:
         keys = cycle(ADDRESSES)
-        lb = settled(name, n, keys, weighted=weighted)
+        lb = warmed_up(name, n, keys, weighted=weighted)
 
         def serve() -> None:
             for key in islice(keys, rounds):
@@ -105,54 +105,54 @@ def test_quiet_picks(name: str, weighted: bool) -> None:
 
         return work_of(serve)
 
-    compare(measure(10), measure(1000), QUIET[name], rounds)
+    compare(measure(10), measure(1000), PICKS[name], rounds)
 
 
-def one_again_and_again(lb: Balancer[Counted], _keys: Iterator[str]) -> Iterator[Counted]:
+def the_same_backend(lb: Balancer[Counted], _keys: Iterator[str]) -> Iterator[Counted]:
     backend = next(iter(lb.weights))
     while True:
         yield backend
 
 
-def each_in_turn(lb: Balancer[Counted], _keys: Iterator[str]) -> Iterator[Counted]:
+def every_backend_in_turn(lb: Balancer[Counted], _keys: Iterator[str]) -> Iterator[Counted]:
     return cycle(list(lb.weights))
 
 
-def by_chance(lb: Balancer[Counted], _keys: Iterator[str]) -> Iterator[Counted]:
+def a_random_backend(lb: Balancer[Counted], _keys: Iterator[str]) -> Iterator[Counted]:
     members, rng = list(lb.weights), Random(2)
     while True:
         yield rng.choice(members)
 
 
-def the_next_to_be_picked(lb: Balancer[Counted], keys: Iterator[str]) -> Iterator[Counted]:
+def the_backend_just_picked(lb: Balancer[Counted], keys: Iterator[str]) -> Iterator[Counted]:
     while True:
         yield lb.pick(next(keys))
 
 
-def after_a_few_quiet_picks(lb: Balancer[Counted], keys: Iterator[str]) -> Iterator[Counted]:
-    for backend in each_in_turn(lb, keys):
+def in_turn_with_picks_between(lb: Balancer[Counted], keys: Iterator[str]) -> Iterator[Counted]:
+    for backend in every_backend_in_turn(lb, keys):
         for key in islice(keys, 8):
             lb.pick(key)
         yield backend
 
 
 ADVERSARIES = [
-    one_again_and_again,
-    each_in_turn,
-    by_chance,
-    the_next_to_be_picked,
-    after_a_few_quiet_picks,
+    the_same_backend,
+    every_backend_in_turn,
+    a_random_backend,
+    the_backend_just_picked,
+    in_turn_with_picks_between,
 ]
 
 
-@every_one
+@every_balancer
 @pytest.mark.parametrize("adversary", ADVERSARIES, ids=lambda adversary: adversary.__name__)
-def test_a_run_of_flips(name: str, adversary: Any) -> None:
+def test_flips_each_followed_by_a_pick(name: str, adversary: Any) -> None:
     flips = 100
 
     def measure(n: int) -> Work:
         keys = cycle(ADDRESSES)
-        lb = settled(name, n, keys, weighted=True)
+        lb = warmed_up(name, n, keys, weighted=True)
         weights = dict(lb.weights)
 
         def flip() -> None:
@@ -167,22 +167,22 @@ def test_a_run_of_flips(name: str, adversary: Any) -> None:
     compare(measure(10), measure(1000), MAKERS[name][1], flips)
 
 
-@every_one
-def test_waves_that_close_many_and_open_them_again(name: str) -> None:
-    """IP hash leaves half open, as its docstring has it; the others one.
+@every_balancer
+def test_closing_and_reopening_many_backends(name: str) -> None:
+    """All but one backend close; with IP hash half, as its docstring says "while most are open".
 
-    A ring takes closed points out on the way down and places them again on the way up: one by one,
-    or, when there are few besides, all at once by vector, which saves lines at 10.
+    A ring removes closed points, and adds them again.  With few other points it builds all points
+    at once as vectors, which executes fewer lines with 10 backends.
     """
     growth = 2.0 if "HashRing" in name else MAKERS[name][1]
     share = 0.5 if name == "IPHash" else 0.0
 
     def measure(n: int) -> tuple[Work, int]:
         keys = cycle(ADDRESSES)
-        lb = settled(name, n, keys, weighted=True)
+        lb = warmed_up(name, n, keys, weighted=True)
         weights = dict(list(lb.weights.items())[max(1, int(n * share)) :])
 
-        def wave() -> None:
+        def close_and_reopen() -> None:
             for backend in weights:
                 lb.put(backend, 0)
                 lb.pick(next(keys))
@@ -190,41 +190,41 @@ def test_waves_that_close_many_and_open_them_again(name: str) -> None:
                 lb.put(backend, weight)
                 lb.pick(next(keys))
 
-        return work_of(wave), 2 * len(weights)
+        return work_of(close_and_reopen), 2 * len(weights)
 
-    small, few = measure(10)
-    large, many = measure(1000)
+    small, small_flips = measure(10)
+    large, large_flips = measure(1000)
     scaled = Work()
     for kind in ("hashes", "comparisons", "lines"):
-        setattr(scaled, kind, getattr(large, kind) * few / many)
-    compare(small, scaled, growth, few)
+        setattr(scaled, kind, getattr(large, kind) * small_flips / large_flips)
+    compare(small, scaled, growth, small_flips)
 
 
-@every_one
-def test_what_was_drawn_ahead_is_dropped_at_no_more_than_it_cost(name: str) -> None:
-    """Long enough quiet to learn, then one flip, again and again: picks stay cheap on average."""
+@every_balancer
+def test_a_flip_discards_at_most_the_work_of_the_picks_before(name: str) -> None:
+    """Enough picks to learn, then one flip, repeated: picks stay cheap on average."""
 
     def per_pick(n: int) -> float:
         keys = cycle(ADDRESSES)
-        lb = settled(name, n, keys, weighted=False)
+        lb = warmed_up(name, n, keys, weighted=False)
         backend, picks = next(iter(lb.weights)), 8 * n
 
-        def rest_and_flip() -> None:
+        def pick_and_flip() -> None:
             for _ in range(3):
                 for key in islice(keys, picks):
                     lb.pick(key)
                 lb.put(backend, 1 - lb.weights[backend])
 
-        return work_of(rest_and_flip).lines / (3 * picks)
+        return work_of(pick_and_flip).lines / (3 * picks)
 
     assert per_pick(1000) <= MAKERS[name][1] * per_pick(10) + SLACK
 
 
-@every_one
-def test_a_refusal_walks_nothing(name: str) -> None:
+@every_balancer
+def test_a_refusal_does_not_scan_the_members(name: str) -> None:
     def measure(n: int) -> Work:
         keys = cycle(ADDRESSES)
-        lb = settled(name, n, keys, weighted=True)
+        lb = warmed_up(name, n, keys, weighted=True)
         for backend in list(lb.weights):
             lb.put(backend, 0)
 
@@ -237,23 +237,18 @@ def test_a_refusal_walks_nothing(name: str) -> None:
     compare(measure(10), measure(1000), CONSTANT)
 
 
-def quiet_gates() -> list[Gate[Counted]]:
-    return [
-        HealthChecks(),
-        Drain(),
-        ConnectionLimit(100),
-        HealthChecks(),
-        Drain(),
-        ConnectionLimit(100),
-    ]
+def gates_without_changes() -> list[Gate[Counted]]:
+    first: list[Gate[Counted]] = [HealthChecks(), Drain(), ConnectionLimit(100)]
+    second: list[Gate[Counted]] = [HealthChecks(), Drain(), ConnectionLimit(100)]
+    return first + second
 
 
 @pytest.mark.parametrize("make", [RoundRobin, LeastConnections])
-def test_a_pool_costs_no_more_for_more_backends(make: Any) -> None:
+def test_the_cost_of_a_pool_does_not_depend_on_the_number_of_backends(make: Any) -> None:
     rounds = 200
 
     def measure(n: int) -> Work:
-        pool: Pool[Counted] = Pool(make(backends_of(n, weighted=False)), quiet_gates())
+        pool: Pool[Counted] = Pool(make(backends_of(n, weighted=False)), gates_without_changes())
         for _ in range(2 * n):
             pool.release(pool.acquire(0.0), 0.0)
 
@@ -266,7 +261,7 @@ def test_a_pool_costs_no_more_for_more_backends(make: Any) -> None:
     compare(measure(10), measure(1000), CONSTANT, rounds)
 
 
-def test_gates_that_move_cost_what_moved() -> None:
+def test_the_cost_of_changes_depends_only_on_the_changed_backends() -> None:
     rounds = 100
 
     def measure(n: int) -> Work:
@@ -289,7 +284,7 @@ def test_gates_that_move_cost_what_moved() -> None:
     compare(measure(10), measure(1000), CONSTANT, rounds)
 
 
-def test_a_pools_refusal_under_overload_is_cheap() -> None:
+def test_the_cost_of_a_refusal_by_a_full_pool_is_constant() -> None:
     def measure(n: int) -> Work:
         members = backends_of(n, weighted=False)
         pool: Pool[Counted] = Pool(RoundRobin(members), [ConnectionLimit(1), HealthChecks()])

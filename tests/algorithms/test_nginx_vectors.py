@@ -1,4 +1,4 @@
-"""Pick by pick what nginx 1.22.1 picked: alone, and through a pool with four gates."""
+"""The picks are exactly those of nginx 1.22.1: alone, and through a pool with four gates."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ WINDOW = 30.0
 
 
 class Alone:
-    """The balancer by itself: a limit is a weight of 0, a retry is ``avoid``."""
+    """The balancer without a pool: a full backend gets weight 0, a retry uses ``avoid``."""
 
     def __init__(
         self, balancer: Balancer[int], weights: dict[int, int], limits: dict[int, int]
@@ -56,14 +56,14 @@ class Alone:
         self.balancer.finished(server)
         self.count(server, -1)
 
-    def count(self, server: int, more: int) -> None:
-        self.in_flight[server] += more
+    def count(self, server: int, change: int) -> None:
+        self.in_flight[server] += change
         full = self.in_flight[server] >= self.limits.get(server, 1 << 30)
         self.balancer.put(server, 0 if full else self.weights[server])
 
 
 class Pooled:
-    """The same in a pool, behind four gates in any order."""
+    """The balancer in a pool, behind four gates in the given order."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Pooled:
         limit: ConnectionLimit[int] = ConnectionLimit(1 << 30)
         self.ramp: SlowStart[int] = SlowStart(WINDOW)
         gates: list[Gate[int]] = [HealthChecks(), Drain(), limit, self.ramp]
-        self.pool = Pool(balancer, [gates[place] for place in order])
+        self.pool = Pool(balancer, [gates[index] for index in order])
         self.pool.update(weights, now=0.0)
         for server, n in limits.items():
             limit.set(server, n)
@@ -91,7 +91,7 @@ class Pooled:
 
 
 class Ramped(Pooled):
-    """And with the slow start watched step by step, up to its end, before the first pick."""
+    """The pool after a complete slow start, which was evaluated at each step before any pick."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -104,7 +104,7 @@ class Ramped(Pooled):
 
 
 def replay(case: dict[str, Any], run: Any) -> tuple[list[int], list[list[int]]]:
-    """Do the case's operations; give the picks and what was tried for each."""
+    """Run the operations of a case; return the picks, and the servers that were tried for each."""
     refuses = {i for i, s in enumerate(case["config"]["servers"]) if s.get("refuses")}
     picks: list[int] = []
     tries: list[list[int]] = []
@@ -132,7 +132,7 @@ def replay(case: dict[str, Any], run: Any) -> tuple[list[int], list[list[int]]]:
     return picks, tries
 
 
-def setting(case: dict[str, Any]) -> tuple[Balancer[int], dict[int, int], dict[int, int]]:
+def settings_of(case: dict[str, Any]) -> tuple[Balancer[int], dict[int, int], dict[int, int]]:
     servers = case["config"]["servers"]
     weights = {i: 0 if s.get("down") else s.get("weight", 1) for i, s in enumerate(servers)}
     limits = {i: s["max_conns"] for i, s in enumerate(servers) if s.get("max_conns")}
@@ -154,7 +154,7 @@ def case(request: pytest.FixtureRequest) -> dict[str, Any]:
     return loaded
 
 
-def test_the_recorded_picks_are_all_there() -> None:
+def test_every_recorded_pick_is_present() -> None:
     counts = {
         path.stem: len(json.loads(path.read_text(encoding="utf-8"))["picks"]) for path in FILES
     }
@@ -164,16 +164,16 @@ def test_the_recorded_picks_are_all_there() -> None:
     assert (len(least), sum(least)) == (5, 564)
 
 
-def test_alone(case: dict[str, Any]) -> None:
-    check(case, Alone(*setting(case)))
+def test_a_balancer_alone_picks_as_nginx(case: dict[str, Any]) -> None:
+    check(case, Alone(*settings_of(case)))
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
-def test_through_a_pool_with_gates_in_any_order(
+def test_a_pool_with_gates_in_any_order_picks_as_nginx(
     case: dict[str, Any], order: tuple[int, ...]
 ) -> None:
-    check(case, Pooled(*setting(case), order))
+    check(case, Pooled(*settings_of(case), order))
 
 
-def test_after_a_slow_start_has_come_and_gone(case: dict[str, Any]) -> None:
-    check(case, Ramped(*setting(case), range(4)))
+def test_a_pool_after_a_slow_start_picks_as_nginx(case: dict[str, Any]) -> None:
+    check(case, Ramped(*settings_of(case), range(4)))

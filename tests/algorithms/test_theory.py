@@ -1,4 +1,4 @@
-"""Published results, reproduced with the tolerances stated beside them."""
+"""Published results, reproduced within the stated tolerances."""
 
 from collections import Counter
 from fractions import Fraction
@@ -22,7 +22,7 @@ def sequence(weights: list[float], picks: int | None = None) -> str:
 @pytest.mark.parametrize(
     ("weights", "expected"),
     [
-        ([5, 1, 1], "aabacaa"),  # nginx, the commit that made it smooth
+        ([5, 1, 1], "aabacaa"),  # nginx, in the commit that introduced smooth weighted round robin
         ([4, 3, 2], "abcabacba"),
         ([3, 2, 1], "abacba"),
         ([4, 2, 1], "abacaba"),
@@ -44,24 +44,24 @@ WEIGHTS = st.lists(st.integers(1, 30), min_size=1, max_size=8) | st.lists(
 
 @given(WEIGHTS)
 def test_smooth_weighted_round_robin_stays_close_to_its_share(weights: list[int]) -> None:
-    """Over-service is at most 1 - 1/n (proved); under-service below 2 (observed to n = 80)."""
+    """At most 1 - 1/n picks ahead (proved), less than 2 behind (observed up to n = 80)."""
     lb = WeightedRoundRobin(dict(enumerate(weights)))
     total, counts = sum(weights), Counter[int]()
     for turn in range(1, total + 1):
         chosen = lb.pick()
         counts[chosen] += 1
-        over = counts[chosen] - Fraction(turn * weights[chosen], total)
-        assert over <= 1 - Fraction(1, len(weights))
+        ahead = counts[chosen] - Fraction(turn * weights[chosen], total)
+        assert ahead <= 1 - Fraction(1, len(weights))
     lag = Counter[int]()
     for turn, chosen in enumerate((lb.pick() for _ in range(total)), start=1):
         lag[chosen] += 1
         behind = max(Fraction(turn * w, total) - lag[b] for b, w in enumerate(weights))
         assert behind < 2
-    assert counts == lag == Counter(dict(enumerate(weights)))  # exact counts, a period returns
+    assert counts == lag == Counter(dict(enumerate(weights)))  # exact counts: the period repeats
 
 
 def exact_shares(ring: HashRing[str]) -> list[float]:
-    """Read each backend's share of the circle off the ring's own arcs."""
+    """Return each backend's share of the circle, computed from the points of the ring."""
     ring.pick(b"build")
     points = [point for cell in ring._circle.cells for point in cell]
     owners = [owner for cell in ring._circle.owners for owner in cell[:-1]]
@@ -74,7 +74,7 @@ def exact_shares(ring: HashRing[str]) -> list[float]:
 
 
 def test_ring_shares_spread_as_the_formula_says() -> None:
-    """CV = √((n-1)/(vn+1)): .0995 for n = v = 100, ±3 %; 99 % between .762 and 1.276, ±.02."""
+    """CV = √((n-1)/(vn+1)) = 0.0995 for n = v = 100, ±3 %; 99 % in 0.762 to 1.276, each ±0.02."""
     n = v = 100
     spreads: list[float] = []
     relative: list[float] = []
@@ -89,17 +89,17 @@ def test_ring_shares_spread_as_the_formula_says() -> None:
     assert relative[-len(relative) // 200] == pytest.approx(1.276, abs=0.02)
 
 
-def test_keys_follow_the_arcs() -> None:
-    """100 000 keys over 10 backends: each count within 4.5 standard deviations of its arc."""
+def test_keys_are_distributed_by_the_shares_of_the_ring() -> None:
+    """100 000 keys over 10 backends: each count within 4.5 standard deviations of its share."""
     ring = HashRing([f"10.0.0.{i}:80" for i in range(10)], points=100)
     keys = 100_000
     counts = Counter(ring.pick(b"key:%d" % i) for i in range(keys))
     for backend, share in zip(ring.weights, exact_shares(ring), strict=True):
-        room = 4.5 * sqrt(keys * share * (1 - share))
-        assert abs(counts[backend] - keys * share) < room
+        tolerance = 4.5 * sqrt(keys * share * (1 - share))
+        assert abs(counts[backend] - keys * share) < tolerance
 
 
-def most_in_a_bin(choices: int, seed: int, n: int = 4096) -> int:
+def fullest_bin(choices: int, seed: int, n: int = 4096) -> int:
     lb = PowerOfTwoChoices(range(n), rng=Random(seed), choices=choices)
     counts = Counter[int]()
     for _ in range(n):
@@ -110,17 +110,17 @@ def most_in_a_bin(choices: int, seed: int, n: int = 4096) -> int:
 
 
 def test_balls_into_bins_with_two_choices() -> None:
-    """4096 balls, 4096 bins, d = 2, 50 seeds: each maximum 3 or 4, and 3 in 9 of 10."""
-    most = [most_in_a_bin(2, seed) for seed in range(50)]
-    assert set(most) <= {3, 4}
-    assert most.count(3) >= 45
+    """4096 balls, 4096 bins, d = 2, 50 seeds: each maximum is 3 or 4, and 3 in 9 of 10 runs."""
+    maxima = [fullest_bin(2, seed) for seed in range(50)]
+    assert set(maxima) <= {3, 4}
+    assert maxima.count(3) >= 45
 
 
 def test_balls_into_bins_with_one_choice() -> None:
-    """4096 balls, 4096 bins, d = 1, 50 seeds: each maximum 5 to 9, their mean 6.2 ± .3."""
-    most: list[int] = []
+    """4096 balls, 4096 bins, d = 1, 50 seeds: each maximum is 5 to 9, their mean 6.2 ± 0.3."""
+    maxima: list[int] = []
     for seed in range(50):
         lb = RandomChoice(range(4096), rng=Random(seed))
-        most.append(max(Counter(lb.pick() for _ in range(4096)).values()))
-    assert 5 <= min(most) <= max(most) <= 9
-    assert mean(most) == pytest.approx(6.2, abs=0.3)
+        maxima.append(max(Counter(lb.pick() for _ in range(4096)).values()))
+    assert 5 <= min(maxima) <= max(maxima) <= 9
+    assert mean(maxima) == pytest.approx(6.2, abs=0.3)

@@ -1,4 +1,4 @@
-"""What only round robin and least connections promise: laps, turns, and ties that rotate."""
+"""Properties of round robin and least connections: cycles, turns, and ties that rotate."""
 
 from collections import Counter
 
@@ -16,12 +16,14 @@ def picks(lb: RoundRobin[str] | LeastConnections[str], n: int) -> str:
 
 
 @given(st.lists(NAMES, min_size=1, unique=True), st.integers(0, 20))
-def test_each_once_in_n_from_any_offset(members: list[str], offset: int) -> None:
+def test_each_backend_is_picked_once_per_cycle_from_any_offset(
+    members: list[str], offset: int
+) -> None:
     lb = RoundRobin(members, offset=offset)
     for _ in range(3):
         assert Counter(picks(lb, len(members))) == Counter(members)
-    turned = members[offset % len(members) :] + members[: offset % len(members)]
-    assert picks(RoundRobin(members, offset=offset), len(members)) == "".join(turned)
+    rotated = members[offset % len(members) :] + members[: offset % len(members)]
+    assert picks(RoundRobin(members, offset=offset), len(members)) == "".join(rotated)
 
 
 def test_the_first_pick_is_the_first_added() -> None:
@@ -31,7 +33,7 @@ def test_the_first_pick_is_the_first_added() -> None:
     assert picks(lb, 4) == "cabc"
 
 
-def test_a_leaver_is_skipped_and_nobody_inherits_its_turn() -> None:
+def test_a_backend_that_leaves_is_skipped_and_no_other_gets_its_turn() -> None:
     lb = RoundRobin([*"abcd"])
     assert picks(lb, 2) == "ab"
     lb.put("c", 0)
@@ -42,14 +44,14 @@ def test_a_leaver_is_skipped_and_nobody_inherits_its_turn() -> None:
     assert picks(lb, 4) == "bcdb"
 
 
-def test_a_newcomer_joins_the_next_lap() -> None:
+def test_a_new_backend_joins_the_next_cycle() -> None:
     lb = RoundRobin([*"abc"])
     assert picks(lb, 1) == "a"
     lb.put("d")
     assert picks(lb, 6) == "bcabcd"
 
 
-def test_a_reopened_backend_still_has_its_turn_in_this_lap() -> None:
+def test_a_reopened_backend_still_has_its_turn_in_this_cycle() -> None:
     lb = RoundRobin([*"abc"])
     lb.pick()
     lb.put("c", 0)
@@ -57,13 +59,13 @@ def test_a_reopened_backend_still_has_its_turn_in_this_lap() -> None:
     assert picks(lb, 2) == "bc"
 
 
-def test_avoid_uses_up_the_turn_of_the_avoided() -> None:
+def test_an_avoided_backend_has_used_its_turn() -> None:
     lb = RoundRobin([*"abc"])
     assert lb.pick(avoid=["a"]) == "b"
     assert picks(lb, 4) == "cabc"
 
 
-def test_a_refusal_uses_up_no_turn() -> None:
+def test_a_refusal_uses_no_turn() -> None:
     lb = RoundRobin([*"abc"])
     lb.pick()
     with pytest.raises(NoBackendAvailable):
@@ -86,29 +88,29 @@ def test_a_refusal_uses_up_no_turn() -> None:
         max_size=150,
     ),
 )
-def test_who_stays_open_waits_at_most_two_laps(
+def test_a_backend_that_stays_open_waits_at_most_two_cycles(
     before: list[str], steps: list[tuple[str, str]]
 ) -> None:
-    """At most 2·n picks, n the most members meanwhile, whatever the others do."""
+    """At most 2·n picks, n the largest number of members in the meantime, whatever others do."""
     lb = RoundRobin([*before, "stays"])
-    waited, most = 0, len(lb.weights)
-    for what, name in steps:
-        if what == "flip" and name in lb.weights:
+    waited, members = 0, len(lb.weights)
+    for action, name in steps:
+        if action == "flip" and name in lb.weights:
             lb.put(name, 0 if lb.weights[name] else 1)
-        elif what == "join":
+        elif action == "join":
             lb.put(name)
-        elif what == "leave":
+        elif action == "leave":
             lb.discard(name)
-        elif what in {"pick", "avoid"}:
-            chosen = lb.pick(avoid=[name] if what == "avoid" else [])
+        elif action in {"pick", "avoid"}:
+            chosen = lb.pick(avoid=[name] if action == "avoid" else [])
             waited = 0 if chosen == "stays" else waited + 1
-            most = len(lb.weights) if chosen == "stays" else most
-        most = max(most, len(lb.weights))
-        assert waited < 2 * most
+            members = len(lb.weights) if chosen == "stays" else members
+        members = max(members, len(lb.weights))
+        assert waited < 2 * members
 
 
 def test_ties_of_least_connections_rotate() -> None:
-    """Footgun: the first in the list gets everything of an idle pool."""
+    """A known bug elsewhere: the first backend in the list gets every request of an idle pool."""
     lb = LeastConnections([*"abcde"])
     assert Counter(picks(lb, 50)) == dict.fromkeys("abcde", 10)
     served: Counter[str] = Counter()
@@ -121,7 +123,7 @@ def test_ties_of_least_connections_rotate() -> None:
 
 
 @given(st.lists(st.tuples(NAMES, st.booleans()), max_size=60), st.integers(1, 30))
-def test_least_connections_spreads_what_it_starts(
+def test_least_connections_balances_the_requests_that_start(
     history: list[tuple[str, bool]], more: int
 ) -> None:
     lb = LeastConnections([*"abcdefgh"])

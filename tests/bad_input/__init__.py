@@ -1,1 +1,1 @@
-"""Bad input: a typed error that names the value, or what is documented; nothing half done."""
+"""Bad input raises an error that names the value, or does what is documented; nothing changes."""

@@ -1,4 +1,4 @@
-"""What every test of bad input needs: balancers, pools, and all that they show."""
+"""Invalid values, and helpers to check that a refused call changes nothing."""
 
 import copy
 from decimal import Decimal
@@ -17,10 +17,10 @@ from balancers import (
     Pool,
     SlowStart,
 )
-from tests.kinds import KINDS, Kind, by_name
+from tests.kinds import KEYED, KINDS, Kind, by_name
 
 CLIENT = "192.0.2.4"
-NO_WEIGHTS: list[Any] = [
+INVALID_WEIGHTS: list[Any] = [
     -1,
     -0.5,
     nan,
@@ -35,11 +35,11 @@ NO_WEIGHTS: list[Any] = [
     [1],
     Decimal("NaN"),
 ]
-NO_TIMES: list[Any] = [nan, inf, -inf, 2e300, 10**400, -(10**400)]
-NO_COLLECTIONS: list[Any] = ["a", b"a", 7]
+INVALID_TIMES: list[Any] = [nan, inf, -inf, 2e300, 10**400, -(10**400)]
+NOT_COLLECTIONS: list[Any] = ["a", b"a", 7]
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=by_name)
-named_kinds = pytest.mark.parametrize("kind", [k for k in KINDS if k.make().keyed], ids=by_name)
+keyed_kinds = pytest.mark.parametrize("kind", KEYED, ids=by_name)
 
 
 def filled(kind: Kind, weights: dict[str, float] | None = None) -> Balancer[str]:
@@ -49,10 +49,10 @@ def filled(kind: Kind, weights: dict[str, float] | None = None) -> Balancer[str]
     return lb
 
 
-def future(lb: Balancer[Any]) -> list[object]:
-    """Everything that a balancer shows, and what a copy of it would pick next."""
-    twin = copy.deepcopy(lb)
-    picks = [twin.pick(CLIENT) for _ in range(9)] if any(twin.weights.values()) else []
+def balancer_state(lb: Balancer[Any]) -> list[object]:
+    """Return the weights that a balancer shows, and the next picks of a copy."""
+    clone = copy.deepcopy(lb)
+    picks = [clone.pick(CLIENT) for _ in range(9)] if any(clone.weights.values()) else []
     return [list(lb.weights.items()), *picks]
 
 
@@ -65,13 +65,13 @@ def pool_of(kind: Kind) -> Pool[str]:
     return Pool(filled(kind), gates_for(kind))
 
 
-def books(pool: Pool[Any], *gates: Gate[Any]) -> list[object]:
-    """Everything that a pool shows, and whom a copy of it would serve next."""
-    twin = copy.deepcopy(pool)
+def pool_state(pool: Pool[Any], *gates: Gate[Any]) -> list[object]:
+    """Return everything that a pool and these gates show, and the next picks of a copy."""
+    clone = copy.deepcopy(pool)
     served: list[object] = []
     for _ in range(7):
         try:
-            served.append(twin.acquire(5.0, CLIENT).backend)
+            served.append(clone.acquire(5.0, CLIENT).backend)
         except NoBackendAvailable as refusal:
             served.append((refusal.reason, dict(refusal.counts)))
     rows = [

@@ -1,4 +1,4 @@
-"""What gates are told past their pool: times that are none or go back, strangers, bad settings."""
+"""Direct calls of gates: invalid and earlier times, unknown backends, settings out of range."""
 
 import pickle
 import re
@@ -21,14 +21,14 @@ from balancers.gates import (
     Probe,
     WarmUp,
 )
-from tests.bad_input.samples import NO_TIMES
+from tests.bad_input.samples import INVALID_TIMES
 
 Call = Callable[[], object]
 
 
 def calls_of(gate: Any, backend: str, now: float) -> dict[str, Call]:
-    """Give every call of a gate's own that takes a time, with or without a backend."""
-    calls: dict[str, Call] = {"moved": lambda: list(gate.changes(now))}
+    """Return every call of a gate that takes a time, with or without a backend."""
+    calls: dict[str, Call] = {"changes": lambda: list(gate.changes(now))}
     for name, arguments in (
         ("begin", (backend, now)),
         ("cancel", (backend, now)),
@@ -36,7 +36,7 @@ def calls_of(gate: Any, backend: str, now: float) -> dict[str, Call]:
         ("observe", (backend, False, now)),
         ("drained", (now,)),
         ("probes", (now,)),
-        ("waiting", (5, now)),
+        ("set_waiting", (5, now)),
     ):
         if hasattr(gate, name):
             calls[name] = partial(getattr(gate, name), *arguments)
@@ -58,8 +58,8 @@ EVERY_GATE: dict[str, Callable[[], Any]] = {
 every_gate = pytest.mark.parametrize("name", EVERY_GATE)
 
 
-def used(name: str) -> tuple[Any, Pool[str]]:
-    """Give a gate at 100 s, of whose two members one failed a request."""
+def gate_and_pool(name: str) -> tuple[Any, Pool[str]]:
+    """Return a gate at 100 s, and its pool of two members; a request to one of them failed."""
     gate = EVERY_GATE[name]()
     pool = Pool(WeightedRoundRobin(["a", "b"]), [gate])
     pool.release(pool.acquire(99.0, prefer="a"), 100.0, ok=False)
@@ -68,9 +68,9 @@ def used(name: str) -> tuple[Any, Pool[str]]:
 
 
 @every_gate
-@pytest.mark.parametrize("now", NO_TIMES)
-def test_a_time_that_is_none_changes_nothing(name: str, now: float) -> None:
-    gate, pool = used(name)
+@pytest.mark.parametrize("now", INVALID_TIMES)
+def test_an_invalid_time_changes_nothing(name: str, now: float) -> None:
+    gate, pool = gate_and_pool(name)
     before = pickle.dumps(pool)
     for call in calls_of(gate, "b", now).values():
         with pytest.raises(InvalidTime, match=re.escape(repr(now))):
@@ -79,19 +79,19 @@ def test_a_time_that_is_none_changes_nothing(name: str, now: float) -> None:
 
 
 @every_gate
-def test_a_time_that_goes_back_is_the_latest_seen(name: str) -> None:
-    for call in calls_of(used(name)[0], "b", 0.0):
-        (gate, pool), (other, same) = used(name), used(name)
-        told = calls_of(gate, "b", 100.0)[call]()
-        assert calls_of(other, "b", 3.0)[call]() == told
+def test_an_earlier_time_counts_as_the_latest_seen(name: str) -> None:
+    for call in calls_of(gate_and_pool(name)[0], "b", 0.0):
+        (gate, pool), (other, same) = gate_and_pool(name), gate_and_pool(name)
+        result = calls_of(gate, "b", 100.0)[call]()
+        assert calls_of(other, "b", 3.0)[call]() == result
         assert pickle.dumps(pool) == pickle.dumps(same)
 
 
 @every_gate
 def test_results_for_unknown_backends_are_refused(name: str) -> None:
-    gate, pool = used(name)
+    gate, pool = gate_and_pool(name)
     timed = {"begin", "cancel", "restore", "observe"}
-    calls = [call for n, call in calls_of(gate, "stranger", 100.0).items() if n in timed]
+    calls = [call for n, call in calls_of(gate, "absent", 100.0).items() if n in timed]
     for method, arguments in (
         ("factor", (100.0,)),
         ("share", (100.0,)),
@@ -101,14 +101,14 @@ def test_results_for_unknown_backends_are_refused(name: str) -> None:
         ("until", ()),
     ):
         if hasattr(gate, method):
-            calls.append(partial(getattr(gate, method), "stranger", *arguments))
+            calls.append(partial(getattr(gate, method), "absent", *arguments))
     before = pickle.dumps(pool)
     for call in calls:
-        with pytest.raises(UnknownBackend, match="stranger"):
+        with pytest.raises(UnknownBackend, match="absent"):
             call()
         assert pickle.dumps(pool) == before
-    if hasattr(gate, "answer"):  # the answer of one that left is late, and no mistake
-        assert not gate.answer(Probe("stranger", 1, 100.0, 103.0), ok=True, now=100.0)
+    if hasattr(gate, "answer"):  # a late answer of a backend that left is not an error
+        assert not gate.answer(Probe("absent", 1, 100.0, 103.0), ok=True, now=100.0)
         assert pickle.dumps(pool) == before
 
 
@@ -131,6 +131,6 @@ def test_results_for_unknown_backends_are_refused(name: str) -> None:
         lambda: ActiveChecks[str](rng=Random(1), recovery_time=0.0),
     ],
 )
-def test_settings_outside_their_range(make: Callable[[], object]) -> None:
+def test_settings_out_of_range_are_refused(make: Callable[[], object]) -> None:
     with pytest.raises(InvalidSetting, match=r"must be .*(-?\d|nan|inf|True)"):
         make()

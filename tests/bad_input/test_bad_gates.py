@@ -1,4 +1,4 @@
-"""Gates shared and gates that raise: nothing is half changed."""
+"""Gates in two pools and gates that raise: a failed call changes nothing."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -28,26 +28,26 @@ from balancers.errors import (
     UnknownBackend,
 )
 from balancers.event import Event
-from tests.bad_input.samples import CLIENT, books, every_kind, filled, future
+from tests.bad_input.samples import CLIENT, balancer_state, every_kind, filled, pool_state
 from tests.kinds import Kind
 
 
 def test_a_gate_belongs_to_one_pool() -> None:
-    taken, free = Drain[str](), HealthChecks[str]()
-    first = Pool(RoundRobin(["a"]), [taken])
+    attached, unattached = Drain[str](), HealthChecks[str]()
+    first = Pool(RoundRobin(["a"]), [attached])
     second = RoundRobin(["b"])
     with pytest.raises(AlreadyInUse, match="Drain"):
-        Pool(second, [free, taken])
+        Pool(second, [unattached, attached])
     with pytest.raises(AlreadyInUse):
-        Pool(second, [free, free])
+        Pool(second, [unattached, unattached])
     assert dict(second.weights) == {"b": 1}
-    pool = Pool(second, [free])
-    taken.begin("a", 1.0)
+    pool = Pool(second, [unattached])
+    attached.begin("a", 1.0)
     assert first.state("a") == ("draining",)
     assert (pool.acquire(1.0).backend, first.due) == ("b", -inf)
 
 
-def test_a_pool_refused_for_its_gates_leaves_them_free() -> None:
+def test_a_pool_that_refuses_its_gates_leaves_them_unattached() -> None:
     ramp, drain = SlowStart[str](30.0), Drain[str]()
     for lb in (RoundRobin[str](), HashRing[str](), IPHash[str](), LeastConnections[str]()):
         with pytest.raises(IncompatibleGate, match=f"SlowStart.*{type(lb).__name__}"):
@@ -60,19 +60,19 @@ def test_a_pool_refused_for_its_gates_leaves_them_free() -> None:
 
 
 class Failing(Gate[str]):
-    """Open to all; raises in the one method it is told to."""
+    """Every backend is open; one chosen method raises."""
 
     reason = "failing"
 
     def __init__(self, method: str = "") -> None:
         self.method = method
-        self.asked: list[str] = []
-        self.moves: list[str] = []
+        self.calls: list[str] = []
+        self.changed: list[str] = []
         self.members: list[str] = []
         self.closed: set[str] = set()
 
     def check(self, method: str) -> None:
-        self.asked.append(method)
+        self.calls.append(method)
         if method == self.method:
             raise ArithmeticError(method)
 
@@ -84,9 +84,9 @@ class Failing(Gate[str]):
         return 0 if backend in self.closed else 1
 
     def changes(self, now: float) -> Iterable[str]:
-        self.check("moved")
-        moves, self.moves, self.due = self.moves, [], inf
-        return moves
+        self.check("changes")
+        changed, self.changed, self.due = self.changed, [], inf
+        return changed
 
     def added(self, backend: str, now: float) -> None:
         self.check("added")
@@ -101,18 +101,18 @@ class Failing(Gate[str]):
 
     def close(self, backend: str) -> None:
         self.closed.add(backend)
-        self.moves.append(backend)
+        self.changed.append(backend)
         self.due = -inf
 
 
 @every_kind
 @pytest.mark.parametrize("method", ["attach", "added", "factor"])
-def test_a_gate_that_raises_while_a_pool_is_made(kind: Kind, method: str) -> None:
+def test_a_gate_that_raises_while_a_pool_is_created(kind: Kind, method: str) -> None:
     failing, drain, lb = Failing(method), Drain[str](), filled(kind)
-    before = future(lb)
+    before = balancer_state(lb)
     with pytest.raises(ArithmeticError):
         Pool(lb, [drain, failing])
-    assert future(lb) == before
+    assert balancer_state(lb) == before
     assert failing.members == []
     with pytest.raises(UnknownBackend):
         drain.begin("a", 0.0)
@@ -123,18 +123,18 @@ def test_a_gate_that_raises_while_a_pool_is_made(kind: Kind, method: str) -> Non
 
 @every_kind
 @pytest.mark.parametrize("method", ["added", "factor"])
-def test_a_gate_that_raises_at_a_joiner(kind: Kind, method: str) -> None:
+def test_a_gate_that_raises_when_a_backend_joins(kind: Kind, method: str) -> None:
     failing, drain = Failing(), Drain[str]()
     pool = Pool(filled(kind), [drain, failing])
     pool.acquire(1.0, CLIENT)
-    before = books(pool)
+    before = pool_state(pool)
     failing.method = method
     with pytest.raises(ArithmeticError):
         pool.add("new", 1, 2.0)
     with pytest.raises(ArithmeticError):
         pool.update({"a": 5, "new": 1}, 2.0)
     failing.method = ""
-    assert books(pool) == before
+    assert pool_state(pool) == before
     assert failing.members == ["a", "b", "c"]
     with pytest.raises(UnknownBackend):
         drain.begin("new", 2.0)
@@ -143,17 +143,19 @@ def test_a_gate_that_raises_at_a_joiner(kind: Kind, method: str) -> None:
 
 
 @every_kind
-@pytest.mark.parametrize("method", ["moved", "factor"])
-def test_a_gate_that_raises_when_asked_is_asked_again(kind: Kind, method: str) -> None:
+@pytest.mark.parametrize("method", ["changes", "factor"])
+def test_a_gate_that_raises_during_an_evaluation_is_evaluated_again(
+    kind: Kind, method: str
+) -> None:
     failing, drain = Failing(), Drain[str]()
     pool = Pool(filled(kind, {"a": 1, "b": 1}), [failing, drain])
     failing.close("a")
     failing.method = method
     for _ in range(3):
-        failing.asked.clear()
+        failing.calls.clear()
         with pytest.raises(ArithmeticError):
             pool.acquire(1.0, CLIENT)
-        assert method in failing.asked
+        assert method in failing.calls
         assert pool.due == -inf
         assert [pool.in_flight(b) for b in pool.backends] == [0, 0]
     failing.method = ""
@@ -166,7 +168,7 @@ def test_a_gate_that_raises_when_asked_is_asked_again(kind: Kind, method: str) -
 
 
 @every_kind
-def test_a_gate_that_raises_at_a_start(kind: Kind) -> None:
+def test_a_gate_that_raises_when_a_request_starts(kind: Kind) -> None:
     failing, limit = Failing(), ConnectionLimit[str](1)
     pool = Pool(filled(kind, {"a": 1}), [limit, failing])
     failing.method = "started"
@@ -184,7 +186,7 @@ def test_a_gate_that_raises_at_a_start(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("factor", [-0.1, 1.5, nan, inf])
-def test_a_gates_factor_is_0_to_1(factor: float) -> None:
+def test_a_factor_must_be_0_to_1(factor: float) -> None:
     class Wrong(Failing):
         def factor(self, backend: str, now: float) -> float:
             return factor if backend == "b" else 1

@@ -1,4 +1,4 @@
-"""Any key that is one is taken; what is none is named."""
+"""Every valid key is accepted; an invalid key is refused, and the error names it."""
 
 import re
 from typing import Any
@@ -33,7 +33,7 @@ BAD_KEYS: list[tuple[Any, type[Exception]]] = [
 
 
 @pytest.mark.parametrize("key", GOOD_KEYS, ids=lambda key: repr(key)[:12])
-def test_a_ring_takes_any_key(key: Any) -> None:
+def test_a_ring_accepts_any_valid_key(key: Any) -> None:
     ring = HashRing(["a", "b", "c"])
     assert ring.pick(key) == ring.pick(key) in ring.weights
     assert ring.replicas(key, 1) == [ring.pick(key)]
@@ -42,7 +42,7 @@ def test_a_ring_takes_any_key(key: Any) -> None:
 
 @pytest.mark.parametrize(("key", "error"), BAD_KEYS, ids=lambda value: repr(value)[:12])
 @pytest.mark.parametrize("members", [[], ["a", "b"]], ids=["empty", "two"])
-def test_a_ring_refuses_what_is_no_key(key: Any, error: type[Exception], members: Any) -> None:
+def test_a_ring_refuses_an_invalid_key(key: Any, error: type[Exception], members: Any) -> None:
     ring = HashRing[str](members)
     with pytest.raises(error, match=None if key is None else re.escape(repr(key)[:9])):
         ring.pick(key)
@@ -63,7 +63,7 @@ def test_a_ring_refuses_what_is_no_key(key: Any, error: type[Exception], members
     ids=lambda key: repr(key)[:14],
 )  # fmt: skip
 @pytest.mark.parametrize("over", [None, "ring"])
-def test_ip_hash_refuses_what_is_no_address(key: Any, over: str | None) -> None:
+def test_ip_hash_refuses_a_key_that_is_not_an_address(key: Any, over: str | None) -> None:
     lb = IPHash(["a", "b"], over=HashRing(points=8) if over else None)
     with pytest.raises(InvalidKey) as error:
         lb.pick(key)
@@ -82,5 +82,5 @@ def test_an_unkeyed_balancer_ignores_the_key_and_a_keyed_one_needs_it(kind: Kind
             assert isinstance(error.value, TypeError)
         assert all(pool.in_flight(b) == 0 for b in pool.backends)
     else:
-        odd: list[Any] = ["\ud800", 1 << 70, True, None]
-        assert all(lb.pick(key) in lb.weights for key in odd)
+        invalid: list[Any] = ["\ud800", 1 << 70, True, None]
+        assert all(lb.pick(key) in lb.weights for key in invalid)

@@ -1,4 +1,4 @@
-"""Settings that are no numbers, no rules and no generators, and places of another queue."""
+"""Settings of the wrong type, and entries of another queue."""
 
 from collections import deque
 from collections.abc import Callable
@@ -48,7 +48,7 @@ NUMBERS: dict[str, Callable[[Any], object]] = {
 
 @pytest.mark.parametrize("value", ["3", None, True, b"", [1], 1j])
 @pytest.mark.parametrize("name", NUMBERS)
-def test_what_is_no_number_is_named(name: str, value: object) -> None:
+def test_a_setting_must_be_a_number(name: str, value: object) -> None:
     with pytest.raises(InvalidSetting, match=f"{name} must be a number") as refused:
         NUMBERS[name](value)
     assert repr(value) in str(refused.value)
@@ -63,51 +63,50 @@ def test_any_real_number_is_a_share(share: Any) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: HealthChecks[str](rule=3),  # type: ignore[arg-type] # what is refused
-        lambda: OutlierEjection[str](rules=[SuccessRate(), 3]),  # type: ignore[list-item] # refused
-        lambda: OutlierEjection[str](jitter=1.0, rng=3),  # type: ignore[arg-type] # what is refused
+        lambda: HealthChecks[str](rule=3),  # type: ignore[arg-type] # invalid
+        lambda: OutlierEjection[str](rules=[SuccessRate(), 3]),  # type: ignore[list-item] # invalid
+        lambda: OutlierEjection[str](jitter=1.0, rng=3),  # type: ignore[arg-type] # invalid
     ],
 )
-def test_what_is_no_rule_and_no_generator_is_named(make: Callable[[], object]) -> None:
+def test_a_rule_and_a_generator_must_be_of_their_type(make: Callable[[], object]) -> None:
     with pytest.raises(TypeError, match="not 3"):
         make()
 
 
 @pytest.mark.parametrize("value", ["3", True, -1.0, float("nan"), float("inf"), 1j])
 @pytest.mark.parametrize("name", ["elapsed", "retry_after"])
-def test_an_outcome_in_no_seconds_is_named(name: str, value: Any) -> None:
+def test_the_times_of_an_outcome_must_be_finite_seconds(name: str, value: Any) -> None:
     with pytest.raises(InvalidSetting, match=f"{name} must be finite seconds"):
         Outcome(**{name: value})
 
 
 @pytest.mark.parametrize("events", [[], 5, deque[Event]()])
-def test_events_go_to_a_deque_with_a_bound(events: Any) -> None:
+def test_events_must_be_a_deque_with_a_maxlen(events: Any) -> None:
     with pytest.raises(InvalidSetting, match="deque with a maxlen"):
         Pool(RoundRobin[str](), events=events)
 
 
 @pytest.mark.parametrize("check", [("", True), (5, True), ("a", "no"), ("a", 1)])
-def test_a_check_has_a_name_and_an_answer(check: Any) -> None:
+def test_a_check_result_has_a_name_and_a_boolean(check: Any) -> None:
     with pytest.raises(InvalidSetting):
         CheckResult(check[0], check[1], 0.1)
 
 
-def test_a_copy_of_a_queue_shares_its_items_and_knows_its_places() -> None:
+def test_a_copy_of_a_queue_shares_its_items_and_has_its_places() -> None:
     queue: AdmissionQueue[Any] = AdmissionQueue(3)
-    nobody: list[int] = []
-    item = (one for one in nobody)  # nothing that could be copied
+    item = (number for number in list[int]())  # a generator cannot be copied
     place = queue.join(item, 1.0)
-    twin = deepcopy(queue)
-    assert twin.leave(place)
+    clone = deepcopy(queue)
+    assert clone.leave(place)
     assert len(queue) == 1
     assert queue.leave(place)
 
 
-def test_a_place_in_one_queue_is_none_in_another() -> None:
+def test_a_place_in_one_queue_is_not_valid_in_another() -> None:
     first: AdmissionQueue[str] = AdmissionQueue(2)
     second: AdmissionQueue[str] = AdmissionQueue(2)
-    mine, other = first.join("mine", 1.0), second.join("other", 1.0)
+    place, other = first.join("first", 1.0), second.join("second", 1.0)
     assert not first.leave(other)
     assert len(first) == 1
-    assert first.leave(mine)
-    assert not first.leave(mine)
+    assert first.leave(place)
+    assert not first.leave(place)

@@ -1,4 +1,4 @@
-"""An update that fails half way changes nothing."""
+"""A change that fails has no effect, not even in part."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from balancers.errors import (
     RingTooLarge,
     UnknownBackend,
 )
-from tests.bad_input.samples import CLIENT, books, every_kind, filled, gates_for
+from tests.bad_input.samples import CLIENT, every_kind, filled, gates_for, pool_state
 from tests.kinds import Kind
 
 
@@ -43,7 +43,7 @@ from tests.kinds import Kind
         ({"new": 1, "b": -1}, InvalidWeight),
     ],
 )
-def test_an_update_that_fails_half_way_changes_nothing(
+def test_an_update_that_fails_midway_changes_nothing(
     update: dict[Any, Any], error: type[Exception]
 ) -> None:
     drain, limit = Drain[Any](), ConnectionLimit[Any](3)
@@ -51,25 +51,29 @@ def test_an_update_that_fails_half_way_changes_nothing(
     pool = Pool(ring, [drain, limit])
     leases = [pool.acquire(1.0, key, prefer="a") for key in range(3)]
     drain.begin("d", 1.0)
-    pool.acquire(1.0, "settle")
-    before = books(pool, drain, limit), dict(ring.weights), [ring.pick(key) for key in range(99)]
+    pool.acquire(1.0, "any key")
+    before = (
+        pool_state(pool, drain, limit),
+        dict(ring.weights),
+        [ring.pick(key) for key in range(99)],
+    )
     with pytest.raises(error):
         pool.update(update, 2.0)
-    assert books(pool, drain, limit) == before[0]
+    assert pool_state(pool, drain, limit) == before[0]
     assert (dict(ring.weights), [ring.pick(key) for key in range(99)]) == before[1:]
     for lease in leases:
         pool.release(lease, 3.0)
     assert pool.in_flight("a") == 0
 
 
-def test_a_failed_update_gives_a_leaver_its_counts_back() -> None:
-    class Picky(LeastConnections[str]):
+def test_a_failed_update_restores_the_counts_of_a_removed_backend() -> None:
+    class RefusesOne(LeastConnections[str]):
         def put(self, backend: str, weight: float = 1) -> None:
             if backend == "refused":
                 raise ArithmeticError(backend)
             super().put(backend, weight)
 
-    pool = Pool(Picky(["a", "b"]))
+    pool = Pool(RefusesOne(["a", "b"]))
     leases = [pool.acquire(0.0, prefer="a") for _ in range(3)]
     with pytest.raises(ArithmeticError):
         pool.update(["b", "refused"], 1.0)
@@ -80,7 +84,7 @@ def test_a_failed_update_gives_a_leaver_its_counts_back() -> None:
     assert [pool.acquire(2.0).backend for _ in range(3)] == ["a", "a", "a"]
 
 
-def test_an_update_is_judged_by_where_it_ends() -> None:
+def test_an_update_is_checked_by_its_final_state() -> None:
     ring = HashRing[str](points=10, max_points=100)
     pool = Pool(ring)
     pool.update({"a": 1, "b": 9})
@@ -88,7 +92,7 @@ def test_an_update_is_judged_by_where_it_ends() -> None:
     assert dict(ring.weights) == {"a": 9, "b": 1}
 
 
-def test_a_closed_backend_is_not_promised_more_points_than_the_ring_holds() -> None:
+def test_a_closed_backend_cannot_get_more_points_than_the_ring_allows() -> None:
     drain = Drain[str]()
     pool = Pool(HashRing(["a", "b"], points=10, max_points=100), [drain])
     drain.begin("a", 1.0)
@@ -101,7 +105,7 @@ def test_a_closed_backend_is_not_promised_more_points_than_the_ring_holds() -> N
 
 
 @every_kind
-def test_a_populated_balancer_brings_its_members(kind: Kind) -> None:
+def test_a_pool_takes_over_the_members_of_its_balancer(kind: Kind) -> None:
     lb = filled(kind)
     pool = Pool(lb, gates_for(kind)[:3], now=7.0)
     assert list(pool.backends) == ["a", "b", "c"]
@@ -112,14 +116,14 @@ def test_a_populated_balancer_brings_its_members(kind: Kind) -> None:
     assert pool.in_flight(lease.backend) == 1
 
 
-def test_every_error_is_one_of_ours_and_the_builtin_that_fits() -> None:
-    fitting: dict[type[Exception], type[Exception]] = {
+def test_every_error_is_a_balancers_error_and_the_matching_builtin() -> None:
+    expected: dict[type[Exception], type[Exception]] = {
         NoBackendAvailable: LookupError, UnknownBackend: KeyError, DuplicateBackend: ValueError,
         InvalidWeight: ValueError, InvalidKey: ValueError, InvalidTime: ValueError,
         InvalidSetting: ValueError, RingTooLarge: ValueError, IncompatibleGate: ValueError,
         AlreadyInUse: RuntimeError, AlreadyReleased: RuntimeError, ForeignLease: ValueError,
         MissingKey: TypeError,
     }  # fmt: skip
-    for error, builtin in fitting.items():
+    for error, builtin in expected.items():
         assert issubclass(error, BalancersError)
         assert issubclass(error, builtin)

@@ -1,4 +1,4 @@
-"""Print the table: ``python -m tests.benchmarks [--rows TEXT] [--quick]``."""
+"""Print the benchmark table: ``python -m tests.benchmarks [--rows TEXT] [--quick]``."""
 
 import platform
 from argparse import ArgumentParser
@@ -24,10 +24,14 @@ QUICK_SIZE = 100
 
 
 def main() -> None:
-    """Read the arguments, measure the rows, print each as it is known."""
+    """Parse the arguments, measure the rows, and print each when it is measured."""
     parser = ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--rows", default="", help="only rows whose name holds this text")
-    parser.add_argument("--quick", action="store_true", help="small and rough: does it all run?")
+    parser.add_argument("--rows", default="", help="only rows whose name contains this text")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="only small rows, few rounds: a check that everything runs",
+    )
     options = parser.parse_args()
     print(_versions())
     print(f"{'operation':<44} {'n':>6} {'ours, ns':>12} {'other, ns':>14} {'ratio':>8} of")
@@ -38,7 +42,7 @@ def main() -> None:
             continue
         found = row.measured(QUICK if options.quick else FULL)
         missed += not row.met(found)
-        print(row.told(found), flush=True)
+        print(row.line(found), flush=True)
     if not options.quick:
         print(f"{len(rows)} rows, {len(rows) - missed} met, {missed} missed")
 
@@ -59,8 +63,8 @@ def _all_rows() -> list[Row]:
 
 
 def _versions() -> str:
-    named = ("numpy", "mmh3", "sortedcontainers", *peers.PACKAGES)
-    versions = ", ".join(f"{name} {version(name)}" for name in named)
+    packages = ("numpy", "mmh3", "sortedcontainers", *peers.PACKAGES)
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return f"{platform.python_implementation()} {platform.python_version()}, {versions}"
 
 

@@ -1,4 +1,4 @@
-"""Rows of the algorithms that pick without a key."""
+"""Rows for the algorithms that pick without a key."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -28,11 +28,11 @@ __all__ = ["rows"]
 Make = Callable[[int], Balancer[str]]
 CLIENT = "192.0.2.7"
 SETTLED = 30_000
-"""So many picks, and every block that is drawn ahead has its full size."""
+"""After this number of picks, every pre-sampled block has its full size."""
 
 
 def rows() -> Iterator[Row]:
-    """Give every row of this file."""
+    """Return the rows of this file."""
     for n in SIZES:
         large = n == SIZES[-1]
         yield Row("RoundRobin.pick", n, "U", 2.4, partial(_round_robin, n))
@@ -47,7 +47,7 @@ def rows() -> Iterator[Row]:
             ("PowerOfTwoChoices.pick, uniform", 10 if large else 5.2, _two_uniform),
             ("PowerOfTwoChoices.pick, weighted", 20 if large else 13, _two_weighted),
         ):
-            yield Row(name, n, "U", reach, partial(_drawn, make, n))
+            yield Row(name, n, "U", reach, partial(_sampled, make, n))
         for loaded in (False, True):
             state = "loaded" if loaded else "idle"
             yield Row(
@@ -59,7 +59,7 @@ def rows() -> Iterator[Row]:
                 f"WeightedLeastConnections, a request, {state}", n, "U", reach,
                 partial(_requests, _weighted_least, n, loaded),
             )  # fmt: skip
-        for kind, flipped in FLIPPED.items():
+        for kind, flipped in FLIP_BALANCERS.items():
             reach = 620 if large else 420 if kind.startswith("PowerOfTwo") else 250
             yield Row(
                 f"{kind}, a flip and a pick", n, "U", reach,
@@ -91,7 +91,7 @@ def _weighted_least(n: int) -> Balancer[str]:
     return WeightedLeastConnections(weights(n))
 
 
-FLIPPED: dict[str, Make] = {
+FLIP_BALANCERS: dict[str, Make] = {
     "RoundRobin": lambda n: RoundRobin(names(n)),
     "WeightedRoundRobin": lambda n: WeightedRoundRobin(weights(n)),
     "RandomChoice": _weighted,
@@ -123,7 +123,7 @@ def _replay(n: int) -> tuple[Run, Run]:
 
 
 def _scan(n: int) -> tuple[Run, Run]:
-    """Weights whose period is too long to be learned."""
+    """Use weights whose period is too long to be replayed."""
     uneven = {backend: 1_000_003 + 7919 * i for i, backend in enumerate(names(n))}
     lb, plain = WeightedRoundRobin(uneven), NaiveWeightedRoundRobin()
     for backend, weight in uneven.items():
@@ -133,7 +133,7 @@ def _scan(n: int) -> tuple[Run, Run]:
     return repeated(lb.pick), attribute()
 
 
-def _drawn(make: Make, n: int) -> tuple[Run, Run]:
+def _sampled(make: Make, n: int) -> tuple[Run, Run]:
     lb = make(n)
     counts = Counter(lb.pick() for _ in range(SETTLED))
     assert counts.keys() <= lb.weights.keys()
@@ -144,17 +144,17 @@ def _drawn(make: Make, n: int) -> tuple[Run, Run]:
 
 
 def _requests(make: Make, n: int, loaded: bool) -> tuple[Run, Run]:
-    """A pick, its start and an end: its own, or with three in flight a backend the oldest's."""
+    """Time pick, start and end of a request; if loaded, the oldest of three per backend ends."""
     lb = make(n)
     pick, started, finished = lb.pick, lb.started, lb.finished
-    flying: deque[str] = deque()
+    in_flight: deque[str] = deque()
     for _ in range(3 * n if loaded else 0):
-        flying.append(pick())
-        started(flying[-1])
-    counts = Counter(flying)
-    for backend in flying:
+        in_flight.append(pick())
+        started(in_flight[-1])
+    counts = Counter(in_flight)
+    for backend in in_flight:
         share = lb.weights[backend] / sum(lb.weights.values()) if lb.fractional else 1
-        expected = len(flying) * share if lb.fractional else 3
+        expected = len(in_flight) * share if lb.fractional else 3
         assert abs(counts[backend] - expected) <= 1 + expected / 2, (backend, counts[backend])
 
     def request() -> None:
@@ -162,17 +162,17 @@ def _requests(make: Make, n: int, loaded: bool) -> tuple[Run, Run]:
         started(backend)
         finished(backend)
 
-    def turn() -> None:
+    def request_under_load() -> None:
         backend = pick()
         started(backend)
-        flying.append(backend)
-        finished(flying.popleft())
+        in_flight.append(backend)
+        finished(in_flight.popleft())
 
-    return repeated(turn if loaded else request), attribute()
+    return repeated(request_under_load if loaded else request), attribute()
 
 
 def _flips(make: Make, n: int) -> tuple[Run, Run]:
-    """Close one after the other until half are closed, then open them, each with the next pick."""
+    """Close half of the backends one by one, then open them; one pick after each flip."""
     lb = make(n)
     full: dict[str, float] = dict(lb.weights)
     for _ in range(3000):

@@ -1,4 +1,4 @@
-"""What nothing in Python can beat: the units of the table."""
+"""The units of the table: operations that nothing in Python can beat."""
 
 from collections.abc import Callable
 
@@ -21,20 +21,20 @@ __all__ = [
 ]
 
 KEYS = [b"user:%015d" % number for number in range(20_000)]
-"""Distinct, of 20 bytes."""
+"""Distinct keys of 20 bytes."""
 
 
 BATCH = 10_000_000
-"""Hashes of a large batch."""
+"""The number of hashes in a large batch."""
 
 
 def names(n: int) -> list[str]:
-    """Name so many backends."""
+    """Return ``n`` names of backends."""
     return [f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}:80" for i in range(n)]
 
 
 def weights(n: int) -> dict[str, float]:
-    """Weigh them 1 to 6."""
+    """Return ``n`` backends with weights from 1 to 6."""
     return {backend: 1 + i % 6 for i, backend in enumerate(names(n))}
 
 
@@ -49,12 +49,12 @@ class _Floor:
 
 
 def attribute() -> Run:
-    """U: a method that returns an attribute."""
+    """Return the unit U: a call of a method that returns an attribute."""
     return repeated(_Floor().value)
 
 
 def keyed(pick: Callable[[bytes], object]) -> Run:
-    """Call it with one key after the other, from where the last run stopped."""
+    """Return a run that picks for one key after the other, continuing after the previous run."""
     begin = 0
 
     def run(times: int) -> None:
@@ -70,16 +70,16 @@ def keyed(pick: Callable[[bytes], object]) -> Run:
 
 
 def index_of_key(n: int) -> Run:
-    """H: 64 bits of murmur3 of a 20-byte key, turned into an index."""
+    """Return the unit H: 64 bits of murmur3 of a 20-byte key, reduced to an index."""
     return keyed(lambda key: mmh3_x64_128_utupledigest(key, 0)[0] % n)
 
 
 def hashes(n: int) -> NDArray[np.uint64]:
-    """Give so many hashes."""
+    """Return ``n`` random hashes."""
     return np.random.default_rng(7).integers(0, 1 << 64, n, dtype=np.uint64)
 
 
 def gather(places: NDArray[np.intp], n: int) -> Run:
-    """Take as many from a table of n, by indices that are ready: the floor of a batch."""
+    """Return the unit of a batch: selecting from a table of n by ready indices."""
     table = np.arange(n)
     return repeated(lambda: table.take(places))

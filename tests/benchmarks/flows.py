@@ -1,4 +1,4 @@
-"""Rows of the flow table."""
+"""Rows for the flow table."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -16,13 +16,13 @@ TICK = 1e-6
 
 
 def rows() -> Iterator[Row]:
-    """Give every row of this file."""
+    """Return the rows of this file."""
     for n in SIZES:
         yield Row("FlowTable.find, a hit", n, "U", 10, partial(_hit, n))
 
 
 def _hit(n: int) -> tuple[Run, Run]:
-    """Look up flows in no order, by keys that are equal to those kept and not the same objects."""
+    """Look up flows in random order, by keys that equal the stored ones but are other objects."""
     table: FlowTable[str] = FlowTable()
     flows = [FlowKey("tcp", f"10.{i >> 8}.{i & 255}.7", 50_000, "10.0.0.1", 443) for i in range(n)]
     for i, flow in enumerate(flows):

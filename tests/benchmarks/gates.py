@@ -1,4 +1,4 @@
-"""Rows of the gates."""
+"""Rows for the gates."""
 
 from collections.abc import Collection, Iterator
 from functools import partial
@@ -24,38 +24,42 @@ from balancers import (
 from balancers.gates import ActiveChecks, CoolDown, OutlierEjection, WarmUp
 from balancers.membership import Membership
 from tests.benchmarks.floors import attribute
-from tests.benchmarks.measure import Effort, Measured, Run, repeated, uncollected
+from tests.benchmarks.measure import Effort, Measured, Run, repeated, without_garbage_collection
 from tests.benchmarks.row import SIZES, Row
 
 __all__ = ["rows"]
 
 TICK = 0.01
-"""Seconds between two looks at the schedule, and between two requests."""
+"""Seconds between two calls of the schedule, and between two requests."""
 
 
 def rows() -> Iterator[Row]:
-    """Give every row of this file."""
+    """Return the rows of this file."""
     for n in SIZES:
         yield Row("Pool of RoundRobin, six final gates", n, "U", 65, partial(_quiet, n))
     yield Row("ActiveChecks, a probe and its answer", 10_000, "U", 100, _probes)
     yield Row("SlowStart of 1000, the worst but the first", 1000, "U", 1000, _ramps, _worst)
     yield Row("a refusal when all are saturated", 10_000, "U", 60, _refusals)
-    for kind, reach in ((Told, 6), (RoundRobin, inf), (LeastConnections, inf)):
+    for name, kind, reach in (
+        ("Told", NoCostBalancer, 6),  # row names are stable, so that results can be compared
+        ("RoundRobin", RoundRobin, inf),
+        ("LeastConnections", LeastConnections, inf),
+    ):
         yield Row(
-            f"panic crossing over {kind.__name__}, each moved", 10_000, "U", reach,
+            f"panic crossing over {name}, each moved", 10_000, "U", reach,
             partial(_panic, kind), _crossing,
         )  # fmt: skip
 
 
-class Told(Membership[Any]):
-    """A balancer to which being told costs next to nothing: what is left is the pool's own."""
+class NoCostBalancer(Membership[Any]):
+    """A balancer whose ``put`` costs almost nothing, to measure the cost of the pool itself."""
 
     def put(self, backend: Any, weight: float = 1) -> None:
-        """Note it."""
+        """Store the weight."""
         self._weights[backend] = weight
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[Any] = ()) -> Any:
-        """Give the last."""
+        """Return the last backend."""
         return 9_999
 
 
@@ -74,7 +78,7 @@ def _probes() -> tuple[Run, Run]:
                 sent += 1
 
     run(30_000)
-    assert now > TICK * 1000, "each backend once an interval, and no oftener"
+    assert now > TICK * 1000, "each backend once per interval, and not more often"
     assert all(pool.admits(backend) for backend in (0, 9_999))
     return run, attribute()
 
@@ -118,7 +122,7 @@ def _refusals() -> tuple[Run, Run]:
 
 
 def _ramps() -> tuple[Run, Run]:
-    """Do so many requests, a hundred a second, from when a thousand joined, and time each."""
+    """Time each of the requests after a thousand backends joined, a hundred per second."""
     pool = Pool(WeightedRoundRobin(range(-10, 0)), [SlowStart[int](30.0)])
     acquire, release = pool.acquire, pool.release
     joined_at = 0.0
@@ -131,9 +135,9 @@ def _ramps() -> tuple[Run, Run]:
         took: list[int] = []
         for number in range(requests):
             now = joined_at + (number + 0.5) * TICK
-            begun = perf_counter_ns()
+            started = perf_counter_ns()
             lease = acquire(now)
-            took.append(perf_counter_ns() - begun)
+            took.append(perf_counter_ns() - started)
             release(lease, now)
         assert requests < 3001 or pool.due == inf
         return took
@@ -142,14 +146,14 @@ def _ramps() -> tuple[Run, Run]:
 
 
 def _worst(ours: Run, other: Run, effort: Effort) -> Measured:
-    """Take for each request the least of the rounds, and of those the most; the first is spared.
+    """Return the greatest of the requests, each the least of its rounds, without the first one.
 
-    It pays for the change of membership before it.
+    The first request pays for the change of membership before it.
     """
     rounds: list[list[int]] = []
     units: list[float] = []
     for _ in range(effort.rounds):
-        with uncollected():
+        with without_garbage_collection():
             units.append(_timed(other))
             took = ours(3001)
         rounds.append(cast("list[int]", took))
@@ -159,7 +163,7 @@ def _worst(ours: Run, other: Run, effort: Effort) -> Measured:
 
 
 def _panic(kind: type[Any]) -> tuple[Run, Run]:
-    """Have one backend more fail than panic allows, and one more than calm does recover."""
+    """Cross the limit of panic with each request, by one backend that fails and recovers."""
     health: HealthChecks[int] = HealthChecks(1, 1)
     pool = Pool(kind(range(10_000)), [health], panic=0.5, calm=0.5)
     for backend in range(5000):
@@ -169,12 +173,12 @@ def _panic(kind: type[Any]) -> tuple[Run, Run]:
 
     def run(times: int) -> int:
         took = 0
-        for turn in range(times):
-            health.observe(9_999, bool(turn % 2), 1.0)
-            begun = perf_counter_ns()
+        for number in range(times):
+            health.observe(9_999, bool(number % 2), 1.0)
+            started = perf_counter_ns()
             lease = pool.acquire(1.0)
-            took += perf_counter_ns() - begun
-            assert lease.panic is (turn % 2 == 0)
+            took += perf_counter_ns() - started
+            assert lease.panic is (number % 2 == 0)
             pool.release(lease, 1.0)
         return took
 
@@ -184,7 +188,7 @@ def _panic(kind: type[Any]) -> tuple[Run, Run]:
 def _crossing(ours: Run, other: Run, effort: Effort) -> Measured:
     pairs: list[tuple[float, float]] = []
     for _ in range(max(3, effort.rounds // 8)):
-        with uncollected():
+        with without_garbage_collection():
             unit = _timed(other)
             took = ours(10)
         assert isinstance(took, int)
@@ -194,6 +198,6 @@ def _crossing(ours: Run, other: Run, effort: Effort) -> Measured:
 
 
 def _timed(run: Run, times: int = 20_000) -> float:
-    begun = perf_counter_ns()
+    started = perf_counter_ns()
     run(times)
-    return (perf_counter_ns() - begun) / times
+    return (perf_counter_ns() - started) / times

@@ -1,4 +1,4 @@
-"""Rows of what computes the bucket: Jump, Anchor, Memento; and of bounded loads over a ring."""
+"""Rows for Jump, Anchor and Memento, and for bounded loads over a ring."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ __all__ = ["rows"]
 
 
 def rows() -> Iterator[Row]:
-    """Give every row of this file."""
+    """Return the rows of this file."""
     yield Row("Jump.pick_many of 10⁷", 1000, "a gather", 65, partial(_batch, Jump, 1000))
     for kind, reach in ((_anchor, 12), (_memento, 100)):
         name = f"{kind(1).__class__.__name__}.pick_many of 10⁷, 1 in 11 left"
@@ -32,23 +32,23 @@ def rows() -> Iterator[Row]:
 
 
 def _anchor(n: int) -> RehashingBalancer[int]:
-    """Let a tenth more join than stay."""
+    """Add a tenth more backends than stay."""
     lb = Anchor(range(n + n // 10), capacity=n + n // 10)
-    return _left(lb, n)
+    return _remove_all_but(lb, n)
 
 
 def _memento(n: int) -> RehashingBalancer[int]:
-    return _left(Memento(range(n + n // 10)), n)
+    return _remove_all_but(Memento(range(n + n // 10)), n)
 
 
-def _left(lb: RehashingBalancer[int], n: int) -> RehashingBalancer[int]:
+def _remove_all_but(lb: RehashingBalancer[int], n: int) -> RehashingBalancer[int]:
     for backend in Random(1).sample(list(lb.weights), len(lb.weights) - n):
         lb.discard(backend)
     return lb
 
 
 def _batch(make: Any, n: int) -> tuple[Run, Run]:
-    """A key each: look all up, against taking as many from a table by indices that are ready."""
+    """Pick for a batch; the reference selects from a table by ready indices."""
     lb: RehashingBalancer[int] = make(n) if make is not Jump else Jump(range(n))
     many = hashes(BATCH)
     members = list(lb.weights)
@@ -82,7 +82,7 @@ def _prehashed(n: int) -> tuple[Run, Run]:
 
 
 def _bounded(n: int) -> tuple[Run, Run]:
-    """With ten in flight a backend: pick, started, and the oldest finished."""
+    """With ten requests in flight per backend: pick, start one, and finish the oldest."""
     lb, ring = BoundedLoad(HashRing(names(n)), c=1.25), HashRing(names(n))
     assert lb.pick(KEYS[0]) == ring.pick(KEYS[0])
     held: list[str] = []

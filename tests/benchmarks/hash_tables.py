@@ -1,4 +1,4 @@
-"""Rows of tables and comparisons: Maglev, Rendezvous and MultiProbe."""
+"""Rows for Maglev, Rendezvous and MultiProbe."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -27,7 +27,7 @@ SIZES = (10, 100, 1000)
 
 
 def rows() -> Iterator[Row]:
-    """Give every row of this file."""
+    """Return the rows of this file."""
     for n, reach in zip(SIZES, (2, 2, 2.5), strict=True):
         yield Row("Maglev.pick(bytes)", n, "H", reach, partial(_pick, Maglev, names(n)))
         weighted = partial(_pick, Rendezvous, weights(n))

@@ -1,4 +1,4 @@
-"""Rows of the ring."""
+"""Rows for the ring."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +15,7 @@ REACH = dict(zip(SIZES, (3.2, 3.2, 9, 15), strict=True))
 
 
 def rows() -> Iterator[Row]:
-    """Give every row of this file."""
+    """Return the rows of this file."""
     for n in SIZES:
         yield Row("HashRing.pick(bytes)", n, "H", REACH[n], partial(_pick, n))
         yield Row("HashRing.pick, half quiesced", n, "the open ring", 2.5, partial(_half, n))
@@ -33,14 +33,14 @@ def _pick(n: int) -> tuple[Run, Run]:
 
 
 def _half(n: int) -> tuple[Run, Run]:
-    ring, whole = HashRing(names(n)), HashRing(names(n))
-    whole.pick(KEYS[0])
+    ring, complete = HashRing(names(n)), HashRing(names(n))
+    complete.pick(KEYS[0])
     ring.pick(KEYS[0])
     for backend in names(n)[::2]:
         ring.put(backend, 0)
     left = HashRing(names(n)[1::2])
     assert [ring.pick(key) for key in KEYS[:500]] == [left.pick(key) for key in KEYS[:500]]
-    return keyed(ring.pick), keyed(whole.pick)
+    return keyed(ring.pick), keyed(complete.pick)
 
 
 def _many(n: int) -> tuple[Run, Run]:

@@ -1,4 +1,4 @@
-"""Interleaved timing: the same rounds for both, and medians of per-round ratios."""
+"""Interleaved timing of two operations: both in every round, and the median of the ratios."""
 
 import gc
 from collections.abc import Callable, Generator
@@ -8,17 +8,25 @@ from itertools import repeat
 from statistics import median
 from time import perf_counter_ns
 
-__all__ = ["Clock", "Effort", "Measured", "Run", "measure", "repeated", "uncollected"]
+__all__ = [
+    "Clock",
+    "Effort",
+    "Measured",
+    "Run",
+    "measure",
+    "repeated",
+    "without_garbage_collection",
+]
 
 Run = Callable[[int], object]
-"""Does an operation so many times."""
+"""Runs an operation the given number of times."""
 Clock = Callable[[], int]
 """Nanoseconds."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How many rounds, and how many nanoseconds a round should take."""
+    """The number of rounds, and the target duration of a round in nanoseconds."""
 
     rounds: int
     budget: int
@@ -26,7 +34,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Measured:
-    """Nanoseconds an operation, ours and the other's, and ours in units of the other's."""
+    """Nanoseconds per operation of ours and of the other one, and the median ratio."""
 
     ours: float
     other: float
@@ -34,7 +42,7 @@ class Measured:
 
 
 def repeated(operation: Callable[[], object]) -> Run:
-    """Run an operation without arguments in the cheapest loop there is."""
+    """Return a run that calls an operation without arguments in the cheapest loop."""
 
     def run(times: int) -> None:
         for _ in repeat(None, times):
@@ -44,35 +52,35 @@ def repeated(operation: Callable[[], object]) -> Run:
 
 
 def measure(ours: Run, other: Run, effort: Effort, clock: Clock = perf_counter_ns) -> Measured:
-    """Time both in every round, now one first and now the other."""
+    """Time both operations in every round, alternating which one is first."""
     runs = [(run, _times(run, effort.budget, clock)) for run in (ours, other)]
     took: tuple[list[float], list[float]] = ([], [])
-    with uncollected():
+    with without_garbage_collection():
         for number in range(effort.rounds):
             for which in (number % 2, 1 - number % 2):
                 run, times = runs[which]
-                begun = clock()
+                started = clock()
                 run(times)
-                took[which].append((clock() - begun) / times)
-    ratios = [mine / its for mine, its in zip(*took, strict=True)]
+                took[which].append((clock() - started) / times)
+    ratios = [mine / theirs for mine, theirs in zip(*took, strict=True)]
     return Measured(median(took[0]), median(took[1]), median(ratios))
 
 
 def _times(run: Run, budget: int, clock: Clock) -> int:
-    """Say how often it fits the budget: once at least."""
+    """Return how many times an operation fits the budget, at least 1."""
     times = 1
     while True:
-        begun = clock()
+        started = clock()
         run(times)
-        took = clock() - begun
+        took = clock() - started
         if 4 * took >= budget:
             return max(1, times * budget // took)
         times *= 4
 
 
 @contextmanager
-def uncollected() -> Generator[None]:
-    """Collect garbage now, and not until the end of the block."""
+def without_garbage_collection() -> Generator[None]:
+    """Collect garbage now, and disable collection until the end of the block."""
     gc.collect()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Rows against other packages."""
+"""Rows that compare with other packages."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ PACKAGES = {
     "clandestined": "clandestined",
     "jump-consistent-hash": "jump",
 }
-"""Their names as distributions, and as modules."""
+"""The names of the distributions and of their modules."""
 SIZES = (10, 100, 1000)
 
 
 def rows() -> Iterator[Row]:
-    """Give every row of this file."""
+    """Return the rows of this file."""
     reaches = zip(SIZES, (12, 110, 1100), (4, 4.5, 3), (2, 8, 60), strict=True)
     for n, smooth, ring, scores in reaches:
         yield Row("WeightedRoundRobin.pick", n, "roundrobin.smooth", -smooth, partial(_smooth, n))
@@ -57,16 +57,16 @@ def _alias(n: int) -> tuple[Run, Run]:
     lb = RandomChoice(weights(n), rng=Random(1))
     total = sum(weights(n).values())
     peer = _peer("vose-alias-method").VoseAlias({b: w / total for b, w in weights(n).items()})
-    draw, draws = peer.alias_generation, 40_000
-    for source in (lb.pick, draw):
-        heavy = sum(weights(n)[source()] for _ in range(draws)) / draws
+    sample, samples = peer.alias_generation, 40_000
+    for source in (lb.pick, sample):
+        heavy = sum(weights(n)[source()] for _ in range(samples)) / samples
         expected = sum(w * w for w in weights(n).values()) / total
         assert abs(heavy - expected) < 0.1
-    return repeated(lb.pick), repeated(draw)
+    return repeated(lb.pick), repeated(sample)
 
 
 def _ring(n: int) -> tuple[Run, Run]:
-    """Two rings of 160 points: other hash functions, the same promise."""
+    """Compare two rings of 160 points with different hash functions."""
     ring, peer = HashRing(names(n)), _peer("uhashring").HashRing(names(n))
     texts = [key.decode() for key in KEYS]
     for pick, keys in ((ring.pick, KEYS), (peer.get_node, texts)):
@@ -77,7 +77,7 @@ def _ring(n: int) -> tuple[Run, Run]:
 
 
 def _texts(get_node: Any, texts: list[str]) -> Run:
-    """Call it with one key after the other, as str: it takes no bytes by default."""
+    """Return a run over str keys, because the other package does not accept bytes by default."""
     begin = 0
 
     def run(times: int) -> None:
@@ -93,7 +93,7 @@ def _texts(get_node: Any, texts: list[str]) -> Run:
 
 
 def _clandestined(n: int) -> tuple[Run, Run]:
-    """It takes keys as text, and so they are here for both."""
+    """Use str keys for both, because the other package requires them."""
     lb = Rendezvous(names(n))
     peer: Any = _peer("clandestined").RendezvousHash(nodes=names(n))
     texts = [key.decode() for key in KEYS[:2000]]
@@ -115,7 +115,7 @@ def _jump(n: int) -> tuple[Run, Run]:
 
 
 def _batch(n: int) -> tuple[Run, Run]:
-    """Ten million hashes at once, against a loop over a hundredth of them as keys."""
+    """Compare a batch of ten million hashes with a loop over a hundredth of them as keys."""
     ring, peer = HashRing(names(n)), _peer("uhashring").HashRing(names(n))
     many = hashes(BATCH)
     texts = [f"user:{number}" for number in range(BATCH // 100)]
@@ -133,7 +133,7 @@ def _a_hundred_loops(ours: Run, other: Run, effort: Effort) -> Measured:
 
 
 def _edit(n: int) -> tuple[Run, Run]:
-    """Add one and remove it, each with the next pick, so that nothing is put off."""
+    """Add a backend and remove it, each with a pick, so that nothing is postponed."""
     ring, peer = HashRing(names(n)), _peer("uhashring").HashRing(names(n))
     before = [ring.pick(key) for key in KEYS], [peer.get_node(str(key)) for key in KEYS[:2000]]
 

@@ -1,4 +1,4 @@
-"""Rows of the pool, and of importing the package."""
+"""Rows for the pool, and for importing the package."""
 
 import subprocess
 import sys
@@ -32,12 +32,12 @@ IMPORTS = [
         4.4,
     ),
 ]
-"""The last number is 1.25 times what it was when every name was imported lazily."""
+"""The last number is 1.25 times the ratio of a root module that imports every name lazily."""
 REACH = {"RoundRobin": {0: 27, 4: 50, 6: 65}, "LeastConnections": {0: 65, 4: 85, 6: 105}}
 
 
 def rows() -> Iterator[Row]:
-    """Give every row of this file."""
+    """Return the rows of this file."""
     for n in SIZES:
         for kind, reaches in REACH.items():
             for gates, reach in reaches.items():
@@ -77,7 +77,7 @@ def _requests(kind: str, n: int, gates: int) -> tuple[Run, Run]:
 
 
 def _nothing(times: int) -> None:
-    """Stand in: an import happens once a process, so a process times itself."""
+    """A placeholder: an import happens once per process, so each process times itself."""
     del times
 
 
@@ -86,15 +86,15 @@ def _imports(code: str, ours: Run, other: Run, effort: Effort) -> Measured:
     pairs = [(_import(code), _import("import dataclasses")) for _ in range(effort.rounds)]
     return Measured(
         median(mine for mine, _ in pairs),
-        median(its for _, its in pairs),
-        median(mine / its for mine, its in pairs),
+        median(theirs for _, theirs in pairs),
+        median(mine / theirs for mine, theirs in pairs),
     )
 
 
 def _import(imported: str) -> int:
     code = (
-        "import sys; from time import perf_counter_ns as now; begun = now(); "
-        f"{imported}; print(now() - begun, *sys.modules)"
+        "import sys; from time import perf_counter_ns as now; started = now(); "
+        f"{imported}; print(now() - started, *sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     took, *loaded = run.stdout.split()

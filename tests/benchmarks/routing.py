@@ -1,4 +1,4 @@
-"""Rows of routes and splits."""
+"""Rows for routes and splits."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -16,7 +16,7 @@ FEW, MANY = 10, 10_000
 
 
 def rows() -> Iterator[Row]:
-    """Give every row of this file."""
+    """Return the rows of this file."""
     yield Row("Router, a match", MANY, "among 10", 3, partial(_match, True))
     yield Row("Router, no match", MANY, "among 10", 3, partial(_match, False))
     yield Row("Split, a pick of two", 2, "U", 200, _split)
@@ -27,7 +27,7 @@ def _match(found: bool) -> tuple[Run, Run]:
 
 
 def _run(n: int, found: bool) -> Run:
-    """Match ten requests in turn, the same ten in any table, the last of it."""
+    """Match ten requests in turn; they match the last ten routes of a table of any size."""
     hosts = [None, "shop.example", "*.example"]
     router = Router(
         [

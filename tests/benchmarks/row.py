@@ -1,4 +1,4 @@
-"""A row of the table."""
+"""A row of the benchmark table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,35 +12,35 @@ SIZES = (10, 100, 1000, 10_000)
 
 @dataclass(frozen=True)
 class Row:
-    """One operation at one size, what it is held against, and the ratio to reach."""
+    """One operation at one size, its reference, and the target ratio."""
 
     name: str
     n: int
     unit: str
-    """U, H, or what it is held against."""
+    """U, H, or the name of the reference."""
     reach: float
-    """At most so many units, ``inf`` to be read only; negative: at least so many times faster."""
+    """The greatest allowed ratio, ``inf`` for no target; if negative, the least speed-up."""
     prepare: Callable[[], tuple[Run, Run]]
-    """Assert that the results are right, and give ours and the other's operation."""
+    """Checks that both results are correct, and returns our operation and the reference."""
     timed: Callable[[Run, Run, Effort], Measured] = measure
 
     def measured(self, effort: Effort) -> Measured:
-        """Prepare and time it."""
+        """Prepare and time the row."""
         return self.timed(*self.prepare(), effort)
 
     def figure(self, found: Measured) -> float:
-        """Give what is held against the reach: units, or times faster."""
+        """Return the value to compare with the target: the ratio or the speed-up."""
         return found.ratio if self.reach > 0 else 1 / found.ratio
 
     def met(self, found: Measured) -> bool:
-        """Whether the reach was reached."""
+        """Return whether the target was met."""
         return found.ratio <= self.reach if self.reach > 0 else 1 / found.ratio >= -self.reach
 
-    def told(self, found: Measured) -> str:
-        """Give the row as a line."""
+    def line(self, found: Measured) -> str:
+        """Return the row as a line of text."""
         sign, figure = ("<=", self.figure(found)) if self.reach > 0 else (">=", self.figure(found))
         off = figure / abs(self.reach)
-        verdict = "met" if self.met(found) else f"missed: {off:.2f} of the reach"
+        verdict = "met" if self.met(found) else f"missed: {off:.2f} of the target"
         return (
             f"{self.name:<44} {self.n:>6} {found.ours:>12,.0f} {found.other:>14,.0f} "
             f"{figure:>8.1f} {self.unit:<18} {sign} {abs(self.reach):<6g} {verdict}"

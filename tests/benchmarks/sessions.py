@@ -1,4 +1,4 @@
-"""Rows of sticky sessions, and of what they cost a weighted round robin."""
+"""Rows for sticky sessions, and for their cost in a weighted round robin."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -19,7 +19,7 @@ SENT = "theme=dark; _ga=GA1.2.1234567890.1700000000; lang=en-GB; session-server=
 
 
 def rows() -> Iterator[Row]:
-    """Give every row of this file."""
+    """Return the rows of this file."""
     for n in SIZES:
         prepare = partial(_cookie, n)
         yield Row("CookieSessions.resolve, a valid cookie", n, "hmac.digest", 12, prepare)

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say: tried without peers, and with a clock of our own."""
+"""The benchmarks are correct: tested without the other packages, and with a simulated clock."""
 
 import pytest
 
@@ -32,7 +32,7 @@ SMALL = [row for row in OURS if row.n == SIZES[0]]
 
 
 class Clock:
-    """Time that passes only when an operation says how long it takes."""
+    """A clock that advances only by the durations that operations declare."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -47,13 +47,13 @@ class Clock:
         return run
 
 
-def test_a_ratio_is_the_ratio() -> None:
+def test_measure_returns_the_ratio() -> None:
     clock = Clock()
     found = measure(clock.takes(600), clock.takes(200), Effort(5, 1_000_000), clock)
     assert found == Measured(600, 200, 3.0)
 
 
-def test_slow_operations_run_once_a_round() -> None:
+def test_slow_operations_run_once_per_round() -> None:
     clock, runs = Clock(), list[int]()
 
     def slow(times: int) -> None:
@@ -74,18 +74,18 @@ def test_an_outlier_does_not_move_the_median() -> None:
     assert found.ratio == 2.0
 
 
-def test_a_row_knows_whether_it_was_met() -> None:
+def test_a_row_reports_whether_its_target_was_met() -> None:
     row = Row("ours", 10, "U", 2.5, lambda: (print, print))
     assert row.met(Measured(50, 20, 2.5))
     assert not row.met(Measured(52, 20, 2.6))
-    assert "missed: 1.04 of the reach" in row.told(Measured(52, 20, 2.6))
+    assert "missed: 1.04 of the target" in row.line(Measured(52, 20, 2.6))
     peer = Row("ours", 10, "peer", -12, lambda: (print, print))
     assert peer.met(Measured(10, 120, 1 / 12))
     assert not peer.met(Measured(10, 110, 1 / 11))
-    assert "missed: 0.92 of the reach" in peer.told(Measured(10, 110, 1 / 11))
+    assert "missed: 0.92 of the target" in peer.line(Measured(10, 110, 1 / 11))
 
 
-def test_every_row_of_the_table_is_there() -> None:
+def test_the_table_is_complete() -> None:
     rows = [*OURS, *peers.rows()]
     assert len({(row.name, row.n, row.unit) for row in rows}) == len(rows)
     for kind in ("RoundRobin", "LeastConnections"):
@@ -94,7 +94,7 @@ def test_every_row_of_the_table_is_there() -> None:
                 row.n for row in rows if row.name == f"Pool of {kind}, a request, {count} gates"
             ]
             assert found == [*SIZES]
-    for kind in classic.FLIPPED:
+    for kind in classic.FLIP_BALANCERS:
         assert [row.n for row in rows if row.name == f"{kind}, a flip and a pick"] == [*SIZES]
     assert {row.unit for row in rows} == {
         "U", "H", "the open ring", "import dataclasses", *peers.PACKAGES, "roundrobin.smooth",
@@ -104,7 +104,7 @@ def test_every_row_of_the_table_is_there() -> None:
 
 
 @pytest.mark.parametrize("row", SMALL, ids=lambda row: row.name)
-def test_what_is_timed_is_right(row: Row) -> None:
+def test_what_is_timed_is_correct(row: Row) -> None:
     ours, other = row.prepare()
     ours(3)
     other(3)

@@ -1,4 +1,4 @@
-"""What a flow table costs and holds: hashes, comparisons, lines and bytes, without a clock."""
+"""Time and memory of a flow table: hashes, comparisons, lines of code and bytes, no clock."""
 
 from random import Random
 from typing import Any
@@ -12,7 +12,7 @@ from tests.work import Counted, Work, work_of
 
 STATES: list[FlowState] = ["new", "established", "closing"]
 CONSTANT, LOGARITHMIC = 1.25, 3.0
-"""Growth from 10 to 1000: none, or log 1000 / log 10."""
+"""Growth from 10 flows to 1000: none, or log 1000 / log 10."""
 SLACK = 4.0
 ROUNDS = 400
 
@@ -22,7 +22,7 @@ def numbered(port: int) -> FlowKey:
 
 
 def full(n: int) -> tuple[FlowTable[Counted], list[Any], list[Counted]]:
-    """A table with as many flows as it may have, a third in each state, on n / 10 backends."""
+    """Return a full table with a third of its flows in each state, on n / 10 backends."""
     table: FlowTable[Counted] = FlowTable(
         n, new_timeout=1e6, established_timeout=1e6, closing_timeout=1e6
     )
@@ -52,7 +52,7 @@ def misses(n: int) -> tuple[Any, int]:
     return work, ROUNDS
 
 
-def newcomers_to_a_full_table(n: int) -> tuple[Any, int]:
+def new_flows_in_a_full_table(n: int) -> tuple[Any, int]:
     table, flows, backends = full(n)
 
     def work() -> None:
@@ -93,8 +93,8 @@ def expirations(n: int) -> tuple[Any, int]:
     return lambda: table.expire(1e7), n
 
 
-def hits_and_then_all_evicted(n: int) -> tuple[Any, int]:
-    """The places that hits left behind are put right once a hit."""
+def hits_and_then_evictions_of_all(n: int) -> tuple[Any, int]:
+    """Each hit makes one heap place out of date, which is corrected once."""
     table, flows, backends = full(n)
 
     def work() -> None:
@@ -107,7 +107,7 @@ def hits_and_then_all_evicted(n: int) -> tuple[Any, int]:
 
 
 def a_backend_is_forgotten(n: int) -> tuple[Any, int]:
-    """Ten flows of it, however many there are."""
+    """A backend with ten flows, whatever the size of the table."""
     table, _, backends = full(n)
     return lambda: len(table.forget(backends[0])), 10
 
@@ -117,16 +117,16 @@ def a_backend_is_forgotten(n: int) -> tuple[Any, int]:
     [
         (hits, CONSTANT),
         (misses, CONSTANT),
-        (newcomers_to_a_full_table, LOGARITHMIC),
+        (new_flows_in_a_full_table, LOGARITHMIC),
         (states_that_change, LOGARITHMIC),
         (reads, LOGARITHMIC),
         (expirations, LOGARITHMIC),
-        (hits_and_then_all_evicted, LOGARITHMIC),
+        (hits_and_then_evictions_of_all, LOGARITHMIC),
         (a_backend_is_forgotten, LOGARITHMIC),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_it_costs(measured: Any, growth: float) -> None:
+def test_the_cost_per_operation(measured: Any, growth: float) -> None:
     def measure(n: int) -> tuple[Work, int]:
         call, operations = measured(n)
         return work_of(call), operations
@@ -137,15 +137,15 @@ def test_what_it_costs(measured: Any, growth: float) -> None:
         assert after <= growth * before + SLACK, (kind, before, after)
 
 
-def test_a_table_holds_no_more_after_much_work() -> None:
-    """And at most 640 bytes a flow, key and backends included."""
+def test_a_table_does_not_grow_with_the_work_done() -> None:
+    """It also takes at most 640 bytes per flow, including keys and backends."""
     rng, size = Random(1), 1000
     table: FlowTable[str] = FlowTable(
         size, new_timeout=2.0, established_timeout=20.0, closing_timeout=5.0
     )
     now, measured = 0.0, list[int]()
-    for some in (1, MUCH):
-        for _ in range(some * 4 * size):
+    for factor in (1, MUCH):
+        for _ in range(factor * 4 * size):
             now += 0.001 if rng.random() < 0.999 else 1.0
             flow = numbered(rng.randrange(3 * size))
             if table.find(flow, now) is None or rng.random() < 0.3:

@@ -1,4 +1,4 @@
-"""Keys that tell connections apart, by the same bytes in every process."""
+"""Flow keys distinguish connections, by the same bytes in every process."""
 
 import copy
 import pickle
@@ -20,7 +20,7 @@ FIELDS = st.tuples(st.integers(0, 255), ADDRESSES, PORTS, ADDRESSES, PORTS)
 NEAR: st.SearchStrategy[IPv4Address | IPv6Address] = st.sampled_from(
     [ip_address(text) for text in ("1.2.3.4", "::ffff:1.2.3.4", "::1.2.3.4", "1.2.3.5", "::1")]
 )
-"""Two of them are one."""
+"""Two of these addresses are equal."""
 NEAR_PORTS = st.sampled_from([0, 1, 256, 257])
 ALIKE = st.tuples(st.sampled_from([0, 1, 6]), NEAR, NEAR_PORTS, NEAR, NEAR_PORTS)
 
@@ -46,7 +46,7 @@ def test_two_flows_are_one_key_iff_their_fields_are_equal(one: Fields, other: Fi
 
 
 @given(FIELDS)
-def test_a_key_is_its_fields(fields: Fields) -> None:
+def test_a_key_has_the_fields_it_was_made_of(fields: Fields) -> None:
     key = FlowKey(*fields)
     assert (
         key.protocol,
@@ -63,7 +63,7 @@ def test_a_key_is_its_fields(fields: Fields) -> None:
 
 
 @given(FIELDS)
-def test_however_an_address_is_written_it_is_the_same(fields: Fields) -> None:
+def test_every_form_of_an_address_gives_the_same_key(fields: Fields) -> None:
     protocol, source, port, destination, other_port = fields
     key = FlowKey(*fields)
     assert key == FlowKey(protocol, str(source), port, destination.packed, other_port)
@@ -74,7 +74,7 @@ def test_however_an_address_is_written_it_is_the_same(fields: Fields) -> None:
 
 
 @given(FIELDS)
-def test_both_directions_are_one_symmetric_key(fields: Fields) -> None:
+def test_both_directions_have_one_symmetric_key(fields: Fields) -> None:
     protocol, source, port, destination, other_port = fields
     there = FlowKey(*fields, symmetric=True)
     back = FlowKey(protocol, destination, other_port, source, port, symmetric=True)
@@ -84,16 +84,16 @@ def test_both_directions_are_one_symmetric_key(fields: Fields) -> None:
 
 
 @given(FIELDS)
-def test_copies_and_pickles_of_a_key_are_the_key(fields: Fields) -> None:
+def test_copies_and_pickles_equal_the_key(fields: Fields) -> None:
     key = FlowKey(*fields)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        twin = pickle.loads(pickle.dumps(key, protocol))  # noqa: S301 - own
-        assert twin == key
-        assert type(twin) is FlowKey
+        copied = pickle.loads(pickle.dumps(key, protocol))  # noqa: S301 - own pickle
+        assert copied == key
+        assert type(copied) is FlowKey
     assert copy.copy(key) == copy.deepcopy(key) == FlowKey.from_bytes(bytes(key)) == key
 
 
-def test_names_of_protocols_are_their_numbers() -> None:
+def test_a_protocol_name_equals_its_number() -> None:
     numbers = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}
     for name, value in numbers.items():
         key = FlowKey(name, "::1", 0, "::2", 0)
@@ -103,19 +103,19 @@ def test_names_of_protocols_are_their_numbers() -> None:
     assert repr(FlowKey(99, "::1", 0, "::2", 0)) == "FlowKey(99, '::1', 0, '::2', 0)"
 
 
-def test_a_zone_does_not_count() -> None:
+def test_a_zone_is_ignored() -> None:
     assert FlowKey("tcp", "fe80::1%eth0", 1, "::1", 2) == FlowKey("tcp", "fe80::1", 1, "::1", 2)
 
 
 def test_a_key_is_the_same_in_every_process() -> None:
-    """Golden bytes: addresses, protocol, ports, big-endian."""
+    """Expected bytes: addresses, protocol, ports, big-endian."""
     key = FlowKey("tcp", "192.0.2.1", 50123, "2001:db8::7", 443)
     assert key.hex() == (
         "00000000000000000000ffffc000020120010db800000000000000000000000706c3cb01bb"
     )
 
 
-def test_a_key_is_hashed_as_it_stands() -> None:
+def test_a_key_is_hashed_like_its_bytes() -> None:
     ring = HashRing(["a", "b", "c"])
     keys = [FlowKey("tcp", "192.0.2.1", i, "198.51.100.7", 443) for i in range(50)]
     assert [ring.pick(key) for key in keys] == [ring.pick(bytes(key)) for key in keys]
@@ -123,14 +123,14 @@ def test_a_key_is_hashed_as_it_stands() -> None:
     assert len({ring.pick(key.key(2)) for key in keys}) == 1
 
 
-GOOD: Any = ("tcp", "192.0.2.1", 1, "192.0.2.2", 2)
-NO_ADDRESSES: list[Any] = [
+VALID: Any = ("tcp", "192.0.2.1", 1, "192.0.2.2", 2)
+INVALID_ADDRESSES: list[Any] = [
     "", " ", "localhost", "192.0.2", "192.0.2.1:80", "[::1]", "192.0.2.1 ", "192.0.2.01",
     "1.2.3.4.5", "::1::", "fe80::1%", "\u0661.2.3.4", "\ud800", "1" * 10_000, b"",
     b"12345", bytes(15), bytes(17), bytearray(4), None, 7, True, 1.5, ["::1"], ("::1", 80),
 ]  # fmt: skip
-NO_PORTS: list[Any] = [-1, 65536, 10**400, 1.0, nan, "80", b"80", True, None, [80]]
-NO_PROTOCOLS: list[Any] = [
+INVALID_PORTS: list[Any] = [-1, 65536, 10**400, 1.0, nan, "80", b"80", True, None, [80]]
+INVALID_PROTOCOLS: list[Any] = [
     "",
     "TCP ",
     "quic",
@@ -149,14 +149,14 @@ NO_PROTOCOLS: list[Any] = [
 @pytest.mark.parametrize(
     ("place", "bad"),
     [
-        *((0, bad) for bad in NO_PROTOCOLS),
-        *((place, bad) for place in (1, 3) for bad in NO_ADDRESSES),
-        *((place, bad) for place in (2, 4) for bad in NO_PORTS),
+        *((0, bad) for bad in INVALID_PROTOCOLS),
+        *((place, bad) for place in (1, 3) for bad in INVALID_ADDRESSES),
+        *((place, bad) for place in (2, 4) for bad in INVALID_PORTS),
     ],
     ids=lambda value: f"{value!r:.20}".encode("ascii", "backslashreplace").decode(),
 )
-def test_what_is_no_field_is_named(place: int, bad: Any) -> None:
-    fields = [*GOOD]
+def test_an_invalid_field_is_refused_with_its_value(place: int, bad: Any) -> None:
+    fields = [*VALID]
     fields[place] = bad
     for symmetric in (False, True):
         with pytest.raises(InvalidKey) as raised:
@@ -165,12 +165,12 @@ def test_what_is_no_field_is_named(place: int, bad: Any) -> None:
 
 
 @pytest.mark.parametrize("bad", [b"", bytes(36), bytes(38), "x" * 37, bytearray(37), None, 37])
-def test_what_is_no_flow_is_refused(bad: Any) -> None:
+def test_data_that_is_not_a_flow_is_refused(bad: Any) -> None:
     with pytest.raises(InvalidKey, match="37 bytes"):
         FlowKey.from_bytes(bad)
 
 
 @pytest.mark.parametrize("bad", [0, 1, 4, 6, -2, 5.0, None, "5"])
-def test_a_key_has_two_three_or_five_fields(bad: Any) -> None:
+def test_another_number_of_fields_is_refused(bad: Any) -> None:
     with pytest.raises(InvalidSetting, match=repr(bad)):
-        FlowKey(*GOOD).key(bad)
+        FlowKey(*VALID).key(bad)

@@ -1,4 +1,4 @@
-"""The flow table against a dict."""
+"""The flow table, compared with a naive model."""
 
 import copy
 import pickle
@@ -36,13 +36,13 @@ BACKENDS = st.sampled_from(["a", "b", "c"])
 STATES: Any = st.sampled_from([*TIMEOUTS])
 
 
-class Model:
-    """A flow as the model has it; ``came`` orders it in its state, ``bound`` on its backend."""
+class ModelFlow:
+    """A flow of the model; ``joined`` orders it in its state, ``bound`` on its backend."""
 
     def __init__(self, backend: str, state: FlowState, seen: float, serial: int) -> None:
         self.backend, self.seen = backend, seen
         self.state: FlowState = state
-        self.came = self.bound = serial
+        self.joined = self.bound = serial
 
     @property
     def ends(self) -> float:
@@ -50,12 +50,12 @@ class Model:
 
 
 class TableMachine(RuleBasedStateMachine):
-    """The model is a dict that is scanned whole for whatever is asked."""
+    """The model is a dict that is scanned completely for every result."""
 
     def __init__(self) -> None:
         super().__init__()
         self.table = self.make()
-        self.model: dict[bytes, Model] = {}
+        self.model: dict[bytes, ModelFlow] = {}
         self.now = 0.0
         self.serial = 0
         self.counts = [0, 0, 0, 0]
@@ -70,29 +70,29 @@ class TableMachine(RuleBasedStateMachine):
         return table
 
     def tick(self, step: float) -> float:
-        """Give a time, maybe an earlier one; expire in the model what is due at the latest."""
-        asked = self.now + step
-        self.now = max(self.now, asked)
+        """Return a time, possibly an earlier one; expire the due flows of the model."""
+        requested = self.now + step
+        self.now = max(self.now, requested)
         for state in TIMEOUTS:
             due = [f for f, m in self.model.items() if m.state == state and m.ends <= self.now]
-            for flow in sorted(due, key=lambda f: (self.model[f].seen, self.model[f].came)):
-                self.lose(flow)
+            for flow in sorted(due, key=lambda f: (self.model[f].seen, self.model[f].joined)):
+                self.remove(flow)
                 self.counts[3] += 1
-        return asked
+        return requested
 
-    def lose(self, flow: bytes) -> None:
-        self.left(self.model.pop(flow).backend)
+    def remove(self, flow: bytes) -> None:
+        self.flow_left(self.model.pop(flow).backend)
 
-    def left(self, backend: str) -> None:
+    def flow_left(self, backend: str) -> None:
         if backend in self.retiring and backend not in {m.backend for m in self.model.values()}:
             self.retiring.remove(backend)
             self.retired.append(backend)
 
-    def readmit(self, backend: str) -> None:
+    def cancel_retirement(self, backend: str) -> None:
         self.retiring.discard(backend)
         self.retired = [one for one in self.retired if one != backend]
 
-    def look(self, flow: bytes) -> str | None:
+    def look_up(self, flow: bytes) -> str | None:
         found = self.model.get(flow)
         self.counts[found is None] += 1
         if found is None:
@@ -106,34 +106,34 @@ class TableMachine(RuleBasedStateMachine):
         if found is None:
             if len(self.model) == SIZE:
                 order: list[FlowState] = [*TIMEOUTS]
-                self.lose(
+                self.remove(
                     min(
                         self.model,
                         key=lambda f: (
                             order.index(self.model[f].state),
                             self.model[f].seen,
-                            self.model[f].came,
+                            self.model[f].joined,
                         ),
                     )
                 )
                 self.counts[2] += 1
-            self.model[flow] = Model(backend, state, self.now, self.serial)
-            self.readmit(backend)
+            self.model[flow] = ModelFlow(backend, state, self.now, self.serial)
+            self.cancel_retirement(backend)
             return
         if found.backend != backend:
             old, found.backend, found.bound = found.backend, backend, self.serial
-            self.left(old)
-            self.readmit(backend)
+            self.flow_left(old)
+            self.cancel_retirement(backend)
         elif found.state == "established" and state == "new":
             state = "established"
         if found.state != state:
-            found.state, found.came = state, self.serial
+            found.state, found.joined = state, self.serial
         found.seen = self.now
 
     @rule(flow=FLOWS, step=STEPS)
     def find(self, flow: FlowKey, step: float) -> None:
         found = self.table.find(FlowKey.from_bytes(bytes(flow)), self.tick(step))
-        assert found == self.look(flow)
+        assert found == self.look_up(flow)
 
     @rule(flow=FLOWS, backend=BACKENDS, step=STEPS, state=STATES)
     def keep(self, flow: FlowKey, backend: str, step: float, state: FlowState) -> None:
@@ -142,15 +142,15 @@ class TableMachine(RuleBasedStateMachine):
 
     @rule(flow=FLOWS, backend=BACKENDS, step=STEPS, state=STATES)
     def route(self, flow: FlowKey, backend: str, step: float, state: FlowState) -> None:
-        asked: list[FlowKey] = []
+        picked: list[FlowKey] = []
 
         def pick(flow: FlowKey) -> str:
-            asked.append(flow)
+            picked.append(flow)
             return backend
 
         found = self.table.route(flow, pick, self.tick(step), state)
-        expected = self.look(flow)
-        assert asked == ([flow] if expected is None else [])
+        expected = self.look_up(flow)
+        assert picked == ([flow] if expected is None else [])
         assert found == (expected or backend)
         self.bind(flow, found, state)
 
@@ -158,26 +158,26 @@ class TableMachine(RuleBasedStateMachine):
     def discard(self, flow: FlowKey) -> None:
         self.table.discard(flow)
         if flow in self.model:
-            self.lose(flow)
+            self.remove(flow)
 
     @rule(backend=BACKENDS)
     def forget(self, backend: str) -> None:
-        gone = [f for f, m in self.model.items() if m.backend == backend]
-        gone.sort(key=lambda f: self.model[f].bound)
-        assert self.table.forget(backend) == gone
-        for flow in gone:
+        removed = [f for f, m in self.model.items() if m.backend == backend]
+        removed.sort(key=lambda f: self.model[f].bound)
+        assert self.table.forget(backend) == removed
+        for flow in removed:
             del self.model[flow]
-        self.left(backend)
+        self.flow_left(backend)
 
     @rule(backend=BACKENDS)
     def retire(self, backend: str) -> None:
         self.table.retire(backend)
         if backend not in self.retired:
             self.retiring.add(backend)
-            self.left(backend)
+            self.flow_left(backend)
 
     @rule(step=STEPS)
-    def reports_who_retired(self, step: float) -> None:
+    def report_retired_backends(self, step: float) -> None:
         assert self.table.retired(self.tick(step)) == self.retired
         self.retired = []
 
@@ -187,14 +187,14 @@ class TableMachine(RuleBasedStateMachine):
         assert self.table.expire(self.tick(step)) == before - len(self.model)
 
     @rule(pickled=st.booleans())
-    def goes_on_as_a_copy(self, pickled: bool) -> None:
+    def continue_with_a_copy(self, pickled: bool) -> None:
         old = self.table
-        self.table = pickle.loads(pickle.dumps(old)) if pickled else copy.deepcopy(old)  # noqa: S301 - own
+        self.table = pickle.loads(pickle.dumps(old)) if pickled else copy.deepcopy(old)  # noqa: S301 - own pickle
         old.keep(ONE, "d", self.now, "new")
         old.forget("a")
 
     @invariant()
-    def shows_what_the_model_shows(self) -> None:
+    def properties_equal_those_of_the_model(self) -> None:
         table, model = self.table, self.model
         assert len(table) == len(model) <= SIZE == table.max_flows
         assert table.counts == FlowCounts(*self.counts)
@@ -208,20 +208,20 @@ class TableMachine(RuleBasedStateMachine):
         assert f"{len(model)} of {SIZE} flows" in repr(table)
 
     @rule()
-    def knows_who_expires_next(self) -> None:
+    def due_equals_that_of_the_model(self) -> None:
         assert self.table.due == min((m.ends for m in self.model.values()), default=inf)
 
 
-@pytest.mark.parametrize("few", [64, 0])
-def test_the_table_against_a_dict(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And again tidying up at once."""
-    monkeypatch.setattr(idle_queue, "_FEW", few)
+@pytest.mark.parametrize("min_stale", [64, 0])
+def test_the_table_equals_the_model(min_stale: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the normal setting, and with heaps that are rebuilt as early as possible."""
+    monkeypatch.setattr(idle_queue, "_MIN_STALE", min_stale)
     run_state_machine_as_test(
         TableMachine, settings=settings(max_examples=runs(300), stateful_step_count=60)
     )
 
 
-def test_a_flow_is_gone_at_its_timeout_and_not_before() -> None:
+def test_a_flow_is_removed_at_its_timeout_and_not_before() -> None:
     for state, timeout in TIMEOUTS.items():
         for now, found in ((timeout - 2**-40, "a"), (timeout, None)):
             table: FlowTable[str] = FlowTable(
@@ -233,7 +233,7 @@ def test_a_flow_is_gone_at_its_timeout_and_not_before() -> None:
             assert table.counts.expirations == (found is None)
 
 
-def test_earlier_than_seen_is_the_latest_seen() -> None:
+def test_an_earlier_time_counts_as_the_latest_seen() -> None:
     table: FlowTable[str] = FlowTable(new_timeout=10.0)
     table.keep(ONE, "a", 0.0, "new")
     assert table.find(TWO, 5.0) is None
@@ -243,19 +243,19 @@ def test_earlier_than_seen_is_the_latest_seen() -> None:
     assert table.expire(15.0) == 2
 
 
-def test_the_idlest_goes_and_of_the_equally_idle_who_came_first() -> None:
+def test_the_idlest_flow_is_evicted_and_of_equals_the_first_to_join() -> None:
     table: FlowTable[str] = FlowTable(2)
-    told: list[tuple[FlowKey, FlowState]]
-    told = [(ONE, "closing"), (TWO, "closing"), (ONE, "new"), (ONE, "closing")]
-    for flow, state in told:
+    reports: list[tuple[FlowKey, FlowState]]
+    reports = [(ONE, "closing"), (TWO, "closing"), (ONE, "new"), (ONE, "closing")]
+    for flow, state in reports:
         table.keep(flow, "a", 1.0, state)
     table.keep(number(3), "a", 1.0, "established")
     assert (ONE in table, TWO in table) == (True, False)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_among_many_the_idlest_goes(seed: int) -> None:
-    """Hits in any order, an eviction that sorts them, and an end to most."""
+def test_among_many_flows_the_idlest_is_evicted(seed: int) -> None:
+    """Hits in random order, one eviction, and then the end of most flows."""
     rng, table = Random(seed), FlowTable[str](400, established_timeout=inf)
     seen = {number(i): 0.0 for i in range(400)}
     for flow in seen:
@@ -287,18 +287,18 @@ def test_the_defaults_are_those_of_ipvs() -> None:
         assert table.due == 5.0 + timeout
 
 
-def test_a_flood_of_handshakes_takes_one_established_flow_at_most() -> None:
+def test_a_flood_of_handshakes_evicts_one_established_flow_at_most() -> None:
     table: FlowTable[str] = FlowTable(100)
     for i in range(100):
         table.keep(number(i), "a", 0.0, "established")
     for i in range(1000, 6000):
         table.keep(number(i), "b", 1.0, "new")
     assert table.states == {"new": 1, "closing": 0, "established": 99}
-    assert number(0) not in table, "the idlest of them"
+    assert number(0) not in table, "the idlest of the established"
     assert table.counts.evictions == 5000
 
 
-def test_a_stray_syn_does_not_weaken_a_connection() -> None:
+def test_a_stray_syn_does_not_shorten_the_timeout_of_a_connection() -> None:
     table: FlowTable[str] = FlowTable()
     table.keep(ONE, "a", 0.0, "established")
     assert table.route(ONE, lambda _: "b", 1.0, "new") == "a"
@@ -308,7 +308,7 @@ def test_a_stray_syn_does_not_weaken_a_connection() -> None:
     assert table.states["new"] == 1, "a port is used again"
     table.keep(ONE, "a", 4.0, "established")
     table.keep(ONE, "b", 5.0, "new")
-    assert (table.states["new"], table.find(ONE, 5.0)) == (1, "b"), "as told"
+    assert (table.states["new"], table.find(ONE, 5.0)) == (1, "b"), "as reported"
 
 
 def test_a_retiring_backend_is_reported_once_when_its_last_flow_has_closed() -> None:
@@ -319,13 +319,13 @@ def test_a_retiring_backend_is_reported_once_when_its_last_flow_has_closed() -> 
     assert (table.find(ONE, 1.0), table.retired(1.0)) == ("a", [])
     table.discard(TWO)
     table.keep(ONE, "a", 2.0, "closing")
-    assert table.find(ONE, 3.0) == "a", "what is in flight while closing still arrives"
+    assert table.find(ONE, 3.0) == "a", "packets still arrive while the flow closes"
     assert table.retired(122.0) == []
     assert table.retired(123.0) == ["a"]
     assert table.retired(123.0) == []
 
 
-def test_beside_a_pool_a_flow_prefers_its_backend() -> None:
+def test_with_a_pool_a_flow_prefers_its_backend() -> None:
     pool = Pool(HashRing(["a", "b", "c"]))
     table: FlowTable[str] = FlowTable()
     for i in range(30):
@@ -341,19 +341,19 @@ def test_beside_a_pool_a_flow_prefers_its_backend() -> None:
     assert table.backends == before
 
 
-def everything(table: FlowTable[Any]) -> tuple[object, ...]:
+def state_of(table: FlowTable[Any]) -> tuple[object, ...]:
     return table.counts, table.states, table.backends, len(table), table.due
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.0, nan, "4", True, None, inf])
-def test_a_table_has_room_for_one_at_least(bad: Any) -> None:
+def test_a_size_below_one_is_refused(bad: Any) -> None:
     with pytest.raises(InvalidSetting, match=repr(bad)):
         FlowTable(bad)
 
 
 @pytest.mark.parametrize("state", TIMEOUTS)
 @pytest.mark.parametrize("bad", [0, -1.0, nan, -inf])
-def test_a_timeout_is_positive(state: FlowState, bad: float) -> None:
+def test_a_timeout_that_is_not_positive_is_refused(state: FlowState, bad: float) -> None:
     timeouts: dict[str, Any] = {f"{state}_timeout": bad}
     with pytest.raises(
         InvalidSetting, match=f"{state}_timeout must be positive seconds, not {bad!r}"
@@ -361,7 +361,7 @@ def test_a_timeout_is_positive(state: FlowState, bad: float) -> None:
         FlowTable(**timeouts)
 
 
-def test_a_timeout_may_be_none_at_all() -> None:
+def test_an_infinite_timeout_never_expires() -> None:
     table: FlowTable[str] = FlowTable(established_timeout=inf)
     table.keep(ONE, "a", 0.0, "established")
     table.keep(TWO, "a", 0.0, "new")
@@ -371,11 +371,11 @@ def test_a_timeout_may_be_none_at_all() -> None:
 
 @pytest.mark.parametrize("bad", [nan, inf, -inf, 10**400, -(10**400), 1e301])
 @pytest.mark.parametrize("filled", [False, True])
-def test_no_time_changes_nothing(bad: float, filled: bool) -> None:
+def test_an_invalid_time_changes_nothing(bad: float, filled: bool) -> None:
     table: FlowTable[str] = FlowTable(established_timeout=inf)
     if filled:
         table.keep(ONE, "a", 1.0, "established")
-    before = everything(table)
+    before = state_of(table)
     calls: list[Any] = [
         lambda: table.find(ONE, bad),
         lambda: table.keep(ONE, "b", bad, "closing"),
@@ -386,38 +386,38 @@ def test_no_time_changes_nothing(bad: float, filled: bool) -> None:
     for call in calls:
         with pytest.raises(InvalidTime, match="finite"):
             call()
-        assert everything(table) == before
+        assert state_of(table) == before
 
 
 @pytest.mark.parametrize("bad", ["syn", "NEW", "", None, 1, ["new"], nan, "\ud800"])
-def test_no_state_changes_nothing(bad: Any) -> None:
+def test_an_invalid_state_changes_nothing(bad: Any) -> None:
     table: FlowTable[str] = FlowTable()
     table.keep(ONE, "a", 1.0, "new")
-    before = everything(table)
+    before = state_of(table)
     with pytest.raises(InvalidSetting) as raised:
         table.keep(TWO, "b", 99.0, bad)
     assert repr(bad) in str(raised.value)
     with pytest.raises(InvalidSetting):
         table.route(ONE, lambda _: "b", 99.0, bad)
-    assert everything(table) == before
+    assert state_of(table) == before
 
 
 @pytest.mark.parametrize(
     ("flow", "backend"), [(ONE, None), (ONE, ["b"]), (TWO, {}), (bytearray(37), "b"), ([], "b")]
 )
-def test_what_cannot_be_kept_changes_nothing(flow: Any, backend: Any) -> None:
+def test_an_invalid_flow_or_backend_changes_nothing(flow: Any, backend: Any) -> None:
     table: FlowTable[Any] = FlowTable(1)
     table.keep(ONE, "a", 1.0, "new")
-    before = everything(table)
+    before = state_of(table)
     with pytest.raises(TypeError):
         table.keep(flow, backend, 99.0, "established")
-    assert everything(table) == before
+    assert state_of(table) == before
     with pytest.raises(TypeError):
         table.retire([])  # the backend is unhashable
-    assert everything(table) == before
+    assert state_of(table) == before
 
 
-def test_when_nobody_can_be_picked_nothing_is_kept() -> None:
+def test_nothing_is_stored_when_no_backend_can_be_picked() -> None:
     table: FlowTable[str] = FlowTable()
     with pytest.raises(NoBackendAvailable, match="empty"):
         table.route(ONE, HashRing[str]().pick, 0.0, "new")
@@ -425,7 +425,7 @@ def test_when_nobody_can_be_picked_nothing_is_kept() -> None:
     assert table.counts.misses == 1
 
 
-def test_a_backend_that_retires_and_then_dies_has_retired() -> None:
+def test_a_retiring_backend_that_fails_has_retired() -> None:
     table: FlowTable[str] = FlowTable()
     table.keep(ONE, "a", 0.0, "established")
     table.retire("a")
@@ -435,7 +435,7 @@ def test_a_backend_that_retires_and_then_dies_has_retired() -> None:
     assert table.retired(0.0) == []
 
 
-def test_strangers_are_forgotten_in_peace() -> None:
+def test_absent_flows_and_backends_without_flows_are_ignored() -> None:
     table: FlowTable[str] = FlowTable()
     table.discard(ONE)
     assert table.forget("a") == []
@@ -450,26 +450,26 @@ def test_a_copy_shares_its_backends() -> None:
     backend = Backend()
     table: FlowTable[Backend] = FlowTable()
     table.keep(ONE, backend, 0.0, "established")
-    twin = copy.deepcopy(table)
-    assert twin.find(ONE, 1.0) is backend
-    assert twin.forget(backend) == [ONE]
+    copied = copy.deepcopy(table)
+    assert copied.find(ONE, 1.0) is backend
+    assert copied.forget(backend) == [ONE]
     assert ONE in table
 
 
-def test_a_table_of_many_flows_copies_and_pickles() -> None:
+def test_a_table_of_many_flows_can_be_copied_and_pickled() -> None:
     table: FlowTable[str] = FlowTable()
     for i in range(20_000):
         table.keep(number(i), f"b{i % 7}", i / 1000, "established")
-    for twin in (copy.deepcopy(table), pickle.loads(pickle.dumps(table))):  # noqa: S301 - own
-        assert everything(twin) == everything(table)
-        assert twin.expire(910.0) == table_expired(910.0)
+    for copied in (copy.deepcopy(table), pickle.loads(pickle.dumps(table))):  # noqa: S301 - own pickle
+        assert state_of(copied) == state_of(table)
+        assert copied.expire(910.0) == number_expired(910.0)
 
 
-def table_expired(now: float) -> int:
+def number_expired(now: float) -> int:
     return sum(i / 1000 + 900.0 <= now for i in range(20_000))
 
 
-def test_a_table_loads_nothing_heavy() -> None:
+def test_a_table_imports_no_heavy_module() -> None:
     code = (
         "import sys; from balancers.flows.flow_table import FlowTable;"
         "from balancers.flows.flow_key import FlowKey; print(*sys.modules)"

@@ -1,4 +1,4 @@
-"""Fuzzing: one target for each parser of what a client sends, and the inputs worth keeping.
+"""Fuzzing: one target per parser of client data, and a corpus of inputs.
 
 ``python -m tests.fuzz --seconds 20`` runs them all, ``pytest tests/fuzz`` replays the corpus.
 """
@@ -16,5 +16,5 @@ TARGETS = sorted(
 
 
 def target(name: str) -> ModuleType:
-    """Load a target: its ``check`` asserts what holds of any bytes, its ``WORDS`` help to hit."""
+    """Load a target: ``check`` asserts what holds for any bytes, ``WORDS`` is a dictionary."""
     return import_module(f"tests.fuzz.targets.{name}")

@@ -1,4 +1,4 @@
-"""The kept inputs, each against its target: what was found once stays fixed, wherever this runs."""
+"""Every input of the corpus passes its target: a bug that was found stays fixed."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ INPUTS = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_a_kept_input_passes(path: Path) -> None:
+def test_an_input_of_the_corpus_passes(path: Path) -> None:
     target(path.parent.name).check(path.read_bytes())
 
 
-def test_every_target_keeps_inputs_and_not_too_many() -> None:
-    kept = {folder.name: len([*folder.iterdir()]) for folder in CORPUS.iterdir()}
-    assert sorted(kept) == sorted(TARGETS)
-    assert all(10 <= count <= 50 for count in kept.values())
+def test_every_target_has_some_inputs_and_not_too_many() -> None:
+    counts = {folder.name: len([*folder.iterdir()]) for folder in CORPUS.iterdir()}
+    assert sorted(counts) == sorted(TARGETS)
+    assert all(10 <= count <= 50 for count in counts.values())
     assert all(path.stat().st_size <= 4096 for path in INPUTS)

@@ -1,4 +1,4 @@
-"""The probe schedule on virtual time: whom, when, how often, and what silence means."""
+"""Active checks on virtual time: which backend is probed, when, and what a missing answer means."""
 
 import copy
 import pickle
@@ -19,12 +19,14 @@ from balancers.gates import ActiveChecks, Probe
 INTERVAL, TIMEOUT, FAST, SLOW, JITTER = 5.0, 3.0, 1.0, 30.0, 0.1
 
 
-def watched(members: int, seed: int = 1, **settings: Any) -> tuple[ActiveChecks[int], Pool[int]]:
+def checked_pool(
+    members: int, seed: int = 1, **settings: Any
+) -> tuple[ActiveChecks[int], Pool[int]]:
     checks: ActiveChecks[int] = ActiveChecks(rng=Random(seed), **settings)
     return checks, Pool(RoundRobin(range(members)), [checks])
 
 
-def next_of(checks: ActiveChecks[int]) -> Probe[int]:
+def next_probe(checks: ActiveChecks[int]) -> Probe[int]:
     """Wait for the next probe."""
     while True:
         probes = checks.probes(checks.probes_due)
@@ -34,8 +36,8 @@ def next_of(checks: ActiveChecks[int]) -> Probe[int]:
 
 
 def test_first_probes_are_spread_over_an_interval() -> None:
-    """Footgun 47: everybody probed at the same instant, by every proxy."""
-    checks, _ = watched(1000)
+    """Footgun 47: every proxy probed every backend at the same instant."""
+    checks, _ = checked_pool(1000)
     first: dict[int, float] = {}
     while len(first) < 1000:
         for probe in checks.probes(checks.probes_due):
@@ -46,42 +48,42 @@ def test_first_probes_are_spread_over_an_interval() -> None:
     for part in range(10):
         share = sum(part * INTERVAL / 10 <= when < (part + 1) * INTERVAL / 10 for when in sent)
         assert abs(share - 100) <= 45  # 4.7 standard deviations
-    other, _ = watched(1000, seed=2)
-    assert other.probes_due != watched(1000)[0].probes_due
+    other, _ = checked_pool(1000, seed=2)
+    assert other.probes_due != checked_pool(1000)[0].probes_due
 
 
-@pytest.mark.parametrize("began", [0.0, 54_321.0])
-def test_a_prober_that_was_away_is_given_an_interval_and_no_burst(began: float) -> None:
-    """Or its first call came long after a pool whose ``now`` was left out: 1000 probes at once."""
+@pytest.mark.parametrize("pool_now", [0.0, 54_321.0])
+def test_late_probes_are_spread_over_an_interval_and_not_sent_at_once(pool_now: float) -> None:
+    """Also if the pool was made with ``now`` left out, and the first call has a much later time."""
     checks: ActiveChecks[int] = ActiveChecks(rng=Random(3))
-    pool = Pool(RoundRobin(range(1000)), [checks], now=began)
+    pool = Pool(RoundRobin(range(1000)), [checks], now=pool_now)
     now, most = 54_321.0 + 60.0, 0
-    begun = now
+    started = now
     seen: set[int] = set()
-    while now < begun + 11.0:
+    while now < started + 11.0:
         sent = checks.probes(now)
         most = max(most, len(sent))
         for probe in sent:
             checks.answer(probe, True, now)
-        seen |= {probe.backend for probe in sent} if now <= begun + 5.11 else set()
+        seen |= {probe.backend for probe in sent} if now <= started + 5.11 else set()
         now += 0.1
     assert seen == set(range(1000))
     assert most <= 2.5 * 1000 * 0.1 / 5.0  # 20 expected; with this seed 35
     assert pool.admits(0)
 
 
-def test_whoever_asks_seldom_is_given_probes_all_the_same() -> None:
+def test_rare_calls_of_probes_still_get_probes() -> None:
     checks: ActiveChecks[int] = ActiveChecks(rng=Random(3))
     Pool(RoundRobin(range(100)), [checks])
     sent = [checks.probes(30.0 * turn) for turn in range(1, 9)]
-    assert sum(map(len, sent)) == 100 * 4  # a call puts off, the next one sends
+    assert sum(map(len, sent)) == 100 * 4  # one call postpones, the next one sends
 
 
 def test_every_interval_is_jittered() -> None:
-    checks, _ = watched(1)
+    checks, _ = checked_pool(1)
     sent: list[float] = []
     for _ in range(300):
-        probe = next_of(checks)
+        probe = next_probe(checks)
         sent.append(probe.sent_at)
         assert checks.answer(probe, ok=True, now=probe.sent_at + 0.1)
     gaps = [late - early for early, late in pairwise(sent)]
@@ -90,41 +92,41 @@ def test_every_interval_is_jittered() -> None:
 
 
 def test_faster_while_changing_and_slower_when_long_down() -> None:
-    checks, _ = watched(1, jitter=0.0, slow_after=20.0)
+    checks, _ = checked_pool(1, jitter=0.0, slow_after=20.0)
     sent, healthy = list[float](), list[bool]()
     for _ in range(12):
-        probe = next_of(checks)
+        probe = next_probe(checks)
         sent.append(probe.sent_at)
         checks.answer(probe, ok=False, now=probe.sent_at)
         healthy.append(checks.healthy(0))
     gaps = [late - early for early, late in pairwise(sent)]
     assert healthy == [True, True, *[False] * 10]
     assert gaps == pytest.approx([FAST, FAST, *[INTERVAL] * 4, *[SLOW] * 5])
-    probe = next_of(checks)
+    probe = next_probe(checks)
     checks.answer(probe, ok=True, now=probe.sent_at)
-    assert next_of(checks).sent_at == pytest.approx(probe.sent_at + FAST)
+    assert next_probe(checks).sent_at == pytest.approx(probe.sent_at + FAST)
 
 
-def test_silence_is_a_failure_even_if_nobody_asks_the_schedule() -> None:
-    checks, pool = watched(2, unhealthy_threshold=1)
-    probe = next_of(checks)
+def test_a_missing_answer_is_a_failure_even_if_probes_is_not_called() -> None:
+    checks, pool = checked_pool(2, unhealthy_threshold=1)
+    probe = next_probe(checks)
     assert probe.deadline == probe.sent_at + TIMEOUT
     assert pool.due == probe.deadline
     assert checks.factor(probe.backend, probe.deadline - 0.001) == 1
     assert checks.factor(probe.backend, probe.deadline) == 0
-    assert checks.factor(probe.backend, probe.deadline - 0.001) == 1  # reading writes nothing
+    assert checks.factor(probe.backend, probe.deadline - 0.001) == 1  # reading changes nothing
     served = {pool.acquire(probe.deadline).backend for _ in range(4)}
     assert served == {0, 1} - {probe.backend}
     assert not checks.answer(probe, ok=True, now=probe.deadline)
     assert pool.state(probe.backend) == ("unhealthy",)
 
 
-def test_an_answer_counts_once_in_time_and_for_its_own_probe() -> None:
-    checks, pool = watched(1, unhealthy_threshold=1, healthy_threshold=1)
-    first = next_of(checks)
+def test_an_answer_counts_once_before_the_deadline_and_for_its_own_probe() -> None:
+    checks, pool = checked_pool(1, unhealthy_threshold=1, healthy_threshold=1)
+    first = next_probe(checks)
     assert checks.answer(first, ok=False, now=first.sent_at + 1.0)
     assert not checks.answer(first, ok=True, now=first.sent_at + 1.0)
-    second = next_of(checks)
+    second = next_probe(checks)
     assert not checks.answer(first, ok=True, now=second.sent_at)
     assert not checks.healthy(0)
     pool.remove(0, second.sent_at)
@@ -135,8 +137,8 @@ def test_an_answer_counts_once_in_time_and_for_its_own_probe() -> None:
 
 
 def test_a_probe_sent_before_the_flip_does_not_count() -> None:
-    checks, pool = watched(1, unhealthy_threshold=2, healthy_threshold=1)
-    probe = next_of(checks)
+    checks, pool = checked_pool(1, unhealthy_threshold=2, healthy_threshold=1)
+    probe = next_probe(checks)
     for _ in range(2):
         lease = pool.acquire(probe.sent_at + 0.5)
         pool.release(lease, probe.sent_at + 1.0, ok=False)
@@ -146,8 +148,8 @@ def test_a_probe_sent_before_the_flip_does_not_count() -> None:
     assert checks.probes_due < inf
 
 
-def test_time_alone_promotes_nobody() -> None:
-    checks, pool = watched(1, unhealthy_threshold=1)
+def test_time_alone_does_not_promote() -> None:
+    checks, pool = checked_pool(1, unhealthy_threshold=1)
     pool.release(pool.acquire(0.0), 0.0, ok=False)
     assert not checks.healthy(0)
     assert list(checks.changes(1.0)) == [0]
@@ -155,27 +157,27 @@ def test_time_alone_promotes_nobody() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_death_is_noticed_within_the_bound_the_settings_imply(seed: int) -> None:
-    """One interval, then thresholds' worth of timeouts."""
-    checks, _ = watched(5, seed)
-    died, bound = 42.0, INTERVAL * (1 + JITTER) + 3 * TIMEOUT
+def test_an_outage_is_detected_within_the_bound_that_the_settings_imply(seed: int) -> None:
+    """At most one interval, then one timeout per failure of the threshold."""
+    checks, _ = checked_pool(5, seed)
+    down_at, bound = 42.0, INTERVAL * (1 + JITTER) + 3 * TIMEOUT
     while checks.healthy(3):
         now = checks.probes_due
-        assert now <= died + bound + 1e-9
+        assert now <= down_at + bound + 1e-9
         for probe in checks.probes(now):
-            if probe.backend != 3 or now < died:
+            if probe.backend != 3 or now < down_at:
                 checks.answer(probe, ok=True, now=now)
-    assert checks._now >= died
+    assert checks._now >= down_at
 
 
 FATES = st.sampled_from(["ok", "ok", "fail", "never", "late", "twice", "immediate"])
 
 
 @given(st.data(), st.integers(0, 1000))
-def test_whatever_becomes_of_the_probes(data: st.DataObject, seed: int) -> None:
-    """At most one in flight each; each one ends once; nobody is forgotten; nothing goes back."""
-    checks, pool = watched(3, seed)
-    flying: dict[int, Probe[int]] = {}
+def test_probes_that_are_answered_late_twice_or_never(data: st.DataObject, seed: int) -> None:
+    """At most one probe per backend is in flight, each ends once, and each backend is scheduled."""
+    checks, pool = checked_pool(3, seed)
+    in_flight: dict[int, Probe[int]] = {}
     numbers: set[int] = set()
     seen = now = 0.0
     for _ in range(data.draw(st.integers(10, 60))):
@@ -183,12 +185,12 @@ def test_whatever_becomes_of_the_probes(data: st.DataObject, seed: int) -> None:
         asked = now - data.draw(st.sampled_from([0.0, 0.0, 2.0]))
         probes = checks.probes(asked)
         seen = max(seen, asked)
-        flying = {b: probe for b, probe in flying.items() if probe.deadline > seen}
+        in_flight = {b: probe for b, probe in in_flight.items() if probe.deadline > seen}
         for probe in probes:
-            assert probe.backend not in flying
+            assert probe.backend not in in_flight
             assert probe.number not in numbers
             assert probe.sent_at == seen
-            flying[probe.backend] = probe
+            in_flight[probe.backend] = probe
             numbers.add(probe.number)
         for probe in probes:
             fate = data.draw(FATES)
@@ -201,19 +203,19 @@ def test_whatever_becomes_of_the_probes(data: st.DataObject, seed: int) -> None:
                 assert counted is (probe.deadline > seen)
                 assert not checks.answer(probe, ok=True, now=seen)
             if fate != "never":
-                flying.pop(probe.backend, None)
+                in_flight.pop(probe.backend, None)
         if data.draw(st.integers(0, 9)) == 0:
             pool.remove(1, seen)
             pool.add(1, 1, seen)
-            flying.pop(1, None)
-        waiting = set(checks._sends._current)
-        assert waiting | set(checks._awaited) == {0, 1, 2}
-        assert not waiting & set(checks._awaited)
-    twins = [copy.deepcopy(checks), pickle.loads(pickle.dumps(checks))]  # noqa: S301 - own
+            in_flight.pop(1, None)
+        scheduled = set(checks._scheduled._current)
+        assert scheduled | set(checks._awaited) == {0, 1, 2}
+        assert not scheduled & set(checks._awaited)
+    copies = [copy.deepcopy(checks), pickle.loads(pickle.dumps(checks))]  # noqa: S301 - its own pickle
     for _ in range(20):
         when = checks.probes_due
-        asked_of = [gate.probes(when) for gate in (checks, *twins)]
-        assert asked_of[0] == asked_of[1] == asked_of[2]
+        probes_of = [gate.probes(when) for gate in (checks, *copies)]
+        assert probes_of[0] == probes_of[1] == probes_of[2]
 
 
 @pytest.mark.parametrize(
@@ -236,12 +238,12 @@ def test_whatever_becomes_of_the_probes(data: st.DataObject, seed: int) -> None:
 )
 def test_settings_outside_their_range(settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting, match=r"\d|inf|nan|dead"):
-        watched(1, **settings)
+        checked_pool(1, **settings)
 
 
 def test_bad_calls_change_nothing() -> None:
-    checks, _ = watched(1)
-    probe = next_of(checks)
+    checks, _ = checked_pool(1)
+    probe = next_probe(checks)
     refused: list[Callable[[], object]] = [
         lambda: checks.probes(nan),
         lambda: checks.answer(probe, ok=True, now=inf),
@@ -252,5 +254,5 @@ def test_bad_calls_change_nothing() -> None:
     with pytest.raises(InvalidSetting, match="immediate"):
         checks.answer(probe, ok=True, now=probe.sent_at, immediate=True)
     with pytest.raises(TypeError, match="7"):
-        ActiveChecks(rng=7)  # type: ignore[arg-type] # what is refused
+        ActiveChecks(rng=7)  # type: ignore[arg-type] # refused
     assert checks.answer(probe, ok=True, now=probe.sent_at)

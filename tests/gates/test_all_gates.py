@@ -1,8 +1,8 @@
-"""A pool with every gate on: what the gates promise the pool, and the pool its users.
+"""A pool with every gate: what the gates promise to the pool, and the pool to its users.
 
-Every call goes to two pools whose gates stand in different orders.  After each of them the law of
-gates is held against what every gate says of every member: what moved was reported, and nothing
-moves before ``due``.
+Every call goes to two pools with the same gates in different orders.  After each call the law of
+gates is checked for every gate and member: each change of a factor was reported, and no factor
+changes before ``due``.
 """
 
 import pickle
@@ -55,17 +55,17 @@ RUNS, STEPS = 80 if DEEP else 30, 50
 ACTIONS = [
     "time_passes",
     "time_passes",
-    "requests_begin",
-    "requests_begin",
+    "requests_start",
+    "requests_start",
     "requests_end",
     "requests_end",
     "health_changes",
-    "sessions_come",
-    "probes_go_around",
+    "bound_requests",
+    "probes_are_sent",
     "drains",
     "membership_changes",
     "settings_change",
-    "reading_writes_nothing",
+    "reading_changes_nothing",
 ]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -94,27 +94,27 @@ def every_gate(fractional: bool) -> list[Any]:
 
 class AllGates(RuleBasedStateMachine):
     kind: type[Any]
-    tried: Counter[str]
+    counts: Counter[str]
 
     def __init__(self) -> None:
         super().__init__()
         self.pools: list[Pool[str]] = []
         self.gates: list[list[Any]] = []
         self.events: deque[Event] = deque(maxlen=10_000)
-        for backwards in (False, True):
+        for reverse in (False, True):
             balancer: Balancer[str] = self.kind()
             gates = every_gate(balancer.fractional)
-            ordered = gates[::-1] if backwards else gates
-            events: deque[Event] = deque(maxlen=10) if backwards else self.events
+            ordered = gates[::-1] if reverse else gates
+            events: deque[Event] = deque(maxlen=10) if reverse else self.events
             pool = Pool(balancer, ordered, panic=0.3, calm=0.6, limit=POOL_LIMIT, events=events)
             self.gates.append(gates)
             self.pools.append(pool)
         self.now = 0.0
-        self.held: list[list[Lease[str]]] = []
+        self.leases: list[list[Lease[str]]] = []
         self.probes: list[list[Any]] = []
         self.draining: set[str] = set()
-        self.cooling: dict[str, float] = {}
-        self.sick: set[str] = set()
+        self.cooling_until: dict[str, float] = {}
+        self.unhealthy: set[str] = set()
 
     @property
     def members(self) -> list[str]:
@@ -133,44 +133,43 @@ class AllGates(RuleBasedStateMachine):
         step = draw(st.sampled_from([0.25, 1.0, 1.0, 4.0, 11.0, -3.0]))
         asked = self.now + step
         self.now = max(self.now, asked)
-        self.ask(asked)
+        self.acquire_and_check(asked)
 
-    def requests_begin(self, draw: Draw) -> None:
+    def requests_start(self, draw: Draw) -> None:
         avoid = draw(st.sets(NAMES, max_size=2))
         for _ in range(draw(st.integers(1, 6))):
-            self.ask(self.now, avoid)
+            self.acquire_and_check(self.now, avoid)
 
     def requests_end(self, draw: Draw) -> None:
         known = draw(st.sampled_from([True, True, True, False]))
         retry_after = draw(st.sampled_from([None, None, None, None, 2.0, 1e9]))
-        for _ in range(min(draw(st.integers(1, 9)), len(self.held))):
-            leases = self.held.pop(draw(st.integers(0, len(self.held) - 1)))
-            current = leases[0].account
-            ok = leases[0].backend not in self.sick if known else None
-            assert current is not None
+        for _ in range(min(draw(st.integers(1, 9)), len(self.leases))):
+            leases = self.leases.pop(draw(st.integers(0, len(self.leases) - 1)))
+            current = leases[0]._member
+            ok = leases[0].backend not in self.unhealthy if known else None
             for pool, lease in zip(self.pools, leases, strict=True):
                 pool.release(lease, self.now, ok, retry_after=retry_after)
             if retry_after is not None and not current.former:
                 until = self.now + min(retry_after, LONGEST)
                 backend = leases[0].backend
-                self.cooling[backend] = max(until, self.cooling.get(backend, 0.0))
+                self.cooling_until[backend] = max(until, self.cooling_until.get(backend, 0.0))
 
     def health_changes(self, draw: Draw) -> None:
-        backend, falls = draw(NAMES), draw(st.booleans())
-        (self.sick.add if falls else self.sick.discard)(backend)
+        backend, fails = draw(NAMES), draw(st.booleans())
+        (self.unhealthy.add if fails else self.unhealthy.discard)(backend)
 
-    def sessions_come(self, draw: Draw) -> None:
-        backend = draw(st.sampled_from(sorted(self.sick)) if self.sick else NAMES)
+    def bound_requests(self, draw: Draw) -> None:
+        backend = draw(st.sampled_from(sorted(self.unhealthy)) if self.unhealthy else NAMES)
         for _ in range(draw(st.integers(2, 6))):
-            told, leases = self.acquire(self.now, prefer=backend, strict=True)
-            assert told[0] == told[1], f"the order of gates shows: {told}"
+            answers, leases = self.acquire(self.now, prefer=backend, strict=True)
+            assert answers[0] == answers[1], f"the order of gates matters: {answers}"
             if not leases:
                 return
-            self.check_books(leases[0])
+            self.check_counts(leases[0])
             for pool, lease in zip(self.pools, leases, strict=True):
-                pool.release(lease, self.now, backend not in self.sick)
+                pool.release(lease, self.now, backend not in self.unhealthy)
 
-    def probes_go_around(self, draw: Draw) -> None:
+    def probes_are_sent(self, draw: Draw) -> None:
         self.probe(answered=draw(st.sampled_from([True, True, True, False])))
 
     def probe(self, answered: bool) -> None:
@@ -179,7 +178,7 @@ class AllGates(RuleBasedStateMachine):
         awaited = [probe.backend for probe in sent[0]]
         assert len(set(awaited)) == len(awaited)
         for probe in sent[0] if answered else ():
-            ok = probe.backend not in self.sick
+            ok = probe.backend not in self.unhealthy
             answers = {gates[0].answer(probe, ok, self.now) for gates in self.gates}
             assert len(answers) == 1
 
@@ -202,7 +201,7 @@ class AllGates(RuleBasedStateMachine):
                 pool.set_weight(backend, weight, self.now)
         if known and leaves:
             self.draining.discard(backend)
-            self.cooling.pop(backend, None)
+            self.cooling_until.pop(backend, None)
 
     def settings_change(self, draw: Draw) -> None:
         backend, waiting = draw(NAMES), draw(st.integers(0, 9))
@@ -214,9 +213,9 @@ class AllGates(RuleBasedStateMachine):
                 gates[7].begin(backend, self.now)
                 gates[2].restore(backend, self.now)
 
-    def reading_writes_nothing(self, draw: Draw) -> None:
+    def reading_changes_nothing(self, draw: Draw) -> None:
         del draw
-        before = pickle.dumps(self.pools[0])
+        before = self.snapshot()
         for backend in self.members:
             self.pools[0].state(backend)
             self.pools[0].admits(backend)
@@ -226,48 +225,53 @@ class AllGates(RuleBasedStateMachine):
                 for later in (0.0, 3.0, 1e6):
                     gate.factor(backend, self.now + later)
         assert self.pools[0].due == self.pools[0].due
-        repr(self.pools[0])
-        assert pickle.dumps(self.pools[0]) == before
+        assert repr(self.pools[0])
+        assert all(map(repr, self.gates[0]))
+        assert self.snapshot() == before
 
-    def ask(self, now: float, avoid: set[str] | None = None) -> None:
-        """Acquire from both pools, and hold the answer against what is known from outside."""
-        type(self).tried["asked"] += 1
+    def snapshot(self) -> bytes:
+        pool = self.pools[0]
+        return pickle.dumps(pool)
+
+    def acquire_and_check(self, now: float, avoid: set[str] | None = None) -> None:
+        """Acquire from both pools, and check the answer by what is known from outside."""
+        type(self).counts["acquired"] += 1
         avoid = avoid or set()
-        told, leases = self.acquire(now, avoid=avoid)
-        assert told[0] == told[1], f"the order of gates shows: {told}"
+        answers, leases = self.acquire(now, avoid=avoid)
+        assert answers[0] == answers[1], f"the order of gates matters: {answers}"
         if leases:
-            self.held.append(leases)
+            self.leases.append(leases)
             self.check_pick(leases[0], avoid)
         else:
-            type(self).tried["refused"] += 1
+            type(self).counts["refused"] += 1
             self.check_refusal(avoid)
 
-    def acquire(self, now: float, **wishes: Any) -> tuple[list[str], list[Lease[str]]]:
-        """Ask both pools, and tell what each said."""
-        told: list[str] = []
+    def acquire(self, now: float, **options: Any) -> tuple[list[str], list[Lease[str]]]:
+        """Acquire from both pools; return the answer of each, and the leases."""
+        answers: list[str] = []
         leases: list[Lease[str]] = []
         for pool in self.pools:
             try:
-                leases.append(pool.acquire(now, **wishes))
-                told.append(leases[-1].backend)
+                leases.append(pool.acquire(now, **options))
+                answers.append(leases[-1].backend)
             except NoBackendAvailable as refusal:
-                told.append(f"{sorted(refusal.counts.items())} {refusal.retry_at}")
-        return told, leases
+                answers.append(f"{sorted(refusal.counts.items())} {refusal.retry_at}")
+        return answers, leases
 
     def check_pick(self, lease: Lease[str], avoid: set[str]) -> None:
         assert lease.backend not in avoid
         assert self.pools[0].weight(lease.backend) > 0
         assert lease.backend not in self.draining
-        type(self).tried["panic"] += lease.panic
+        type(self).counts["panic"] += lease.panic
         checks, _, outliers, *_ = self.gates[0]
-        well = all(gate.factor(lease.backend, self.now) for gate in (checks, outliers))
-        assert well or lease.panic
-        self.check_books(lease)
+        healthy = all(gate.factor(lease.backend, self.now) for gate in (checks, outliers))
+        assert healthy or lease.panic
+        self.check_counts(lease)
 
-    def check_books(self, lease: Lease[str]) -> None:
-        """What holds for bound requests too."""
+    def check_counts(self, lease: Lease[str]) -> None:
+        """Check what holds for bound requests too."""
         pool, backend = self.pools[0], lease.backend
-        assert self.cooling.get(backend, 0.0) <= self.now
+        assert self.cooling_until.get(backend, 0.0) <= self.now
         assert pool.in_flight(backend) <= LIMIT
         total = sum(map(pool.in_flight, self.members))
         assert total <= POOL_LIMIT
@@ -280,16 +284,16 @@ class AllGates(RuleBasedStateMachine):
         assert full or not [b for b in self.members if b not in avoid and pool.admits(b)]
 
     @invariant()
-    def what_moved_was_reported_and_nothing_moves_before_due(self) -> None:
+    def changes_were_reported_and_no_factor_changes_before_due(self) -> None:
         for pool in self.pools:
             for place, gate in enumerate(pool._gates):
                 if gate.due <= self.now:
                     continue
                 last = nextafter(min(gate.due, self.now + 1e6), 0)
-                for backend, account in pool._accounts.items():
+                for backend, member in pool._by_backend.items():
                     for when in (self.now, last):
-                        told = account.factors[place]
-                        assert gate.factor(backend, when) == told, (gate, backend, when)
+                        reported = member.factors[place]
+                        assert gate.factor(backend, when) == reported, (gate, backend, when)
 
     @invariant()
     def the_budget_holds(self) -> None:
@@ -297,66 +301,66 @@ class AllGates(RuleBasedStateMachine):
         allowed = max(0, min(max(int(SHARE * members + 1e-9), 1), members - 1))
         for gates in self.gates:
             assert len(gates[2].ejections()) <= allowed
-            type(self).tried["ejected"] += bool(gates[2].ejections())
+            type(self).counts["ejected"] += bool(gates[2].ejections())
 
     def teardown(self) -> None:
-        """Nothing is closed for ever: let everyone be well for a while."""
+        """No backend stays closed for ever: make every one healthy for a while."""
         for backend in self.draining:
             for gates in self.gates:
                 gates[4].cancel(backend, self.now)
         self.draining.clear()
-        self.sick.clear()
+        self.unhealthy.clear()
         for gates in self.gates:
             gates[6].set_waiting(0, self.now)
-        self.give_back()
+        self.release_all()
         for _ in range(150):
             self.now += 5.0
             self.probe(answered=True)
             for _ in range(3):
-                self.ask(self.now)
-            self.give_back()
+                self.acquire_and_check(self.now)
+            self.release_all()
         open_now = {b for b in self.members if self.pools[0].weight(b)}
         assert {b for b in self.members if self.pools[0].admits(b)} == open_now
         assert not self.pools[0].panicking or not open_now
         served: set[str] = set()
         for _ in range(len(open_now) * 3):
-            self.ask(self.now)
-            served.add(self.held[-1][0].backend)
-            self.give_back()
+            self.acquire_and_check(self.now)
+            served.add(self.leases[-1][0].backend)
+            self.release_all()
         assert served == open_now
         self.check_events()
 
-    def give_back(self) -> None:
-        for leases in self.held:
+    def release_all(self) -> None:
+        for leases in self.leases:
             for pool, lease in zip(self.pools, leases, strict=True):
                 pool.release(lease, self.now)
-        self.held.clear()
+        self.leases.clear()
 
     def check_events(self) -> None:
-        """Everything that began has ended, and nothing began twice without an end."""
+        """Check that every reason that began has ended, and none began twice without an end."""
         current: dict[tuple[object, str], bool] = {}
         for event in self.events:
             assert -inf < event.at <= self.now
             if event.reason == "member":
-                current = {key: held for key, held in current.items() if key[0] != event.backend}
+                current = {key: holds for key, holds in current.items() if key[0] != event.backend}
             if event.reason in {"unhealthy", "ejected", "cooling down", "draining", "panic"}:
                 known = current.get((event.backend, event.reason), False)
                 if event.backend is None:
                     assert known is not event.began, event
                 current[event.backend, event.reason] = event.began
-            type(self).tried[event.reason] += 1
+            type(self).counts[event.reason] += 1
         for (backend, reason), holds in current.items():
             assert not (holds and backend in self.members), (backend, reason)
 
 
 @pytest.mark.parametrize("kind", [WeightedLeastConnections, LeastConnections, RoundRobin])
 def test_every_gate_at_once(kind: type[Any]) -> None:
-    tried: Counter[str] = Counter()
-    machine = type(f"all gates over {kind.__name__}", (AllGates,), {"kind": kind, "tried": tried})
+    counts: Counter[str] = Counter()
+    machine = type(f"all gates over {kind.__name__}", (AllGates,), {"kind": kind, "counts": counts})
     run_state_machine_as_test(
         machine, settings=settings(max_examples=RUNS, stateful_step_count=STEPS)
     )
     for what in ("unhealthy", "failing", "ejected", "cooling down", "draining", "saturated"):
-        assert tried[what] > (RUNS / 5 if DEEP else 0), f"{what} was hardly tried: {tried}"
+        assert counts[what] > (RUNS / 5 if DEEP else 0), f"{what} was rare: {counts}"
     for what in ("refused", "panic", "slow start"):
-        assert tried[what] > (RUNS / 5 if DEEP else 0), f"{what} was hardly tried: {tried}"
+        assert counts[what] > (RUNS / 5 if DEEP else 0), f"{what} was rare: {counts}"

@@ -1,4 +1,4 @@
-"""Drain, limits, ramps and ejection, each in a pool of its own against the plainest model."""
+"""Drain, limits, ramps, ejection and passive checks, each against a simple model of it."""
 
 from dataclasses import dataclass, field
 from math import ceil, inf
@@ -33,51 +33,57 @@ NAMES = st.sampled_from("abcde")
 STEPS = st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0])
 
 
+def is_current(pool: Pool[str], lease: Lease[str]) -> bool:
+    """Return whether the lease's backend has been a member ever since."""
+    backend = lease.backend
+    return backend in pool.backends and pool.generation(backend) == lease.generation
+
+
 class GateMachine(RuleBasedStateMachine):
-    """Membership, time and requests; a subclass adds its gate, its model and what they agree on."""
+    """Membership, time and requests; a subclass adds its gate and its model."""
 
     def __init__(self) -> None:
         super().__init__()
         self.pool = self.make()
         self.now = 0.0
-        self.held: list[Lease[str]] = []
+        self.leases: list[Lease[str]] = []
         self.joined_at: dict[str, float] = {}
 
     def make(self) -> Pool[str]:
         raise NotImplementedError
 
     def closed(self, backend: str) -> bool:
-        """Whether the model closes it now."""
+        """Return whether the model closes the backend now."""
         raise NotImplementedError
 
-    def began(self, lease: Lease[str]) -> None:
-        """Tell the model of a request that begins."""
+    def request_started(self, lease: Lease[str]) -> None:
+        """Called when a request starts."""
 
-    def ended(self, lease: Lease[str], ok: bool | None) -> None:
-        """Tell the model of a request that ended on a current member."""
+    def request_ended(self, lease: Lease[str], ok: bool | None) -> None:
+        """Called when a request of a current member ends."""
 
     def left(self, backend: str) -> None:
-        """Tell the model who left."""
+        """Called when a backend leaves."""
 
-    def flying(self, backend: str) -> int:
-        return sum(x.backend == backend and not x.account.former for x in self.held if x.account)
+    def in_flight(self, backend: str) -> int:
+        return sum(one.backend == backend and not one._member.former for one in self.leases)
 
     @initialize(members=st.lists(NAMES, min_size=2, max_size=4, unique=True))
     def begin(self, members: list[str]) -> None:
         for backend in members:
-            self.comes(backend)
+            self.joins(backend)
 
     @rule(step=STEPS)
     def time_passes(self, step: float) -> None:
         self.now += step
-        self.tell_the_time()
+        self.pass_the_time()
 
-    def tell_the_time(self) -> None:
+    def pass_the_time(self) -> None:
         with pytest.raises(NoBackendAvailable):
-            self.pool.acquire(self.now, prefer="stranger", strict=True)
+            self.pool.acquire(self.now, prefer="not a member", strict=True)
 
     @rule(backend=NAMES)
-    def comes(self, backend: str) -> None:
+    def joins(self, backend: str) -> None:
         if backend not in self.pool:
             self.pool.add(backend, now=self.now)
             self.joined_at[backend] = self.now
@@ -90,7 +96,7 @@ class GateMachine(RuleBasedStateMachine):
             self.left(backend)
 
     @rule(times=st.integers(1, 8))
-    def requests_begin(self, times: int) -> None:
+    def requests_start(self, times: int) -> None:
         for _ in range(times):
             opened = {backend for backend in self.joined_at if not self.closed(backend)}
             try:
@@ -99,17 +105,17 @@ class GateMachine(RuleBasedStateMachine):
                 assert not opened
                 return
             assert lease.backend in opened
-            self.held.append(lease)
-            self.began(lease)
+            self.leases.append(lease)
+            self.request_started(lease)
 
     @rule(data=st.data(), ok=st.sampled_from([True, False, False, None]), times=st.integers(1, 5))
     def requests_end(self, data: st.DataObject, ok: bool | None, times: int) -> None:
-        for _ in range(min(times, len(self.held))):
-            lease = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
-            current = lease.account is not None and not lease.account.former
+        for _ in range(min(times, len(self.leases))):
+            lease = self.leases.pop(data.draw(st.integers(0, len(self.leases) - 1)))
+            current = not lease._member.former
             self.pool.release(lease, self.now, ok)
             if current:
-                self.ended(lease, ok)
+                self.request_ended(lease, ok)
 
     @invariant()
     def the_model_agrees(self) -> None:
@@ -122,22 +128,22 @@ class Draining(GateMachine):
 
     def make(self) -> Pool[str]:
         self.gate: Drain[str] = Drain(self.TIMEOUT, last_resort=True)
-        self.since: dict[str, float] = {}
+        self.started_at: dict[str, float] = {}
         self.reported: set[str] = set()
         return Pool(RoundRobin(), [self.gate])
 
     def closed(self, backend: str) -> bool:
-        return backend in self.since and len(self.since) < len(self.joined_at)
+        return backend in self.started_at and len(self.started_at) < len(self.joined_at)
 
     def left(self, backend: str) -> None:
-        self.since.pop(backend, None)
+        self.started_at.pop(backend, None)
         self.reported.discard(backend)
 
     @rule(backend=NAMES)
     def drains(self, backend: str) -> None:
         if backend in self.joined_at:
             self.gate.begin(backend, self.now)
-            self.since.setdefault(backend, self.now)
+            self.started_at.setdefault(backend, self.now)
 
     @rule(backend=NAMES)
     def is_cancelled(self, backend: str) -> None:
@@ -146,13 +152,13 @@ class Draining(GateMachine):
             self.left(backend)
 
     @rule()
-    def is_asked(self) -> None:
+    def is_reported(self) -> None:
         expected: list[Drained] = []
-        for backend, since in self.since.items():
-            flying = self.flying(backend)
-            over = not flying or since + self.TIMEOUT <= self.now
+        for backend, started_at in self.started_at.items():
+            in_flight = self.in_flight(backend)
+            over = not in_flight or started_at + self.TIMEOUT <= self.now
             if over and backend not in self.reported:
-                expected.append(Drained(backend, flying > 0, flying, self.now))
+                expected.append(Drained(backend, in_flight > 0, in_flight, self.now))
                 self.reported.add(backend)
         assert self.gate.drained(self.now) == expected
 
@@ -163,27 +169,27 @@ class Limits(GateMachine):
     def make(self) -> Pool[str]:
         self.fixed: ConnectionLimit[str] = ConnectionLimit(self.LIMIT)
         self.dynamic: DynamicLimit[str] = DynamicLimit(minconn=1, maxconn=3, fullconn=9)
-        self.own: dict[str, int] = {}
+        self.own_limits: dict[str, int] = {}
         self.waiting = 0
         gates: list[Any] = [self.fixed, self.dynamic]
         return Pool(LeastConnections(), gates, limit=self.POOL_LIMIT)
 
     def closed(self, backend: str) -> bool:
-        total = sum(map(self.flying, self.joined_at))
+        total = sum(map(self.in_flight, self.joined_at))
         load = total + self.waiting + 1
         most = 3 if load >= 9 else max(1, load * 3 // 9)
-        return total >= self.POOL_LIMIT or self.flying(backend) >= min(
-            self.own.get(backend, self.LIMIT), most
+        return total >= self.POOL_LIMIT or self.in_flight(backend) >= min(
+            self.own_limits.get(backend, self.LIMIT), most
         )
 
     def left(self, backend: str) -> None:
-        self.own.pop(backend, None)
+        self.own_limits.pop(backend, None)
 
     @rule(backend=NAMES, n=st.sampled_from([None, 1, 2, 9]))
     def is_set(self, backend: str, n: int | None) -> None:
         if backend in self.joined_at:
             self.fixed.set(backend, n)
-            self.own[backend] = self.LIMIT if n is None else n
+            self.own_limits[backend] = self.LIMIT if n is None else n
 
     @rule(waiting=st.integers(0, 8))
     def some_wait(self, waiting: int) -> None:
@@ -192,114 +198,114 @@ class Limits(GateMachine):
 
 
 class Ramps(GateMachine):
-    """The share restated, and who climbs kept as a dict; the mean is summed each time."""
+    """The share is computed from the time, and the mean from all backends, each time."""
 
-    WINDOW, RAMP_STEPS, FLOOR = 6.0, 3, 0.2
+    WINDOW, RAMP_STEPS, MIN_SHARE = 6.0, 3, 0.2
 
     def make(self) -> Pool[str]:
-        self.gate: Any = WarmUp(self.WINDOW, self.RAMP_STEPS, min_share=self.FLOOR)
-        self.begun: dict[str, float] = {}
-        self.peopled_at = inf
+        self.gate: Any = WarmUp(self.WINDOW, self.RAMP_STEPS, min_share=self.MIN_SHARE)
+        self.ramp_starts: dict[str, float] = {}
+        self.populated_at = inf
         return Pool(LeastConnections(), [self.gate])
 
-    def comes(self, backend: str) -> None:
+    def joins(self, backend: str) -> None:
         if backend not in self.pool:
-            self.forget_the_done()
+            self.drop_finished_ramps()
             if not self.joined_at:
-                self.peopled_at = self.now
-            if self.now - self.peopled_at >= self.WINDOW:
-                self.climb(backend)
-        super().comes(backend)
+                self.populated_at = self.now
+            if self.now - self.populated_at >= self.WINDOW:
+                self.ramp_up(backend)
+        super().joins(backend)
 
-    comes = rule(backend=NAMES)(comes)
+    joins = rule(backend=NAMES)(joins)
 
     @rule(backend=NAMES)
-    def begins(self, backend: str) -> None:
+    def ramp_begins(self, backend: str) -> None:
         if backend in self.joined_at:
-            self.forget_the_done()
-            self.begun.pop(backend, None)
-            self.climb(backend)
+            self.drop_finished_ramps()
+            self.ramp_starts.pop(backend, None)
+            self.ramp_up(backend)
             self.gate.begin(backend, self.now)
 
-    def climb(self, backend: str) -> None:
-        early = len(self.begun) * (5**0.5 - 1) / 2 % 1
-        self.begun[backend] = self.now - early * self.WINDOW / self.RAMP_STEPS
+    def ramp_up(self, backend: str) -> None:
+        early = len(self.ramp_starts) * (5**0.5 - 1) / 2 % 1
+        self.ramp_starts[backend] = self.now - early * self.WINDOW / self.RAMP_STEPS
 
-    def forget_the_done(self) -> None:
-        """The gate counts those who still climb as it last heard of the time."""
-        self.tell_the_time()
-        self.begun = {b: begun for b, begun in self.begun.items() if self.share(b) < 1}
+    def drop_finished_ramps(self) -> None:
+        """The gate counts the ramps in progress as of the latest time it was passed."""
+        self.pass_the_time()
+        self.ramp_starts = {b: start for b, start in self.ramp_starts.items() if self.share(b) < 1}
 
     def left(self, backend: str) -> None:
-        self.begun.pop(backend, None)
+        self.ramp_starts.pop(backend, None)
 
     def share(self, backend: str) -> float:
-        if backend not in self.begun:
+        if backend not in self.ramp_starts:
             return 1.0
-        begun = self.begun[backend]
-        steps = [k for k in range(4) if begun + self.WINDOW * k / self.RAMP_STEPS <= self.now]
-        return [self.FLOOR, 0.333, 0.667, 1.0][steps[-1]]
+        start = self.ramp_starts[backend]
+        steps = [k for k in range(4) if start + self.WINDOW * k / self.RAMP_STEPS <= self.now]
+        return [self.MIN_SHARE, 0.333, 0.667, 1.0][steps[-1]]
 
     def closed(self, backend: str) -> bool:
         share = self.share(backend)
-        others = [n for b in self.joined_at if self.share(b) == 1 and (n := self.flying(b))]
-        if share == 1 or not others or not self.flying(backend):
+        others = [n for b in self.joined_at if self.share(b) == 1 and (n := self.in_flight(b))]
+        if share == 1 or not others or not self.in_flight(backend):
             return False
-        return self.flying(backend) >= share * sum(others) / len(others) - 1e-9
+        return self.in_flight(backend) >= share * sum(others) / len(others) - 1e-9
 
 
 class Ejections(GateMachine):
-    """Three errors in a row eject for 4 s, 8 s, … at most 10 s, and at most two of five."""
+    """Three failures in a row eject for 4 s, 8 s, … at most 10 s, and at most two of five."""
 
     def make(self) -> Pool[str]:
         self.gate: OutlierEjection[str] = OutlierEjection(
             3, [], interval=1000.0, base_ejection_time=4.0, max_ejection_time=10.0, max_ejected=0.4
         )
-        self.errors: dict[str, int] = {}
-        self.times: dict[str, int] = {}
-        self.out: dict[str, float] = {}
-        self.turned: dict[str, float] = {}
+        self.failures: dict[str, int] = {}
+        self.ejections: dict[str, int] = {}
+        self.ejected_until: dict[str, float] = {}
+        self.changed_at: dict[str, float] = {}
         return Pool(RoundRobin(), [self.gate])
 
     def allowed(self) -> int:
         members = len(self.joined_at)
         return max(0, min(max(1, members * 2 // 5), members - 1))
 
-    def restore(self) -> None:
-        for backend, until in list(self.out.items()):
+    def end_expired(self) -> None:
+        for backend, until in list(self.ejected_until.items()):
             if until <= self.now:
-                self.take_back(backend, until)
+                self.restore(backend, until)
 
-    def take_back(self, backend: str, when: float) -> None:
-        del self.out[backend]
-        self.errors[backend], self.turned[backend] = 0, when
+    def restore(self, backend: str, when: float) -> None:
+        del self.ejected_until[backend]
+        self.failures[backend], self.changed_at[backend] = 0, when
 
     def closed(self, backend: str) -> bool:
-        return self.out.get(backend, -inf) > self.now
+        return self.ejected_until.get(backend, -inf) > self.now
 
     def left(self, backend: str) -> None:
-        self.restore()
-        for of in (self.errors, self.times, self.out, self.turned):
-            of.pop(backend, None)
-        while len(self.out) > self.allowed():
-            self.take_back(min(self.out, key=self.out.__getitem__), self.now)
+        self.end_expired()
+        for record in (self.failures, self.ejections, self.ejected_until, self.changed_at):
+            record.pop(backend, None)
+        while len(self.ejected_until) > self.allowed():
+            self.restore(min(self.ejected_until, key=self.ejected_until.__getitem__), self.now)
 
-    def ended(self, lease: Lease[str], ok: bool | None) -> None:
-        self.restore()
+    def request_ended(self, lease: Lease[str], ok: bool | None) -> None:
+        self.end_expired()
         backend = lease.backend
-        if ok is None or lease.acquired_at < self.turned.get(backend, -inf):
+        if ok is None or lease.acquired_at < self.changed_at.get(backend, -inf):
             return
-        self.errors[backend] = 0 if ok else self.errors.get(backend, 0) + 1
-        if self.errors[backend] == 3:
-            self.errors[backend] = 0
-            if len(self.out) < self.allowed() and backend not in self.out:
-                times = self.times[backend] = self.times.get(backend, 0) + 1
-                self.out[backend] = self.now + min(4.0 * times, 10.0)
-                self.turned[backend] = self.now
+        self.failures[backend] = 0 if ok else self.failures.get(backend, 0) + 1
+        if self.failures[backend] == 3:
+            self.failures[backend] = 0
+            if len(self.ejected_until) < self.allowed() and backend not in self.ejected_until:
+                count = self.ejections[backend] = self.ejections.get(backend, 0) + 1
+                self.ejected_until[backend] = self.now + min(4.0 * count, 10.0)
+                self.changed_at[backend] = self.now
 
     @invariant()
     def never_too_many(self) -> None:
-        self.restore()
+        self.end_expired()
         assert sum(map(self.closed, self.joined_at)) <= self.allowed()
         assert {one.backend for one in self.gate.ejections()} >= {
             backend for backend in self.joined_at if self.closed(backend)
@@ -307,74 +313,74 @@ class Ejections(GateMachine):
 
 
 @dataclass
-class Mark:
-    """One backend: how it stands, and the requests on trial that were not heard of."""
+class PassiveModel:
+    """One backend: its phase, its failures, and the trials in flight."""
 
-    turned: float
+    ignore_before: float
     phase: str = "open"
     until: float = inf
     failures: list[float] = field(default_factory=list[float])
     trials: list[float] = field(default_factory=list[float])
 
 
-class Marks(GateMachine):
-    """Two failures within four seconds are a pause of four, and then two are tried."""
+class Passive(GateMachine):
+    """Two failures within four seconds close for four seconds; then two requests are on trial."""
 
     FAILS, PAUSE, TRIALS = 2, 4.0, 2
 
     def make(self) -> Pool[str]:
-        self.marks: dict[str, Mark] = {}
+        self.models: dict[str, PassiveModel] = {}
         return Pool(RoundRobin(), [PassiveChecks(self.FAILS, self.PAUSE, self.TRIALS)])
 
-    def mark(self, backend: str) -> Mark:
-        mark = self.marks.setdefault(backend, Mark(self.joined_at[backend]))
-        if mark.until <= self.now:
-            if mark.phase == "paused":
-                mark.phase, mark.turned = "trial", mark.until
-            mark.until = inf
-            mark.trials = []
-        return mark
+    def model(self, backend: str) -> PassiveModel:
+        model = self.models.setdefault(backend, PassiveModel(self.joined_at[backend]))
+        if model.until <= self.now:
+            if model.phase == "paused":
+                model.phase, model.ignore_before = "trial", model.until
+            model.until = inf
+            model.trials = []
+        return model
 
     def closed(self, backend: str) -> bool:
-        mark = self.mark(backend)
-        full = mark.phase == "paused" or len(mark.trials) >= self.TRIALS
+        model = self.model(backend)
+        full = model.phase == "paused" or len(model.trials) >= self.TRIALS
         return full and len(self.joined_at) > 1
 
     def left(self, backend: str) -> None:
-        self.marks.pop(backend, None)
+        self.models.pop(backend, None)
 
-    def began(self, lease: Lease[str]) -> None:
-        mark = self.mark(lease.backend)
-        if mark.phase == "trial":
-            mark.trials.append(lease.acquired_at)
-            if len(mark.trials) >= self.TRIALS:
-                mark.until = self.now + self.PAUSE
+    def request_started(self, lease: Lease[str]) -> None:
+        model = self.model(lease.backend)
+        if model.phase == "trial":
+            model.trials.append(lease.acquired_at)
+            if len(model.trials) >= self.TRIALS:
+                model.until = self.now + self.PAUSE
 
-    def ended(self, lease: Lease[str], ok: bool | None) -> None:
-        mark = self.mark(lease.backend)
-        if lease.acquired_at < mark.turned:
+    def request_ended(self, lease: Lease[str], ok: bool | None) -> None:
+        model = self.model(lease.backend)
+        if lease.acquired_at < model.ignore_before:
             return
-        if mark.phase == "trial" and ok is None:
-            if lease.acquired_at in mark.trials:
-                mark.trials.remove(lease.acquired_at)
-                mark.until = inf
-        elif mark.phase == "trial" and ok:
-            self.marks[lease.backend] = Mark(mark.turned)
-        elif ok is False and mark.phase != "paused":
-            mark.failures = [t for t in [*mark.failures, self.now] if t > self.now - self.PAUSE]
-            if mark.phase == "trial" or len(mark.failures) >= self.FAILS:
-                self.marks[lease.backend] = Mark(self.now, "paused", self.now + self.PAUSE)
+        if model.phase == "trial" and ok is None:
+            if lease.acquired_at in model.trials:
+                model.trials.remove(lease.acquired_at)
+                model.until = inf
+        elif model.phase == "trial" and ok:
+            self.models[lease.backend] = PassiveModel(model.ignore_before)
+        elif ok is False and model.phase != "paused":
+            model.failures = [t for t in [*model.failures, self.now] if t > self.now - self.PAUSE]
+            if model.phase == "trial" or len(model.failures) >= self.FAILS:
+                self.models[lease.backend] = PassiveModel(self.now, "paused", self.now + self.PAUSE)
 
 
-@pytest.mark.parametrize("machine", [Draining, Limits, Ramps, Ejections, Marks])
+@pytest.mark.parametrize("machine", [Draining, Limits, Ramps, Ejections, Passive])
 def test_a_gate_against_its_model(machine: type[GateMachine]) -> None:
     run_state_machine_as_test(
         machine, settings=settings(max_examples=runs(200), stateful_step_count=50)
     )
 
 
-def test_a_slow_start_is_the_same_ramp() -> None:
-    """WarmUp is held against the model above; its share is the slow start's factor."""
+def test_slow_start_and_warm_up_have_the_same_ramp() -> None:
+    """The model above tests WarmUp; its share equals the factor of SlowStart."""
     warm, slow = WarmUp[str](6.0, 3, 1.5, 0.2), SlowStart[str](6.0, 3, 1.5, 0.2)
     Pool(LeastConnections(["a"]), [warm])
     Pool(WeightedRoundRobin(["a"]), [slow])

@@ -1,4 +1,4 @@
-"""Gates by example: what each promises beyond what the state machine sees."""
+"""Health checks, drain, connection limits and ramps by example."""
 
 from math import inf, nextafter
 
@@ -17,17 +17,17 @@ from balancers import (
 from balancers.gates import Drained, HealthStateMachine
 
 
-def watched(health: HealthChecks[str]) -> Pool[str]:
+def pool_with(health: HealthChecks[str]) -> Pool[str]:
     return Pool(RoundRobin(["a", "b"]), [health])
 
 
-def ask(pool: Pool[str], ok: bool | None, now: float, begun: float | None = None) -> None:
-    """Send one request to a, whatever its state."""
-    other = pool.acquire(now if begun is None else begun, prefer="a", strict=True)
-    pool.release(other, now, ok)
+def send(pool: Pool[str], ok: bool | None, now: float, started_at: float | None = None) -> None:
+    """Send one request to a."""
+    lease = pool.acquire(now if started_at is None else started_at, prefer="a", strict=True)
+    pool.release(lease, now, ok)
 
 
-def test_the_machine_counts_in_a_row() -> None:
+def test_the_state_machine_counts_results_in_a_row() -> None:
     machine = HealthStateMachine(3, 2)
     assert [machine.observe(ok) for ok in (False, False, True, False, False)] == [False] * 5
     assert machine.observe(False)
@@ -37,14 +37,14 @@ def test_the_machine_counts_in_a_row() -> None:
     assert machine.healthy
 
 
-def test_probes_and_requests_count_apart_and_either_demotes() -> None:
+def test_probes_and_requests_are_counted_separately_and_either_demotes() -> None:
     health: HealthChecks[str] = HealthChecks(3, 2)
-    pool = watched(health)
+    pool = pool_with(health)
     for _ in range(2):
         health.observe("a", False, 0.0)
-        ask(pool, ok=False, now=0.0)
+        send(pool, ok=False, now=0.0)
     assert health.healthy("a")
-    ask(pool, ok=False, now=0.0)
+    send(pool, ok=False, now=0.0)
     assert not health.healthy("a")
     assert pool.state("a") == ("unhealthy",)
 
@@ -64,10 +64,10 @@ def test_probes_promote_and_requests_do_not() -> None:
     assert health.healthy("a")
 
 
-def test_time_promotes_where_there_are_no_probes_at_the_announced_instant() -> None:
+def test_without_probes_time_promotes_at_the_announced_instant() -> None:
     health: HealthChecks[str] = HealthChecks(1, recovery_time=10.0)
-    pool = watched(health)
-    ask(pool, ok=False, now=5.0)
+    pool = pool_with(health)
+    send(pool, ok=False, now=5.0)
     with pytest.raises(NoBackendAvailable) as refusal:
         pool.acquire(6.0, avoid=["b"])
     assert refusal.value.retry_at == pool.due == 15.0
@@ -78,28 +78,28 @@ def test_time_promotes_where_there_are_no_probes_at_the_announced_instant() -> N
     assert pool.acquire(15.0, avoid=["b"]).backend == "a"
 
 
-def test_a_probe_takes_over_from_time() -> None:
+def test_a_probe_replaces_promotion_by_time() -> None:
     health: HealthChecks[str] = HealthChecks(1, 2, recovery_time=10.0)
-    pool = watched(health)
-    ask(pool, ok=False, now=0.0)
+    pool = pool_with(health)
+    send(pool, ok=False, now=0.0)
     health.observe("a", False, 1.0)
     assert list(health.changes(1000.0)) == ["a"]
     assert not health.healthy("a")
 
 
-def test_a_cancelled_request_counts_nowhere() -> None:
+def test_a_cancelled_request_is_not_counted() -> None:
     health: HealthChecks[str] = HealthChecks(2)
-    pool = watched(health)
-    ask(pool, ok=False, now=0.0)
-    ask(pool, ok=None, now=0.0)
+    pool = pool_with(health)
+    send(pool, ok=False, now=0.0)
+    send(pool, ok=None, now=0.0)
     assert health.healthy("a")
-    ask(pool, ok=False, now=0.0)
+    send(pool, ok=False, now=0.0)
     assert not health.healthy("a")
 
 
 def test_a_probe_sent_before_the_flip_is_ignored() -> None:
     health: HealthChecks[str] = HealthChecks(1, 1)
-    watched(health)
+    pool_with(health)
     health.observe("a", False, 5.0)
     health.observe("a", True, 6.0, started_at=4.0)
     assert not health.healthy("a")
@@ -107,7 +107,7 @@ def test_a_probe_sent_before_the_flip_is_ignored() -> None:
     assert health.healthy("a")
 
 
-def test_a_drain_ends_when_idle_or_when_time_is_up_and_is_told_once() -> None:
+def test_a_drain_ends_when_idle_or_at_its_deadline_and_is_reported_once() -> None:
     drain: Drain[str] = Drain(timeout=30.0)
     pool = Pool(RoundRobin(["a", "b"]), [drain])
     leases = [pool.acquire(0.0) for _ in range(4)]
@@ -126,7 +126,7 @@ def test_a_drain_ends_when_idle_or_when_time_is_up_and_is_told_once() -> None:
     assert pool.acquire(51.0).backend == "a"
 
 
-def test_a_drain_spares_what_is_bound() -> None:
+def test_bound_requests_pass_a_drain() -> None:
     drain: Drain[str] = Drain()
     pool = Pool(RoundRobin(["a", "b"]), [drain])
     drain.begin("a", 0.0)
@@ -134,7 +134,7 @@ def test_a_drain_spares_what_is_bound() -> None:
     assert (pool.admits("a"), pool.admits("a", bound=True)) == (False, True)
 
 
-def test_the_last_resort_is_open_while_everybody_drains() -> None:
+def test_with_last_resort_all_are_open_while_every_member_drains() -> None:
     drain: Drain[str] = Drain(last_resort=True)
     pool = Pool(RoundRobin(["a", "b"]), [drain])
     drain.begin("a", 0.0)
@@ -149,7 +149,7 @@ def test_the_last_resort_is_open_while_everybody_drains() -> None:
     assert {pool.acquire(1.0).backend for _ in range(4)} == {"a"}
 
 
-def test_a_limit_of_one_backends_own() -> None:
+def test_a_backend_with_its_own_limit() -> None:
     limit: ConnectionLimit[str] = ConnectionLimit(1)
     pool = Pool(RoundRobin(["a"]), [limit])
     limit.set("a", 3)
@@ -159,14 +159,14 @@ def test_a_limit_of_one_backends_own() -> None:
     limit.set("a", None)
     pool.release(leases.pop(), 0.0)
     pool.release(leases.pop(), 0.0)
-    for prefer in (None, "a"):  # bound requests wait too
+    for prefer in (None, "a"):  # bound requests are refused too
         with pytest.raises(NoBackendAvailable, match="saturated"):
             pool.acquire(0.0, prefer=prefer)
     pool.release(leases.pop(), 0.0)
     assert pool.acquire(0.0).backend == "a"
 
 
-def test_a_ramp_moves_only_when_it_said() -> None:
+def test_a_ramp_changes_only_at_announced_instants() -> None:
     ramp: SlowStart[str] = SlowStart(30.0, steps=7)
     pool = Pool(WeightedRoundRobin(["old"]), [ramp], now=-100.0)
     pool.add("new", 1, now=10.0)
@@ -188,7 +188,7 @@ def test_a_ramp_moves_only_when_it_said() -> None:
     assert pool.effective_weight("new") == 0.1
 
 
-def test_a_ramp_far_from_zero_still_ends() -> None:
+def test_a_ramp_at_a_very_late_time_still_ends() -> None:
     ramp: SlowStart[str] = SlowStart(1e-6)
     ramp.added("a", 1e17)
     assert ramp.factor("a", 1e17) == 1
@@ -196,7 +196,7 @@ def test_a_ramp_far_from_zero_still_ends() -> None:
 
 
 def test_gates_clamp_time_as_pools_do() -> None:
-    """They are told things past the pool, by probers whose clock was read earlier."""
+    """Callers pass times that were read before the latest request of the pool."""
     drain, ramp = Drain[str](timeout=30.0), SlowStart[str](10.0, 5)
     health: HealthChecks[str] = HealthChecks(1, 1)
     pool = Pool(WeightedRoundRobin(["a", "b"]), [drain, ramp, health])
@@ -215,7 +215,7 @@ def test_gates_clamp_time_as_pools_do() -> None:
     assert health.healthy("a")
 
 
-def test_a_member_that_comes_or_leaves_is_no_news() -> None:
+def test_a_member_that_joins_or_leaves_is_no_pending_change() -> None:
     for gate in (Drain[str](), HealthChecks[str](), ConnectionLimit[str](1)):
         pool = Pool(RoundRobin(["a"]), [gate])
         pool.add("b")
@@ -224,7 +224,7 @@ def test_a_member_that_comes_or_leaves_is_no_news() -> None:
         assert pool.due == inf
 
 
-def test_what_left_before_its_news_was_heard_is_no_news() -> None:
+def test_a_pending_change_of_a_backend_that_left_is_dropped() -> None:
     drain: Drain[str] = Drain()
     pool = Pool(RoundRobin(["a", "b"]), [drain])
     drain.begin("b", 1.0)

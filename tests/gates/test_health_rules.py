@@ -1,4 +1,4 @@
-"""Health rules against plain restatements, on every sequence, and how often they flip."""
+"""Health rules against simple models on every sequence, and how often they flip."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -22,39 +22,39 @@ from balancers.gates import (
 from balancers.gates.health_rules import State
 
 LENGTH = 12
-Says = Callable[[bool, list[bool]], bool]
-"""Whether a backend flips, given its state and all results since the last flip."""
+Flips = Callable[[bool, list[bool]], bool]
+"""Returns whether a backend flips, from its state and all results since the last flip."""
 
 
 def in_a_row(results: list[bool], ok: bool, count: int) -> bool:
     return len(results) >= count and results[-count:] == [ok] * count
 
 
-def consecutive(unhealthy: int, healthy: int) -> Says:
+def consecutive(unhealthy: int, healthy: int) -> Flips:
     def flips(up: bool, since: list[bool]) -> bool:
         return in_a_row(since, not up, unhealthy if up else healthy)
 
     return flips
 
 
-def leaky(unhealthy: int, forgiven: int, healthy: int) -> Says:
+def leaky(unhealthy: int, reset: int, healthy: int) -> Flips:
     def flips(up: bool, since: list[bool]) -> bool:
         if not up:
             return in_a_row(since, True, healthy)
-        forgiven_at = [i for i in range(len(since) + 1) if in_a_row(since[:i], True, forgiven)]
-        return since[max(forgiven_at, default=0) :].count(False) >= unhealthy
+        reset_at = [i for i in range(len(since) + 1) if in_a_row(since[:i], True, reset)]
+        return since[max(reset_at, default=0) :].count(False) >= unhealthy
 
     return flips
 
 
-def of_the_last(n: int, unhealthy: int, healthy: int) -> Says:
+def of_the_last(n: int, unhealthy: int, healthy: int) -> Flips:
     def flips(up: bool, since: list[bool]) -> bool:
         return since[-n:].count(not up) >= (unhealthy if up else healthy)
 
     return flips
 
 
-def every_rule() -> Iterator[tuple[str, HealthRule, Says]]:
+def every_rule() -> Iterator[tuple[str, HealthRule, Flips]]:
     four = range(1, 5)
     for u, h in product(four, four):
         yield f"consecutive {u} {h}", Consecutive(u, h), consecutive(u, h)
@@ -65,13 +65,13 @@ def every_rule() -> Iterator[tuple[str, HealthRule, Says]]:
             yield f"of {n} {u} {h}", SlidingWindow(n, u, h), of_the_last(n, u, h)
 
 
-RULES = {name: (rule, says) for name, rule, says in every_rule()}
+RULES = {name: (rule, model) for name, rule, model in every_rule()}
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_sequence_of_twelve(name: str) -> None:
-    """8190 sequences a rule, all their beginnings on the way, from both states."""
-    rule, says = RULES[name]
+    """8190 sequences per rule, with all their prefixes, from both states."""
+    rule, model = RULES[name]
     tried = 0
 
     def walk(state: State, since: list[bool], left: int) -> None:
@@ -79,7 +79,7 @@ def test_every_sequence_of_twelve(name: str) -> None:
         for ok in (False, True) if left else ():
             tried += 1
             after, known = rule.next_state(state, ok), [*since, ok]
-            flips = says(state[0], known)
+            flips = model(state[0], known)
             assert after[0] is (state[0] != flips), (state, known)
             if flips:
                 assert after == rule.initial_state(after[0])
@@ -91,7 +91,7 @@ def test_every_sequence_of_twelve(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_the_table_is_the_rule(name: str) -> None:
+def test_transitions_agrees_with_the_rule(name: str) -> None:
     rule, _ = RULES[name]
     table = transitions(rule)
     assert rule.initial_state(healthy=True) in table
@@ -106,7 +106,7 @@ def test_the_table_is_the_rule(name: str) -> None:
 
 
 def expected_flips(rule: HealthRule, failing: float, checks: int) -> float:
-    """Derive from the table: the mean time in each state until the next flip."""
+    """Return the expected number of flips, from the mean time in each state until a flip."""
     table = transitions(rule)
     places = {state: place for place, state in enumerate(table)}
     stay = np.zeros((len(table), len(table)))
@@ -115,18 +115,18 @@ def expected_flips(rule: HealthRule, failing: float, checks: int) -> float:
             if after[0] == state[0]:
                 stay[places[state], places[after]] += chance
     times = np.linalg.solve(np.eye(len(table)) - stay, np.ones(len(table)))
-    there_and_back = sum(times[places[rule.initial_state(healthy=up)]] for up in (True, False))
-    return float(2 * checks / there_and_back)
+    two_flips = sum(times[places[rule.initial_state(healthy=up)]] for up in (True, False))
+    return float(2 * checks / two_flips)
 
 
-def test_the_figures_of_the_documentation() -> None:
-    """Derived from the tables, as the page says them."""
+def test_the_figures_in_the_documentation() -> None:
+    """They are derived from the tables of transitions."""
     page = (Path(__file__).parents[2] / "docs" / "gates.md").read_text(encoding="utf-8")
     for rule in ("Consecutive(3, 2)", "SlidingWindow(10, 5, 8)", "Leaky()"):
-        told = re.search(rf"^\| `{re.escape(rule)}` \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
-        assert told, rule
+        row = re.search(rf"^\| `{re.escape(rule)}` \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+        assert row, rule
         made: HealthRule = eval(rule)  # noqa: S307 - a literal above
-        for share, figure in zip((0.5, 0.3), told.groups(), strict=True):
+        for share, figure in zip((0.5, 0.3), row.groups(), strict=True):
             assert round(expected_flips(made, share, 20_000)) == int(figure)
 
 
@@ -151,7 +151,7 @@ def test_a_backend_that_fails_three_checks_of_ten() -> None:
     )
 
 
-def test_the_initial_state_is_a_choice() -> None:
+def test_initial_states() -> None:
     up, down = HealthStateMachine(3, 2), HealthStateMachine(3, 2, initial="down")
     assert (up.healthy, down.healthy) == (True, False)
     assert [down.observe(ok=True) for _ in range(2)] == [False, True]
@@ -162,10 +162,10 @@ def test_the_initial_state_is_a_choice() -> None:
         assert unknown.healthy is first
         assert not unknown.observe(not first)
     with pytest.raises(InvalidSetting, match="'dead'"):
-        HealthStateMachine(initial="dead")  # type: ignore[arg-type] # what is refused
+        HealthStateMachine(initial="dead")  # type: ignore[arg-type] # refused
 
 
-def test_an_immediate_failure_needs_no_other() -> None:
+def test_an_immediate_failure_demotes_alone() -> None:
     machine = HealthStateMachine(3, 2)
     assert machine.observe(ok=False, immediate=True)
     assert not machine.observe(ok=True)
@@ -176,7 +176,7 @@ def test_an_immediate_failure_needs_no_other() -> None:
     assert machine.healthy
 
 
-def test_a_gate_judges_by_the_rule_and_begins_as_it_is_told() -> None:
+def test_health_checks_with_another_rule_and_initial_state() -> None:
     health: HealthChecks[str] = HealthChecks(rule=SlidingWindow(3, 2, 1), initial="down")
     pool = Pool(RoundRobin(["a"]), [health])
     assert pool.state("a") == ("unhealthy",)

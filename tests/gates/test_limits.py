@@ -1,4 +1,4 @@
-"""The pool's own limit and the dynamic one, by example."""
+"""The limit of the pool, and the dynamic limit."""
 
 from collections import deque
 from typing import Any
@@ -24,28 +24,31 @@ from balancers.overload import AdmissionQueue
 
 
 def haproxy(beconn: int, minconn: int, maxconn: int, fullconn: int) -> int:
-    """Restate the rule of HAProxy's source."""
+    """Return the limit by the rule of HAProxy's source."""
     if beconn >= fullconn or minconn == maxconn:
         return maxconn
     return max(minconn, beconn * maxconn // fullconn)
 
 
 @given(
-    least=st.integers(1, 50), more=st.integers(0, 50), full=st.integers(1, 300), load=st.integers(0)
+    minconn=st.integers(1, 50),
+    more=st.integers(0, 50),
+    full=st.integers(1, 300),
+    load=st.integers(0),
 )
-def test_the_rule_is_haproxys(least: int, more: int, full: int, load: int) -> None:
-    gate: DynamicLimit[str] = DynamicLimit(least, least + more, full)
+def test_the_rule_is_that_of_haproxy(minconn: int, more: int, full: int, load: int) -> None:
+    gate: DynamicLimit[str] = DynamicLimit(minconn, minconn + more, full)
     load %= 400
-    assert gate.limit_at(load) == haproxy(load, least, least + more, full)
+    assert gate.limit_at(load) == haproxy(load, minconn, minconn + more, full)
 
 
-def test_footgun_34_the_line_goes_through_zero_as_the_source_says_and_not_the_manual() -> None:
+def test_footgun_34_the_line_goes_through_zero_as_in_the_source_and_not_the_manual() -> None:
     gate: DynamicLimit[str] = DynamicLimit(10, 100, 1000)
-    assert gate.limit_at(50) == 10  # the manual's line between both would give 14
-    assert gate.limit_at(500) == 50  # and 55 here
+    assert gate.limit_at(50) == 10  # the line of the manual gives 14
+    assert gate.limit_at(500) == 50  # and 55
 
 
-def test_few_while_idle_more_when_busy_and_those_who_wait_are_load() -> None:
+def test_the_limit_grows_with_the_load_and_waiting_requests_are_load() -> None:
     gate: DynamicLimit[str] = DynamicLimit(minconn=1, maxconn=10, fullconn=20)
     pool = Pool(RoundRobin(["a", "b"]), [gate])
     leases = [pool.acquire(0.0), pool.acquire(0.0)]
@@ -60,20 +63,20 @@ def test_few_while_idle_more_when_busy_and_those_who_wait_are_load() -> None:
     assert [pool.admits(b) for b in "ab"] == [True, True]
 
 
-def test_the_pools_limit_holds_for_everyone_and_ends_with_a_release() -> None:
+def test_the_limit_of_the_pool_holds_for_every_request_until_a_release() -> None:
     drain: Drain[str] = Drain()
     pool = Pool(RoundRobin(["a", "b", "c"]), [drain], limit=4)
     drain.begin("c", 0.0)
     leases = [pool.acquire(0.0) for _ in range(4)]
-    every_wish: list[dict[str, Any]] = [
+    every_option: list[dict[str, Any]] = [
         {},
         {"prefer": "a"},
         {"prefer": "a", "strict": True},
         {"avoid": ["a"]},
     ]
-    for wishes in every_wish:
+    for options in every_option:
         with pytest.raises(NoBackendAvailable) as refusal:
-            pool.acquire(0.0, **wishes)
+            pool.acquire(0.0, **options)
         assert refusal.value.reason == "saturated"
         assert dict(refusal.value.counts) == {"saturated": 3, "draining": 1}
     assert pool.state("a") == ("saturated",)
@@ -85,7 +88,7 @@ def test_the_pools_limit_holds_for_everyone_and_ends_with_a_release() -> None:
     assert pool.acquire(1.0).backend in "ab"
 
 
-def test_what_left_with_its_backend_counts_no_more() -> None:
+def test_requests_on_a_former_member_are_not_counted() -> None:
     pool = Pool(RoundRobin(["a", "b"]), limit=4)
     leases = [pool.acquire(0.0) for _ in range(4)]
     pool.remove("a", 1.0)
@@ -95,31 +98,31 @@ def test_what_left_with_its_backend_counts_no_more() -> None:
     pool.add("a", now=2.0)
     for lease in leases[:4:2]:
         assert lease.backend == "a"
-        pool.release(lease, 2.0)  # of the generation that left
+        pool.release(lease, 2.0)  # leases from before the removal
     with pytest.raises(NoBackendAvailable, match="saturated"):
         pool.acquire(2.0)
 
 
-def test_a_gate_that_raises_on_start_leaves_the_count() -> None:
-    class Grumpy(Drain[str]):
+def test_a_gate_that_raises_on_start_does_not_change_the_count() -> None:
+    class Raising(Drain[str]):
         def started(self, backend: str, in_flight: int, now: float) -> None:
             raise RuntimeError("no")
 
-    pool = Pool(RoundRobin(["a"]), [Grumpy()], limit=1)
+    pool = Pool(RoundRobin(["a"]), [Raising()], limit=1)
     for _ in range(3):
         with pytest.raises(RuntimeError, match="no"):
             pool.acquire(0.0)
     assert pool.admits("a")
 
 
-def test_a_gate_that_raises_on_release_costs_the_pool_no_place() -> None:
-    class Grumpy(Drain[str]):
+def test_a_gate_that_raises_on_release_does_not_change_the_count() -> None:
+    class Raising(Drain[str]):
         def finished(
             self, backend: str, outcome: Outcome, in_flight: int, started_at: float, now: float
         ) -> None:
             raise RuntimeError("no")
 
-    pool = Pool(RoundRobin(["a"]), [Grumpy()], limit=1)
+    pool = Pool(RoundRobin(["a"]), [Raising()], limit=1)
     for _ in range(3):
         lease = pool.acquire(0.0)
         with pytest.raises(RuntimeError, match="no"):
@@ -127,8 +130,8 @@ def test_a_gate_that_raises_on_release_costs_the_pool_no_place() -> None:
     assert pool.admits("a")
 
 
-def test_a_limit_that_leaps_walks_no_numbers() -> None:
-    """A billion between two limits, and one number in flight: it hung."""
+def test_a_limit_that_changes_by_a_billion_is_fast() -> None:
+    """It once iterated over all numbers between the two limits."""
     gate: DynamicLimit[str] = DynamicLimit(1, 10**9, 2)
     pool = Pool(RoundRobin(["a", "b"]), [gate])
     leases = [pool.acquire(0.0) for _ in range(6)]
@@ -137,7 +140,7 @@ def test_a_limit_that_leaps_walks_no_numbers() -> None:
     assert pool.admits("a")
 
 
-def test_a_limit_set_by_hand_is_told_at_its_time() -> None:
+def test_the_event_of_a_limit_that_was_set_has_its_time() -> None:
     events: deque[Event] = deque(maxlen=9)
     limit: ConnectionLimit[str] = ConnectionLimit(5)
     pool = Pool(RoundRobin(["a"]), [limit], events=events)
@@ -147,7 +150,7 @@ def test_a_limit_set_by_hand_is_told_at_its_time() -> None:
     assert events[-1][:4] == (1001.0, "saturated", True, "a")
 
 
-def test_a_queue_before_the_pools_limit() -> None:
+def test_a_queue_in_front_of_a_pool_with_a_limit() -> None:
     pool = Pool(RoundRobin(["a", "b"]), limit=2)
     queue: AdmissionQueue[str] = AdmissionQueue(limit=3, timeout=10.0)
     leases = [pool.acquire(0.0) for _ in range(2)]
@@ -165,12 +168,12 @@ def test_a_queue_before_the_pools_limit() -> None:
     assert served == ["x", "y", "z"]
 
 
-def test_no_order_of_gates_shows_when_two_backends_move_at_once() -> None:
+def test_the_order_of_gates_does_not_matter_when_two_backends_change_at_once() -> None:
     picks: list[list[str]] = []
-    for backwards in (False, True):
+    for reverse in (False, True):
         drain, health, limit = Drain[str](), HealthChecks[str](1, 1), ConnectionLimit[str](9)
         gates: list[Any] = [drain, health, limit]
-        pool = Pool(LeastConnections(["a", "b", "c"]), gates[::-1] if backwards else gates)
+        pool = Pool(LeastConnections(["a", "b", "c"]), gates[::-1] if reverse else gates)
         drain.begin("b", 0.0)
         health.observe("a", False, 0.0)
         picks.append([pool.acquire(0.0).backend for _ in range(2)])
@@ -198,4 +201,4 @@ def test_bad_calls() -> None:
         gate.set_waiting(1, float("nan"))
     for limit in (0, -1, 2.5, True):
         with pytest.raises(InvalidSetting, match="limit must be"):
-            Pool(RoundRobin(["a"]), limit=limit)  # type: ignore[arg-type] # the point
+            Pool(RoundRobin(["a"]), limit=limit)  # type: ignore[arg-type] # refused

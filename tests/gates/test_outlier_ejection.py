@@ -1,4 +1,4 @@
-"""Outlier rules by their figures, and ejection against its budget."""
+"""Outlier rules by example, and ejection with its budget."""
 
 from math import inf, nan
 from random import Random
@@ -13,13 +13,13 @@ from balancers.errors import InvalidSetting, UnknownBackend
 from balancers.gates import FailurePercentage, MedianGap, OutlierEjection, OutlierRule, SuccessRate
 
 
-def sick(rule: OutlierRule, bad: int, of: int, volume: int = 100) -> int:
-    """How many of those that fail every request the rule sees."""
+def detected(rule: OutlierRule, bad: int, of: int, volume: int = 100) -> int:
+    """Return how many of the backends that fail every request the rule detects."""
     counts = {i: (0 if i < bad else volume, volume) for i in range(of)}
     below, rates = rule.threshold(counts)
-    seen = {backend for backend, rate in rates.items() if rate < below}
-    assert seen <= set(range(bad))
-    return len(seen)
+    outliers = {backend for backend, rate in rates.items() if rate < below}
+    assert outliers <= set(range(bad))
+    return len(outliers)
 
 
 def test_the_worked_example_of_envoy() -> None:
@@ -30,21 +30,21 @@ def test_the_worked_example_of_envoy() -> None:
 
 
 @pytest.mark.parametrize(("bad", "of"), [(1, 5), (2, 10), (4, 20), (21, 100)])
-def test_the_deviation_rule_sees_few(bad: int, of: int) -> None:
-    assert sick(SuccessRate(), bad, of) == bad
+def test_the_deviation_rule_detects_few_outliers(bad: int, of: int) -> None:
+    assert detected(SuccessRate(), bad, of) == bad
 
 
 @pytest.mark.parametrize(("bad", "of"), [(2, 5), (3, 10), (5, 20), (22, 100)])
-def test_footgun_26_the_deviation_rule_is_blind_to_many(bad: int, of: int) -> None:
-    """The sick move the mean and widen the deviation: who fails everything is not seen."""
-    assert sick(SuccessRate(), bad, of) == 0
-    assert sick(MedianGap(), bad, of) == bad
-    assert sick(FailurePercentage(), bad, of) == bad
+def test_footgun_26_the_deviation_rule_does_not_detect_many_outliers(bad: int, of: int) -> None:
+    """Unhealthy backends lower the mean and widen the deviation, so none of them is detected."""
+    assert detected(SuccessRate(), bad, of) == 0
+    assert detected(MedianGap(), bad, of) == bad
+    assert detected(FailurePercentage(), bad, of) == bad
 
 
 @given(st.integers(5, 12), st.integers(1, 200), st.data())
-def test_equals_eject_nobody(n: int, total: int, data: st.DataObject) -> None:
-    """A mean summed in floats may be above what it is the mean of, and no deviation makes up."""
+def test_equal_rates_eject_no_backend(n: int, total: int, data: st.DataObject) -> None:
+    """A mean of equal floats can be above all of them, with a deviation of 0."""
     good = data.draw(st.integers(0, total))
     counts = dict.fromkeys(range(n), (good, total))
     for rule in (SuccessRate(request_volume=1), MedianGap(request_volume=1)):
@@ -52,14 +52,14 @@ def test_equals_eject_nobody(n: int, total: int, data: st.DataObject) -> None:
         assert not [backend for backend, rate in rates.items() if rate < below], (rule, below)
 
 
-def test_a_percentage_is_what_it_says() -> None:
+def test_a_percentage_is_exact() -> None:
     """100 - 99.9 is a little less than a tenth in floats."""
     counts = {"a": (1, 1000), "b": (2, 1000)} | dict.fromkeys("cde", (1000, 1000))
     below, rates = FailurePercentage(99.9).threshold(counts)
     assert [backend for backend, rate in rates.items() if rate < below] == ["a"]
 
 
-def test_every_quiet_interval_takes_a_time_back_whether_or_not_anybody_asked() -> None:
+def test_every_quiet_interval_shortens_the_next_ejection_even_without_calls() -> None:
     outliers: OutlierEjection[str] = OutlierEjection(1, (), max_ejected=0.5)
     pool = Pool(RoundRobin(["a", "b"]), [outliers])
 
@@ -73,20 +73,20 @@ def test_every_quiet_interval_takes_a_time_back_whether_or_not_anybody_asked() -
     assert fails(10_000.0) == 30.0
 
 
-def test_of_four_the_deviation_rule_never_sees_one() -> None:
+def test_the_deviation_rule_detects_no_outlier_of_four() -> None:
     for bad in range(4):
-        assert sick(SuccessRate(minimum_hosts=1), bad, 4) == 0
-    assert sick(MedianGap(), 1, 4) == 1
+        assert detected(SuccessRate(minimum_hosts=1), bad, 4) == 0
+    assert detected(MedianGap(), 1, 4) == 1
 
 
-def test_a_gap_alone_is_no_sign_where_rates_differ_widely() -> None:
+def test_a_gap_alone_is_not_enough_where_rates_differ_widely() -> None:
     wide = {i: (10 * i + 5, 100) for i in range(10)}
     below, rates = MedianGap(gap=20.0).threshold(wide)
     assert all(rate >= below for rate in rates.values())
 
 
 @pytest.mark.parametrize("rule", [SuccessRate(), FailurePercentage(), MedianGap()])
-def test_too_few_backends_or_requests_are_not_judged(rule: OutlierRule) -> None:
+def test_too_few_backends_or_requests_are_not_compared(rule: OutlierRule) -> None:
     assert rule.threshold({})[0] == -inf
     few = dict.fromkeys(range(2), (0, 1000))
     assert rule.threshold(few)[0] == -inf
@@ -94,12 +94,12 @@ def test_too_few_backends_or_requests_are_not_judged(rule: OutlierRule) -> None:
     assert rule.threshold(thin) == (-inf, {})
 
 
-def test_a_percentage_counts_at_the_threshold_as_envoy_does() -> None:
+def test_a_percentage_ejects_at_the_threshold_as_in_envoy() -> None:
     counts = {"a": (15, 100), "b": (16, 100)} | dict.fromkeys("cde", (100, 100))
     below, rates = FailurePercentage(85).threshold(counts)
     assert [backend for backend, rate in rates.items() if rate < below] == ["a"]
-    everyone = dict.fromkeys("abcde", (0, 100))
-    below, rates = FailurePercentage(85).threshold(everyone)
+    all_failed = dict.fromkeys("abcde", (0, 100))
+    below, rates = FailurePercentage(85).threshold(all_failed)
     assert all(rate < below for rate in rates.values())
 
 
@@ -114,18 +114,18 @@ def fail(pool: Pool[int], backend: int, now: float, times: int = 1) -> None:
         pool.release(lease, now, ok=False)
 
 
-def test_errors_in_a_row_eject_and_time_restores_at_the_announced_instant() -> None:
+def test_failures_in_a_row_eject_and_time_restores_at_the_announced_instant() -> None:
     outliers, pool = pool_of(2, consecutive_failures=3)
     fail(pool, 0, 1.0, 2)
     pool.release(pool.acquire(1.0, prefer=0), 1.0, ok=True)
     fail(pool, 0, 2.0, 3)
-    assert outliers.ejections() == [(0, "consecutive errors", 2.0, 32.0)]
+    assert outliers.ejections() == [(0, "consecutive failures", 2.0, 32.0)]
     assert [pool.acquire(31.9).backend for _ in range(3)] == [1, 1, 1]
     assert {pool.acquire(32.0).backend for _ in range(2)} == {0, 1}
     assert outliers.ejections() == []
 
 
-def test_each_ejection_is_longer_and_calm_intervals_take_it_back() -> None:
+def test_each_ejection_is_longer_and_quiet_intervals_reset_this() -> None:
     outliers, pool = pool_of(
         2, consecutive_failures=1, base_ejection_time=30.0, max_ejection_time=100.0
     )
@@ -140,12 +140,12 @@ def test_each_ejection_is_longer_and_calm_intervals_take_it_back() -> None:
     for _ in range(60):
         now += 10.0
         list(outliers.changes(now))
-    assert pool.due == inf  # nothing left to take back
+    assert pool.due == inf  # no earlier ejection is counted any more
     fail(pool, 0, now)
     assert outliers.ejections()[0].until - now == 30.0
 
 
-def test_what_began_before_the_ejection_or_its_end_counts_nowhere() -> None:
+def test_requests_that_started_before_the_ejection_or_its_end_are_ignored() -> None:
     outliers, pool = pool_of(2, consecutive_failures=2)
     leases = [pool.acquire(0.0, prefer=0) for _ in range(9)]
     for lease in leases[:8]:
@@ -157,17 +157,17 @@ def test_what_began_before_the_ejection_or_its_end_counts_nowhere() -> None:
     assert outliers.ejections() == []
 
 
-def test_capacity_and_cancellation_are_no_sickness() -> None:
+def test_retry_after_and_cancellation_are_not_failures() -> None:
     outliers, pool = pool_of(2, consecutive_failures=1)
     pool.release(pool.acquire(0.0), 0.0, ok=False, retry_after=5.0)
     pool.release(pool.acquire(0.0), 0.0, ok=None)
     assert outliers.ejections() == []
 
 
-def traffic(pool: Pool[int], failing: dict[int, float], begin: float, seconds: int) -> float:
-    """A hundred requests a second."""
+def traffic(pool: Pool[int], failing: dict[int, float], start: float, seconds: int) -> float:
+    """Send a hundred requests per second; return the time of the last one."""
     rng = Random(1)
-    now = begin
+    now = start
     for _ in range(100 * seconds):
         now += 0.01
         lease = pool.acquire(now)
@@ -176,7 +176,7 @@ def traffic(pool: Pool[int], failing: dict[int, float], begin: float, seconds: i
 
 
 def test_footgun_28_half_of_the_requests_fail() -> None:
-    """Failures in a row never see it; rates do, an interval later."""
+    """Failures in a row do not detect it; success rates do, an interval later."""
     for rules in (list[OutlierRule](), [SuccessRate()]):
         outliers, pool = pool_of(5, consecutive_failures=20, rules=rules)
         traffic(pool, {3: 0.5}, 0.0, 60)
@@ -185,7 +185,13 @@ def test_footgun_28_half_of_the_requests_fail() -> None:
 
 
 def test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included() -> None:
-    for share, members, out in ((0.5, 3, 1), (0.67, 3, 2), (0.1, 9, 1), (0.1, 30, 3), (0.0, 9, 0)):
+    for share, members, allowed in (
+        (0.5, 3, 1),
+        (0.67, 3, 2),
+        (0.1, 9, 1),
+        (0.1, 30, 3),
+        (0.0, 9, 0),
+    ):
         rules = (
             FailurePercentage(minimum_hosts=1, request_volume=1),
             MedianGap(minimum_hosts=1, request_volume=1),
@@ -194,8 +200,8 @@ def test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included()
         for now in range(40):
             for backend in range(members - 1):
                 pool.release(pool.acquire(float(now), prefer=backend), float(now), ok=False)
-            assert len(outliers.ejections()) <= out
-        assert len(outliers.ejections()) == out
+            assert len(outliers.ejections()) <= allowed
+        assert len(outliers.ejections()) == allowed
 
 
 def test_footgun_25_a_single_member_is_never_ejected() -> None:
@@ -208,7 +214,7 @@ def test_footgun_25_a_single_member_is_never_ejected() -> None:
     assert len(outliers.ejections()) == 2
 
 
-def test_members_that_leave_take_the_budget_with_them() -> None:
+def test_the_budget_shrinks_when_members_leave() -> None:
     outliers, pool = pool_of(20, consecutive_failures=1, max_ejected=0.1)
     fail(pool, 18, 1.0)
     fail(pool, 19, 2.0)
@@ -219,14 +225,14 @@ def test_members_that_leave_take_the_budget_with_them() -> None:
     assert pool.acquire(4.0).backend == 19
 
 
-def test_a_dry_run_closes_nobody() -> None:
+def test_a_dry_run_closes_no_backend() -> None:
     outliers, pool = pool_of(3, consecutive_failures=1, dry_run=True)
     fail(pool, 0, 1.0)
     assert [one.backend for one in outliers.ejections()] == [0]
     assert {pool.acquire(2.0).backend for _ in range(3)} == {0, 1, 2}
 
 
-def test_a_restored_backend_begins_anew() -> None:
+def test_restore_resets_the_failures() -> None:
     outliers, pool = pool_of(2, consecutive_failures=2)
     fail(pool, 0, 1.0, 2)
     outliers.restore(0, 2.0)
@@ -238,7 +244,7 @@ def test_a_restored_backend_begins_anew() -> None:
         outliers.restore(9, 3.0)
 
 
-def test_panic_ignores_ejections() -> None:
+def test_a_panic_ignores_ejections() -> None:
     outliers: OutlierEjection[int] = OutlierEjection(1, max_ejected=1.0)
     pool = Pool(RoundRobin(range(4)), [outliers], panic=0.5)
     for backend in range(3):
@@ -271,11 +277,14 @@ OK_OR_NOT = st.sampled_from([True, False, False, None])
     st.integers(1, 3),
 )  # fmt: skip
 def test_the_budget_is_never_exceeded(
-    steps: list[tuple[str, int, bool | None, float]], share: float, least: int
+    steps: list[tuple[str, int, bool | None, float]], share: float, min_remaining: int
 ) -> None:
-    """And what is ejected is never picked, what is not is, and it is told when due, not before."""
+    """Also: no ejected backend is picked, and no factor changes before ``due``."""
     outliers: OutlierEjection[int] = OutlierEjection(
-        2, (MedianGap(minimum_hosts=2, request_volume=2),), max_ejected=share, min_remaining=least
+        2,
+        (MedianGap(minimum_hosts=2, request_volume=2),),
+        max_ejected=share,
+        min_remaining=min_remaining,
     )
     pool = Pool(RandomChoice(range(8), rng=Random(1)), [outliers])
     now = 0.0
@@ -294,13 +303,14 @@ def test_the_budget_is_never_exceeded(
         lease = pool.acquire(now)
         assert lease.backend not in {one.backend for one in outliers.ejections()}
         pool.release(lease, now, ok)
-        out, members = len(outliers.ejections()), len(pool)
-        assert out <= max(0, min(max(1, int(share * members + 1e-9)), members - least))
-        assert members - out >= min(least, members)
+        ejected, members = len(outliers.ejections()), len(pool)
+        budget = max(1, int(share * members + 1e-9))
+        assert ejected <= max(0, min(budget, members - min_remaining))
+        assert members - ejected >= min(min_remaining, members)
 
 
 @pytest.mark.parametrize(
-    ("settings", "named"),
+    ("settings", "name"),
     [
         ({"consecutive_failures": 0}, "consecutive_failures"),
         ({"interval": 0.0}, "interval"),
@@ -314,8 +324,8 @@ def test_the_budget_is_never_exceeded(
         ({"jitter": -1.0, "rng": Random(1)}, "jitter"),
     ],
 )
-def test_settings_outside_their_range(settings: dict[str, Any], named: str) -> None:
-    with pytest.raises(InvalidSetting, match=named):
+def test_settings_outside_their_range(settings: dict[str, Any], name: str) -> None:
+    with pytest.raises(InvalidSetting, match=name):
         OutlierEjection(**settings)
 
 

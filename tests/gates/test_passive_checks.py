@@ -1,4 +1,4 @@
-"""Passive marking: who may demote, who may promote, and how many are let through to find out."""
+"""Passive checks: what demotes a backend, what promotes it, and how many trials are let through."""
 
 from itertools import pairwise
 from math import inf, nan, nextafter
@@ -12,8 +12,8 @@ from balancers.errors import InvalidSetting
 from balancers.gates import ActiveChecks, PassiveChecks
 
 
-def marked(now: float = 0.0, **settings: Any) -> tuple[PassiveChecks[str], Pool[str]]:
-    """Give a pool of a and b where a is closed until 10 s later."""
+def failing(now: float = 0.0, **settings: Any) -> tuple[PassiveChecks[str], Pool[str]]:
+    """Return a gate and its pool of a and b, where a is closed for 10 s."""
     gate: PassiveChecks[str] = PassiveChecks(**settings)
     pool = Pool(RoundRobin(["a", "b"]), [gate])
     for _ in range(settings.get("max_fails", 1)):
@@ -23,35 +23,35 @@ def marked(now: float = 0.0, **settings: Any) -> tuple[PassiveChecks[str], Pool[
 
 
 def test_footgun_30_one_request_is_let_through_after_the_pause_and_not_a_flood() -> None:
-    _, pool = marked()
+    _, pool = failing()
     assert {pool.acquire(nextafter(10.0, 0)).backend for _ in range(9)} == {"b"}
     assert pool.due == 10.0
     assert [pool.acquire(10.0).backend for _ in range(40)].count("a") == 1
 
 
-@pytest.mark.parametrize("trials", [1, 2, 5])
-def test_as_many_trials_as_asked_for_and_a_success_opens(trials: int) -> None:
-    _, pool = marked(max_trials=trials)
-    out = [lease for _ in range(40) if (lease := pool.acquire(10.0)).backend == "a"]
-    assert len(out) == trials
-    pool.release(out[0], 11.0, ok=True)
+@pytest.mark.parametrize("max_trials", [1, 2, 5])
+def test_max_trials_are_let_through_and_a_success_opens(max_trials: int) -> None:
+    _, pool = failing(max_trials=max_trials)
+    trials = [lease for _ in range(40) if (lease := pool.acquire(10.0)).backend == "a"]
+    assert len(trials) == max_trials
+    pool.release(trials[0], 11.0, ok=True)
     assert [pool.acquire(11.0).backend for _ in range(8)].count("a") == 4
-    for lease in out[1:]:
+    for lease in trials[1:]:
         pool.release(lease, 11.0, ok=True)
 
 
 def test_a_failed_trial_is_another_pause() -> None:
-    _, pool = marked()
-    for begun in (10.0, 25.0, 40.0):
-        trial = pool.acquire(begun, avoid=["b"])
-        pool.release(trial, begun + 5.0, ok=False)
+    _, pool = failing()
+    for start in (10.0, 25.0, 40.0):
+        trial = pool.acquire(start, avoid=["b"])
+        pool.release(trial, start + 5.0, ok=False)
         with pytest.raises(NoBackendAvailable) as refusal:
-            pool.acquire(begun + 5.0, avoid=["b"])
-        assert refusal.value.retry_at == begun + 15.0
+            pool.acquire(start + 5.0, avoid=["b"])
+        assert refusal.value.retry_at == start + 15.0
 
 
-def test_a_cancelled_trial_or_one_that_was_put_off_lets_another_try() -> None:
-    _, pool = marked()
+def test_a_trial_that_is_cancelled_or_gets_retry_after_allows_another() -> None:
+    _, pool = failing()
     outcomes: list[dict[str, Any]] = [{"ok": None}, {"ok": False, "retry_after": 3.0}]
     for outcome in outcomes:
         trial = pool.acquire(10.0, avoid=["b"])
@@ -61,21 +61,21 @@ def test_a_cancelled_trial_or_one_that_was_put_off_lets_another_try() -> None:
     assert pool.acquire(10.0, avoid=["b"]).backend == "a"
 
 
-def test_a_trial_nobody_reports_is_given_up_and_may_still_open() -> None:
-    _, pool = marked()
+def test_a_trial_that_does_not_end_is_given_up_and_may_still_open() -> None:
+    _, pool = failing()
     lost = pool.acquire(10.0, avoid=["b"])
     with pytest.raises(NoBackendAvailable) as refusal:
         pool.acquire(19.9, avoid=["b"])
     assert refusal.value.retry_at == 20.0
     second = pool.acquire(20.0, avoid=["b"])
-    pool.release(lost, 21.0, ok=None)  # no place becomes free: it was given up
+    pool.release(lost, 21.0, ok=None)  # allows no other trial: it was given up
     with pytest.raises(NoBackendAvailable):
         pool.acquire(21.0, avoid=["b"])
     pool.release(second, 22.0, ok=True)
     assert pool.admits("a")
 
 
-def test_requests_of_before_the_pause_count_nowhere() -> None:
+def test_requests_that_started_before_the_pause_are_ignored() -> None:
     gate: PassiveChecks[str] = PassiveChecks()
     pool = Pool(RoundRobin(["a", "b"]), [gate])
     early = [lease for _ in range(8) if (lease := pool.acquire(0.0)).backend == "a"]
@@ -83,14 +83,14 @@ def test_requests_of_before_the_pause_count_nowhere() -> None:
     pool.release(early[1], 2.0, ok=True)
     pool.release(early[2], 3.0, ok=False)
     assert not pool.admits("a")
-    trial = pool.acquire(11.0, avoid=["b"])  # ten seconds after the first, not the third
+    trial = pool.acquire(11.0, avoid=["b"])  # ten seconds after the first failure, not the third
     pool.release(early[3], 12.0, ok=True)
     assert not pool.admits("a")
     pool.release(trial, 12.0, ok=True)
     assert pool.admits("a")
 
 
-def test_failures_count_within_the_time_only() -> None:
+def test_failures_count_for_fail_timeout_seconds() -> None:
     gate: PassiveChecks[str] = PassiveChecks(max_fails=3, fail_timeout=10.0)
     pool = Pool(RoundRobin(["a", "b"]), [gate])
     for now, ok in ((0.0, False), (4.0, False), (5.0, True), (10.0, False)):
@@ -100,7 +100,7 @@ def test_failures_count_within_the_time_only() -> None:
     assert not pool.admits("a")
 
 
-def test_the_only_member_is_spared_as_nginx_spares_a_single_server() -> None:
+def test_the_only_member_is_never_closed_as_in_nginx() -> None:
     gate: PassiveChecks[str] = PassiveChecks()
     pool = Pool(RoundRobin(["a"]), [gate])
     for now in (0.0, 1.0, 2.0):
@@ -111,12 +111,12 @@ def test_the_only_member_is_spared_as_nginx_spares_a_single_server() -> None:
     assert pool.acquire(4.0).backend == "a"
 
 
-def test_footgun_27_probes_do_not_bring_back_who_fails_real_traffic() -> None:
-    """With probes alone it flips at every other probe; with either remedy it stays out."""
+def test_footgun_27_probes_do_not_promote_a_backend_that_fails_requests() -> None:
+    """With probes alone it flips at every other probe; with either setting it stays closed."""
 
     def flips(*gates: Any) -> int:
         pool = Pool(RoundRobin(["a", "b"]), gates)
-        seen: list[bool] = []
+        admitted: list[bool] = []
         for turn in range(3000):
             now = turn / 50
             for gate in gates:
@@ -124,8 +124,8 @@ def test_footgun_27_probes_do_not_bring_back_who_fails_real_traffic() -> None:
                     gate.answer(probe, True, now)
             lease = pool.acquire(now)
             pool.release(lease, now, ok=lease.backend == "b")
-            seen.append(pool.admits("a"))
-        return sum(one != other for one, other in pairwise(seen))
+            admitted.append(pool.admits("a"))
+        return sum(one != other for one, other in pairwise(admitted))
 
     def checks(**settings: Any) -> ActiveChecks[str]:
         return ActiveChecks(interval=1.0, timeout=0.5, rng=Random(1), **settings)
@@ -137,7 +137,7 @@ def test_footgun_27_probes_do_not_bring_back_who_fails_real_traffic() -> None:
 
 
 @pytest.mark.parametrize("promotion", ["probes", "time", "either"])
-def test_who_may_promote(promotion: Any) -> None:
+def test_what_may_promote(promotion: Any) -> None:
     health: HealthChecks[str] = HealthChecks(1, 1, recovery_time=10.0, promotion=promotion)
     pool = Pool(RoundRobin(["a", "b"]), [health])
     pool.release(pool.acquire(0.0, prefer="a"), 0.0, ok=False)
@@ -153,7 +153,7 @@ def test_who_may_promote(promotion: Any) -> None:
         health.observe(backend, True, 5.0)
     assert [health.healthy(b) for b in "ab"] == [promotion != "time"] * 2
     assert [health.factor(b, 10.0) for b in "ab"] == [1, 1]
-    health.observe("a", False, 11.0)  # a demotion by probes is for probes to end
+    health.observe("a", False, 11.0)  # only probes promote after a demotion by probes
     assert health.factor("a", 1e6) == 0
 
 
@@ -176,4 +176,4 @@ def test_bad_settings(settings: dict[str, Any]) -> None:
 
 def test_bad_promotion() -> None:
     with pytest.raises(InvalidSetting, match=r"promotion must be .*'hope'"):
-        HealthChecks(promotion="hope")  # type: ignore[arg-type] # the point
+        HealthChecks(promotion="hope")  # type: ignore[arg-type] # refused

@@ -1,4 +1,4 @@
-"""Slow start and warming up: the formula, who climbs and when, and that nobody is buried."""
+"""Slow start and warming up: the formula, what starts a ramp, and the limit of a new backend."""
 
 from collections import Counter
 from math import inf, nan
@@ -25,37 +25,37 @@ from balancers.gates import OutlierEjection, WarmUp
 WINDOW = 30.0
 
 
-def envoy(t: float, window: float, aggression: float, floor: float) -> float:
-    """Restate the formula of Envoy's documentation."""
-    return max(floor, (t / window) ** (1 / aggression)) if t < window else 1.0
+def envoy(t: float, window: float, aggression: float, min_share: float) -> float:
+    """Return the factor by the formula in Envoy's documentation."""
+    return max(min_share, (t / window) ** (1 / aggression)) if t < window else 1.0
 
 
 @given(
     window=st.floats(0.1, 1e4),
     steps=st.integers(2, 40),
     aggression=st.floats(0.2, 5.0),
-    floor=st.floats(0.01, 1.0),
+    min_share=st.floats(0.01, 1.0),
     share=st.floats(0.0, 1.2),
 )
-def test_the_formula_within_a_step(
-    window: float, steps: int, aggression: float, floor: float, share: float
+def test_the_share_follows_the_formula_within_a_step(
+    window: float, steps: int, aggression: float, min_share: float, share: float
 ) -> None:
-    ramp: SlowStart[str] = SlowStart(window, steps, aggression, floor)
+    ramp: SlowStart[str] = SlowStart(window, steps, aggression, min_share)
     Pool(WeightedRoundRobin(["a"]), [ramp])
     ramp.begin("a", 0.0)
     t = share * window
     factor = ramp.factor("a", t)
-    rounding = 0.0005 if floor > 0.001 else 0.001
-    assert factor <= envoy(t, window, aggression, floor) + rounding * (1 + 1e-9)
+    rounding = 0.0005 if min_share > 0.001 else 0.001
+    assert factor <= envoy(t, window, aggression, min_share) + rounding * (1 + 1e-9)
     earlier = max(0.0, t - window / steps * (1 + 1e-9))
-    assert factor >= envoy(earlier, window, aggression, floor) - rounding * (1 + 1e-9)
+    assert factor >= envoy(earlier, window, aggression, min_share) - rounding * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(
     ("aggression", "expected"),
     [(1.0, [0.1, 0.25, 0.5, 0.75, 1]), (2.0, [0.1, 0.5, 0.5**0.5, 0.75**0.5, 1])],
 )
-def test_at_the_announced_instants_it_is_the_formula(
+def test_the_share_is_the_formula_at_the_announced_instants(
     aggression: float, expected: list[float]
 ) -> None:
     ramp: SlowStart[str] = SlowStart(WINDOW, 4, aggression)
@@ -71,8 +71,8 @@ def test_at_the_announced_instants_it_is_the_formula(
     assert factors == [round(factor, 3) for factor in expected]
 
 
-def test_a_pool_that_is_new_has_nobody_to_be_gentle_with() -> None:
-    """Footgun 33: at the start everybody is new, and nobody climbs."""
+def test_no_backend_ramps_up_in_a_new_pool() -> None:
+    """Footgun 33: every backend is new at the start of a pool."""
     for gate in (SlowStart[str](WINDOW), WarmUp[str](WINDOW)):
         pool = Pool(WeightedLeastConnections({"a": 2, "b": 1}), [gate], now=5.0)
         pool.add("c", 3, now=5.0)
@@ -90,8 +90,8 @@ def test_a_pool_that_is_new_has_nobody_to_be_gentle_with() -> None:
         assert gate.share("h", 80.0) == 0.1
 
 
-def test_every_recovery_climbs_and_no_other_opening() -> None:
-    """Footgun 33: not only the first time, and not after a drain or a full house."""
+def test_every_recovery_starts_a_ramp_and_no_other_opening_does() -> None:
+    """Footgun 33: every time, but not after a drain or a connection limit."""
     ramp: SlowStart[str] = SlowStart(WINDOW)
     health: HealthChecks[str] = HealthChecks(2, 1)
     outliers: OutlierEjection[str] = OutlierEjection(1, base_ejection_time=4.0, max_ejected=0.5)
@@ -116,14 +116,14 @@ def test_every_recovery_climbs_and_no_other_opening() -> None:
     for lease in leases:
         pool.release(lease, now, ok=lease.backend == "b")
     assert pool.state("a") == ("ejected",)
-    assert ramp.factor("b", now) == 1  # it was full, and is not any more
+    assert ramp.factor("b", now) == 1  # it was full before
     pool.release(pool.acquire(now), now)
     pool.release(pool.acquire(now + 4.0), now + 4.0)
     assert pool.state("a") == ()
     assert pool.effective_weight("a") == 0.1
 
 
-def test_a_backend_that_is_down_until_proven_climbs_when_it_is() -> None:
+def test_a_backend_that_is_initially_down_ramps_up_when_healthy() -> None:
     ramp: SlowStart[str] = SlowStart(WINDOW)
     health: HealthChecks[str] = HealthChecks(1, 1, initial="down")
     pool = Pool(WeightedRoundRobin(["old"]), [ramp, health])
@@ -136,8 +136,8 @@ def test_a_backend_that_is_down_until_proven_climbs_when_it_is() -> None:
     assert ramp.factor("new", 135.0) == pytest.approx(0.5)
 
 
-def test_low_traffic_does_not_starve_the_newcomer() -> None:
-    """Footgun 33: one request a second and a floor of a tenth, and still it is served."""
+def test_low_traffic_does_not_starve_a_new_backend() -> None:
+    """Footgun 33: it is served also with one request per second and a share of 0.1."""
     ramp: SlowStart[str] = SlowStart(WINDOW)
     pool = Pool(WeightedRoundRobin(["a", "b", "c"]), [ramp])
     pool.add("new", now=60.0)
@@ -145,15 +145,15 @@ def test_low_traffic_does_not_starve_the_newcomer() -> None:
     assert 3 <= served["new"] <= 6  # the area under the ramp is half of a fair share of 7.5
 
 
-def test_those_who_climb_together_step_at_different_instants() -> None:
+def test_backends_that_ramp_up_together_step_at_different_instants() -> None:
     ramp: SlowStart[int] = SlowStart(WINDOW, 16)
     pool = Pool(WeightedRoundRobin(range(-10, 0)), [ramp])
     pool.update(range(-10, 1000), now=100.0)
     steps: list[int] = []
     for tick in range(0, 3001, 10):
-        told = list(ramp.changes(100.0 + tick / 100))
-        assert len(told) == len(set(told))
-        steps.append(len(told))
+        changed = list(ramp.changes(100.0 + tick / 100))
+        assert len(changed) == len(set(changed))
+        steps.append(len(changed))
         full = [backend for backend in range(1000) if ramp.factor(backend, 0.0) == 1]
         assert (0 in full) == (tick == 3000)  # the first of them takes the whole window
     assert ramp.due == inf
@@ -162,8 +162,8 @@ def test_those_who_climb_together_step_at_different_instants() -> None:
     assert max(steps) <= 60  # the mean is 53
 
 
-def test_a_newcomer_is_buried_without_a_warm_up_and_not_with_one() -> None:
-    """Footgun 3: ten at fifty in flight, and the newcomer is given the next fifty."""
+def test_a_new_backend_gets_every_request_without_a_warm_up_and_not_with_one() -> None:
+    """Footgun 3: ten backends have 50 requests in flight each, and the new one gets the next 50."""
     for warm_up in (False, True):
         gates = [WarmUp[int](WINDOW)] if warm_up else []
         pool = Pool(LeastConnections(range(10)), gates)
@@ -173,7 +173,7 @@ def test_a_newcomer_is_buried_without_a_warm_up_and_not_with_one() -> None:
         if not warm_up:
             assert served == [99] * 50
             continue
-        assert served.count(99) == 6  # a tenth of the others' mean, which grew to 54.4
+        assert served.count(99) == 6  # a tenth of the mean of the others, which grew to 54.4
         for second, share in ((15.0, 0.5), (30.0, 1.0)):
             before = pool.in_flight(99)
             for _ in range(80):
@@ -183,7 +183,7 @@ def test_a_newcomer_is_buried_without_a_warm_up_and_not_with_one() -> None:
             assert before < pool.in_flight(99) <= share * mean + 1
 
 
-def test_a_warm_up_limits_nobody_when_nobody_else_serves() -> None:
+def test_a_warm_up_does_not_limit_while_no_other_backend_serves() -> None:
     gate: WarmUp[str] = WarmUp(WINDOW)
     health: HealthChecks[str] = HealthChecks(1, 1)
     pool = Pool(LeastConnections(["a", "b"]), [gate, health])
@@ -199,7 +199,7 @@ def test_a_warm_up_limits_nobody_when_nobody_else_serves() -> None:
         assert pool.acquire(62.0).backend == "new"
 
 
-def test_a_bound_request_gets_in_and_panic_does_not_count_it() -> None:
+def test_bound_requests_pass_and_a_panic_does_not_count_a_warm_up() -> None:
     gate: WarmUp[str] = WarmUp(WINDOW)
     pool = Pool(LeastConnections(["a", "b"]), [gate], panic=0.9)
     for _ in range(20):
@@ -235,7 +235,7 @@ def test_bad_settings(gate: Any, settings: dict[str, Any]) -> None:
         gate(**{"window": WINDOW, **settings})
 
 
-def test_who_honours_no_fractions_refuses_a_slow_start_and_takes_a_warm_up() -> None:
+def test_a_balancer_without_fractions_refuses_slow_start_and_accepts_warm_up() -> None:
     for balancer in (RoundRobin(["a"]), LeastConnections(["a"])):
         with pytest.raises(IncompatibleGate, match="SlowStart"):
             Pool(balancer, [SlowStart[str](WINDOW)])

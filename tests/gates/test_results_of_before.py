@@ -1,4 +1,4 @@
-"""What began before a gate's last turn is not judged after it, whoever noticed the turn."""
+"""A request that started before a backend opened is ignored, whichever call noticed the opening."""
 
 from typing import Any
 
@@ -8,30 +8,30 @@ from balancers import HealthChecks, Pool, RoundRobin
 from balancers.gates import OutlierEjection, PassiveChecks
 
 
-@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("another_call", [True, False])
 @pytest.mark.parametrize("ok", [True, False])
-@pytest.mark.parametrize("name", ["health", "ejection", "marks"])
-def test_what_panic_let_in_before_the_end_is_not_judged_after_it(
-    name: str, ok: bool, asked: bool
+@pytest.mark.parametrize("name", ["health", "ejection", "passive"])
+def test_a_request_of_a_panic_that_started_before_the_end_is_ignored_after_it(
+    name: str, ok: bool, another_call: bool
 ) -> None:
-    """Whether or not anybody asked between the end and the result."""
+    """With and without another call between the end and the result."""
     gate: Any = {
         "health": HealthChecks[str](1, 2, 10.0),
         "ejection": OutlierEjection[str](1, (), base_ejection_time=10.0, max_ejected=0.5),
-        "marks": PassiveChecks[str](1, 10.0),
+        "passive": PassiveChecks[str](1, 10.0),
     }[name]
     pool = Pool(RoundRobin(["a", "b"]), [gate], panic=1.0)
     pool.release(pool.acquire(1.0, prefer="a"), 1.0, ok=False)  # closed until 11
     lease = pool.acquire(10.5, prefer="a", strict=True)
-    if asked:
+    if another_call:
         pool.release(pool.acquire(11.2, prefer="b"), 11.2)
     pool.release(lease, 11.5, ok)
     assert gate.factor("a", 11.5) == 1
-    if name == "marks":
+    if name == "passive":
         assert gate._members["a"].on_trial
 
 
-def test_who_leaves_ends_what_is_over_at_its_own_time() -> None:
+def test_a_removal_ends_expired_ejections_at_their_own_time() -> None:
     outliers: OutlierEjection[str] = OutlierEjection(
         1, (), base_ejection_time=10.0, max_ejected=0.5
     )

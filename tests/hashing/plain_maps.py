@@ -1,4 +1,4 @@
-"""Maglev, rendezvous and multi-probe restated: slow, and plain to see."""
+"""Slow and obviously correct implementations of Maglev, rendezvous and multi-probe."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -7,13 +7,13 @@ from math import log
 from balancers.hashing.hashed_balancer import BITS, GOLDEN, mix
 from balancers.keys import Murmur3
 
-__all__ = ["PlainMaglev", "PlainMap", "PlainMultiProbe", "PlainRendezvous", "textbook"]
+__all__ = ["PlainMaglev", "PlainMap", "PlainMultiProbe", "PlainRendezvous", "fill_slot_by_slot"]
 
 HASHER = Murmur3()
 
 
 class PlainMap:
-    """Members, their weights, and who serves a hash, in order."""
+    """Members, their weights, and the order in which they serve a hash."""
 
     def __init__(self) -> None:
         self.weights: dict[str, float] = {}
@@ -30,11 +30,11 @@ class PlainMap:
 
     @abstractmethod
     def succession(self, digest: int) -> list[str]:
-        """Give who serves, and who when that one is avoided, and so on."""
+        """Return the backends of a hash, in the order in which they take over."""
 
 
 class PlainRendezvous(PlainMap):
-    """Sort them all."""
+    """Sorts every backend by its score."""
 
     def succession(self, digest: int) -> list[str]:
         return sorted(self.opened, key=lambda backend: self.cost(digest, backend))
@@ -45,7 +45,7 @@ class PlainRendezvous(PlainMap):
 
 
 class PlainMultiProbe(PlainMap):
-    """Measure from every probe to every point."""
+    """Measures the distance from every probe to every point."""
 
     def __init__(self, probes: int) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class PlainMultiProbe(PlainMap):
 
 
 class PlainMaglev(PlainMap):
-    """The textbook's table of those that were ever open, and hashing again."""
+    """The paper's table of the backends that were ever open; hashes of closed ones are rehashed."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class PlainMaglev(PlainMap):
             return []
         members = sorted(self.shares, key=str.encode)
         bases = [HASHER(backend.encode()) for backend in members]
-        table = textbook(
+        table = fill_slot_by_slot(
             [base % self.size for base in bases],
             [mix(base) % (self.size - 1) + 1 for base in bases],
             [self.shares[backend] for backend in members],
@@ -93,10 +93,10 @@ class PlainMaglev(PlainMap):
         return [b for b in dict.fromkeys([*found, *rest]) if self.weights[b]]
 
 
-def textbook(
+def fill_slot_by_slot(
     offsets: Sequence[int], skips: Sequence[int], weights: Sequence[float], size: int
 ) -> list[int]:
-    """Fill a table one slot after the other."""
+    """Fill a table slot by slot, as in the paper."""
     table: dict[int, int] = {}
     at = list(offsets)
     for backend in turns([float(weight) for weight in weights]):
@@ -109,7 +109,7 @@ def textbook(
 
 
 def turns(weights: list[float]) -> Iterator[int]:
-    """Give who takes a slot: for ever."""
+    """Yield the backend that takes the next slot, without end."""
     targets, heaviest = [0.0] * len(weights), max(weights)
     iteration = 0
     while True:

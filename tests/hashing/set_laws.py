@@ -1,4 +1,4 @@
-"""Laws of the maps that the set of members determines, and a machine for their plain twins."""
+"""Properties of maps that depend only on the set of members, and their state machine."""
 
 import pickle
 from abc import abstractmethod
@@ -22,7 +22,7 @@ __all__ = [
     "SetMachine",
     "assert_a_function_of_the_set",
     "assert_each_change_moves_only_its_keys",
-    "everyones_keys",
+    "owner_names",
 ]
 
 SOME = HASHES[:1000]
@@ -32,38 +32,38 @@ WEIGHTS = st.dictionaries(
 )
 
 
-def everyones_keys(lb: HashedBalancer[str], hashes: NDArray[np.uint64] = SOME) -> NDArray[np.str_]:
-    """Name the backend of each hash."""
+def owner_names(lb: HashedBalancer[str], hashes: NDArray[np.uint64] = SOME) -> NDArray[np.str_]:
+    """Return the backend of each hash."""
     return np.array(list(lb.weights))[lb.pick_many(hashes)]
 
 
 class SetMachine(RuleBasedStateMachine):
-    """A balancer beside its plain twin, pick by pick."""
+    """Compares each pick of a balancer with that of a reference implementation."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lb, self.twin = self.pair()
+        self.lb, self.reference = self.pair()
 
     @abstractmethod
     def pair(self) -> tuple[HashedBalancer[str], PlainMap]:
-        """Make both."""
+        """Create both."""
 
     @rule(backend=st.sampled_from(NAMES), weight=st.sampled_from([0, 0.5, 1, 1, 7]))
     def put(self, backend: str, weight: float) -> None:
         self.lb.put(backend, weight)
-        self.twin.put(backend, weight)
+        self.reference.put(backend, weight)
 
     @rule(backend=st.sampled_from(NAMES))
     def discard(self, backend: str) -> None:
         self.lb.discard(backend)
-        self.twin.discard(backend)
+        self.reference.discard(backend)
 
     @rule(avoid=st.sets(st.sampled_from(NAMES)), at=st.integers(0, 90_000))
     def avoid(self, avoid: set[str], at: int) -> None:
         for digest in HASHES[at : at + 5].tolist():
-            spared = [b for b in self.twin.succession(digest) if b not in avoid]
-            if spared:
-                assert self.lb.pick_hashed(digest, avoid) == spared[0]
+            expected = [b for b in self.reference.succession(digest) if b not in avoid]
+            if expected:
+                assert self.lb.pick_hashed(digest, avoid) == expected[0]
             else:
                 with pytest.raises(NoBackendAvailable):
                     self.lb.pick_hashed(digest, avoid)
@@ -74,13 +74,13 @@ class SetMachine(RuleBasedStateMachine):
 
     @invariant()
     def they_agree(self) -> None:
-        assert dict(self.lb.weights) == self.twin.weights
+        assert dict(self.lb.weights) == self.reference.weights
         hashes = HASHES[:8]
-        succession = [self.twin.succession(digest) for digest in hashes.tolist()]
+        succession = [self.reference.succession(digest) for digest in hashes.tolist()]
         assert [list(self.lb.succession(digest)) for digest in hashes.tolist()] == succession
-        if any(self.twin.weights.values()):
+        if any(self.reference.weights.values()):
             firsts = [order[0] for order in succession]
-            assert everyones_keys(self.lb, hashes).tolist() == firsts
+            assert owner_names(self.lb, hashes).tolist() == firsts
             assert [self.lb.pick_hashed(digest) for digest in hashes.tolist()] == firsts
 
 
@@ -89,30 +89,30 @@ def assert_a_function_of_the_set(
     weights: dict[str, float],
     rng: Random,
 ) -> None:
-    """In another order, with strangers come and gone and other weights before, it is the same."""
-    straight, winding = make(weights), make({})
+    """Check that the order and earlier members and weights do not matter."""
+    direct, indirect = make(weights), make({})
     rows = list(weights.items())
     rng.shuffle(rows)
     for backend, weight in rows:
-        winding.put(f"not {backend}", rng.choice([0, 1, 2]))
-        winding.put(backend, rng.choice([0.5, 1, 9]))
+        indirect.put(f"not {backend}", rng.choice([0, 1, 2]))
+        indirect.put(backend, rng.choice([0.5, 1, 9]))
         if rng.random() < 0.5:
-            winding.pick(b"looked up in between")
+            indirect.pick(b"a pick in between")
         if rng.random() < 0.3:
-            winding.discard(backend)
-        winding.put(backend, weight)
-        winding.discard(f"not {backend}")
+            indirect.discard(backend)
+        indirect.put(backend, weight)
+        indirect.discard(f"not {backend}")
     if any(weights.values()):
-        assert (everyones_keys(straight) == everyones_keys(winding)).all()
+        assert (owner_names(direct) == owner_names(indirect)).all()
 
 
 def assert_each_change_moves_only_its_keys(
     lb: HashedBalancer[str], changes: list[int], weights: tuple[float, ...] = (1,)
 ) -> None:
-    """Let one join, leave, close, open or weigh more or less at each change, and look who moved."""
+    """Make each change: a backend joins, leaves, closes, opens or changes its weight."""
     for number, change in enumerate(changes):
         rng = Random(change)
-        before = everyones_keys(lb)
+        before = owner_names(lb)
         backend = rng.choice([*lb.weights, f"new-{number}", f"new-{number}"])
         old, new = lb.weights.get(backend, 0), rng.choice([0, *weights])
         if not new and not any(w for other, w in lb.weights.items() if other != backend):
@@ -121,7 +121,7 @@ def assert_each_change_moves_only_its_keys(
             lb.discard(backend)
         else:
             lb.put(backend, new)
-        after = everyones_keys(lb)
+        after = owner_names(lb)
         moved = before != after
         if new > old:
             assert (after[moved] == backend).all()

@@ -9,7 +9,7 @@ START = (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x746564627
 
 
 def siphash(k0: int, k1: int = 0) -> Callable[[bytes], int]:
-    """Give the function of this key."""
+    """Return the hash function of this key."""
 
     def digest(data: bytes) -> int:
         state = [start ^ key for start, key in zip(START, (k0, k1, k0, k1), strict=True)]
@@ -30,17 +30,17 @@ def rounds(state: list[int], times: int) -> None:
     a, b, c, d = state
     for _ in range(times):
         a = (a + b) & BITS
-        b = turned(b, 13) ^ a
-        a = turned(a, 32)
+        b = rotated(b, 13) ^ a
+        a = rotated(a, 32)
         c = (c + d) & BITS
-        d = turned(d, 16) ^ c
+        d = rotated(d, 16) ^ c
         a = (a + d) & BITS
-        d = turned(d, 21) ^ a
+        d = rotated(d, 21) ^ a
         c = (c + b) & BITS
-        b = turned(b, 17) ^ c
-        c = turned(c, 32)
+        b = rotated(b, 17) ^ c
+        c = rotated(c, 32)
     state[:] = a, b, c, d
 
 
-def turned(word: int, bits: int) -> int:
+def rotated(word: int, bits: int) -> int:
     return (word << bits | word >> (64 - bits)) & BITS

@@ -1,4 +1,4 @@
-"""Anchor and Memento restated: each removal keeps a picture of the buckets left."""
+"""Slow implementations of Anchor and Memento: each removal stores the list of buckets left."""
 
 from collections.abc import Callable
 
@@ -12,25 +12,25 @@ BITS = (1 << 64) - 1
 
 
 class Snapshots:
-    """What the papers promise, with O(n) for everything and a list for each bucket given up.
+    """The maps of the papers, at a cost of O(n) per change, with a list for each released bucket.
 
-    ``used`` lists the buckets in use; the last in the list takes the place of one given up.  Who
-    comes back gets the list back as it was.
+    ``used`` lists the buckets in use.  When a bucket is released, the last one takes its place in
+    the list.  When it is used again, the list is as it was before.
     """
 
     def __init__(self, start: Callable[[int, "Snapshots"], int], capacity: int = 0) -> None:
         self.start = start
         self.capacity = capacity
         self.used = list(range(capacity))
-        self.given_up: list[tuple[int, list[int]]] = []  # bucket, the list before
-        self.left: dict[int, list[int]] = {}  # the list after
+        self.released: list[tuple[int, list[int]]] = []  # the bucket, and the list before
+        self.left: dict[int, list[int]] = {}  # by released bucket: the list after
         self.members: dict[int, str] = {}
         self.weights: dict[str, float] = {}
         for bucket in reversed(range(capacity)):
-            self._give_up(bucket)
+            self._release(bucket)
 
-    def _give_up(self, bucket: int) -> None:
-        self.given_up.append((bucket, self.used.copy()))
+    def _release(self, bucket: int) -> None:
+        self.released.append((bucket, self.used.copy()))
         place = self.used.index(bucket)
         self.used[place] = self.used[-1]
         self.used.pop()
@@ -42,8 +42,8 @@ class Snapshots:
 
     def put(self, backend: str, weight: float) -> None:
         if backend not in self.weights:
-            if self.given_up:
-                bucket, self.used = self.given_up.pop()
+            if self.released:
+                bucket, self.used = self.released.pop()
                 del self.left[bucket]
             else:
                 bucket = len(self.used)
@@ -57,10 +57,10 @@ class Snapshots:
         del self.weights[backend]
         bucket = next(b for b, member in self.members.items() if member == backend)
         del self.members[bucket]
-        if not self.capacity and not self.given_up and bucket == len(self.used) - 1:
+        if not self.capacity and not self.released and bucket == len(self.used) - 1:
             self.used.pop()
         else:
-            self._give_up(bucket)
+            self._release(bucket)
 
     def owner(self, digest: int) -> str:
         bucket = self.start(digest, self)
@@ -71,7 +71,7 @@ class Snapshots:
         return self.members[bucket]
 
     def succession(self, digest: int) -> list[str]:
-        """Give who serves, and who when that one is avoided, and so on."""
+        """Return the backends of a hash, in the order in which they take over."""
         found: list[str] = []
         opened = [backend for backend, weight in self.weights.items() if weight]
         for _ in range(20 if opened else 0):
@@ -82,10 +82,10 @@ class Snapshots:
 
 
 def anchored(digest: int, model: Snapshots) -> int:
-    """Begin with any bucket of the capacity."""
+    """Return the first bucket of a hash: one of the capacity."""
     return digest % model.capacity
 
 
 def jumping(digest: int, model: Snapshots) -> int:
-    """Begin with any bucket there ever was."""
-    return jump(digest, len(model.used) + len(model.given_up))
+    """Return the first bucket of a hash: one of those in use or released."""
+    return jump(digest, len(model.used) + len(model.released))

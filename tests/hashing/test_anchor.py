@@ -1,4 +1,4 @@
-"""Anchor: a plain restatement, what moves, evenness, and the capacity."""
+"""Anchor: a reference implementation, the keys that move, evenness, and the capacity."""
 
 import pickle
 from copy import deepcopy
@@ -16,7 +16,7 @@ from balancers.errors import DuplicateBackend, InvalidSetting, MissingKey
 from balancers.hashing import Anchor
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
-from tests.hashing.histories import assert_each_change_moves_only_its_keys, everyones_keys
+from tests.hashing.histories import assert_each_change_moves_only_its_keys, owner_names
 from tests.hashing.snapshots import Snapshots, anchored
 
 NAMES = [f"n{i}" for i in range(9)]
@@ -24,33 +24,33 @@ CAPACITY = 7
 
 
 class AnchorMachine(RuleBasedStateMachine):
-    """Beside a list for each bucket given up."""
+    """Compares Anchor with an implementation that stores a list per released bucket."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lb = Anchor[str](capacity=CAPACITY)
-        self.plain = Snapshots(anchored, CAPACITY)
+        self.reference = Snapshots(anchored, CAPACITY)
 
     @rule(backend=st.sampled_from(NAMES), weight=st.sampled_from([0, 0.5, 1, 7]))
     def put(self, backend: str, weight: float) -> None:
-        if self.plain.full and backend not in self.plain.weights:
-            with pytest.raises(InvalidSetting, match="capacity is 7"):
+        if self.reference.full and backend not in self.reference.weights:
+            with pytest.raises(InvalidSetting, match="capacity must be above 7"):
                 self.lb.put(backend, weight)
         else:
             self.lb.put(backend, weight)
-            self.plain.put(backend, weight)
+            self.reference.put(backend, weight)
 
     @rule(backend=st.sampled_from(NAMES))
     def discard(self, backend: str) -> None:
         self.lb.discard(backend)
-        self.plain.discard(backend)
+        self.reference.discard(backend)
 
     @rule(avoid=st.sets(st.sampled_from(NAMES), max_size=8), at=st.integers(0, 1000))
     def avoid(self, avoid: set[str], at: int) -> None:
         for digest in HASHES[at : at + 10].tolist():
-            spared = [b for b in self.plain.succession(digest) if b not in avoid]
-            if spared:
-                assert self.lb.pick_hashed(digest, avoid) == spared[0]
+            expected = [b for b in self.reference.succession(digest) if b not in avoid]
+            if expected:
+                assert self.lb.pick_hashed(digest, avoid) == expected[0]
             else:
                 with pytest.raises(NoBackendAvailable):
                     self.lb.pick_hashed(digest, avoid)
@@ -61,18 +61,18 @@ class AnchorMachine(RuleBasedStateMachine):
 
     @invariant()
     def they_agree(self) -> None:
-        assert dict(self.lb.weights) == self.plain.weights
+        assert dict(self.lb.weights) == self.reference.weights
         hashes = HASHES[:16]
-        succession = [self.plain.succession(digest) for digest in hashes.tolist()]
+        succession = [self.reference.succession(digest) for digest in hashes.tolist()]
         assert [list(self.lb.succession(digest)) for digest in hashes.tolist()] == succession
-        if any(self.plain.weights.values()):
+        if any(self.reference.weights.values()):
             firsts = [order[0] for order in succession]
             assert [self.lb.pick_hashed(digest) for digest in hashes.tolist()] == firsts
             members = list(self.lb.weights)
             assert [members[place] for place in self.lb.pick_many(hashes)] == firsts
 
 
-def test_it_is_the_plain_rule() -> None:
+def test_it_agrees_with_the_reference_implementation() -> None:
     run_state_machine_as_test(
         AnchorMachine, settings=settings(max_examples=runs(60), stateful_step_count=40)
     )
@@ -80,26 +80,28 @@ def test_it_is_the_plain_rule() -> None:
 
 @settings(max_examples=runs(15))
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120), st.sampled_from([9, 32]))
-def test_a_long_history_moves_only_what_it_must(changes: list[int], capacity: int) -> None:
+def test_a_long_history_moves_only_the_keys_that_must_move(
+    changes: list[int], capacity: int
+) -> None:
     lb = Anchor(["n0", "n1", "n2"], capacity=capacity)
     assert_each_change_moves_only_its_keys(
         lb, changes, lambda rng: rng.choice(list(lb.weights)), capacity
     )
 
 
-def test_letting_leavers_back_in_last_first_restores_the_map() -> None:
+def test_adding_removed_backends_again_in_reverse_order_restores_the_map() -> None:
     lb = Anchor([f"n{i}" for i in range(60)], capacity=64)
     maps: list[tuple[str, Any]] = []
     for backend in Random(2).sample(list(lb.weights), 60):
-        maps.append((backend, everyones_keys(lb, HASHES)))
+        maps.append((backend, owner_names(lb, HASHES)))
         lb.discard(backend)
     for backend, before in reversed(maps):
         lb.put(backend)
-        assert (everyones_keys(lb, HASHES) == before).all()
+        assert (owner_names(lb, HASHES) == before).all()
 
 
 def shrunk(before: int, after: int, capacity: int) -> Anchor[int]:
-    """Let some leave, at random."""
+    """Add ``before`` backends, and remove random ones until ``after`` are left."""
     lb = Anchor(range(before), capacity=capacity)
     for backend in Random(after).sample(range(before), before - after):
         lb.discard(backend)
@@ -118,19 +120,19 @@ def test_shares_are_even(before: int, after: int, capacity: int) -> None:
 
 
 @pytest.mark.parametrize("capacity", [12, 16])
-def test_the_keys_of_a_leaver_are_spread_evenly_and_so_are_those_it_had_from_another(
+def test_the_keys_of_a_removed_backend_spread_evenly_and_so_do_those_it_took_over(
     capacity: int,
 ) -> None:
-    """A key that meets two buckets given up draws twice: the second must not follow the first."""
+    """A key that maps to two released buckets is hashed twice: the results must be independent."""
     hashes = np.random.default_rng(6).integers(0, 1 << 64, 1_000_000, dtype=np.uint64)
     lb = Anchor(range(12), capacity=capacity)
     owned = lb.pick_many(hashes)
     lb.discard(3)
-    handed_on = np.array(list(lb.weights))[lb.pick_many(hashes)]
+    after_first = np.array(list(lb.weights))[lb.pick_many(hashes)]
     lb.discard(7)
-    settled = np.array(list(lb.weights))[lb.pick_many(hashes)]
-    for moved in (owned == 7, (owned == 3) & (handed_on == 7)):
-        assert is_even([np.sum(settled[moved] == backend) for backend in lb.weights])
+    after_second = np.array(list(lb.weights))[lb.pick_many(hashes)]
+    for moved in (owned == 7, (owned == 3) & (after_first == 7)):
+        assert is_even([np.sum(after_second[moved] == backend) for backend in lb.weights])
 
 
 def test_shares_are_even_with_a_tenth_quiesced() -> None:
@@ -143,7 +145,7 @@ def test_shares_are_even_with_a_tenth_quiesced() -> None:
     assert is_even([count for count in counts if count])
 
 
-def test_a_batch_is_a_loop_of_picks_closed_members_too() -> None:
+def test_a_batch_picks_as_a_loop_does_with_closed_members() -> None:
     keys = [f"user:{i}" for i in range(2000)]
     for closed in (0, 1, 9, 19):
         lb = shrunk(40, 20, 50)
@@ -159,58 +161,58 @@ def test_the_same_history_gives_the_same_map_and_another_does_not() -> None:
     for backend in ("n2", "n5"):
         one.discard(backend)
         other.discard(backend)
-    assert (everyones_keys(one) == everyones_keys(other)).all()
+    assert (owner_names(one) == owner_names(other)).all()
     third = Anchor(NAMES, capacity=12)
     for backend in ("n5", "n2"):
         third.discard(backend)
-    assert (everyones_keys(third) != everyones_keys(one)).any()
+    assert (owner_names(third) != owner_names(one)).any()
 
 
-def test_a_newcomer_gets_the_bucket_given_up_last() -> None:
+def test_a_new_backend_gets_the_bucket_released_last() -> None:
     lb, renamed = Anchor(NAMES, capacity=9), Anchor([*NAMES[:-1], "z"], capacity=9)
     lb.discard("n8")
     lb.put("z")
-    assert (everyones_keys(lb) == everyones_keys(renamed)).all()
+    assert (owner_names(lb) == owner_names(renamed)).all()
 
 
-def test_one_too_many_is_refused_and_changes_nothing() -> None:
+def test_a_backend_beyond_the_capacity_is_refused_and_changes_nothing() -> None:
     lb = Anchor(["a", "b"], capacity=2)
-    before = everyones_keys(lb)
-    with pytest.raises(InvalidSetting, match="'c' is one too many for Anchor: its capacity is 2"):
+    before = owner_names(lb)
+    with pytest.raises(InvalidSetting, match="capacity must be above 2 to add 'c'"):
         lb.put("c")
-    with pytest.raises(InvalidSetting, match="capacity is 2"):
+    with pytest.raises(InvalidSetting, match="capacity must be above 2"):
         lb.put("c", 0)
-    with pytest.raises(InvalidSetting, match="capacity is 2"):
+    with pytest.raises(InvalidSetting, match="capacity must be above 2"):
         Anchor(["a", "b", "c"], capacity=2)
     assert list(lb.weights) == ["a", "b"]
-    assert (everyones_keys(lb) == before).all()
+    assert (owner_names(lb) == before).all()
     lb.put("b", 5)
     lb.discard("a")
     lb.put("c")
-    assert set(everyones_keys(lb)) == {"b", "c"}
+    assert set(owner_names(lb)) == {"b", "c"}
     assert lb.capacity == 2
 
 
 @pytest.mark.parametrize("capacity", [0, -1, 1.0, True, None, "8", 1 << 25])
-def test_a_capacity_is_a_number_of_backends(capacity: Any) -> None:
+def test_a_capacity_must_be_a_positive_int(capacity: Any) -> None:
     with pytest.raises(InvalidSetting, match="capacity must be"):
         Anchor(["a"], capacity=capacity)
 
 
-def test_any_positive_weight_is_the_same() -> None:
+def test_all_positive_weights_are_equivalent() -> None:
     one, other = Anchor(NAMES, capacity=12), Anchor(dict.fromkeys(NAMES, 0.25), capacity=12)
-    assert (everyones_keys(one) == everyones_keys(other)).all()
+    assert (owner_names(one) == owner_names(other)).all()
     assert not one.fractional
     assert isinstance(one, Balancer)
 
 
 def test_pickles_pick_the_same() -> None:
     lb = shrunk(40, 20, 50)
-    twin: Anchor[int] = pickle.loads(pickle.dumps(lb))  # noqa: S301 - own
-    assert (twin.pick_many(HASHES) == lb.pick_many(HASHES)).all()
+    clone: Anchor[int] = pickle.loads(pickle.dumps(lb))  # noqa: S301 - own
+    assert (clone.pick_many(HASHES) == lb.pick_many(HASHES)).all()
 
 
-def test_bad_input_is_named_and_changes_nothing() -> None:
+def test_bad_input_is_refused_and_changes_nothing() -> None:
     lb = Anchor[Any](["a"], capacity=3)
     signed: Any = np.arange(3)
     with pytest.raises(DuplicateBackend):

@@ -1,14 +1,15 @@
-"""A circle of points against a sorted list of them."""
+"""Circles and tables of points, compared with sorted lists."""
 
 import pickle
 from bisect import bisect_left
 from copy import deepcopy
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers.hashing.circle import Circle
+from balancers.hashing.circle import Circle, PointTable
 from balancers.hashing.hashed_balancer import BITS, mix
 from tests.work import work_of
 
@@ -39,23 +40,47 @@ def check(circle: Circle[str], points: list[tuple[int, str]], digest: int) -> No
     st.lists(POINTS, min_size=1, max_size=5),
     st.integers(0, 60),
 )
-def test_it_is_a_sorted_list(
+def test_a_circle_agrees_with_a_sorted_list(
     changes: list[tuple[int, str, bool]], asked: list[int], built: int
 ) -> None:
-    """Whether points were there from the start or came one by one, and whoever left."""
+    """Points are there from the start or are added one by one; some are removed."""
     first = sorted({(point, owner) for point, owner, _ in changes[:built]})
     circle, points = Circle(first), list(first)
-    for point, owner, leaves in changes:
+    for point, owner, removed in changes:
         if (point, owner) not in points:
             circle.add(point, owner, RANK)
             points = sorted([*points, (point, owner)])
-        elif leaves:
+        elif removed:
             circle.take(point, owner)
             points.remove((point, owner))
         for digest in asked:
             check(circle, points, digest)
-    for twin in (deepcopy(circle), pickle.loads(pickle.dumps(circle))):  # noqa: S301 - own
-        check(twin, points, asked[0])
+    for clone in (deepcopy(circle), pickle.loads(pickle.dumps(circle))):  # noqa: S301 - own
+        check(clone, points, asked[0])
+
+
+@given(
+    st.lists(st.tuples(POINTS, st.sampled_from("abc")), min_size=1, max_size=60, unique=True),
+    st.lists(POINTS, max_size=20),
+)
+def test_flat_points_and_a_table_agree_with_single_look_ups(
+    points: list[tuple[int, str]], asked: list[int]
+) -> None:
+    circle = Circle(points)
+    hashes = np.array([*asked, *(point for point, _ in points)], dtype=np.uint64)
+    ascending, owners = circle.flat("abc")
+    found = np.searchsorted(ascending, hashes)
+    assert ["abc"[owners[place]] for place in found] == [
+        circle.at(digest)[1] for digest in hashes.tolist()
+    ]
+    for dtype in (np.intp, np.int32):
+        table = PointTable(np.append(ascending, np.uint64(BITS)), max_bits=10, dtype=dtype)
+        assert table.search(hashes, table.cells(hashes)).tolist() == found.tolist()
+        assert np.repeat(np.arange(len(table.points)), table.repeats).tolist() == (
+            table.firsts.tolist()
+        )
+    assert repr(circle) == f"<Circle: {len(points)} points>"
+    assert repr(table).startswith(f"<PointTable: {len(points) + 1} points, ")
 
 
 def test_of_equal_points_the_first_given_is_first() -> None:
@@ -64,9 +89,9 @@ def test_of_equal_points_the_first_given_is_first() -> None:
 
 
 def test_a_lookup_costs_the_same_among_ten_and_ten_thousand_points() -> None:
-    def lines(n: int) -> int:
+    def lines_run(n: int) -> int:
         circle = Circle([(mix(i), i) for i in range(n)])
         asked = [mix(-i & BITS) for i in range(100)]
         return work_of(lambda: [(circle.at(h), circle.before(h)) for h in asked]).lines
 
-    assert lines(10_000) <= 1.2 * lines(10)
+    assert lines_run(10_000) <= 1.2 * lines_run(10)

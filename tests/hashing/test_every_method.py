@@ -1,4 +1,4 @@
-"""What all methods promise: a batch is a loop, and keys are keys."""
+"""Properties of every balancer in ``balancers.hashing``: batches, keys, copies and names."""
 
 import pickle
 from copy import deepcopy
@@ -9,32 +9,35 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balancers import HashRing, Maglev, NoBackendAvailable, Rendezvous
+from balancers import HashRing, NoBackendAvailable
 from balancers.errors import InvalidKey
-from balancers.hashing import HashedBalancer, Jump, Memento, MultiProbe
+from balancers.hashing import HashedBalancer
+from balancers.hashing._rehashing_balancer import RehashingBalancer
 from balancers.hashing.hashed_balancer import BITS, CHUNK, mix, mix_many
 from balancers.keys import Hasher, KeyedBlake2, Murmur3
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
-from tests.hashing.methods import METHODS
+from tests.kinds import HASHED, METHODS, Kind, by_name
 
 NAMES = [f"10.0.0.{i}:80" for i in range(1, 31)]
 KEYS = st.lists(
     st.binary(max_size=20) | st.text(max_size=20) | st.integers(-(1 << 63), (1 << 63) - 1),
     max_size=60,
 )
+SET_METHODS = [kind for kind in METHODS if not isinstance(kind.make(), RehashingBalancer)]
+"""The balancers whose map is a function of the set of open members."""
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=HASHED, ids=by_name)
 def method(request: pytest.FixtureRequest) -> HashedBalancer[str]:
-    lb = METHODS[request.param]()
-    for name in NAMES:
-        lb.put(name)
-    return lb
+    kind: Kind = request.param
+    lb: Any = kind.make(NAMES)
+    filled: HashedBalancer[str] = lb
+    return filled
 
 
 @pytest.mark.parametrize("closed", [0, 1, 15, 28, 29])
-def test_a_batch_is_a_loop_of_picks(method: HashedBalancer[str], closed: int) -> None:
+def test_a_batch_picks_as_a_loop_does(method: HashedBalancer[str], closed: int) -> None:
     for name in NAMES[:closed]:
         method.put(name, 0)
     members = list(method.weights)
@@ -53,11 +56,9 @@ def test_a_batch_is_a_loop_of_picks(method: HashedBalancer[str], closed: int) ->
 
 @settings(deadline=None, max_examples=runs(30))
 @given(KEYS)
-@pytest.mark.parametrize("name", METHODS)
-def test_hashes_of_many_are_those_of_each(name: str, keys: list[bytes | str | int]) -> None:
-    lb = METHODS[name]()
-    for backend in "abc":
-        lb.put(backend)
+@pytest.mark.parametrize("kind", HASHED, ids=by_name)
+def test_hash_many_returns_the_hash_of_each_key(kind: Kind, keys: list[bytes | str | int]) -> None:
+    lb: Any = kind.make(["a", "b", "c"])
     hashes = lb.hash_many(keys)
     assert hashes.dtype == np.uint64
     assert hashes.tolist() == [lb.hash_key(key) for key in keys]
@@ -65,7 +66,7 @@ def test_hashes_of_many_are_those_of_each(name: str, keys: list[bytes | str | in
     assert [members[place] for place in lb.pick_many(hashes)] == [lb.pick(key) for key in keys]
 
 
-def test_arrays_of_keys_are_their_elements() -> None:
+def test_an_array_of_keys_is_hashed_by_its_elements() -> None:
     ring = HashRing(["a", "b"])
     for keys in (
         np.array([b"a", b"user:42"]),
@@ -81,7 +82,7 @@ def test_arrays_of_keys_are_their_elements() -> None:
     assert ring.hash_many(str(i) for i in range(CHUNK + 3)).shape == (CHUNK + 3,)
 
 
-def test_any_hasher_hashes_many() -> None:
+def test_hash_many_uses_any_hasher() -> None:
     def lengths(data: bytes) -> int:
         return 3 * len(data) - (1 << 64)
 
@@ -91,20 +92,18 @@ def test_any_hasher_hashes_many() -> None:
         assert ring.hash_many(["", "user"]).tolist() == [hasher(b"") & BITS, hasher(b"user") & BITS]
 
 
-@pytest.mark.parametrize("kind", [HashRing, Maglev, Rendezvous, MultiProbe, Jump, Memento])
+@pytest.mark.parametrize("kind", METHODS, ids=by_name)
 @pytest.mark.parametrize("setting", ["hasher", "identity"])
-def test_a_function_is_one(kind: Any, setting: str) -> None:
+def test_hasher_and_identity_must_be_functions(kind: Kind, setting: str) -> None:
     for wrong in (5, "md5", b"x"):
         with pytest.raises(TypeError, match=setting):
-            kind(["a"], **{setting: wrong})
+            kind.make(["a"], **{setting: wrong})
 
 
-@pytest.mark.parametrize("name", ["HashRing", "Rendezvous", "MultiProbe"])
-def test_who_leaves_closed_moves_nothing_more(name: str) -> None:
-    """With the others what it had moves once more, as their pages say."""
-    lb = METHODS[name]()
-    for each in NAMES:
-        lb.put(each)
+@pytest.mark.parametrize("kind", SET_METHODS, ids=by_name)
+def test_a_closed_backend_that_leaves_moves_no_key(kind: Kind) -> None:
+    """With the other balancers the keys it had move once more, as their pages state."""
+    lb: Any = kind.make(NAMES)
     lb.put(NAMES[-1], 0)
     before = lb.pick_many(HASHES)
     lb.discard(NAMES[-1])
@@ -129,7 +128,7 @@ def test_who_leaves_closed_moves_nothing_more(name: str) -> None:
         (7, TypeError),
     ],
 )
-def test_what_is_no_key_is_refused(keys: Any, error: type[Exception]) -> None:
+def test_invalid_keys_are_refused(keys: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         HashRing(["a"]).hash_many(keys)
 
@@ -147,14 +146,16 @@ def test_what_is_no_key_is_refused(keys: Any, error: type[Exception]) -> None:
         (None, TypeError),
     ],
 )
-def test_hashes_are_an_array_of_uint64(
+def test_hashes_must_be_an_array_of_uint64(
     method: HashedBalancer[str], hashes: Any, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         method.pick_many(hashes)
 
 
-def test_nobody_is_picked_for_nobody(method: HashedBalancer[str]) -> None:
+def test_without_open_backends_only_an_empty_batch_is_accepted(
+    method: HashedBalancer[str],
+) -> None:
     none = np.empty(0, dtype=np.uint64)
     assert method.pick_many(none).tolist() == []
     for name in NAMES:
@@ -171,7 +172,7 @@ def test_nobody_is_picked_for_nobody(method: HashedBalancer[str]) -> None:
         method.pick_many(HASHES[:1])
 
 
-def test_one_backend_has_every_key(method: HashedBalancer[str]) -> None:
+def test_an_only_backend_has_every_key(method: HashedBalancer[str]) -> None:
     for name in reversed(NAMES[1:]):
         method.discard(name)
     assert {method.pick(f"user:{i}") for i in range(50)} == {NAMES[0]}
@@ -179,20 +180,20 @@ def test_one_backend_has_every_key(method: HashedBalancer[str]) -> None:
     assert set(method.pick_many(HASHES[:99]).tolist()) == {0}
 
 
-def test_copies_pick_alike_in_batches(method: HashedBalancer[str]) -> None:
+def test_copies_pick_the_same_batches(method: HashedBalancer[str]) -> None:
     method.put(NAMES[3], 0)
     picked = method.pick_many(HASHES)
-    for twin in (deepcopy(method), pickle.loads(pickle.dumps(method))):  # noqa: S301 - own
-        assert (twin.pick_many(HASHES) == picked).all()
+    for clone in (deepcopy(method), pickle.loads(pickle.dumps(method))):  # noqa: S301 - own
+        assert (clone.pick_many(HASHES) == picked).all()
 
 
-def test_mixing_many_is_mixing_each() -> None:
+def test_mix_many_returns_mix_of_each_hash() -> None:
     assert mix_many(HASHES[:100]).tolist() == [mix(digest) for digest in HASHES[:100].tolist()]
     assert mix(0) == 0
     assert len({mix(i) for i in range(10_000)}) == 10_000
 
 
-@pytest.mark.parametrize("name", ["Maglev", "Rendezvous", "Jump", "Anchor", "Memento"])
+@pytest.mark.parametrize("kind", [kind for kind in HASHED if kind.even], ids=by_name)
 @pytest.mark.parametrize(
     "names",
     [
@@ -202,11 +203,9 @@ def test_mixing_many_is_mixing_each() -> None:
     ],
     ids=lambda names: names[0],
 )
-def test_footgun_17_structured_names_do_not_correlate(name: str, names: list[str]) -> None:
-    """Traefik gave one of five such names half of the keys.  Chi-square, p = 1e-6; keys too."""
-    lb: HashedBalancer[str] = Maglev() if name == "Maglev" else METHODS[name]()
-    for each in names:
-        lb.put(each)
+def test_footgun_17_structured_names_do_not_correlate(kind: Kind, names: list[str]) -> None:
+    """Traefik mapped half of the keys to one of five such names.  Chi-square, p = 1e-6."""
+    lb: Any = kind.make(names)
     clients = [f"10.{i >> 8}.{i & 255}.7" for i in range(20_000)]
     counts = np.bincount(lb.pick_many(lb.hash_many(clients)), minlength=10)
     assert is_even(counts)

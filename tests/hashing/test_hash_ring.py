@@ -1,4 +1,4 @@
-"""Who owns a key: the ring against a plain one, and what moves when members change."""
+"""The owner of a key: HashRing and IPHash, and the keys that move when members change."""
 
 from ipaddress import IPv4Address, ip_address
 from typing import Any
@@ -23,25 +23,27 @@ def owners(lb: Any, keys: list[Any] = KEYS) -> list[str]:
 
 
 @given(MEMBERS, st.data())
-def test_a_ring_is_the_plain_ring(weights: dict[str, float], data: st.DataObject) -> None:
-    ring, plain = HashRing(weights, points=8), NaiveRing(points=8)
-    plain.weights.update(weights)
+def test_a_ring_agrees_with_the_reference_implementation(
+    weights: dict[str, float], data: st.DataObject
+) -> None:
+    ring, reference = HashRing(weights, points=8), NaiveRing(points=8)
+    reference.weights.update(weights)
     for _ in range(data.draw(st.integers(0, 12))):
         backend = data.draw(NAMES)
         weight = data.draw(st.one_of(st.just(0), WEIGHTS, st.none()))
         if weight is None:
             ring.discard(backend)
-            plain.weights.pop(backend, None)
+            reference.weights.pop(backend, None)
         else:
             ring.put(backend, weight)
-            plain.weights[backend] = weight
+            reference.weights[backend] = weight
         avoid = data.draw(st.sets(NAMES, max_size=2))
         for key in KEYS[:20]:
-            expected = plain.owners(key)
-            assert ring.replicas(key, 99) == expected
-            spared = [b for b in expected if b not in avoid]
-            if spared:
-                assert ring.pick(key, avoid=avoid) == spared[0]
+            order = reference.owners(key)
+            assert ring.replicas(key, 99) == order
+            expected = [b for b in order if b not in avoid]
+            if expected:
+                assert ring.pick(key, avoid=avoid) == expected[0]
             else:
                 with pytest.raises(NoBackendAvailable):
                     ring.pick(key, avoid=avoid)
@@ -55,7 +57,7 @@ def test_the_map_is_a_function_of_the_set(weights: dict[str, float], rng: Any) -
     for backend, weight in rows:
         ring.put(backend, rng.choice([0, 0.5, 9]))
         if rng.random() < 0.3:
-            ring.pick(b"built in between") if any(ring.weights.values()) else None
+            ring.pick(b"a pick in between") if any(ring.weights.values()) else None
         if rng.random() < 0.3:
             ring.discard(backend)
         ring.put(backend, weight)
@@ -63,7 +65,7 @@ def test_the_map_is_a_function_of_the_set(weights: dict[str, float], rng: Any) -
 
 
 @pytest.mark.parametrize("hasher", [None, KeyedBlake2(b"secret")])
-def test_a_newcomer_takes_keys_and_a_leaver_gives_only_its_own(hasher: Hasher | None) -> None:
+def test_joining_takes_keys_and_leaving_moves_only_its_own(hasher: Hasher | None) -> None:
     ring = HashRing([*"abcdefg"], hasher=hasher)
     before = owners(ring)
     ring.put("h")
@@ -85,25 +87,25 @@ def test_raising_a_weight_moves_keys_only_towards_it(
     assert all(new in {old, backend} for old, new in zip(before, owners(ring), strict=True))
 
 
-def test_flips_move_only_the_flipped_ones_keys_and_bring_them_back() -> None:
+def test_a_flip_moves_only_the_keys_of_its_backend_and_undoing_it_moves_them_back() -> None:
     ring = HashRing([f"n{i}" for i in range(40)], points=20)
     before = owners(ring)
     for closed in range(39):
-        at_this_point = owners(ring)
+        before_flip = owners(ring)
         ring.put(f"n{closed}", 0)
         after = owners(ring)
-        for old, new in zip(at_this_point, after, strict=True):
+        for old, new in zip(before_flip, after, strict=True):
             assert (old == f"n{closed}") == (old != new)
     for closed in range(39):
         ring.put(f"n{closed}", 1)
     assert owners(ring) == before
 
 
-def test_everyone_is_visited_before_a_ring_gives_up() -> None:
+def test_a_pick_visits_every_backend_before_it_refuses() -> None:
     ring = HashRing([f"n{i}" for i in range(200)], points=4)
-    everyone_else = {f"n{i}" for i in range(200)} - {"n77"}
-    assert {ring.pick(key, avoid=everyone_else) for key in KEYS} == {"n77"}
-    for backend in everyone_else:
+    others = {f"n{i}" for i in range(200)} - {"n77"}
+    assert {ring.pick(key, avoid=others) for key in KEYS} == {"n77"}
+    for backend in others:
         ring.put(backend, 0)
     assert set(owners(ring)) == {"n77"}
     assert ring.replicas(b"k", 3) == ["n77"]
@@ -132,7 +134,7 @@ def test_a_flip_moves_only_its_clients(over: str | None) -> None:
     assert owners(lb, CLIENTS) == before
 
 
-def test_modulo_counts_the_members_sorted_by_name() -> None:
+def test_modulo_is_over_the_members_sorted_by_name() -> None:
     clients = [ip_address(client) for client in CLIENTS]
     members = ["é", "b", "a", "aa"]
     lb = IPHash(members)
@@ -142,7 +144,7 @@ def test_modulo_counts_the_members_sorted_by_name() -> None:
     assert owners(lb, CLIENTS) == owners(IPHash(sorted(members)), CLIENTS)
 
 
-def test_a_ring_cures_the_reshuffle() -> None:
+def test_a_ring_moves_fewer_clients_than_modulo() -> None:
     moved: list[int] = []
     for lb in (IPHash([*"abcdefg"]), IPHash([*"abcdefg"], over=HashRing())):
         before = owners(lb, CLIENTS)
@@ -152,7 +154,7 @@ def test_a_ring_cures_the_reshuffle() -> None:
     assert moved[1] < 0.25 * len(CLIENTS)
 
 
-def test_one_client_in_every_spelling() -> None:
+def test_every_spelling_of_an_address_is_the_same_client() -> None:
     lb = IPHash([f"n{i}" for i in range(50)])
     address = IPv4Address("192.0.2.33")
     spellings: list[Any] = [
@@ -163,7 +165,7 @@ def test_one_client_in_every_spelling() -> None:
     assert lb.pick("2001:DB8::1") == lb.pick("2001:db8:0:0::1")
 
 
-def test_prefixes_keep_a_network_together() -> None:
+def test_clients_of_one_network_share_a_backend() -> None:
     members = [f"n{i}" for i in range(50)]
     sparse = IPHash(members, ipv4_prefix=24, ipv6_prefix=48)
     assert len({sparse.pick(f"192.0.2.{i}") for i in range(256)}) == 1
@@ -176,17 +178,17 @@ def test_prefixes_keep_a_network_together() -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
-def test_a_text_is_its_utf_8(text: str) -> None:
+def test_a_str_is_hashed_as_utf_8(text: str) -> None:
     assert key_bytes(text) == key_bytes(text.encode()) == text.encode()
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
-def test_an_int_is_eight_bytes(number: int) -> None:
+def test_an_int_is_hashed_as_eight_bytes(number: int) -> None:
     assert int.from_bytes(key_bytes(number), "little", signed=True) == number
     assert len(key_bytes(number)) == 8
 
 
-def test_names() -> None:
+def test_names_of_backends() -> None:
     assert name_of("a") == "a"
     assert name_of(b"a") == b"a"
     assert name_of(7) == (7).to_bytes(8, "little")
@@ -194,7 +196,7 @@ def test_names() -> None:
     assert name_of(("fe80::1%eth0", 65535)) == "[fe80::1%eth0]:65535"
 
 
-def test_hash_functions_are_what_they_say() -> None:
+def test_hash_functions_return_published_values() -> None:
     """Published: MurmurHash3 x64 128 of the empty string is 0; BLAKE2b is RFC 7693."""
     assert Murmur3()(b"") == 0
     assert Murmur3(seed=1)(b"") == 0x4610ABE56EFF5CB5
@@ -204,8 +206,8 @@ def test_hash_functions_are_what_they_say() -> None:
     assert 0 <= keyed(b"x") < 2**64
 
 
-def test_a_hasher_of_ones_own_decides() -> None:
-    """One that spreads badly is followed all the same; beyond 64 bits, the low ones count."""
+def test_a_custom_hasher_is_used() -> None:
+    """Even if it spreads badly.  Of more than 64 bits only the low ones count."""
     ring = HashRing(["a", "b"], hasher=lambda data: len(data) << 64 | len(data))
     narrow = HashRing(["a", "b"], hasher=len, points=160)
     assert owners(ring) == owners(narrow)

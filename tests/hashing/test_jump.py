@@ -1,4 +1,4 @@
-"""Jump: the published buckets, what moves, and who may leave."""
+"""Jump: the published buckets, the keys that move, and which member can leave."""
 
 import pickle
 from copy import deepcopy
@@ -17,11 +17,11 @@ from balancers.hashing.hashed_balancer import BITS
 from balancers.hashing.jump import jump, jump_many
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
-from tests.hashing.histories import assert_each_change_moves_only_its_keys, everyones_keys
+from tests.hashing.histories import assert_each_change_moves_only_its_keys, owner_names
 from tests.hashing.snapshots import Snapshots, jumping
 
 GOLDEN = [0, 55, 62, 8, 45, 59, 86, 97, 82, 59, 73, 37, 17, 56, 86, 21, 90, 37, 38, 83]
-"""Of the authors' C++, as dgryski/go-jump and Guava have them: keys 0 to 19, 100 buckets."""
+"""Keys 0 to 19 of 100 buckets, by the authors' C++; also in dgryski/go-jump and Guava."""
 LARGE = [
     (10863919174838991, 11, 6),
     (2016238256797177309, 11, 3),
@@ -31,7 +31,7 @@ LARGE = [
     (2202, 100_001, 15_018),
 ]
 DEADBEEF = [0, 1, 2, 3, 3, *[5] * 11, 16, 16, 16]
-"""Of 1 to 19 buckets."""
+"""The bucket of 0xDEADBEEF among 1 to 19 buckets."""
 NAMES = [f"n{i}" for i in range(40)]
 
 
@@ -48,21 +48,21 @@ def test_the_published_buckets() -> None:
 
 
 @given(st.integers(0, BITS), st.integers(1, 2**31 - 1))
-def test_many_jump_as_one_does(digest: int, buckets: int) -> None:
+def test_jump_many_agrees_with_jump(digest: int, buckets: int) -> None:
     bucket = jump(digest, buckets)
     assert 0 <= bucket < buckets
     assert jump_many(np.array([digest], dtype=np.uint64), buckets).tolist() == [bucket]
 
 
-def test_many_jump_as_one_does_whatever_the_length() -> None:
+def test_jump_many_agrees_with_jump_for_any_length() -> None:
     for length in (0, 1, 2, 1000):
         hashes = HASHES[:length]
         expected = [jump(digest, 77) for digest in hashes.tolist()]
         assert jump_many(hashes, 77).tolist() == expected
 
 
-def test_a_new_bucket_takes_its_share_and_nothing_else_moves() -> None:
-    """One in n + 1, ±4σ; over 200 sizes that fails once in 80 when fair, and these seeds pass."""
+def test_a_new_bucket_takes_its_share_and_no_other_key_moves() -> None:
+    """One key in n + 1, ±4σ.  A correct map fails once in 80 over 200 sizes; these hashes pass."""
     before = jump_many(HASHES, 1)
     for buckets in range(1, 200):
         after = jump_many(HASHES, buckets + 1)
@@ -91,41 +91,43 @@ def test_shares_are_even_with_a_tenth_quiesced() -> None:
 
 @settings(max_examples=runs(15))
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
-def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
+def test_a_long_history_moves_only_the_keys_that_must_move(changes: list[int]) -> None:
     lb = Jump(["n0", "n1", "n2"])
     assert_each_change_moves_only_its_keys(lb, changes, lambda _: list(lb.weights)[-1], 40)
 
 
 @given(st.lists(st.tuples(st.integers(-1, 1), st.integers(0, 39)), max_size=40), st.data())
-def test_it_is_the_plain_rule(changes: list[tuple[int, int]], data: st.DataObject) -> None:
-    lb, plain = Jump[str](), Snapshots(jumping)
+def test_it_agrees_with_the_reference_implementation(
+    changes: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    lb, reference = Jump[str](), Snapshots(jumping)
     for kind, which in changes:
-        members = list(plain.weights)
+        members = list(reference.weights)
         if kind < 0 and members:
             lb.discard(members[-1])
-            plain.discard(members[-1])
+            reference.discard(members[-1])
         elif kind == 0 and members:
             lb.put(members[which % len(members)], 0)
-            plain.put(members[which % len(members)], 0)
+            reference.put(members[which % len(members)], 0)
         else:
             lb.put(NAMES[which], 1 + which)
-            plain.put(NAMES[which], 1 + which)
+            reference.put(NAMES[which], 1 + which)
         for digest in HASHES[:8].tolist():
-            assert list(lb.succession(digest)) == plain.succession(digest)
-    check_avoid(lb, plain, data.draw(st.sets(st.sampled_from(NAMES), max_size=4)))
+            assert list(lb.succession(digest)) == reference.succession(digest)
+    check_avoid(lb, reference, data.draw(st.sets(st.sampled_from(NAMES), max_size=4)))
 
 
-def check_avoid(lb: Any, plain: Snapshots, avoid: set[str]) -> None:
+def check_avoid(lb: Any, reference: Snapshots, avoid: set[str]) -> None:
     for digest in HASHES[:50].tolist():
-        spared = [backend for backend in plain.succession(digest) if backend not in avoid]
-        if spared:
-            assert lb.pick_hashed(digest, avoid) == spared[0]
+        expected = [backend for backend in reference.succession(digest) if backend not in avoid]
+        if expected:
+            assert lb.pick_hashed(digest, avoid) == expected[0]
         else:
             with pytest.raises(NoBackendAvailable):
                 lb.pick_hashed(digest, avoid)
 
 
-def test_a_batch_is_a_loop_of_picks_closed_members_too() -> None:
+def test_a_batch_picks_as_a_loop_does_with_closed_members() -> None:
     keys = [f"user:{i}" for i in range(3000)]
     for closed in (0, 1, 5, 11):
         lb = Jump(NAMES[:12])
@@ -136,17 +138,17 @@ def test_a_batch_is_a_loop_of_picks_closed_members_too() -> None:
         assert [members[place] for place in picked] == [lb.pick(key) for key in keys]
 
 
-def test_only_the_last_may_leave() -> None:
+def test_only_the_last_member_can_leave() -> None:
     lb = Jump(["a", "b", "c"])
-    before = everyones_keys(lb)
-    with pytest.raises(InvalidSetting, match="only the last of 3, 'c', may leave Jump, not 'a'"):
+    before = owner_names(lb)
+    with pytest.raises(InvalidSetting, match="last of 3 members, 'c', can leave Jump, not 'a'"):
         lb.discard("a")
     assert list(lb.weights) == ["a", "b", "c"]
-    assert (everyones_keys(lb) == before).all()
+    assert (owner_names(lb) == before).all()
     lb.put("a", 0)
-    with pytest.raises(InvalidSetting, match="'c', may leave"):
+    with pytest.raises(InvalidSetting, match="'c', can leave"):
         lb.discard("a")
-    lb.discard("stranger")
+    lb.discard("absent")
     for backend in "cba":
         lb.discard(backend)
     with pytest.raises(NoBackendAvailable, match="empty"):
@@ -165,7 +167,7 @@ def test_names_and_positive_weights_do_not_matter() -> None:
 
 
 def test_replicas_are_the_order_of_succession() -> None:
-    """Past the twenty that are met by hashing again, too."""
+    """Also beyond the 20 backends that are found by rehashing."""
     lb = Jump(NAMES)
     lb.put("n7", 0)
     for key in range(20):
@@ -176,14 +178,14 @@ def test_replicas_are_the_order_of_succession() -> None:
         assert lb.replicas(key, 3) == order[:3]
 
 
-def test_copies_and_pickles_pick_the_same_and_go_their_own_way() -> None:
+def test_copies_and_pickles_pick_the_same_and_are_independent() -> None:
     lb = Jump(NAMES)
     lb.put("n3", 0)
-    before = everyones_keys(lb)
-    for twin in (deepcopy(lb), pickle.loads(pickle.dumps(lb))):  # noqa: S301 - own
-        assert (everyones_keys(twin) == before).all()
-        twin.discard(NAMES[-1])
-        assert (everyones_keys(lb) == before).all()
+    before = owner_names(lb)
+    for clone in (deepcopy(lb), pickle.loads(pickle.dumps(lb))):  # noqa: S301 - own
+        assert (owner_names(clone) == before).all()
+        clone.discard(NAMES[-1])
+        assert (owner_names(lb) == before).all()
 
 
 def test_the_same_history_gives_the_same_map() -> None:
@@ -196,11 +198,11 @@ def test_the_same_history_gives_the_same_map() -> None:
                 lb.put(f"n{number}")
             else:
                 lb.discard(list(lb.weights)[-1])
-        other.pick("k", avoid=["stranger"]) if other.weights else None
-    assert (everyones_keys(one) == everyones_keys(other)).all()
+        other.pick("k", avoid=["absent"]) if other.weights else None
+    assert (owner_names(one) == owner_names(other)).all()
 
 
-def test_bad_input_is_named_and_changes_nothing() -> None:
+def test_bad_input_is_refused_and_changes_nothing() -> None:
     lb = Jump[Any](["a", "b"])
     signed: Any = np.arange(3)
     assert isinstance(lb, Balancer)
@@ -208,12 +210,12 @@ def test_bad_input_is_named_and_changes_nothing() -> None:
         lb.put(b"a")
     with pytest.raises(InvalidWeight, match="-1"):
         lb.put("c", -1)
-    with pytest.raises(TypeError, match="how to name"):
+    with pytest.raises(TypeError, match="identity="):
         lb.put(3.5)
     with pytest.raises(MissingKey):
         lb.pick()
-    unfit: list[Any] = [-1, 1 << 64, 1.0, True, None, "1"]
-    for digest in unfit:
+    invalid: list[Any] = [-1, 1 << 64, 1.0, True, None, "1"]
+    for digest in invalid:
         with pytest.raises(InvalidKey):
             lb.pick_hashed(digest)
     with pytest.raises(TypeError, match="avoid"):
@@ -233,7 +235,7 @@ def test_bad_input_is_named_and_changes_nothing() -> None:
         lb.replicas("k", 0)
 
 
-def test_a_pool_lets_the_last_ones_leave_together() -> None:
+def test_a_pool_can_remove_several_last_members_at_once() -> None:
     lb = Jump[str]()
     pool = Pool(lb)
     pool.update(dict.fromkeys("abcde", 1))

@@ -1,4 +1,4 @@
-"""Memento: a plain restatement, what moves, evenness, and Jump while only the last leave."""
+"""Memento: a reference implementation, the keys that move, evenness, and the map of Jump."""
 
 import pickle
 from copy import deepcopy
@@ -16,36 +16,36 @@ from balancers.errors import DuplicateBackend, MissingKey
 from balancers.hashing import Jump, Memento
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
-from tests.hashing.histories import assert_each_change_moves_only_its_keys, everyones_keys
+from tests.hashing.histories import assert_each_change_moves_only_its_keys, owner_names
 from tests.hashing.snapshots import Snapshots, jumping
 
 NAMES = [f"n{i}" for i in range(9)]
 
 
 class MementoMachine(RuleBasedStateMachine):
-    """Beside a list for each bucket given up."""
+    """Compares Memento with an implementation that stores a list per released bucket."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lb = Memento[str]()
-        self.plain = Snapshots(jumping)
+        self.reference = Snapshots(jumping)
 
     @rule(backend=st.sampled_from(NAMES), weight=st.sampled_from([0, 0.5, 1, 7]))
     def put(self, backend: str, weight: float) -> None:
         self.lb.put(backend, weight)
-        self.plain.put(backend, weight)
+        self.reference.put(backend, weight)
 
     @rule(backend=st.sampled_from(NAMES))
     def discard(self, backend: str) -> None:
         self.lb.discard(backend)
-        self.plain.discard(backend)
+        self.reference.discard(backend)
 
     @rule(avoid=st.sets(st.sampled_from(NAMES), max_size=8), at=st.integers(0, 1000))
     def avoid(self, avoid: set[str], at: int) -> None:
         for digest in HASHES[at : at + 10].tolist():
-            spared = [b for b in self.plain.succession(digest) if b not in avoid]
-            if spared:
-                assert self.lb.pick_hashed(digest, avoid) == spared[0]
+            expected = [b for b in self.reference.succession(digest) if b not in avoid]
+            if expected:
+                assert self.lb.pick_hashed(digest, avoid) == expected[0]
             else:
                 with pytest.raises(NoBackendAvailable):
                     self.lb.pick_hashed(digest, avoid)
@@ -56,17 +56,17 @@ class MementoMachine(RuleBasedStateMachine):
 
     @invariant()
     def they_agree(self) -> None:
-        assert dict(self.lb.weights) == self.plain.weights
+        assert dict(self.lb.weights) == self.reference.weights
         hashes = HASHES[:16]
-        succession = [self.plain.succession(digest) for digest in hashes.tolist()]
+        succession = [self.reference.succession(digest) for digest in hashes.tolist()]
         assert [list(self.lb.succession(digest)) for digest in hashes.tolist()] == succession
-        if any(self.plain.weights.values()):
+        if any(self.reference.weights.values()):
             firsts = [order[0] for order in succession]
             members = list(self.lb.weights)
             assert [members[place] for place in self.lb.pick_many(hashes)] == firsts
 
 
-def test_it_is_the_plain_rule() -> None:
+def test_it_agrees_with_the_reference_implementation() -> None:
     run_state_machine_as_test(
         MementoMachine, settings=settings(max_examples=runs(60), stateful_step_count=40)
     )
@@ -74,7 +74,7 @@ def test_it_is_the_plain_rule() -> None:
 
 @settings(max_examples=runs(15))
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
-def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
+def test_a_long_history_moves_only_the_keys_that_must_move(changes: list[int]) -> None:
     lb = Memento(["n0", "n1", "n2"])
     assert_each_change_moves_only_its_keys(
         lb, changes, lambda rng: rng.choice(list(lb.weights)), 30
@@ -82,31 +82,31 @@ def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
 
 
 @given(st.lists(st.booleans(), max_size=60))
-def test_it_is_jump_while_only_the_last_leave(joins: list[bool]) -> None:
-    lb, plain = Memento[str](), Jump[str]()
+def test_the_map_is_that_of_jump_while_only_last_members_leave(joins: list[bool]) -> None:
+    lb, jump = Memento[str](), Jump[str]()
     for number, joining in enumerate([True, *joins, True]):
-        for each in (lb, plain):
+        for each in (lb, jump):
             if joining:
                 each.put(f"n{number}")
             elif each.weights:
                 each.discard(list(each.weights)[-1])
-    assert (everyones_keys(lb) == everyones_keys(plain)).all()
+    assert (owner_names(lb) == owner_names(jump)).all()
 
 
-def test_letting_leavers_back_in_last_first_restores_the_map() -> None:
+def test_adding_removed_backends_again_in_reverse_order_restores_the_map() -> None:
     lb = Memento([f"n{i}" for i in range(60)])
     maps: list[tuple[str, Any]] = []
     for backend in Random(2).sample(list(lb.weights), 60):
-        maps.append((backend, everyones_keys(lb, HASHES)))
+        maps.append((backend, owner_names(lb, HASHES)))
         lb.discard(backend)
     for backend, before in reversed(maps):
         lb.put(backend)
-        assert (everyones_keys(lb, HASHES) == before).all()
-    assert (maps[0][1] == everyones_keys(Jump([f"n{i}" for i in range(60)]), HASHES)).all()
+        assert (owner_names(lb, HASHES) == before).all()
+    assert (maps[0][1] == owner_names(Jump([f"n{i}" for i in range(60)]), HASHES)).all()
 
 
 def shrunk(before: int, after: int) -> Memento[int]:
-    """Let some leave, at random."""
+    """Add ``before`` backends, and remove random ones until ``after`` are left."""
     lb = Memento(range(before))
     for backend in Random(after).sample(range(before), before - after):
         lb.discard(backend)
@@ -122,17 +122,17 @@ def test_shares_are_even(before: int, after: int) -> None:
     assert is_even(counts)
 
 
-def test_the_keys_of_a_leaver_are_spread_evenly_and_so_are_those_it_had_from_another() -> None:
-    """A key that meets two buckets given up draws twice: the second must not follow the first."""
+def test_the_keys_of_a_removed_backend_spread_evenly_and_so_do_those_it_took_over() -> None:
+    """A key that maps to two released buckets is hashed twice: the results must be independent."""
     hashes = np.random.default_rng(6).integers(0, 1 << 64, 1_000_000, dtype=np.uint64)
     lb = Memento(range(12))
     owned = lb.pick_many(hashes)
     lb.discard(3)
-    handed_on = np.array(list(lb.weights))[lb.pick_many(hashes)]
+    after_first = np.array(list(lb.weights))[lb.pick_many(hashes)]
     lb.discard(7)
-    settled = np.array(list(lb.weights))[lb.pick_many(hashes)]
-    for moved in (owned == 7, (owned == 3) & (handed_on == 7)):
-        assert is_even([np.sum(settled[moved] == backend) for backend in lb.weights])
+    after_second = np.array(list(lb.weights))[lb.pick_many(hashes)]
+    for moved in (owned == 7, (owned == 3) & (after_first == 7)):
+        assert is_even([np.sum(after_second[moved] == backend) for backend in lb.weights])
 
 
 def test_shares_are_even_with_a_tenth_quiesced() -> None:
@@ -144,7 +144,7 @@ def test_shares_are_even_with_a_tenth_quiesced() -> None:
     assert is_even([count for count in counts if count])
 
 
-def test_a_batch_is_a_loop_of_picks_closed_members_too() -> None:
+def test_a_batch_picks_as_a_loop_does_with_closed_members() -> None:
     keys = [f"user:{i}" for i in range(2000)]
     for closed in (0, 1, 9, 19):
         lb = shrunk(40, 20)
@@ -160,33 +160,33 @@ def test_the_same_history_gives_the_same_map_and_another_does_not() -> None:
     for backend in ("n2", "n5"):
         one.discard(backend)
         other.discard(backend)
-    assert (everyones_keys(one) == everyones_keys(other)).all()
+    assert (owner_names(one) == owner_names(other)).all()
     for backend in ("n5", "n2"):
         third.discard(backend)
-    assert (everyones_keys(third) != everyones_keys(one)).any()
+    assert (owner_names(third) != owner_names(one)).any()
 
 
-def test_a_newcomer_gets_the_bucket_given_up_last() -> None:
+def test_a_new_backend_gets_the_bucket_released_last() -> None:
     lb, renamed = Memento(NAMES), Memento([*NAMES[:4], "z", *NAMES[5:]])
     lb.discard("n4")
     lb.put("z")
-    assert (everyones_keys(lb) == everyones_keys(renamed)).all()
+    assert (owner_names(lb) == owner_names(renamed)).all()
 
 
-def test_any_positive_weight_is_the_same() -> None:
+def test_all_positive_weights_are_equivalent() -> None:
     one, other = Memento(NAMES), Memento(dict.fromkeys(NAMES, 0.25))
-    assert (everyones_keys(one) == everyones_keys(other)).all()
+    assert (owner_names(one) == owner_names(other)).all()
     assert not one.fractional
     assert isinstance(one, Balancer)
 
 
 def test_pickles_pick_the_same() -> None:
     lb = shrunk(40, 20)
-    twin: Memento[int] = pickle.loads(pickle.dumps(lb))  # noqa: S301 - own
-    assert (twin.pick_many(HASHES) == lb.pick_many(HASHES)).all()
+    clone: Memento[int] = pickle.loads(pickle.dumps(lb))  # noqa: S301 - own
+    assert (clone.pick_many(HASHES) == lb.pick_many(HASHES)).all()
 
 
-def test_bad_input_is_named_and_changes_nothing() -> None:
+def test_bad_input_is_refused_and_changes_nothing() -> None:
     lb = Memento[Any](["a"])
     listed: Any = [1, 2]
     with pytest.raises(DuplicateBackend):

@@ -1,4 +1,4 @@
-"""Multi-probe: beside measuring every distance, the recorded map, its peak and its bad minimum."""
+"""Multi-probe: a reference implementation, a recorded map, the largest and smallest share."""
 
 from random import Random
 from statistics import fmean
@@ -23,13 +23,13 @@ from tests.hashing.set_laws import (
     SetMachine,
     assert_a_function_of_the_set,
     assert_each_change_moves_only_its_keys,
-    everyones_keys,
+    owner_names,
 )
 from tests.hashing.siphash import siphash
 
 
 class MultiProbeMachine(SetMachine):
-    """Beside all distances."""
+    """Compares MultiProbe with an implementation that measures every distance."""
 
     def pair(self) -> tuple[MultiProbe[str], PlainMultiProbe]:
         return MultiProbe(probes=5), PlainMultiProbe(5)
@@ -46,35 +46,35 @@ def test_the_map_is_a_function_of_the_set(weights: dict[str, float], rng: Random
 
 @settings(max_examples=runs(15))
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
-def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
+def test_a_long_history_moves_only_the_keys_that_must_move(changes: list[int]) -> None:
     assert_each_change_moves_only_its_keys(MultiProbe(["a", "b", "c"]), changes)
 
 
 def test_growing_and_shrinking_a_hundredfold_moves_only_what_it_must() -> None:
-    """The circle is cut anew on the way, which nobody notices."""
+    """The circle is rebuilt several times on the way; this moves no key."""
     lb, hashes = MultiProbe(["n0"]), HASHES[:300]
     maps: list[list[str]] = []
     for number in range(1, 600):
-        maps.append(everyones_keys(lb, hashes).tolist())
+        maps.append(owner_names(lb, hashes).tolist())
         lb.put(f"n{number}")
     for number in range(599, 0, -1):
         if number % 2:
             lb.discard(f"n{number}")
         else:
             lb.put(f"n{number}", 0)
-        assert everyones_keys(lb, hashes).tolist() == maps.pop()
+        assert owner_names(lb, hashes).tolist() == maps.pop()
         for digest in hashes[:3].tolist():
-            assert lb.pick_hashed(digest) == everyones_keys(lb, np.array([digest], np.uint64))[0]
+            assert lb.pick_hashed(digest) == owner_names(lb, np.array([digest], np.uint64))[0]
 
 
 class Probed(MultiProbe[str]):
-    """Probed where the test says."""
+    """A balancer whose probes are given by the test."""
 
     def nearest(self, *probes: int) -> str:
-        return self._nearest(probes, ())
+        return self._nearest_owner(probes, ())
 
     def recorded(self, key: str) -> str:
-        """Give whose the key is by the two hash functions of the other program."""
+        """Return the owner of a key by the two hash functions of the other program."""
         first, second = (siphash(seed)(key.encode()) for seed in (1, 2))
         return self.nearest(*((first + i * second) & BITS for i in range(21)))
 
@@ -88,7 +88,7 @@ def test_the_map_recorded_from_go_mpchash() -> None:
 
 
 def shares(points: list[int], probes: int) -> NDArray[np.float64]:
-    """Give the exact shares of owners of these points, were the probes independent.
+    """Return the exact shares of the owners of these points for independent probes.
 
     A probe is further than d from the point after it with probability S(d) = Σ max(0, gap - d), so
     the owner of a point with a gap g before it has k ∫ S(d)ᵏ⁻¹ dd, from 0 to g.
@@ -106,7 +106,7 @@ def shares(points: list[int], probes: int) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(("members", "probes"), [(10, 21), (100, 21), (100, 2), (100, 1)])
-def test_shares_are_what_the_gaps_say(members: int, probes: int) -> None:
+def test_shares_follow_from_the_gaps(members: int, probes: int) -> None:
     """Within five standard deviations of the binomial, 100 000 keys."""
     lb = MultiProbe(range(members), probes=probes)
     counts = np.bincount(lb.pick_many(HASHES), minlength=members)
@@ -120,8 +120,8 @@ def test_shares_are_what_the_gaps_say(members: int, probes: int) -> None:
     ("members", "probes", "mean_peak"),
     [(1000, 21, 1.0500), (1000, 2, 1.990), (1000, 5, 1.251), (10, 21, 1.047), (6000, 21, 1.0502)],
 )
-def test_the_peak_is_as_published(members: int, probes: int, mean_peak: float) -> None:
-    """k / (k - 1) with many members: means of 50 hash functions."""
+def test_the_largest_share_is_as_published(members: int, probes: int, mean_peak: float) -> None:
+    """It is k / (k - 1) of the mean with many members: means of 50 hash functions."""
     names = [key_bytes(backend) for backend in range(members)]
     peaks = [
         members * shares([Murmur3(seed)(name) for name in names], probes).max()
@@ -131,15 +131,15 @@ def test_the_peak_is_as_published(members: int, probes: int, mean_peak: float) -
     assert fmean(peaks) == pytest.approx(mean_peak, abs=bound)
 
 
-def test_the_minimum_is_bad() -> None:
-    """1000 backends: the least has some 2 % of the mean, the standard deviation is 15.6 %."""
+def test_the_smallest_share_is_low() -> None:
+    """1000 backends: the smallest share is about 2 % of the mean, the deviation 15.6 %."""
     names = [key_bytes(backend) for backend in range(1000)]
     found = [1000 * shares([Murmur3(seed)(name) for name in names], 21) for seed in range(50)]
     assert fmean(each.min() for each in found) < 0.05
     assert fmean(each.std() for each in found) == pytest.approx(0.156, abs=0.01)
 
 
-def test_distances_run_one_way_and_over_zero() -> None:
+def test_distances_are_measured_upwards_and_past_zero() -> None:
     lb = Probed(["a", "b"], hasher={b"a": 5, b"b": 1 << 63}.__getitem__)
     assert lb.nearest(BITS - 3, (1 << 63) - 100) == "a"
     assert lb.nearest(BITS - 99, (1 << 63) - 99) == "b"
@@ -148,14 +148,14 @@ def test_distances_run_one_way_and_over_zero() -> None:
     assert lb.nearest(2, 1 << 63) == lb.nearest(1 << 63, 2) == "b"
 
 
-def test_a_hash_on_a_point_is_at_that_point() -> None:
-    """Probed in one place: the hash times a factor, so it is divided by that before."""
+def test_a_probe_on_a_point_has_distance_zero() -> None:
+    """The one probe is the hash times a factor, so the test divides by this factor first."""
     points = {b"a": 10, b"b": 20, b"c": 20}
     lb = MultiProbe(["c", "b", "a"], probes=1, hasher=points.__getitem__)
     divisor = pow(mix(GOLDEN) | 1, -1, 1 << 64)
     hashes = [probe * divisor & BITS for probe in (0, 10, 11, 20, 21, BITS)]
     assert [lb.pick_hashed(digest) for digest in hashes] == [*"aabbaa"]
-    assert everyones_keys(lb, np.array(hashes, np.uint64)).tolist() == [*"aabbaa"]
+    assert owner_names(lb, np.array(hashes, np.uint64)).tolist() == [*"aabbaa"]
     assert lb.pick_hashed(hashes[2], ["b"]) == "c"
     lb.put("b", 0)
     assert lb.pick_hashed(hashes[2]) == "c"
@@ -163,42 +163,42 @@ def test_a_hash_on_a_point_is_at_that_point() -> None:
     assert lb.pick_hashed(hashes[2]) == "b"
     only = MultiProbe(["a"], probes=1, hasher=lambda _: 9)
     assert only.pick_hashed(hashes[1]) == "a"
-    assert everyones_keys(only, np.array(hashes, np.uint64)).tolist() == [*"aaaaaa"]
+    assert owner_names(only, np.array(hashes, np.uint64)).tolist() == [*"aaaaaa"]
 
 
-def test_of_probes_as_near_the_earlier_counts() -> None:
+def test_of_equally_near_probes_the_earlier_counts() -> None:
     digest = 1 << 40 | 1
     first, second = (digest * (mix(i * GOLDEN) | 1) & BITS for i in (1, 2))
     for gap in (0, 7):
         points = {b"a": second + gap, b"b": first + gap}
         lb = MultiProbe(["a", "b"], probes=2, hasher=points.__getitem__)
         assert lb.pick_hashed(digest) == "b"
-        assert everyones_keys(lb, np.array([digest], np.uint64)).tolist() == ["b"]
+        assert owner_names(lb, np.array([digest], np.uint64)).tolist() == ["b"]
         assert lb.pick_hashed(digest, ["b"]) == "a"
 
 
-def test_every_hash_picks_as_one_by_one() -> None:
+def test_a_batch_picks_as_single_picks_do() -> None:
     for probes in (1, 2, 21):
         lb = MultiProbe([f"n{i}" for i in range(300)], probes=probes, hasher=KeyedBlake2(b"k"))
         hashes = np.append(HASHES[:1000], np.array([0, 1, BITS], dtype=np.uint64))
         for closed in range(0, 300, 50):
             lb.put(f"n{closed}", 0)
-            picked = everyones_keys(lb, hashes).tolist()
+            picked = owner_names(lb, hashes).tolist()
             assert [lb.pick_hashed(h) for h in hashes.tolist()] == picked
 
 
-def test_any_positive_weight_is_the_same() -> None:
+def test_all_positive_weights_are_equivalent() -> None:
     weights = {"a": 1e-9, "b": 1, "c": 1e300}
-    assert (everyones_keys(MultiProbe(weights)) == everyones_keys(MultiProbe([*"abc"]))).all()
+    assert (owner_names(MultiProbe(weights)) == owner_names(MultiProbe([*"abc"]))).all()
 
 
 @pytest.mark.parametrize("probes", [0, -1, 2.0, True, "21"])
-def test_probes_are_one_or_more(probes: Any) -> None:
-    with pytest.raises(InvalidSetting, match="probes must be an int, 1 or more, not"):
+def test_probes_must_be_a_positive_int(probes: Any) -> None:
+    with pytest.raises(InvalidSetting, match="probes must be "):
         MultiProbe[str](probes=probes)
 
 
-def test_bad_input() -> None:
+def test_bad_input_is_refused() -> None:
     lb: Balancer[str] = MultiProbe[str]()
     with pytest.raises(NoBackendAvailable, match="empty"):
         lb.pick("key")
@@ -212,7 +212,7 @@ def test_bad_input() -> None:
     with pytest.raises(NoBackendAvailable, match="quiesced"):
         lb.pick("key")
     with pytest.raises(TypeError, match="float64"):
-        MultiProbe(["a"]).pick_many(np.zeros(3))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - bad
+        MultiProbe(["a"]).pick_many(np.zeros(3))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - invalid
 
 
 def test_a_hundred_thousand_members() -> None:

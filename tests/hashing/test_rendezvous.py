@@ -1,4 +1,4 @@
-"""Rendezvous: beside plain sorting, shares, who moves, and names that look alike."""
+"""Rendezvous: a reference implementation, shares, the keys that move, and similar names."""
 
 from collections import Counter
 from random import Random
@@ -27,12 +27,12 @@ from tests.hashing.set_laws import (
     SetMachine,
     assert_a_function_of_the_set,
     assert_each_change_moves_only_its_keys,
-    everyones_keys,
+    owner_names,
 )
 
 
 class RendezvousMachine(SetMachine):
-    """Beside sorting by -ln u / w."""
+    """Compares Rendezvous with sorting by -ln u / w."""
 
     def pair(self) -> tuple[Rendezvous[str], PlainRendezvous]:
         return Rendezvous(), PlainRendezvous()
@@ -49,7 +49,7 @@ def test_the_map_is_a_function_of_the_set(weights: dict[str, float], rng: Random
 
 @settings(max_examples=runs(15))
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
-def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
+def test_a_long_history_moves_only_the_keys_that_must_move(changes: list[int]) -> None:
     assert_each_change_moves_only_its_keys(
         Rendezvous(["a", "b", "c"]), changes, (0.001, 1, 1, 2, 7.5, 1e200, 1e-300)
     )
@@ -70,7 +70,7 @@ def first_few(firsts: np.typing.NDArray[np.intp]) -> list[tuple[int, int]]:
 
 
 def tens(counts: Counter[int], members: int) -> list[int]:
-    """Count by tenths of the members."""
+    """Return the counts of each tenth of the members."""
     return [sum(counts[b] for b in range(members) if b * 10 // members == t) for t in range(10)]
 
 
@@ -85,7 +85,7 @@ def tens(counts: Counter[int], members: int) -> list[int]:
 )
 def test_shares_are_proportional_to_any_weights(weights: dict[str, float]) -> None:
     """Within six standard deviations of the binomial."""
-    counts: Counter[str] = Counter(everyones_keys(Rendezvous(weights), HASHES).tolist())
+    counts: Counter[str] = Counter(owner_names(Rendezvous(weights), HASHES).tolist())
     heaviest = max(weights.values())
     total = sum(weight / heaviest for weight in weights.values())
     for backend, weight in weights.items():
@@ -119,11 +119,11 @@ def test_over_provision_is_as_published() -> None:
     ],
 )
 @pytest.mark.parametrize("hasher", [Murmur3(), KeyedBlake2(b"secret")])
-def test_names_that_look_alike_do_not_correlate(names: list[str], hasher: Murmur3) -> None:
-    """10 000 addresses as keys; one of five such servers had half of them in another program.
+def test_similar_names_do_not_correlate(names: list[str], hasher: Murmur3) -> None:
+    """10 000 addresses as keys; in another program one of five such servers had half of them.
 
-    Shares within five standard deviations of the binomial, and the second choices of each one's
-    keys likewise.
+    Shares are within five standard deviations of the binomial, and so are the second choices of
+    the keys of each backend.
     """
     lb = Rendezvous(names, hasher=hasher)
     clients = [f"10.{i % 7}.{i // 250}.{i % 250}" for i in range(10_000)]
@@ -141,21 +141,21 @@ def assert_binomial(counts: Counter[str], choices: int) -> None:
     assert all(abs(count - total * share) <= bound for count in counts.values())
 
 
-def test_hashes_in_a_row_spread_too() -> None:
+def test_consecutive_hashes_spread_evenly() -> None:
     lb = Rendezvous(range(10))
     counts = np.bincount(lb.pick_many(np.arange(100_000, dtype=np.uint64)), minlength=10)
     assert (abs(counts - 10_000) <= 500).all()
     assert np.bincount(lb.pick_many(HASHES << np.uint64(40)), minlength=10).min() > 9000
 
 
-def test_every_hash_picks_as_one_by_one() -> None:
+def test_a_batch_picks_as_single_picks_do() -> None:
     for weights in ({f"n{i}": 1 for i in range(300)}, {f"n{i}": i % 7 for i in range(300)}):
         lb = Rendezvous(weights)
         hashes = np.append(HASHES[:2000], np.array([0, 1, (1 << 64) - 1], dtype=np.uint64))
-        assert [lb.pick_hashed(h) for h in hashes.tolist()] == everyones_keys(lb, hashes).tolist()
+        assert [lb.pick_hashed(h) for h in hashes.tolist()] == owner_names(lb, hashes).tolist()
 
 
-def test_of_equal_names_hashes_the_lesser_name_wins() -> None:
+def test_for_names_with_equal_hashes_the_lesser_name_counts() -> None:
     for members in ("ab", "ba"):
         lb = Rendezvous([*members], hasher=len)
         assert lb.replicas(b"key", 2) == ["a", "b"]
@@ -163,7 +163,7 @@ def test_of_equal_names_hashes_the_lesser_name_wins() -> None:
         assert lb.pick(b"key") == "b"
 
 
-def test_bad_input() -> None:
+def test_bad_input_is_refused() -> None:
     lb: Balancer[str] = Rendezvous[str]()
     with pytest.raises(NoBackendAvailable, match="empty"):
         lb.pick("key")
@@ -181,10 +181,10 @@ def test_bad_input() -> None:
     assert dict(lb.weights) == {"a": 0}
 
 
-def test_bad_hashes() -> None:
+def test_bad_hashes_are_refused() -> None:
     lb = Rendezvous(["a"])
     with pytest.raises(TypeError, match="int64"):
-        lb.pick_many(np.arange(3))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - bad
+        lb.pick_many(np.arange(3))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType] - invalid
     for shape in ((), (1, 1)):
         with pytest.raises(InvalidKey, match="dimension"):
             lb.pick_many(np.zeros(shape, dtype=np.uint64))

@@ -1,4 +1,4 @@
-"""The ring as one of its kind: beside its plain twin, in batches, and at its edges."""
+"""HashRing: a reference implementation, batches, memory, and limits."""
 
 import gc
 import tracemalloc
@@ -20,12 +20,12 @@ from tests.hashing.set_laws import (
     WEIGHTS,
     SetMachine,
     assert_each_change_moves_only_its_keys,
-    everyones_keys,
+    owner_names,
 )
 
 
 class PlainRing(PlainMap):
-    """Sort all points at every question."""
+    """Sorts every point at every look-up."""
 
     def succession(self, digest: int) -> list[str]:
         points = sorted(
@@ -38,7 +38,7 @@ class PlainRing(PlainMap):
 
 
 class RingMachine(SetMachine):
-    """Beside all points, sorted."""
+    """Compares HashRing with a sorted list of every point."""
 
     def pair(self) -> tuple[HashRing[str], PlainRing]:
         return HashRing(points=8), PlainRing()
@@ -50,18 +50,18 @@ TestRing.settings = settings(max_examples=runs(40), stateful_step_count=40, dead
 
 @given(WEIGHTS, st.sampled_from([1, 8, 160]))
 @settings(deadline=None)
-def test_a_batch_is_a_loop_of_picks(weights: dict[str, float], points: int) -> None:
-    """Both ways to look up a batch: a few hashes a point, and many."""
+def test_a_batch_picks_as_a_loop_does(weights: dict[str, float], points: int) -> None:
+    """For both ways to look up a batch: few hashes per point, and many."""
     ring = HashRing(weights, points=points)
     if not any(weights.values()):
         with pytest.raises(NoBackendAvailable):
             ring.pick_many(HASHES[:1])
         return
     for hashes in (HASHES[:40], HASHES):
-        picked = everyones_keys(ring, hashes)
+        picked = owner_names(ring, hashes)
         assert [ring.pick_hashed(digest) for digest in hashes[:40].tolist()] == picked[:40].tolist()
-    whole = everyones_keys(ring, HASHES)
-    parts = [everyones_keys(ring, part) for part in np.split(HASHES, 100)]
+    whole = owner_names(ring, HASHES)
+    parts = [owner_names(ring, part) for part in np.split(HASHES, 100)]
     assert (whole == np.concatenate(parts)).all()
 
 
@@ -72,20 +72,20 @@ def test_hashes_on_a_point_and_at_the_ends_belong_to_the_first_at_or_after() -> 
     asked = [h for point in points for h in (point - 1, point, point + 1)] + [0, 1, BITS]
     hashes = np.array(asked, dtype=np.uint64)
     loop = [ring.pick_hashed(digest) for digest in asked]
-    assert everyones_keys(ring, hashes).tolist() == loop
-    assert everyones_keys(ring, np.tile(hashes, 50)).tolist() == loop * 50
+    assert owner_names(ring, hashes).tolist() == loop
+    assert owner_names(ring, np.tile(hashes, 50)).tolist() == loop * 50
     assert ring.pick_hashed(BITS) == ring.pick_hashed(0)
 
 
 @settings(max_examples=runs(20), deadline=None)
 @given(st.lists(st.integers(0, 1 << 30), min_size=100, max_size=120))
-def test_a_long_history_moves_only_what_it_must(changes: list[int]) -> None:
+def test_a_long_history_moves_only_the_keys_that_must_move(changes: list[int]) -> None:
     ring = HashRing([f"b{i}" for i in range(12)], points=16)
     assert_each_change_moves_only_its_keys(ring, changes, (0.5, 1, 3))
 
 
-def held(make: Callable[[], object]) -> int:
-    """Give the bytes that what is made holds."""
+def allocated(make: Callable[[], object]) -> int:
+    """Return the bytes that a new object takes."""
     gc.collect()
     tracemalloc.start()
     made = make()
@@ -96,11 +96,11 @@ def held(make: Callable[[], object]) -> int:
     return size
 
 
-def test_what_a_ring_holds() -> None:
-    """Bytes a backend of 160 points: 15 000 to pick one by one, 2200 for batches only."""
+def test_the_memory_of_a_ring() -> None:
+    """Per backend of 160 points: 15 000 bytes for single picks, 2200 bytes for batches only."""
     names = [f"10.0.{i >> 8}.{i & 255}:80" for i in range(1000)]
 
-    def one_by_one() -> HashRing[str]:
+    def single_picks() -> HashRing[str]:
         ring = HashRing(names)
         ring.pick(b"key")
         return ring
@@ -110,31 +110,31 @@ def test_what_a_ring_holds() -> None:
         ring.pick_many(HASHES)
         return ring
 
-    one_by_one()
-    assert held(one_by_one) <= 15_000 * len(names)
-    assert held(batches) <= 2200 * len(names)
+    single_picks()
+    assert allocated(single_picks) <= 15_000 * len(names)
+    assert allocated(batches) <= 2200 * len(names)
 
 
 def test_a_flip_sorts_no_points_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     ring = HashRing([f"b{i}" for i in range(50)], points=16)
-    before = everyones_keys(ring)
-    monkeypatch.setattr(ring, "_points", None)
+    before = owner_names(ring)
+    monkeypatch.setattr(ring, "_points_of", None)
     ring.put("b7", 0)
-    assert "b7" not in everyones_keys(ring)
+    assert "b7" not in owner_names(ring)
     ring.put("b7", 1)
-    assert (everyones_keys(ring) == before).all()
+    assert (owner_names(ring) == before).all()
     monkeypatch.undo()
     for weights in ({"b7": 3}, {"b7": None}, {"z": 1}):
         for backend, weight in weights.items():
             ring.discard(backend) if weight is None else ring.put(backend, weight)
         loop = [ring.pick_hashed(digest) for digest in HASHES[:300].tolist()]
-        assert everyones_keys(ring)[:300].tolist() == loop
+        assert owner_names(ring)[:300].tolist() == loop
 
 
-def test_a_batch_leaves_the_ring_as_it_was() -> None:
+def test_a_batch_does_not_change_the_ring() -> None:
     ring = HashRing([f"b{i}" for i in range(50)])
     ring.pick_many(HASHES)
-    assert ring._circle.size == 0, "only batches: no points are placed to be picked from"
+    assert ring._circle.size == 0, "batches alone place no points on the circle"
     picked = ring.pick(b"key")
     ring.put("b7", 0)
     ring.pick_many(HASHES)
@@ -143,17 +143,18 @@ def test_a_batch_leaves_the_ring_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("digest", [-1, 1 << 64, 1.0, True, None, b"x"])
-def test_a_hash_is_64_bits(digest: object) -> None:
+def test_a_hash_must_be_an_int_of_64_bits(digest: object) -> None:
     ring = HashRing([*"abc"])
     with pytest.raises(InvalidKey, match="64 bits"):
-        ring.pick_hashed(digest)  # type: ignore[arg-type] # what is refused
+        ring.pick_hashed(digest)  # type: ignore[arg-type] # invalid
 
 
-def test_chi_square_is_no_test_of_a_ring() -> None:
-    """Shares are arcs, not chances: χ² is about (n - 1) + (N - 1)(n·Σp² - 1), whoever hashes.
+def test_chi_square_rejects_every_ring() -> None:
+    """Shares are arcs of unequal length: χ² is about (n - 1) + (N - 1)(n·Σp² - 1).
 
-    Ten backends of 100 points, N = 100 000: 908 on average over rings (9 degrees of freedom, where
-    44.8 comes once in a million).  The mean of 30 rings has a deviation of 63; 4.5 of them.
+    For 10 backends of 100 points and N = 100 000 it is 908 on average over rings; with 9 degrees of
+    freedom chance exceeds 44.8 once in a million.  The mean of 30 rings has a standard deviation of
+    63; 4.5 of them are allowed.
     """
     found: list[float] = []
     for seed in range(30):
@@ -164,7 +165,7 @@ def test_chi_square_is_no_test_of_a_ring() -> None:
     assert np.mean(found) == pytest.approx(908, abs=4.5 * 63)
 
 
-def test_a_ring_too_large_says_how_large() -> None:
+def test_a_ring_that_is_too_large_is_refused_with_its_size() -> None:
     with pytest.raises(RingTooLarge, match="needs 16000000 points"):
         HashRing(range(100_000))
     assert len(HashRing(range(52_428)).weights) == 52_428

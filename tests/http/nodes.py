@@ -1,4 +1,4 @@
-"""Addresses and nodes to draw from, and the walk written as plainly as can be."""
+"""Strategies for addresses and nodes, and a naive implementation of the walk."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_network
@@ -25,18 +25,18 @@ def _internal(base: Address, number: int) -> Address:
     return base + number
 
 
-def _node(who: Address | str, port: int | str | None) -> Node:
-    return Node(None, who, port) if isinstance(who, str) else Node(who, "", port)
+def _node(host: Address | str, port: int | str | None) -> Node:
+    return Node(None, host, port) if isinstance(host, str) else Node(host, "", port)
 
 
 ADDRESSES: st.SearchStrategy[Address] = st.ip_addresses().map(unmapped) | st.builds(
     _internal, st.sampled_from(_INTERNAL), st.integers(0, 255)
 )
-_HIDDEN = st.from_regex(r"_[A-Za-z0-9._-]{1,12}", fullmatch=True)
+_OBFUSCATED = st.from_regex(r"_[A-Za-z0-9._-]{1,12}", fullmatch=True)
 NODES = st.builds(
     _node,
-    ADDRESSES | _HIDDEN | st.just("unknown"),
-    st.none() | st.integers(0, 65535) | _HIDDEN,
+    ADDRESSES | _OBFUSCATED | st.just("unknown"),
+    st.none() | st.integers(0, 65535) | _OBFUSCATED,
 )
 
 
@@ -45,7 +45,7 @@ def in_any(address: Address, networks: Iterable[str]) -> bool:
 
 
 def expected(peer: Address, chain: list[Address], networks: Iterable[str]) -> Address:
-    """The rightmost that is in no network, else the first of all."""
-    everyone = [*chain, peer]
-    strangers = [address for address in everyone if not in_any(address, networks)]
-    return strangers[-1] if strangers else everyone[0]
+    """Return the rightmost address outside the networks, or else the first of all."""
+    hops = [*chain, peer]
+    untrusted = [address for address in hops if not in_any(address, networks)]
+    return untrusted[-1] if untrusted else hops[0]

@@ -1,4 +1,4 @@
-"""Cookies: read whatever comes, in one pass; write nothing that means something else."""
+"""Cookies: any header is parsed in one pass; nothing ambiguous is written."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +21,7 @@ VALUES = st.text(
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=8), st.sampled_from(["; ", ";", " ;\t", ";;"]))
-def test_what_was_sent_is_read_and_the_first_of_a_name_counts(
+def test_cookies_are_parsed_and_the_first_of_a_name_is_used(
     pairs: list[tuple[str, str]], between: str
 ) -> None:
     expected = dict(reversed(pairs))
@@ -34,25 +34,27 @@ def test_what_was_sent_is_read_and_the_first_of_a_name_counts(
 @example('a=" x "', "a")
 @example("a;a=1", "a")
 @example("aa=1;a=2", "a")
-def test_one_cookie_is_what_all_of_them_say(header: str, name: str) -> None:
+def test_one_cookie_equals_that_of_the_complete_parse(header: str, name: str) -> None:
     assert cookie(header, name) == cookies(header).get(name)
 
 
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=8), NAMES)
-def test_every_cookie_of_a_name_is_read_in_order(pairs: list[tuple[str, str]], wanted: str) -> None:
+def test_every_cookie_of_a_name_is_returned_in_order(
+    pairs: list[tuple[str, str]], wanted: str
+) -> None:
     header = "; ".join(f"{name}={value}" for name, value in pairs)
     assert list(cookie_values(header, wanted)) == [v for name, v in pairs if name == wanted]
 
 
 @given(HEADERS)
-def test_nothing_that_is_read_is_an_error(header: str) -> None:
+def test_no_header_raises(header: str) -> None:
     for name, value in cookies(header).items():
         assert name
         assert ";" not in name + value
         assert name == name.strip(" \t")
 
 
-def test_hundreds_of_cookies_and_64_kilobytes() -> None:
+def test_a_header_of_64_kilobytes_and_hundreds_of_cookies() -> None:
     header = "; ".join(f"cookie-{number}={'x' * 100}" for number in range(600))
     header += '; session-server="the token"; session-server=another'
     assert len(header) > 1 << 16
@@ -69,13 +71,13 @@ def test_hundreds_of_cookies_and_64_kilobytes() -> None:
 @pytest.mark.parametrize(
     "read", [cookies, partial(cookie, name="session-server")], ids=["every", "by name"]
 )
-def test_reading_takes_one_pass(read: Callable[[str], object], piece: str) -> None:
-    """Lines run, at one length and at twice that."""
+def test_parsing_takes_one_pass(read: Callable[[str], object], piece: str) -> None:
+    """Compares the lines of code run at one length and at twice that length."""
     work, double = work_of(partial(read, piece * 2000)), work_of(partial(read, piece * 4000))
     assert double.lines <= 2.1 * work.lines + 10
 
 
-def test_a_whole_set_cookie() -> None:
+def test_a_set_cookie_with_every_attribute_and_one_with_none() -> None:
     written = set_cookie(
         "id", "42", path="/shop", domain="shop.example", max_age=60, same_site="Strict"
     )
@@ -102,7 +104,7 @@ INJECTIONS = [
 
 
 @pytest.mark.parametrize("text", [*INJECTIONS, "a b", 'a"b', "a,b", "a\\b", "a\n"])
-def test_nothing_is_injected_by_a_value(text: str) -> None:
+def test_a_value_or_name_cannot_inject_anything(text: str) -> None:
     with pytest.raises(InvalidSetting) as refusal:
         set_cookie("id", text)
     assert repr(text) in str(refusal.value)
@@ -111,7 +113,7 @@ def test_nothing_is_injected_by_a_value(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [*INJECTIONS, "", "shop", "a\n", " /"])
-def test_nothing_is_injected_by_a_path_or_domain(text: str) -> None:
+def test_a_path_or_domain_cannot_inject_anything(text: str) -> None:
     with pytest.raises(InvalidSetting):
         set_cookie("id", "1", path="/" + text if text in INJECTIONS else text)
     if text != "shop":
@@ -119,7 +121,7 @@ def test_nothing_is_injected_by_a_path_or_domain(text: str) -> None:
             set_cookie("id", "1", domain=text)
 
 
-UNFIT: list[dict[str, Any]] = [
+INVALID: list[dict[str, Any]] = [
     {"name": ""}, {"name": "a=b"}, {"name": None}, {"value": None}, {"value": b"1"},
     {"domain": "a..b"}, {"domain": "-a"}, {"domain": "a.-b"},
     {"path": "/a "}, {"domain": "a/b"}, {"domain": "a:80"},
@@ -131,15 +133,15 @@ UNFIT: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("unfit", UNFIT, ids=str)
-def test_what_a_browser_would_refuse_is_refused(unfit: dict[str, Any]) -> None:
-    settings: dict[str, Any] = {"name": "id", "value": "1", **unfit}
+@pytest.mark.parametrize("invalid", INVALID, ids=str)
+def test_a_cookie_that_browsers_refuse_is_refused(invalid: dict[str, Any]) -> None:
+    settings: dict[str, Any] = {"name": "id", "value": "1", **invalid}
     with pytest.raises(InvalidSetting):
         set_cookie(**settings)
 
 
 @given(st.text(), st.text(), st.text(), st.text())
-def test_a_set_cookie_is_one_line_with_the_parts_it_was_given(
+def test_a_set_cookie_is_one_line_with_the_given_parts(
     name: str, value: str, path: str, domain: str
 ) -> None:
     try:
@@ -159,5 +161,5 @@ def test_a_set_cookie_is_one_line_with_the_parts_it_was_given(
      ("/a", "http://x.example/a?b=/", True), ("/a", "HTTPS://x.example:1/ab", False),
      ("/", "http://x.example?/a", True), ("/a", "http://x.example?/a", False)],
 )  # fmt: skip
-def test_paths(path: str, target: str, covers: bool) -> None:
+def test_which_targets_a_cookie_path_covers(path: str, target: str, covers: bool) -> None:
     assert path_covers(path, target) == covers

@@ -1,4 +1,4 @@
-"""The backend's own report: its fields, its statuses, and what is refused."""
+"""The health report of a backend: its fields, its statuses, and refusals."""
 
 import json
 from math import inf, nan
@@ -24,31 +24,31 @@ CHECKS = st.lists(
 
 
 @given(CHECKS, st.floats(0, 1e9), st.text())
-def test_a_report_says_what_its_checks_say(
+def test_a_report_contains_the_results_of_its_checks(
     checks: list[CheckResult], uptime: float, version: str
 ) -> None:
     report = HealthReport(iter(checks), uptime=uptime, version=version)
-    told = json.loads(json.dumps(report.as_dict()))
-    assert list(told) == ["status", "uptime_secs", "version", "checks"]
-    assert told["uptime_secs"] == pytest.approx(uptime, abs=0.001)
-    assert told["version"] == version
-    assert [*told["checks"]] == [check.name for check in checks]
+    fields = json.loads(json.dumps(report.as_dict()))
+    assert list(fields) == ["status", "uptime_secs", "version", "checks"]
+    assert fields["uptime_secs"] == pytest.approx(uptime, abs=0.001)
+    assert fields["version"] == version
+    assert [*fields["checks"]] == [check.name for check in checks]
     for check in checks:
-        entry = told["checks"][check.name]
+        entry = fields["checks"][check.name]
         assert entry["status"] == ("up" if check.ok else "down")
         assert entry["latency_ms"] == pytest.approx(check.latency * 1000, abs=0.001)
         assert [*entry] == ["status", "latency_ms"]
     failed = [check for check in checks if not check.ok]
-    assert told["status"] == report.status == ("degraded" if failed else "healthy")
+    assert fields["status"] == report.status == ("degraded" if failed else "healthy")
     assert report.http_status == (503 if any(check.critical for check in failed) else 200)
 
 
-def test_liveness_has_no_checks() -> None:
+def test_a_report_without_checks_is_healthy() -> None:
     live = HealthReport(uptime=0.0, version="1")
     assert (live.status, live.http_status, live.as_dict()["checks"]) == ("healthy", 200, {})
 
 
-def test_an_optional_failure_degrades_and_still_serves() -> None:
+def test_a_failed_optional_check_degrades_and_keeps_http_200() -> None:
     cache = CheckResult("cache", ok=False, latency=0.5, critical=False)
     report = HealthReport([cache], uptime=1.0, version="1")
     assert (report.status, report.http_status) == ("degraded", 200)
@@ -56,14 +56,14 @@ def test_an_optional_failure_degrades_and_still_serves() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1.0, nan, inf])
-def test_seconds_are_finite_and_not_negative(seconds: float) -> None:
+def test_seconds_that_are_infinite_or_negative_are_refused(seconds: float) -> None:
     with pytest.raises(InvalidSetting, match=repr(seconds)):
         CheckResult("db", ok=True, latency=seconds)
     with pytest.raises(InvalidSetting, match=repr(seconds)):
         HealthReport(uptime=seconds, version="1")
 
 
-def test_checks_have_names_of_their_own() -> None:
+def test_an_empty_or_repeated_check_name_is_refused() -> None:
     with pytest.raises(InvalidSetting, match="''"):
         CheckResult("", ok=True, latency=0.0)
     twice = [CheckResult("db", ok=ok, latency=0.0) for ok in (True, False)]

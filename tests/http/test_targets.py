@@ -1,4 +1,4 @@
-"""Every path has one spelling, and what servers read in different ways has none."""
+"""Equivalent paths get one normalised form; targets that servers read differently are refused."""
 
 import re
 from functools import partial
@@ -29,7 +29,7 @@ any_targets = targets | targets.map("/".__add__) | st.text(max_size=30)
 
 
 @given(any_targets)
-def test_a_target_is_read_or_refused_and_never_both(target: str) -> None:
+def test_a_target_is_either_accepted_or_refused(target: str) -> None:
     read = read_target(target)
     assert bool(read.path) != bool(read.reason)
     assert read.query == target.partition("?")[2]
@@ -39,7 +39,7 @@ def test_a_target_is_read_or_refused_and_never_both(target: str) -> None:
 
 
 @given(any_targets)
-def test_the_one_spelling_is_read_as_it_is(target: str) -> None:
+def test_a_normalised_path_is_unchanged(target: str) -> None:
     read = read_target(target)
     if read.path:
         assert read_target(read.path) == Path(read.path, "")
@@ -51,19 +51,19 @@ segments = st.lists(
 
 
 @given(segments, st.randoms(use_true_random=False), st.sampled_from(["", "/"]))
-def test_every_spelling_of_a_path_becomes_the_same(
+def test_every_spelling_of_a_path_is_normalised_to_the_same(
     names: list[str], rng: Random, slash: str
 ) -> None:
     def disguised(character: str) -> str:
         octet = f"%{ord(character):02x}"
         return rng.choice([character, character, octet, octet.upper()])
 
-    told = ""
+    target = ""
     for name in names:
-        told += rng.choice(["/", "/./", "//", "/%2e/", "/away/../", "/x/%2E./", "///./"])
-        told += "".join(disguised(character) for character in name)
-    told += slash and rng.choice(["/", "/.", "/%2e", "/gone/..", "//"])
-    assert read_target(told) == Path("/" + "/".join(names) + slash, "")
+        target += rng.choice(["/", "/./", "//", "/%2e/", "/away/../", "/x/%2E./", "///./"])
+        target += "".join(disguised(character) for character in name)
+    target += slash and rng.choice(["/", "/.", "/%2e", "/gone/..", "//"])
+    assert read_target(target) == Path("/" + "/".join(names) + slash, "")
 
 
 def decoded(path: bytes) -> bytes:
@@ -75,15 +75,15 @@ def merged(path: bytes) -> bytes:
 
 
 def without_dots(path: bytes) -> bytes:
-    kept: list[bytes] = []
+    stack: list[bytes] = []
     parts = path.split(b"/")[1:]
     for part in parts:
         if part == b"..":
-            kept = kept[:-1]
+            stack = stack[:-1]
         elif part != b".":
-            kept.append(part)
+            stack.append(part)
     last = parts[-1] in {b".", b".."}
-    return b"/" + b"/".join([*kept, b""] if last and kept else kept)
+    return b"/" + b"/".join([*stack, b""] if last and stack else stack)
 
 
 SERVERS = [
@@ -94,7 +94,7 @@ SERVERS = [
 
 
 @given(targets.map("/".__add__))
-def test_what_is_accepted_means_the_same_to_servers_that_do_things_in_another_order(
+def test_an_accepted_target_means_the_same_in_every_order_of_normalisation(
     target: str,
 ) -> None:
     read = read_target(target)
@@ -157,7 +157,7 @@ def test_what_is_accepted_means_the_same_to_servers_that_do_things_in_another_or
         ("/a/.;/b", "ambiguous dot segment"),
     ],
 )
-def test_what_is_refused(target: str, reason: str) -> None:
+def test_refused_targets(target: str, reason: str) -> None:
     read = read_target(target)
     assert (read.path, read.reason) == ("", reason)
 
@@ -186,21 +186,21 @@ def test_what_is_refused(target: str, reason: str) -> None:
         ("//example.com/a", "/example.com/a"),
     ],
 )
-def test_what_is_read(target: str, path: str) -> None:
+def test_accepted_targets(target: str, path: str) -> None:
     assert read_target(target) == Path(path, "")
 
 
-def test_the_query_is_split_off_first_and_left_as_it_came() -> None:
+def test_the_query_is_split_off_first_and_unchanged() -> None:
     assert read_target("/a?b/../%2f\\%zz?c") == Path("/a", "b/../%2f\\%zz?c")
 
 
-def test_an_absolute_form_names_its_host() -> None:
+def test_the_host_of_an_absolute_form_is_returned() -> None:
     read = read_target("HTTP://Example.com:80/a/../b?c")
     assert read == Path("/b", "c", "", "Example.com:80")
     assert read_target("https://example.com?c") == Path("/", "c", "", "example.com")
 
 
-def test_reading_is_linear() -> None:
+def test_the_cost_is_linear() -> None:
     for piece in ("/../a", "/a", "%41", "/%2e/", "//", "%c3%a9", "|"):
         lines = [work_of(partial(read_target, "/a" + piece * n)).lines for n in (1000, 2000, 4000)]
         assert all(after <= 2.1 * before + 20 for before, after in pairwise(lines)), piece
@@ -241,11 +241,11 @@ def test_reading_is_linear() -> None:
         ("\ud800", None),
     ],
 )
-def test_hosts(authority: str, host: str | None) -> None:
+def test_the_normalised_form_of_a_host(authority: str, host: str | None) -> None:
     assert read_host(authority) == host
 
 
 @given(st.text("a.:[]0123*%A- ", max_size=12) | st.text(max_size=12))
-def test_a_host_is_read_as_it_is(authority: str) -> None:
+def test_a_normalised_host_is_unchanged(authority: str) -> None:
     host = read_host(authority)
     assert host is None or read_host(host) == host

@@ -1,4 +1,4 @@
-"""Envoy's rules once more, as plainly as they can be said: slow, and exact."""
+"""Plain restatements of the rules of Envoy: slow and exact."""
 
 from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
@@ -22,12 +22,12 @@ __all__ = [
 
 
 def xxh64(data: bytes, seed: int = 0) -> int:
-    """Give 64 bits."""
+    """Return the 64-bit hash."""
     return XXHash64(seed)(data)
 
 
 def tables(weights: dict[str, int], **settings: Any) -> list[RingHash[str] | Maglev[str]]:
-    """Make one of each, small."""
+    """Return a small RingHash and a small Maglev."""
     return [
         RingHash(weights, minimum_ring_size=32, maximum_ring_size=256, **settings),
         Maglev(weights, table_size=101, **settings),
@@ -35,7 +35,7 @@ def tables(weights: dict[str, int], **settings: Any) -> list[RingHash[str] | Mag
 
 
 def ring(hosts: Sequence[tuple[str, float]], least: int, most: int) -> list[tuple[int, str]]:
-    """Give the sorted points of hosts with their shares."""
+    """Return the sorted points of hosts with their shares."""
     smallest = min(share for _, share in hosts)
     scale = min(ceil(smallest * least) / smallest, most)
     points: list[tuple[int, str]] = []
@@ -51,14 +51,14 @@ def ring(hosts: Sequence[tuple[str, float]], least: int, most: int) -> list[tupl
 
 
 def ring_attempts(points: Sequence[tuple[int, str]], digest: int) -> Iterator[str]:
-    """Give the owner at every attempt, once round."""
+    """Return the owner at every attempt, once round the ring."""
     first = next((at for at, (point, _) in enumerate(points) if point >= digest), 0)
     for attempt in range(len(points)):
         yield points[(first + attempt) % len(points)][1]
 
 
 def maglev(hosts: Sequence[tuple[str, float]], size: int) -> list[str]:
-    """Fill the table, one turn at a time."""
+    """Fill the table, one slot at a time."""
     table: list[str | None] = [None] * size
     order = sorted(hosts, key=lambda each: each[0].encode())
     heaviest = max(share for _, share in hosts)
@@ -82,7 +82,7 @@ def slots(host: bytes, size: int) -> Iterator[int]:
 
 
 def mt19937(seed: int) -> Iterator[int]:
-    """Matsumoto and Nishimura, 1998, from a seed of 32 bits."""
+    """MT19937 (Matsumoto and Nishimura, 1998) from a 32-bit seed."""
     state = [seed]
     for place in range(1, 624):
         state.append((1812433253 * (state[-1] ^ state[-1] >> 30) + place) % (1 << 32))
@@ -98,7 +98,7 @@ def mt19937(seed: int) -> Iterator[int]:
 
 
 def shuffled(hosts: Sequence[str], digest: int) -> list[str]:
-    """Shuffle by the low half of a hash."""
+    """Shuffle hosts by the lower half of a hash."""
     words = mt19937(digest % (1 << 32))
     order = list(hosts)
     for place in range(len(order)):
@@ -111,7 +111,7 @@ def shuffled(hosts: Sequence[str], digest: int) -> list[str]:
 def bounded(
     owner: str, hosts: Sequence[tuple[str, float]], active: dict[str, int], factor: int, digest: int
 ) -> str:
-    """Give the owner, or who stands in for it."""
+    """Return the owner, or the host that serves instead of it."""
     shares = dict(hosts)
     slots = ((sum(active.values()) + 1) * factor + 99) // 100
 
@@ -121,12 +121,12 @@ def bounded(
     if load(owner) <= 1:
         return owner
     others = [host for host in shuffled(list(shares), digest) if host != owner]
-    roomy = [host for host in others if load(host) <= 1]
-    return roomy[0] if roomy else min([owner, *others], key=load)
+    available = [host for host in others if load(host) <= 1]
+    return available[0] if available else min([owner, *others], key=load)
 
 
 class Schedule:
-    """Earliest deadline first, in fractions and by a scan."""
+    """Earliest deadline first, with fractions and by a linear scan."""
 
     def __init__(self, weights: dict[str, int]) -> None:
         self.weights = weights
@@ -141,9 +141,9 @@ class Schedule:
         stride = Fraction(self.active[host] + 1, self.weights[host])
         self.due[host] = (now + stride, self.weights[host], self.serial)
 
-    def pick(self, refused: Collection[str] = ()) -> str:
+    def pick(self, avoid: Collection[str] = ()) -> str:
         while True:
             host = min(self.due, key=self.due.__getitem__)
             self.queue(host, self.due[host][0])
-            if host not in refused:
+            if host not in avoid:
                 return host

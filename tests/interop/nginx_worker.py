@@ -1,4 +1,4 @@
-"""What nginx does, restated as its source has it: its names of fields, and a state a request."""
+"""A restatement of nginx after its source: the same field names, and a state per request."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -9,18 +9,18 @@ from zlib import crc32
 
 from hypothesis import strategies as st
 
-__all__ = ["BACKED", "CLIENTS", "NAMES", "Worker", "cases", "long_run", "points_of"]
+__all__ = ["CLIENTS", "NAMES", "WITH_BACKUPS", "Worker", "cases", "long_run", "points_of"]
 
-BACKED = ("round_robin", "least_conn")
+WITH_BACKUPS = ("round_robin", "least_conn")
 NAMES = [f"10.0.0.{i}:80" for i in range(1, 9)]
 CLIENTS = [f"192.0.{i}.1" for i in range(200)]
 
 
 @dataclass
-class Restated:
-    """One peer, as nginx's source names its fields."""
+class RestatedPeer:
+    """One peer, with the field names of the source of nginx."""
 
-    told: dict[str, Any]
+    line: dict[str, Any]
     cw: int = 0
     conns: int = 0
     fails: int = 0
@@ -29,31 +29,31 @@ class Restated:
     ew: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ew = self.told["weight"]
+        self.ew = self.line["weight"]
 
 
 class Worker:
-    """One worker: every request keeps what it tried, its hash and its count of rejections."""
+    """One worker; a request has a list of tried peers, a hash and a number of rejections."""
 
     def __init__(self, case: dict[str, Any]) -> None:
         self.policy = case["policy"]
-        self.peers = [Restated(server) for server in case["config"]["servers"]]
+        self.peers = [RestatedPeer(server) for server in case["config"]["servers"]]
         self.single = len(self.peers) == 1
         self.now = 0.0
         self.ring = sorted(
             {
                 point: peer
                 for peer in reversed(range(len(self.peers)))
-                for point in points_of(self.peers[peer].told)
+                for point in points_of(self.peers[peer].line)
             }.items()
         )
 
     def usable(self, i: int, tried: Collection[int]) -> bool:
-        peer, told = self.peers[i], self.peers[i].told
-        if i in tried or told["down"] or 0 < told["max_conns"] <= peer.conns:
+        peer, line = self.peers[i], self.peers[i].line
+        if i in tried or line["down"] or 0 < line["max_conns"] <= peer.conns:
             return False
-        recent = self.now - peer.checked <= told["fail_timeout"]
-        return self.single or not (0 < told["max_fails"] <= peer.fails and recent)
+        recent = self.now - peer.checked <= line["fail_timeout"]
+        return self.single or not (0 < line["max_fails"] <= peer.fails and recent)
 
     def turn(self, among: list[int]) -> int:
         best, total = -1, 0
@@ -61,7 +61,7 @@ class Worker:
             peer = self.peers[i]
             peer.cw += peer.ew
             total += peer.ew
-            if peer.ew < peer.told["weight"]:
+            if peer.ew < peer.line["weight"]:
                 peer.ew += 1
             if best < 0 or peer.cw > self.peers[best].cw:
                 best = i
@@ -73,10 +73,10 @@ class Worker:
             among = [
                 i
                 for i, peer in enumerate(self.peers)
-                if peer.told["backup"] == backup and self.usable(i, tried)
+                if peer.line["backup"] == backup and self.usable(i, tried)
             ]
             if among and self.policy == "least_conn":
-                ratio = {i: self.peers[i].conns / self.peers[i].told["weight"] for i in among}
+                ratio = {i: self.peers[i].conns / self.peers[i].line["weight"] for i in among}
                 among = [i for i in among if ratio[i] == min(ratio.values())]
                 if len(among) == 1:
                     return among[0]
@@ -85,9 +85,9 @@ class Worker:
         return -1
 
     def request(self, key: str, failing: Collection[int]) -> tuple[list[int], int]:
-        """Give what was tried, and who holds it."""
+        """Return the peers that were tried, and the one that has the request."""
         tried: list[int] = []
-        budget = max(1, sum(not peer.told["down"] for peer in self.peers))
+        budget = max(1, sum(not peer.line["down"] for peer in self.peers))
         self.hash, self.rehash, self.rejected = 89 if self.policy == "ip_hash" else 0, 0, 0
         if self.policy == "hash_consistent":
             places = [i for i, (point, _) in enumerate(self.ring) if point >= crc32(key.encode())]
@@ -98,7 +98,7 @@ class Worker:
                 tried.append(-1)
                 break
             peer = self.peers[i]
-            if self.now - peer.checked > peer.told["fail_timeout"]:
+            if self.now - peer.checked > peer.line["fail_timeout"]:
                 peer.checked = self.now
             peer.conns += 1
             tried.append(i)
@@ -108,8 +108,8 @@ class Worker:
             if not self.single:
                 peer.fails += 1
                 peer.accessed = peer.checked = self.now
-                if peer.told["max_fails"]:
-                    peer.ew = max(0, peer.ew - peer.told["weight"] // peer.told["max_fails"])
+                if peer.line["max_fails"]:
+                    peer.ew = max(0, peer.ew - peer.line["weight"] // peer.line["max_fails"])
         return tried, -1
 
     def end(self, i: int) -> None:
@@ -119,7 +119,7 @@ class Worker:
             peer.fails = 0
 
     def with_key(self, key: str, tried: list[int]) -> int:
-        if self.policy in BACKED or self.single or not key:
+        if self.policy in WITH_BACKUPS or self.single or not key:
             return self.without_key(tried)
         while self.rejected <= 20:
             if self.policy == "hash_consistent":
@@ -142,7 +142,7 @@ class Worker:
         else:
             for byte in ip_address(key).packed[: 3 if "." in key else 16]:
                 self.hash = (self.hash * 113 + byte) % 6271
-        slots = [i for i, peer in enumerate(self.peers) for _ in range(peer.told["weight"])]
+        slots = [i for i, peer in enumerate(self.peers) for _ in range(peer.line["weight"])]
         return slots[self.hash % len(slots)]
 
 
@@ -157,7 +157,7 @@ def points_of(server: dict[str, Any]) -> Iterable[int]:
 
 @st.composite
 def cases(draw: st.DrawFn, policy: str) -> dict[str, Any]:
-    """Draw a few servers of any kind, and what happens to them."""
+    """Generate a few servers of any kind, and operations on them."""
     count = draw(st.integers(1, 5))
     servers: list[dict[str, Any]] = [
         {
@@ -167,7 +167,7 @@ def cases(draw: st.DrawFn, policy: str) -> dict[str, Any]:
             "max_fails": draw(st.integers(0, 3)),
             "fail_timeout": draw(st.integers(0, 3)),
             "down": draw(st.integers(0, 3)) == 0,
-            "backup": policy in BACKED and place > 0 and draw(st.integers(0, 2)) == 0,
+            "backup": policy in WITH_BACKUPS and place > 0 and draw(st.integers(0, 2)) == 0,
         }
         for place, name in enumerate(NAMES[:count])
     ]
@@ -185,12 +185,12 @@ def cases(draw: st.DrawFn, policy: str) -> dict[str, Any]:
 
 
 def long_run(policy: str) -> dict[str, Any]:
-    """Draw a long case of many rejections: half of the servers are down, the others come and go."""
+    """Return a long case with many rejections: half of the servers are down, the others flip."""
     rng = Random(policy)
     heavy = [9] * 4 if policy == "hash_consistent" else [40, 25, 35, 40]
-    told = zip((4, 3, 6, 4), (2, 1, 3, 0), (1, 2, 1, 10), (0, 3, 0, 2), strict=True)
+    parameters = zip((4, 3, 6, 4), (2, 1, 3, 0), (1, 2, 1, 10), (0, 3, 0, 2), strict=True)
     servers: list[dict[str, Any]] = []
-    for weight, (light, max_fails, fail_timeout, max_conns) in zip(heavy, told, strict=True):
+    for weight, (light, max_fails, fail_timeout, max_conns) in zip(heavy, parameters, strict=True):
         shared: dict[str, Any] = {"max_fails": max_fails, "fail_timeout": fail_timeout}
         shared |= {"max_conns": max_conns, "backup": False}
         for down in (True, False):
@@ -198,7 +198,7 @@ def long_run(policy: str) -> dict[str, Any]:
             servers.append(
                 {"server": name, "weight": weight if down else light, "down": down, **shared}
             )
-    servers[-1]["backup"] = policy in BACKED
+    servers[-1]["backup"] = policy in WITH_BACKUPS
     ops: list[tuple[Any, ...]] = []
     for _ in range(3000):
         key = f"192.{rng.randrange(99)}.{rng.randrange(99)}.1"

@@ -1,4 +1,4 @@
-"""caddy's policies: against its rules said plainly, and every recorded case, in scope or not."""
+"""caddy policies, compared with plain restatements of the rules and with recorded picks."""
 
 import json
 import pickle
@@ -22,7 +22,7 @@ from tests.parity.caddy import run
 
 RECORDED = Path(__file__).parents[1] / "vectors" / "nginx_caddy_ketama"
 DIALS = [f"10.0.0.{i}:80" for i in range(1, 8)]
-MARK = "s3cr3t"
+HMAC_KEY = "s3cr3t"
 dials = st.lists(st.sampled_from([*DIALS, "tcp/10.0.0.1:80", "unix//run/é"]), unique=True)
 POLICIES: list[Callable[[Any], Balancer[str]]] = [
     caddy.Rendezvous,
@@ -34,7 +34,7 @@ POLICIES: list[Callable[[Any], Balancer[str]]] = [
 
 
 @pytest.mark.parametrize("path", sorted(RECORDED.glob("caddy_*.json")), ids=lambda path: path.stem)
-def test_every_recorded_case_that_weights_can_say_matches(path: Path) -> None:
+def test_every_recorded_case_that_weights_can_express_matches(path: Path) -> None:
     case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     picks, cookies = case.pop("picks"), case.pop("set_cookie", None)
     ours = run(case)
@@ -66,7 +66,7 @@ def test_the_highest_hash_of_dial_and_key_wins(
     assert scores[policy.pick(key, avoid=avoid)] == max(scores.values())
 
 
-def test_closing_one_moves_its_keys_only_and_they_come_back() -> None:
+def test_closing_an_upstream_moves_only_its_keys_and_they_come_back() -> None:
     policy = caddy.Rendezvous(DIALS)
     before = [policy.pick(f"k{i}") for i in range(500)]
     policy.put(DIALS[3], 0)
@@ -94,7 +94,7 @@ def test_a_score_of_zero_never_wins() -> None:
 
 
 @pytest.mark.parametrize("key", [None, "", b""])
-def test_a_missing_or_empty_value_falls_back(key: str | bytes | None) -> None:
+def test_a_missing_or_empty_value_uses_the_fallback(key: str | bytes | None) -> None:
     policy = caddy.Rendezvous(DIALS[:3], fallback=caddy.RoundRobin())
     assert [policy.pick(key) for _ in range(4)] == [DIALS[1], DIALS[2], DIALS[0], DIALS[1]]
     policy.put(DIALS[2], 0)
@@ -106,25 +106,27 @@ def test_a_missing_or_empty_value_falls_back(key: str | bytes | None) -> None:
         caddy.Rendezvous(DIALS).pick(key)
 
 
-def test_a_fallback_brings_its_members_along_and_hears_what_is_in_flight() -> None:
-    heard: list[str] = []
+def test_the_members_of_a_fallback_are_added_and_it_is_notified_of_requests() -> None:
+    calls: list[str] = []
 
-    class Listener(caddy.First):
+    class Recorder(caddy.First):
         def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
-            heard.append(f"started {backend}")
+            calls.append(f"started {backend}")
 
-        def finished(self, backend: str, *told: object, **more: object) -> None:
-            heard.append(f"finished {backend}")
+        def finished(self, backend: str, *args: object, **more: object) -> None:
+            calls.append(f"finished {backend}")
 
-    policy = caddy.Rendezvous({"b:1": 2}, fallback=Listener(["a:1"]))
+    policy = caddy.Rendezvous({"b:1": 2}, fallback=Recorder(["a:1"]))
     assert dict(policy.weights) == {"a:1": 1, "b:1": 2}
     policy.started("a:1")
     policy.finished("a:1")
-    assert heard == ["started a:1", "finished a:1"]
+    assert calls == ["started a:1", "finished a:1"]
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=6), st.sets(st.integers(0, 5)))
-def test_round_robin_counts_before_it_looks(weights: list[int], avoided: set[int]) -> None:
+def test_round_robin_advances_its_counter_before_each_check(
+    weights: list[int], avoided: set[int]
+) -> None:
     members = DIALS[: len(weights)]
     policy = caddy.RoundRobin(dict(zip(members, weights, strict=True)))
     avoid = {members[place] for place in avoided if place < len(members)}
@@ -145,7 +147,9 @@ def test_round_robin_counts_before_it_looks(weights: list[int], avoided: set[int
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=6), st.sets(st.integers(0, 5)))
-def test_weighted_turns_shift_past_the_unavailable(weights: list[int], closed: set[int]) -> None:
+def test_weighted_turns_are_shifted_by_unavailable_upstreams(
+    weights: list[int], closed: set[int]
+) -> None:
     members = DIALS[: len(weights)]
     policy = caddy.WeightedRoundRobin(dict(zip(members, weights, strict=True)))
     closed = {place for place in closed if place < len(members)}
@@ -168,13 +172,13 @@ def test_weighted_turns_shift_past_the_unavailable(weights: list[int], closed: s
 
 def test_counters_have_32_bits() -> None:
     plain, weighted = caddy.RoundRobin(DIALS[:3]), caddy.WeightedRoundRobin(DIALS[:3])
-    plain._turn = weighted._turn = (1 << 32) - 2
+    plain._counter = weighted._counter = (1 << 32) - 2
     assert [plain.pick() for _ in range(2)] == [DIALS[0], DIALS[0]]
     assert [weighted.pick() for _ in range(2)] == [DIALS[0], DIALS[0]]
 
 
-def test_a_cookie_leads_back_while_its_upstream_is_available() -> None:
-    policy = caddy.Cookie(DIALS[:3], secret=MARK)
+def test_a_cookie_selects_its_upstream_while_that_is_available() -> None:
+    policy = caddy.Cookie(DIALS[:3], secret=HMAC_KEY)
     cookie = policy.value(DIALS[1])
     assert policy.pick(cookie) == DIALS[1]
     assert policy.pick(cookie.upper()) == DIALS[0]
@@ -186,7 +190,7 @@ def test_a_cookie_leads_back_while_its_upstream_is_available() -> None:
     assert policy.pick(cookie) == DIALS[1]
     policy.discard(DIALS[1])
     assert policy.pick(cookie) == DIALS[0]
-    assert caddy.Cookie(DIALS, secret=MARK.upper()).value(DIALS[1]) != cookie
+    assert caddy.Cookie(DIALS, secret=HMAC_KEY.upper()).value(DIALS[1]) != cookie
 
 
 @pytest.mark.parametrize(
@@ -223,29 +227,33 @@ def test_the_query_is_decoded_as_go_does(query: str, key: bytes) -> None:
         (["FE80:0::1%eth0"], "fe80::1"),
         (["::ffff:192.0.2.9"], "::ffff:192.0.2.9"),
         ([], "127.0.0.1"),
-        (["nobody"], "127.0.0.1"),
+        (["no address"], "127.0.0.1"),
     ],
 )
-def test_the_client_is_the_first_readable_address(lines: list[str], client: str) -> None:
+def test_the_client_is_the_first_valid_address(lines: list[str], client: str) -> None:
     assert caddy.client_ip_key(lines, peer="127.0.0.1") == client
 
 
 @pytest.mark.parametrize("make", POLICIES)
-def test_copies_go_on_where_the_original_is(make: Callable[[Any], Balancer[str]]) -> None:
+def test_copies_continue_from_the_state_of_the_original(
+    make: Callable[[Any], Balancer[str]],
+) -> None:
     policy = make({"a:1": 2, "b:1": 1, "c:1": 3})
     policy.put("b:1", 0)
     for _ in range(3):
         policy.pick("key")
-    twins = [deepcopy(policy), pickle.loads(pickle.dumps(policy))]  # noqa: S301 - own
+    copies = [deepcopy(policy), pickle.loads(pickle.dumps(policy))]  # noqa: S301 - own
     expected = [policy.pick(f"k{i}") for i in range(10)]
-    for twin in twins:
-        assert [twin.pick(f"k{i}") for i in range(10)] == expected
-        twin.put("b:1", 1)
+    for copied in copies:
+        assert [copied.pick(f"k{i}") for i in range(10)] == expected
+        copied.put("b:1", 1)
         assert policy.weights["b:1"] == 0
 
 
 @pytest.mark.parametrize("make", POLICIES)
-def test_nobody_and_nonsense_are_refused(make: Callable[[Any], Balancer[str]]) -> None:
+def test_invalid_input_and_picks_without_upstreams_are_refused(
+    make: Callable[[Any], Balancer[str]],
+) -> None:
     with pytest.raises(NoBackendAvailable, match="empty"):
         make([]).pick("key")
     policy = make(["a:1"])
@@ -256,7 +264,7 @@ def test_nobody_and_nonsense_are_refused(make: Callable[[Any], Balancer[str]]) -
     policy.put("a:1", 0)
     with pytest.raises(NoBackendAvailable, match="quiesced"):
         policy.pick("key")
-    policy.discard("stranger")
+    policy.discard("unknown")
     with pytest.raises(InvalidWeight, match="b:1"):
         policy.put("b:1", -1)
     assert dict(policy.weights) == {"a:1": 0}

@@ -1,4 +1,4 @@
-"""Envoy's hash policies against its rules said plainly: rings, tables, health, priorities."""
+"""RING_HASH and MAGLEV, compared with plain restatements of the rules of Envoy."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,11 +14,7 @@ from hypothesis import strategies as st
 
 from balancers import NoBackendAvailable
 from balancers.errors import UnknownBackend
-from balancers.interop.envoy import (
-    Locality,
-    Maglev,
-    RingHash,
-)
+from balancers.interop.envoy import Locality, Maglev, RingHash
 from balancers.interop.envoy.bounded import shuffle
 from balancers.interop.envoy.murmur2 import murmur2
 from tests.interop.envoy_rules import (
@@ -38,7 +34,7 @@ DIGESTS = st.integers(0, (1 << 64) - 1)
 LOW = Locality(priority=1)
 
 
-def by_name(host: str) -> Locality:
+def locality_by_name(host: str) -> Locality:
     return Locality(priority=int(host in "abc"))
 
 
@@ -48,12 +44,12 @@ def shared(weights: dict[str, int]) -> list[tuple[str, float]]:
 
 
 def retried(attempts: Iterable[str], hosts: list[str], avoid: set[str]) -> str:
-    """Give the first untried one; those without a point come last, in order."""
+    """Return the first host not avoided; hosts without a point come last, in order."""
     return next(host for host in [*attempts, *hosts] if host not in avoid)
 
 
 @given(MEMBERS, st.sampled_from([(1, 7), (3, 13), (64, 101), (16, 4096)]), st.data())
-def test_a_ring_is_the_plain_ring_of_the_healthy(
+def test_a_ring_equals_the_plain_ring_of_the_healthy_hosts(
     weights: dict[str, int], sizes: tuple[int, int], data: st.DataObject
 ) -> None:
     least, most = sizes
@@ -85,7 +81,7 @@ def test_a_ring_is_the_plain_ring_of_the_healthy(
 
 
 @given(MEMBERS, st.sampled_from([7, 11, 101, 251]), st.sets(HOSTS, max_size=3), st.lists(DIGESTS))
-def test_a_table_is_the_plain_table(
+def test_a_table_equals_the_plain_table(
     weights: dict[str, int], size: int, avoid: set[str], digests: list[int]
 ) -> None:
     lb = Maglev(weights, table_size=size)
@@ -103,7 +99,7 @@ def test_a_table_is_the_plain_table(
     st.sampled_from([100, 120, 175]),
     st.lists(st.tuples(st.sampled_from([0, 5, 1 << 32, 1 << 63]), st.booleans()), max_size=40),
 )
-def test_load_is_bounded_as_the_rules_say(
+def test_load_is_bounded_by_the_rules_of_envoy(
     weights: dict[str, int], factor: int, steps: list[tuple[int, bool]]
 ) -> None:
     for lb in tables(weights, hash_balance_factor=factor):
@@ -120,14 +116,14 @@ def test_load_is_bounded_as_the_rules_say(
 
 
 @given(DIGESTS, st.integers(1, 9))
-def test_when_all_are_overloaded_the_least_of_them_serves(digest: int, held: int) -> None:
-    """They can be when a locality takes its share of the slots away and has nobody healthy."""
-    places = dict.fromkeys("abcd", Locality(zone="z1")) | {"x": Locality(zone="z2")}
+def test_if_every_host_is_overloaded_the_least_loaded_serves(digest: int, held: int) -> None:
+    """This happens if a locality without healthy hosts takes its share of the slots away."""
+    localities = dict.fromkeys("abcd", Locality(zone="z1")) | {"x": Locality(zone="z2")}
     weighted = {Locality(zone="z1"): 1, Locality(zone="z2"): 99}
     for lb in tables(
         dict.fromkeys("xabcd", 1),
         hash_balance_factor=100,
-        locality=places.__getitem__,
+        locality=localities.__getitem__,
         locality_weights=weighted,
     ):
         lb.put("x", 0)
@@ -141,30 +137,30 @@ def test_when_all_are_overloaded_the_least_of_them_serves(digest: int, held: int
 
 
 @given(DIGESTS, st.integers(1, 700))
-def test_a_shuffle_is_that_of_the_plain_generator(digest: int, count: int) -> None:
+def test_a_shuffle_equals_that_of_the_plain_generator(digest: int, count: int) -> None:
     names = [str(number) for number in range(count)]
     assert [str(number) for number in shuffle(digest, count)] == shuffled(names, digest)
 
 
-def test_a_draw_beyond_the_last_whole_part_is_made_again() -> None:
-    """From seed 3 the draw for place 54264 of 60000 is."""
+def test_a_random_number_beyond_the_last_whole_multiple_is_repeated() -> None:
+    """With seed 3 this happens at place 54264 of 60000."""
     names = [str(number) for number in range(60000)]
     assert [str(number) for number in shuffle(3, 60000)] == shuffled(names, 3)
 
 
-def test_murmur2_is_that_of_libstdcxx() -> None:
-    """What std::hash<std::string> gives for "" and "hello" on 64-bit Linux."""
+def test_murmur2_equals_that_of_libstdcxx() -> None:
+    """The values of std::hash<std::string> for "" and "hello" on 64-bit Linux."""
     assert murmur2(b"") == 6142509188972423790
     assert murmur2(b"hello") == 2762169579135187400
 
 
-def test_the_plain_generator_is_the_standard_one() -> None:
+def test_the_plain_generator_equals_the_standard_one() -> None:
     """C++11, 26.5.5: the 10000th number from the default seed 5489."""
     assert next(islice(mt19937(5489), 9999, None)) == 4123659995
 
 
 @given(MEMBERS, st.data())
-def test_a_flip_there_and_back_changes_nothing(
+def test_hosts_that_flip_and_come_back_get_their_keys_again(
     weights: dict[str, int], data: st.DataObject
 ) -> None:
     flipped = data.draw(st.lists(st.sampled_from(list(weights)), max_size=4))
@@ -173,14 +169,16 @@ def test_a_flip_there_and_back_changes_nothing(
         before = [lb.pick_hashed(digest) for digest in digests]
         for host in flipped:
             lb.put(host, 0)
-            lb.pick("built in between")
+            lb.pick("any key, to build the table")
         for host in flipped:
             lb.put(host, weights[host])
         assert [lb.pick_hashed(digest) for digest in digests] == before
 
 
 @given(MEMBERS.filter(lambda weights: len(weights) > 1), st.lists(DIGESTS))
-def test_all_unhealthy_in_panic_is_all_healthy(weights: dict[str, int], digests: list[int]) -> None:
+def test_panic_with_every_host_unhealthy_picks_as_with_every_host_healthy(
+    weights: dict[str, int], digests: list[int]
+) -> None:
     for lb in tables(weights):
         before = [lb.pick_hashed(digest) for digest in digests]
         for host in weights:
@@ -210,16 +208,16 @@ def test_weight_0_is_never_picked_with_panic_turned_off() -> None:
         assert caught.value.counts == {"quiesced": 3}
 
 
-def test_the_hash_says_the_priority() -> None:
-    places = {"a": Locality(), "b": Locality(), "c": LOW}
-    for lb in tables({"a": 1, "b": 0, "c": 1}, locality=places.__getitem__):
+def test_the_hash_selects_the_priority() -> None:
+    localities = {"a": Locality(), "b": Locality(), "c": LOW}
+    for lb in tables({"a": 1, "b": 0, "c": 1}, locality=localities.__getitem__):
         assert lb.loads.healthy == (70, 30)
         assert [lb.pick_hashed(100 * 7 + rest) for rest in (0, 69, 70, 99)] == ["a", "a", "c", "c"]
 
 
-def test_a_retry_stays_in_its_priority_while_it_can() -> None:
-    places = {"a": Locality(), "b": Locality(), "c": LOW}
-    for lb in tables({"a": 1, "b": 1, "c": 1}, locality=places.__getitem__):
+def test_a_retry_stays_in_its_priority_while_possible() -> None:
+    localities = {"a": Locality(), "b": Locality(), "c": LOW}
+    for lb in tables({"a": 1, "b": 1, "c": 1}, locality=localities.__getitem__):
         for digest in range(0, 1 << 64, 1 << 60):
             first = lb.pick_hashed(digest)
             second = lb.pick_hashed(digest, [first])
@@ -227,9 +225,9 @@ def test_a_retry_stays_in_its_priority_while_it_can() -> None:
             assert lb.pick_hashed(digest, [first, second]) == "c"
 
 
-def test_degraded_hosts_are_in_no_table_and_keep_their_load() -> None:
-    places = {"a": Locality(), "b": LOW, "c": LOW}
-    for lb in tables({"a": 1, "b": 1, "c": 0}, locality=places.__getitem__):
+def test_degraded_hosts_are_in_no_table_but_their_priority_keeps_its_load() -> None:
+    localities = {"a": Locality(), "b": LOW, "c": LOW}
+    for lb in tables({"a": 1, "b": 1, "c": 0}, locality=localities.__getitem__):
         lb.degrade("a")
         assert (lb.loads.healthy, lb.loads.degraded) == ((0, 70), (30, 0))
         assert lb.pick_hashed(69) == "b"
@@ -241,15 +239,15 @@ def test_degraded_hosts_are_in_no_table_and_keep_their_load() -> None:
             lb.degrade("x")
 
 
-def test_localities_are_shared_out_by_their_weights_in_sorted_order() -> None:
-    """Five points at 1/2, 1/6, 1/3: 2.5 are three, and the next has the fourth or none."""
-    places = {"a": Locality(zone="z2"), "b": Locality(zone="z2"), "c": Locality(zone="z1")}
-    weights = {places["a"]: 1, places["c"]: 1}
+def test_localities_get_shares_by_their_weights_in_sorted_order() -> None:
+    """Five points at 1/2, 1/6, 1/3: 2.5 is rounded up to three, so the next has one or none."""
+    localities = {"a": Locality(zone="z2"), "b": Locality(zone="z2"), "c": Locality(zone="z1")}
+    weights = {localities["a"]: 1, localities["c"]: 1}
     lb = RingHash(
         {"a": 1, "b": 2, "c": 9},
         minimum_ring_size=5,
         maximum_ring_size=5,
-        locality=places.__getitem__,
+        locality=localities.__getitem__,
         locality_weights=weights,
     )
     plain = ring([("c", 0.5), ("a", 1 * 0.5 / 3), ("b", 2 * 0.5 / 3)], 5, 5)
@@ -257,21 +255,21 @@ def test_localities_are_shared_out_by_their_weights_in_sorted_order() -> None:
         assert lb.pick_hashed(digest) == next(ring_attempts(plain, digest))
 
 
-def test_a_locality_without_weight_serves_nobody() -> None:
-    places = {"a": Locality(zone="z1"), "b": Locality(zone="z2")}
+def test_a_locality_without_weight_gets_no_requests() -> None:
+    localities = {"a": Locality(zone="z1"), "b": Locality(zone="z2")}
     for lb in tables(
-        {"a": 1, "b": 1}, locality=places.__getitem__, locality_weights={places["a"]: 2}
+        {"a": 1, "b": 1}, locality=localities.__getitem__, locality_weights={localities["a"]: 2}
     ):
         assert {lb.pick(str(key)) for key in range(50)} == {"a"}
 
 
-def test_hosts_are_listed_by_locality() -> None:
-    places = {"a": Locality(zone="z2"), "b": Locality(zone="z1"), "c": Locality(zone="z2")}
+def test_hosts_are_ordered_by_locality() -> None:
+    localities = {"a": Locality(zone="z2"), "b": Locality(zone="z1"), "c": Locality(zone="z2")}
     lb = RingHash(
         {"a": 1, "b": 2, "c": 4},
         minimum_ring_size=1,
         maximum_ring_size=5,
-        locality=places.__getitem__,
+        locality=localities.__getitem__,
     )
     plain = ring(shared({"a": 1, "c": 4, "b": 2}), 1, 5)
     for digest in range(0, 1 << 64, 1 << 56):
@@ -279,13 +277,13 @@ def test_hosts_are_listed_by_locality() -> None:
 
 
 @given(MEMBERS, st.lists(DIGESTS), st.sampled_from([None, 110]))
-def test_many_are_picked_as_one_by_one(
+def test_pick_many_equals_single_picks(
     weights: dict[str, int], digests: list[int], factor: int | None
 ) -> None:
     for lb in tables(
         weights,
         hash_balance_factor=factor,
-        locality=by_name,
+        locality=locality_by_name,
     ):
         for host in list(weights)[::2]:
             lb.put(host, 0)
@@ -295,7 +293,7 @@ def test_many_are_picked_as_one_by_one(
 
 
 @given(MEMBERS, DIGESTS)
-def test_replicas_take_over_from_each_other(weights: dict[str, int], digest: int) -> None:
+def test_replicas_are_in_the_order_of_takeover(weights: dict[str, int], digest: int) -> None:
     key = digest.to_bytes(8, "little")
     for lb in tables(weights):
         order = lb.replicas(key, 99)
@@ -304,7 +302,7 @@ def test_replicas_take_over_from_each_other(weights: dict[str, int], digest: int
             assert lb.pick(key, avoid=order[:place]) == host
 
 
-def test_counts_leave_with_their_host() -> None:
+def test_counts_are_removed_with_their_host() -> None:
     for lb in tables({"a": 1, "b": 1}, hash_balance_factor=100):
         for _ in range(50):
             lb.started("a")

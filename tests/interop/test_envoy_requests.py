@@ -1,4 +1,4 @@
-"""Envoy's request hashes, rule by rule."""
+"""The request hashes of Envoy, rule by rule."""
 
 import re
 from typing import Any
@@ -36,7 +36,9 @@ def test_lines_of_a_header_are_chained_in_sorted_order(values: list[str], rng: A
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=4))
-def test_hashes_are_mixed_in_order_up_to_a_terminal_one(policies: list[tuple[str, bool]]) -> None:
+def test_hashes_are_combined_in_order_up_to_a_terminal_one(
+    policies: list[tuple[str, bool]],
+) -> None:
     request = Request(headers=[("a", "1"), ("b", "2")])
     known = {"a": xxh64(b"1"), "b": xxh64(b"2")}
     digest: int | None = None
@@ -76,13 +78,13 @@ def test_hashes_are_mixed_in_order_up_to_a_terminal_one(policies: list[tuple[str
         (SourceIP(), Request(client="@socket"), None),
     ],
 )
-def test_each_policy_hashes_what_the_rules_say(
+def test_each_policy_hashes_the_right_part_of_a_request(
     policy: HashPolicy, request_: Request, hashed: str | None
 ) -> None:
     digest = None if hashed is None else xxh64(hashed.encode())
     assert request_hash([policy], request_) == digest
 
 
-def test_a_header_of_lone_surrogates_is_no_key() -> None:
+def test_a_header_with_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(InvalidKey):
         request_hash([Header("x")], Request(headers=[("x", "\ud800")]))

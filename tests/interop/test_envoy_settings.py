@@ -1,4 +1,4 @@
-"""What Envoy's presets refuse, and how they are copied."""
+"""Invalid settings of the Envoy presets, and their copies."""
 
 import pickle
 from copy import deepcopy
@@ -24,7 +24,7 @@ from balancers.interop.envoy import (
 from tests.interop.envoy_rules import tables
 
 
-def everything() -> list[Any]:
+def every_preset() -> list[Any]:
     return [
         *tables({"a": 1, "b": 2, "c": 3}, hash_balance_factor=120),
         RingHash({"a": 1, "b": 2}, hash_function="MURMUR_HASH_2"),
@@ -40,30 +40,30 @@ def unpickled(lb: Any) -> Any:
 
 
 @pytest.mark.parametrize("copied", [deepcopy, unpickled])
-def test_copies_go_on_alike_and_apart(copied: Any) -> None:
-    for lb in everything():
+def test_copies_are_equal_and_independent(copied: Any) -> None:
+    for lb in every_preset():
         keys = [str(number) for number in range(40)]
         for key in keys[:7]:
             lb.started(lb.pick(key))
-        twin = copied(lb)
-        assert twin.weights == lb.weights
+        duplicate = copied(lb)
+        assert duplicate.weights == lb.weights
         expected = [lb.pick(key) for key in keys]
-        assert [twin.pick(key) for key in keys] == expected
-        twin.discard("a")
-        assert "a" not in {twin.pick(key) for key in keys}
+        assert [duplicate.pick(key) for key in keys] == expected
+        duplicate.discard("a")
+        assert "a" not in {duplicate.pick(key) for key in keys}
         assert "a" in lb.weights
 
 
-def test_events_of_strangers_and_one_too_many_are_ignored() -> None:
-    for lb in everything():
-        twin = deepcopy(lb)
+def test_events_of_unknown_hosts_and_extra_ends_are_ignored() -> None:
+    for lb in every_preset():
+        untouched = deepcopy(lb)
         for _ in range(9):
-            lb.started("stranger")
-            lb.finished("stranger")
+            lb.started("unknown")
+            lb.finished("unknown")
             lb.finished("a")
-        lb.discard("stranger")
+        lb.discard("unknown")
         keys = [str(number) for number in range(20)]
-        assert [lb.pick(key) for key in keys] == [twin.pick(key) for key in keys]
+        assert [lb.pick(key) for key in keys] == [untouched.pick(key) for key in keys]
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,16 @@ def test_events_of_strangers_and_one_too_many_are_ignored() -> None:
         {"locality_weights": {Locality(): 1 << 31, Locality(zone="z"): 1 << 31}},
     ],
 )
-def test_what_envoy_refuses_is_refused(settings: dict[str, Any]) -> None:
+def test_settings_that_envoy_refuses_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting):
         RingHash(["a"], **settings)
+
+
+def test_unknown_keywords_are_refused() -> None:
+    unknown: Any = {"ring_size": 1024}
+    for make in (RingHash, Maglev):
+        with pytest.raises(TypeError, match="'ring_size'"):
+            make(["a"], **unknown)
 
 
 @pytest.mark.parametrize("size", [0, 1, 4, 65536, 5_000_023, 101.0, None])
@@ -98,23 +105,23 @@ def test_the_largest_table_is_allowed() -> None:
     assert Maglev[str](table_size=5_000_011).weights == {}
 
 
-def test_other_bad_settings_are_named() -> None:
+def test_messages_name_the_invalid_setting() -> None:
     with pytest.raises(InvalidSetting, match="phase"):
         RoundRobin(["a"], phase=-1)
     with pytest.raises(InvalidSetting, match="choice_count"):
         LeastRequest(["a"], rng=Random(0), choice_count=1)
     with pytest.raises(InvalidSetting, match="priority"):
         Locality(priority=129)
-    no_place: Any = "zone".removeprefix
+    no_locality: Any = "zone".removeprefix
     with pytest.raises(InvalidSetting, match="locality of 'a'"):
-        RingHash(["a"], locality=no_place)
+        RingHash(["a"], locality=no_locality)
     with pytest.raises(InvalidSetting, match="healthy"):
         loads([Health(2, 3)])
 
 
 @pytest.mark.parametrize("weight", [0.5, 1 << 32, float("nan"), -1, "1"])
 def test_a_weight_is_an_int_of_32_bits(weight: Any) -> None:
-    for lb in everything():
+    for lb in every_preset():
         before = dict(lb.weights)
         for host in ("a", "new"):
             with pytest.raises(InvalidWeight):
@@ -123,7 +130,7 @@ def test_a_weight_is_an_int_of_32_bits(weight: Any) -> None:
         assert lb.pick("key") in before
 
 
-def test_the_weights_of_a_locality_are_32_bits_in_all() -> None:
+def test_the_weights_of_a_locality_add_up_to_32_bits_at_most() -> None:
     most = (1 << 32) - 1
     for lb in (RingHash[str](), RoundRobin[str]()):
         lb.put("a", most - 1)
@@ -135,16 +142,16 @@ def test_the_weights_of_a_locality_are_32_bits_in_all() -> None:
         lb.put("b", 2)
         lb.discard("a")
         lb.put("c", most - 2)
-    apart = RingHash({"a": most}, locality=lambda host: Locality(zone=host))
-    apart.put("b", most)
+    separate = RingHash({"a": most}, locality=lambda host: Locality(zone=host))
+    separate.put("b", most)
 
 
-def test_one_name_is_one_host() -> None:
+def test_two_hosts_with_one_name_are_refused() -> None:
     with pytest.raises(DuplicateBackend):
         RingHash(["a", "b"], identity=lambda _: "same")
 
 
-def test_nobody_refuses_and_one_serves_all() -> None:
+def test_without_hosts_a_pick_is_refused_and_a_single_host_serves_every_key() -> None:
     for lb in (*tables({}), RoundRobin[str](), LeastRequest[str](rng=Random(0))):
         with pytest.raises(NoBackendAvailable) as caught:
             lb.pick("key")
@@ -156,7 +163,7 @@ def test_nobody_refuses_and_one_serves_all() -> None:
         assert caught.value.reason == "avoided"
 
 
-def test_bad_keys_and_hashes_are_named() -> None:
+def test_invalid_keys_and_hashes_are_refused() -> None:
     for lb in tables({"a": 1}):
         with pytest.raises(MissingKey):
             lb.pick()

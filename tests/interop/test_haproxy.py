@@ -1,4 +1,4 @@
-"""HAProxy's algorithms against its rules, said again as plainly as can be."""
+"""HAProxy algorithms, compared with plain restatements of the rules of HAProxy."""
 
 import pickle
 from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ NAMES = [f"s{number}" for number in range(1, 7)]
 
 @st.composite
 def farms(draw: st.DrawFn) -> list[Server]:
-    """Draw servers of every kind, with ids drawn or counted."""
+    """Generate servers of every kind, with or without an id."""
     ids = draw(st.lists(st.integers(1, 60), min_size=6, max_size=6, unique=True))
     return [
         Server(
@@ -47,8 +47,8 @@ changes = st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 9)), max_siz
 keys = st.lists(st.one_of(st.none(), st.binary(max_size=5)), min_size=1, max_size=25)
 
 
-def counted(servers: Iterable[Server]) -> dict[str, int]:
-    """Give the ids: those told, and the others counted past them."""
+def ids_of(servers: Iterable[Server]) -> dict[str, int]:
+    """Return the ids: those of the lines, and the lowest free ones for the others."""
     servers = list(servers)
     taken, free, ids = {server.id for server in servers}, 1, dict[str, int]()
     for server in servers:
@@ -59,11 +59,11 @@ def counted(servers: Iterable[Server]) -> dict[str, int]:
     return ids
 
 
-def changed(farm: Farm, servers: list[Server], told: list[tuple[str, int]]) -> list[Server]:
-    """Change weights of known servers: the servers as they are now, open or not."""
+def changed(farm: Farm, servers: list[Server], steps: list[tuple[str, int]]) -> list[Server]:
+    """Change the weights of servers; return the servers as they are then, up or down."""
     known = {server.name: server for server in servers}
     current = {server.name: 0 if server.disabled else server.weight for server in servers}
-    for name, weight in told:
+    for name, weight in steps:
         if name in known:
             farm.put(name, weight)
             current[name] = weight
@@ -76,13 +76,13 @@ def changed(farm: Farm, servers: list[Server], told: list[tuple[str, int]]) -> l
 
 
 def serving(servers: list[Server]) -> list[Server]:
-    """Give the active servers that are up, or else the backups."""
+    """Return the active servers that are up, or else the backups that are up."""
     up = [server for server in servers if not server.disabled and server.weight]
     return [server for server in up if not server.backup] or up
 
 
 def slots(servers: list[Server], allbackups: bool) -> list[str]:
-    """Fill the slots one by one, as the rule tells it."""
+    """Fill the slots one by one, by the published rule."""
     divisor = gcd(*(server.weight for server in servers))
     competing = serving(servers)
     weights = {server.name: server.weight // divisor for server in competing}
@@ -113,12 +113,12 @@ def picked(farm: Balancer[str], key: bytes | None = None, avoid: Iterable[str] =
 
 
 @given(farms(), changes, keys, st.booleans())
-def test_map_based_and_static_rr_are_the_slots_of_the_rule(
-    servers: list[Server], told: list[tuple[str, int]], requests: list[bytes | None], every: bool
+def test_map_based_and_static_rr_use_the_slots_of_the_rule(
+    servers: list[Server], steps: list[tuple[str, int]], requests: list[bytes | None], every: bool
 ) -> None:
     hashed = MapBased(servers, hasher=SPREAD, allbackups=every)
     turning = StaticRR(servers, allbackups=every)
-    for here in (changed(hashed, servers, told), changed(turning, servers, told)):
+    for here in (changed(hashed, servers, steps), changed(turning, servers, steps)):
         filled = slots(here, every)
     competing = serving(here)
     single = len(competing) == 1 or (bool(competing) and competing[0].backup and not every)
@@ -139,23 +139,23 @@ def test_map_based_and_static_rr_are_the_slots_of_the_rule(
 
 
 @given(farms(), changes, keys, st.booleans(), st.sampled_from([0, 101, 150]), st.data())
-def test_consistent_is_the_nearest_point_of_who_may_carry_more(
+def test_consistent_picks_the_nearest_point_of_a_server_below_its_bound(
     servers: list[Server],
-    told: list[tuple[str, int]],
+    steps: list[tuple[str, int]],
     requests: list[bytes | None],
     every: bool,
     factor: int,
     data: st.DataObject,
 ) -> None:
     farm = Consistent(servers, allbackups=every, balance_factor=factor)
-    ids, served = counted(servers), dict.fromkeys(NAMES, 0)
-    here = {server.name: server for server in serving(changed(farm, servers, told))}
+    ids, served = ids_of(servers), dict.fromkeys(NAMES, 0)
+    here = {server.name: server for server in serving(changed(farm, servers, steps))}
     points = sorted(
         (haproxy.avalanche(ids[name] * 4096 + number), name)
         for name, server in here.items()
         for number in range(16 * server.weight)
     )
-    behind = {
+    points_before = {
         server.name: sum(
             16 * other.weight
             for other in servers[:place]
@@ -183,8 +183,8 @@ def test_consistent_is_the_nearest_point_of_who_may_carry_more(
             each, rest = divmod(((sum(served.values()) + 1) * factor + 99) // 100, total)
             for step in range(total):
                 expected = points[(start + step) % total][1]
-                mine, c = 16 * here[expected].weight, behind[expected]
-                share = mine * each + (c + mine) * rest // total - c * rest // total
+                mine, before_it = 16 * here[expected].weight, points_before[expected]
+                share = mine * each + (before_it + mine) * rest // total - before_it * rest // total
                 if not factor or served[expected] < max(1, share):
                     break
         assert picked(farm, key) == expected
@@ -196,7 +196,7 @@ def test_consistent_is_the_nearest_point_of_who_may_carry_more(
             served[ended] -= 1
 
 
-def test_a_server_alone_takes_no_turns() -> None:
+def test_a_single_server_does_not_advance_the_turn() -> None:
     farm, fresh = Consistent({"a": 3, "b": 3}), Consistent({"a": 3, "b": 3})
     farm.put("b", 0)
     assert {farm.pick(None) for _ in range(5)} == {"a"}
@@ -204,17 +204,17 @@ def test_a_server_alone_takes_no_turns() -> None:
     assert [farm.pick(None) for _ in range(9)] == [fresh.pick(None) for _ in range(9)]
 
 
-def test_a_server_that_was_down_at_first_counts_nobody_before_it() -> None:
+def test_a_server_that_was_added_down_has_no_points_before_it() -> None:
     servers = [Server("a", 10), Server("b", 15, disabled=True), Server("c", 5, disabled=True)]
     farm = Consistent(servers, balance_factor=110)
     farm.put("b", 15)
     mine = next(f"key-{n}" for n in range(99) if farm.pick(f"key-{n}") == "b")
     farm.started("b")
-    # 3 slots: 240 of 400 points make 1 of them from the first on, and 2 after the 160 of "a"
+    # Of 3 slots, its 240 of 400 points give 1 from the start, but 2 after the 160 points of "a".
     assert farm.pick(mine) == "a"
-    late = Consistent([Server("a", 10), Server("b", 15)], balance_factor=110)
-    late.started("b")
-    assert late.pick(mine) == "b"
+    added_up = Consistent([Server("a", 10), Server("b", 15)], balance_factor=110)
+    added_up.started("b")
+    assert added_up.pick(mine) == "b"
 
 
 def as_number(data: bytes) -> int:
@@ -222,7 +222,7 @@ def as_number(data: bytes) -> int:
 
 
 @given(st.integers(0, 95))
-def test_halfway_between_two_points_the_one_before_counts(place: int) -> None:
+def test_halfway_between_two_points_the_one_before_is_used(place: int) -> None:
     farm = Consistent(NAMES, hasher=Hash(as_number))
     points = sorted(
         (haproxy.avalanche((number + 1) * 4096 + step), name)
@@ -242,7 +242,7 @@ def test_halfway_between_two_points_the_one_before_counts(place: int) -> None:
 
 
 class PlainLeastConn:
-    """A list in the order of queueing, searched for the least load."""
+    """A list in the order of queueing, and a linear search for the least load."""
 
     def __init__(self, servers: list[Server], every: bool) -> None:
         self.backups = {server.name for server in servers if server.backup}
@@ -278,7 +278,7 @@ class PlainLeastConn:
 
 
 @given(farms(), st.booleans(), st.lists(st.tuples(st.sampled_from(NAMES), st.integers(-4, 5))))
-def test_leastconn_takes_the_least_load_that_has_waited_longest(
+def test_leastconn_picks_the_least_load_that_was_queued_first(
     servers: list[Server], every: bool, steps: list[tuple[str, int]]
 ) -> None:
     farm, plain = LeastConn(servers, allbackups=every), PlainLeastConn(servers, every)
@@ -296,7 +296,7 @@ def test_leastconn_takes_the_least_load_that_has_waited_longest(
             plain.put(name, step - 1)
 
 
-def test_leastconn_counts_the_request_to_come_and_rounds_down() -> None:
+def test_leastconn_includes_the_next_request_and_rounds_down() -> None:
     farm = LeastConn({"a": 1, "b": 2})
     for name in ("a", "b", "b"):
         farm.started(name)
@@ -307,7 +307,7 @@ def test_leastconn_counts_the_request_to_come_and_rounds_down() -> None:
     assert close.pick() == "a"
 
 
-def test_leastconn_puts_a_server_last_among_its_equals_when_its_weight_changes() -> None:
+def test_leastconn_queues_a_server_last_when_its_weight_changes() -> None:
     farm = LeastConn({"a": 1, "b": 1})
     farm.put("a", 3)
     farm.put("b", 1)
@@ -315,20 +315,20 @@ def test_leastconn_puts_a_server_last_among_its_equals_when_its_weight_changes()
 
 
 @given(st.permutations(range(1, 5)), st.lists(st.booleans(), max_size=20))
-def test_first_fills_the_lowest_id_that_has_room(ids: list[int], opened: list[bool]) -> None:
+def test_first_fills_the_lowest_id_that_is_not_full(ids: list[int], opened: list[bool]) -> None:
     farm = haproxy.First([Server(f"s{9 - n}", id=n, maxconn=n, weight=n) for n in ids])
     held: list[str] = []
     for begin in opened:
-        room = [n for n in range(1, 5) if held.count(f"s{9 - n}") < n]
-        assert picked(farm) == (f"s{9 - room[0]}" if room else "")
-        if begin and room:
+        free = [n for n in range(1, 5) if held.count(f"s{9 - n}") < n]
+        assert picked(farm) == (f"s{9 - free[0]}" if free else "")
+        if begin and free:
             held.append(farm.pick())
             farm.started(held[-1])
         elif held:
             farm.finished(held.pop(0))
 
 
-def test_a_lone_backup_fills_its_slots_with_a_heavier_later_one() -> None:
+def test_all_backups_compete_for_the_slots_of_the_first_backup() -> None:
     servers = [
         Server("a", disabled=True),
         *(Server(n, w, backup=True) for n, w in [("b", 2), ("c", 9)]),
@@ -350,7 +350,7 @@ def test_a_lone_backup_fills_its_slots_with_a_heavier_later_one() -> None:
 
 
 @given(st.lists(st.sampled_from([*NAMES, ""]), max_size=60))
-def test_round_robin_lets_who_comes_up_wait_for_all_the_others(steps: list[str]) -> None:
+def test_round_robin_picks_a_server_that_comes_up_after_all_the_others(steps: list[str]) -> None:
     farm, queue = haproxy.RoundRobin(NAMES), list(NAMES)
     for name in steps:
         if not name:
@@ -371,7 +371,7 @@ def test_static_rr_keeps_its_place_when_the_slots_change() -> None:
     assert farm.pick() == "d"
 
 
-def test_round_robin_refuses_weights_it_does_not_know_the_rule_for() -> None:
+def test_round_robin_refuses_unequal_weights() -> None:
     farm = haproxy.RoundRobin({"a": 3, "b": 3, "c": 0})
     with pytest.raises(InvalidWeight, match="unequal"):
         farm.put("c", 2)
@@ -389,7 +389,7 @@ def test_round_robin_refuses_weights_it_does_not_know_the_rule_for() -> None:
 
 
 @pytest.mark.parametrize("make", [StaticRR, LeastConn, haproxy.First, haproxy.RoundRobin])
-def test_a_full_server_is_passed_by_until_a_request_ends(make: Callable[..., Farm]) -> None:
+def test_a_full_server_is_skipped_until_a_request_ends(make: Callable[..., Farm]) -> None:
     farm = make([Server("a", maxconn=1), Server("b", maxconn=2)])
     for name in ("a", "b", "b"):
         farm.started(name)
@@ -404,7 +404,7 @@ def test_a_full_server_is_passed_by_until_a_request_ends(make: Callable[..., Far
 
 @pytest.mark.parametrize("make", ALGORITHMS)
 class TestEveryAlgorithm:
-    def test_avoids_whom_it_should_and_says_why_nobody_is_left(
+    def test_avoids_servers_and_reports_why_no_server_is_left(
         self, make: Callable[..., Farm]
     ) -> None:
         farm = make(["a", "b", Server("c", backup=True)])
@@ -427,24 +427,22 @@ class TestEveryAlgorithm:
         with pytest.raises(TypeError):
             farm.pick("k", avoid="ab")
 
-    def test_copies_and_pickles_go_on_as_the_original(self, make: Callable[..., Farm]) -> None:
+    def test_copies_and_pickles_continue_like_the_original(self, make: Callable[..., Farm]) -> None:
         farm = make([Server(name, maxconn=9) for name in "abcde"])
         for number in range(7):
             farm.started(farm.pick(b"%d" % number))
         farm.pick(None)
         farm.put("c", 0)
         farm.pick(None)
-        twins = [deepcopy(farm), pickle.loads(pickle.dumps(farm))]  # noqa: S301 - own
-        for each in (farm, *twins):
+        copies = [deepcopy(farm), pickle.loads(pickle.dumps(farm))]  # noqa: S301 - own
+        for each in (farm, *copies):
             each.put("c", 1)
             each.finished("b")
         for request in (b"1", None, b"2", b"3", None):
-            picks = {each.pick(request) for each in (farm, *twins)}
+            picks = {each.pick(request) for each in (farm, *copies)}
             assert len(picks) == 1
 
-    def test_forgets_who_leaves_and_gives_the_id_to_the_next(
-        self, make: Callable[..., Farm]
-    ) -> None:
+    def test_removes_a_server_and_reuses_its_id(self, make: Callable[..., Farm]) -> None:
         farm = make(["a", "b"])
         farm.started("a")
         farm.discard("a")
@@ -460,24 +458,24 @@ class TestEveryAlgorithm:
         assert list(farm.weights) == ["b", "c"]
 
 
-def test_a_ring_with_hardly_anybody_up_is_the_ring_of_those() -> None:
-    everyone = [f"s{number}" for number in range(40)]
-    farm, few = Consistent(everyone), Consistent()
+def test_a_ring_with_few_servers_up_equals_a_ring_of_those() -> None:
+    names = [f"s{number}" for number in range(40)]
+    farm, few = Consistent(names), Consistent()
     for number in (7, 8, 21):
         few.add(Server(f"s{number}", id=number + 1))
-    for name in everyone:
+    for name in names:
         if name not in few.weights:
             farm.put(name, 0)
     requests = [f"key-{number}" for number in range(200)]
     assert [farm.pick(key) for key in requests] == [few.pick(key) for key in requests]
-    for name in everyone:
+    for name in names:
         farm.put(name, 1)
-    whole = Consistent(everyone)
-    assert [farm.pick(key) for key in requests] == [whole.pick(key) for key in requests]
+    complete = Consistent(names)
+    assert [farm.pick(key) for key in requests] == [complete.pick(key) for key in requests]
 
 
 @given(st.integers(1, 500), st.sampled_from([(0,), (1,), (0, 2), (1, 2)]), st.booleans())
-def test_requests_without_a_key_pass_one_by_where_the_last_point_has_gone(
+def test_requests_without_a_key_skip_a_point_if_the_last_point_was_removed(
     turns: int, weights: tuple[int, ...], other: bool
 ) -> None:
     farm = Consistent(dict.fromkeys(NAMES, 2))
@@ -494,7 +492,7 @@ def test_requests_without_a_key_pass_one_by_where_the_last_point_has_gone(
     assert last[1] == name
     emptied = [ring(weights[0], name)]
     if other:
-        farm.put(name, 3)  # more than it ever had: all its points go, and come back
+        farm.put(name, 3)  # above its greatest weight: all its points are removed and added again
         emptied.insert(0, ring(0, name))
     for weight in weights:
         farm.put(name, weight)

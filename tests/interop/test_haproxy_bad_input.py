@@ -1,4 +1,4 @@
-"""What HAProxy would refuse in its configuration is refused here, and nothing has changed then."""
+"""Configurations that HAProxy refuses are refused, and nothing has changed then."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -34,7 +34,7 @@ class TestEveryAlgorithm:
             make({"a": weight})
         assert dict(farm.weights) == {"a": 1}
 
-    def test_takes_no_text_for_servers_and_no_other_switches(
+    def test_refuses_text_as_servers_and_flags_that_are_no_bool(
         self, make: Callable[..., Farm]
     ) -> None:
         with pytest.raises(TypeError):
@@ -46,7 +46,7 @@ class TestEveryAlgorithm:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "arguments",
     [
         {"name": ""},
         {"name": "a b"},
@@ -62,9 +62,9 @@ class TestEveryAlgorithm:
         {"name": "a", "disabled": None},
     ],
 )
-def test_a_server_line_that_haproxy_refuses_is_refused(told: dict[str, Any]) -> None:
+def test_a_server_line_that_haproxy_refuses_is_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting):
-        Server(**told)
+        Server(**arguments)
 
 
 def test_settings_out_of_range_are_refused() -> None:

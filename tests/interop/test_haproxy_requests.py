@@ -1,4 +1,4 @@
-"""What HAProxy hashes of a request, and how: the cases were asked of the program itself."""
+"""The keys and hashes of HAProxy requests; the expected values are from the program itself."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from balancers.interop.haproxy import Hash
 
 
 @given(st.binary(max_size=30), st.integers(0, 12), st.integers(0, 4), st.booleans())
-def test_a_uri_is_cut_at_whatever_comes_first(
+def test_a_uri_is_cut_at_the_first_limit(
     noise: bytes, length: int, depth: int, whole: bool
 ) -> None:
     target = b"/" + bytes(b"/?ab"[byte % 4] for byte in noise)
@@ -42,7 +42,7 @@ def test_a_uri_is_cut_at_whatever_comes_first(
         (["a,", "b"], b"a", b"b"),
     ],
 )
-def test_a_header_is_parted_at_commas_outside_quotes(
+def test_a_header_is_split_at_commas_outside_quotes(
     lines: list[str], key: bytes | None, sample: bytes | None
 ) -> None:
     assert haproxy.hdr(*lines) == key
@@ -72,7 +72,7 @@ def test_a_parameter_without_a_value_is_a_key_and_one_without_an_equals_sign_is_
     assert haproxy.url_param("/id=3", "id") is None
 
 
-def test_an_address_is_folded_by_words_and_no_function_hashes_it() -> None:
+def test_the_hash_of_an_address_is_the_xor_of_its_words() -> None:
     assert haproxy.address_words(haproxy.source("2001:db8::5")) == 0x20010DB8 ^ 5
     assert Hash(haproxy.address_words)(haproxy.source("1.2.3.4")) == 0x01020304
     with pytest.raises(InvalidKey):
@@ -80,7 +80,7 @@ def test_an_address_is_folded_by_words_and_no_function_hashes_it() -> None:
 
 
 @given(st.lists(st.integers(0, (1 << 32) - 1), unique=True))
-def test_the_avalanche_keeps_values_apart(values: list[int]) -> None:
+def test_the_avalanche_is_a_bijection(values: list[int]) -> None:
     spread = {haproxy.avalanche(value) for value in values}
     assert len(spread) == len(values)
     assert all(0 <= value < 1 << 32 for value in spread)

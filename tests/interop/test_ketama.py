@@ -1,4 +1,4 @@
-"""memcached's clients: against their rules said plainly, and every recorded case."""
+"""memcached clients, compared with plain restatements of their rules and with recorded picks."""
 
 import json
 import pickle
@@ -28,7 +28,7 @@ from balancers.errors import (
 from balancers.hashing import HashedBalancer
 from balancers.interop import ketama
 from balancers.interop.ketama import hashes
-from balancers.interop.ketama.points import counts
+from balancers.interop.ketama.points import digest_counts
 from tests.parity.ketama import run
 
 RECORDED = Path(__file__).parents[1] / "vectors" / "nginx_caddy_ketama"
@@ -39,7 +39,7 @@ Make = Callable[..., HashedBalancer[str]]
 CLIENTS: list[Make] = [
     ketama.LibmemcachedKetama,
     ketama.LibmemcachedSpy,
-    lambda *told, **more: ketama.LibmemcachedKetama[str](*told, weighted=True, **more),
+    lambda *args, **more: ketama.LibmemcachedKetama[str](*args, weighted=True, **more),
     ketama.LibmemcachedModula,
     ketama.TwemproxyKetama,
     ketama.TwemproxyModula,
@@ -57,7 +57,7 @@ CLIENTS: list[Make] = [
     ),
     ids=lambda path: path.stem,
 )
-def test_every_recorded_case_matches_modula_too(path: Path) -> None:
+def test_every_recorded_case_matches(path: Path) -> None:
     case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     picks = case.pop("picks")
     assert run(case) == picks
@@ -76,7 +76,7 @@ def single(value: float) -> float:
 
 
 def weighted_ring(live: Mapping[str, int]) -> list[tuple[int, str]]:
-    """The rule as it is told, a 32-bit float after each step."""
+    """The published rule, rounded to a 32-bit float after each step."""
     points: list[tuple[int, str]] = []
     for server, weight in live.items():
         share = single(single(weight) / single(sum(live.values())))
@@ -103,20 +103,24 @@ def uhash_ring(live: Mapping[str, int]) -> list[tuple[int, str]]:
     return sorted(ring.items())
 
 
-def owner(ring: list[tuple[int, str]], digest: int, beyond: bool = False) -> str:
+def owner(ring: list[tuple[int, str]], digest: int, strictly_after: bool = False) -> str:
     return next(
-        (server for point, server in ring if point > digest or (point == digest and not beyond)),
+        (
+            server
+            for point, server in ring
+            if point > digest or (point == digest and not strictly_after)
+        ),
         ring[0][1],
     )
 
 
 @given(weights, st.text())
-def test_a_weighted_ring_is_of_the_live_servers_alone(told: list[int], key: str) -> None:
-    live = {server: weight for server, weight in zip(SERVERS, told, strict=True) if weight}
+def test_a_weighted_ring_consists_of_the_live_servers(chosen: list[int], key: str) -> None:
+    live = {server: weight for server, weight in zip(SERVERS, chosen, strict=True) if weight}
     clients = [ketama.LibmemcachedKetama(SERVERS, weighted=True), ketama.TwemproxyKetama(SERVERS)]
     for client in clients:
         client.pick(key)
-        for server, weight in zip(SERVERS, told, strict=True):
+        for server, weight in zip(SERVERS, chosen, strict=True):
             client.put(server, weight)
     if not live:
         for client in clients:
@@ -131,7 +135,7 @@ def test_a_weighted_ring_is_of_the_live_servers_alone(told: list[int], key: str)
 
 
 @given(st.sets(st.sampled_from(SERVERS), min_size=1), st.text())
-def test_a_plain_ring_has_a_hundred_points_a_server(live: set[str], key: str) -> None:
+def test_a_plain_ring_has_a_hundred_points_per_server(live: set[str], key: str) -> None:
     client = ketama.LibmemcachedKetama({server: int(server in live) for server in SERVERS})
     ring = plain_ring(dict.fromkeys([server for server in SERVERS if server in live], 1))
     assert len(ring) == 100 * len(live)
@@ -140,30 +144,30 @@ def test_a_plain_ring_has_a_hundred_points_a_server(live: set[str], key: str) ->
 
 
 @given(weights.filter(any), st.text())
-def test_a_key_on_a_point_of_uhashring_belongs_to_the_next(told: list[int], key: str) -> None:
-    named = dict(zip(SERVERS, told, strict=True))
+def test_a_key_on_a_point_of_uhashring_belongs_to_the_next(chosen: list[int], key: str) -> None:
+    named = dict(zip(SERVERS, chosen, strict=True))
     ring = uhash_ring({server: weight for server, weight in named.items() if weight})
     client = ketama.UHashRingKetama(named)
     for each in [key, *(f"{server}-{i}" for server in SERVERS for i in range(6))]:
-        assert client.pick(each) == owner(ring, words(each)[0], beyond=True)
+        assert client.pick(each) == owner(ring, words(each)[0], strictly_after=True)
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=40))
-@example([6, 10, 14])  # where only the last of the roundings matters
-def test_points_are_counted_in_floats_of_32_bits(told: list[int]) -> None:
-    live = {f"n{i}": weight for i, weight in enumerate(told)}
+@example([6, 10, 14])  # only the last rounding matters here
+def test_points_are_counted_in_32_bit_floats(chosen: list[int]) -> None:
+    live = {f"n{i}": weight for i, weight in enumerate(chosen)}
     ring = Counter(server for _, server in weighted_ring(live))
-    assert counts(told) == [ring[server] // 4 for server in live]
+    assert digest_counts(chosen) == [ring[server] // 4 for server in live]
 
 
-def test_nodes_of_uhashring_are_counted_in_integers() -> None:
+def test_points_of_uhashring_are_counted_in_integers() -> None:
     nodes = {**{f"n{i}": 1 for i in range(5)}, "heavy": 6}
-    ring = ketama.UHashRingKetama(nodes, vnodes=33)  # 33·6·6/11 is 108, and in floats a bit less
+    ring = ketama.UHashRingKetama(nodes, vnodes=33)  # 33·6·6/11 is 108, but less in floats
     ring.pick("key")
     assert Counter(ring._circle.walk(0))["heavy"] == 4 * 108
 
 
-def test_of_equal_points_of_uhashring_the_last_node_has_it() -> None:
+def test_of_equal_points_of_uhashring_the_last_is_used() -> None:
     shared = 607858066
     for nodes in (["n81", "n975"], ["n975", "n81"]):
         assert all(any(shared in words(f"{node}-{i}") for i in range(40)) for node in nodes)
@@ -171,7 +175,7 @@ def test_of_equal_points_of_uhashring_the_last_node_has_it() -> None:
         assert ring.pick_hashed(shared - 1) == nodes[1]
 
 
-def test_any_weight_above_one_turns_weighted_points_on_and_only_its_owner_turns_them_off() -> None:
+def test_a_weight_above_one_turns_weighted_points_on_until_that_server_has_weight_one() -> None:
     client = ketama.LibmemcachedKetama(SERVERS[:4])
     plain = [client.pick(key) for key in KEYS]
     client.put(SERVERS[1], 3)
@@ -206,7 +210,7 @@ def test_a_batch_is_a_loop_of_picks(make: Make, closed: tuple[int, ...]) -> None
 
 
 @pytest.mark.parametrize("make", CLIENTS)
-def test_who_is_ejected_comes_back_to_what_it_had(make: Make) -> None:
+def test_an_ejected_server_comes_back_to_its_keys(make: Make) -> None:
     client = make(SERVERS)
     before = [client.pick(key) for key in KEYS]
     client.put(SERVERS[2], 0)
@@ -216,7 +220,7 @@ def test_who_is_ejected_comes_back_to_what_it_had(make: Make) -> None:
 
 
 @pytest.mark.parametrize("make", CLIENTS)
-def test_avoid_walks_on_and_everyone_is_found(make: Make) -> None:
+def test_avoid_goes_along_the_ring_and_reaches_every_server(make: Make) -> None:
     client = make(SERVERS)
     for key in KEYS[:50]:
         order = client.replicas(key, 9)
@@ -263,7 +267,7 @@ def test_the_hash_functions_are_the_published_ones_in_ascii(
     assert 0 <= function("é".encode()) < 1 << 32
 
 
-def test_chars_have_a_sign() -> None:
+def test_chars_are_signed() -> None:
     assert hashes.fnv1a_32(b"\x80") == (0x811C9DC5 ^ 0xFFFFFF80) * 0x01000193 & 0xFFFFFFFF
     assert hashes.fnv1_32(b"\xff") == (0x811C9DC5 * 0x01000193 ^ 0xFFFFFFFF) & 0xFFFFFFFF
     assert hashes.one_at_a_time(b"\xff") != hashes.one_at_a_time(b"\x7f")
@@ -287,26 +291,26 @@ def test_chars_have_a_sign() -> None:
         ("", ""),
     ],
 )
-def test_the_tag_is_what_is_first_inside_its_marks(key: str, tag: str) -> None:
+def test_the_tag_is_the_first_text_between_its_marks(key: str, tag: str) -> None:
     pool = ketama.TwemproxyKetama(SERVERS, hash="md5", hash_tag="{}")
     assert pool.hash_key(key) == words(tag)[0]
 
 
 @pytest.mark.parametrize("make", CLIENTS)
-def test_copies_are_alike_and_apart(make: Make) -> None:
+def test_copies_are_equal_and_independent(make: Make) -> None:
     client = make({server: weight for weight, server in enumerate(SERVERS, 1)})
     client.put(SERVERS[0], 0)
     expected = [client.pick(key) for key in KEYS]
-    for twin in (deepcopy(client), pickle.loads(pickle.dumps(client))):  # noqa: S301 - own
-        assert [twin.pick(key) for key in KEYS] == expected
-        twin.put(SERVERS[0], 9)
-        twin.pick("key")
+    for copied in (deepcopy(client), pickle.loads(pickle.dumps(client))):  # noqa: S301 - own
+        assert [copied.pick(key) for key in KEYS] == expected
+        copied.put(SERVERS[0], 9)
+        copied.pick("key")
         assert client.weights[SERVERS[0]] == 0
     assert [client.pick(key) for key in KEYS] == expected
 
 
 @pytest.mark.parametrize("make", CLIENTS)
-def test_nobody_and_nonsense_are_refused(make: Make) -> None:
+def test_invalid_input_and_picks_without_servers_are_refused(make: Make) -> None:
     client = make([])
     with pytest.raises(NoBackendAvailable, match="empty"):
         client.pick("key")
@@ -326,7 +330,7 @@ def test_nobody_and_nonsense_are_refused(make: Make) -> None:
     assert client.pick("key") == "a:1"
 
 
-def test_two_servers_of_one_name_are_refused() -> None:
+def test_two_servers_with_one_name_are_refused() -> None:
     for make in (ketama.LibmemcachedKetama, ketama.LibmemcachedSpy, ketama.TwemproxyKetama):
         with pytest.raises(DuplicateBackend):
             make(["host", "host:11211"])
@@ -335,7 +339,7 @@ def test_two_servers_of_one_name_are_refused() -> None:
     assert len(ketama.UHashRing(["host", "host:11211"]).weights) == 2
 
 
-def test_settings_that_the_programs_do_not_know_are_refused() -> None:
+def test_settings_that_the_programs_do_not_have_are_refused() -> None:
     with pytest.raises(InvalidSetting, match="sha1"):
         ketama.LibmemcachedKetama(hash="sha1")
     with pytest.raises(InvalidSetting, match="md5"):
@@ -350,7 +354,7 @@ def test_settings_that_the_programs_do_not_know_are_refused() -> None:
         ketama.UHashRing(vnodes=0)
 
 
-def test_rings_and_slots_have_a_bound() -> None:
+def test_the_numbers_of_points_and_slots_are_bounded() -> None:
     makes: list[Make] = [ketama.UHashRing, ketama.TwemproxyModula]
     for make in makes:
         client = make({"a:1": 1, "b:1": 1})

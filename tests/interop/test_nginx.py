@@ -1,4 +1,4 @@
-"""The nginx presets: its code restated with the state of one request, and the core's balancers."""
+"""nginx presets, compared with a restatement of its code and with balancers of the core."""
 
 import json
 import pickle
@@ -31,7 +31,15 @@ from balancers.interop import nginx
 from balancers.interop.nginx.keyed import _points
 from tests.algorithms.test_balancer_machine import BalancerMachine
 from tests.depth import runs
-from tests.interop.nginx_worker import BACKED, CLIENTS, NAMES, Worker, cases, long_run, points_of
+from tests.interop.nginx_worker import (
+    CLIENTS,
+    NAMES,
+    WITH_BACKUPS,
+    Worker,
+    cases,
+    long_run,
+    points_of,
+)
 from tests.kinds import Kind
 from tests.parity.nginx import POLICIES, Proxy, run
 
@@ -51,40 +59,40 @@ def test_every_server_tried_is_the_one_that_nginx_tries(policy: str, data: st.Da
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
-def test_so_it_is_in_a_long_run_of_rejections_and_failures(policy: str) -> None:
+def test_the_same_in_a_long_run_of_rejections_and_failures(policy: str) -> None:
     by_round_robin = compare(long_run(policy))
-    assert policy in BACKED or min(by_round_robin[True], by_round_robin[False]) > 100
+    assert policy in WITH_BACKUPS or min(by_round_robin[True], by_round_robin[False]) > 100
 
 
 def compare(case: dict[str, Any]) -> Counter[bool]:
-    """Do all of it here and there; count the requests that round robin chose for."""
+    """Run a case with both; return how many requests were decided by round robin, or not."""
     proxy, worker = Proxy(case), Worker(case)
     held: list[tuple[str, int]] = []
-    turned: Counter[bool] = Counter()
+    by_round_robin: Counter[bool] = Counter()
     elapsed = 0.0
-    for operation, *told in case["ops"]:
+    for operation, *arguments in case["ops"]:
         if operation == "after":
-            elapsed += told[0]
+            elapsed += arguments[0]
             proxy.now, worker.now = elapsed, elapsed // 1
         elif operation == "mode":
-            proxy.do([operation, *told])
+            proxy.run_operation([operation, *arguments])
         elif operation == "close":
-            if told[0] < len(held):
-                name, place = held.pop(told[0])
+            if arguments[0] < len(held):
+                name, place = held.pop(arguments[0])
                 proxy.end(name)
                 worker.end(place)
         else:
             failing = {proxy.names.index(name) for name in proxy.failing}
-            holder = proxy.send(told[0])
-            tried, place = worker.request(told[0], failing)
-            turned[worker.rejected > 20] += 1
+            holder = proxy.send(arguments[0])
+            tried, place = worker.request(arguments[0], failing)
+            by_round_robin[worker.rejected > 20] += 1
             assert proxy.tries[-1] == tried
             if holder is not None:
                 held.append((holder, place))
             if holder is not None and operation == "req":
                 proxy.end(holder)
                 worker.end(held.pop()[1])
-    return turned
+    return by_round_robin
 
 
 @pytest.mark.parametrize(
@@ -92,7 +100,7 @@ def compare(case: dict[str, Any]) -> Counter[bool]:
     [*RECORDED.glob("nginx_maxfails_*.json"), *RECORDED.glob("nginx_single*.json")],
     ids=lambda path: path.stem,
 )
-def test_marks_effective_weights_and_only_servers_are_as_recorded_too(path: Path) -> None:
+def test_failures_effective_weights_and_single_servers_match_the_recordings(path: Path) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
     proxy = run(case)
     assert proxy.picks == case["picks"]
@@ -100,7 +108,7 @@ def test_marks_effective_weights_and_only_servers_are_as_recorded_too(path: Path
         assert recorded in (None, tried)
 
 
-# While nothing fails, the core's balancers.
+# Without failures, the same as balancers of the core.
 
 
 @given(
@@ -114,29 +122,29 @@ def test_marks_effective_weights_and_only_servers_are_as_recorded_too(path: Path
     ("preset", "core"),
     [(nginx.RoundRobin, WeightedRoundRobin), (nginx.LeastConn, WeightedLeastConnections)],
 )
-def test_without_failures_it_is_the_balancer_of_the_core(
+def test_without_failures_a_preset_equals_a_balancer_of_the_core(
     preset: type[nginx.RoundRobin],
     core: type[WeightedRoundRobin[str]],
     weights: list[int],
     changes: list[tuple[int, int, set[str]]],
 ) -> None:
     given_weights = dict(zip(NAMES, weights, strict=False))
-    ours, theirs = preset(given_weights), core(given_weights)
+    of_preset, of_core = preset(given_weights), core(given_weights)
     for place, weight, avoid in changes:
         name = NAMES[place % len(weights)]
-        for balancer in (ours, theirs):
+        for balancer in (of_preset, of_core):
             balancer.put(name, weight)
-        picked = [outcome(balancer, avoid) for balancer in (ours, theirs)]
+        picked = [pick_or_empty(balancer, avoid) for balancer in (of_preset, of_core)]
         assert picked[0] == picked[1]
-        for balancer in (ours, theirs):
+        for balancer in (of_preset, of_core):
             if picked[0] and weight % 2:
                 balancer.started(picked[0])
             if weight == 4:
                 balancer.finished(name)
-        assert ours.weights == theirs.weights
+        assert of_preset.weights == of_core.weights
 
 
-def outcome(balancer: Balancer[str], avoid: Collection[str] = ()) -> str:
+def pick_or_empty(balancer: Balancer[str], avoid: Collection[str] = ()) -> str:
     try:
         return balancer.pick(avoid=avoid)
     except NoBackendAvailable:
@@ -144,17 +152,17 @@ def outcome(balancer: Balancer[str], avoid: Collection[str] = ()) -> str:
 
 
 class WholeWeights(BalancerMachine):
-    """The machine that every balancer of the package is driven by, with nginx's weights."""
+    """The state machine that tests every balancer, with integer weights."""
 
-    def weigh(self, backend: str, weight: float) -> None:
-        super().weigh(backend, ceil(weight))
+    def set_weight(self, backend: str, weight: float) -> None:
+        super().set_weight(backend, ceil(weight))
 
 
 @pytest.mark.parametrize("preset", EVERY)
-def test_each_is_a_balancer(preset: type[nginx.RoundRobin]) -> None:
+def test_each_preset_is_a_balancer(preset: type[nginx.RoundRobin]) -> None:
     def make() -> nginx.RoundRobin:
         upstream = preset()
-        upstream.keyed = False  # past 20 rejections a key meets another each time
+        upstream.keyed = False  # after 20 rejections, the picks of a key vary
         return upstream
 
     kind = Kind(preset.__name__, make, least="ratio" if "Least" in preset.__name__ else "")
@@ -166,7 +174,7 @@ def test_each_is_a_balancer(preset: type[nginx.RoundRobin]) -> None:
 
 
 @pytest.mark.parametrize("kind", KEYED)
-def test_a_flip_moves_only_the_keys_of_the_one_that_flips(kind: type[nginx.Hash]) -> None:
+def test_a_flip_moves_only_the_keys_of_the_server_that_flips(kind: type[nginx.Hash]) -> None:
     upstream = kind({name: 1 + place % 3 for place, name in enumerate(NAMES)})
     before = {client: upstream.pick(client) for client in CLIENTS}
     upstream.put(NAMES[1], 0)
@@ -178,18 +186,20 @@ def test_a_flip_moves_only_the_keys_of_the_one_that_flips(kind: type[nginx.Hash]
 
 
 @pytest.mark.parametrize("kind", KEYED)
-def test_down_from_the_start_it_has_its_part_of_the_table(kind: type[nginx.Hash]) -> None:
+def test_a_server_that_is_down_from_the_start_has_its_part_of_the_table(
+    kind: type[nginx.Hash],
+) -> None:
     servers = [nginx.Server(name, weight=3, down=name == NAMES[2]) for name in NAMES[:4]]
-    upstream, whole = kind(servers), kind(dict.fromkeys(NAMES[:4], 3))
-    whole.put(NAMES[2], 0)
-    assert [upstream.pick(c) for c in CLIENTS] == [whole.pick(c) for c in CLIENTS]
+    upstream, marked = kind(servers), kind(dict.fromkeys(NAMES[:4], 3))
+    marked.put(NAMES[2], 0)
+    assert [upstream.pick(c) for c in CLIENTS] == [marked.pick(c) for c in CLIENTS]
     upstream.put(NAMES[2], 3)
-    whole.put(NAMES[2], 3)
-    assert [upstream.pick(c) for c in CLIENTS] == [whole.pick(c) for c in CLIENTS]
+    marked.put(NAMES[2], 3)
+    assert [upstream.pick(c) for c in CLIENTS] == [marked.pick(c) for c in CLIENTS]
 
 
 @pytest.mark.parametrize("kind", KEYED)
-def test_membership_and_weights_are_those_of_a_fresh_start(kind: type[nginx.Hash]) -> None:
+def test_after_changes_a_preset_picks_like_a_new_one(kind: type[nginx.Hash]) -> None:
     upstream = kind(NAMES[:3])
     changes: list[tuple[Callable[[], None], dict[str, float]]] = [
         (lambda: None, {NAMES[0]: 1, NAMES[1]: 1, NAMES[2]: 1}),
@@ -225,19 +235,19 @@ def test_points_are_hashed_from_host_and_port_as_written(server: str, hashed: by
     assert list(_points(server, 2)) == [first, second]
 
 
-def test_a_key_on_a_point_belongs_to_it_and_one_past_the_last_to_the_first() -> None:
+def test_a_key_on_a_point_belongs_to_it_and_a_key_after_the_last_to_the_first() -> None:
     upstream = nginx.ConsistentHash(NAMES[:3])
     ring = sorted((p, n) for n in NAMES[:3] for p in points_of({"server": n, "weight": 1}))
     for value in (ring[0][0], ring[7][0], ring[-1][0]):
-        key = forged(value)
+        key = bytes_with_crc(value)
         assert upstream.pick(key) == next(name for point, name in ring if point == value)
-    assert upstream.pick(forged(ring[-1][0] + 1)) == ring[0][1]
-    assert upstream.pick(forged(ring[7][0] + 1)) == ring[8][1]
-    assert upstream.pick(forged(ring[7][0] - 1)) == ring[7][1]
+    assert upstream.pick(bytes_with_crc(ring[-1][0] + 1)) == ring[0][1]
+    assert upstream.pick(bytes_with_crc(ring[7][0] + 1)) == ring[8][1]
+    assert upstream.pick(bytes_with_crc(ring[7][0] - 1)) == ring[7][1]
 
 
-def forged(value: int) -> bytes:
-    """Give four bytes of this CRC-32, found bit by bit: it is affine."""
+def bytes_with_crc(value: int) -> bytes:
+    """Return four bytes with this CRC-32, found by linear algebra: CRC-32 is affine."""
     zero = crc32(bytes(4))
     rows = [(crc32((1 << bit).to_bytes(4, "little")) ^ zero, 1 << bit) for bit in range(32)]
     wanted, key = value ^ zero, 0
@@ -252,7 +262,7 @@ def forged(value: int) -> bytes:
     return made
 
 
-def test_ip_hash_takes_networks_of_ipv4_and_whole_addresses_of_ipv6() -> None:
+def test_ip_hash_uses_three_bytes_of_ipv4_and_all_of_ipv6() -> None:
     upstream = nginx.IPHash(NAMES)
     for client in CLIENTS:
         same = {upstream.pick(client), upstream.pick(ip_address(client))}
@@ -273,10 +283,10 @@ def test_an_empty_key_takes_turns_and_a_missing_one_is_an_error(kind: type[nginx
         upstream.pick()
 
 
-# Backups, marks and refusals.
+# Backups, failures and refusals.
 
 
-def test_backups_serve_when_no_other_server_can_and_step_by_themselves() -> None:
+def test_backups_serve_when_no_other_server_can_with_their_own_round_robin() -> None:
     upstream = nginx.RoundRobin(
         [
             nginx.Server("a", max_conns=1),
@@ -294,12 +304,12 @@ def test_backups_serve_when_no_other_server_can_and_step_by_themselves() -> None
     assert [upstream.pick() for _ in range(2)] == ["c", "b"]
 
 
-def failing_at(upstream: Balancer[str], name: str, now: float) -> None:
+def fail_once(upstream: Balancer[str], name: str, now: float) -> None:
     upstream.started(name, now)
     upstream.finished(name, FAILURE, now)
 
 
-def test_a_refusal_says_why_and_until_when() -> None:
+def test_a_refusal_has_reasons_and_the_time_of_a_retry() -> None:
     upstream = nginx.RoundRobin(
         [
             nginx.Server("a", fail_timeout=5),
@@ -309,8 +319,8 @@ def test_a_refusal_says_why_and_until_when() -> None:
             nginx.Server("e"),
         ]
     )
-    failing_at(upstream, "a", 1.0)
-    failing_at(upstream, "b", 3.75)
+    fail_once(upstream, "a", 1.0)
+    fail_once(upstream, "b", 3.75)
     upstream.started("d")
     with pytest.raises(NoBackendAvailable) as refused:
         upstream.pick(now=4.0, avoid=["e"])
@@ -320,12 +330,12 @@ def test_a_refusal_says_why_and_until_when() -> None:
     with pytest.raises(NoBackendAvailable):
         upstream.pick(now=5.99, avoid=["e"])
     assert upstream.pick(now=6.0, avoid=["e"]) == "b"
-    with pytest.raises(NoBackendAvailable):  # one probe at a time
+    with pytest.raises(NoBackendAvailable):  # one trial at a time
         upstream.pick(now=6.0, avoid=["e"])
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_nobody_is_a_refusal_with_its_reason(kind: type[nginx.RoundRobin]) -> None:
+def test_a_refusal_names_its_reason(kind: type[nginx.RoundRobin]) -> None:
     upstream = kind()
     reasons: list[str] = []
     for change in (None, ("a", 0), ("b", 1)):
@@ -338,48 +348,48 @@ def test_nobody_is_a_refusal_with_its_reason(kind: type[nginx.RoundRobin]) -> No
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_an_only_server_is_never_marked(kind: type[nginx.RoundRobin]) -> None:
+def test_a_single_server_is_never_marked_as_failing(kind: type[nginx.RoundRobin]) -> None:
     upstream = kind(["a"])
-    failing_at(upstream, "a", 0.0)
+    fail_once(upstream, "a", 0.0)
     assert upstream.pick("192.0.2.1") == "a"
     upstream.put("b")
     assert upstream.pick("192.0.2.1", avoid=["b"]) == "a"
-    failing_at(upstream, "a", 0.0)
+    fail_once(upstream, "a", 0.0)
     assert upstream.pick("192.0.2.1") == "b"
     upstream.discard("b")
     assert upstream.pick("192.0.2.1") == "a"
 
 
-@pytest.mark.parametrize(("seen", "forgotten"), [(2.0, False), (3.0, True)])
-def test_only_a_success_later_than_fail_timeout_forgets_a_failure(
-    seen: float, forgotten: bool
+@pytest.mark.parametrize(("later", "reset"), [(2.0, False), (3.0, True)])
+def test_only_a_success_later_than_fail_timeout_resets_the_failures(
+    later: float, reset: bool
 ) -> None:
     upstream = nginx.RoundRobin([nginx.Server("a", max_fails=2, fail_timeout=2), nginx.Server("b")])
-    failing_at(upstream, "a", 0.0)
-    assert upstream.pick(now=seen, avoid=["b"]) == "a"
-    upstream.started("a", seen)
-    upstream.finished("a", now=seen)
-    failing_at(upstream, "a", seen)
-    if forgotten:
-        assert upstream.pick(now=seen, avoid=["b"]) == "a"
+    fail_once(upstream, "a", 0.0)
+    assert upstream.pick(now=later, avoid=["b"]) == "a"
+    upstream.started("a", later)
+    upstream.finished("a", now=later)
+    fail_once(upstream, "a", later)
+    if reset:
+        assert upstream.pick(now=later, avoid=["b"]) == "a"
     else:
         with pytest.raises(NoBackendAvailable):
-            upstream.pick(now=seen, avoid=["b"])
+            upstream.pick(now=later, avoid=["b"])
 
 
-def test_what_nobody_knows_the_end_of_counts_nowhere() -> None:
+def test_requests_with_an_unknown_outcome_are_not_counted() -> None:
     upstream = nginx.RoundRobin(["a", "b"])
     for _ in range(3):
         upstream.started("a")
         upstream.finished("a", UNKNOWN)
-        upstream.finished("a", FAILURE)  # one more than began
-        upstream.finished("stranger", FAILURE)
+        upstream.finished("a", FAILURE)  # no request is in flight
+        upstream.finished("unknown", FAILURE)
     assert [upstream.pick() for _ in range(4)] == ["a", "b", "a", "b"]
 
 
-def test_time_that_goes_back_is_the_latest_seen() -> None:
+def test_an_earlier_time_counts_as_the_latest_seen() -> None:
     upstream = nginx.RoundRobin(["a", "b"])
-    failing_at(upstream, "a", 100.0)
+    fail_once(upstream, "a", 100.0)
     assert {upstream.pick(now=now) for now in (0.0, 50.0, 110.5)} == {"b"}
     assert upstream.pick(now=111.0, avoid=["b"]) == "a"
     for now in (float("nan"), float("inf")):
@@ -387,7 +397,7 @@ def test_time_that_goes_back_is_the_latest_seen() -> None:
             upstream.pick(now=now)
 
 
-def test_a_pool_keeps_its_servers_and_reports_how_requests_went() -> None:
+def test_a_pool_reports_the_outcomes_of_requests() -> None:
     pool = Pool(nginx.LeastConn([nginx.Server("a", fail_timeout=3), nginx.Server("b")]))
     lease = pool.acquire(now=0.0)
     assert lease.backend == "a"
@@ -395,7 +405,7 @@ def test_a_pool_keeps_its_servers_and_reports_how_requests_went() -> None:
     assert [pool.acquire(now=now).backend for now in (1.0, 3.0, 3.9, 4.0)] == ["b", "b", "b", "a"]
 
 
-def test_a_slow_start_is_refused_since_weights_are_whole() -> None:
+def test_slow_start_is_refused_because_weights_are_integers() -> None:
     with pytest.raises(IncompatibleGate):
         Pool(nginx.RoundRobin(["a"]), gates=[SlowStart(10.0)])
 
@@ -405,14 +415,14 @@ def test_a_slow_start_is_refused_since_weights_are_whole() -> None:
 
 @pytest.mark.parametrize("kind", EVERY)
 @pytest.mark.parametrize("how", ["deepcopy", "pickle"])
-def test_a_copy_goes_on_alike_and_apart(kind: type[nginx.RoundRobin], how: str) -> None:
+def test_a_copy_is_equal_and_independent(kind: type[nginx.RoundRobin], how: str) -> None:
     upstream = kind({name: 1 + place for place, name in enumerate(NAMES)})
     for client in CLIENTS[:20]:
         upstream.started(upstream.pick(client))
-    failing_at(upstream, NAMES[0], 0.0)
+    fail_once(upstream, NAMES[0], 0.0)
     pickled = pickle.dumps(upstream)
-    twin = deepcopy(upstream) if how == "deepcopy" else pickle.loads(pickled)  # noqa: S301 - own
-    ahead = [twin.pick(client, avoid=NAMES[4:]) for client in CLIENTS]
-    assert ahead == [upstream.pick(client, avoid=NAMES[4:]) for client in CLIENTS]
-    twin.discard(NAMES[1])
+    copied = deepcopy(upstream) if how == "deepcopy" else pickle.loads(pickled)  # noqa: S301 - own
+    expected = [copied.pick(client, avoid=NAMES[4:]) for client in CLIENTS]
+    assert expected == [upstream.pick(client, avoid=NAMES[4:]) for client in CLIENTS]
+    copied.discard(NAMES[1])
     assert NAMES[1] in upstream.weights

@@ -1,4 +1,4 @@
-"""What nginx refuses to start with, the nginx presets refuse; nothing has changed then."""
+"""Configurations that nginx refuses are refused, and nothing has changed then."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ EVERY = [nginx.RoundRobin, nginx.LeastConn, *KEYED]
 
 
 @pytest.mark.parametrize(
-    "told",
+    "arguments",
     [
         {"address": ""},
         {"address": "\ud800"},
@@ -38,14 +38,14 @@ EVERY = [nginx.RoundRobin, nginx.LeastConn, *KEYED]
     ],
     ids=str,
 )
-def test_a_server_is_refused_that_nginx_refuses(told: dict[str, Any]) -> None:
-    settled: dict[str, Any] = {"address": "a", **told}
+def test_a_server_line_that_nginx_refuses_is_refused(arguments: dict[str, Any]) -> None:
+    complete: dict[str, Any] = {"address": "a", **arguments}
     with pytest.raises(InvalidSetting):
-        nginx.Server(**settled)
+        nginx.Server(**complete)
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_bad_servers_are_refused_and_nothing_has_changed(kind: type[nginx.RoundRobin]) -> None:
+def test_invalid_servers_are_refused_and_nothing_has_changed(kind: type[nginx.RoundRobin]) -> None:
     upstream = kind({"a": 2, "b": 1})
     for weight in (0.5, -1, float("nan")):
         for name in ("a", "new"):
@@ -57,8 +57,8 @@ def test_bad_servers_are_refused_and_nothing_has_changed(kind: type[nginx.RoundR
         kind(["a", "b", "a"])
     with pytest.raises(InvalidSetting):
         upstream.put("")
-    stranger: Any = 7
-    for bad in (lambda: upstream.put(stranger), lambda: kind("a:80"), lambda: kind([stranger])):
+    no_text: Any = 7
+    for bad in (lambda: upstream.put(no_text), lambda: kind("a:80"), lambda: kind([no_text])):
         with pytest.raises(TypeError):
             bad()
     with pytest.raises(TypeError):
@@ -70,14 +70,14 @@ def test_bad_servers_are_refused_and_nothing_has_changed(kind: type[nginx.RoundR
 def test_backups_are_refused_where_nginx_refuses_them() -> None:
     backup = nginx.Server("b", backup=True)
     for kind in KEYED:
-        with pytest.raises(InvalidSetting, match="takes no backup: 'b'"):
+        with pytest.raises(InvalidSetting, match="allows no backup servers, and 'b' is one"):
             kind(["a", backup])
     for other in (nginx.RoundRobin, nginx.LeastConn):
-        with pytest.raises(InvalidSetting, match="no servers"):
+        with pytest.raises(InvalidSetting, match="at least one that is no backup"):
             other([backup])
 
 
-def test_a_ring_of_too_many_points_is_refused_with_their_number() -> None:
+def test_a_ring_with_too_many_points_is_refused_with_their_number() -> None:
     upstream = nginx.ConsistentHash(["a", "b"])
     with pytest.raises(RingTooLarge, match="needs 160000320 points"):
         upstream.add(nginx.Server("c", weight=1_000_000))
@@ -89,7 +89,7 @@ def test_a_ring_of_too_many_points_is_refused_with_their_number() -> None:
 
 
 @pytest.mark.parametrize("key", ["not an address", "192.0.2.1:80", b"abc", 7])
-def test_ip_hash_wants_an_address(key: Any) -> None:
+def test_ip_hash_needs_an_address(key: Any) -> None:
     upstream = nginx.IPHash(["a", "b"])
     with pytest.raises(InvalidKey):
         upstream.pick(key)

@@ -1,4 +1,4 @@
-"""What no program could mean is refused when it is said, and large farms cost what they hold."""
+"""Invalid settings are refused at construction, and the cost of a change does not grow."""
 
 from collections.abc import Callable
 from random import Random
@@ -16,7 +16,7 @@ from tests.work import work_of
 SERVERS = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]
 
 
-WRONG: list[tuple[Any, list[Any], dict[str, Any], str]] = [
+INVALID: list[tuple[Any, list[Any], dict[str, Any], str]] = [
     (haproxy.Consistent, [SERVERS], {"hasher": "djb2"}, "djb2"),
     (haproxy.MapBased, [SERVERS], {"hasher": None}, "None"),
     (envoy.Locality, [], {"zone": 5}, "5"),
@@ -32,28 +32,28 @@ WRONG: list[tuple[Any, list[Any], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("what", "given", "settings", "named"), WRONG)
-def test_nonsense_is_refused_when_it_is_said(
-    what: Any, given: list[Any], settings: dict[str, Any], named: str
+@pytest.mark.parametrize(("make", "arguments", "settings", "named"), INVALID)
+def test_invalid_settings_are_refused_at_construction(
+    make: Any, arguments: list[Any], settings: dict[str, Any], named: str
 ) -> None:
     with pytest.raises((InvalidSetting, TypeError), match=named):
-        what(*given, **settings)
+        make(*arguments, **settings)
 
 
 def wide(data: bytes) -> int:
     return 1 << 40 | len(data)
 
 
-def test_a_bare_function_hashes_to_32_bits_of_haproxys() -> None:
-    """Whatever its own width, and as if it stood in a Hash."""
+def test_a_plain_function_is_used_like_a_haproxy_hash_of_32_bits() -> None:
+    """The function may return more bits; the result is as with ``Hash(function)``."""
     for kind in (haproxy.Consistent, haproxy.MapBased):
-        bare = kind(dict.fromkeys("abc", 1), hasher=Murmur3())
-        whole = kind(dict.fromkeys("abc", 1), hasher=haproxy.Hash(Murmur3()))
-        assert [bare.pick(f"{i}") for i in range(50)] == [whole.pick(f"{i}") for i in range(50)]
+        plain = kind(dict.fromkeys("abc", 1), hasher=Murmur3())
+        wrapped = kind(dict.fromkeys("abc", 1), hasher=haproxy.Hash(Murmur3()))
+        assert [plain.pick(f"{i}") for i in range(50)] == [wrapped.pick(f"{i}") for i in range(50)]
     assert haproxy.Consistent([*"abc"], hasher=wide).pick("x") in "abc"
 
 
-def test_plain_ketama_needs_a_hundred_points_a_server() -> None:
+def test_plain_ketama_needs_a_hundred_points_per_server() -> None:
     client = ketama.LibmemcachedKetama[str](f"h{i}" for i in range(60_000))
     assert len(client.weights) == 60_000
     with pytest.raises(RingTooLarge, match=str(160 * 60_000)):
@@ -61,9 +61,9 @@ def test_plain_ketama_needs_a_hundred_points_a_server() -> None:
     assert client.weights["h0"] == 1
 
 
-def test_haproxys_ids_are_the_lowest_that_are_free() -> None:
+def test_haproxy_ids_are_the_lowest_free_ones() -> None:
     farm = haproxy.MapBased([*"abcd"])
-    rng, ids = Random(3), {name: place for place, name in enumerate("abcd", 1)}
+    rng, ids = Random(3), {name: number for number, name in enumerate("abcd", 1)}
     for number in range(300):
         if rng.random() < 0.5 and ids:
             gone = rng.choice(sorted(ids))
@@ -92,11 +92,11 @@ def test_haproxys_ids_are_the_lowest_that_are_free() -> None:
     ],
     ids=lambda make: f"{make.__module__.split('.')[2]}.{make.__name__}",
 )
-def test_joining_costs_the_same_in_a_large_farm(make: Callable[[], Any]) -> None:
+def test_adding_a_server_costs_the_same_in_a_large_farm(make: Callable[[], Any]) -> None:
     lb = make()
 
     def lines(n: int) -> int:
-        """Let so many join, and count what the last hundred ran."""
+        """Add servers up to ``n``; return the number of lines executed for the last hundred."""
         for number in range(len(lb.weights), n - 100):
             lb.put(f"10.{number >> 8}.{number & 255}.1:80")
         names = [f"10.{number >> 8}.{number & 255}.1:80" for number in range(n - 100, n)]
@@ -106,7 +106,7 @@ def test_joining_costs_the_same_in_a_large_farm(make: Callable[[], Any]) -> None
     assert len(lb.weights) == 4000
 
 
-def test_nginx_counts_the_points_of_those_that_are_down() -> None:
+def test_nginx_counts_the_points_of_servers_that_are_down() -> None:
     ring = nginx.ConsistentHash({f"10.0.0.{i}:80": 5000 for i in range(1, 6)})
     ring.put("10.0.0.1:80", 0)
     with pytest.raises(BalancersError, match=str(160 * (5 * 5000 + 2000))):

@@ -1,1 +1,1 @@
-"""Plausible wrong balancers, gates and pools, each with the test that must catch it."""
+"""Plausible wrong versions of balancers, gates and pools, each with the test that must fail."""

@@ -1,4 +1,4 @@
-"""A mutant: one method of the library, written as it is plausibly written wrong."""
+"""A mutant: a plausible wrong version of one method of the library."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ __all__ = ["MUTANTS", "Mutant", "genuine", "mutant"]
 
 @dataclass(frozen=True)
 class Mutant:
-    """``replacement`` stands in for ``owner.attribute``; the test ``caught_by`` must fail then."""
+    """``replacement`` replaces ``owner.attribute``; the test ``caught_by`` must fail then."""
 
     name: str
     owner: type
@@ -22,16 +22,16 @@ MUTANTS: list[Mutant] = []
 
 
 def mutant(owner: type, attribute: str, caught_by: str) -> Callable[[Any], Any]:
-    """Enter a function, which bears the mutant's name, for a method of a class."""
+    """Register the decorated function as a mutant of a method; its name is the mutant's name."""
 
-    def enter(replacement: Any) -> Any:
+    def register(replacement: Any) -> Any:
         entry = Mutant(replacement.__name__, owner, attribute, replacement, f"tests/{caught_by}")
         MUTANTS.append(entry)
         return replacement
 
-    return enter
+    return register
 
 
 def genuine(owner: Any, attribute: str) -> Any:
-    """Give the method as it is, for a mutant that is nearly right."""
+    """Return the original method, for a mutant that calls it."""
     return getattr(owner, attribute)

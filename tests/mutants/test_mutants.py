@@ -1,4 +1,4 @@
-"""Each mutant is caught by the test named for it: that test fails while the mutant stands in."""
+"""Each mutant is caught by its test: the test fails while the mutant replaces the method."""
 
 from collections import Counter
 
@@ -11,8 +11,8 @@ from tests.mutants.mutant import MUTANTS, Mutant
 MODULES = (wrong_balancers, wrong_gates, wrong_pools)
 
 
-class Watcher:
-    """A pytest plugin that notes which tests ran and what they failed of."""
+class Recorder:
+    """A pytest plugin that records which tests ran, and the types of their failures."""
 
     def __init__(self) -> None:
         self.ran: list[str] = []
@@ -27,12 +27,12 @@ class Watcher:
 
 
 def failures_of(test: str) -> list[type[BaseException]]:
-    """Run one test, in this process, and say what it failed of."""
-    watcher = Watcher()
-    plain = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts="]
-    pytest.main([*plain, "--import-mode=importlib", test], plugins=[watcher])
-    assert watcher.ran == [test], "the test named for a mutant is one test"
-    return watcher.failures
+    """Run one test in this process; return the types of its failures."""
+    recorder = Recorder()
+    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts="]
+    pytest.main([*options, "--import-mode=importlib", test], plugins=[recorder])
+    assert recorder.ran == [test], "caught_by must name exactly one test"
+    return recorder.failures
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -41,11 +41,11 @@ def test_a_mutant_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(mutant.owner, mutant.attribute, mutant.replacement)
     failures = failures_of(mutant.caught_by)
     assert failures, f"{mutant.name} passes {mutant.caught_by}"
-    kept = (AssertionError, pytest.fail.Exception, BalancersError)
-    assert issubclass(failures[0], kept), "the mutant broke down instead of being wrong"
+    expected = (AssertionError, pytest.fail.Exception, BalancersError)
+    assert issubclass(failures[0], expected), "the mutant raised an unrelated error"
 
 
-def test_there_are_mutants_of_every_kind_and_none_twice() -> None:
+def test_every_module_has_mutants_with_unique_names() -> None:
     kinds = Counter(getattr(mutant.replacement, "__module__", "") for mutant in MUTANTS)
     assert set(kinds) == {module.__name__ for module in MODULES}
     assert min(kinds.values()) >= 8

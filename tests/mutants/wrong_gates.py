@@ -1,4 +1,4 @@
-"""Wrong ways to open and close."""
+"""Wrong ways to open and close backends."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ member_added = genuine(MemberGate, "added")
 member_removed = genuine(MemberGate, "removed")
 health_observe = genuine(HealthChecks, "observe")
 ramp_begin = genuine(RampGate, "begin")
-passive_judge = genuine(PassiveChecks, "_judge")
+passive_end_trial = genuine(PassiveChecks, "_end_trial")
 
 
 @mutant(
@@ -37,11 +37,13 @@ passive_judge = genuine(PassiveChecks, "_judge")
     "next_state",
     "gates/test_health_rules.py::test_every_sequence_of_twelve[consecutive 3 2]",
 )
-def one_lucky_probe_promotes(self: Any, state: Any, ok: bool) -> Any:
+def one_successful_probe_promotes(self: Any, state: Any, ok: bool) -> Any:
     return (True, 0) if ok else consecutive_next_state(self, state, ok)
 
 
-@mutant(Consecutive, "next_state", "gates/test_gates.py::test_the_machine_counts_in_a_row")
+@mutant(
+    Consecutive, "next_state", "gates/test_gates.py::test_the_state_machine_counts_results_in_a_row"
+)
 def failures_need_not_be_in_a_row(self: Any, state: Any, ok: bool) -> Any:
     return state if ok == state[0] else consecutive_next_state(self, state, ok)
 
@@ -49,7 +51,7 @@ def failures_need_not_be_in_a_row(self: Any, state: Any, ok: bool) -> Any:
 @mutant(
     Leaky, "next_state", "gates/test_health_rules.py::test_every_sequence_of_twelve[leaky 2 3 1]"
 )
-def nothing_is_ever_forgiven(self: Any, state: Any, ok: bool) -> Any:
+def successes_never_reset_the_failures(self: Any, state: Any, ok: bool) -> Any:
     after = leaky_next_state(self, state, ok)
     return (True, state[1], 0) if ok and state[0] else after
 
@@ -79,8 +81,8 @@ def a_late_probe_counts(
     health_observe(self, backend, ok, now)
 
 
-@mutant(HealthChecks, "finished", "gates/test_gates.py::test_a_cancelled_request_counts_nowhere")
-def who_hangs_up_blames_the_backend(
+@mutant(HealthChecks, "finished", "gates/test_gates.py::test_a_cancelled_request_is_not_counted")
+def a_cancelled_request_counts_as_a_failure(
     self: Any, backend: Any, outcome: Any, in_flight: int, started_at: float, now: float
 ) -> None:
     outcome = FAILURE if outcome.ok is None else outcome
@@ -95,38 +97,46 @@ def requests_count_as_probes(
         health_observe(self, backend, outcome.ok, now)
 
 
-@mutant(ConnectionLimit, "factor", "gates/test_gates.py::test_a_limit_of_one_backends_own")
+@mutant(ConnectionLimit, "factor", "gates/test_gates.py::test_a_backend_with_its_own_limit")
 def one_more_than_the_limit(self: Any, backend: Any, now: float) -> float:
     return 1 if self.in_flight_on(backend) <= self.state_of(backend) else 0
 
 
-@mutant(ConnectionLimit, "finished", "gates/test_gates.py::test_a_limit_of_one_backends_own")
-def a_full_backend_stays_shut(self: Any, *_: Any) -> None:
+@mutant(ConnectionLimit, "finished", "gates/test_gates.py::test_a_backend_with_its_own_limit")
+def a_backend_at_its_limit_stays_closed(self: Any, *_: Any) -> None:
     return
 
 
 @mutant(
     Drain,
     "drained",
-    "gates/test_gates.py::test_a_drain_ends_when_idle_or_when_time_is_up_and_is_told_once",
+    "gates/test_gates.py::test_a_drain_ends_when_idle_or_at_its_deadline_and_is_reported_once",
 )
-def a_drain_without_end(self: Any, now: float) -> list[Drained]:
+def a_drain_has_no_deadline(self: Any, now: float) -> list[Drained]:
     idle = [backend for backend in self._draining if not self.in_flight_on(backend)]
     return [Drained(backend, False, 0, now) for backend in idle]
 
 
-@mutant(Drain, "factor", "gates/test_gates.py::test_the_last_resort_is_open_while_everybody_drains")
+@mutant(
+    Drain,
+    "factor",
+    "gates/test_gates.py::test_with_last_resort_all_are_open_while_every_member_drains",
+)
 def no_last_resort(self: Any, backend: Any, now: float) -> float:
     return 0 if self.state_of(backend).deadline is not None else 1
 
 
-@mutant(SlowStart, "timer_expired", "gates/test_gates.py::test_a_ramp_moves_only_when_it_said")
+@mutant(
+    SlowStart,
+    "timer_expired",
+    "gates/test_gates.py::test_a_ramp_changes_only_at_announced_instants",
+)
 def a_ramp_announces_its_first_step_only(self: Any, backend: Any, when: float) -> None:
     return
 
 
 @mutant(MemberGate, "advance", "gates/test_gates.py::test_gates_clamp_time_as_pools_do")
-def time_may_go_back(self: Any, now: float) -> float:
+def time_may_go_backwards(self: Any, now: float) -> float:
     self._now = valid_now(now, now)
     return now
 
@@ -136,38 +146,38 @@ def time_may_go_back(self: Any, now: float) -> float:
     "_allowed",
     "gates/test_outlier_ejection.py::test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included",
 )
-def the_budget_is_tested_before_the_ejection(self: Any) -> int:
+def the_budget_does_not_include_the_next_ejection(self: Any) -> int:
     return int(self._max_ejected * len(self._members)) + 1
 
 
 @mutant(
     OutlierEjection,
     "removed",
-    "gates/test_outlier_ejection.py::test_members_that_leave_take_the_budget_with_them",
+    "gates/test_outlier_ejection.py::test_the_budget_shrinks_when_members_leave",
 )
 def the_budget_is_forgotten_when_members_leave(self: Any, backend: Any, now: float) -> None:
     self._ejections.pop(backend, None)
-    self._active.pop(backend, None)
+    self._to_evaluate.pop(backend, None)
     member_removed(self, backend, now)
 
 
 @mutant(
     ActiveChecks,
     "_expire",
-    "gates/test_active_checks.py::test_a_death_is_noticed_within_the_bound_the_settings_imply[0]",
+    "gates/test_active_checks.py::test_an_outage_is_detected_within_the_bound_that_the_settings_imply[0]",
 )
-def silence_is_no_failure(self: Any, now: float) -> None:
+def a_missing_answer_is_a_success(self: Any, now: float) -> None:
     while self._next_instant() <= now:
         _, probe = self._awaited.popitem(last=False)
-        self._judge(probe, True, probe.deadline)
+        self._count_result(probe, True, probe.deadline)
 
 
-@mutant(CoolDown, "_close", "gates/test_cool_down.py::test_a_pause_is_never_cut_short")
-def the_last_word_wins(
-    self: Any, backend: Any, cooling: Any, now: float, pause: float, detail: str
+@mutant(CoolDown, "_close", "gates/test_cool_down.py::test_a_pause_is_never_shortened")
+def the_latest_pause_replaces_a_longer_one(
+    self: Any, backend: Any, state: Any, now: float, pause: float, detail: str
 ) -> None:
-    cooling.until = now + pause
-    self.timers.set(backend, cooling.until)
+    state.closed_until = now + pause
+    self.timers.set(backend, state.closed_until)
     self.notify_change(backend)
 
 
@@ -176,46 +186,48 @@ def the_last_word_wins(
     "started",
     "gates/test_passive_checks.py::test_footgun_30_one_request_is_let_through_after_the_pause_and_not_a_flood",
 )
-def everything_is_let_through_after_a_pause(*arguments: Any) -> None:
+def all_requests_pass_after_a_pause(*arguments: Any) -> None:
     return
 
 
 @mutant(
-    PassiveChecks, "_judge", "gates/test_passive_checks.py::test_a_failed_trial_is_another_pause"
+    PassiveChecks,
+    "_end_trial",
+    "gates/test_passive_checks.py::test_a_failed_trial_is_another_pause",
 )
-def any_answer_to_a_trial_opens(
-    self: Any, backend: Any, marks: Any, ok: Any, started_at: float, now: float
+def any_outcome_of_a_trial_opens(
+    self: Any, backend: Any, state: Any, ok: Any, started_at: float, now: float
 ) -> None:
-    passive_judge(self, backend, marks, ok is not None or None, started_at, now)
+    passive_end_trial(self, backend, state, ok is not None or None, started_at, now)
 
 
 @mutant(
     PassiveChecks,
     "timer_expired",
-    "gates/test_passive_checks.py::test_a_trial_nobody_reports_is_given_up_and_may_still_open",
+    "gates/test_passive_checks.py::test_a_trial_that_does_not_end_is_given_up_and_may_still_open",
 )
-def a_trial_nobody_reports_closes_for_ever(self: Any, backend: Any, when: float) -> None:
-    marks = self._members[backend]
-    if not marks.on_trial:
-        marks.on_trial, marks.turned_at, marks.trials = True, when, 0
+def a_trial_that_does_not_end_closes_for_ever(self: Any, backend: Any, when: float) -> None:
+    state = self._members[backend]
+    if not state.on_trial:
+        state.on_trial, state.ignore_before, state.trials_in_flight = True, when, 0
         self.notify_change(backend)
 
 
 @mutant(
     RampGate,
     "recovered",
-    "gates/test_ramps.py::test_every_recovery_climbs_and_no_other_opening",
+    "gates/test_ramps.py::test_every_recovery_starts_a_ramp_and_no_other_opening_does",
 )
-def only_joining_climbs(*arguments: Any) -> None:
+def only_joining_starts_a_ramp(*arguments: Any) -> None:
     return
 
 
 @mutant(
     RampGate,
     "added",
-    "gates/test_ramps.py::test_a_pool_that_is_new_has_nobody_to_be_gentle_with",
+    "gates/test_ramps.py::test_no_backend_ramps_up_in_a_new_pool",
 )
-def a_new_pool_climbs_too(self: Any, backend: Any, now: float) -> None:
+def backends_of_a_new_pool_ramp_up_too(self: Any, backend: Any, now: float) -> None:
     member_added(self, backend, now)
     ramp_begin(self, backend, now)
 
@@ -223,41 +235,41 @@ def a_new_pool_climbs_too(self: Any, backend: Any, now: float) -> None:
 @mutant(
     RampGate,
     "begin",
-    "gates/test_ramps.py::test_those_who_climb_together_step_at_different_instants",
+    "gates/test_ramps.py::test_backends_that_ramp_up_together_step_at_different_instants",
 )
 def all_step_at_once(self: Any, backend: Any, now: float) -> None:
-    climbing: dict[Any, Any] = self._climbing
-    self._climbing = dict[Any, Any]()
+    ramping: dict[Any, Any] = self._ramping
+    self._ramping = dict[Any, Any]()
     ramp_begin(self, backend, now)
-    climbing |= self._climbing
-    self._climbing = climbing
+    ramping |= self._ramping
+    self._ramping = ramping
 
 
 @mutant(
     WarmUp,
     "started",
-    "gates/test_ramps.py::test_a_newcomer_is_buried_without_a_warm_up_and_not_with_one",
+    "gates/test_ramps.py::test_a_new_backend_gets_every_request_without_a_warm_up_and_not_with_one",
 )
-def a_warm_up_does_not_count(*arguments: Any) -> None:
+def a_warm_up_counts_no_requests(*arguments: Any) -> None:
     return
 
 
 @mutant(
     WarmUp,
     "_mean",
-    "gates/test_ramps.py::test_a_warm_up_limits_nobody_when_nobody_else_serves",
+    "gates/test_ramps.py::test_a_warm_up_does_not_limit_while_no_other_backend_serves",
 )
-def the_idle_are_in_the_mean(self: Any) -> float:
-    others = len(self._members) - len(self._climbing)
-    mean: float = self._sum / max(1, others)
+def idle_backends_are_in_the_mean(self: Any) -> float:
+    others = len(self._members) - len(self._ramping)
+    mean: float = self._total_in_flight / max(1, others)
     return mean
 
 
 @mutant(
     DynamicLimit,
     "limit_at",
-    "gates/test_limits.py::test_footgun_34_the_line_goes_through_zero_as_the_source_says_and_not_the_manual",
+    "gates/test_limits.py::test_footgun_34_the_line_goes_through_zero_as_in_the_source_and_not_the_manual",
 )
-def the_line_begins_at_the_least(self: Any, load: int) -> int:
+def the_line_begins_at_minconn(self: Any, load: int) -> int:
     share = min(load, self._fullconn) / self._fullconn
     return int(self._minconn + (self._maxconn - self._minconn) * share)

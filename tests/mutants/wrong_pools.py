@@ -1,24 +1,26 @@
-"""Wrong ways to keep the books."""
+"""Wrong ways to count requests and apply changes in a pool."""
 
 from typing import Any
 
-from balancers import Lease, Outcome, Pool
+from balancers import Lease, NoBackendAvailable, Outcome, Pool
 from balancers.pool import LeaseContext
-from balancers.pool._books import Books
+from balancers.pool._census import Census
+from balancers.pool._gate_set import GateSet
 from balancers.pool._limit import PoolLimit
+from balancers.pool._members import Members
 from tests.mutants.mutant import genuine, mutant
 
 lease_exit = genuine(LeaseContext, "__exit__")
 pool_release = genuine(Pool, "release")
 pool_acquire = genuine(Pool, "acquire")
-books_hear = genuine(Books, "_hear")
-books_weigh_panic = genuine(Books, "_weigh_panic")
+gate_set_changes = genuine(GateSet, "changes")
+census_update_panic = genuine(Census, "update_panic")
 
 
 @mutant(
     LeaseContext,
     "__exit__",
-    "pool/test_pool.py::test_a_cancelled_task_gives_its_lease_back_and_blames_nobody",
+    "pool/test_pool.py::test_a_cancelled_task_releases_its_lease_and_is_not_a_failure",
 )
 def a_cancelled_request_leaks_its_count(self: Any, kind: Any, error: Any, trace: Any) -> None:
     if error is None or isinstance(error, Exception):
@@ -27,9 +29,8 @@ def a_cancelled_request_leaks_its_count(self: Any, kind: Any, error: Any, trace:
 
 @mutant(Pool, "release", "bad_input/test_bad_leases.py::test_a_lease_is_released_once[RoundRobin]")
 def a_lease_may_be_released_twice(self: Any, lease: Any, now: float, ok: Any = True) -> None:
-    account = lease.account
     pool_release(self, lease, now, ok)
-    lease.account = account
+    lease.released = False
 
 
 @mutant(
@@ -38,30 +39,30 @@ def a_lease_may_be_released_twice(self: Any, lease: Any, now: float, ok: Any = T
     "bad_input/test_bad_leases.py::"
     "test_a_former_generations_lease_changes_no_current_count[LeastConnections]",
 )
-def a_former_generation_is_taken_for_this_one(
+def a_lease_of_a_former_generation_changes_current_counts(
     self: Any, lease: Any, now: float, ok: Any = True
 ) -> None:
-    current = self._accounts.get(lease.backend)
+    current = self._by_backend.get(lease.backend)
     if not lease.released and current is not None:
-        lease.account = current
+        lease._member = current
     pool_release(self, lease, now, ok)
 
 
-@mutant(Pool, "update", "pool/test_pool.py::test_an_update_keeps_what_survivors_have")
-def an_update_begins_anew(self: Any, weights: Any, now: float = 0.0) -> None:
+@mutant(Pool, "update", "pool/test_pool.py::test_an_update_keeps_the_state_of_members_that_stay")
+def an_update_replaces_every_member(self: Any, weights: Any, now: float = 0.0) -> None:
     for backend in [*self.backends]:
         self.remove(backend, now)
     for backend in weights:
         self.add(backend, weights[backend] if isinstance(weights, dict) else 1, now)
 
 
-@mutant(Pool, "_honoured", "pool/test_pool.py::test_preference")
-def a_preference_overrides_every_gate(self: Any, prefer: Any, strict: bool, avoid: Any) -> bool:
-    return prefer in self._accounts
+@mutant(Members, "honours", "pool/test_pool.py::test_prefer_and_strict")
+def prefer_ignores_every_gate(self: Any, prefer: Any, strict: bool, avoid: Any) -> bool:
+    return prefer in self.by_backend
 
 
-@mutant(Pool, "acquire", "pool/test_pool.py::test_an_outcome_is_told_with_all_that_is_known")
-def a_request_is_never_told(self: Any, *arguments: Any, **named: Any) -> Any:
+@mutant(Pool, "acquire", "pool/test_pool.py::test_gates_get_all_details_of_a_request")
+def gates_are_not_called_for_a_request(self: Any, *arguments: Any, **named: Any) -> Any:
     hooks, self._gates_started = self._gates_started, []
     self._gates_finished = []
     try:
@@ -70,28 +71,29 @@ def a_request_is_never_told(self: Any, *arguments: Any, **named: Any) -> Any:
         self._gates_started = hooks
 
 
-@mutant(Books, "_reckon", "pool/test_pool.py::test_panic_never_ignores_a_hard_gate")
-def panic_opens_everything(self: Any, account: Any, weight: float, factors: list[float]) -> None:
-    account.usual = weight if all(factors) else 0
-    account.in_panic = weight
+@mutant(Members, "_effective_weight", "pool/test_pool.py::test_panic_never_ignores_a_hard_gate")
+def panic_opens_everything(
+    self: Any, weight: float, factors: list[float], closed_by: int, fractions: bool
+) -> float:
+    return weight if self._census.panicking or not closed_by else 0
 
 
 @mutant(
-    Books,
+    Members,
     "_restore",
-    "bad_input/test_bad_updates.py::test_a_failed_update_gives_a_leaver_its_counts_back",
+    "bad_input/test_bad_updates.py::test_a_failed_update_restores_the_counts_of_a_removed_backend",
 )
-def what_was_refused_half_way_stays(self: Any, undo: Any, now: float) -> None:
+def a_refused_update_is_not_undone(self: Any, undo: Any, now: float) -> None:
     return
 
 
-@mutant(Books, "refusal", "pool/test_pool.py::test_a_refusal_says_why")
-def a_refusal_without_reasons(self: Any) -> Any:
-    return self.balancer.refusal()
+@mutant(Census, "refusal", "pool/test_pool.py::test_a_refusal_has_reasons_and_counts")
+def a_refusal_without_reasons(self: Any, due: float, shared: str | None = None) -> Any:
+    return NoBackendAvailable(shared or "avoided", {}, due)
 
 
-@mutant(Pool, "release", "pool/test_pool.py::test_an_outcome_is_told_with_all_that_is_known")
-def how_long_it_took_is_lost(
+@mutant(Pool, "release", "pool/test_pool.py::test_gates_get_all_details_of_a_request")
+def elapsed_and_retry_after_are_lost(
     self: Any,
     lease: Lease[Any],
     now: float,
@@ -103,24 +105,25 @@ def how_long_it_took_is_lost(
     pool_release(self, lease, now, ok)
 
 
-@mutant(PoolLimit, "left", "gates/test_limits.py::test_what_left_with_its_backend_counts_no_more")
-def who_leaves_is_counted_for_ever(self: Any, requests: int, now: float) -> None:
+@mutant(
+    PoolLimit, "ended", "gates/test_limits.py::test_requests_on_a_former_member_are_not_counted"
+)
+def requests_of_a_former_member_stay_counted(self: Any, requests: int, now: float) -> None:
     if requests == 1:
         self._in_flight -= 1
 
 
 @mutant(
-    Books,
-    "_hear",
-    "gates/test_limits.py::test_no_order_of_gates_shows_when_two_backends_move_at_once",
+    GateSet,
+    "changes",
+    "gates/test_limits.py::test_the_order_of_gates_does_not_matter_when_two_backends_change_at_once",
 )
-def backends_are_heard_in_the_order_of_gates(self: Any, now: float) -> Any:
-    for account in self.accounts.values():
-        account.number = 0
-    return books_hear(self, now)
+def changes_are_applied_in_the_order_of_gates(self: Any, members: Any, now: float) -> Any:
+    for member in members.values():
+        member.generation = 0
+    return gate_set_changes(self, members, now)
 
 
-@mutant(Books, "_weigh_panic", "pool/test_events.py::test_panic_begins_and_ends")
-def panic_never_ends(self: Any, now: float) -> None:
-    if not self.panicking:
-        books_weigh_panic(self, now)
+@mutant(Census, "update_panic", "pool/test_events.py::test_panic_begins_and_ends")
+def panic_never_ends(self: Any) -> bool:
+    return not self.panicking and census_update_panic(self)

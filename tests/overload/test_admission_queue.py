@@ -1,4 +1,4 @@
-"""The queue against a list: bounded, in order, and everyone ends exactly once."""
+"""The admission queue against a list: bounded, in order, and each entry ends exactly once."""
 
 import copy
 import pickle
@@ -20,39 +20,39 @@ STEPS = st.sampled_from([0.0, 0.0, 1.0, 3.0, -2.0])
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """The model is a list of who waits and a list of who expired and was not reported."""
+    """The model: a list of entries that wait, and a list of those that expired, unreported."""
 
     def __init__(self) -> None:
         super().__init__()
         self.queue: AdmissionQueue[int] = AdmissionQueue(LIMIT, TIMEOUT)
         assert self.queue.wake(0.0) is None
         self.waiting: list[Waiting[int]] = []
-        self.late: list[Waiting[int]] = []
+        self.unreported: list[Waiting[int]] = []
         self.gone: list[Waiting[int]] = []
         self.now = 0.0
         self.items = 0
 
     def tick(self, step: float) -> float:
-        """Give a time, maybe an earlier one; expire in the model what is due at the latest."""
+        """Return a time, perhaps an earlier one; expire the entries of the model."""
         asked = self.now + step
         self.now = max(self.now, asked)
         due = [one for one in self.waiting if one.deadline <= self.now]
-        self.late += sorted(due, key=lambda one: (one.deadline, one.number))
+        self.unreported += sorted(due, key=lambda one: (one.deadline, one.number))
         self.waiting = [one for one in self.waiting if one not in due]
         return asked
 
-    @rule(step=STEPS, priority=st.integers(-1, 1), patience=st.sampled_from([None, 1.0, 9.0, inf]))
-    def join(self, step: float, priority: int, patience: float | None) -> None:
+    @rule(step=STEPS, priority=st.integers(-1, 1), timeout=st.sampled_from([None, 1.0, 9.0, inf]))
+    def join(self, step: float, priority: int, timeout: float | None) -> None:
         now = self.tick(step)
         if len(self.waiting) == LIMIT:
             with pytest.raises(QueueFull, match=str(LIMIT)):
-                self.queue.join(0, now, priority, patience)
+                self.queue.join(0, now, priority, timeout)
             return
         self.items += 1
-        place = self.queue.join(self.items, now, priority, patience)
-        assert (place.item, place.priority, place.since) == (self.items, priority, self.now)
-        assert place.deadline == self.now + (TIMEOUT if patience is None else patience)
-        self.waiting.append(place)
+        entry = self.queue.join(self.items, now, priority, timeout)
+        assert (entry.item, entry.priority, entry.since) == (self.items, priority, self.now)
+        assert entry.deadline == self.now + (TIMEOUT if timeout is None else timeout)
+        self.waiting.append(entry)
 
     @rule(step=STEPS)
     def wake(self, step: float) -> None:
@@ -67,13 +67,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(step=STEPS)
     def expired(self, step: float) -> None:
-        assert self.queue.expired(self.tick(step)) == self.late
-        self.gone += self.late
-        self.late = []
+        assert self.queue.expired(self.tick(step)) == self.unreported
+        self.gone += self.unreported
+        self.unreported = []
 
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        known = [*self.waiting, *self.late, *self.gone]
+        known = [*self.waiting, *self.unreported, *self.gone]
         if known:
             one = data.draw(st.sampled_from(known))
             assert self.queue.leave(one) is (one in self.waiting)
@@ -82,17 +82,18 @@ class QueueMachine(RuleBasedStateMachine):
                 self.gone.append(one)
 
     @rule()
-    def copies_go_on_alike(self) -> None:
-        for twin in (copy.deepcopy(self.queue), pickle.loads(pickle.dumps(self.queue))):  # noqa: S301 - own
-            woken = [one for _ in range(LIMIT) if (one := twin.wake(self.now))]
+    def copies_behave_alike(self) -> None:
+        pickled = pickle.loads(pickle.dumps(self.queue))  # noqa: S301 - its own pickle
+        for copied in (copy.deepcopy(self.queue), pickled):
+            woken = [one for _ in range(LIMIT) if (one := copied.wake(self.now))]
             assert sorted(woken) == sorted(self.waiting)
 
     @invariant()
-    def nobody_is_lost(self) -> None:
+    def no_entry_is_lost(self) -> None:
         assert len(self.queue) == len(self.waiting) <= LIMIT
         ends = [one.deadline for one in self.waiting]
         assert self.queue.due == min(ends, default=inf)
-        assert len(self.waiting) + len(self.late) + len(self.gone) == self.items
+        assert len(self.waiting) + len(self.unreported) + len(self.gone) == self.items
 
 
 def test_the_queue_against_a_list() -> None:
@@ -101,7 +102,7 @@ def test_the_queue_against_a_list() -> None:
     )
 
 
-def test_a_freed_slot_wakes_exactly_one() -> None:
+def test_a_released_lease_wakes_exactly_one() -> None:
     pool = Pool(RoundRobin(["a"]), [ConnectionLimit(2)])
     queue: AdmissionQueue[str] = AdmissionQueue(limit=10)
     leases = [pool.acquire(0.0) for _ in range(2)]
@@ -118,6 +119,7 @@ def test_a_freed_slot_wakes_exactly_one() -> None:
         with pytest.raises(NoBackendAvailable):
             pool.acquire(1.0)
     assert queue.wake(1.0) is None
+    assert repr(queue) == "<AdmissionQueue: 0 of 10 waiting, timeout 60.0 s>"
 
 
 def test_bad_calls_change_nothing() -> None:

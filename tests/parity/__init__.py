@@ -1,1 +1,1 @@
-"""Parity: the presets of ``balancers.interop`` against picks recorded from the real programs."""
+"""Parity: the presets of ``balancers.interop``, compared with recorded picks of real programs."""

@@ -1,15 +1,15 @@
-"""Cases of caddy: a site with one ``reverse_proxy``, asked again and again."""
+"""Cases of caddy: a site with one ``reverse_proxy``, and a list of requests."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from balancers import Balancer, NoBackendAvailable
 from balancers.interop import caddy
-from tests.parity.words import only, policy_in
+from tests.parity.names import check_names, policy_in
 
 __all__ = ["balancer_of", "replay", "run"]
 
-WORDS = (
+SETTINGS = (
     "fallback",
     "field",
     "key",
@@ -26,10 +26,11 @@ HASHING = {"header", "query", "uri_hash", "ip_hash", "client_ip_hash"}
 
 
 def balancer_of(case: dict[str, Any]) -> Balancer[str] | None:
-    """Configure the policy of a case; None where a balancer's weights cannot say it."""
+    """Return the preset of a case; None if weights cannot express its configuration."""
     policy, config = case["policy"], case["config"]
-    only(WORDS, config, "caddy")
-    only(("first",), [config[name] for name in ("fallback",) if name in config], "a fallback")
+    check_names(SETTINGS, config, "caddy")
+    fallbacks = [config[name] for name in ("fallback",) if name in config]
+    check_names(("first",), fallbacks, "a fallback")
     upstreams = dict.fromkeys(config["upstreams"], 1.0)
     if policy in HASHING:
         fallback = caddy.First() if config.get("fallback") == "first" else None
@@ -50,11 +51,11 @@ KEYS: dict[str, Callable[[Any], str | bytes]] = {
     "ip_hash": caddy.ip_key,
     "client_ip_hash": lambda line: caddy.client_ip_key([line], peer="127.0.0.1"),
 }
-"""From a key of a case, where it is not the text itself."""
+"""Functions from the key in a case to the key of the preset, if that is not the same text."""
 
 
 def run(case: dict[str, Any]) -> list[int] | None:
-    """Give the picks as indices, -1 where the client got an error; None as :func:`balancer_of`."""
+    """Return the picks as indices, -1 for an error; None as with :func:`balancer_of`."""
     config = case["config"]
     upstreams: list[str] = config["upstreams"]
     policy = balancer_of(case)
@@ -81,6 +82,6 @@ def run(case: dict[str, Any]) -> list[int] | None:
 
 
 def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
-    """Give the picks of a case, None where a balancer's weights cannot say it."""
+    """Return the picks of a case; None as with :func:`balancer_of`."""
     picks = run(case)
     return None if picks is None else [picks]

@@ -1,4 +1,4 @@
-"""Envoy 1.40.0: a recorded configuration as our presets say it, and what they pick."""
+"""Cases of Envoy 1.40.0: a recorded configuration, made with the presets, and their picks."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +21,12 @@ from balancers.interop.envoy import (
     SourceIP,
     request_hash,
 )
-from tests.parity.words import only
+from tests.parity.names import check_names
 
 __all__ = ["replay"]
 
-NOBODY = -503
+NO_HOST = -503
+"""The recorded pick of a refused request."""
 HASHED: dict[str, Callable[..., RingHash[str] | Maglev[str]]] = {
     "RING_HASH": RingHash[str],
     "MAGLEV": Maglev[str],
@@ -38,7 +39,7 @@ SETTINGS = (
     "overprovisioning_factor",
     "table_size",
 )
-BESIDE = (
+OTHER_SETTINGS = (
     "dead_ports",
     "host_selection_retry_max_attempts",
     "locality_weighted",
@@ -59,31 +60,31 @@ HOST = (
 )
 HEALTH = ("HEALTHY", "UNHEALTHY", "DEGRADED")
 HASH_POLICY = ("cookie", "header", "query_parameter", "regex", "source_ip", "sub", "terminal")
-CHANCE = {"RANDOM", "LEAST_REQUEST_FULL_SCAN"}
-"""What chance picks, and LEAST_REQUEST where weights are equal."""
+RANDOM_POLICIES = {"RANDOM", "LEAST_REQUEST_FULL_SCAN"}
+"""Policies whose picks are random; LEAST_REQUEST with equal weights is random too."""
 
 
 def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
-    """Give the ports picked, for each phase it may have begun with; None where chance picks."""
+    """Return the picked ports for each possible phase; None if the picks are random."""
     config = case["config"]
-    only(("hosts", "lb", "hash_policy"), config, "Envoy")
-    only((*SETTINGS, *BESIDE), config["lb"], "Envoy's policies")
+    check_names(("hosts", "lb", "hash_policy"), config, "Envoy")
+    check_names((*SETTINGS, *OTHER_SETTINGS), config["lb"], "a policy of Envoy")
     for host in config["hosts"]:
-        only(HOST, host, "a host")
-        only(HEALTH, [host["health"]] if "health" in host else [], "a host's health")
+        check_names(HOST, host, "a host")
+        check_names(HEALTH, [host["health"]] if "health" in host else [], "the health of a host")
     for policy in config.get("hash_policy", ()):
-        only(HASH_POLICY, policy, "a hash policy")
-    if case["policy"] in CHANCE:
+        check_names(HASH_POLICY, policy, "a hash policy")
+    if case["policy"] in RANDOM_POLICIES:
         return None
     if case["policy"] in HASHED:
         return hashed(case)
     if case["policy"] not in {"ROUND_ROBIN", "LEAST_REQUEST"}:
         raise LookupError(f"no such policy: {case['policy']!r}")
-    only(("overprovisioning_factor",), config["lb"], case["policy"])
+    check_names(("overprovisioning_factor",), config["lb"], case["policy"])
     for host in config["hosts"]:
-        only(HEALTH[:2], [host["health"]] if "health" in host else [], case["policy"])
+        check_names(HEALTH[:2], [host["health"]] if "health" in host else [], case["policy"])
         if host.get("priority"):
-            raise LookupError(f"no priority of {case['policy']}: {host['priority']!r}")
+            raise LookupError(f"no such priority of {case['policy']}: {host['priority']!r}")
     weights = [host["weight"] for host in config["hosts"]]
     if case["policy"] == "LEAST_REQUEST" and len(set(weights)) == 1:
         return None
@@ -91,7 +92,7 @@ def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
 
 
 def hashed(case: dict[str, Any]) -> Iterator[list[Any]]:
-    """RING_HASH and MAGLEV: every pick follows from the request."""
+    """Return the picks of RING_HASH or MAGLEV; each depends only on its request."""
     lb = hash_cluster(case)
     ports = {name_of(host): host["port"] for host in case["config"]["hosts"]}
     dead = set(case["config"]["lb"].get("dead_ports", ()))
@@ -109,14 +110,14 @@ def hashed(case: dict[str, Any]) -> Iterator[list[Any]]:
                 tried.append(lb.pick_hashed(digest, avoid=tried))
             picks.append(ports[tried[-1]])
         except NoBackendAvailable:
-            picks.append(NOBODY)
+            picks.append(NO_HOST)
     yield picks
 
 
 def hash_cluster(case: dict[str, Any]) -> RingHash[str] | Maglev[str]:
-    """Say a cluster: its hosts, where they are, what they are hashed by, and who is down."""
+    """Return the preset of a case, with localities, hash keys and the health of the hosts."""
     config, hosts = case["config"]["lb"], case["config"]["hosts"]
-    places = {
+    localities = {
         name_of(host): Locality(zone=host.get("locality", ""), priority=host.get("priority", 0))
         for host in hosts
     }
@@ -126,12 +127,12 @@ def hash_cluster(case: dict[str, Any]) -> RingHash[str] | Maglev[str]:
         or name_of(host)
         for host in hosts
     }
-    weighted = {places[name_of(host)]: host.get("locality_weight", 0) for host in hosts}
+    weighted = {localities[name_of(host)]: host.get("locality_weight", 0) for host in hosts}
     lb = HASHED[case["policy"]](
         {name_of(host): host["weight"] for host in hosts},
         **{name: config[name] for name in SETTINGS if name in config},
         identity=hash_keys.__getitem__,
-        locality=places.__getitem__,
+        locality=localities.__getitem__,
         locality_weights=weighted if config.get("locality_weighted") else None,
         healthy_panic_threshold=config.get("panic_threshold", 50),
     )
@@ -144,7 +145,10 @@ def hash_cluster(case: dict[str, Any]) -> RingHash[str] | Maglev[str]:
 
 
 def scheduled(case: dict[str, Any], period: int) -> Iterator[list[Any]]:
-    """ROUND_ROBIN and weighted LEAST_REQUEST: a sequence, from a phase that is not recorded."""
+    """Return the sequence of ROUND_ROBIN or weighted LEAST_REQUEST for each phase.
+
+    The phase of Envoy is not recorded.
+    """
     hosts = case["config"]["hosts"]
     ports = {name_of(host): host["port"] for host in hosts}
     for phase in range(period):
@@ -164,27 +168,27 @@ def scheduled(case: dict[str, Any], period: int) -> Iterator[list[Any]]:
 
 
 def held(lb: Any, ops: list[list[Any]]) -> Iterator[str]:
-    """Give the picks of requests that begin and end as told."""
-    holder: dict[int, str] = {}
+    """Return the picks of requests that start and end as the operations say."""
+    hosts: dict[int, str] = {}
     for what, number, *key in ops:
         if what == "open":
-            holder[number] = lb.pick(*key)
-            lb.started(holder[number])
-            yield holder[number]
+            hosts[number] = lb.pick(*key)
+            lb.started(hosts[number])
+            yield hosts[number]
         elif what != "close":
-            raise LookupError(f"no operation: {what!r}")
+            raise LookupError(f"no such operation: {what!r}")
         else:
-            lb.finished(holder.pop(number))
+            lb.finished(hosts.pop(number))
 
 
 def name_of(host: dict[str, Any]) -> str:
-    """Write a host as Envoy does."""
+    """Return the address of a host as Envoy writes it."""
     address = host["address"]
     return f"[{address}]:{host['port']}" if ":" in address else f"{address}:{host['port']}"
 
 
 def policy_of(policy: dict[str, Any]) -> HashPolicy:
-    """Say one hash policy."""
+    """Return a hash policy of a case."""
     terminal = policy.get("terminal", False)
     if "cookie" in policy:
         return Cookie(policy["cookie"], terminal)
@@ -197,7 +201,7 @@ def policy_of(policy: dict[str, Any]) -> HashPolicy:
 
 
 def request_of(key: Any) -> Request:
-    """Read a request: the value of x-key, or its headers, path and client."""
+    """Return a request from a key: the value of x-key, or headers, path and client."""
     if isinstance(key, str):
         return Request(headers=[("x-key", key)])
     return Request(

@@ -1,4 +1,4 @@
-"""Cases of HAProxy: a ``backend`` section of one thread, its runtime commands, requests held."""
+"""Cases of HAProxy: a ``backend`` section with one thread, runtime commands and requests."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -8,7 +8,7 @@ from typing import Any
 from balancers import Balancer, Key
 from balancers.interop import haproxy
 from balancers.interop.haproxy import Consistent, Hash, MapBased, Server
-from tests.parity.words import only
+from tests.parity.names import check_names
 
 __all__ = ["BackendSection", "replay"]
 
@@ -31,23 +31,23 @@ BALANCE = re.compile(
 )
 HASH_TYPE = re.compile(r"(consistent|map-based)( (sdbm|djb2|wt6|crc32)( avalanche)?)?")
 DIRECTIVE = re.compile(r"option allbackups|hash-balance-factor \d+")
-CHANCE = re.compile(r"random(\(\d+\))?")
-"""What chance picks."""
-COOKIES = re.compile(r"cookie \S+ .*|dynamic-cookie-key \S+")
-"""Directives of persistence, which no preset covers."""
-SERVER = ("name", "weight", "id", "maxconn", "backup", "disabled", "port", "cookie")
+RANDOM_POLICY = re.compile(r"random(\(\d+\))?")
+"""Policies whose picks are random."""
+COOKIE_DIRECTIVE = re.compile(r"cookie \S+ .*|dynamic-cookie-key \S+")
+"""Directives of cookie persistence, which no preset covers."""
+SERVER_FIELDS = ("name", "weight", "id", "maxconn", "backup", "disabled", "port", "cookie")
 
 
 class BackendSection:
-    """A section as a case tells it: the balancer, and what it hashes of a request."""
+    """The section of a case: its balancer, and the function from a request to its key."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.weights: dict[str, int] = {told["name"]: told["weight"] for told in config["servers"]}
-        self.down = {told["name"] for told in config["servers"] if told.get("disabled")}
+        self.weights: dict[str, int] = {line["name"]: line["weight"] for line in config["servers"]}
+        self.down = {line["name"] for line in config["servers"] if line.get("disabled")}
         directives: list[str] = config.get("directives", [])
         settings: dict[str, Any] = {"allbackups": "option allbackups" in directives}
         self.policy, *words = config["balance"].split()
-        servers = [Server(**_known(told)) for told in config["servers"]]
+        servers = [Server(**_settings(line)) for line in config["servers"]]
         if self.policy in SEQUENCES:
             self.farm: Balancer[str] = SEQUENCES[self.policy](servers, **settings)
             self.key: Callable[[Any], Key | None] = _no_key
@@ -56,18 +56,18 @@ class BackendSection:
         for directive in directives:
             if directive.startswith("hash-balance-factor "):
                 settings["balance_factor"] = int(directive.split()[1])
-        method, *told = config["hash_type"].split()
-        settings["hasher"] = self._hash(method, told)
+        method, *arguments = config["hash_type"].split()
+        settings["hasher"] = self._hash(method, arguments)
         self.farm = METHODS[method](servers, **settings)
 
-    def _hash(self, method: str, told: list[str]) -> Hash:
-        spread = "avalanche" in told if told else method == "consistent"
+    def _hash(self, method: str, arguments: list[str]) -> Hash:
+        avalanche = "avalanche" in arguments if arguments else method == "consistent"
         if self.policy == "source":
-            return Hash(haproxy.address_words, avalanche=spread)
-        return Hash(FUNCTIONS[told[0]] if told else haproxy.sdbm, avalanche=spread)
+            return Hash(haproxy.address_words, avalanche=avalanche)
+        return Hash(FUNCTIONS[arguments[0]] if arguments else haproxy.sdbm, avalanche=avalanche)
 
     def _key(self, words: list[str]) -> Callable[[Any], Key | None]:
-        """Give what makes a key of a request: its line of a header, its lines, target or client."""
+        """Return the function from a recorded key (header lines, target or client) to the key."""
         match self.policy:
             case "source":
                 return haproxy.source
@@ -79,18 +79,18 @@ class BackendSection:
             case "url_param":
                 return lambda target: haproxy.url_param(target, words[0])
             case "hash":
-                return lambda told: haproxy.req_hdr(*_lines(told))
+                return lambda value: haproxy.req_hdr(*_lines(value))
             case "hdr(X-Key)" | "hdr(host)":
                 domain = "use_domain_only" in words
-                return lambda told: haproxy.hdr(*_lines(told), domain_only=domain)
+                return lambda value: haproxy.hdr(*_lines(value), domain_only=domain)
             case _:
                 raise LookupError(f"no such policy: {self.policy!r}")
 
-    def command(self, told: str) -> None:
-        """Obey a command of the runtime API."""
-        what, name, *rest = told.split()
+    def command(self, text: str) -> None:
+        """Execute a command of the runtime API."""
+        what, name, *rest = text.split()
         if what not in {"weight", "enable", "disable"}:
-            raise LookupError(f"no such command: {told!r}")
+            raise LookupError(f"no such command: {text!r}")
         if rest:
             self.weights[name] = int(rest[0])
         else:
@@ -99,56 +99,57 @@ class BackendSection:
 
 
 def _no_key(_: object) -> None:
-    """Give the key of a request where none is read."""
+    """Return None, the key if the policy reads none."""
 
 
-def _known(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if name not in {"port", "cookie"}}
+def _settings(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if name not in {"port", "cookie"}}
 
 
-def _lines(told: str | list[str] | None) -> list[str]:
-    return [] if told is None else [told] if isinstance(told, str) else told
+def _lines(value: str | list[str] | None) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else value
 
 
 def _covered(case: dict[str, Any]) -> bool:
-    """Say whether a preset covers a case; raise LookupError for a word that is not known."""
+    """Return whether a preset covers a case; raise LookupError for an unknown name."""
     config = case["config"]
-    only(("balance", "hash_type", "servers", "directives"), config, "HAProxy")
-    for told in config["servers"]:
-        only(SERVER, told, "a server of HAProxy")
+    check_names(("balance", "hash_type", "servers", "directives"), config, "HAProxy")
+    for line in config["servers"]:
+        check_names(SERVER_FIELDS, line, "a server of HAProxy")
     directives: list[str] = config.get("directives", [])
-    persistent = [each for each in directives if COOKIES.fullmatch(each)]
-    only(persistent, [each for each in directives if not DIRECTIVE.fullmatch(each)], "a section")
+    persistent = [each for each in directives if COOKIE_DIRECTIVE.fullmatch(each)]
+    others = [each for each in directives if not DIRECTIVE.fullmatch(each)]
+    check_names(persistent, others, "a section")
     balance: str = config["balance"]
-    by_chance = CHANCE.fullmatch(balance)
+    is_random = RANDOM_POLICY.fullmatch(balance)
     named = f"{balance} ".startswith(f"{case['policy']} ")
-    if not named or not (by_chance or BALANCE.fullmatch(balance)):
+    if not named or not (is_random or BALANCE.fullmatch(balance)):
         raise LookupError(f"no such policy: {case['policy']!r}, balance {balance!r}")
     hash_type: str | None = config.get("hash_type")
     if hash_type is not None and not HASH_TYPE.fullmatch(hash_type):
         raise LookupError(f"no such hash-type: {hash_type!r}")
-    return not (by_chance or persistent)
+    return not (is_random or persistent)
 
 
 def replay(case: dict[str, Any]) -> Iterable[list[Any]] | None:
-    """Give the picks as names; None where chance picks, or a cookie."""
+    """Return the picks as names; None if they are random or depend on a cookie."""
     if not _covered(case):
         return None
     section = BackendSection(case["config"])
     farm, picks, held = section.farm, list[Any](), dict[Any, str]()
     keys: list[Any] = case["keys"] if "keys" in case else [None] * case.get("n", 0)
     operations: list[list[Any]] = case.get("ops") or [["req", key] for key in keys]
-    for what, *told in operations:
+    for what, *arguments in operations:
         if what == "cmd":
-            section.command(told[0])
+            section.command(arguments[0])
         elif what == "close":
-            farm.finished(held.pop(told[0]))
+            farm.finished(held.pop(arguments[0]))
         else:
-            name = farm.pick(section.key(told[-1]))
+            name = farm.pick(section.key(arguments[-1]))
             farm.started(name)
             picks.append(name)
             if what == "open":
-                held[told[0]] = name
+                held[arguments[0]] = name
             else:
                 farm.finished(name)
     return [picks]

@@ -1,18 +1,18 @@
-"""Cases of memcached's clients: some servers, a key after the other, and whose each is."""
+"""Cases of memcached clients: several servers, a list of keys, and the server of each key."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from balancers import Balancer
 from balancers.interop import ketama
-from tests.parity.words import only, policy_in
+from tests.parity.names import check_names, policy_in
 
 __all__ = ["replay", "run"]
 
 
 def _libmemcached(case: dict[str, Any]) -> Balancer[str]:
     behaviors = case["config"]["behaviors"]
-    only(BEHAVIORS, behaviors, "libmemcached")
+    check_names(BEHAVIORS, behaviors, "libmemcached")
     key_hash = behaviors.get("hash")
     policies: dict[str, Callable[[], Balancer[str]]] = {
         "ketama": lambda: ketama.LibmemcachedKetama(hash=key_hash),
@@ -49,7 +49,7 @@ CLIENTS: dict[str, tuple[Callable[[dict[str, Any]], Balancer[str]], tuple[str, .
     "twemproxy": (_twemproxy, ("auto_eject", "distribution", "hash", "hash_tag")),
     "uhashring": (_uhashring, ("replicas", "vnodes")),
 }
-"""By the first word of the oracle: what makes its client, and the words it may be told."""
+"""By the first word of the oracle: a function that makes the client, and the known settings."""
 BEHAVIORS = (
     "auto_eject",
     "distribution",
@@ -62,14 +62,14 @@ BEHAVIORS = (
 
 
 def run(case: dict[str, Any]) -> list[int]:
-    """Give the picks as indices."""
+    """Return the picks as indices."""
     config, oracle = case["config"], case["oracle"].split(" ")[0]
-    make, words = CLIENTS[oracle]
-    only(("servers", *words), config, oracle)
+    make, settings = CLIENTS[oracle]
+    check_names(("servers", *settings), config, oracle)
     client = make(case)
     servers = [each["server"] for each in config["servers"]]
     for each in config["servers"]:
-        only(("down", "name", "server", "weight"), each, f"a server of {oracle}")
+        check_names(("down", "name", "server", "weight"), each, f"a server of {oracle}")
         client.put(each["server"], each["weight"])
         if each.get("down"):
             client.put(each["server"], 0)
@@ -77,5 +77,5 @@ def run(case: dict[str, Any]) -> list[int]:
 
 
 def replay(case: dict[str, Any]) -> Iterable[list[Any]]:
-    """Give the picks of a case."""
+    """Return the picks of a case."""
     return [run(case)]

@@ -1,9 +1,9 @@
 """Replay recorded picks: ``python tests/parity/replay.py DIR…``.
 
-Every ``*.json`` under the folders is a case: what the program was told, and what it picked.  The
-expectations are taken out, the rest goes to ``replay`` of the program's module next door, and its
-picks are compared one by one.  Exit code 0: everything matches that is no matter of chance, and
-nothing was empty.  A policy or a setting that no preset knows is a failure.
+Every ``*.json`` file under the folders is a case: a configuration, requests, and the recorded
+picks.  The expected values are removed; the rest is passed to ``replay`` of the program's module in
+this package, and its picks are compared one by one.  The exit code is 0 if every pick that is not
+random matches and no file is empty.  A policy or setting that no preset supports is a failure.
 """
 
 import argparse
@@ -28,12 +28,12 @@ PROGRAMS = {
 }
 """The first word of a case's ``oracle``, and the module that replays it."""
 EXPECTATIONS = ("picks", "tries", "counts", "exchanges", "set_cookie")
-"""What a program never sees."""
+"""The fields of a case with the expected values."""
 
 
 @dataclass
 class Verdict:
-    """How one file went; ``total`` is 0 where nothing could be compared."""
+    """The result of one file; ``total`` is 0 if nothing could be compared."""
 
     path: Path
     oracle: str = ""
@@ -46,8 +46,8 @@ class Verdict:
     details: list[str] = field(default_factory=list[str])
 
     @property
-    def fine(self) -> bool:
-        """Whether every pick matched, or no preset can say them."""
+    def passed(self) -> bool:
+        """Whether every pick matched, or no preset covers the case."""
         return not self.problem
 
 
@@ -58,7 +58,7 @@ def judge(path: Path) -> Verdict:
         case = _read(path)
         verdict.oracle, verdict.policy = case["oracle"], case["policy"]
         _compare(case, verdict)
-    except Exception as error:  # noqa: BLE001 - one bad file does not hide the others
+    except Exception as error:  # noqa: BLE001 - an invalid file must not hide the others
         verdict.problem = f"{type(error).__name__}: {error}"
     return verdict
 
@@ -66,12 +66,12 @@ def judge(path: Path) -> Verdict:
 def _read(path: Path) -> dict[str, Any]:
     case: Any = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(case, dict):
-        raise TypeError("no case: not an object")
-    known = cast("dict[str, Any]", case)
+        raise TypeError("invalid case: not an object")
+    fields = cast("dict[str, Any]", case)
     for name in ("oracle", "policy"):
-        if not isinstance(known.get(name), str):
-            raise TypeError(f"no case: {name!r} is missing")
-    return known
+        if not isinstance(fields.get(name), str):
+            raise TypeError(f"invalid case: {name!r} is missing")
+    return fields
 
 
 def _compare(case: dict[str, Any], verdict: Verdict) -> None:
@@ -83,11 +83,12 @@ def _compare(case: dict[str, Any], verdict: Verdict) -> None:
         raise ValueError("empty: nothing was recorded")
     if "picks" not in expected and expected.keys() & {"counts", "exchanges"}:
         verdict.in_scope, verdict.statistical = False, True
-        silent = {name: value for name, value in case.items() if name not in {"ops", "n"}}
-        import_module(f"tests.parity.{program}").replay({**silent, "keys": []})  # its words
+        without_requests = {name: case[name] for name in case if name not in {"ops", "n"}}
+        # Replay no requests: this checks the names in the case.
+        import_module(f"tests.parity.{program}").replay({**without_requests, "keys": []})
         return
     if not case.keys() & {"keys", "ops", "n"}:
-        case["n"] = len(expected.get("picks", []))  # so many requests, one like the other
+        case["n"] = len(expected.get("picks", []))  # that many equal requests
     module = import_module(f"tests.parity.{program}")
     candidates: Iterable[list[Any]] | None = module.replay(case)
     verdict.in_scope = candidates is not None
@@ -98,11 +99,11 @@ def _compare(case: dict[str, Any], verdict: Verdict) -> None:
         raise ValueError("empty: no picks were recorded")
     verdict.total = len(picks)
     ours = _best(candidates, picks)
-    verdict.matched = _alike(ours, picks)
+    verdict.matched = _equal_count(ours, picks)
     if ours != picks:
         place = next((i for i, pick in enumerate(picks) if [pick] != ours[i : i + 1]), len(picks))
         verdict.problem = f"{verdict.matched} of {verdict.total}"
-        verdict.details = _told(case, place, picks[place:][:1], ours[place:][:1])
+        verdict.details = _mismatch(case, place, picks[place:][:1], ours[place:][:1])
     elif "tries" in expected and hasattr(module, "tries"):
         _compare_tries(case, verdict, expected["tries"], module.tries(case))
 
@@ -112,37 +113,37 @@ def _compare_tries(
 ) -> None:
     for place, (tried, tried_here) in enumerate(zip(recorded, ours, strict=True)):
         if tried not in (None, tried_here):
-            verdict.problem = "the picks match, the servers tried for them do not"
-            verdict.details = _told(case, place, tried, tried_here)
+            verdict.problem = "the picks match, but not the servers that were tried"
+            verdict.details = _mismatch(case, place, tried, tried_here)
             return
 
 
 def _best(candidates: Iterable[list[Any]], picks: list[Any]) -> list[Any]:
-    """Give the first candidate that matches, or the nearest."""
+    """Return the first candidate that matches, or the one with the most matches."""
     best: list[Any] = []
     for candidate in candidates:
         if candidate == picks:
             return candidate
-        best = max(best, candidate, key=lambda ours: _alike(ours, picks))
+        best = max(best, candidate, key=lambda ours: _equal_count(ours, picks))
     return best
 
 
-def _alike(ours: list[Any], picks: list[Any]) -> int:
+def _equal_count(ours: list[Any], picks: list[Any]) -> int:
     return sum(mine == pick for mine, pick in zip(ours, picks, strict=False))
 
 
-def _told(case: dict[str, Any], place: int, recorded: Any, ours: Any) -> list[str]:
+def _mismatch(case: dict[str, Any], place: int, recorded: Any, ours: Any) -> list[str]:
     rest = {name: value for name, value in case.items() if name not in {"keys", "ops"}}
     lines = [f"{name}: {json.dumps(value)}" for name, value in rest.items()]
     requests: list[Any] = case.get("keys") or case.get("ops") or []
     if "keys" in case:
         requests = requests[: place + 1]
-    told = json.dumps(requests[-1:] if "keys" in case else requests)
-    return [*lines, f"request: {told}", f"pick {place}: recorded {recorded}, ours {ours}"]
+    request = json.dumps(requests[-1:] if "keys" in case else requests)
+    return [*lines, f"request: {request}", f"pick {place}: recorded {recorded}, ours {ours}"]
 
 
 def verdicts(folders: Sequence[Path]) -> Iterator[Verdict]:
-    """Replay every file under the folders, each once; an empty folder is a failure too."""
+    """Replay every file under the folders once; an empty folder is a failure."""
     seen: set[Path] = set()
     for folder in folders:
         files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
@@ -154,9 +155,9 @@ def verdicts(folders: Sequence[Path]) -> Iterator[Verdict]:
                 yield judge(path)
 
 
-def report(known: Sequence[Verdict]) -> Iterator[str]:
-    """Tell, in lines: per program and policy, then what failed, the first in full."""
-    played = [verdict for verdict in known if verdict.in_scope]
+def report(results: Sequence[Verdict]) -> Iterator[str]:
+    """Return the report in lines: totals per program and policy, then failures, one in full."""
+    played = [verdict for verdict in results if verdict.in_scope]
     groups: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in sorted(played, key=lambda each: (each.oracle, each.policy)):
         if verdict.total:
@@ -167,12 +168,12 @@ def report(known: Sequence[Verdict]) -> Iterator[str]:
     counted = [verdict for verdict in played if verdict.total]
     matched, total = (sum(getattr(v, name) for v in counted) for name in ("matched", "total"))
     yield f"compared: {len(counted)} files, {matched}/{total} picks"
-    others = [verdict for verdict in known if not verdict.in_scope and verdict.fine]
-    for statistical, title in ((True, "statistical"), (False, "no preset says")):
+    others = [verdict for verdict in results if not verdict.in_scope and verdict.passed]
+    for statistical, title in ((True, "statistical"), (False, "not covered by a preset")):
         names = [each.path.name for each in others if each.statistical is statistical]
         if names:
             yield f"{title}: {len(names)} files: {', '.join(names)}"
-    failed = [verdict for verdict in known if not verdict.fine]
+    failed = [verdict for verdict in results if not verdict.passed]
     for verdict in failed:
         yield f"FAILED {verdict.path}: {verdict.problem}"
     if not counted:
@@ -183,15 +184,15 @@ def report(known: Sequence[Verdict]) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the report, give the exit code."""
+    """Print the report and return the exit code."""
     parser = argparse.ArgumentParser(description="Replay recorded picks of real programs.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
-    known = list(verdicts(parser.parse_args(arguments).folders))
-    for line in report(known):
+    results = list(verdicts(parser.parse_args(arguments).folders))
+    for line in report(results):
         encoded = line.encode(sys.stdout.encoding, "backslashreplace")
         print(encoded.decode(sys.stdout.encoding))  # noqa: T201 - the report
-    played = any(verdict.in_scope and verdict.total for verdict in known)
-    return 0 if played and all(verdict.fine for verdict in known) else 1
+    played = any(verdict.in_scope and verdict.total for verdict in results)
+    return 0 if played and all(verdict.passed for verdict in results) else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The replay itself: everything in scope matches, and nothing that is wrong passes."""
+"""The replay: every case in scope matches, and a wrong case never passes."""
 
 import json
 import subprocess
@@ -22,21 +22,21 @@ def in_scope() -> dict[str, int]:
     return {name: int(count) for name, count in pairs}
 
 
-def test_every_recorded_pick_in_scope_is_ours() -> None:
-    known = list(verdicts([VECTORS]))
-    failed = [f"{verdict.path.name}: {verdict.problem}" for verdict in known if verdict.problem]
-    assert not failed, "\n".join(report(known))
+def test_every_recorded_pick_in_scope_matches() -> None:
+    results = list(verdicts([VECTORS]))
+    failed = [f"{verdict.path.name}: {verdict.problem}" for verdict in results if verdict.problem]
+    assert not failed, "\n".join(report(results))
     played = {
         verdict.path.relative_to(VECTORS).as_posix(): verdict.total
-        for verdict in known
+        for verdict in results
         if verdict.in_scope
     }
     required = {name: played[name] for name in in_scope()}
     assert required == in_scope()
     assert (len(required), sum(required.values())) == (284, 62045)
-    assert (len(played), sum(played.values())) == (309, 64610), "and whatever else can be said"
-    assert sum(verdict.matched for verdict in known) == 64610
-    assert len(known) == len(list(VECTORS.rglob("*.json"))) == 329
+    assert (len(played), sum(played.values())) == (309, 64610), "with the cases beyond the scope"
+    assert sum(verdict.matched for verdict in results) == 64610
+    assert len(results) == len(list(VECTORS.rglob("*.json"))) == 329
 
 
 def case() -> dict[str, Any]:
@@ -45,8 +45,8 @@ def case() -> dict[str, Any]:
 
 
 def replayed(folder: Path, content: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Replay one file, beside one that matches."""
-    (folder / "fine.json").write_text(json.dumps(case()), encoding="utf-8")
+    """Replay one file, together with one that matches."""
+    (folder / "matching.json").write_text(json.dumps(case()), encoding="utf-8")
     text = content if isinstance(content, str) else json.dumps(content)
     (folder / "changed.json").write_text(text, encoding="utf-8")
     return main([str(folder)]), capsys.readouterr().out
@@ -55,39 +55,39 @@ def replayed(folder: Path, content: object, capsys: pytest.CaptureFixture[str]) 
 def test_a_file_that_matches_passes_and_is_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, told = replayed(tmp_path, case(), capsys)
+    code, output = replayed(tmp_path, case(), capsys)
     assert code == 0
-    assert "600/600    2 files" in told
-    assert "compared: 2 files, 600/600 picks" in told
+    assert "600/600    2 files" in output
+    assert "compared: 2 files, 600/600 picks" in output
 
 
-def test_a_tampered_pick_fails_and_is_told_in_full(
+def test_a_changed_pick_fails_and_is_reported_in_full(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    changed = case()
-    right = changed["picks"][17]
-    changed["picks"][17] = 1
-    code, told = replayed(tmp_path, changed, capsys)
+    wrong = case()
+    right = wrong["picks"][17]
+    wrong["picks"][17] = 1
+    code, output = replayed(tmp_path, wrong, capsys)
     assert code == 1
-    assert "599/600" in told
-    assert "changed.json: 299 of 300" in told
-    assert f"pick 17: recorded [1], ours [{right}]" in told
-    assert json.dumps(changed["keys"][17]) in told
-    assert "127.0.0.1:19041" in told
+    assert "599/600" in output
+    assert "changed.json: 299 of 300" in output
+    assert f"pick 17: recorded [1], ours [{right}]" in output
+    assert json.dumps(wrong["keys"][17]) in output
+    assert "127.0.0.1:19041" in output
 
 
 def without(*names: str) -> dict[str, Any]:
     return {name: value for name, value in case().items() if name not in names}
 
 
-def tampered(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    changed = case()
-    change(changed)
-    return changed
+def changed(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    copied = case()
+    change(copied)
+    return copied
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{]", "JSONDecodeError"),
         ("", "JSONDecodeError"),
@@ -101,22 +101,25 @@ def tampered(change: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         ({**without("tries"), "picks": []}, "nothing was recorded"),
         ({**case(), "picks": []}, "no picks were recorded"),
         ({**case(), "oracle": "nosuch 1.0"}, "no program replays 'nosuch 1.0'"),
-        (tampered(lambda it: it["picks"].pop()), "299 of 299"),
-        (tampered(lambda it: it["picks"].append(0)), "300 of 301"),
-        (tampered(lambda it: it["keys"].pop()), "299 of 300"),
-        (tampered(lambda it: it["tries"].pop()), "ValueError: zip()"),
-        (tampered(lambda it: it["tries"].insert(0, it["tries"].pop())), "tried for them do not"),
+        (changed(lambda it: it["picks"].pop()), "299 of 299"),
+        (changed(lambda it: it["picks"].append(0)), "300 of 301"),
+        (changed(lambda it: it["keys"].pop()), "299 of 300"),
+        (changed(lambda it: it["tries"].pop()), "ValueError: zip()"),
+        (
+            changed(lambda it: it["tries"].insert(0, it["tries"].pop())),
+            "not the servers that were tried",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_file_that_is_broken_fails_by_its_name(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: object, told: str
+def test_an_invalid_file_fails_with_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: object, message: str
 ) -> None:
-    code, report_told = replayed(tmp_path, content, capsys)
+    code, output = replayed(tmp_path, content, capsys)
     assert code == 1
-    line = next(line for line in report_told.splitlines() if line.startswith("FAILED"))
+    line = next(line for line in output.splitlines() if line.startswith("FAILED"))
     assert "changed.json" in line
-    assert told in line
+    assert message in line
 
 
 def test_unreadable_bytes_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,14 +128,14 @@ def test_unreadable_bytes_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "garbage.json: UnicodeDecodeError" in capsys.readouterr().out
 
 
-def test_no_files_fail_even_beside_others(
+def test_folders_without_files_fail_even_with_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(tmp_path)]) == 1
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "case.json").write_text(json.dumps(case()), encoding="utf-8")
     assert main([str(tmp_path / "full")]) == 0
-    for folder in ("empty", "nowhere"):
+    for folder in ("empty", "missing"):
         if folder == "empty":
             (tmp_path / folder).mkdir()
         assert main([str(tmp_path / "full"), str(tmp_path / folder)]) == 1
@@ -158,7 +161,7 @@ def of_first(name: str, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({**case(), "policy": "hash_consistant"}, "no such policy: 'hash_consistant'"),
         (recorded("envoy_ring_xx_equal_1024", policy="RING_HASHH"), "no such policy: 'RING_HASHH'"),
@@ -174,7 +177,7 @@ def of_first(name: str, **changes: Any) -> dict[str, Any]:
         (configured("envoy_ring_xx_equal_1024", lb={"min_ring_size": 7}), "'min_ring_size'"),
         (configured("caddy_first", maxfails=1), "'maxfails'"),
         (configured("uhashring_default", vnode=1), "'vnode'"),
-        (tampered(lambda it: it["config"]["servers"][0].update(slow_start=5)), "'slow_start'"),
+        (changed(lambda it: it["config"]["servers"][0].update(slow_start=5)), "'slow_start'"),
         (recorded("haproxy_first_idle", policy="frist"), "no such policy: 'frist'"),
         (configured("haproxy_first_idle", balance="first x"), "balance 'first x'"),
         (configured("haproxy_first_idle", directives=["option allbackups 5"]), "allbackups 5'"),
@@ -186,7 +189,7 @@ def of_first(name: str, **changes: Any) -> dict[str, Any]:
         ),
         (configured("caddy_first", fallback="frist"), "'frist'"),
         (of_first("envoy_ring_xx_equal_1024", health="UNHEALTY"), "'UNHEALTY'"),
-        (of_first("envoy_round_robin_equal", priority=1), "no priority of ROUND_ROBIN: 1"),
+        (of_first("envoy_round_robin_equal", priority=1), "no such priority of ROUND_ROBIN: 1"),
         (configured("envoy_round_robin_equal", lb={"table_size": 7}), "'table_size'"),
         (recorded("nginx_random_one", policy="randon"), "no such policy: 'randon'"),
         (configured("nginx_random_one", slow=1), "'slow'"),
@@ -194,66 +197,66 @@ def of_first(name: str, **changes: Any) -> dict[str, Any]:
         (configured("haproxy_random_1_mixed", balance="randon"), "balance 'randon'"),
     ],
 )
-def test_a_word_that_no_preset_knows_fails_by_its_name(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: object, told: str
+def test_a_name_that_no_preset_supports_fails_with_that_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: object, message: str
 ) -> None:
-    code, report_told = replayed(tmp_path, content, capsys)
+    code, output = replayed(tmp_path, content, capsys)
     assert code == 1
-    assert told in next(line for line in report_told.splitlines() if line.startswith("FAILED"))
+    assert message in next(line for line in output.splitlines() if line.startswith("FAILED"))
 
 
-def test_requests_that_are_only_counted_are_replayed_too(
+def test_cases_with_only_a_number_of_requests_are_replayed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ["s1", "s2"]
     servers = [{"name": name, "port": 1, "weight": 1} for name in names]
     section = {"balance": "roundrobin", "hash_type": None, "servers": servers}
-    told = {"oracle": "haproxy 2.6.12", "policy": "roundrobin", "config": section, "n": 4}
-    assert replayed(tmp_path, {**told, "picks": names * 2}, capsys)[0] == 0
-    assert replayed(tmp_path, {**told, "picks": ["s2"] * 4}, capsys)[0] == 1
+    fields = {"oracle": "haproxy 2.6.12", "policy": "roundrobin", "config": section, "n": 4}
+    assert replayed(tmp_path, {**fields, "picks": names * 2}, capsys)[0] == 0
+    assert replayed(tmp_path, {**fields, "picks": ["s2"] * 4}, capsys)[0] == 1
 
 
-def test_a_phase_is_sought_within_a_period(
+def test_a_phase_is_searched_within_one_period(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hosts = [
         {"address": "127.0.0.1", "port": port, "weight": weight}
         for port, weight in ((1, 100_000), (2, 200_000))
     ]
-    told = {"oracle": "envoy 1.40.0", "policy": "ROUND_ROBIN", "kind": "sequence", "n": 200}
-    told |= {"config": {"hosts": hosts, "lb": {}}, "picks": [1] * 200}
-    assert replayed(tmp_path, told, capsys)[0] == 1
+    fields = {"oracle": "envoy 1.40.0", "policy": "ROUND_ROBIN", "kind": "sequence", "n": 200}
+    fields |= {"config": {"hosts": hosts, "lb": {}}, "picks": [1] * 200}
+    assert replayed(tmp_path, fields, capsys)[0] == 1
 
 
-def test_a_lone_surrogate_is_told_as_an_escape(
+def test_a_lone_surrogate_is_printed_as_an_escape(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = {"upstreams": ["a", "b"]}
-    told = {"oracle": "caddy 2.11\ud800", "policy": "uri_hash", "config": config}
-    code, report_told = replayed(tmp_path, {**told, "keys": ["a"], "picks": [7]}, capsys)
+    fields = {"oracle": "caddy 2.11\ud800", "policy": "uri_hash", "config": config}
+    code, output = replayed(tmp_path, {**fields, "keys": ["a"], "picks": [7]}, capsys)
     assert code == 1
-    assert "caddy 2.11\\ud800" in report_told
+    assert "caddy 2.11\\ud800" in output
 
 
-def test_what_is_chance_is_named_and_alone_it_is_nothing(
+def test_statistical_files_are_listed_and_are_not_enough_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     statistical = VECTORS / "nginx_caddy_ketama" / "nginx_random_one.json"
-    code, told = replayed(tmp_path, statistical.read_text(encoding="utf-8"), capsys)
+    code, output = replayed(tmp_path, statistical.read_text(encoding="utf-8"), capsys)
     assert code == 0
-    assert "statistical: 1 files: changed.json" in told
-    (tmp_path / "fine.json").unlink()
+    assert "statistical: 1 files: changed.json" in output
+    (tmp_path / "matching.json").unlink()
     assert main([str(tmp_path)]) == 1
     assert "nothing was compared" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["nginx_random_one", "haproxy_random_1_mixed"])
-def test_picks_of_chance_are_named_and_not_compared(
+def test_random_picks_are_listed_and_not_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    code, told = replayed(tmp_path, recorded(name, picks=[0, 1]), capsys)
+    code, output = replayed(tmp_path, recorded(name, picks=[0, 1]), capsys)
     assert code == 0
-    assert "no preset says: 1 files: changed.json" in told
+    assert "not covered by a preset: 1 files: changed.json" in output
 
 
 def test_a_file_given_twice_is_replayed_once(capsys: pytest.CaptureFixture[str]) -> None:

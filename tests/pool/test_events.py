@@ -1,4 +1,4 @@
-"""Events: every transition once, with its reason and its time, and nothing unless asked for."""
+"""Events: every transition is recorded once, with its reason and time, if the pool has a deque."""
 
 import copy
 from collections import deque
@@ -22,7 +22,7 @@ from balancers import (
 from balancers.errors import AlreadyInUse, InvalidSetting
 from balancers.gates import ActiveChecks, CoolDown, OutlierEjection, PassiveChecks, WarmUp
 
-Told = list[tuple[float, str, bool, object, str]]
+Records = list[tuple[float, str, bool, object, str]]
 
 
 def pool_with(*gates: Any, **settings: Any) -> tuple[Pool[str], deque[Event]]:
@@ -32,54 +32,54 @@ def pool_with(*gates: Any, **settings: Any) -> tuple[Pool[str], deque[Event]]:
     return pool, events
 
 
-def taken(events: deque[Event]) -> Told:
-    told = [tuple(event) for event in events]
+def take_events(events: deque[Event]) -> Records:
+    records = [tuple(event) for event in events]
     events.clear()
-    return told  # type: ignore[return-value] # a tuple of an Event's fields
+    return records  # type: ignore[return-value] # a tuple of an Event's fields
 
 
 def fail(pool: Pool[str], backend: str, now: float, **outcome: Any) -> None:
     pool.release(pool.acquire(now, prefer=backend, strict=True), now, ok=False, **outcome)
 
 
-def test_members_come_and_go() -> None:
+def test_members_are_added_and_removed() -> None:
     pool, events = pool_with()
     pool.update(["b", "c"], now=3.0)
-    assert taken(events) == [(3.0, "member", False, "a", ""), (3.0, "member", True, "c", "")]
+    assert take_events(events) == [(3.0, "member", False, "a", ""), (3.0, "member", True, "c", "")]
 
 
-def test_health_says_who_demoted_and_who_promoted() -> None:
+def test_health_events_say_what_demoted_and_promoted() -> None:
     health: HealthChecks[str] = HealthChecks(1, 1, recovery_time=10.0)
     pool, events = pool_with(health)
     fail(pool, "a", 1.0)
     pool.acquire(30.0)
     health.observe("a", False, 31.0)
     health.observe("a", True, 32.0)
-    assert taken(events) == [
+    assert take_events(events) == [
         (1.0, "unhealthy", True, "a", "by requests"),
-        (11.0, "unhealthy", False, "a", "by time"),  # when it was, not when it was noticed
+        (11.0, "unhealthy", False, "a", "by time"),  # the time of the change, not of the next call
         (31.0, "unhealthy", True, "a", "by probes"),
         (32.0, "unhealthy", False, "a", "by probes"),
     ]
 
 
-def test_a_silence_is_told_at_its_deadline() -> None:
+def test_a_missing_answer_is_recorded_at_its_deadline() -> None:
     checks: ActiveChecks[str] = ActiveChecks(1, rng=Random(1), timeout=3.0)
     pool, events = pool_with(checks)
     sent = {probe.backend: probe for probe in checks.probes(5.0)}
     assert checks.answer(sent["b"], True, 5.5)
     pool.acquire(20.0)
-    assert taken(events) == [(8.0, "unhealthy", True, "a", "by probes")]
+    assert take_events(events) == [(8.0, "unhealthy", True, "a", "by probes")]
 
 
-def test_ejections_name_their_rule_and_a_dry_run_says_so() -> None:
+def test_ejections_name_their_rule_and_a_dry_run() -> None:
     for dry_run, mark in ((False, ""), (True, ", dry run")):
         outliers: OutlierEjection[str] = OutlierEjection(1, base_ejection_time=4.0, dry_run=dry_run)
         pool, events = pool_with(outliers)
         fail(pool, "a", 1.0)
         pool.acquire(9.0)
-        assert taken(events) == [
-            (1.0, "ejected", True, "a", f"consecutive errors{mark}"),
+        assert take_events(events) == [
+            (1.0, "ejected", True, "a", f"consecutive failures{mark}"),
             (5.0, "ejected", False, "a", ""),
         ]
         fail(pool, "a", 9.0)
@@ -87,7 +87,7 @@ def test_ejections_name_their_rule_and_a_dry_run_says_so() -> None:
         assert [event.at for event in events] == [9.0, 10.0]
 
 
-def test_a_drain_is_told_from_its_beginning_to_its_end() -> None:
+def test_a_drain_is_recorded_from_beginning_to_end() -> None:
     drain: Drain[str] = Drain(timeout=30.0)
     pool, events = pool_with(drain)
     leases = [pool.acquire(0.0), pool.acquire(0.0)]
@@ -99,7 +99,7 @@ def test_a_drain_is_told_from_its_beginning_to_its_end() -> None:
     drain.drained(40.0)
     drain.cancel("b", 41.0)
     drain.cancel("b", 42.0)
-    assert taken(events) == [
+    assert take_events(events) == [
         (1.0, "draining", True, "a", "until 31.0"),
         (2.0, "draining", True, "b", "until 32.0"),
         (4.0, "drained", True, "a", "idle"),
@@ -117,7 +117,7 @@ def test_limits_of_a_backend_and_of_the_pool() -> None:
     pool.release(leases[0], 4.0)
     limit.set("b", 1)
     limit.set("b", None)
-    assert taken(events) == [
+    assert take_events(events) == [
         (2.0, "saturated", True, "a", "2 of 2 in flight"),
         (2.0, "saturated", True, None, "3 of 3 in flight"),
         (4.0, "saturated", False, None, "2 of 3 in flight"),
@@ -127,7 +127,7 @@ def test_limits_of_a_backend_and_of_the_pool() -> None:
     ]
 
 
-def test_cooling_says_why_and_ends_before_it_begins_again() -> None:
+def test_a_cool_down_has_a_cause_and_ends_before_the_next_begins() -> None:
     pool, events = pool_with(
         CoolDown(consecutive_failures=2, base_time=5.0, jitter=0.0, rng=Random(1))
     )
@@ -136,11 +136,11 @@ def test_cooling_says_why_and_ends_before_it_begins_again() -> None:
     fail(pool, "b", 1.0)
     lease = pool.acquire(3.0)
     pool.release(lease, 5.0, retry_after=1.0)
-    assert taken(events) == [
-        (1.0, "cooling down", True, "a", "it asked"),
+    assert take_events(events) == [
+        (1.0, "cooling down", True, "a", "retry_after"),
         (1.0, "cooling down", True, "b", "2 failures in a row"),
         (3.0, "cooling down", False, "a", ""),
-        (5.0, "cooling down", True, "a", "it asked"),
+        (5.0, "cooling down", True, "a", "retry_after"),
     ]
 
 
@@ -149,7 +149,7 @@ def test_marks_and_trials() -> None:
     fail(pool, "a", 1.0)
     fail(pool, "a", 12.0)
     pool.release(pool.acquire(30.0, avoid=["b"]), 31.0)
-    assert taken(events) == [
+    assert take_events(events) == [
         (1.0, "failing", True, "a", "1 failed"),
         (11.0, "failing", False, "a", "on trial"),
         (12.0, "failing", True, "a", "the trial failed"),
@@ -167,14 +167,14 @@ def test_ramps() -> None:
         pool: Pool[str] = Pool(balancer, [gate], events=events)
         pool.add("b", now=50.0)
         pool.acquire(100.0)
-        assert taken(events)[1:] == [
+        assert take_events(events)[1:] == [
             (50.0, "slow start", True, "b", "for 30.0 s"),
             (50.0, "member", True, "b", ""),
             (80.0, "slow start", False, "b", ""),
         ]
 
 
-def test_who_warms_up_is_told_to_be_full() -> None:
+def test_a_backend_that_warms_up_is_recorded_as_full() -> None:
     events: deque[Event] = deque(maxlen=100)
     pool = Pool(LeastConnections(["a"]), [WarmUp[str](30.0)], events=events)
     leases = [pool.acquire(50.0) for _ in range(10)]
@@ -187,7 +187,7 @@ def test_who_warms_up_is_told_to_be_full() -> None:
         pool.release(lease, 51.0)
     assert [(e.reason, e.began, e.backend) for e in events] == [
         ("warming up", True, "b"),
-        ("warming up", False, "b"),  # nobody else serves
+        ("warming up", False, "b"),  # no other backend has requests
     ]
 
 
@@ -198,29 +198,29 @@ def test_panic_begins_and_ends() -> None:
     assert pool.acquire(2.0).panic
     health.observe("a", True, 3.0)
     assert not pool.acquire(4.0).panic
-    told = taken(events)
-    assert [one for one in told if one[1] == "panic"] == [
+    records = take_events(events)
+    assert [record for record in records if record[1] == "panic"] == [
         (2.0, "panic", True, None, "1 of 2 open"),
         (4.0, "panic", False, None, "2 of 2 open"),
     ]
 
 
-def test_a_copy_keeps_its_own_record() -> None:
+def test_a_copy_has_its_own_events() -> None:
     drain: Drain[str] = Drain()
     pool, events = pool_with(drain)
-    twin = copy.deepcopy(pool)
-    twin.remove("a", 1.0)
+    copied = copy.deepcopy(pool)
+    copied.remove("a", 1.0)
     assert not events
-    twin.add("a", now=2.0)
-    twin_drain: Any = twin._gates[0]
-    twin_drain.begin("a", 3.0)
+    copied.add("a", now=2.0)
+    copied_drain: Any = copied._gates[0]
+    copied_drain.begin("a", 3.0)
     assert not events
     drain.begin("a", 1.0)
     assert len(events) == 1
-    assert [event.reason for event in twin_drain._events] == ["member", "member", "draining"]
+    assert [event.reason for event in copied_drain._events] == ["member", "member", "draining"]
 
 
-def test_the_record_is_bounded_and_must_be() -> None:
+def test_the_deque_of_events_must_be_bounded() -> None:
     events: deque[Event] = deque(maxlen=3)
     pool = Pool(RoundRobin(range(10)), events=events)
     assert [event.backend for event in events] == [7, 8, 9]
@@ -231,13 +231,13 @@ def test_the_record_is_bounded_and_must_be() -> None:
         Pool(RoundRobin(["a"]), events=endless)
 
 
-def test_a_gate_set_free_by_a_refused_pool_records_nothing() -> None:
+def test_a_gate_of_a_refused_pool_records_nothing() -> None:
     drain: Drain[str] = Drain()
-    taken_gate: Drain[str] = Drain()
-    Pool(RoundRobin(["x"]), [taken_gate])
+    other_pools_gate: Drain[str] = Drain()
+    Pool(RoundRobin(["x"]), [other_pools_gate])
     events: deque[Event] = deque(maxlen=9)
     with pytest.raises(AlreadyInUse):
-        Pool(RoundRobin(["a"]), [drain, taken_gate], events=events)
+        Pool(RoundRobin(["a"]), [drain, other_pools_gate], events=events)
     Pool(RoundRobin(["a"]), [drain])
     drain.begin("a", 1.0)
     assert not events

@@ -1,4 +1,4 @@
-"""The pool by example: reasons, panic, preference, and leases around a block."""
+"""Examples of the pool: reasons, panic, preference, and leases in a with statement."""
 
 import asyncio
 from math import inf, nan
@@ -30,7 +30,7 @@ def refused(pool: Pool[str], **arguments: Any) -> NoBackendAvailable:
     return refusal.value
 
 
-def test_a_refusal_says_why() -> None:
+def test_a_refusal_has_reasons_and_counts() -> None:
     health, drain = HealthChecks[str](1), Drain[str]()
     pool = Pool(RoundRobin(["a", "b", "c"]), [health, drain])
     assert refused(Pool(RoundRobin())).reason == "empty"
@@ -49,7 +49,7 @@ def test_a_refusal_says_why() -> None:
     assert "2 draining" in str(error)
 
 
-def test_two_gates_of_one_reason_close_a_backend_once() -> None:
+def test_two_gates_with_one_reason_count_once() -> None:
     first, second = Drain[str](), Drain[str]()
     pool = Pool(RoundRobin(["a"]), [first, second])
     first.begin("a", 0.0)
@@ -61,7 +61,7 @@ def test_two_gates_of_one_reason_close_a_backend_once() -> None:
     assert pool.acquire(0.0).backend == "a"
 
 
-def test_panic_is_strict_leaves_out_weight_zero_and_ends_at_calm() -> None:
+def test_panic_begins_below_its_share_ignores_weight_zero_and_ends_at_calm() -> None:
     health: HealthChecks[str] = HealthChecks(1, 1)
     pool = Pool(RoundRobin([*"abcdefgh"]), [health], panic=0.5, calm=0.75)
     pool.set_weight("h", 0)
@@ -74,14 +74,14 @@ def test_panic_is_strict_leaves_out_weight_zero_and_ends_at_calm() -> None:
     assert pool.acquire(0.0).panic
     for backend in "cd":
         health.observe(backend, True, 1.0)
-    assert pool.acquire(1.0).panic  # 4 of 6 is above half, not yet calm
+    assert pool.acquire(1.0).panic  # 4 of 6 is above half, but below calm
     health.observe("b", True, 2.0)
     assert not pool.acquire(2.0).panic
     assert not pool.panicking
 
 
 def test_panic_compares_exactly() -> None:
-    """0.55 · 20 is a little above 11 in floats; 11 of 20 is not below 0.55."""
+    """0.55 · 20 is slightly above 11 as a float, but 11 of 20 is not below 0.55."""
     health: HealthChecks[int] = HealthChecks(1)
     pool = Pool(RoundRobin(range(20)), [health], panic=0.55)
     for backend in range(9):
@@ -100,34 +100,34 @@ def test_panic_never_ignores_a_hard_gate() -> None:
     assert dict(error.counts) == {"saturated": 2}
 
 
-def test_who_is_admitted_later_may_be_asked_before() -> None:
+def test_admits_answers_for_a_later_time() -> None:
     health: HealthChecks[str] = HealthChecks(1, recovery_time=10.0)
     pool = Pool(RoundRobin(["a", "b"]), [health])
     pool.release(pool.acquire(0.0), 1.0, ok=False)
     for bound in (False, True):
         asked = [pool.admits("a", bound, now) for now in (None, 0.0, 10.9, 11.0)]
         assert asked == [False, False, False, True]
-    assert not pool.admits("a")  # asking changed nothing
+    assert not pool.admits("a")  # the calls changed nothing
     assert pool.due in {-inf, 11.0}
 
 
-def test_preference() -> None:
+def test_prefer_and_strict() -> None:
     health: HealthChecks[str] = HealthChecks(1)
     pool = Pool(RoundRobin(["a", "b"]), [health])
     lease = pool.acquire(0.0, prefer="b")
     assert (lease.backend, lease.bound) == ("b", True)
-    assert pool.acquire(0.0, prefer="stranger").bound is False
+    assert pool.acquire(0.0, prefer="no member").bound is False
     assert pool.acquire(0.0, prefer="b", avoid=["b"]).backend == "a"
-    assert refused(pool, prefer="stranger", strict=True).reason == "unknown"
+    assert refused(pool, prefer="no member", strict=True).reason == "unknown"
     assert refused(pool, prefer="b", strict=True, avoid=["b"]).reason == "avoided"
     assert pool.acquire(0.0, strict=True).backend in "ab"
     pool.set_weight("b", 0)
-    assert pool.acquire(0.0, prefer="b").backend == "b"  # quiesced, yet bound ones are served
+    assert pool.acquire(0.0, prefer="b").backend == "b"  # quiesced, but bound requests are served
     health.observe("b", False, 0.0)
     assert refused(pool, prefer="b", strict=True).reason == "unhealthy"
 
 
-def test_an_update_keeps_what_survivors_have() -> None:
+def test_an_update_keeps_the_state_of_members_that_stay() -> None:
     health: HealthChecks[str] = HealthChecks(2)
     pool = Pool(LeastConnections(["a", "b"]), [health])
     lease = pool.acquire(0.0, prefer="b")
@@ -141,24 +141,24 @@ def test_an_update_keeps_what_survivors_have() -> None:
     assert pool.in_flight("b") == 1
 
 
-def test_an_outcome_is_told_with_all_that_is_known() -> None:
-    heard: list[tuple[object, ...]] = []
+def test_gates_get_all_details_of_a_request() -> None:
+    calls: list[tuple[object, ...]] = []
 
-    class Listener(ConnectionLimit[str]):
+    class Recorder(ConnectionLimit[str]):
         def started(self, backend: str, in_flight: int, now: float) -> None:
-            heard.append((backend, in_flight, now))
+            calls.append((backend, in_flight, now))
 
         def finished(
             self, backend: str, outcome: Outcome, in_flight: int, started_at: float, now: float
         ) -> None:
-            heard.append((backend, outcome, in_flight, started_at, now))
+            calls.append((backend, outcome, in_flight, started_at, now))
 
-    pool = Pool(RoundRobin(["a"]), [Listener(9)])
+    pool = Pool(RoundRobin(["a"]), [Recorder(9)])
     pool.release(pool.acquire(1.0), 2.5, False, 1.5, 30.0)
-    assert heard == [("a", 1, 1.0), ("a", Outcome(False, 1.5, 30.0), 0, 1.0, 2.5)]
+    assert calls == [("a", 1, 1.0), ("a", Outcome(False, 1.5, 30.0), 0, 1.0, 2.5)]
 
 
-def test_reading_is_fresh_and_writes_nothing() -> None:
+def test_reading_is_up_to_date_and_changes_nothing() -> None:
     limit: ConnectionLimit[str] = ConnectionLimit(1)
     ramp: SlowStart[str] = SlowStart(10.0, 5)
     pool = Pool(WeightedRoundRobin({"a": 4}), [limit, ramp])
@@ -177,7 +177,7 @@ def test_reading_is_fresh_and_writes_nothing() -> None:
     assert "1 of 1 open, 0 in flight" in repr(pool)
 
 
-def test_a_lease_around_a_block() -> None:
+def test_a_lease_in_a_with_statement() -> None:
     health: HealthChecks[str] = HealthChecks(1)
     pool = Pool(RoundRobin(["a"]), [health])
     with pool.lease(lambda: 1.0) as lease:
@@ -192,19 +192,19 @@ def test_a_lease_around_a_block() -> None:
     assert pool.in_flight("a") == 0
 
 
-def test_a_cancelled_task_gives_its_lease_back_and_blames_nobody() -> None:
+def test_a_cancelled_task_releases_its_lease_and_is_not_a_failure() -> None:
     health: HealthChecks[str] = HealthChecks(1)
     pool = Pool(LeastConnections(["a"]), [health])
 
-    async def request(begun: asyncio.Event) -> None:
+    async def request(started: asyncio.Event) -> None:
         with pool.lease(asyncio.get_running_loop().time):
-            begun.set()
+            started.set()
             await asyncio.Event().wait()
 
     async def main() -> None:
-        begun = asyncio.Event()
-        task = asyncio.create_task(request(begun))
-        await begun.wait()
+        started = asyncio.Event()
+        task = asyncio.create_task(request(started))
+        await started.wait()
         assert pool.in_flight("a") == 1
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -216,7 +216,7 @@ def test_a_cancelled_task_gives_its_lease_back_and_blames_nobody() -> None:
 
 
 @pytest.mark.parametrize(("bad", "error"), [(nan, InvalidTime), (None, ZeroDivisionError)])
-def test_a_clock_that_fails_at_the_end_leaks_nothing(bad: Any, error: type[Exception]) -> None:
+def test_a_clock_that_fails_at_the_end_leaks_no_count(bad: Any, error: type[Exception]) -> None:
     times = iter([1.0, bad])
 
     def clock() -> float:
@@ -229,8 +229,8 @@ def test_a_clock_that_fails_at_the_end_leaks_nothing(bad: Any, error: type[Excep
     assert pool.in_flight("a") == 0
 
 
-def test_a_duck_will_do() -> None:
-    class Duck:
+def test_a_balancer_without_inheritance_works() -> None:
+    class WithoutInheritance:
         keyed = fractional = False
 
         def __init__(self) -> None:
@@ -252,15 +252,15 @@ def test_a_duck_will_do() -> None:
         def finished(self, backend: str, outcome: object = None, now: float = 0.0) -> None:
             self.calls.append(f"finished {backend}")
 
-    duck: Any = Duck()
-    assert isinstance(duck, Balancer) is True
+    balancer: Any = WithoutInheritance()
+    assert isinstance(balancer, Balancer) is True
     drain: Drain[str] = Drain()
-    pool: Pool[str] = Pool(duck, [drain])
+    pool: Pool[str] = Pool(balancer, [drain])
     pool.update(["a", "b"])
     drain.begin("a", 0.0)
     pool.release(pool.acquire(0.0), 0.0)
     pool.release(pool.acquire(0.0, prefer="a"), 0.0)
-    assert duck.calls == ["started b False", "finished b", "started a True", "finished a"]
+    assert balancer.calls == ["started b False", "finished b", "started a True", "finished a"]
 
 
 def test_a_replacement_under_the_same_name_is_no_duplicate() -> None:

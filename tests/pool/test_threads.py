@@ -1,4 +1,4 @@
-"""One lock around a pool, its gates and its generator makes it safe: tried with real threads."""
+"""One lock around a pool, its gates and its generator makes it safe: tested with real threads."""
 
 import sys
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def switch_often() -> Iterator[None]:
 
 
 class Traffic:
-    """One pool and what several threads do to it, each step under one lock."""
+    """A pool that several threads use, with every call under one lock."""
 
     def __init__(self, kind: Kind) -> None:
         self.lock = Lock()
@@ -51,7 +51,7 @@ class Traffic:
         rng = Random(seed)
         try:
             for _ in range(ROUNDS):
-                self.meddle(rng)
+                self.change_something(rng)
                 self.request(rng)
         except BaseException as error:
             self.failures.append(error)
@@ -60,7 +60,7 @@ class Traffic:
     def now(self) -> float:
         return next(self.ticks) / 10
 
-    def meddle(self, rng: Random) -> None:
+    def change_something(self, rng: Random) -> None:
         with self.lock:
             now, backend = self.now(), rng.choice(MEMBERS)
             self.health.observe(backend, rng.random() < 0.8, now)
@@ -78,7 +78,7 @@ class Traffic:
             self.served += 1
             self.pool.release(lease, self.now(), rng.choice([True, False, None]))
 
-    def calm_down(self) -> None:
+    def reopen_all(self) -> None:
         for backend in MEMBERS:
             self.drain.cancel(backend, self.now())
             self.health.observe(backend, ok=True, now=self.now())
@@ -86,7 +86,7 @@ class Traffic:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=by_name)
-def test_books_balance_under_real_threads(kind: Kind) -> None:
+def test_counts_are_correct_with_real_threads(kind: Kind) -> None:
     traffic = Traffic(kind)
     threads = [Thread(target=traffic.run, args=(seed,)) for seed in range(THREADS)]
     for thread in threads:
@@ -98,14 +98,14 @@ def test_books_balance_under_real_threads(kind: Kind) -> None:
     assert traffic.served > THREADS * ROUNDS / 2
     pool = traffic.pool
     assert {backend: pool.in_flight(backend) for backend in MEMBERS} == dict.fromkeys(MEMBERS, 0)
-    traffic.calm_down()
+    traffic.reopen_all()
     for number in range(6):
         pool.acquire(traffic.now(), f"10.1.{number}.9")
     assert sum(pool.in_flight(backend) for backend in MEMBERS) == 6
 
 
-def test_nothing_called_from_inside_calls_back() -> None:
-    """A lock that is not re-entrant suffices: a pool never calls the caller."""
+def test_no_method_calls_back() -> None:
+    """A lock that is not re-entrant is enough: a pool never calls the caller's code."""
     lock = Lock()
     pool: Pool[str] = Pool(KINDS[0].make(), [HealthChecks(), Drain(), ConnectionLimit(2)])
     with lock:

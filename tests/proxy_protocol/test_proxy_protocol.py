@@ -1,4 +1,4 @@
-"""The PROXY protocol: round trips, bytes by hand from its text, every cut, and every bad byte."""
+"""The PROXY protocol: round trips, the bytes of its specification, every cut, corrupted bytes."""
 
 import copy
 import pickle
@@ -23,33 +23,35 @@ IPV4, IPV6 = (
     st.builds(Endpoint, st.ip_addresses(v=4), PORTS),
     st.builds(Endpoint, st.ip_addresses(v=6), PORTS),
 )
-Ends = tuple[Endpoint, Endpoint] | tuple[bytes, bytes] | tuple[None, None]
-ENDS: st.SearchStrategy[Ends] = (
+Endpoints = tuple[Endpoint, Endpoint] | tuple[bytes, bytes] | tuple[None, None]
+ENDPOINTS: st.SearchStrategy[Endpoints] = (
     st.tuples(IPV4, IPV4) | st.tuples(IPV6, IPV6) | st.tuples(PATHS, PATHS)
 )
 TLVS = st.lists(
     st.builds(Tlv, st.integers(0, 255).filter(lambda kind: kind != 3), st.binary(max_size=40)),
     max_size=4,
 ).map(tuple)
-NO_ENDS: st.SearchStrategy[Ends] = st.just((None, None))
+NO_ENDPOINTS: st.SearchStrategy[Endpoints] = st.just((None, None))
 
 
-def addressed(ends: Ends, datagram: bool, tlvs: tuple[Tlv, ...], checksum: bool) -> ProxyHeader:
-    return ProxyHeader(ends[0], ends[1], datagram, tlvs=tlvs, checksum=checksum)
+def addressed(
+    endpoints: Endpoints, datagram: bool, tlvs: tuple[Tlv, ...], checksum: bool
+) -> ProxyHeader:
+    return ProxyHeader(endpoints[0], endpoints[1], datagram, tlvs=tlvs, checksum=checksum)
 
 
 def unspecified(tlvs: tuple[Tlv, ...], checksum: bool) -> ProxyHeader:
     return ProxyHeader(tlvs=tlvs, checksum=checksum)
 
 
-def line(ends: Ends) -> ProxyHeader:
-    return ProxyHeader(ends[0], ends[1], version=1)
+def line(endpoints: Endpoints) -> ProxyHeader:
+    return ProxyHeader(endpoints[0], endpoints[1], version=1)
 
 
 HEADERS = (
-    st.builds(addressed, ENDS, st.booleans(), TLVS, st.booleans())
+    st.builds(addressed, ENDPOINTS, st.booleans(), TLVS, st.booleans())
     | st.builds(unspecified, TLVS, st.booleans())
-    | st.builds(line, st.tuples(IPV4, IPV4) | st.tuples(IPV6, IPV6) | NO_ENDS)
+    | st.builds(line, st.tuples(IPV4, IPV4) | st.tuples(IPV6, IPV6) | NO_ENDPOINTS)
     | st.just(ProxyHeader(local=True))
 )
 
@@ -67,7 +69,7 @@ def binary(command: int, protocol: int, block: bytes, length: int | None = None)
 
 
 @given(HEADERS, st.binary(max_size=40))
-def test_what_is_built_is_read_and_the_stream_is_left_alone(
+def test_a_built_header_is_parsed_and_the_stream_is_ignored(
     header: ProxyHeader, stream: bytes
 ) -> None:
     data = header.build()
@@ -76,19 +78,21 @@ def test_what_is_built_is_read_and_the_stream_is_left_alone(
 
 
 @given(HEADERS)
-def test_every_cut_is_incomplete_and_asks_for_no_more_than_there_is(header: ProxyHeader) -> None:
+def test_every_cut_is_incomplete_and_the_size_never_exceeds_the_header(header: ProxyHeader) -> None:
     data = header.build()
-    asked = 0
+    requested = 0
     for cut in range(len(data)):
         read = read_proxy_header(data[:cut])
         assert (read.header, read.reason) == (None, "incomplete")
         assert cut < read.size <= len(data)
-        assert read.size >= asked
-        asked = read.size
+        assert read.size >= requested
+        requested = read.size
 
 
 @given(HEADERS)
-def test_asking_for_what_it_wants_reads_nothing_of_the_stream(header: ProxyHeader) -> None:
+def test_reading_only_the_requested_size_consumes_no_byte_of_the_stream(
+    header: ProxyHeader,
+) -> None:
     data = header.build() + b"stream"
     read, size, rounds = read_proxy_header(b""), 0, 0
     while read.reason == "incomplete":
@@ -101,20 +105,20 @@ def test_asking_for_what_it_wants_reads_nothing_of_the_stream(header: ProxyHeade
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda rest: SIGNATURE + rest))
 @example(b"PROXY TCP6 ::1%a ::1 1 1\r\n")
 @example(b"PROXY TCP4 \xff.1.1.1 1.1.1.1 1 1\r\n")
-def test_no_bytes_raise(data: bytes) -> None:
+def test_no_data_raises(data: bytes) -> None:
     reason(data)
 
 
 @given(HEADERS, st.data())
-def test_a_flipped_byte_under_a_checksum_is_refused(
+def test_a_corrupted_byte_of_a_header_with_a_checksum_is_refused(
     header: ProxyHeader, data: st.DataObject
 ) -> None:
     if header.version == 1 or header.local:
         return
-    twin = ProxyHeader(
+    summed = ProxyHeader(
         header.source, header.destination, header.datagram, tlvs=header.tlvs, checksum=True
     )
-    sent = bytearray(twin.build())
+    sent = bytearray(summed.build())
     at = data.draw(st.integers(len(sent) - 4, len(sent) - 1) | st.integers(0, len(sent) - 1))
     sent[at] ^= data.draw(st.integers(1, 255))
     read = read_proxy_header(bytes(sent))
@@ -123,7 +127,7 @@ def test_a_flipped_byte_under_a_checksum_is_refused(
         assert read.reason == "wrong checksum"
 
 
-def test_the_line_of_the_text() -> None:
+def test_the_line_of_the_specification() -> None:
     line = b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n"
     header = ProxyHeader(
         Endpoint(IPv4Address("192.168.0.1"), 56324),
@@ -148,7 +152,7 @@ def test_the_line_of_the_text() -> None:
         (b"PROXY UNKNOWN \n\r\x00\xff\r\n", 20),
     ],
 )
-def test_lines_of_every_length(sent: bytes, size: int) -> None:
+def test_lines_of_many_lengths(sent: bytes, size: int) -> None:
     read = read_proxy_header(sent + b"PROXY")
     assert (read.reason, read.size) == ("", size)
     assert read.header is not None
@@ -172,7 +176,7 @@ def test_lines_of_every_length(sent: bytes, size: int) -> None:
         b"PROXY UNKNOWNS\r\n", b"PROXY UNKNOWN\t\r\n",
     ],
 )  # fmt: skip
-def test_no_line(sent: bytes) -> None:
+def test_a_malformed_line_is_refused(sent: bytes) -> None:
     assert reason(sent) == "malformed line"
 
 
@@ -185,7 +189,7 @@ def test_no_line(sent: bytes) -> None:
         b"\n",        b"\r\n\r\n\x00\r\nQUIT\r", b"\r\n\r\nGET /",
     ],
 )  # fmt: skip
-def test_no_signature(sent: bytes) -> None:
+def test_data_without_a_signature_is_refused(sent: bytes) -> None:
     assert reason(sent) == "no signature"
 
 
@@ -240,7 +244,7 @@ def test_a_line_ends_within_107_bytes() -> None:
         ),
     ],
 )
-def test_bytes_by_hand(tail: str, header: ProxyHeader) -> None:
+def test_the_bytes_of_version_2(tail: str, header: ProxyHeader) -> None:
     data = SIGNATURE + bytes.fromhex(tail)
     assert header.build() == data
     assert read_proxy_header(data) == (header, "", len(data))
@@ -248,7 +252,7 @@ def test_bytes_by_hand(tail: str, header: ProxyHeader) -> None:
 
 @pytest.mark.parametrize("protocol", [0x00, 0x11, 0x21, 0x33, 0x44, 0xFF])
 @pytest.mark.parametrize("block", [b"", b"\x01\x02", bytes(300), b"\x03\x00\x04abcd"])
-def test_a_local_block_is_skipped_whatever_it_holds(protocol: int, block: bytes) -> None:
+def test_a_local_block_is_skipped_whatever_it_contains(protocol: int, block: bytes) -> None:
     read = read_proxy_header(binary(0x20, protocol, block) + b"next")
     assert read == (ProxyHeader(local=True), "", 16 + len(block))
 
@@ -264,7 +268,7 @@ def test_unspecified_addresses_are_skipped(protocol: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "why"),
+    ("sent", "expected"),
     [
         (binary(0x11, 0x11, bytes(12)), "unknown version"),
         (binary(0x30, 0x00, b""), "unknown version"),
@@ -286,55 +290,55 @@ def test_unspecified_addresses_are_skipped(protocol: int) -> None:
         (binary(0x21, 0x11, bytes(12) + b"\x05\x00\x81" + bytes(129)), "unique id too long"),
     ],
 )
-def test_no_header(sent: bytes, why: str) -> None:
-    assert reason(sent) == why
+def test_an_invalid_header_is_refused_with_its_reason(sent: bytes, expected: str) -> None:
+    assert reason(sent) == expected
 
 
-def test_two_checksums_are_none() -> None:
+def test_two_checksums_are_refused() -> None:
     header = ProxyHeader(tlvs=(Tlv(0xE0, b""),), checksum=True).build()
     twice = binary(0x21, 0x00, header[16:] + header[-7:])
     assert reason(twice) == "malformed checksum"
 
 
-def test_a_checksum_may_stand_anywhere() -> None:
+def test_a_checksum_may_precede_other_tlvs() -> None:
     block = bytes(12) + b"\x03\x00\x04" + bytes(4) + b"\x01\x00\x02h2"
-    blank = binary(0x21, 0x11, block)
+    zeroed = binary(0x21, 0x11, block)
     at = 16 + 12 + 3
-    data = blank[:at] + crc32c(blank).to_bytes(4, "big") + blank[at + 4 :]
+    data = zeroed[:at] + crc32c(zeroed).to_bytes(4, "big") + zeroed[at + 4 :]
     header = read_proxy_header(data).header
     assert header is not None
     assert (header.tlvs, header.checksum) == ((Tlv(1, b"h2"),), True)
 
 
 @pytest.mark.parametrize("cut", [13, 14])
-def test_bad_bytes_are_refused_before_the_rest_has_come(cut: int) -> None:
+def test_invalid_bytes_are_refused_before_the_header_is_complete(cut: int) -> None:
     assert reason(binary(0x41, 0x11, b"")[:cut]) == "unknown version"
     assert reason(binary(0x2E, 0x11, b"")[:cut]) == "unknown command"
     assert (reason(binary(0x21, 0x91, b"")[:cut]) == "unknown protocol") == (cut > 13)
 
 
-def test_a_length_beyond_what_is_allowed_is_refused_at_once() -> None:
+def test_a_header_that_is_too_long_is_refused_at_once() -> None:
     announced = binary(0x21, 0x11, b"", 65535)
     assert read_proxy_header(announced)[1:] == ("incomplete", 65551)
-    assert read_proxy_header(announced, longest=536)[1:] == ("too long", 0)
-    assert read_proxy_header(binary(0x21, 0x11, b"", 520), longest=536)[1:] == ("incomplete", 536)
+    assert read_proxy_header(announced, max_size=536)[1:] == ("too long", 0)
+    assert read_proxy_header(binary(0x21, 0x11, b"", 520), max_size=536)[1:] == ("incomplete", 536)
     line = b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n"
-    assert read_proxy_header(line, longest=47)[1:] == ("", 47)
-    assert read_proxy_header(line, longest=46)[1:] == ("too long", 0)
-    assert read_proxy_header(line[:-2], longest=46)[1:] == ("too long", 0)
+    assert read_proxy_header(line, max_size=47)[1:] == ("", 47)
+    assert read_proxy_header(line, max_size=46)[1:] == ("too long", 0)
+    assert read_proxy_header(line[:-2], max_size=46)[1:] == ("too long", 0)
 
 
-@pytest.mark.parametrize("longest", [15, -1, 536.0, None])
-def test_the_bound_is_of_16_bytes_or_more(longest: Any) -> None:
-    with pytest.raises(InvalidSetting, match="longest"):
-        read_proxy_header(b"", longest)
+@pytest.mark.parametrize("max_size", [15, -1, 536.0, None])
+def test_a_bound_below_16_bytes_is_refused(max_size: Any) -> None:
+    with pytest.raises(InvalidSetting, match="max_size"):
+        read_proxy_header(b"", max_size)
 
 
 @pytest.mark.parametrize(
     "block", [b"\x03\x00\x04abcd", b"\x03\x00\x00", b"\x04\x00\x00", b"\x04\x01\x00"]
 )
-def test_a_full_block_costs_what_it_is_long(block: bytes) -> None:
-    """Lines run for 32 KiB of TLVs against 8 KiB: four times as many."""
+def test_the_cost_is_linear_in_the_length_of_the_block(block: bytes) -> None:
+    """32 KiB of TLVs run about four times the lines of code of 8 KiB."""
 
     def lines(size: int) -> int:
         tlvs = (block + bytes(size))[:size] if len(block) > 3 else block * (size // 3)
@@ -345,7 +349,7 @@ def test_a_full_block_costs_what_it_is_long(block: bytes) -> None:
     assert lines(60_000) <= 10 * 60_000
 
 
-def test_what_follows_a_header_is_not_looked_at() -> None:
+def test_data_after_the_header_costs_nothing() -> None:
     data = ProxyHeader(local=True).build()
     long = data + bytes(1 << 20)
     lines = work_of(lambda: read_proxy_header(long)).lines
@@ -389,18 +393,18 @@ V4, V6 = Endpoint(IPv4Address("1.1.1.1"), 1), Endpoint(IPv6Address("::1"), 1)
         {"tlvs": (Tlv(1, bytes(40000)), Tlv(1, bytes(40000)))},
     ],
 )  # fmt: skip
-def test_what_cannot_be_sent_is_refused(fields: dict[str, Any]) -> None:
+def test_a_header_that_cannot_be_sent_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting):
         ProxyHeader(**fields)
 
 
-def test_the_longest_header_there_is() -> None:
+def test_the_longest_possible_header() -> None:
     header = ProxyHeader(tlvs=(Tlv(0xE0, bytes(65532)),))
     data = header.build()
     assert len(data) == 65551
     assert read_proxy_header(data) == (header, "", 65551)
 
 
-def test_copies_are_the_same() -> None:
+def test_a_copy_equals_the_header() -> None:
     header = ProxyHeader(V4, V4, tlvs=(Tlv(1, b"h2"),), checksum=True)
-    assert copy.deepcopy(header) == header == pickle.loads(pickle.dumps(header))  # noqa: S301 - own
+    assert copy.deepcopy(header) == header == pickle.loads(pickle.dumps(header))  # noqa: S301 - own pickle

@@ -1,1 +1,1 @@
-"""Tests: routing."""
+"""Tests of routing."""

@@ -1,4 +1,7 @@
-"""Tables and requests on a small alphabet, so that they meet, and routing by trying every route."""
+"""Tables and requests over a small alphabet, so that they match, and naive routing.
+
+Naive routing tries every route.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -13,25 +16,25 @@ from balancers.http import Request
 from balancers.routing import Route, Router
 
 __all__ = [
-    "Asked",
-    "Told",
+    "Arguments",
+    "RequestParts",
+    "arguments_of_routes",
+    "captures_of",
     "naive",
     "near",
     "request_of",
     "requests",
     "routers",
     "tables",
-    "takes",
-    "tolds",
 ]
 
-Told = dict[str, Any]
+Arguments = dict[str, Any]
 """The arguments of a route."""
 
 
 @dataclass
-class Asked:
-    """A request before it is written down."""
+class RequestParts:
+    """The parts of a request before it is serialised."""
 
     host: str = "z.example"
     path: str = "/"
@@ -41,52 +44,52 @@ class Asked:
     query: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
-def request_of(asked: Asked) -> Request:
-    query = "&".join(f"{name}={value}" for name, value in asked.query)
-    cookie = "; ".join(f"{name}={value}" for name, value in asked.cookie)
-    headers = [(name.upper(), value) for name, value in asked.header]
+def request_of(parts: RequestParts) -> Request:
+    query = "&".join(f"{name}={value}" for name, value in parts.query)
+    cookie = "; ".join(f"{name}={value}" for name, value in parts.cookie)
+    headers = [(name.upper(), value) for name, value in parts.header]
     headers += [("Cookie", cookie)] if cookie else []
-    return Request(asked.method, f"{asked.path}?{query}", f"{asked.host}:80", headers)
+    return Request(parts.method, f"{parts.path}?{query}", f"{parts.host}:80", headers)
 
 
 @cache
-def pattern(text: str, whole: bool) -> re.Pattern[str]:
+def pattern(text: str, is_path: bool) -> re.Pattern[str]:
     text = re.sub(r"\{(\w+)\.\.\.\}", r"(?P<\1>.*)", text)
     text = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", text)
-    if not whole:
+    if not is_path:
         text = text.rstrip("/") + "(?:/.*)?"
     return re.compile(text)
 
 
-def takes(told: Told, asked: Asked) -> dict[str, str] | None:
-    """Give the captures of a route that takes a request, None when it does not."""
-    host = told.get("host", asked.host)
-    if asked.host != host and not (host[0] == "*" and asked.host.endswith(host[1:])):
+def captures_of(arguments: Arguments, parts: RequestParts) -> dict[str, str] | None:
+    """Return the captures of a route that matches a request, None when it does not match."""
+    host = arguments.get("host", parts.host)
+    if parts.host != host and not (host[0] == "*" and parts.host.endswith(host[1:])):
         return None
-    text = told.get("path") or told.get("prefix", "/")
-    found = pattern(text, "path" in told).fullmatch(asked.path)
-    if found is None or (told.get("methods") and asked.method not in told["methods"]):
+    text = arguments.get("path") or arguments.get("prefix", "/")
+    found = pattern(text, "path" in arguments).fullmatch(parts.path)
+    if found is None or (arguments.get("methods") and parts.method not in arguments["methods"]):
         return None
     for kind, pairs in (
-        ("headers", asked.header),
-        ("cookies", asked.cookie),
-        ("query", asked.query),
+        ("headers", parts.header),
+        ("cookies", parts.cookie),
+        ("query", parts.query),
     ):
-        for name, wanted in told.get(kind, {}).items():
+        for name, wanted in arguments.get(kind, {}).items():
             values = [value for key, value in pairs if key == name]
             if not values or (wanted is not True and values != [wanted]):
                 return None
     return {name: unquote(value) for name, value in found.groupdict().items()}
 
 
-def specificity(told: Told) -> list[object]:
-    """Give what is documented as the order, in the order in which it counts."""
-    host, text = told.get("host", ""), told.get("path") or told.get("prefix", "/")
+def specificity(arguments: Arguments) -> list[object]:
+    """Return the documented sort key of a route, the most significant part first."""
+    host, text = arguments.get("host", ""), arguments.get("path") or arguments.get("prefix", "/")
     wild = host.startswith("*")
     hosts = (not host, wild, -host.count(".") if wild else 0)
     kinds = "".join(
         ""
-        if not part and "path" not in told
+        if not part and "path" not in arguments
         else "r"
         if "..." in part
         else "c"
@@ -94,23 +97,27 @@ def specificity(told: Told) -> list[object]:
         else "a"
         for part in text[1:].split("/")
     )
-    kinds += "" if "path" in told else "z"
+    kinds += "" if "path" in arguments else "z"
     conditions = [
-        value for kind in ("headers", "cookies", "query") for value in told.get(kind, {}).values()
+        value
+        for kind in ("headers", "cookies", "query")
+        for value in arguments.get(kind, {}).values()
     ]
     return [
         hosts,
         kinds,
-        len(told.get("methods", ())) or 99,
+        len(arguments.get("methods", ())) or 99,
         -len(conditions),
         sum(value is True for value in conditions),
     ]
 
 
-def naive(table: list[Told], asked: Asked) -> int | None:
-    """Try every route: the most specific that takes the request, the first of equals."""
-    taking = [place for place, told in enumerate(table) if takes(told, asked) is not None]
-    return min(taking, key=lambda place: specificity(table[place]), default=None)
+def naive(table: list[Arguments], parts: RequestParts) -> int | None:
+    """Try every route: return the most specific one that matches, the first of equals."""
+    matching = [
+        place for place, arguments in enumerate(table) if captures_of(arguments, parts) is not None
+    ]
+    return min(matching, key=lambda place: specificity(table[place]), default=None)
 
 
 HOSTS = ["a.x", "b.a.x", "*.x", "*.a.x"]
@@ -122,32 +129,32 @@ SEGMENTS = st.sampled_from(["a", "a", "b", "{}"])
 
 
 @st.composite
-def tolds(draw: st.DrawFn, *, most: int = 3) -> Told:
-    told: Told = {}
+def arguments_of_routes(draw: st.DrawFn, *, most: int = 3) -> Arguments:
+    arguments: Arguments = {}
     if draw(st.booleans()):
-        told["host"] = draw(st.sampled_from(HOSTS))
+        arguments["host"] = draw(st.sampled_from(HOSTS))
     parts = [
         part.replace("{}", f"{{p{place}}}")
         for place, part in enumerate(draw(st.lists(SEGMENTS, max_size=most)))
     ]
     form = draw(st.sampled_from(["path", "path", "slash", "rest", "prefix", "any"]))
     if form == "prefix":
-        told["prefix"] = "/" + "/".join(parts)
+        arguments["prefix"] = "/" + "/".join(parts)
     elif form != "any":
         end = {"slash": [""], "rest": ["{rest...}"]}.get(form, [])
-        told["path"] = "/" + "/".join(parts + end)
+        arguments["path"] = "/" + "/".join(parts + end)
     if draw(st.booleans()):
-        told["methods"] = draw(st.sampled_from(METHODS))
+        arguments["methods"] = draw(st.sampled_from(METHODS))
     for kind in ("headers", "cookies", "query"):
         if draw(st.integers(0, 3)) == 0:
-            told[kind] = draw(conditions)
-    return told
+            arguments[kind] = draw(conditions)
+    return arguments
 
 
 @st.composite
-def variations(draw: st.DrawFn) -> list[Told]:
-    """Routes that differ in one thing each, so that they compete."""
-    base, table = draw(tolds()), list[Told]()
+def variations(draw: st.DrawFn) -> list[Arguments]:
+    """Routes that differ in one argument each, so that they compete."""
+    base, table = draw(arguments_of_routes()), list[Arguments]()
     others: dict[str, st.SearchStrategy[Any]] = {
         "host": st.sampled_from(HOSTS),
         "methods": st.sampled_from(METHODS),
@@ -159,28 +166,28 @@ def variations(draw: st.DrawFn) -> list[Told]:
     return table
 
 
-tables = st.lists(tolds(), min_size=1, max_size=8) | variations()
+tables = st.lists(arguments_of_routes(), min_size=1, max_size=8) | variations()
 
 
-def routers(table: list[Told]) -> tuple[Router[int], list[Told]]:
-    """Enter one route after another, but for those that are refused; values are their places."""
-    kept: list[Told] = []
+def routers(table: list[Arguments]) -> tuple[Router[int], list[Arguments]]:
+    """Add one route after another except the refused ones; the values are their positions."""
+    accepted: list[Arguments] = []
     router: Router[int] = Router([])
-    for told in table:
-        trial = [Route(place, **one) for place, one in enumerate([*kept, told])]
+    for arguments in table:
+        trial = [Route(place, **one) for place, one in enumerate([*accepted, arguments])]
         try:
             router = Router(trial)
         except InvalidSetting:
             continue
-        kept.append(told)
-    return router, kept
+        accepted.append(arguments)
+    return router, accepted
 
 
 pairs = st.lists(
     st.tuples(st.sampled_from(["m", "n"]), st.sampled_from(["1", "2", "3"])), max_size=2
 )
 requests = st.builds(
-    Asked,
+    RequestParts,
     host=st.sampled_from(["a.x", "b.a.x", "c.a.x", "d.c.a.x", "c.x", "x", "z.example"]),
     path=st.tuples(
         st.lists(st.sampled_from(["a", "b", "c", "%C3%A9"]), max_size=4), st.sampled_from(["", "/"])
@@ -193,29 +200,29 @@ requests = st.builds(
 
 
 @st.composite
-def near(draw: st.DrawFn, table: list[Told]) -> Asked:
-    """A request that some route takes, changed at times in one thing or two."""
-    told = draw(st.sampled_from(table))
-    text = told.get("path") or told.get("prefix", "/")
+def near(draw: st.DrawFn, table: list[Arguments]) -> RequestParts:
+    """A request that at least one route matches, sometimes changed in one or two parts."""
+    arguments = draw(st.sampled_from(table))
+    text = arguments.get("path") or arguments.get("prefix", "/")
     more = st.sampled_from(["", "a", "a/b", "b/", "/"])
     rest = draw(more)
     path = re.sub(
         r"\{\w+\}", lambda _: draw(st.sampled_from("abc")), text.replace("{rest...}", rest)
     )
-    if "path" not in told and rest:
+    if "path" not in arguments and rest:
         path = f"{path.rstrip('/')}/{rest}"
     pairs_of = {
         kind: [
             (name, draw(st.sampled_from("123")) if value is True else value)
-            for name, value in told.get(kind, {}).items()
+            for name, value in arguments.get(kind, {}).items()
         ]
         for kind in ("headers", "cookies", "query")
     }
-    host = told.get("host", draw(st.sampled_from(["a.x", "z.example"])))
-    asked = Asked(
+    host = arguments.get("host", draw(st.sampled_from(["a.x", "z.example"])))
+    parts = RequestParts(
         host.replace("*", draw(st.sampled_from(["b", "c.b", "a"]))),
         path.replace("//", "/") if "//" in path else path,
-        draw(st.sampled_from(told.get("methods") or ["GET", "PUT"])),
+        draw(st.sampled_from(arguments.get("methods") or ["GET", "PUT"])),
         *pairs_of.values(),
     )
     for change in draw(
@@ -224,12 +231,12 @@ def near(draw: st.DrawFn, table: list[Told]) -> Asked:
         )
     ):
         if change == "host":
-            asked.host = draw(st.sampled_from(["a.x", "b.a.x", "d.c.a.x", "c.x", "z.example"]))
+            parts.host = draw(st.sampled_from(["a.x", "b.a.x", "d.c.a.x", "c.x", "z.example"]))
         elif change == "method":
-            asked.method = draw(st.sampled_from(["GET", "POST", "PUT"]))
+            parts.method = draw(st.sampled_from(["GET", "POST", "PUT"]))
         elif change == "more":
-            asked.path = f"{asked.path.rstrip('/')}/{draw(more)}".replace("//", "/")
+            parts.path = f"{parts.path.rstrip('/')}/{draw(more)}".replace("//", "/")
         else:
-            values: list[tuple[str, str]] = getattr(asked, change)
-            setattr(asked, change, values + draw(pairs))
-    return asked
+            values: list[tuple[str, str]] = getattr(parts, change)
+            setattr(parts, change, values + draw(pairs))
+    return parts

@@ -1,4 +1,4 @@
-"""What no route may say, and what is made of what it may."""
+"""Which conditions a route refuses, and which requests the accepted ones match."""
 
 from copy import deepcopy
 from typing import Any
@@ -13,7 +13,7 @@ from balancers.routing import Route, Router
 
 
 @pytest.mark.parametrize(
-    ("told", "named"),
+    ("arguments", "named"),
     [
         ({"path": "/a", "prefix": "/b"}, "'/a' and '/b'"),
         ({"path": ""}, "''"),
@@ -47,8 +47,8 @@ from balancers.routing import Route, Router
         ({"path": "/{x..}"}, "'{x..}'"),
         ({"path": "/{x}/{x}"}, "'/{x}/{x}'"),
         ({"path": "/{x}/{x...}"}, "'/{x}/{x...}'"),
-        ({"path": "/api/*"}, "say prefix= or {rest...}"),
-        ({"prefix": "/**"}, "no wildcards in '/**'"),
+        ({"path": "/api/*"}, "use prefix= or {rest...}"),
+        ({"prefix": "/**"}, "no wildcards, not '/**'"),
         ({"host": ""}, "''"),
         ({"host": "*"}, "'*'"),
         ({"host": "*."}, "'*.'"),
@@ -61,7 +61,7 @@ from balancers.routing import Route, Router
         ({"host": "*.[::1]"}, "'*.[::1]'"),
         ({"host": "::1"}, "'::1'"),
         ({"host": "münchen.example"}, "münchen"),
-        ({"host": "*." + "a" * 252}, "no host to match"),
+        ({"host": "*." + "a" * 252}, "host must be a host name"),
         ({"methods": [""]}, "''"),
         ({"methods": ["GET "]}, "'GET '"),
         ({"methods": [7]}, "7"),
@@ -87,14 +87,16 @@ from balancers.routing import Route, Router
         ({"query": {"\ud800": "1"}}, "ud800"),
     ],
 )
-def test_what_can_match_no_request_is_refused_by_name(told: Any, named: str) -> None:
+def test_a_condition_that_no_request_meets_is_refused_with_its_value(
+    arguments: Any, named: str
+) -> None:
     with pytest.raises(InvalidSetting) as refusal:
-        Route("value", **told)
+        Route("value", **arguments)
     assert named in str(refusal.value)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "arguments",
     [
         {"methods": "GET"},
         {"methods": b"GET"},
@@ -106,20 +108,20 @@ def test_what_can_match_no_request_is_refused_by_name(told: Any, named: str) -> 
         {"query": [("a", "1")]},
     ],
 )
-def test_what_is_of_another_type_is_refused(told: Any) -> None:
+def test_a_value_of_another_type_is_refused(arguments: Any) -> None:
     with pytest.raises(TypeError):
-        Route("value", **told)
+        Route("value", **arguments)
 
 
 parts = st.text("ab{}.*%2e/x", max_size=6)
 
 
 @given(st.sampled_from(["path", "prefix", "host"]), parts | st.text(max_size=8))
-def test_whatever_is_taken_for_a_route_is_reached(kind: str, text: str) -> None:
-    """Written down with ``x`` for what it captures, a pattern takes its own path."""
-    told: Any = {kind: text if kind == "host" else f"/{text}"}
+def test_an_accepted_route_is_reachable(kind: str, text: str) -> None:
+    """With ``x`` in place of each capture, a pattern matches its own text."""
+    arguments: Any = {kind: text if kind == "host" else f"/{text}"}
     try:
-        route = Route("value", **told)
+        route = Route("value", **arguments)
     except InvalidSetting:
         return
     path = "/" + "/".join("x" if part is None else part for part in route.segments)
@@ -141,7 +143,7 @@ def test_captures_are_decoded_and_a_rest_may_be_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "target", "taken"),
+    ("arguments", "target", "matches"),
     [
         ({"prefix": "/api"}, "/api", True),
         ({"prefix": "/api"}, "/api/", True),
@@ -165,25 +167,25 @@ def test_captures_are_decoded_and_a_rest_may_be_empty() -> None:
         ({"host": "A.X."}, "/", False),
     ],
 )
-def test_what_a_path_takes(told: Any, target: str, taken: bool) -> None:
-    assert bool(Router([Route(1, **told)]).match(Request("GET", target, "x"))) == taken
+def test_which_paths_match(arguments: Any, target: str, matches: bool) -> None:
+    assert bool(Router([Route(1, **arguments)]).match(Request("GET", target, "x"))) == matches
 
 
 @pytest.mark.parametrize(
-    ("host", "taken"),
+    ("host", "matches"),
     [("a.x.y", True), ("b.a.x.y:80", True), ("A.X.Y.", True), ("x.y", False), ("ax.y", False)],
 )
-def test_what_a_wildcard_takes(host: str, taken: bool) -> None:
-    assert bool(Router([Route(1, host="*.x.y")]).match(Request("GET", "/", host))) == taken
+def test_which_hosts_match_a_wildcard(host: str, matches: bool) -> None:
+    assert bool(Router([Route(1, host="*.x.y")]).match(Request("GET", "/", host))) == matches
 
 
-def test_an_international_host_is_written_in_ascii_and_an_address_in_one_form() -> None:
+def test_hosts_are_matched_in_their_normalised_form() -> None:
     routes = [Route(1, host="xn--mnchen-3ya.example"), Route(2, host="[2001:DB8:0::1]")]
     router = Router(routes)
     assert router.match(Request("GET", "/", "XN--mnchen-3ya.example")).value == 1
     assert router.match(Request("GET", "/", "[2001:db8::1]:80")).value == 2
 
 
-def test_a_copy_of_a_route_is_the_route() -> None:
+def test_a_copy_of_a_route_is_the_same_object() -> None:
     route = Route(["a value"], prefix="/api")
     assert deepcopy([route])[0] is route

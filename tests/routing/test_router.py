@@ -1,4 +1,4 @@
-"""Routing by the index is routing by trying every route; no route is there in vain."""
+"""Routing by the index equals routing by trying every route; unreachable routes are refused."""
 
 import pickle
 import re
@@ -15,16 +15,16 @@ from balancers.http import Request
 from balancers.routing import Match, Route, Router, Split
 from tests.depth import runs
 from tests.routing.tables import (
-    Asked,
-    Told,
+    Arguments,
+    RequestParts,
+    arguments_of_routes,
+    captures_of,
     naive,
     near,
     request_of,
     requests,
     routers,
     tables,
-    takes,
-    tolds,
 )
 
 GET = Request("GET", "/", "a.x")
@@ -32,25 +32,25 @@ GET = Request("GET", "/", "a.x")
 
 @settings(max_examples=runs(400))
 @given(tables, st.lists(requests, max_size=6), st.data())
-def test_routing_is_trying_every_route(
-    table: list[Told], asked: list[Asked], data: st.DataObject
+def test_routing_equals_trying_every_route(
+    table: list[Arguments], sent: list[RequestParts], data: st.DataObject
 ) -> None:
-    router, kept = routers(table)
-    for one in asked + data.draw(st.lists(near(kept), min_size=6, max_size=20)):
-        found, wanted = router.match(request_of(one)), naive(kept, one)
-        assert found.value == wanted, (kept, one)
+    router, accepted = routers(table)
+    for parts in sent + data.draw(st.lists(near(accepted), min_size=6, max_size=20)):
+        found, wanted = router.match(request_of(parts)), naive(accepted, parts)
+        assert found.value == wanted, (accepted, parts)
         assert bool(found) == (wanted is not None) == (found.reason == "")
         if wanted is not None:
-            assert found.captures == takes(kept[wanted], one)
+            assert found.captures == captures_of(accepted[wanted], parts)
             assert found.route is not None
             assert found.why == found.route.conditions
         else:
-            assert (found.reason, found.path) == ("no route", one.path)
+            assert (found.reason, found.path) == ("no route", parts.path)
             assert found.why
 
 
 UNIVERSE = [
-    Asked(host, path, method, [("m", value)] if value else [])
+    RequestParts(host, path, method, [("m", value)] if value else [])
     for host, path, method, value in product(
         ("a.x", "c.x", "z.example"),
         [
@@ -64,32 +64,32 @@ UNIVERSE = [
         ("", "1", "3"),
     )
 ]
-"""At least one request of each kind that a small table can tell apart."""
+"""At least one request of each kind that a small table can distinguish."""
 
 
 @st.composite
-def small_tables(draw: st.DrawFn) -> list[Told]:
-    """Routes by path and, at times, one thing more, so that they cover one another."""
-    table: list[Told] = []
+def small_tables(draw: st.DrawFn) -> list[Arguments]:
+    """Routes by path and sometimes one other condition, so that they cover one another."""
+    table: list[Arguments] = []
     for _ in range(draw(st.integers(1, 7))):
-        told = draw(tolds(most=2))
+        arguments = draw(arguments_of_routes(most=2))
         for kind in ("host", "headers", "cookies", "query"):
-            told.pop(kind, None)
+            arguments.pop(kind, None)
         more = draw(st.integers(0, 5))
         if more == 0:
-            told["headers"] = {"m": draw(st.sampled_from(["1", True]))}
+            arguments["headers"] = {"m": draw(st.sampled_from(["1", True]))}
         elif more == 1:
-            told["host"] = draw(st.sampled_from(["a.x", "*.x"]))
-        table.append(told)
+            arguments["host"] = draw(st.sampled_from(["a.x", "*.x"]))
+        table.append(arguments)
     return table
 
 
 @settings(max_examples=runs(150), deadline=None)
 @given(small_tables())
-def test_a_route_is_refused_exactly_when_no_request_gets_to_it(table: list[Told]) -> None:
-    reached = {naive(table, asked) for asked in UNIVERSE} - {None}
+def test_a_route_is_refused_exactly_when_no_request_reaches_it(table: list[Arguments]) -> None:
+    reached = {naive(table, parts) for parts in UNIVERSE} - {None}
     try:
-        Router([Route(place, **told) for place, told in enumerate(table)])
+        Router([Route(place, **arguments) for place, arguments in enumerate(table)])
     except InvalidSetting as error:
         refused = re.search(r"^Route\((\d+)", str(error))
         assert refused
@@ -113,19 +113,19 @@ def test_a_route_is_refused_exactly_when_no_request_gets_to_it(table: list[Told]
         ([{"path": "/{x...}"}, {"path": "/"}, {"path": "/{x}"}, {"path": "/{x}/{y...}"}], 0),
     ],
 )
-def test_a_route_without_requests_is_refused_by_name_with_all_that_hide_it(
-    table: list[Told], last: int
+def test_the_error_of_an_unreachable_route_names_every_route_that_hides_it(
+    table: list[Arguments], last: int
 ) -> None:
-    routes = [Route(f"route {place}", **told) for place, told in enumerate(table)]
+    routes = [Route(f"route {place}", **arguments) for place, arguments in enumerate(table)]
     with pytest.raises(InvalidSetting, match="never reached") as refusal:
         Router(routes)
-    told = str(refusal.value)
-    assert told.startswith(f"{routes[last]!r} is never reached behind ")
-    assert all(repr(route) in told for route in routes)
+    message = str(refusal.value)
+    assert message.startswith(f"{routes[last]!r} is never reached behind ")
+    assert all(repr(route) in message for route in routes)
 
 
-def test_a_route_with_requests_of_its_own_stays() -> None:
-    tables: list[list[Told]] = [
+def test_a_reachable_route_is_accepted() -> None:
+    tables: list[list[Arguments]] = [
         [{"path": "/a"}, {"prefix": "/a"}, {"path": "/a/{x...}", "methods": ["GET"]}],
         [{"headers": {"m": "1"}}, {"headers": {"m": True}}, {}],
         [{"headers": {"m": True}}, {"cookies": {"m": True}}],
@@ -133,10 +133,10 @@ def test_a_route_with_requests_of_its_own_stays() -> None:
         [{"methods": ["GET"]}, {"methods": ["POST"]}, {}],
     ]
     for table in tables:
-        assert len(Router([Route(0, **told) for told in table])) == len(table)
+        assert len(Router([Route(0, **arguments) for arguments in table])) == len(table)
 
 
-ORDERED: list[Told] = [
+ORDERED: list[Arguments] = [
     {"host": "a.x", "prefix": "/"},
     {"host": "*.a.x", "path": "/a"},
     {"host": "*.a.x"},
@@ -160,22 +160,22 @@ ORDERED: list[Told] = [
 
 
 @given(st.permutations(range(len(ORDERED))))
-def test_the_order_is_by_what_is_asked_and_not_by_where_it_stands(places: list[int]) -> None:
+def test_the_order_depends_on_conditions_and_not_on_declaration(places: list[int]) -> None:
     ranked = Router([Route(place, **ORDERED[place]) for place in places])
-    tied = {12, 13}  # neither takes what the other takes
+    tied = {12, 13}  # no request matches both
     assert [route.value for route in ranked if route.value not in tied] == [
         place for place in range(len(ORDERED)) if place not in tied
     ]
 
 
-def test_equals_stay_as_they_were_given() -> None:
+def test_routes_of_equal_rank_keep_the_order_given() -> None:
     one, two = Route("one", headers={"m": "1"}), Route("two", headers={"n": "1"})
     both = Request("GET", "/", "", [("M", "1"), ("N", "1")])
     assert Router([one, two]).match(both).value == "one"
     assert Router([two, one]).match(both).value == "two"
 
 
-SPELLINGS: list[tuple[Told, Told]] = [
+SPELLINGS: list[tuple[Arguments, Arguments]] = [
     ({"path": "/users/{i}"}, {"path": "/users/{the_identifier}"}),
     ({"path": "/~ann"}, {"path": "/%7Eann"}),
     ({"prefix": "/a/b"}, {"prefix": "/a/much-longer-than-that"}),
@@ -185,10 +185,12 @@ SPELLINGS: list[tuple[Told, Told]] = [
 ]
 
 
-@pytest.mark.parametrize(("told", "again"), SPELLINGS)
-def test_footgun_48_the_length_of_a_rule_is_no_priority(told: Told, again: Told) -> None:
-    """A longer name, or another spelling, moved a route before others."""
-    assert Route("v", **told).rank == Route("v", **again).rank
+@pytest.mark.parametrize(("arguments", "again"), SPELLINGS)
+def test_footgun_48_the_length_of_a_rule_is_not_its_priority(
+    arguments: Arguments, again: Arguments
+) -> None:
+    """Elsewhere a longer name or another spelling moved a route before others."""
+    assert Route("v", **arguments).rank == Route("v", **again).rank
 
 
 def test_footgun_48_the_longer_rule_does_not_win() -> None:
@@ -207,17 +209,17 @@ def test_footgun_48_a_match_is_final_whatever_its_value_is() -> None:
 
 @pytest.mark.parametrize("kind", ["headers", "cookies", "query"])
 @pytest.mark.parametrize("order", ["12", "21", "11", "1,2"])
-def test_footgun_22_who_repeats_a_name_steers_nothing_by_it(kind: str, order: str) -> None:
+def test_footgun_22_repeating_a_name_selects_no_route_by_its_value(kind: str, order: str) -> None:
     wanted: Any = {kind: {"v": "1"}}
     present: Any = {kind: {"v": True}}
     values = [order] if "," in order else [*order]
     pairs = [("v", value) for value in values]
-    asked = {
-        "headers": Asked(header=pairs),
-        "cookies": Asked(cookie=pairs),
-        "query": Asked(query=pairs),
+    parts = {
+        "headers": RequestParts(header=pairs),
+        "cookies": RequestParts(cookie=pairs),
+        "query": RequestParts(query=pairs),
     }
-    request = request_of(asked[kind])
+    request = request_of(parts[kind])
     found = Router([Route("one", **wanted), Route("rest")]).match(request)
     assert found.value == "rest"
     missed = Router([Route("one", **wanted)]).match(request)
@@ -225,7 +227,7 @@ def test_footgun_22_who_repeats_a_name_steers_nothing_by_it(kind: str, order: st
     assert Router([Route("there", **present)]).match(request).value == "there"
 
 
-def test_footgun_22_cookies_in_two_headers_are_repeated_too() -> None:
+def test_footgun_22_a_cookie_in_two_headers_is_repeated_too() -> None:
     router = Router([Route("one", cookies={"v": "1"}), Route("rest")])
     headers = [("Cookie", "v=1"), ("cookie", "w=1")]
     assert router.match(Request(headers=headers)).value == "one"
@@ -252,7 +254,7 @@ def test_footgun_22_cookies_in_two_headers_are_repeated_too() -> None:
         ("&&=1&", "rest"),
     ],
 )
-def test_a_query_is_read_as_a_form(query: str, value: str) -> None:
+def test_a_query_is_parsed_as_a_form(query: str, value: str) -> None:
     router = Router(
         [
             Route("blank", query={"q": "a b"}),
@@ -265,7 +267,7 @@ def test_a_query_is_read_as_a_form(query: str, value: str) -> None:
     assert (found.value or "refused") == value
 
 
-def test_what_a_miss_says() -> None:
+def test_the_reasons_when_no_route_matches() -> None:
     routes = [
         Route("users", host="a.x", path="/users/{id}", methods=["GET", "PUT"]),
         Route("new", host="a.x", path="/users", methods=["POST"], headers={"x-v": "2"}),
@@ -292,7 +294,7 @@ def test_what_a_miss_says() -> None:
     assert missed("CONNECT", "a.x:443").reason == "authority-form"
 
 
-def test_why_tells_all_that_held() -> None:
+def test_why_lists_every_condition_of_the_route() -> None:
     route = Route(
         "all",
         host="*.Example.com",
@@ -308,34 +310,35 @@ def test_why_tells_all_that_held() -> None:
         "host *.example.com, path /users/{id}, method GET or PUT, header x-v '2', "
         "cookie beta present, query q ''"
     )
-    assert eval(repr(route)).rank == route.rank  # noqa: S307 - what is printed builds it again
+    assert eval(repr(route)).rank == route.rank  # noqa: S307 - the repr evaluates to an equal route
 
 
-def test_an_absolute_form_counts_instead_of_the_host_header() -> None:
+def test_the_host_of_an_absolute_form_replaces_the_host_header() -> None:
     router = Router([Route("a", host="a.x"), Route("b", host="b.x")])
     assert router.match(Request("GET", "http://b.x/", "a.x")).value == "b"
     assert router.match(Request("GET", "http://b..x/", "a.x")).reason == "bad host"
 
 
-def test_a_request_without_a_host_gets_to_routes_for_any() -> None:
+def test_a_request_without_a_host_reaches_routes_for_any_host() -> None:
     router = Router([Route("a", host="*.x"), Route("any")])
     assert router.match(Request("GET", "/")).value == "any"
 
 
-def test_no_routes_are_a_table_too() -> None:
+def test_a_router_may_be_empty() -> None:
     router: Router[str] = Router([])
     assert len(router) == 0
     assert router.match(GET).why == "no route for the host 'a.x'"
+    assert repr(router) == "<Router: 0 routes>"
 
 
 @pytest.mark.parametrize("routes", [{"a": 1}, ["a"], [("a", 1)], [None]])
-def test_a_router_takes_routes_alone(routes: Any) -> None:
-    with pytest.raises(TypeError, match="a router has routes, not"):
+def test_a_router_refuses_anything_but_routes(routes: Any) -> None:
+    with pytest.raises(TypeError, match="routes must be Route objects, not"):
         Router(routes)
 
 
 @given(st.text(), st.text(), st.text(), st.lists(st.tuples(st.text(), st.text())))
-def test_nothing_that_a_client_sends_is_an_error(
+def test_no_request_raises(
     method: str, target: str, host: str, headers: list[tuple[str, str]]
 ) -> None:
     router = Router(
@@ -360,14 +363,14 @@ def test_a_value_may_be_a_split() -> None:
     assert found.value.pick("user:42") == split.pick("user:42")
 
 
-def test_copies_route_alike_and_share_the_values() -> None:
+def test_a_copy_routes_alike_and_shares_the_values() -> None:
     value = object()
     deep = "/" + "/".join("a" * 3000)
     router: Router[object] = Router([Route(value, path=deep), Route("n", headers={"m": "1"})])
-    for twin in (copy(router), deepcopy(router)):
-        assert twin.match(Request("GET", deep)).value is value
+    for copied in (copy(router), deepcopy(router)):
+        assert copied.match(Request("GET", deep)).value is value
     names: Router[str] = Router([Route("b", path=deep), Route("n"), Route("a", host="a.x")])
-    again = pickle.loads(pickle.dumps(names))  # noqa: S301 - own
+    again = pickle.loads(pickle.dumps(names))  # noqa: S301 - own pickle
     assert [route.value for route in again] == [route.value for route in names]
     assert again.match(Request("GET", deep)).value == "b"
     assert repr(again) == repr(names)

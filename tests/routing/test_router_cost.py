@@ -1,4 +1,4 @@
-"""A match costs what the request is, not what the table is: lines run, without a clock."""
+"""The cost of a match depends on the request, not on the table: lines of code run, no clock."""
 
 from collections.abc import Callable
 from functools import partial
@@ -75,20 +75,20 @@ TABLES: dict[str, tuple[Table, Callable[[int], Request]]] = {
     ("name", "hit"), [*product(TABLES, [True]), *product(sorted({*TABLES} - {"methods"}), [False])]
 )
 def test_a_match_among_many_runs_no_more_lines_than_among_few(name: str, hit: bool) -> None:
-    """But for a miss by method, which lists the methods there are."""
+    """Except when only the method fails: that lists the allowed methods."""
     routes, request = TABLES[name]
 
     def lines(n: int) -> int:
         router = Router(routes(n))
-        asked = [request(i + (0 if hit else MANY)) for i in range(n - 10, n)]
-        found = [router.match(one) for one in asked]
+        sent = [request(i + (0 if hit else MANY)) for i in range(n - 10, n)]
+        found = [router.match(one) for one in sent]
         assert all((one.value == n - 10 + i) == hit for i, one in enumerate(found))
-        return work_of(lambda: [router.match(one) for one in asked]).lines
+        return work_of(lambda: [router.match(one) for one in sent]).lines
 
     assert lines(MANY) <= lines(FEW) * 1.05
 
 
-def test_a_wrong_method_is_found_without_asking_every_route() -> None:
+def test_a_wrong_method_is_found_without_trying_every_route() -> None:
     def lines(n: int) -> int:
         routes = [Route(i, methods=["POST"], headers={f"x-{i}": True}) for i in range(n)]
         router = Router(routes)
@@ -100,7 +100,7 @@ def test_a_wrong_method_is_found_without_asking_every_route() -> None:
 
 
 @pytest.mark.parametrize("name", ["a mixture", "names", "one name in common"])
-def test_building_is_no_more_than_linear(name: str) -> None:
+def test_construction_is_at_most_linear(name: str) -> None:
     routes, _ = TABLES[name]
     lines = [work_of(partial(Router, routes(n))).lines / n for n in (100, 1000)]
     assert lines[1] <= 1.1 * lines[0]
@@ -118,7 +118,7 @@ LONG: dict[str, Callable[[int], Request]] = {
 
 
 @pytest.mark.parametrize("what", LONG)
-def test_a_long_request_costs_as_much_as_it_is_long(what: str) -> None:
+def test_the_cost_is_linear_in_the_length_of_the_request(what: str) -> None:
     long = LONG[what]
     router = Router(
         [
@@ -132,8 +132,8 @@ def test_a_long_request_costs_as_much_as_it_is_long(what: str) -> None:
     assert all(after <= 2.2 * before + 50 for before, after in pairwise(lines))
 
 
-def test_the_worst_table_is_bounded_by_the_paths_length() -> None:
-    """A capture beside a literal at each of d segments: 2 to the d ends are looked at, no more."""
+def test_the_worst_case_is_bounded_by_the_number_of_segments() -> None:
+    """A capture and a literal at each of d segments: 2 to the power of d leaves are visited."""
     depth = 6
     shapes = list(product(("a", "{}"), repeat=depth))
 
@@ -141,9 +141,11 @@ def test_the_worst_table_is_bounded_by_the_paths_length() -> None:
         return "/" + "/".join(part.replace("{}", f"{{p{i}}}") for i, part in enumerate(shape))
 
     def lines(more: int) -> int:
-        told: list[dict[str, Any]] = [{"path": path(shape)} for shape in shapes]
-        told += [{"path": f"/more{i}/{path(shape)[1:]}"} for i in range(more) for shape in shapes]
-        router = Router([Route(i, **one, methods=["PUT"]) for i, one in enumerate(told)])
+        arguments: list[dict[str, Any]] = [{"path": path(shape)} for shape in shapes]
+        arguments += [
+            {"path": f"/more{i}/{path(shape)[1:]}"} for i in range(more) for shape in shapes
+        ]
+        router = Router([Route(i, **one, methods=["PUT"]) for i, one in enumerate(arguments)])
         return work_of(lambda: router.match(Request("GET", "/a" * depth))).lines
 
     assert lines(20) <= lines(0) * 1.05

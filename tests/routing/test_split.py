@@ -1,4 +1,4 @@
-"""A split gives exact shares, the same clients everywhere, and moves as few as weights can tell."""
+"""A split has exact shares, is the same in every process, and moves as few clients as possible."""
 
 import pickle
 import subprocess
@@ -27,9 +27,9 @@ weights = st.dictionaries(
     st.sampled_from(NAMES),
     st.integers(0, 10) | st.floats(0, 1e300) | st.sampled_from([0, 0.1, 1 / 3, 1e-300, 1e300]),
     min_size=1,
-).filter(lambda drawn: any(drawn.values()))
+).filter(lambda generated: any(generated.values()))
 BOUND = 4.5
-"""So many standard deviations: seven in a million, on either side together."""
+"""Standard deviations: seven in a million exceed them, both sides together."""
 
 
 def within(hits: int, of: int, share: float) -> bool:
@@ -46,10 +46,10 @@ def moves(before: dict[str, float], after: dict[str, float]) -> set[tuple[str, s
 
 @settings(max_examples=runs(200), deadline=None)
 @given(weights, weights)
-def test_a_client_moves_only_to_what_grew_more(
+def test_a_client_moves_only_to_a_value_that_grew_more(
     before: dict[str, float], after: dict[str, float]
 ) -> None:
-    """For any change at all, by exact arithmetic on the weights."""
+    """For any change, checked with exact arithmetic on the weights."""
     for old, new in moves(before, after):
         assert before[old] > 0
         assert after[new] > 0
@@ -60,7 +60,7 @@ def test_a_client_moves_only_to_what_grew_more(
 
 @settings(max_examples=runs(100), deadline=None)
 @given(weights, st.sampled_from(NAMES), st.integers(0, 10))
-def test_one_weight_changed_moves_clients_to_it_or_from_it_alone(
+def test_a_change_of_one_weight_moves_clients_only_to_or_from_its_value(
     before: dict[str, float], changed: str, weight: int
 ) -> None:
     after: dict[str, float] = {**before, changed: weight}
@@ -72,12 +72,12 @@ def test_one_weight_changed_moves_clients_to_it_or_from_it_alone(
 
 @settings(max_examples=runs(100), deadline=None)
 @given(st.integers(0, 100), st.integers(0, 100))
-def test_of_two_values_clients_move_to_the_one_whose_share_grew(one: int, other: int) -> None:
+def test_with_two_values_clients_move_to_the_one_whose_share_grew(one: int, other: int) -> None:
     moved = moves({"a": one, "b": 100 - one}, {"a": other, "b": 100 - other})
     assert moved <= {("b", "a") if other > one else ("a", "b")}
 
 
-def test_growing_the_canary_moves_clients_to_it_and_just_as_many_as_it_takes() -> None:
+def test_a_growing_canary_gains_clients_and_loses_none() -> None:
     split, canaries = Split({"stable": 90, "canary": 10}), set[str]()
     for percent in (1, 5, 10, 20, 50, 100):
         split.reweigh({"stable": 100 - percent, "canary": percent})
@@ -90,11 +90,11 @@ def test_growing_the_canary_moves_clients_to_it_and_just_as_many_as_it_takes() -
 
 @given(weights, st.integers(1, 1000))
 @settings(deadline=None)
-def test_only_the_ratios_of_weights_count(before: dict[str, float], factor: int) -> None:
-    whole = {name: int(weight) % 1000 for name, weight in before.items()}
-    if any(whole.values()):
-        scaled = {name: weight * factor for name, weight in whole.items()}
-        assert moves({**whole}, {**scaled}) == set()
+def test_only_the_ratios_of_weights_matter(before: dict[str, float], factor: int) -> None:
+    integral = {name: int(weight) % 1000 for name, weight in before.items()}
+    if any(integral.values()):
+        scaled = {name: weight * factor for name, weight in integral.items()}
+        assert moves({**integral}, {**scaled}) == set()
 
 
 CHANGES = [
@@ -105,7 +105,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("before", "after"), CHANGES)
-def test_no_more_move_than_any_rule_can_promise(
+def test_no_more_clients_move_than_the_bound(
     before: dict[str, float], after: dict[str, float]
 ) -> None:
     split = Split(before)
@@ -119,7 +119,7 @@ def test_no_more_move_than_any_rule_can_promise(
 
 
 @pytest.mark.parametrize(
-    "weighed",
+    "weights",
     [
         {"a": 1},
         {"a": 90, "b": 10},
@@ -130,29 +130,29 @@ def test_no_more_move_than_any_rule_can_promise(
         {f"10.0.0.1:808{port}": 1 for port in range(5)},
     ],
 )
-def test_shares_are_exact_within_binomial_bounds(weighed: dict[Any, float]) -> None:
-    """4.5 standard deviations for each value, by key and by chance."""
-    split, rng = Split(weighed), Random(1)
+def test_shares_are_exact_within_binomial_bounds(weights: dict[Any, float]) -> None:
+    """4.5 standard deviations per value, both by key and at random."""
+    split, rng = Split(weights), Random(1)
     picked = Counter(split.pick(key) for key in KEYS)
     drawn = Counter(split.draw(rng) for _ in KEYS)
     assert abs(sum(split.shares.values()) - 1) < 1e-12
     for value, share in split.shares.items():
-        assert abs(share - weighed[value] / sum(weighed.values())) < 1e-12
+        assert abs(share - weights[value] / sum(weights.values())) < 1e-12
         assert within(picked[value], len(KEYS), share), (value, picked[value])
         assert within(drawn[value], len(KEYS), share), (value, drawn[value])
 
 
 @given(weights)
 @settings(deadline=None)
-def test_a_weight_of_zero_gets_nobody(weighed: dict[str, float]) -> None:
-    split, rng = Split(weighed), Random(1)
+def test_a_value_of_weight_zero_gets_no_clients(weights: dict[str, float]) -> None:
+    split, rng = Split(weights), Random(1)
     for key in FEW[:50]:
-        assert weighed[split.pick(key)] > 0
-        assert weighed[split.draw(rng)] > 0
+        assert weights[split.pick(key)] > 0
+        assert weights[split.draw(rng)] > 0
 
 
 class Fixed:
-    """Hashes everything to one number."""
+    """A hasher that maps every key to one number."""
 
     def __init__(self, digest: int) -> None:
         self.digest = digest
@@ -161,46 +161,46 @@ class Fixed:
         return self.digest
 
 
-class Edge(Random):
-    """Draws the least and the greatest there are."""
+class FixedRandom(Random):
+    """A generator that returns one number."""
 
-    drawn = 0.0
+    result = 0.0
 
     def random(self) -> float:
-        return self.drawn
+        return self.result
 
 
 @given(weights)
-def test_the_ends_of_a_draw_are_values_too(weighed: dict[str, float]) -> None:
-    low, high = Edge(), Edge()
-    high.drawn = 1 - 2**-53
-    positive = [name for name, weight in weighed.items() if weight]
-    assert Split(weighed).draw(low) in positive
-    assert Split(weighed).draw(high) in positive
+def test_the_lowest_and_highest_random_numbers_select_a_value(weights: dict[str, float]) -> None:
+    low, high = FixedRandom(), FixedRandom()
+    high.result = 1 - 2**-53
+    positive = [name for name, weight in weights.items() if weight]
+    assert Split(weights).draw(low) in positive
+    assert Split(weights).draw(high) in positive
 
 
-def test_a_draw_on_a_bound_is_the_next_values() -> None:
-    middle = Edge()
-    middle.drawn = 0.5
+def test_a_random_number_on_a_boundary_selects_the_next_value() -> None:
+    middle = FixedRandom()
+    middle.result = 0.5
     assert Split({"a": 1, "b": 1}).draw(middle) == "b"
 
 
-def test_ties_are_by_name() -> None:
+def test_equal_bids_are_ordered_by_name() -> None:
     highest = Fixed(2**64 - 1)
     for order in ("ab", "ba"):
         assert Split(dict.fromkeys(order, 1), hasher=highest).pick("k") == "a"
 
 
-def test_salts_choose_independently_and_one_salt_alike() -> None:
-    """Of two independent tenths one in a hundred is in both."""
-    half = {"stable": 90, "canary": 10}
-    one, other, same = (Split(half, salt=salt) for salt in ("one", "other", b"one"))
+def test_different_salts_are_independent_and_equal_salts_agree() -> None:
+    """One client in a hundred is in both of two independent tenths."""
+    shares = {"stable": 90, "canary": 10}
+    one, other, same = (Split(shares, salt=salt) for salt in ("one", "other", b"one"))
     both = sum(one.pick(key) == other.pick(key) == "canary" for key in KEYS)
     assert within(both, len(KEYS), 0.01)
     assert all(one.pick(key) == same.pick(key) for key in FEW)
 
 
-def test_salt_and_name_are_never_run_together() -> None:
+def test_salt_and_name_cannot_be_confused() -> None:
     one = Split({"ab": 1, "ac": 1}, salt="x")
     other = Split({"b": 1, "c": 1}, salt="xa")
     assert [one.pick(key)[1] for key in FEW] != [other.pick(key) for key in FEW]
@@ -208,33 +208,33 @@ def test_salt_and_name_are_never_run_together() -> None:
 
 @given(st.permutations(list(NAMES)))
 @settings(deadline=None)
-def test_the_order_of_values_is_nothing(order: list[str]) -> None:
-    weighed = {name: 1 + NAMES.index(name) for name in NAMES}
-    split = Split({name: weighed[name] for name in order})
-    assert [split.pick(key) for key in FEW] == [Split(weighed).pick(key) for key in FEW]
+def test_the_order_of_values_does_not_matter(order: list[str]) -> None:
+    weights = {name: 1 + NAMES.index(name) for name in NAMES}
+    split = Split({name: weights[name] for name in order})
+    assert [split.pick(key) for key in FEW] == [Split(weights).pick(key) for key in FEW]
 
 
-def test_picks_are_the_lowest_of_draws_over_weights() -> None:
-    """The naive reference: a float for each value, from the hash of salt, name and key."""
+def test_a_pick_is_the_lowest_exponential_variate_divided_by_weight() -> None:
+    """The naive reference: one float per value, from the hash of salt, name and key."""
 
-    def framed(text: str) -> bytes:
+    def length_prefixed(text: str) -> bytes:
         return len(text).to_bytes(8, "little") + text.encode()
 
-    weighed = {"a": 5, "b": 3, "c": 2}
+    weights = {"a": 5, "b": 3, "c": 2}
 
     def bid(name: str, key: str) -> float:
-        digest = Murmur3()(framed("s") + framed(name) + key.encode())
-        return -log((digest + 1) / 2**64) / weighed[name]
+        digest = Murmur3()(length_prefixed("s") + length_prefixed(name) + key.encode())
+        return -log((digest + 1) / 2**64) / weights[name]
 
-    split = Split(weighed, salt="s")
+    split = Split(weights, salt="s")
     for key in KEYS[:2000]:
-        assert split.pick(key) == min(weighed, key=lambda name: bid(name, key))
+        assert split.pick(key) == min(weights, key=lambda name: bid(name, key))
 
 
 GOLDEN = "sccssssscssssssssssssscsssssssssscssssss"
 
 
-def test_the_canarys_clients_are_the_same_in_every_process() -> None:
+def test_the_clients_of_the_canary_are_the_same_in_every_process() -> None:
     code = (
         "from balancers.routing.split import Split;"
         "split = Split({'canary': 10, 'stable': 90}, salt='shop');"
@@ -251,7 +251,7 @@ def test_the_canarys_clients_are_the_same_in_every_process() -> None:
         assert run.stdout == GOLDEN
 
 
-def test_every_kind_of_key_and_hasher() -> None:
+def test_every_type_of_key_and_a_custom_hasher() -> None:
     split = Split({"a": 1, "b": 1})
     assert split.pick("é") == split.pick("é".encode())
     assert {split.pick(number) for number in range(50)} == {"a", "b"}
@@ -262,7 +262,7 @@ def test_every_kind_of_key_and_hasher() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weighed", "error", "named"),
+    ("weights", "error", "named"),
     [
         ({}, InvalidWeight, "a weight above 0, not {}"),
         ({"a": 0, "b": 0.0}, InvalidWeight, "a weight above 0, not {'a': 0, 'b': 0}"),
@@ -280,40 +280,43 @@ def test_every_kind_of_key_and_hasher() -> None:
         (None, TypeError, ""),
     ],
 )
-def test_a_bad_split_is_refused_and_changes_nothing(weighed: Any, error: Any, named: str) -> None:
+def test_invalid_weights_are_refused_and_change_nothing(
+    weights: Any, error: Any, named: str
+) -> None:
     with pytest.raises(error) as refusal:
-        Split(weighed)
+        Split(weights)
     assert named in str(refusal.value)
     split = Split({"a": 1, "b": 2})
     before = [split.pick(key) for key in FEW]
     with pytest.raises(error):
-        split.reweigh(weighed)
+        split.reweigh(weights)
     assert split.weights == {"a": 1, "b": 2}
     assert [split.pick(key) for key in FEW] == before
 
 
-def test_a_missing_key_or_generator_is_an_error() -> None:
+def test_a_missing_key_or_generator_raises() -> None:
     split = Split({"a": 1})
     with pytest.raises(MissingKey):
         split.pick(None)
     with pytest.raises(InvalidKey):
         split.pick("\ud800")
-    with pytest.raises(TypeError, match="a key is"):
-        split.pick(1.5)  # type: ignore[arg-type] # the argument under test
+    with pytest.raises(TypeError, match="must be bytes, str or int"):
+        split.pick(1.5)  # type: ignore[arg-type] # the invalid argument
     with pytest.raises(TypeError, match="rng must be"):
-        split.draw(None)  # type: ignore[arg-type] # the argument under test
+        split.draw(None)  # type: ignore[arg-type] # the invalid argument
 
 
 def name_of_list(value: tuple[str, ...]) -> str:
     return value[0]
 
 
-def test_copies_are_their_own_and_share_the_values() -> None:
+def test_a_copy_is_independent_and_shares_the_values() -> None:
     pools = {name: (name, "pool") for name in "ab"}
     split = Split({pools["a"]: 1, pools["b"]: 3}, identity=name_of_list, salt="s")
-    twins = [deepcopy(split), pickle.loads(pickle.dumps(split))]  # noqa: S301 - own
-    for twin in twins:
-        assert [twin.pick(key) for key in FEW] == [split.pick(key) for key in FEW]
-    assert twins[0].pick("k") is split.pick("k")
-    twins[0].reweigh({pools["a"]: 1})
+    copies = [deepcopy(split), pickle.loads(pickle.dumps(split))]  # noqa: S301 - own pickle
+    for copied in copies:
+        assert [copied.pick(key) for key in FEW] == [split.pick(key) for key in FEW]
+    assert copies[0].pick("k") is split.pick("k")
+    copies[0].reweigh({pools["a"]: 1})
     assert len(split.weights) == 2
+    assert repr(Split({"a": 1, "b": 3})) == "<Split: {'a': 1, 'b': 3}>"

@@ -1,1 +1,1 @@
-"""Sticky sessions: tokens, cookies, tables, and what they promise of a pool."""
+"""Sticky sessions: tokens, cookies, headers, tables, and how they work with a pool."""

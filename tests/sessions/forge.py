@@ -1,6 +1,6 @@
-"""Forge tokens for as long as you like: ``python -m tests.sessions.forge [N]``.
+"""Try forged tokens: ``python -m tests.sessions.forge [N]``.
 
-Prints how many of each kind were tried and how many of them were accepted, and fails if any was.
+Prints how many tokens of each kind were tried and accepted, and fails if any was accepted.
 """
 
 import sys
@@ -16,7 +16,7 @@ from tests.sessions.samples import KEY, OLD_KEY, WALL
 __all__ = ["KINDS", "forged"]
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-MILLION = 1_000_000
+DEFAULT_COUNT = 1_000_000
 
 
 def raw(token: str) -> bytes:
@@ -34,49 +34,49 @@ def bits_flipped(rng: Random, token: str, _other: str) -> str:
     return text(bytes(flipped))
 
 
-def a_character_replaced(rng: Random, token: str, _other: str) -> str:
+def character_replaced(rng: Random, token: str, _other: str) -> str:
     place = rng.randrange(len(token))
     return token[:place] + rng.choice(ALPHABET) + token[place + 1 :]
 
 
-def two_spliced(rng: Random, token: str, other: str) -> str:
-    """Parts of two genuine tokens: nonce, block or tag of the other."""
-    ours, theirs = raw(token), raw(other)
+def spliced(rng: Random, token: str, other: str) -> str:
+    """Combine two genuine tokens: some parts (nonce, block, tag) are from the other one."""
+    first_token, second_token = raw(token), raw(other)
     first, last = sorted(rng.sample((0, 16, 32, 40, 48, 64, 80), 2))
-    return text(ours[:first] + theirs[first:last] + ours[last:])
+    return text(first_token[:first] + second_token[first:last] + first_token[last:])
 
 
-def cut_or_grown(rng: Random, token: str, _other: str) -> str:
+def cut_or_extended(rng: Random, token: str, _other: str) -> str:
     return token[: rng.randrange(len(token))] if rng.random() < 0.5 else token + rng.choice("A=. ")
 
 
-def drawn(rng: Random, _token: str, _other: str) -> str:
+def random_bytes(rng: Random, _token: str, _other: str) -> str:
     return text(rng.randbytes(80))
 
 
-def of_another_key(rng: Random, _token: str, _other: str) -> str:
+def sealed_with_another_key(rng: Random, _token: str, _other: str) -> str:
     return SessionTokens([rng.randbytes(32)], rng=rng).seal(rng.randbytes(16), WALL)
 
 
 KINDS: list[Callable[[Random, str, str], str]] = [
     bits_flipped,
-    a_character_replaced,
-    two_spliced,
-    cut_or_grown,
-    drawn,
-    of_another_key,
+    character_replaced,
+    spliced,
+    cut_or_extended,
+    random_bytes,
+    sealed_with_another_key,
 ]
 
 
-def forged(times: int, seed: int = 1) -> tuple[Counter[str], Counter[str]]:
-    """Try so many tokens that were never issued; count the kinds tried and those accepted."""
+def forged(count: int, seed: int = 1) -> tuple[Counter[str], Counter[str]]:
+    """Try tokens that were never issued; return how many of each kind were tried and accepted."""
     rng = Random(seed)
     tokens = SessionTokens([KEY, OLD_KEY], rng=rng)
     genuine = [tokens.seal(rng.randbytes(16), WALL) for _ in range(64)]
     genuine += [SessionTokens([OLD_KEY], rng=rng).seal(rng.randbytes(16), WALL) for _ in range(64)]
     assert all(isinstance(tokens.open(token, WALL), Claim) for token in genuine)
     issued, tried, accepted = set(genuine), Counter[str](), Counter[str]()
-    while tried.total() < times:
+    while tried.total() < count:
         forge = rng.choice(KINDS)
         token = forge(rng, rng.choice(genuine), rng.choice(genuine))
         if token in issued:
@@ -87,11 +87,11 @@ def forged(times: int, seed: int = 1) -> tuple[Counter[str], Counter[str]]:
 
 
 def main() -> int:
-    times = int(sys.argv[1]) if len(sys.argv) > 1 else MILLION
-    tried, accepted = forged(times)
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_COUNT
+    tried, accepted = forged(count)
     for kind in sorted(tried):
-        print(f"{kind:<24}{tried[kind]:>10} tried{accepted[kind]:>6} accepted")  # noqa: T201 - told
-    print(f"{'all':<24}{tried.total():>10} tried{accepted.total():>6} accepted")  # noqa: T201 - told
+        print(f"{kind:<26}{tried[kind]:>10} tried{accepted[kind]:>6} accepted")  # noqa: T201 - the report
+    print(f"{'all':<26}{tried.total():>10} tried{accepted.total():>6} accepted")  # noqa: T201 - the report
     return accepted.total() > 0
 
 

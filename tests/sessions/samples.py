@@ -1,4 +1,4 @@
-"""What every test of sessions needs: a pool, tokens, and a client that keeps its cookies."""
+"""Helpers for the tests of sessions: a pool, tokens, and a client that stores its cookies."""
 
 from collections.abc import Iterable
 from random import Random
@@ -32,11 +32,11 @@ def cookie_of(token: str, name: str = "session-server", target: str = "/") -> Re
 
 
 class Browser:
-    """A client that sends back what it was given."""
+    """A client that stores a cookie and sends it back."""
 
     def __init__(self) -> None:
         self.token: str | None = None
-        self.kept = 0
+        self.cookies_received = 0
 
     def request(self) -> Request:
         return Request() if self.token is None else cookie_of(self.token)
@@ -44,12 +44,12 @@ class Browser:
     def visit(
         self, pool: Pool[str], sticky: CookieSessions[str], now: float
     ) -> tuple[Binding[str], Lease[str]]:
-        """Ask for one page, at ``now`` and so many seconds after ``WALL``."""
+        """Send one request at ``now``, which is ``WALL + now`` by the wall clock."""
         found = sticky.resolve(self.request(), now, WALL + now)
         lease = pool.acquire(now, prefer=found.backend, strict=found.strict)
         pool.release(lease, now)
-        given = sticky.issue(lease, wall=WALL + now, binding=found)
-        if given is not None:
-            self.token = token_of(given)
-            self.kept += 1
+        set_cookie = sticky.issue(lease, wall=WALL + now, binding=found)
+        if set_cookie is not None:
+            self.token = token_of(set_cookie)
+            self.cookies_received += 1
         return found, lease

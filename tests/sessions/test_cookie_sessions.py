@@ -1,4 +1,4 @@
-"""Sessions by cookie and by header: found, kept, refreshed, moved, refused."""
+"""Sessions by cookie and by header: looked up, refreshed, moved, refused."""
 
 import copy
 import pickle
@@ -11,7 +11,7 @@ from balancers import ConnectionLimit, Drain, HealthChecks, NoBackendAvailable, 
 from balancers.errors import DuplicateBackend, ForeignLease, InvalidSetting, InvalidTime
 from balancers.http import Request
 from balancers.sessions import Binding, CookieSessions, HeaderSessions
-from balancers.sessions._identity_index import ident_of
+from balancers.sessions._identity_index import digest_of
 from balancers.sessions.tokens import Claim
 from tests.sessions.samples import (
     KEY,
@@ -25,7 +25,7 @@ from tests.sessions.samples import (
 )
 
 
-def test_a_browser_stays() -> None:
+def test_a_browser_stays_on_its_backend() -> None:
     pool = pool_of()
     sticky = CookieSessions(pool, tokens())
     browsers = [Browser() for _ in range(6)]
@@ -37,7 +37,7 @@ def test_a_browser_stays() -> None:
             assert (found.backend, found.bound, lease.backend, lease.bound) == (
                 home, True, home, True,
             )  # fmt: skip
-    assert [browser.kept for browser in browsers] == [1] * 6
+    assert [browser.cookies_received for browser in browsers] == [1] * 6
 
 
 def test_each_reason() -> None:
@@ -45,11 +45,11 @@ def test_each_reason() -> None:
     pool = pool_of(gates=[health])
     sealed = tokens(idle_timeout=100.0, clock_skew=5.0)
     sticky = CookieSessions(pool, sealed)
-    token = sealed.seal(ident_of("a"), WALL)
-    stranger = sealed.seal(ident_of("z"), WALL)
+    token = sealed.seal(digest_of("a"), WALL)
+    not_a_member = sealed.seal(digest_of("z"), WALL)
 
-    def found(request: Request, late: float = 0.0) -> Binding[str]:
-        return sticky.resolve(request, 0.0, WALL + late)
+    def found(request: Request, later: float = 0.0) -> Binding[str]:
+        return sticky.resolve(request, 0.0, WALL + later)
 
     assert found(cookie_of(token))[:3] == ("a", "", False)
     assert found(Request())[:2] == (None, "absent")
@@ -58,21 +58,21 @@ def test_each_reason() -> None:
     assert found(cookie_of("A" * 107))[:2] == (None, "forged")
     assert found(cookie_of(token), 101.0)[:2] == (None, "expired")
     assert found(cookie_of(token), -6.0)[:2] == (None, "not yet valid")
-    assert found(cookie_of(stranger))[:2] == (None, "unknown backend")
+    assert found(cookie_of(not_a_member))[:2] == (None, "unknown backend")
     health.observe("a", False, 1.0)
     assert found(cookie_of(token))[:2] == ("a", "closed")
     assert not found(cookie_of(token)).bound
 
 
-def test_nothing_is_sent_while_nothing_changed_and_a_refresh_keeps_the_beginning() -> None:
+def test_a_cookie_is_sent_only_to_refresh_and_a_refresh_keeps_the_start_time() -> None:
     pool, sealed = pool_of("a"), tokens(idle_timeout=100.0, lifetime=250.0)
     sticky, browser = CookieSessions(pool, sealed), Browser()
     sent: list[int] = []
     for now in range(0, 252, 5):
-        before = browser.kept
+        before = browser.cookies_received
         found, _ = browser.visit(pool, sticky, float(now))
         assert found.bound == (now > 0)
-        if browser.kept > before:
+        if browser.cookies_received > before:
             sent.append(now)
         if now == 250:
             break
@@ -82,7 +82,7 @@ def test_nothing_is_sent_while_nothing_changed_and_a_refresh_keeps_the_beginning
     assert browser.visit(pool, sticky, 252.0)[0].bound
 
 
-def test_a_session_moves_when_its_backend_is_closed_and_begins_anew() -> None:
+def test_a_session_moves_when_its_backend_is_closed_and_starts_anew() -> None:
     health = HealthChecks[str](unhealthy_threshold=1, healthy_threshold=1)
     pool = pool_of("ab", [health])
     sticky, browser = CookieSessions(pool, tokens(lifetime=1000.0)), Browser()
@@ -91,8 +91,8 @@ def test_a_session_moves_when_its_backend_is_closed_and_begins_anew() -> None:
     found, lease = browser.visit(pool, sticky, 500.0)
     assert (found.reason, found.backend == home, lease.backend == home) == ("closed", True, False)
     health.observe(home, True, 501.0)
-    again, stays = browser.visit(pool, sticky, 1400.0)
-    assert (again.bound, again.backend, stays.backend) == (True, lease.backend, lease.backend)
+    again, same = browser.visit(pool, sticky, 1400.0)
+    assert (again.bound, again.backend, same.backend) == (True, lease.backend, lease.backend)
 
 
 def test_strict_sessions_are_refused_while_their_backend_is_closed() -> None:
@@ -117,16 +117,16 @@ def test_a_draining_backend_keeps_its_sessions_and_gets_no_new_ones() -> None:
     drain = Drain[str](timeout=30.0)
     pool = pool_of("ab", [drain])
     sticky = CookieSessions(pool, tokens())
-    guests = [Browser() for _ in range(8)]
-    homes = [guest.visit(pool, sticky, 0.0)[1].backend for guest in guests]
+    browsers = [Browser() for _ in range(8)]
+    homes = [browser.visit(pool, sticky, 0.0)[1].backend for browser in browsers]
     drain.begin("a", 1.0)
     for now in (2.0, 20.0):
-        for guest, home in zip(guests, homes, strict=True):
-            assert guest.visit(pool, sticky, now)[1].backend == home
-    newcomers = [Browser().visit(pool, sticky, 21.0)[1].backend for _ in range(8)]
-    assert set(newcomers) == {"b"}
+        for browser, home in zip(browsers, homes, strict=True):
+            assert browser.visit(pool, sticky, now)[1].backend == home
+    new_browsers = [Browser().visit(pool, sticky, 21.0)[1].backend for _ in range(8)]
+    assert set(new_browsers) == {"b"}
     pool.set_weight("b", 0, 22.0)
-    assert guests[homes.index("b")].visit(pool, sticky, 22.0)[1].backend == "b"
+    assert browsers[homes.index("b")].visit(pool, sticky, 22.0)[1].backend == "b"
 
 
 def test_a_full_backend_is_closed_to_its_own_sessions_too() -> None:
@@ -143,31 +143,31 @@ def test_an_old_key_is_replaced_at_the_next_visit() -> None:
     home = browser.visit(pool, old, 0.0)[1].backend
     both = CookieSessions(pool, tokens([KEY, OLD_KEY], seed=2))
     assert browser.visit(pool, both, 1.0)[1].backend == home
-    assert browser.kept == 2
+    assert browser.cookies_received == 2
     new = CookieSessions(pool, tokens([KEY], seed=3))
     assert browser.visit(pool, new, 2.0)[0].backend == home
-    assert browser.kept == 2
+    assert browser.cookies_received == 2
     assert browser.visit(pool, old, 3.0)[0].reason == "forged"
 
 
 def test_max_age_is_sent_and_refreshed_before_it_ends() -> None:
     pool, browser = pool_of("a"), Browser()
     sticky = CookieSessions(pool, tokens(idle_timeout=inf, lifetime=inf), max_age=40, path="/")
-    given = sticky.issue(pool.acquire(0.0), WALL, Binding(None, "absent"))
-    assert given is not None
-    assert "; Max-Age=40; " in given
+    set_cookie = sticky.issue(pool.acquire(0.0), WALL, Binding(None, "absent"))
+    assert set_cookie is not None
+    assert "; Max-Age=40; " in set_cookie
     for now in range(0, 101, 5):
         browser.visit(pool, sticky, float(now))
-    assert browser.kept == 1 + 10
+    assert browser.cookies_received == 1 + 10
 
 
-def test_the_first_cookie_that_leads_to_a_member_counts_and_several_headers_are_read() -> None:
+def test_the_first_cookie_that_is_bound_is_used_across_several_headers() -> None:
     pool, sealed = pool_of(), tokens()
     sticky = CookieSessions(pool, sealed)
-    a, b = (sealed.seal(ident_of(name), WALL) for name in "ab")
+    a, b = (sealed.seal(digest_of(name), WALL) for name in "ab")
     twice = Request(headers=[("Cookie", f"session-server={b}; session-server={a}")])
     assert sticky.resolve(twice, 0.0, WALL).backend == "b"
-    stale, gone = sealed.seal(ident_of("b"), WALL - 1e6), sealed.seal(ident_of("z"), WALL)
+    stale, gone = sealed.seal(digest_of("b"), WALL - 1e6), sealed.seal(digest_of("z"), WALL)
     for others in ([stale], ["theirs"], [gone, "B" * 107], [stale, "", "x" * 107]):
         sent = [("Cookie", f"session-server={token}") for token in others]
         found = sticky.resolve(
@@ -177,16 +177,18 @@ def test_the_first_cookie_that_leads_to_a_member_counts_and_several_headers_are_
         assert sticky.resolve(Request(headers=sent), 0.0, WALL) == sticky.resolve(
             Request(headers=sent[:1]), 0.0, WALL
         )
-    crumbs = Request(headers=[("cookie", "x=1"), ("COOKIE", f"session-server={a}"), ("Cookie", "")])
-    assert sticky.resolve(crumbs, 0.0, WALL).backend == "a"
+    several = Request(
+        headers=[("cookie", "x=1"), ("COOKIE", f"session-server={a}"), ("Cookie", "")]
+    )
+    assert sticky.resolve(several, 0.0, WALL).backend == "a"
     among = "; ".join([*(f"c{i}=" + "v" * 150 for i in range(500)), f"session-server={a}"])
     assert sticky.resolve(Request(headers=[("Cookie", among)]), 0.0, WALL).backend == "a"
 
 
-def test_a_cookie_of_a_closed_backend_hides_no_live_one() -> None:
+def test_a_cookie_of_a_closed_backend_does_not_hide_one_of_an_open_backend() -> None:
     limit = ConnectionLimit[str](1)
     pool, sealed = Pool(RoundRobin([*"abc"]), [limit]), tokens()
-    a, b = (sealed.seal(ident_of(name), WALL) for name in "ab")
+    a, b = (sealed.seal(digest_of(name), WALL) for name in "ab")
     sent = Request(headers=[("Cookie", f"session-server={a}; session-server={b}")])
     held = pool.acquire(0.0, prefer="a")
     for failover in ("rebind", "strict"):
@@ -203,11 +205,11 @@ def test_four_cookies_are_opened_however_many_were_sent(monkeypatch: pytest.Monk
     sticky = CookieSessions(pool_of(), sealed)
     open_one = sealed.open
 
-    def noted(token: str, wall: float) -> Claim | str:
+    def recording(token: str, wall: float) -> Claim | str:
         opened.append(token)
         return open_one(token, wall)
 
-    monkeypatch.setattr(sealed, "open", noted)
+    monkeypatch.setattr(sealed, "open", recording)
     flood = "; ".join(f"session-server=x{i}" for i in range(5000))
     sent = Request(headers=[("Cookie", flood), ("Cookie", "session-server=y")])
     assert sticky.resolve(sent, 0.0, WALL).reason == "malformed"
@@ -219,7 +221,7 @@ def test_four_cookies_are_opened_however_many_were_sent(monkeypatch: pytest.Monk
                "session-server=é" + "é" * 106, "session-server", "=" * 65_536, ";" * 65_536],
     ids=lambda header: repr(header)[:22],
 )  # fmt: skip
-def test_the_clients_mistakes_are_reasons_and_never_errors(header: str) -> None:
+def test_mistakes_of_clients_are_reasons_and_never_errors(header: str) -> None:
     pool = pool_of()
     found = CookieSessions(pool, tokens()).resolve(Request(headers=[("Cookie", header)]), 0.0, WALL)
     assert found.backend is None
@@ -234,7 +236,7 @@ def test_the_clients_mistakes_are_reasons_and_never_errors(header: str) -> None:
     assert trusted.reason in {"malformed", "unknown backend"}
 
 
-def test_a_response_after_the_backend_left_or_came_back_binds_nobody() -> None:
+def test_a_lease_on_a_backend_that_left_or_was_replaced_issues_no_cookie() -> None:
     pool = pool_of("ab")
     generation = 1
     sticky = CookieSessions(pool, tokens(), identity=lambda backend: f"{backend} {generation}")
@@ -246,8 +248,8 @@ def test_a_response_after_the_backend_left_or_came_back_binds_nobody() -> None:
     pool.add(lease.backend, 1, 2.0)
     assert sticky.issue(lease, WALL, absent) is None
     again = pool.acquire(3.0, prefer=lease.backend)
-    given = sticky.issue(again, WALL, absent)
-    assert sticky.resolve(cookie_of(token_of(given)), 3.0, WALL).backend == again.backend
+    set_cookie = sticky.issue(again, WALL, absent)
+    assert sticky.resolve(cookie_of(token_of(set_cookie)), 3.0, WALL).backend == again.backend
 
 
 def test_a_lease_of_another_pool_is_refused() -> None:
@@ -297,7 +299,7 @@ def test_trusted_names() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\r\nX: y", "é", b"\xff", 7])
-def test_a_trusted_name_that_cannot_stand_in_a_header_is_refused(name: Any) -> None:
+def test_a_trusted_name_that_is_not_visible_ascii_is_refused(name: Any) -> None:
     pool: Any = pool_of([name])
     with pytest.raises(InvalidSetting, match="header"):
         HeaderSessions(pool, trusted=True)
@@ -314,7 +316,7 @@ def same(_backend: str) -> str:
 
 
 @pytest.mark.parametrize("make", [CookieSessions, HeaderSessions])
-def test_two_members_of_one_identity_are_refused_when_made_or_when_they_join(make: Any) -> None:
+def test_two_members_with_one_identity_are_refused_at_construction_and_later(make: Any) -> None:
     with pytest.raises(DuplicateBackend, match="'a' and 'b' are both 'same'"):
         make(pool_of("ab"), tokens(), identity=same)
     pool, sealed = pool_of("a"), tokens()
@@ -330,19 +332,19 @@ def test_two_members_of_one_identity_are_refused_when_made_or_when_they_join(mak
     assert sticky.resolve(request, 2.0, WALL).backend == "b"
 
 
-UNFIT: list[dict[str, Any]] = [
+INVALID: list[dict[str, Any]] = [
     {"name": "a b"}, {"path": "shop"}, {"domain": "a;b"}, {"max_age": 0}, {"max_age": -1},
     {"same_site": "lax"}, {"failover": "maybe"}, {"same_site": "None", "secure": False},
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("unfit", UNFIT, ids=str)
-def test_a_cookie_that_cannot_be_is_refused_at_construction(unfit: dict[str, Any]) -> None:
+@pytest.mark.parametrize("invalid", INVALID, ids=str)
+def test_an_invalid_cookie_is_refused_at_construction(invalid: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting):
-        CookieSessions(pool_of(), tokens(), **unfit)
+        CookieSessions(pool_of(), tokens(), **invalid)
 
 
-def test_a_header_is_sealed_or_trusted_and_has_a_name() -> None:
+def test_a_header_needs_either_tokens_or_trust_and_a_valid_name() -> None:
     for sealed, trusted in ((None, False), (tokens(), True)):
         with pytest.raises(InvalidSetting, match="trusted"):
             HeaderSessions(pool_of(), sealed, trusted=trusted)
@@ -352,16 +354,16 @@ def test_a_header_is_sealed_or_trusted_and_has_a_name() -> None:
 
 
 @pytest.mark.parametrize("wall", [nan, inf, -inf])
-def test_a_wall_that_is_no_time_is_an_error(wall: float) -> None:
+def test_an_invalid_wall_time_is_an_error(wall: float) -> None:
     pool, sealed = pool_of(), tokens()
     sticky = CookieSessions(pool, sealed)
     with pytest.raises(InvalidTime):
-        sticky.resolve(cookie_of(sealed.seal(ident_of("a"), WALL)), 0.0, wall)
+        sticky.resolve(cookie_of(sealed.seal(digest_of("a"), WALL)), 0.0, wall)
     with pytest.raises(InvalidTime):
         sticky.issue(pool.acquire(0.0), wall, Binding(None, "absent"))
 
 
-def test_a_backend_that_has_no_name_must_be_given_one() -> None:
+def test_a_backend_without_a_name_needs_an_identity_function() -> None:
     nameless: Any = object()
     pool = pool_of([nameless])
     with pytest.raises(TypeError, match="identity="):
@@ -370,28 +372,38 @@ def test_a_backend_that_has_no_name_must_be_given_one() -> None:
     assert sticky.issue(pool.acquire(0.0), WALL, Binding(None, "absent"))
 
 
-def test_copies_go_on_with_the_pool_that_was_copied() -> None:
+def test_a_repr_names_the_carrier_and_the_failover() -> None:
+    pool = pool_of()
+    by_cookie = CookieSessions(pool, tokens(), name="backend", path="/shop")
+    by_token, by_name = HeaderSessions(pool, tokens()), HeaderSessions(pool, trusted=True)
+    assert repr(by_cookie) == "<CookieSessions: cookie 'backend', path '/shop', failover rebind>"
+    header = "header 'X-Session-Server'"
+    assert repr(by_token) == f"<HeaderSessions: {header}, sealed tokens, failover rebind>"
+    assert repr(by_name) == f"<HeaderSessions: {header}, plain names, failover rebind>"
+
+
+def test_copies_belong_to_the_copied_pool() -> None:
     pool, browser = pool_of(), Browser()
     sticky = CookieSessions(pool, tokens())
     home = browser.visit(pool, sticky, 0.0)[1].backend
-    for twin_pool, twin in (
+    for copied_pool, copied in (
         copy.deepcopy((pool, sticky)),
         pickle.loads(pickle.dumps((pool, sticky))),  # noqa: S301 - own
     ):
-        assert browser.visit(twin_pool, twin, 1.0)[0].backend == home
-        twin_pool.remove(home, 2.0)
-        assert twin.resolve(browser.request(), 2.0, WALL).reason == "unknown backend"
+        assert browser.visit(copied_pool, copied, 1.0)[0].backend == home
+        copied_pool.remove(home, 2.0)
+        assert copied.resolve(browser.request(), 2.0, WALL).reason == "unknown backend"
         assert sticky.resolve(browser.request(), 2.0, WALL).backend == home
     named = HeaderSessions(pool, trusted=True)
-    _, twin_named = copy.deepcopy((pool, named))
+    _, copied_named = copy.deepcopy((pool, named))
     assert pickle.loads(pickle.dumps(named)) is not None  # noqa: S301 - own
     request = Request(headers=[("X-Session-Server", "b")])
-    assert twin_named.resolve(request, 0.0, WALL).backend == "b"
+    assert copied_named.resolve(request, 0.0, WALL).backend == "b"
 
 
 @pytest.mark.parametrize("now", [1.0, 10.9, 11.0, 30.0])
-def test_it_is_bound_if_the_pool_would_honour_it_then(now: float) -> None:
-    """Also where time has opened a backend and nobody has asked the pool since."""
+def test_a_session_is_bound_if_the_pool_would_accept_it_at_that_time(now: float) -> None:
+    """Also if a backend opened by time and the pool was not used since then."""
     pool = pool_of("ab", gates=[HealthChecks[str](1, recovery_time=10.0)])
     sticky = CookieSessions(pool, tokens())
     lease = pool.acquire(0.0)

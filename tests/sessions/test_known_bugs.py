@@ -1,4 +1,4 @@
-"""Bugs that other load balancers had with sticky sessions, and what we promise instead."""
+"""Bugs that other load balancers had with sticky sessions, and the behaviour here."""
 
 from base64 import urlsafe_b64decode
 from collections import Counter
@@ -15,47 +15,47 @@ from tests.sessions.samples import Browser, cookie_of, pool_of, token_of, tokens
 NEW: Binding[str] = Binding(None, "absent")
 
 
-def test_footgun_35_a_cookie_neither_shows_nor_lets_choose_a_backend() -> None:
-    """base64 of the address could be read and written; a plain hash of it could be looked up."""
+def test_footgun_35_a_cookie_does_not_reveal_a_backend_and_cannot_choose_one() -> None:
+    """Base64 of the address could be read and forged; its plain hash could be looked up."""
     address = "10.0.0.7:8080"
     pool = pool_of([address, "10.0.0.8:8080"])
     sticky = CookieSessions(pool, tokens())
     lease = pool.acquire(0.0, prefer=address)
-    given = [token_of(sticky.issue(lease, 1e9, NEW)) for _ in range(50)]
-    assert len(set(given)) == 50
-    for token in given:
+    issued = [token_of(sticky.issue(lease, 1e9, NEW)) for _ in range(50)]
+    assert len(set(issued)) == 50
+    for token in issued:
         data = urlsafe_b64decode(token + "=")
-        for shown in (address.encode(), bytes([10, 0, 0, 7]), (8080).to_bytes(2, "big") * 2,
+        for secret in (address.encode(), bytes([10, 0, 0, 7]), (8080).to_bytes(2, "big") * 2,
                       md5(address.encode(), usedforsecurity=False).digest()[:6],
                       sha256(address.encode()).digest()[:6]):  # fmt: skip
-            assert shown not in data
+            assert secret not in data
     for chosen in (address, "MTAuMC4wLjc6ODA4MA", sha256(address.encode()).hexdigest()[:16]):
         assert sticky.resolve(cookie_of(chosen), 0.0, 1e9).backend is None
 
 
-def test_footgun_36_tokens_live_by_the_wall_clock_and_in_every_process() -> None:
-    """Monotonic time failed in other processes; an expiry computed once was over soon."""
+def test_footgun_36_tokens_use_the_wall_clock_and_are_valid_in_every_process() -> None:
+    """Monotonic time failed in other processes; an expiry date computed once was soon past."""
     sealed = tokens(idle_timeout=60.0)
     here, there = pool_of(), pool_of()
-    ours, theirs = (
+    here_sticky, there_sticky = (
         CookieSessions(here, sealed, max_age=30),
         CookieSessions(there, tokens(seed=9, idle_timeout=60.0)),
     )
     lease = here.acquire(now=5_000_000.0)
-    token = token_of(ours.issue(lease, wall=1e9, binding=NEW))
-    assert theirs.resolve(cookie_of(token), now=3.0, wall=1e9 + 59).backend == lease.backend
-    assert theirs.resolve(cookie_of(token), now=3.0, wall=1e9 + 61).reason == "expired"
-    first, late = (ours.issue(lease, wall=wall, binding=NEW) for wall in (1e9, 2e9))
+    token = token_of(here_sticky.issue(lease, wall=1e9, binding=NEW))
+    assert there_sticky.resolve(cookie_of(token), now=3.0, wall=1e9 + 59).backend == lease.backend
+    assert there_sticky.resolve(cookie_of(token), now=3.0, wall=1e9 + 61).reason == "expired"
+    first, later = (here_sticky.issue(lease, wall=wall, binding=NEW) for wall in (1e9, 2e9))
     assert first is not None
-    assert late is not None
-    assert first.partition(";")[2] == late.partition(";")[2]
-    assert "Max-Age=30" in late
-    assert "xpires" not in late
-    assert ours.resolve(cookie_of(token_of(late)), 0.0, 2e9 + 29).bound
+    assert later is not None
+    assert first.partition(";")[2] == later.partition(";")[2]
+    assert "Max-Age=30" in later
+    assert "xpires" not in later
+    assert here_sticky.resolve(cookie_of(token_of(later)), 0.0, 2e9 + 29).bound
 
 
-def test_footgun_37_a_cookie_is_sent_only_when_it_must_be_and_only_where_it_comes_back() -> None:
-    """A cached Set-Cookie pins everybody; one of another path does not return."""
+def test_footgun_37_a_cookie_is_sent_only_when_needed_and_only_where_it_comes_back() -> None:
+    """A cached Set-Cookie binds every client; a cookie of another path is not sent back."""
     pool = pool_of()
     sticky = CookieSessions(pool, tokens(idle_timeout=inf), path="/shop")
     lease = pool.acquire(0.0)
@@ -63,18 +63,18 @@ def test_footgun_37_a_cookie_is_sent_only_when_it_must_be_and_only_where_it_come
                            ("/shopping", "out of path"), ("/logo.png", "out of path")):  # fmt: skip
         found = sticky.resolve(Request(target=target), 0.0, 1e9)
         assert found.reason == reason
-        given = sticky.issue(lease, wall=1e9, binding=found)
-        assert (given is not None) == (reason == "absent")
+        set_cookie = sticky.issue(lease, wall=1e9, binding=found)
+        assert (set_cookie is not None) == (reason == "absent")
     token = token_of(sticky.issue(lease, 1e9, NEW))
-    for late in range(0, 80_000, 1000):
-        found = sticky.resolve(cookie_of(token, target="/shop"), 0.0, 1e9 + late)
+    for seconds in range(0, 80_000, 1000):
+        found = sticky.resolve(cookie_of(token, target="/shop"), 0.0, 1e9 + seconds)
         assert found.bound
-        assert sticky.issue(lease, 1e9 + late, found) is None
+        assert sticky.issue(lease, 1e9 + seconds, found) is None
 
 
 @pytest.mark.parametrize("table", [False, True])
 def test_footgun_38_a_reused_address_inherits_no_session(table: bool) -> None:
-    """An address that is used again got a stranger's sessions; a dead server locked clients out."""
+    """A server with a reused address inherited the sessions of the previous one."""
     generation = {"10.0.0.1:80": 1, "10.0.0.2:80": 1}
     pool = pool_of(generation)
 
@@ -94,14 +94,17 @@ def test_footgun_38_a_reused_address_inherits_no_session(table: bool) -> None:
     pool.remove(lease.backend, 1.0)
     assert found()[:2] == (None, "unknown backend")
     pool.add(lease.backend, 1, 2.0)
-    assert found().backend == lease.backend, "a restart of the same generation keeps them"
+    assert found().backend == lease.backend, (
+        "after a restart, the same generation keeps its sessions"
+    )
     pool.remove(lease.backend, 3.0)
     generation[lease.backend] = 2
     pool.add(lease.backend, 1, 3.0)
     assert found()[:2] == (None, "unknown backend")
 
 
-def test_footgun_38_a_dead_server_locks_nobody_out() -> None:
+def test_footgun_38_a_dead_server_locks_out_no_client() -> None:
+    """With strict sessions, clients of a server that was removed got only errors."""
     health = HealthChecks[str](unhealthy_threshold=1)
     pool = pool_of("ab", [health])
     for failover in ("rebind", "strict"):
@@ -121,7 +124,7 @@ def test_footgun_38_a_dead_server_locks_nobody_out() -> None:
 
 
 def test_footgun_39_sticky_load_counts_against_a_share() -> None:
-    """New sessions piled onto the backend that its old ones kept busy already."""
+    """New sessions were sent to a backend that was already busy with its old ones."""
     shares: dict[bool, float] = {}
     for charged in (True, False):
         lb = WeightedRoundRobin({"a": 2, "b": 1, "c": 1})
@@ -131,7 +134,7 @@ def test_footgun_39_sticky_load_counts_against_a_share() -> None:
             if charged or prefer is None:
                 served[pool.acquire(0.0, prefer=prefer).backend] += 1
             else:
-                served[prefer] += 1  # as if the balancer did not hear of it
+                served[prefer] += 1  # as if the balancer were not notified
         shares[charged] = session_skew(served, lb.weights).peak
     assert shares[True] == pytest.approx(1, abs=0.01)
     assert shares[False] > 1.3

@@ -1,4 +1,4 @@
-"""Learned tables against an ordered dict; addresses; what a table costs."""
+"""Session tables compared with an ordered dict, sessions by address, and memory bounds."""
 
 import copy
 import pickle
@@ -23,7 +23,7 @@ from balancers.http import Request
 from balancers.sessions import AddressSessions, LearnedSessions
 from tests.depth import runs
 from tests.sessions.samples import pool_of
-from tests.test_memory import held
+from tests.test_memory import reachable_size
 
 SESSIONS = st.integers(0, 9).map(lambda n: f"session {n}")
 BACKENDS = st.sampled_from([*"abcd"])
@@ -31,26 +31,26 @@ SIZE, IDLE = 5, 10.0
 
 
 class TableMachine(RuleBasedStateMachine):
-    """The model: session to backend's name and when it was used, in order of use."""
+    """The model maps a session to its backend and the time of its last use, in order of use."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now, self.seen = 0.0, -inf
+        self.now, self.latest = 0.0, -inf
         self.pool = Pool(RoundRobin([*"abcd"]))
         self.sticky = LearnedSessions(self.pool, max_sessions=SIZE, idle_timeout=IDLE)
         self.table: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self.evicted = self.expired = 0
 
-    def see(self, now: float) -> None:
-        self.seen = max(self.seen, now)
+    def advance(self, now: float) -> None:
+        self.latest = max(self.latest, now)
         for session, (_, used) in [*self.table.items()]:
-            if self.seen - used > IDLE:
+            if self.latest - used > IDLE:
                 del self.table[session]
                 self.expired += 1
 
     def use(self, session: str, backend: str) -> None:
         self.table.pop(session, None)
-        self.table[session] = (backend, self.seen)
+        self.table[session] = (backend, self.latest)
         if len(self.table) > SIZE:
             del self.table[next(iter(self.table))]
             self.evicted += 1
@@ -59,25 +59,25 @@ class TableMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule(session=SESSIONS, backend=BACKENDS, late=st.sampled_from([0.0, 5.0]))
-    def learn(self, session: str, backend: str, late: float) -> None:
+    @rule(session=SESSIONS, backend=BACKENDS, earlier=st.sampled_from([0.0, 5.0]))
+    def learn(self, session: str, backend: str, earlier: float) -> None:
         if backend in self.pool:
             lease = self.pool.acquire(self.now, prefer=backend)
-            self.sticky.learn(session, lease, self.now - late)
-            self.see(self.now - late)
+            self.sticky.learn(session, lease, self.now - earlier)
+            self.advance(self.now - earlier)
             self.use(session, backend)
 
     @rule(session=SESSIONS, moves=st.booleans(), to=BACKENDS)
     def resolve_and_issue(self, session: str, moves: bool, to: str) -> None:
-        self.see(self.now)
+        self.advance(self.now)
         found = self.sticky.resolve(session, self.now)
         if session not in self.table:
             assert found[:2] == (None, "absent")
         else:
             backend = self.table[session][0]
             self.use(session, backend)
-            member = backend in self.pool
-            assert found[:2] == ((backend, "") if member else (None, "unknown backend"))
+            is_member = backend in self.pool
+            assert found[:2] == ((backend, "") if is_member else (None, "unknown backend"))
         if moves and to in self.pool:
             lease = self.pool.acquire(self.now, prefer=to)
             self.sticky.issue(lease, wall=0.0, binding=found)
@@ -97,48 +97,48 @@ class TableMachine(RuleBasedStateMachine):
             self.pool.add(backend, 1, self.now)
 
     @rule()
-    def go_on_with_a_copy(self) -> None:
+    def continue_with_a_copy(self) -> None:
         pair = (self.pool, self.sticky)
         self.pool, self.sticky = pickle.loads(pickle.dumps(copy.deepcopy(pair)))  # noqa: S301 - own
 
     @invariant()
-    def the_table_is_the_model(self) -> None:
+    def the_table_equals_the_model(self) -> None:
         assert len(self.sticky) == len(self.table)
         assert (self.sticky.evicted, self.sticky.expired) == (self.evicted, self.expired)
         counts = Counter(backend for backend, _ in self.table.values())
         assert self.sticky.counts() == {b: counts[b] for b in self.pool.backends}
 
 
-def test_a_table_against_an_ordered_dict() -> None:
+def test_a_table_equals_an_ordered_dict() -> None:
     run_state_machine_as_test(
         TableMachine, settings=settings(max_examples=runs(200), stateful_step_count=50)
     )
 
 
-def test_a_table_is_bounded_whatever_comes() -> None:
+def test_the_memory_of_a_table_is_bounded() -> None:
     pool = pool_of()
     sticky = LearnedSessions(pool, max_sessions=100)
     lease = pool.acquire(0.0)
     for number in range(300):
         sticky.learn(number, lease, 0.0)
-    before = held(sticky._table)
+    before = reachable_size(sticky._table)
     for number in range(1800):
         sticky.learn("x" * 10_000 + str(number), lease, 0.0)
-        found = sticky.resolve(f"stranger {number}", 0.0)
+        found = sticky.resolve(f"unknown {number}", 0.0)
         sticky.issue(lease, wall=0.0, binding=found)
     assert (len(sticky), sticky.evicted, sticky.expired) == (100, 2000, 0)
-    assert held(sticky._table) <= 1.2 * before
+    assert reachable_size(sticky._table) <= 1.2 * before
     assert repr(sticky) == "<LearnedSessions: 100 of 100, 2000 evicted, 0 expired>"
     sticky.resolve(None, 1e6)
     assert (len(sticky), sticky.expired) == (0, 100)
 
 
-def test_what_a_stranger_shows_is_not_stored() -> None:
+def test_an_id_that_only_a_request_has_is_not_stored() -> None:
     pool = pool_of()
     sticky = LearnedSessions(pool, max_sessions=10)
     sticky.learn("ours", pool.acquire(0.0), 0.0)
     for number in range(100):
-        found = sticky.resolve(f"stranger {number}", 1.0)
+        found = sticky.resolve(f"unknown {number}", 1.0)
         assert found.reason == "absent"
         sticky.issue(pool.acquire(1.0), wall=0.0, binding=found)
     assert (len(sticky), sticky.resolve("ours", 2.0).backend) == (1, "a")
@@ -159,7 +159,7 @@ def test_a_session_moves_with_its_lease_when_its_backend_is_closed() -> None:
     assert strict.resolve("id", 2.0).strict
 
 
-def test_keys_are_one_key_as_everywhere() -> None:
+def test_text_and_its_bytes_are_the_same_session() -> None:
     pool = pool_of()
     sticky = LearnedSessions(pool)
     sticky.learn("é", pool.acquire(0.0), 0.0)
@@ -171,7 +171,7 @@ def test_keys_are_one_key_as_everywhere() -> None:
     assert len(sticky) == 1
 
 
-def test_addresses_are_told_apart_by_their_prefix() -> None:
+def test_addresses_are_distinguished_by_their_prefix() -> None:
     pool = pool_of("ab")
     sticky = AddressSessions(pool, ipv4_prefix=24, ipv6_prefix=48)
 
@@ -194,7 +194,7 @@ def test_addresses_are_told_apart_by_their_prefix() -> None:
 
 
 @pytest.mark.parametrize("client", ["", "unknown", "10.0.0.1:80", "\ud800", "1" * 100_000, 7, b"x"])
-def test_a_client_without_an_address_is_not_bound(client: Any) -> None:
+def test_a_client_without_a_valid_address_is_not_bound(client: Any) -> None:
     pool = pool_of()
     sticky = AddressSessions(pool)
     found = sticky.resolve(client, 0.0)
@@ -204,7 +204,7 @@ def test_a_client_without_an_address_is_not_bound(client: Any) -> None:
     assert sticky.resolve(Request(), 0.0).reason == sticky.resolve(None, 0.0).reason == "absent"
 
 
-def test_a_flood_of_addresses_is_bounded_and_the_regular_stay() -> None:
+def test_a_flood_of_addresses_is_bounded_and_frequent_clients_stay() -> None:
     pool = pool_of()
     sticky = AddressSessions(pool, max_sessions=50)
     for number in range(5000):
@@ -217,9 +217,9 @@ def test_a_flood_of_addresses_is_bounded_and_the_regular_stay() -> None:
     assert (len(sticky), sticky.evicted) == (50, 4501 - 50)
 
 
-UNFIT: list[dict[str, Any]] = [
-    {"max_sessions": 0}, {"max_sessions": -1}, {"max_sessions": 1.5}, {"max_sessions": True}, {"idle_timeout": 0.0}, {"idle_timeout": nan},
-    {"idle_timeout": -1.0}, {"failover": "never"},
+INVALID: list[dict[str, Any]] = [
+    {"max_sessions": 0}, {"max_sessions": -1}, {"max_sessions": 1.5}, {"max_sessions": True},
+    {"idle_timeout": 0.0}, {"idle_timeout": nan}, {"idle_timeout": -1.0}, {"failover": "never"},
 ]  # fmt: skip
 
 
@@ -228,23 +228,23 @@ def same(_backend: str) -> str:
 
 
 @pytest.mark.parametrize("make", [LearnedSessions, AddressSessions])
-@pytest.mark.parametrize("unfit", UNFIT, ids=str)
-def test_a_table_that_cannot_be(make: Any, unfit: dict[str, Any]) -> None:
+@pytest.mark.parametrize("invalid", INVALID, ids=str)
+def test_invalid_settings_of_a_table(make: Any, invalid: dict[str, Any]) -> None:
     with pytest.raises(InvalidSetting):
-        make(pool_of(), **unfit)
+        make(pool_of(), **invalid)
     with pytest.raises(DuplicateBackend):
         make(pool_of(), identity=same)
 
 
 @pytest.mark.parametrize("prefix", [-1, 33, 129, 1.5, True, None])
-def test_prefixes_that_are_none(prefix: Any) -> None:
+def test_invalid_prefixes(prefix: Any) -> None:
     for name in ("ipv4_prefix", "ipv6_prefix"):
         if (name, prefix) != ("ipv6_prefix", 33):
             with pytest.raises(InvalidSetting, match=name):
                 AddressSessions(pool_of(), **{name: prefix})
 
 
-def test_time_is_checked_and_never_runs_backwards() -> None:
+def test_time_is_checked_and_never_goes_back() -> None:
     pool = pool_of()
     sticky = LearnedSessions(pool, idle_timeout=10.0)
     lease = pool.acquire(100.0)
@@ -262,8 +262,8 @@ def test_time_is_checked_and_never_runs_backwards() -> None:
     assert len(sticky) == 0
 
 
-def test_a_session_is_used_when_its_lease_is_acquired() -> None:
-    """The request may have waited for it."""
+def test_the_acquisition_of_a_lease_counts_as_a_use() -> None:
+    """It may be later than the lookup, because the request waited."""
     pool = pool_of()
     sticky = LearnedSessions(pool, idle_timeout=10.0)
     sticky.learn("id", pool.acquire(0.0), 0.0)

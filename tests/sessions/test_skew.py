@@ -1,4 +1,4 @@
-"""The measure of what stickiness costs."""
+"""The measure of how unevenly sessions are distributed."""
 
 from math import inf, nan
 
@@ -36,13 +36,13 @@ def test_shares_add_up_and_the_peak_is_the_largest(
 
 
 @given(WEIGHTS)
-def test_what_is_fair_has_no_skew(weights: dict[str, float]) -> None:
+def test_fair_shares_have_no_skew(weights: dict[str, float]) -> None:
     _, peak, variation = session_skew({b: 10 * weight for b, weight in weights.items()}, weights)
     assert peak == pytest.approx(1)
     assert variation == pytest.approx(0, abs=1e-7)
 
 
-def test_figures() -> None:
+def test_peak_and_variation() -> None:
     skew = session_skew({"a": 40, "b": 0}, {"a": 1, "b": 1})
     assert (skew.peak, skew.variation) == (2.0, 1.0)
     quiesced = session_skew({"old": 3, "new": 3}, {"old": 0, "new": 1})
@@ -51,7 +51,7 @@ def test_figures() -> None:
     assert session_skew({}, {})[1:] == session_skew({}, {"a": 1})[1:] == (1.0, 0.0)
 
 
-def test_bad_figures() -> None:
+def test_invalid_counts_and_weights() -> None:
     with pytest.raises(UnknownBackend):
         session_skew({"z": 1}, {"a": 1})
     for count in (-1, nan, inf):

@@ -1,4 +1,4 @@
-"""Tokens: nobody forges one, nobody reads one, and time ends them."""
+"""Tokens cannot be forged or read, and they expire."""
 
 import ast
 import copy
@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from balancers.errors import InvalidKey, InvalidSetting, InvalidTime
 from balancers.sessions import SessionTokens
 from balancers.sessions import tokens as module
-from balancers.sessions._identity_index import ident_of
+from balancers.sessions._identity_index import digest_of
 from balancers.sessions.tokens import Claim
 from tests.sessions.forge import KINDS, forged, raw, text
 from tests.sessions.samples import KEY, OLD_KEY, WALL, tokens
 
-IDENT = ident_of("10.0.0.1:80")
+IDENT = digest_of("10.0.0.1:80")
 TOKEN = tokens().seal(IDENT, WALL)
 GOLDEN = (
     "bqaHdm6s-5zwXpFf_OtiRIH6_nIE5i59W37w4GdeY5SGLIoLaTVIux"
@@ -32,22 +32,22 @@ GOLDEN = (
 )
 
 
-def test_a_token_says_what_was_sealed() -> None:
+def test_opening_a_token_returns_what_was_sealed() -> None:
     sealed = tokens(idle_timeout=inf, lifetime=inf)
     token = sealed.seal(IDENT, WALL + 0.25, issued_at=WALL - 1e6)
     assert sealed.open(token, WALL + 0.25) == Claim(IDENT, WALL - 1e6, WALL + 0.25, 0)
 
 
 @pytest.mark.parametrize("bit", range(8))
-def test_every_flipped_bit_is_noticed(bit: int) -> None:
+def test_every_flipped_bit_is_detected(bit: int) -> None:
     for place in range(80):
         flipped = bytearray(raw(TOKEN))
         flipped[place] ^= 1 << bit
         assert tokens().open(text(bytes(flipped)), WALL) == "forged"
 
 
-def test_every_other_character_in_every_place_is_noticed() -> None:
-    """The last one has two bits that decode to nothing: they count too."""
+def test_every_changed_character_is_detected() -> None:
+    """The last character has two bits that are not decoded; a change of them is detected too."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     for place, right in enumerate(TOKEN):
         for wrong in alphabet if place > 100 else "Az09-_":
@@ -69,24 +69,24 @@ def test_a_truncated_token_is_malformed(length: int) -> None:
      TOKEN + "=", " " + TOKEN, TOKEN[:-1] + "\0", "٣" * 107],
     ids=lambda token: repr(token)[:10] + repr(token)[-8:],
 )  # fmt: skip
-def test_what_is_no_token_is_malformed(token: str) -> None:
+def test_text_that_is_no_token_is_malformed(token: str) -> None:
     assert tokens().open(token, WALL) == "malformed"
 
 
 @given(st.text(max_size=120) | st.text("Ab-_9", min_size=107, max_size=107))
-def test_no_text_is_a_token(token: str) -> None:
+def test_arbitrary_text_is_never_accepted(token: str) -> None:
     assert tokens().open(token, WALL) in {"malformed", "forged"}
 
 
 def test_none_of_many_forged_tokens_is_accepted() -> None:
-    """``python -m tests.sessions.forge`` goes on to a million."""
+    """``python -m tests.sessions.forge`` tries a million."""
     tried, accepted = forged(6000)
     assert set(tried) == {kind.__name__ for kind in KINDS}
     assert min(tried.values()) > 700
     assert accepted.total() == 0
 
 
-def test_keys_rotate() -> None:
+def test_keys_can_be_rotated() -> None:
     old, new = tokens([OLD_KEY]), tokens([KEY])
     both = tokens([KEY, OLD_KEY])
     early, late = old.seal(IDENT, WALL), both.seal(IDENT, WALL)
@@ -94,21 +94,21 @@ def test_keys_rotate() -> None:
     opened = both.open(early, WALL)
     assert opened == Claim(IDENT, WALL, WALL, 1)
     assert isinstance(opened, Claim)
-    assert both.worn(opened, WALL)
+    assert both.needs_renewal(opened, WALL)
     assert new.open(late, WALL) == both.open(late, WALL) == Claim(IDENT, WALL, WALL, 0)
     assert tokens([OLD_KEY, KEY]).open(late, WALL) == Claim(IDENT, WALL, WALL, 1)
 
 
 @pytest.mark.parametrize("tail", [b"", b"\0", b"x"])
-def test_keys_of_any_length_are_told_apart(tail: bytes) -> None:
-    """HMAC pads a short key with zeros and hashes a long one: the derived keys hide neither."""
+def test_keys_of_any_length_are_distinguished(tail: bytes) -> None:
+    """HMAC pads short keys and hashes long ones; the derived keys must still differ."""
     long = b"k" * 63 + tail
     for key in (b"k" * 16, b"k" * 64, b"k" * 65, b"k" * 1000):
         if key != long:
             assert tokens([key]).open(tokens([long]).seal(IDENT, WALL), WALL) == "forged"
 
 
-def test_time_ends_a_token() -> None:
+def test_a_token_expires() -> None:
     sealed = tokens(idle_timeout=100.0, lifetime=300.0, clock_skew=10.0)
     token = sealed.seal(IDENT, WALL)
     for after, reason in ((0, ""), (100, ""), (100.5, "expired"), (1e9, "expired")):
@@ -119,7 +119,7 @@ def test_time_ends_a_token() -> None:
     assert sealed.open(kept, WALL + 300.5) == "expired"
 
 
-def test_a_token_of_the_future_is_refused_beyond_the_skew() -> None:
+def test_a_token_from_the_future_is_refused_beyond_the_clock_skew() -> None:
     sealed = tokens(clock_skew=10.0)
     token = sealed.seal(IDENT, WALL)
     assert isinstance(sealed.open(token, WALL - 10), Claim)
@@ -131,11 +131,11 @@ def test_a_token_of_the_future_is_refused_beyond_the_skew() -> None:
 @given(
     st.floats(1, 1e9), st.floats(1, 1e9), st.floats(0, 1e6), st.floats(-2e9, 2e9), st.floats(0, 2e9)
 )
-def test_lifetimes_are_what_they_say(
-    idle: float, lifetime: float, skew: float, late: float, age: float
+def test_tokens_expire_exactly_at_their_limits(
+    idle: float, lifetime: float, skew: float, later: float, age: float
 ) -> None:
     sealed = tokens(idle_timeout=idle, lifetime=lifetime, clock_skew=skew)
-    token, wall = sealed.seal(IDENT, WALL, WALL - age), WALL + late
+    token, wall = sealed.seal(IDENT, WALL, WALL - age), WALL + later
     over = wall - WALL > idle or wall - (WALL - age) > lifetime
     reason = "not yet valid" if wall + skew < WALL else "expired" if over else ""
     opened = sealed.open(token, wall)
@@ -143,17 +143,17 @@ def test_lifetimes_are_what_they_say(
 
 
 @pytest.mark.parametrize("max_age", [inf, 40.0])
-def test_a_token_is_worn_when_a_fourth_of_its_idle_time_is_gone(max_age: float) -> None:
+def test_a_token_needs_renewal_after_a_quarter_of_its_idle_timeout(max_age: float) -> None:
     sealed = tokens(idle_timeout=100.0)
     claim = Claim(IDENT, WALL - 5000, WALL, 0)
     fourth = min(100.0, max_age) / 4
-    assert not sealed.worn(claim, WALL + fourth - 0.5, max_age)
-    assert sealed.worn(claim, WALL + fourth, max_age)
-    assert not sealed.worn(claim, WALL - 1000)
-    assert not tokens(idle_timeout=inf).worn(claim, WALL + 1e9)
+    assert not sealed.needs_renewal(claim, WALL + fourth - 0.5, max_age)
+    assert sealed.needs_renewal(claim, WALL + fourth, max_age)
+    assert not sealed.needs_renewal(claim, WALL - 1000)
+    assert not tokens(idle_timeout=inf).needs_renewal(claim, WALL + 1e9)
 
 
-def test_two_tokens_for_one_backend_have_nothing_in_common() -> None:
+def test_two_tokens_for_one_backend_have_no_common_bytes() -> None:
     sealed = tokens()
     many = [raw(sealed.seal(IDENT, WALL)) for _ in range(60)]
     seen: set[bytes] = set()
@@ -164,28 +164,28 @@ def test_two_tokens_for_one_backend_have_nothing_in_common() -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "10.0.0.1:80", b"\0", "x" * 10_000, "é"])
-def test_a_token_shows_nothing_of_its_backend(name: str | bytes) -> None:
-    ident = ident_of(name)
+def test_a_token_does_not_reveal_its_backend(name: str | bytes) -> None:
+    ident = digest_of(name)
     token = tokens(seed=3).seal(ident, WALL)
     assert len(token) == 107
     data = name.encode() if isinstance(name, str) else name
-    for told in (ident, ident[:5], *([data] if len(data) > 3 else [])):
-        assert told not in raw(token)
-        assert told not in token.encode()
+    for secret in (ident, ident[:5], *([data] if len(data) > 3 else [])):
+        assert secret not in raw(token)
+        assert secret not in token.encode()
     assert len(raw(token)) == 80
 
 
-def test_the_times_are_hidden_too() -> None:
-    """The clear block of two tokens of one instant would differ in the identity alone."""
-    first, second = (raw(tokens(seed=5).seal(ident_of(name), WALL)) for name in "ab")
-    assert first[:16] == second[:16]  # one seed, one nonce: never do this
+def test_a_token_does_not_reveal_its_times() -> None:
+    """The plain blocks of two tokens of the same time differ only in the identity."""
+    first, second = (raw(tokens(seed=5).seal(digest_of(name), WALL)) for name in "ab")
+    assert first[:16] == second[:16]  # the same seed gives the same nonce: never do this
     assert first[32:48] == second[32:48]
-    apart = raw(tokens(seed=6).seal(ident_of("a"), WALL))
+    apart = raw(tokens(seed=6).seal(digest_of("a"), WALL))
     assert apart[32:48] != first[32:48]
 
 
 def test_a_token_of_last_year_opens_today() -> None:
-    """Written once, in another process."""
+    """It was sealed by another process."""
     sealed = tokens(idle_timeout=inf, lifetime=inf)
     assert sealed.open(GOLDEN, WALL + 3e7) == Claim(IDENT, WALL, WALL + 60, 0)
     assert tokens(seed=9).seal(IDENT, WALL + 60, WALL) == GOLDEN
@@ -203,7 +203,7 @@ def test_a_token_opens_in_another_process() -> None:
 
 
 def test_the_comparison_in_constant_time_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever differs and wherever, the whole is compared, once for each key, and that is all."""
+    """Wherever the difference is, complete tokens are compared, exactly once per key."""
     compared: list[tuple[int, int]] = []
     verdict = False
 
@@ -224,22 +224,22 @@ def test_the_comparison_in_constant_time_decides(monkeypatch: pytest.MonkeyPatch
         assert sealed.open(token, WALL) != "forged"
 
 
-def test_nothing_else_looks_at_the_content() -> None:
-    """The only comparison that ``open`` makes by itself is one of lengths."""
+def test_open_compares_nothing_else() -> None:
+    """The only other comparison in ``open`` is of lengths."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(SessionTokens.open)))
     compares = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Compare)]
-    assert compares == ["len(token) != _LENGTH"]
+    assert compares == ["len(token) != _TOKEN_LENGTH"]
     assert vars(module)["compare_digest"] is hmac.compare_digest
 
 
-def test_a_system_generator_serves() -> None:
+def test_a_system_generator_works() -> None:
     sealed = SessionTokens([KEY], rng=SystemRandom())
     first, second = sealed.seal(IDENT, WALL), sealed.seal(IDENT, WALL)
     assert first != second
     assert sealed.open(first, WALL) == sealed.open(second, WALL) == Claim(IDENT, WALL, WALL, 0)
 
 
-def test_secrets_are_not_shown() -> None:
+def test_secrets_are_in_no_repr_and_no_message() -> None:
     sealed = tokens([KEY, OLD_KEY])
     assert repr(sealed) == "<SessionTokens: 2 keys, idle_timeout 1800.0 s, lifetime 86400.0 s>"
     with pytest.raises(InvalidSetting) as refusal:
@@ -250,14 +250,14 @@ def test_secrets_are_not_shown() -> None:
 @pytest.mark.parametrize(
     "keys", [[], [b"x" * 15], [KEY, KEY], ["a text of thirty-two characters."], [None], KEY]
 )
-def test_keys_that_are_none(keys: Any) -> None:
+def test_invalid_keys(keys: Any) -> None:
     with pytest.raises(InvalidSetting, match="key"):
         tokens(keys)
 
 
 @pytest.mark.parametrize("setting", ["idle_timeout", "lifetime", "clock_skew"])
 @pytest.mark.parametrize("value", [-1.0, nan, -inf, "1", None])
-def test_durations_that_are_none(setting: str, value: float) -> None:
+def test_invalid_durations(setting: str, value: float) -> None:
     for unfit in (value, inf if setting == "clock_skew" else 0.0):
         settings: dict[str, Any] = {setting: unfit}
         with pytest.raises(InvalidSetting, match=setting):
@@ -265,18 +265,18 @@ def test_durations_that_are_none(setting: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("wall", [nan, inf, -inf, 10**400, 2e300])
-def test_walls_that_are_no_time(wall: float) -> None:
+def test_invalid_wall_times(wall: float) -> None:
     sealed = tokens()
     for call in (
         lambda: sealed.seal(IDENT, wall),
         lambda: sealed.open(TOKEN, wall),
-        lambda: sealed.worn(Claim(IDENT, WALL, WALL, 0), wall),
+        lambda: sealed.needs_renewal(Claim(IDENT, WALL, WALL, 0), wall),
     ):
         with pytest.raises(InvalidTime, match="wall"):
             call()
 
 
-def test_one_seed_gives_one_sequence() -> None:
+def test_a_seed_gives_a_repeatable_sequence() -> None:
     assert Random(1).randbytes(16) == raw(TOKEN)[:16]
     first, second = tokens(seed=4), tokens(seed=4)
     assert [first.seal(IDENT, WALL) for _ in range(3)] == [
@@ -284,30 +284,30 @@ def test_one_seed_gives_one_sequence() -> None:
     ]
 
 
-def test_copies_share_the_generator_so_that_no_nonce_comes_twice() -> None:
+def test_copies_share_the_generator_so_that_no_nonce_is_repeated() -> None:
     for rng in (Random(1), SystemRandom()):
         sealed = SessionTokens([KEY], rng=rng)
-        held = {"tokens": sealed}
-        twins = [copy.copy(sealed), copy.deepcopy(sealed), copy.deepcopy(held)["tokens"]]
-        written = {one.seal(IDENT, WALL) for one in [sealed, *twins] * 3}
+        inside = {"tokens": sealed}
+        copies = [copy.copy(sealed), copy.deepcopy(sealed), copy.deepcopy(inside)["tokens"]]
+        written = {one.seal(IDENT, WALL) for one in [sealed, *copies] * 3}
         assert len(written) == 12
         assert all(isinstance(sealed.open(token, WALL), Claim) for token in written)
 
 
-def test_tokens_pickle_whatever_their_generator() -> None:
+def test_tokens_pickle_with_any_generator() -> None:
     sealed = SessionTokens([KEY], rng=SystemRandom(), idle_timeout=7.0)
-    twin = pickle.loads(pickle.dumps(sealed))  # noqa: S301 - own
-    assert isinstance(twin.open(sealed.seal(IDENT, WALL), WALL), Claim)
-    assert twin.seal(IDENT, WALL) != sealed.seal(IDENT, WALL)
-    assert twin.idle_timeout == 7.0
+    copied = pickle.loads(pickle.dumps(sealed))  # noqa: S301 - own
+    assert isinstance(copied.open(sealed.seal(IDENT, WALL), WALL), Claim)
+    assert copied.seal(IDENT, WALL) != sealed.seal(IDENT, WALL)
+    assert copied.idle_timeout == 7.0
     seeded = SessionTokens([KEY], rng=Random(1))
     again = pickle.loads(pickle.dumps(seeded))  # noqa: S301 - own
     assert again.seal(IDENT, WALL) == seeded.seal(IDENT, WALL)
 
 
 @pytest.mark.parametrize("rng", [None, Random, 7])
-def test_a_generator_is_one(rng: Any) -> None:
-    with pytest.raises(InvalidSetting, match="rng"):
+def test_an_invalid_generator_is_a_type_error(rng: Any) -> None:
+    with pytest.raises(TypeError, match="rng must be"):
         SessionTokens([KEY], rng=rng)
 
 

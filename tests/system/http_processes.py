@@ -1,4 +1,4 @@
-"""The HTTP proxy of the examples and backends for it: real processes, and scripted sockets."""
+"""The HTTP proxy of the examples, with real backend processes and scripted backends."""
 
 import contextlib
 import json
@@ -15,18 +15,18 @@ from typing import Any, TypeVar
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-PATIENCE = 20.0  # seconds for what takes one or two
+LIMIT = 20.0  # seconds for steps that take one or two
 T = TypeVar("T")
 
 
-def until(seen: Callable[[], T], what: str) -> T:
-    """Ask again and again until the answer is true, and give it; fail when the time is over."""
-    deadline = time.monotonic() + PATIENCE
-    while not (answer := seen()):
+def wait_until(condition: Callable[[], T], what: str) -> T:
+    """Poll a condition until its value is true, and return the value; fail after the limit."""
+    deadline = time.monotonic() + LIMIT
+    while not (value := condition()):
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {PATIENCE:.0f} s: {what}")
+            pytest.fail(f"not within {LIMIT:.0f} s: {what}")
         time.sleep(0.02)
-    return answer
+    return value
 
 
 def address_of(listener: socket.socket) -> str:
@@ -42,7 +42,7 @@ def free_address(host: str = "127.0.0.1") -> str:
 
 def connect(name: str) -> socket.socket:
     host, _, port = name.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=PATIENCE)
+    return socket.create_connection((host, int(port)), timeout=LIMIT)
 
 
 def listens(name: str) -> bool:
@@ -54,17 +54,17 @@ def listens(name: str) -> bool:
 
 
 class Process:
-    """An example that listens."""
+    """A process that runs an example and listens."""
 
     def __init__(self, host: str) -> None:
         self.name = free_address(host)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, script: str, *arguments: str, told: Path) -> None:
+    def start(self, script: str, *arguments: str, log: Path) -> None:
         command = [sys.executable, str(EXAMPLES / script), *arguments]
-        with told.open("ab") as output:
+        with log.open("ab") as output:
             self.process = subprocess.Popen(command, stdout=output)
-        until(lambda: listens(self.name), f"{script} listens on {self.name}")
+        wait_until(lambda: listens(self.name), f"{script} listens on {self.name}")
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process
@@ -73,19 +73,19 @@ class Process:
     def kill(self) -> None:
         if self.process:
             self.process.kill()
-            self.process.wait(PATIENCE)
+            self.process.wait(LIMIT)
 
 
 class Backend(Process):
     """The backend of the HTTP drill."""
 
     def run(self) -> "Backend":
-        self.start("http_backend.py", self.name, told=Path("/dev/null"))
+        self.start("http_backend.py", self.name, log=Path("/dev/null"))
         return self
 
 
 class Proxy(Process):
-    """The HTTP proxy, its configuration and what it told."""
+    """The HTTP proxy, its configuration and its log."""
 
     def __init__(self, folder: Path, **config: Any) -> None:
         super().__init__("127.0.0.1")
@@ -101,72 +101,76 @@ class Proxy(Process):
         arguments = ["--listen", self.name, "--config", str(self.folder / "config")]
         settings = {"interval": 0.3, "timeout": 0.25, "fail-timeout": 1, **settings}
         arguments += [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-        self.start("http_proxy.py", *arguments, told=self.folder / "told")
+        self.start("http_proxy.py", *arguments, log=self.folder / "log")
         return self
 
     def write(self) -> None:
         (self.folder / "config").write_text(json.dumps(self.config))
 
     def configure(self, **config: Any) -> str:
-        """Change the configuration, and give what the proxy says of it."""
+        """Change the configuration; return what the proxy logs about it."""
         self.config |= config
-        before = len(self.told("configuration"))
+        before = len(self.lines_with("configuration"))
         self.write()
         self.signal(signal.SIGHUP)
-        told = until(lambda: self.told("configuration")[before:], "the configuration is read")
-        return str(told[0]["configuration"])
+        lines = wait_until(
+            lambda: self.lines_with("configuration")[before:], "the configuration is read"
+        )
+        return str(lines[0]["configuration"])
 
-    def told(self, about: str) -> list[dict[str, Any]]:
-        """Give the lines that are about something."""
-        whole, _, _ = (self.folder / "told").read_text().rpartition("\n")
-        return [line for line in map(json.loads, whole.splitlines()) if about in line]
+    def lines_with(self, field: str) -> list[dict[str, Any]]:
+        """Return the log lines that have a field."""
+        complete, _, _ = (self.folder / "log").read_text().rpartition("\n")
+        return [line for line in map(json.loads, complete.splitlines()) if field in line]
 
     def attempts(self, request: str) -> list[tuple[str, bool | None]]:
-        """Give who was asked this, and how it went."""
-        lines = [line for line in self.told("request") if line["request"] == request]
+        """Return the backend and the outcome of each attempt of a request."""
+        lines = [line for line in self.lines_with("request") if line["request"] == request]
         return [(line["backend"], line["ok"]) for line in lines]
 
 
-class Scripted:
-    """A backend in a thread that answers as a test says; probes get what they want."""
+class ScriptedBackend:
+    """A backend in a thread with a handler per request; probes are answered with 200."""
 
-    def __init__(self, play: Callable[[socket.socket, bytes], None]) -> None:
-        self.play = play
+    def __init__(self, handle: Callable[[socket.socket, bytes], None]) -> None:
+        self.handle = handle
         self.heads: list[bytes] = []
         self.server = socket.create_server(("127.0.0.1", 0))
         self.name = address_of(self.server)
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self) -> None:
-        with contextlib.suppress(OSError):  # it was closed
+        with contextlib.suppress(OSError):  # the server was closed
             while True:
                 connection, _ = self.server.accept()
-                threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+                threading.Thread(
+                    target=self.serve_connection, args=(connection,), daemon=True
+                ).start()
 
-    def answer(self, connection: socket.socket) -> None:
-        connection.settimeout(PATIENCE)
+    def serve_connection(self, connection: socket.socket) -> None:
+        connection.settimeout(LIMIT)
         with contextlib.suppress(OSError), contextlib.closing(connection):
             head = read_head(connection)
             if head.startswith(b"GET /health "):
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             elif head:
                 self.heads.append(head)
-                self.play(connection, head)
+                self.handle(connection, head)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # it is closed
+        with contextlib.suppress(OSError):  # the server is closed
             self.server.shutdown(socket.SHUT_RDWR)  # so that accept returns
         self.server.close()
 
     def requests(self) -> list[bytes]:
-        """Give the first lines of what it was asked."""
+        """Return the first line of each request."""
         return [head.partition(b"\r\n")[0] for head in self.heads]
 
 
 @contextlib.contextmanager
-def scripted(*plays: Callable[[socket.socket, bytes], None]) -> Generator[list[Scripted]]:
-    """Run scripted backends."""
-    backends = [Scripted(play) for play in plays]
+def scripted(*handlers: Callable[[socket.socket, bytes], None]) -> Generator[list[ScriptedBackend]]:
+    """Run scripted backends, one per handler."""
+    backends = [ScriptedBackend(handler) for handler in handlers]
     try:
         yield backends
     finally:
@@ -175,7 +179,7 @@ def scripted(*plays: Callable[[socket.socket, bytes], None]) -> Generator[list[S
 
 
 def read_head(connection: socket.socket) -> bytes:
-    """Read up to an empty line, byte by byte, so that nothing of a body is taken."""
+    """Read up to an empty line, byte by byte, so that the body is not read."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         data = connection.recv(1)

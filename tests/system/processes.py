@@ -1,4 +1,4 @@
-"""The processes of a test under load: backends, the proxy of the examples, and wrk."""
+"""The processes of the load tests: backends, the proxy of the examples, and wrk."""
 
 import json
 import re
@@ -15,19 +15,19 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-DELAY = 0.01  # seconds a backend takes
+DELAY = 0.01  # seconds per request of a backend
 THREADS, CONNECTIONS = 2, 16
 T = TypeVar("T")
 
 
-def until(seen: Callable[[], T], within: float, what: str) -> T:
-    """Ask again and again until the answer is true, and give it; fail when the time is over."""
+def wait_until(condition: Callable[[], T], within: float, what: str) -> T:
+    """Poll a condition until its value is true, and return the value; fail after the limit."""
     deadline = time.monotonic() + within
-    while not (answer := seen()):
+    while not (value := condition()):
         if time.monotonic() > deadline:
             pytest.fail(f"not within {within:.1f} s: {what}")
         time.sleep(0.02)
-    return answer
+    return value
 
 
 def free_address(host: str) -> str:
@@ -46,12 +46,12 @@ def listens(name: str) -> bool:
 
 
 class Served(NamedTuple):
-    """What a backend counted, over all its lives."""
+    """The counts of a backend, over all its restarts."""
 
-    begun: int
+    started: int
     ok: int
     failed: int
-    most: int  # in flight at once
+    peak: int  # in flight
 
     @property
     def answered(self) -> int:
@@ -59,33 +59,33 @@ class Served(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What the proxy counted of one backend."""
+    """The counts of the proxy for one backend."""
 
     sent: int
     ok: int
     failed: int
-    unknown: int  # the client left before there was an answer
+    unknown: int  # the client disconnected before the response
     answered: int
     in_flight: int
 
     @property
-    def silent(self) -> int:
-        """How many failed without an answer: refused, reset or given up."""
+    def lost(self) -> int:
+        """The number of failures without a response: refused, reset or timed out."""
         return self.ok + self.failed - self.answered
 
 
 class Process:
-    """A process that listens, and is gone at the end whatever became of it."""
+    """A process that listens; ``end`` kills it if it still runs."""
 
     def __init__(self, host: str) -> None:
         self.name = free_address(host)
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, script: str, *arguments: str, told: Path) -> None:
+    def start(self, script: str, *arguments: str, log: Path) -> None:
         command = [sys.executable, str(EXAMPLES / script), *arguments]
-        with told.open("a") as output:
+        with log.open("a") as output:
             self.process = subprocess.Popen(command, stdout=output, text=True)
-        until(lambda: listens(self.name), 15, f"{script} listens on {self.name}")
+        wait_until(lambda: listens(self.name), 15, f"{script} listens on {self.name}")
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -106,13 +106,13 @@ class Backend(Process):
         self.file = folder / f"counts {number}"
 
     def run(self) -> None:
-        self.start("backend.py", self.name, str(DELAY), str(self.file), told=Path("/dev/null"))
+        self.start("backend.py", self.name, str(DELAY), str(self.file), log=Path("/dev/null"))
 
     def counts(self) -> Served:
         return Served._make(self.COUNTS.unpack(self.file.read_bytes()))
 
-    def forget_most(self) -> None:
-        """Let it count anew how many are in flight at once; it must be idle."""
+    def reset_peak(self) -> None:
+        """Reset the maximum in flight; the backend must be idle."""
         with self.file.open("r+b") as file:
             file.write(self.COUNTS.pack(*self.counts()[:3], 0))
 
@@ -125,37 +125,37 @@ class Proxy(Process):
     def run(self, backends: list[Backend], settings: Mapping[str, float]) -> None:
         arguments = [f"--backend={backend.name}=1" for backend in backends]
         arguments += [f"--{name}={value}" for name, value in settings.items()]
-        self.start("proxy.py", "--listen", self.name, *arguments, told=self.output)
+        self.start("proxy.py", "--listen", self.name, *arguments, log=self.output)
 
     def lines(self) -> list[dict[str, Any]]:
-        whole, _, _ = self.output.read_text().rpartition("\n")
-        return [json.loads(line) for line in whole.splitlines()]
+        complete, _, _ = self.output.read_text().rpartition("\n")
+        return [json.loads(line) for line in complete.splitlines()]
 
-    def told(self, reason: str, began: bool, backend: Backend) -> int:
-        """Say how often it told that this began, or ended."""
+    def count_events(self, reason: str, began: bool, backend: Backend) -> int:
+        """Return how often a reason began, or ended, for a backend."""
         wanted = (reason, began, backend.name)
         found = [(x.get("reason"), x.get("began"), x.get("backend")) for x in self.lines()]
         return found.count(wanted)
 
     def counts(self) -> dict[str, Sent]:
-        """Ask for its counts."""
+        """Request the counts of the proxy."""
         before = len(self._counts())
         self.signal(signal.SIGUSR1)
-        return until(lambda: self._counts()[before:], 10, "the proxy tells its counts")[-1]
+        return wait_until(lambda: self._counts()[before:], 10, "the proxy prints its counts")[-1]
 
     def stop(self) -> dict[str, Sent]:
-        """Stop it, and give what it told last."""
+        """Stop the proxy; return its last counts."""
         self.signal(signal.SIGTERM)
         assert "counts" in self.lines()[-1]
         return self._counts()[-1]
 
     def _counts(self) -> list[dict[str, Sent]]:
-        told = [line["counts"] for line in self.lines() if "counts" in line]
-        return [{name: Sent(*counts.values()) for name, counts in each.items()} for each in told]
+        printed = [line["counts"] for line in self.lines() if "counts" in line]
+        return [{name: Sent(*counts.values()) for name, counts in each.items()} for each in printed]
 
 
 class Report(NamedTuple):
-    """What wrk told of a run; everything but ``requests`` is an error."""
+    """The report of a run of wrk; every field except ``requests`` counts errors."""
 
     requests: int
     connect: int
@@ -185,7 +185,7 @@ Transfer/sec: .*
 
 
 class Load:
-    """One run of wrk, until it is stopped."""
+    """One run of wrk, until ``stop``."""
 
     def __init__(self, wrk: str, name: str) -> None:
         shape = [f"-t{THREADS}", f"-c{CONNECTIONS}", "-d60s", "--timeout=10s"]
@@ -197,7 +197,7 @@ class Load:
         )
 
     def stop(self) -> Report:
-        """Let it end, and read its report, to the letter."""
+        """Stop wrk and parse its complete report."""
         self.process.send_signal(signal.SIGINT)
         output, _ = self.process.communicate(timeout=30)
         report = REPORT.fullmatch(output)

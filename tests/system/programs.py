@@ -1,4 +1,4 @@
-"""Where the programs are that a test wants from the machine."""
+"""Find the installed programs that a test needs."""
 
 from pathlib import Path
 from shutil import which
@@ -7,7 +7,7 @@ import pytest
 
 
 def program(name: str, package: str) -> str:
-    """Find an executable on PATH, or where Debian keeps what is not on it, else skip the test."""
+    """Return an executable from PATH or from the folders of Debian, or skip the test."""
     versions = [folder for folder in Path("/usr/lib/postgresql").glob("*") if folder.name.isdigit()]
     newest_first = sorted(versions, key=lambda folder: int(folder.name), reverse=True)
     for path in (None, "/usr/sbin", *(str(folder / "bin") for folder in newest_first)):

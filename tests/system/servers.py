@@ -1,4 +1,4 @@
-"""Real servers for the tests: on loopback, each in a folder of its own that goes when it goes."""
+"""Real servers for the tests: on loopback, each with a temporary folder."""
 
 import contextlib
 import os
@@ -15,25 +15,25 @@ from secrets import randbelow
 
 from tests.system.programs import program
 
-PATIENCE = 30.0  # seconds for what takes one or two
+LIMIT = 30.0  # seconds for steps that take one or two
 
 
 class Server:
-    """A program to start, stop, freeze and thaw as often as a test likes, always on one port."""
+    """A server that a test may start, stop, freeze and thaw; the port stays the same."""
 
     def __init__(self, folder: Path, port: int, command: list[str], end: signal.Signals) -> None:
         self.folder, self.port, self.command, self.end = folder, port, command, end
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, or thaw it if it runs, and wait until it listens."""
+        """Start the server, or thaw it if it runs, and wait until it listens."""
         if self.process is None:
             self.process = unprivileged(self.command, self.folder)
         self.thaw()
-        until(self.listens)
+        wait_until(self.listens)
 
     def listens(self) -> bool:
-        """Whether someone accepts connections there; AssertionError if the program has ended."""
+        """Return whether the port accepts connections; AssertionError if the program has exited."""
         assert self.process is not None
         assert self.process.poll() is None, (self.folder / "log").read_text(errors="replace")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -41,23 +41,23 @@ class Server:
         return False
 
     def freeze(self) -> None:
-        """Let it do nothing, not even refuse a connection."""
+        """Stop the process (SIGSTOP): it does not even refuse connections."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue the process (SIGCONT)."""
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """End it, frozen or not, by force if it does not come to an end."""
+        """Terminate the server, frozen or not; kill it if it does not exit."""
         if self.process is None:
             return
         self.thaw()
         self.process.send_signal(self.end)
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(LIMIT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -66,7 +66,7 @@ class Server:
 
 @contextlib.contextmanager
 def postgres() -> Generator[Server]:
-    """Give a stopped PostgreSQL with a new cluster; its superuser is ``postgres``."""
+    """Create a PostgreSQL cluster with the superuser ``postgres``; it is not started."""
     initdb = Path(program("initdb", "postgresql"))
     with own_folder() as folder:
         data = str(folder / "data")
@@ -81,13 +81,13 @@ def postgres() -> Generator[Server]:
         command = [str(initdb.resolve().with_name("postgres")), "-D", data, "-p", str(port)]
         for setting in ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"):
             command += ["-c", setting]
-        with running(Server(folder, port, command, signal.SIGINT)) as server:  # a fast shutdown
+        with running(Server(folder, port, command, signal.SIGINT)) as server:  # fast shutdown
             yield server
 
 
 @contextlib.contextmanager
 def redis() -> Generator[Server]:
-    """Give a stopped Redis that keeps nothing."""
+    """Create a Redis without persistence; it is not started."""
     command = [program("redis-server", "redis-server"), "--bind", "127.0.0.1", "--save", ""]
     with own_folder() as folder:
         port = free_port()
@@ -98,7 +98,7 @@ def redis() -> Generator[Server]:
 
 @contextlib.contextmanager
 def running(server: Server) -> Generator[Server]:
-    """Stop it whatever happens."""
+    """Stop the server at the end of the block."""
     try:
         yield server
     finally:
@@ -107,7 +107,7 @@ def running(server: Server) -> Generator[Server]:
 
 @contextlib.contextmanager
 def own_folder() -> Generator[Path]:
-    """Make a folder that belongs to whom the servers run as; remove it at the end."""
+    """Create a folder for the user of the servers, and remove it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="balancers-"))
     try:
         if os.geteuid() == 0:
@@ -119,7 +119,7 @@ def own_folder() -> Generator[Path]:
 
 
 def unprivileged(command: list[str], folder: Path) -> "subprocess.Popen[bytes]":
-    """Start a program in its folder, not as root: PostgreSQL refuses that."""
+    """Start a program in its folder, not as root, because PostgreSQL refuses root."""
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
@@ -135,7 +135,7 @@ def unprivileged(command: list[str], folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def free_port() -> int:
-    """Find a port below those of outgoing connections: nobody gets it while its server is down."""
+    """Return a port below the ephemeral range, so that it stays free while the server is down."""
     while True:
         port = 20_000 + randbelow(10_000)
         with contextlib.suppress(OSError), socket.socket() as probe:
@@ -143,8 +143,8 @@ def free_port() -> int:
             return port
 
 
-def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Wait until it holds; AssertionError after so many seconds."""
+def wait_until(condition: Callable[[], bool], seconds: float = LIMIT) -> None:
+    """Wait until a condition holds; AssertionError after ``seconds``."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {condition}"

@@ -1,4 +1,4 @@
-"""A real browser in front of the HTTP proxy: it keeps its backend by cookie, and moves."""
+"""A real browser with the HTTP proxy: its session stays on a backend, and moves if that fails."""
 
 import json
 import threading
@@ -16,11 +16,11 @@ from tests.system.browser import Browser, chromium
 from tests.system.http_processes import Backend, Proxy, address_of
 
 RELOADS = 5
-CHAT = """new Promise((hear, fail) => {
+CHAT = """new Promise((resolve, fail) => {
     const socket = new WebSocket(`ws://${location.host}/chat`);
     socket.onerror = () => fail("no WebSocket");
     socket.onopen = () => socket.send("hello");
-    socket.onmessage = (event) => { hear(event.data); socket.close(); };
+    socket.onmessage = (event) => { resolve(event.data); socket.close(); };
 })"""
 
 
@@ -65,7 +65,7 @@ def proxy(shop: list[Backend], chat: str, tmp_path: Path) -> Generator[Proxy]:
             "shop": {"backends": [backend.name for backend in shop], "cookie": "home"},
             "chat": {"backends": [chat]},
         },
-        routes=[  # a favicon is not found, and no visit
+        routes=[  # /favicon.ico has no route, so it is not a visit
             {"path": "/", "to": "shop"},
             {"path": "/chat", "to": "chat"},
         ],
@@ -77,11 +77,11 @@ def proxy(shop: list[Backend], chat: str, tmp_path: Path) -> Generator[Proxy]:
 
 
 def visits(page: str) -> tuple[str, int]:
-    told = json.loads(page)
-    return told["backend"], told["visits"]
+    report = json.loads(page)
+    return report["backend"], report["visits"]
 
 
-def test_a_browser_keeps_its_backend_and_moves_when_that_dies(
+def test_a_session_stays_on_its_backend_and_moves_when_that_is_killed(
     browser: Browser, shop: list[Backend], proxy: Proxy
 ) -> None:
     home, first = visits(browser.open(proxy.url))
@@ -106,11 +106,11 @@ def test_a_browser_keeps_its_backend_and_moves_when_that_dies(
     assert browser.cookies()["home"]["value"] != cookie["value"]
 
 
-def test_a_browser_talks_through_a_websocket(browser: Browser, proxy: Proxy) -> None:
+def test_a_websocket_works(browser: Browser, proxy: Proxy) -> None:
     browser.open(proxy.url)
     assert browser.run(CHAT) == "hello from /chat"
 
 
 def later(home: str, count: int) -> list[tuple[str, int]]:
-    """Give the visits that follow the first."""
+    """Return the visits after the first one."""
     return [(home, 2 + turn) for turn in range(count)]

@@ -1,4 +1,4 @@
-"""The example's health endpoint over a real PostgreSQL and a real Redis that come and go."""
+"""The health endpoint of the examples, with a real PostgreSQL and a real Redis that fail."""
 
 import json
 import signal
@@ -18,11 +18,12 @@ pytest.importorskip("psycopg")
 pytest.importorskip("redis")
 
 
-from tests.system.servers import PATIENCE, Server, postgres, redis, until
+from tests.system.servers import LIMIT as STEP_LIMIT
+from tests.system.servers import Server, postgres, redis, wait_until
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "health_endpoint.py"
 Summary = tuple[str, int, dict[str, str]]
-LIMIT = 1.0  # seconds a check may take
+CHECK_TIMEOUT = 1.0  # seconds for each check
 BOTH_UP = ("healthy", 200, {"postgres": "up", "redis": "up"})
 NO_REDIS = ("degraded", 503, {"postgres": "up", "redis": "down"})
 NO_POSTGRES = ("degraded", 503, {"postgres": "down", "redis": "up"})
@@ -45,14 +46,14 @@ class Answer(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """The example, running."""
+    """The running example."""
 
     process: "subprocess.Popen[bytes]"
     port: int
     folder: Path
 
     def ask(self, path: str, method: str = "GET") -> Answer:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=STEP_LIMIT)
         try:
             connection.request(method, path)
             answer = connection.getresponse()
@@ -62,14 +63,14 @@ class Endpoint(NamedTuple):
             connection.close()
 
     def send(self, request: bytes) -> bytes:
-        """Send these bytes and give all that comes back."""
-        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
+        """Send raw bytes; return everything that is received."""
+        with socket.create_connection(("127.0.0.1", self.port), STEP_LIMIT) as client:
             client.sendall(request)
             client.shutdown(socket.SHUT_WR)
             return client.makefile("rb").read()
 
-    def becomes(self, expected: Summary) -> Any:
-        """Wait until /health says so, and give its JSON; /livez must not care."""
+    def wait_for(self, expected: Summary) -> Any:
+        """Wait until /health is as expected; return its JSON.  /livez must always be healthy."""
         answers: list[Answer] = []
 
         def as_expected() -> bool:
@@ -77,17 +78,17 @@ class Endpoint(NamedTuple):
             answers.append(self.ask("/health"))
             return answers[-1].summary() == expected
 
-        until(as_expected)
+        wait_until(as_expected)
         return answers[-1].json()
 
     def why_down(self, name: str) -> str:
-        """Give the reason it printed last."""
-        told = map(json.loads, (self.folder / "out").read_text().splitlines())
-        return str([line["why"] for line in told if line.get("check") == name][-1])
+        """Return the reason that was printed last."""
+        lines = map(json.loads, (self.folder / "out").read_text().splitlines())
+        return str([line["why"] for line in lines if line.get("check") == name][-1])
 
-    def ends_cleanly(self) -> None:
+    def stop_cleanly(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(PATIENCE) == 0
+        assert self.process.wait(STEP_LIMIT) == 0
         assert (self.folder / "err").read_text() == ""
 
 
@@ -108,12 +109,12 @@ Start = Callable[..., AbstractContextManager[Endpoint]]
 
 @pytest.fixture
 def start(database: Server, cache: Server, tmp_path: Path) -> Start:
-    """Give the command that starts the example, with both servers up before it."""
+    """Return a function that starts the example; both servers are up before it."""
     database.start()
     cache.start()
 
     @contextmanager
-    def endpoint(*options: str, timeout: float = LIMIT) -> Generator[Endpoint]:
+    def endpoint(*options: str, timeout: float = CHECK_TIMEOUT) -> Generator[Endpoint]:
         command = [sys.executable, str(EXAMPLE), "--listen", "127.0.0.1:0", *options]
         command += ["--postgres", f"host=127.0.0.1 port={database.port} user=postgres"]
         command += ["--redis", f"redis://127.0.0.1:{cache.port}", "--timeout", str(timeout)]
@@ -121,7 +122,7 @@ def start(database: Server, cache: Server, tmp_path: Path) -> Start:
         with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen(command, stdout=stdout, stderr=stderr)
         try:
-            until(lambda: "\n" in out.read_text() or process.poll() is not None)
+            wait_until(lambda: "\n" in out.read_text() or process.poll() is not None)
             assert process.poll() is None, err.read_text()
             listening = json.loads(out.read_text().splitlines()[0])
             assert listening["event"] == "listening"
@@ -133,41 +134,41 @@ def start(database: Server, cache: Server, tmp_path: Path) -> Start:
     return endpoint
 
 
-def test_redis_goes_and_comes_back(start: Start, cache: Server) -> None:
+def test_redis_stops_and_starts_again(start: Start, cache: Server) -> None:
     with start("--version", "1.2.0 é") as endpoint:
-        first = endpoint.becomes(BOTH_UP)
+        first = endpoint.wait_for(BOTH_UP)
         assert first["version"] == "1.2.0 é"
         for check in first["checks"].values():
-            assert 0 < check["latency_ms"] < LIMIT * 1000
+            assert 0 < check["latency_ms"] < CHECK_TIMEOUT * 1000
         cache.stop()
-        gone = endpoint.becomes(NO_REDIS)
-        assert gone["checks"]["redis"]["latency_ms"] < LIMIT * 1000  # refused, not waited for
+        gone = endpoint.wait_for(NO_REDIS)
+        assert gone["checks"]["redis"]["latency_ms"] < CHECK_TIMEOUT * 1000  # refused at once
         assert "ConnectionError" in endpoint.why_down("redis")
         cache.start()
-        again = endpoint.becomes(BOTH_UP)
+        again = endpoint.wait_for(BOTH_UP)
         assert 0 < first["uptime_secs"] < gone["uptime_secs"] < again["uptime_secs"]
-        endpoint.ends_cleanly()
+        endpoint.stop_cleanly()
 
 
-def test_a_process_is_alive_without_anything_it_needs(
+def test_liveness_does_not_depend_on_the_servers(
     start: Start, database: Server, cache: Server
 ) -> None:
     with start() as endpoint:
         database.stop()
-        endpoint.becomes(NO_POSTGRES)
+        endpoint.wait_for(NO_POSTGRES)
         cache.stop()
-        endpoint.becomes(NEITHER)
+        endpoint.wait_for(NEITHER)
         assert endpoint.ask("/livez").summary() == ALIVE
         database.start()
         cache.start()
-        endpoint.becomes(BOTH_UP)
-        endpoint.ends_cleanly()
+        endpoint.wait_for(BOTH_UP)
+        endpoint.stop_cleanly()
 
 
 @pytest.mark.parametrize(
     ("name", "without"), [("postgres", NO_POSTGRES), ("redis", NO_REDIS)], ids=["postgres", "redis"]
 )
-def test_a_server_that_hangs_is_down_in_bounded_time(
+def test_a_frozen_server_is_down_within_the_timeout(
     start: Start,
     database: Server,
     cache: Server,
@@ -176,17 +177,17 @@ def test_a_server_that_hangs_is_down_in_bounded_time(
 ) -> None:
     server = {"postgres": database, "redis": cache}[name]
     with start() as endpoint:
-        endpoint.becomes(BOTH_UP)
+        endpoint.wait_for(BOTH_UP)
         server.freeze()
-        hung = endpoint.becomes(without)["checks"][name]
-        assert LIMIT * 1000 <= hung["latency_ms"] < LIMIT * 10_000
+        hung = endpoint.wait_for(without)["checks"][name]
+        assert CHECK_TIMEOUT * 1000 <= hung["latency_ms"] < CHECK_TIMEOUT * 10_000
         assert "TimeoutError" in endpoint.why_down(name)
         server.thaw()
-        endpoint.becomes(BOTH_UP)
-        endpoint.ends_cleanly()
+        endpoint.wait_for(BOTH_UP)
+        endpoint.stop_cleanly()
 
 
-def test_two_that_hang_are_waited_for_at_once(
+def test_two_frozen_servers_are_checked_at_the_same_time(
     start: Start, database: Server, cache: Server
 ) -> None:
     with start(timeout=3.0) as endpoint:
@@ -200,21 +201,21 @@ def test_two_that_hang_are_waited_for_at_once(
         assert took < sum(latencies)
 
 
-def test_without_what_is_optional_it_still_serves(start: Start, cache: Server) -> None:
+def test_an_optional_server_may_be_down(start: Start, cache: Server) -> None:
     with start("--optional", "redis") as endpoint:
-        endpoint.becomes(BOTH_UP)
+        endpoint.wait_for(BOTH_UP)
         cache.stop()
-        endpoint.becomes(("degraded", 200, {"postgres": "up", "redis": "down"}))
-        endpoint.ends_cleanly()
+        endpoint.wait_for(("degraded", 200, {"postgres": "up", "redis": "down"}))
+        endpoint.stop_cleanly()
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/health", 200), ("/livez", 200), ("/livez?from=a", 200), ("/", 404), ("/healthz", 404)],
 )
-def test_an_answer_is_json_that_nobody_keeps(start: Start, path: str, status: int) -> None:
+def test_a_response_is_json_and_not_cached(start: Start, path: str, status: int) -> None:
     with start() as endpoint:
-        endpoint.becomes(BOTH_UP)
+        endpoint.wait_for(BOTH_UP)
         got, head = endpoint.ask(path), endpoint.ask(path, "HEAD")
         for answer in (got, head):
             assert answer.status == status
@@ -226,7 +227,7 @@ def test_an_answer_is_json_that_nobody_keeps(start: Start, path: str, status: in
         assert isinstance(got.json(), dict)
         refused = endpoint.ask("/health", "POST")
         assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
-        endpoint.ends_cleanly()
+        endpoint.stop_cleanly()
 
 
 @pytest.mark.parametrize(
@@ -240,38 +241,38 @@ def test_an_answer_is_json_that_nobody_keeps(start: Start, path: str, status: in
         (b"", b""),
     ],
 )
-def test_what_is_no_request_harms_nobody(start: Start, sent: bytes, begin: bytes) -> None:
+def test_an_invalid_request_does_no_harm(start: Start, sent: bytes, begin: bytes) -> None:
     with start() as endpoint:
         answer = endpoint.send(sent)
         assert answer.startswith(begin)
         assert answer or not begin
-        endpoint.becomes(BOTH_UP)
-        endpoint.ends_cleanly()
+        endpoint.wait_for(BOTH_UP)
+        endpoint.stop_cleanly()
 
 
-def test_who_says_nothing_is_not_listened_to_for_ever(start: Start) -> None:
+def test_a_silent_client_is_disconnected(start: Start) -> None:
     with (
         start() as endpoint,
-        socket.create_connection(("127.0.0.1", endpoint.port), PATIENCE) as client,
+        socket.create_connection(("127.0.0.1", endpoint.port), STEP_LIMIT) as client,
     ):
-        assert client.recv(1) == b""  # closed from there, else a TimeoutError
-        endpoint.ends_cleanly()
+        assert client.recv(1) == b""  # closed by the server, or else a TimeoutError
+        endpoint.stop_cleanly()
 
 
-def test_many_probes_at_once_are_all_answered(start: Start) -> None:
-    with start(timeout=PATIENCE) as endpoint, ThreadPoolExecutor(32) as clients:
+def test_many_probes_at_the_same_time_are_answered(start: Start) -> None:
+    with start(timeout=STEP_LIMIT) as endpoint, ThreadPoolExecutor(32) as clients:
         answers = list(clients.map(endpoint.ask, ["/health", "/livez"] * 32))
         assert [answer.status for answer in answers] == [200] * 64
-        endpoint.ends_cleanly()
+        endpoint.stop_cleanly()
 
 
-def test_a_probe_under_way_is_answered_before_the_end(start: Start, cache: Server) -> None:
+def test_a_running_probe_is_answered_before_the_exit(start: Start, cache: Server) -> None:
     with start(timeout=2.0) as endpoint, ThreadPoolExecutor(1) as clients:
-        endpoint.becomes(BOTH_UP)
+        endpoint.wait_for(BOTH_UP)
         cache.freeze()
-        with socket.create_connection(("127.0.0.1", endpoint.port), PATIENCE) as client:
+        with socket.create_connection(("127.0.0.1", endpoint.port), STEP_LIMIT) as client:
             client.sendall(b"GET /health HTTP/1.1\r\n\r\n")
-            assert endpoint.ask("/livez").status == 200  # so the earlier one has been accepted
-            end = clients.submit(endpoint.ends_cleanly)
+            assert endpoint.ask("/livez").status == 200  # so the earlier request was accepted
+            end = clients.submit(endpoint.stop_cleanly)
             assert client.makefile("rb").read().startswith(b"HTTP/1.1 503 ")
         end.result()

@@ -1,8 +1,9 @@
 """The proxy of the examples under load, while a backend is killed, frozen, or answers 500.
 
-Trouble strikes in the middle of a run of wrk.  The run after the proxy noticed sees no error and
-the struck backend no request; the run after its recovery sees no error, and a backend that serves
-again; and at the end the books of the pool are held against what the backends counted themselves.
+The target backend fails in the middle of a run of wrk.  In the next run, after the proxy detected
+this, clients see no error and the target gets no request.  In the run after its recovery, clients
+see no error and the target serves requests again.  At the end, the counts of the pool are compared
+with the counts of the backends.
 """
 
 import signal
@@ -13,7 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.processes import CONNECTIONS, Backend, Load, Proxy, Report, Sent, Served, until
+from tests.system.processes import (
+    CONNECTIONS,
+    Backend,
+    Load,
+    Proxy,
+    Report,
+    Sent,
+    Served,
+    wait_until,
+)
 from tests.system.programs import program
 
 INTERVAL, TIMEOUT, FALL, RISE = 1.2, 1.0, 3, 2
@@ -27,27 +37,28 @@ SETTINGS = {
     "answer-timeout": ANSWER_TIMEOUT,
 }
 
-# What these imply, in seconds: the next probe comes within an interval and its jitter, each that
-# confirms it as soon as the one before was answered or timed out, and the last has its time too.
+# Bounds that follow from the settings, in seconds.  The next probe is sent within an interval and
+# its jitter.  Each further one is sent when the previous one was answered or timed out.  The last
+# one may take its timeout.
 DOWN = INTERVAL * 1.1 + (FALL - 1) * TIMEOUT + TIMEOUT
 UP = max(INTERVAL * 1.1 + (RISE - 1) * TIMEOUT + TIMEOUT, FAIL_TIMEOUT)
 SLACK = 6  # for a busy machine
 
 SOME, MANY = 50, 500  # requests
 BACKENDS = 3
-FAIR = ceil(CONNECTIONS / BACKENDS)  # in flight, where the least busy is picked
-UNHEARD = CONNECTIONS + FALL
-"""How many requests a backend can leave unanswered: FALL close it, and then as many may be out as
-there are connections."""
+FAIR = ceil(CONNECTIONS / BACKENDS)  # in flight per backend
+MAX_LOST = CONNECTIONS + FALL
+"""The most requests that a backend can leave unanswered: FALL requests close it, and at that time
+one request per connection may be in flight."""
 
 
-class House:
-    """Three backends behind the proxy; the first is to be struck."""
+class Site:
+    """Three backends and the proxy; the first backend is the target, which fails."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.stack = stack
         self.backends = [Backend(folder, number) for number in range(1, BACKENDS + 1)]
-        self.struck, *self.others = self.backends
+        self.target, *self.others = self.backends
         self.proxy = Proxy(folder)
         self.reports: list[Report] = []
         for process in (*self.backends, self.proxy):
@@ -62,132 +73,141 @@ class House:
         return load
 
     def end(self, load: Load) -> Report:
-        """Stop a run, and wait until what it left behind is served."""
+        """Stop a run, and wait until no request is in flight."""
         report = load.stop()
         self.reports.append(report)
-        until(self.idle, 10 * SLACK * ANSWER_TIMEOUT, "nothing is in flight by the pool's books")
+        wait_until(self.idle, 10 * SLACK * ANSWER_TIMEOUT, "no request is in flight in the pool")
         return report
 
     def idle(self) -> bool:
         return not any(sent.in_flight for sent in self.proxy.counts().values())
 
     def wait_for(self, more: int, backends: list[Backend], within: float = 20.0) -> None:
-        """Wait until so many more requests were answered by these."""
+        """Wait until these backends answered ``more`` further requests."""
         before = sum(backend.counts().answered for backend in backends)
 
         def served() -> bool:
             return sum(backend.counts().answered for backend in backends) >= before + more
 
-        until(served, within, f"{more} more requests are answered")
+        wait_until(served, within, f"{more} more requests are answered")
 
-    def strike(self, strike: Callable[[], None]) -> Report:
-        """Strike in the middle of a run; give what its clients saw."""
+    def fail_under_load(self, fail: Callable[[], None]) -> Report:
+        """Let the target fail in the middle of a run; return the report of the clients."""
         load = self.load()
-        self.wait_for(SOME, [self.struck])
-        strike()
-        until(lambda: not self.healthy(), SLACK * DOWN, "the proxy tells that it is unhealthy")
+        self.wait_for(SOME, [self.target])
+        fail()
+        wait_until(lambda: not self.healthy(), SLACK * DOWN, "the proxy reports it as unhealthy")
         self.wait_for(SOME, self.others)
         return self.end(load)
 
     def healthy(self) -> bool:
-        """Whether the proxy told of no failing that it has not told the end of."""
-        began, ended = (self.proxy.told("unhealthy", each, self.struck) for each in (True, False))
+        """Return whether the proxy reported as many ends as beginnings of 'unhealthy'."""
+        count = self.proxy.count_events
+        began, ended = (count("unhealthy", each, self.target) for each in (True, False))
         return began == ended
 
-    def assert_that_clients_notice_nothing(self) -> None:
-        """No error in a run of many requests, and not one was tried where the trouble is."""
-        before = self.proxy.counts()[self.struck.name]
+    def assert_no_errors_and_no_requests_to_the_target(self) -> None:
+        """Check a run of many requests: no error, and no attempt on the target."""
+        before = self.proxy.counts()[self.target.name]
         load = self.load()
         self.wait_for(MANY, self.others)
         report = self.end(load)
         assert report.errors == 0, report
         assert report.requests >= MANY - CONNECTIONS
-        assert self.proxy.counts()[self.struck.name] == before
+        assert self.proxy.counts()[self.target.name] == before
 
-    def assert_that_it_serves_again(self) -> None:
-        """Within its bound, without an error, and with no more at once than is fair."""
-        self.struck.forget_most()
+    def assert_the_target_serves_again(self) -> None:
+        """Check that the target serves in time, without errors, with a fair number in flight."""
+        self.target.reset_peak()
         load = self.load()
-        self.wait_for(SOME, [self.struck], SLACK * UP)
+        self.wait_for(SOME, [self.target], SLACK * UP)
         self.wait_for(SOME, self.others)
         report = self.end(load)
         assert report.errors == 0, report
-        assert 0 < self.struck.counts().most <= FAIR
+        assert 0 < self.target.counts().peak <= FAIR
 
-    def end_of_books(self) -> tuple[Sent, Served]:
-        """Stop the proxy; hold all books against each other; give those of the struck backend."""
-        books = self.proxy.stop()
-        assert set(books) == {backend.name for backend in self.backends}
-        for sent in books.values():
+    def stop_and_compare_counts(self) -> tuple[Sent, Served]:
+        """Stop the proxy and compare all counts; return those of the target."""
+        counts = self.proxy.stop()
+        assert set(counts) == {backend.name for backend in self.backends}
+        for sent in counts.values():
             assert sent.in_flight == 0
             assert sent.sent == sent.ok + sent.failed + sent.unknown
-        for backend in self.others:  # never in trouble: every request sent there began and ended
-            sent, served = books[backend.name], backend.counts()
+        for backend in self.others:  # they never failed: every request started and ended
+            sent, served = counts[backend.name], backend.counts()
             assert (sent.failed, sent.unknown) == (0, 0)
-            assert (sent.sent, sent.ok, sent.answered) == (served.begun, served.ok, served.answered)
-        # What wrk counted was answered; so were the requests that were out as it ended a run.
-        answered = sum(sent.answered for sent in books.values())
+            assert (sent.sent, sent.ok, sent.answered) == (
+                served.started,
+                served.ok,
+                served.answered,
+            )
+        # Answered are the requests that wrk counted, and those in flight at the end of each run.
+        answered = sum(sent.answered for sent in counts.values())
         counted = sum(report.requests for report in self.reports)
         assert counted <= answered <= counted + CONNECTIONS * len(self.reports)
-        return books[self.struck.name], self.struck.counts()
+        return counts[self.target.name], self.target.counts()
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Generator[House]:
+def site(tmp_path: Path) -> Generator[Site]:
     with ExitStack() as stack:
-        yield House(tmp_path, stack)
+        yield Site(tmp_path, stack)
 
 
-def test_a_killed_backend_costs_no_client_anything(house: House) -> None:
-    seen = house.strike(lambda: house.struck.signal(signal.SIGKILL))
-    assert seen.errors == 0, seen  # what was in flight there was served by another
-    house.assert_that_clients_notice_nothing()
-    house.struck.run()
-    house.assert_that_it_serves_again()
-    sent, served = house.end_of_books()
+def test_a_killed_backend_causes_no_client_errors(site: Site) -> None:
+    seen = site.fail_under_load(lambda: site.target.signal(signal.SIGKILL))
+    assert seen.errors == 0, seen  # another backend served what was in flight
+    site.assert_no_errors_and_no_requests_to_the_target()
+    site.target.run()
+    site.assert_the_target_serves_again()
+    sent, served = site.stop_and_compare_counts()
     assert sent.unknown == 0
-    assert sent.failed == sent.silent <= UNHEARD
-    # It counts before it answers: what it counted last may have died with it, on its way out.
-    assert 0 <= served.answered - sent.answered <= sent.silent
-    # A request began there or was refused, and began to no end only where the proxy heard of none.
-    assert sent.answered <= served.begun <= sent.sent
-    assert 0 <= served.begun - served.answered <= sent.silent
+    assert sent.failed == sent.lost <= MAX_LOST
+    # A backend counts before it responds: the last responses may be lost when it is killed.
+    assert 0 <= served.answered - sent.answered <= sent.lost
+    # A request was refused or it started; without a response, it may have started and not ended.
+    assert sent.answered <= served.started <= sent.sent
+    assert 0 <= served.started - served.answered <= sent.lost
 
 
-def test_a_frozen_backend_costs_no_client_more_than_time(house: House) -> None:
-    seen = house.strike(lambda: house.struck.signal(signal.SIGSTOP))
-    assert seen.errors == 0, seen  # wrk waits 10 s for an answer, the proxy 1.5
-    house.assert_that_clients_notice_nothing()
-    house.struck.signal(signal.SIGCONT)
-    # Thawed, it answers what lay in its sockets, though the proxy has given up long since: each
-    # request sent there is begun and answered once, and those are the ones that failed in silence.
-    sent = house.proxy.counts()[house.struck.name]
-    assert 0 < sent.failed == sent.silent <= UNHEARD
-    until(lambda: house.struck.counts().begun == sent.sent, SLACK, "it begins what lay there")
-    until(lambda: house.struck.counts().answered == sent.sent, SLACK, "it ends what lay there")
-    house.assert_that_it_serves_again()
-    sent, served = house.end_of_books()
+def test_a_frozen_backend_causes_delays_but_no_client_errors(site: Site) -> None:
+    seen = site.fail_under_load(lambda: site.target.signal(signal.SIGSTOP))
+    assert seen.errors == 0, seen  # wrk waits 10 s for a response, the proxy 1.5 s
+    site.assert_no_errors_and_no_requests_to_the_target()
+    site.target.signal(signal.SIGCONT)
+    # After SIGCONT the backend answers the requests in its sockets, although the proxy has timed
+    # out: each request is started and answered once, and they are those that failed as lost.
+    sent = site.proxy.counts()[site.target.name]
+    assert 0 < sent.failed == sent.lost <= MAX_LOST
+    wait_until(
+        lambda: site.target.counts().started == sent.sent, SLACK, "it starts the waiting requests"
+    )
+    wait_until(
+        lambda: site.target.counts().answered == sent.sent, SLACK, "it answers the waiting requests"
+    )
+    site.assert_the_target_serves_again()
+    sent, served = site.stop_and_compare_counts()
     assert sent.unknown == 0
-    assert sent.failed == sent.silent <= UNHEARD
-    assert served.begun == served.answered == sent.sent == sent.answered + sent.silent
+    assert sent.failed == sent.lost <= MAX_LOST
+    assert served.started == served.answered == sent.sent == sent.answered + sent.lost
 
 
-def test_a_backend_that_answers_500_is_left_alone(house: House) -> None:
-    seen = house.strike(lambda: house.struck.signal(signal.SIGUSR1))
-    assert seen == Report(seen.requests, 0, 0, 0, 0, seen.status)  # a status, and nothing worse
-    assert 0 < seen.status <= UNHEARD
-    house.assert_that_clients_notice_nothing()
-    house.struck.signal(signal.SIGUSR2)
-    house.assert_that_it_serves_again()
-    sent, served = house.end_of_books()
-    # It answered every request, so its books are the pool's, the failures too: clients saw them.
-    assert (sent.unknown, sent.silent) == (0, 0)
-    assert (sent.sent, sent.ok, sent.failed) == (served.begun, served.ok, served.failed)
+def test_a_backend_that_answers_500_gets_no_more_requests(site: Site) -> None:
+    seen = site.fail_under_load(lambda: site.target.signal(signal.SIGUSR1))
+    assert seen == Report(seen.requests, 0, 0, 0, 0, seen.status)  # only status errors
+    assert 0 < seen.status <= MAX_LOST
+    site.assert_no_errors_and_no_requests_to_the_target()
+    site.target.signal(signal.SIGUSR2)
+    site.assert_the_target_serves_again()
+    sent, served = site.stop_and_compare_counts()
+    # It answered every request, so its counts equal those of the pool, failures included.
+    assert (sent.unknown, sent.lost) == (0, 0)
+    assert (sent.sent, sent.ok, sent.failed) == (served.started, served.ok, served.failed)
     assert seen.status == served.failed
 
 
 @pytest.mark.parametrize(
-    ("strike", "mend"),
+    ("fail", "repair"),
     [
         (signal.SIGKILL, None),
         (signal.SIGSTOP, signal.SIGCONT),
@@ -195,13 +215,13 @@ def test_a_backend_that_answers_500_is_left_alone(house: House) -> None:
     ],
     ids=["killed", "frozen", "500"],
 )
-def test_probes_alone_notice_trouble_and_its_end(
-    house: House, strike: signal.Signals, mend: signal.Signals | None
+def test_probes_alone_detect_a_failure_and_its_end(
+    site: Site, fail: signal.Signals, repair: signal.Signals | None
 ) -> None:
-    house.struck.signal(strike)
-    until(lambda: not house.healthy(), SLACK * DOWN, "the proxy tells that it is unhealthy")
-    house.struck.run() if mend is None else house.struck.signal(mend)
-    until(house.healthy, SLACK * UP, "the proxy tells that it is healthy again")
-    for backend in house.backends:  # and no probe is in anyone's books
-        assert not any(house.proxy.counts()[backend.name])
+    site.target.signal(fail)
+    wait_until(lambda: not site.healthy(), SLACK * DOWN, "the proxy reports it as unhealthy")
+    site.target.run() if repair is None else site.target.signal(repair)
+    wait_until(site.healthy, SLACK * UP, "the proxy reports it as healthy")
+    for backend in site.backends:  # probes are not counted as requests
+        assert not any(site.proxy.counts()[backend.name])
         assert not any(backend.counts())

@@ -1,1 +1,1 @@
-"""The public types from a user's side: checked by mypy and pyright, and run."""
+"""Code that uses the public types: it is checked by mypy and pyright, and it is run."""

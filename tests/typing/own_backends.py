@@ -1,4 +1,4 @@
-"""A backend class of one's own, and the types that follow it."""
+"""A user-defined backend class, and the types that are inferred from it."""
 
 from dataclasses import dataclass
 from random import Random
@@ -25,7 +25,7 @@ from balancers.gates import Drained
 
 @dataclass(frozen=True)
 class Node:
-    """A host of one's own; frozen, so that it hashes."""
+    """A user-defined host; frozen, so that it is hashable."""
 
     host: str
     port: int
@@ -77,7 +77,7 @@ def in_a_pool() -> Lease[Node]:
 
 
 def made_empty() -> Pool[Node]:
-    """A balancer made empty takes its type from the annotation, or from brackets."""
+    """An empty balancer gets its type from the annotation, or from brackets."""
     pool: Pool[Node] = Pool(WeightedLeastConnections())
     other = Pool(WeightedLeastConnections[Node](), [HealthChecks[Node]()])
     assert_type(other, Pool[Node])

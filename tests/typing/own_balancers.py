@@ -1,4 +1,4 @@
-"""Three ways to write a balancer: from Membership, from the protocol, and as a duck."""
+"""Three ways to write a balancer: from Membership, from the protocol, or without inheritance."""
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
@@ -11,7 +11,7 @@ B = TypeVar("B")
 
 
 class FirstOpen(Membership[B]):
-    """Two lines: members are kept, weights are validated, a refusal is worded."""
+    """Only ``pick``: Membership stores the members, validates weights and creates the refusal."""
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         for backend, weight in self.weights.items():
@@ -21,7 +21,7 @@ class FirstOpen(Membership[B]):
 
 
 class Heaviest(Balancer[B]):
-    """The three methods that matter; started and finished do nothing by default."""
+    """The required methods; ``started`` and ``finished`` do nothing by default."""
 
     def __init__(self) -> None:
         self._weights: dict[B, float] = {}
@@ -43,15 +43,15 @@ class Heaviest(Balancer[B]):
         return max(candidates, key=self._weights.__getitem__)
 
 
-class Duck:
-    """No import of ours but names; every member of the protocol."""
+class WithoutInheritance:
+    """Inherits nothing, and defines every member of the protocol."""
 
     keyed = False
     fractional = True
 
     def __init__(self) -> None:
         self._weights: dict[str, float] = {}
-        self.heard: list[str] = []
+        self.calls: list[str] = []
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -70,12 +70,12 @@ class Duck:
         raise NoBackendAvailable("empty")
 
     def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
-        self.heard.append(f"started {backend}")
+        self.calls.append(f"started {backend}")
 
     def finished(self, backend: str, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        self.heard.append(f"finished {backend} {outcome.ok}")
+        self.calls.append(f"finished {backend} {outcome.ok}")
 
 
-def as_balancer(duck: Duck) -> Balancer[str]:
-    """A duck is a balancer by its shape."""
-    return duck
+def as_balancer(balancer: WithoutInheritance) -> Balancer[str]:
+    """Return the same object: it is a balancer by its members."""
+    return balancer

@@ -11,29 +11,29 @@ B = TypeVar("B")
 
 
 class Maintenance(Gate[B]):
-    """Closed while the caller says so: ``reason``, ``factor`` and ``changes``, nothing else."""
+    """Closed by the caller; defines only ``reason``, ``factor`` and ``changes``."""
 
     reason = "maintenance"
 
     def __init__(self) -> None:
         self._closed: set[B] = set()
-        self._news: list[B] = []
+        self._pending: list[B] = []
 
     def close(self, backend: B) -> None:
         self._closed.add(backend)
-        self._news.append(backend)
+        self._pending.append(backend)
         self.due = -inf
 
     def factor(self, backend: B, now: float) -> float:
         return 0 if backend in self._closed else 1
 
     def changes(self, now: float) -> Iterable[B]:
-        news, self._news, self.due = self._news, [], inf
-        return news
+        pending, self._pending, self.due = self._pending, [], inf
+        return pending
 
 
-class Quota(MemberGate[B, int]):
-    """So many requests a backend and no more: two methods over MemberGate, and one event."""
+class Quota(MemberGate[B, list[int]]):
+    """A fixed number of requests per backend: two methods of MemberGate, and one event."""
 
     reason = "quota"
 
@@ -41,20 +41,21 @@ class Quota(MemberGate[B, int]):
         super().__init__()
         self._quota = quota
 
-    def new_state(self, now: float) -> int:
-        return self._quota
+    def new_state(self, now: float) -> list[int]:
+        return [self._quota]
 
     def factor(self, backend: B, now: float) -> float:
-        return 1 if self.state_of(backend) else 0
+        return 1 if self.state_of(backend)[0] else 0
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
-        self._members[backend] -= 1
-        if not self._members[backend]:
+        left = self.state_of(backend)
+        left[0] -= 1
+        if not left[0]:
             self.notify_change(backend)
 
 
 class Reported(Load[str]):
-    """What the backends said of themselves."""
+    """Loads that the backends reported."""
 
     def __init__(self, reports: Mapping[str, float]) -> None:
         self.reports = reports
@@ -63,8 +64,8 @@ class Reported(Load[str]):
         return self.reports.get(backend, 0.0)
 
 
-class LoadDuck:
-    """Every member of the protocol, and nothing inherited."""
+class LoadWithoutInheritance:
+    """Defines every member of the protocol, and inherits nothing."""
 
     def value(self, backend: object, now: float) -> float:
         return 0.0

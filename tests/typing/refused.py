@@ -1,4 +1,4 @@
-"""What a type checker must refuse; an excuse that is not needed is an error itself."""
+"""Code that a type checker must reject; an unnecessary ignore comment is an error too."""
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
@@ -14,7 +14,7 @@ def refused() -> None:
     """Never called: only read by the checkers."""
     numbers.put("a")  # type: ignore[arg-type]  # a backend of another type
     numbers.put(1, "heavy")  # type: ignore[arg-type]  # a weight is a number
-    numbers.pick(avoid=["a"])  # type: ignore[list-item]  # the avoided are backends
+    numbers.pick(avoid=["a"])  # type: ignore[list-item]  # avoid contains backends
     RandomChoice([1])  # type: ignore[call-arg]  # a generator is required
     PowerOfTwoChoices([1], Random(1))  # type: ignore[call-arg]  # and a keyword
     HashRing([1]).pick(1.5)  # type: ignore[arg-type]  # a float is no key

@@ -1,19 +1,20 @@
-"""caddy 2.11.7: ``header``, ``query``, ``uri_hash``, ``ip_hash``, ``client_ip_hash``, and in turn.
+"""caddy 2.11.7: the hashing policies, ``first``, the round robins and ``cookie``.
 
-The hashing policies are one balancer, :class:`Rendezvous`; they differ in the key, which
-:func:`query_key`, :func:`ip_key` and :func:`client_ip_key` make of a request.  ``first``,
-``round_robin``, ``weighted_round_robin`` and ``cookie`` have a class each.  Backends are the dial
-strings of the configuration, an unavailable one has weight 0.  Needs ``balancers[xxhash]``.
+``header``, ``query``, ``uri_hash``, ``ip_hash`` and ``client_ip_hash`` are one balancer,
+:class:`Rendezvous`.  They differ in the key: :func:`query_key`, :func:`ip_key` and
+:func:`client_ip_key` return the key of a request.  ``first``, ``round_robin``,
+``weighted_round_robin`` and ``cookie`` have one class each.  Backends are the dial strings of the
+configuration; an unavailable one has weight 0.  Needs ``balancers[xxhash]``.
 
 >>> from balancers.interop import caddy
 >>> policy = caddy.Rendezvous(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"])
->>> policy.pick("/index.html")  # uri_hash: the path and the query as they were sent
+>>> policy.pick("/index.html")  # uri_hash: the path and the query as sent
 '10.0.0.2:80'
 >>> policy.pick(caddy.ip_key("192.0.2.1"))
 '10.0.0.2:80'
 
-A retry of caddy selects anew, and avoids nobody; ``avoid`` is for what is unavailable to one
-request.  Not here: ``least_conn`` and the policies that draw.
+A retry in caddy picks again and avoids no upstream; ``avoid`` is for upstreams that are unavailable
+to one request.  Not covered: ``least_conn`` and the policies that pick at random.
 """
 
 from balancers.interop.caddy.cookie import Cookie as Cookie

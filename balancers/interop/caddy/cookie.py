@@ -1,4 +1,4 @@
-"""``cookie``: the client says where it belongs, in a way that it cannot make up."""
+"""``cookie``: the cookie of a client names its upstream by an HMAC."""
 
 from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
@@ -14,17 +14,17 @@ __all__ = ["Cookie"]
 
 
 class Cookie(FallsBack):
-    """``cookie`` of caddy 2.11.7: the key is the value of the request's cookie.
+    """``cookie`` of caddy 2.11.7: the key is the value of the cookie in the request.
 
-    A value that :meth:`value` gave out leads to its upstream while that is available; else the
-    ``fallback`` picks (caddy's draws by default; here it is :class:`First`), and the answer sets
-    the cookie to its value.
+    If the value is the :meth:`value` of an available upstream, that upstream is picked.  Otherwise
+    the ``fallback`` picks, and the response should set the cookie to the value of its pick.  The
+    fallback of caddy picks at random by default; here it is :class:`First`.
 
     >>> policy = Cookie(["10.0.0.1:80", "10.0.0.2:80"], secret="s3cr3t")
     >>> policy.pick(), policy.pick(policy.value("10.0.0.2:80"))
     ('10.0.0.1:80', '10.0.0.2:80')
 
-    Cost: ``pick`` O(1) and the fallback's, ``put`` a HMAC.
+    Cost: ``pick`` O(1) and the cost of the fallback, ``put`` one HMAC.
     """
 
     def __init__(
@@ -37,24 +37,27 @@ class Cookie(FallsBack):
         self._secret = key_bytes(secret)
         self._fallback = First() if fallback is None else fallback
         self._values: dict[bytes, str] = {}
-        super().__init__(self._together(backends))
+        super().__init__(self._all_members(backends))
 
     def value(self, backend: str) -> str:
-        """Give the cookie's value for an upstream: HMAC-SHA-256 of its dial string, in hex."""
+        """Return the cookie value of an upstream: HMAC-SHA-256 of its dial string, in hex."""
         return HMAC(self._secret, key_bytes(backend), sha256).hexdigest()
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
-        """Give the upstream of a cookie, or the fallback's.  Raises NoBackendAvailable."""
+        """Return the upstream of a cookie, or the pick of the fallback.
+
+        Raises NoBackendAvailable.
+        """
         if avoid:
             checked_avoid(avoid)
-        known = None if key is None else self._values.get(key_bytes(key))
-        if known is not None and self._weights[known] and known not in avoid:
-            return known
-        return self._fall_back(now, avoid)
+        upstream = None if key is None else self._values.get(key_bytes(key))
+        if upstream is not None and self._weights[upstream] and upstream not in avoid:
+            return upstream
+        return self._pick_from_fallback(now, avoid)
 
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         value = self.value(backend).encode()
-        self._tell(backend, new)
+        self._update_fallback(backend, new)
         if old is None:
             self._values[value] = backend
         elif new is None:

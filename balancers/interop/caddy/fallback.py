@@ -1,4 +1,4 @@
-"""Who serves when a policy has nothing to go by."""
+"""The fallback of a policy, for requests without a key."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import cast
@@ -13,25 +13,28 @@ __all__ = ["FallsBack"]
 
 
 class FallsBack(Membership[str]):
-    """Members that are another balancer's too, told by :meth:`_tell` before anything shows."""
+    """Members that are also members of another balancer, the fallback.
+
+    A subclass calls :meth:`_update_fallback` from its update hook, before it changes its own state.
+    """
 
     keyed = True
     _fallback: Balancer[str] | None
 
-    def _together(self, backends: Iterable[str] | Mapping[str, float]) -> Mapping[str, float]:
-        """Give these members and those that the fallback brings along; raises InvalidSetting."""
+    def _all_members(self, backends: Iterable[str] | Mapping[str, float]) -> Mapping[str, float]:
+        """Return the weights of these members and of the fallback's; raises InvalidSetting."""
         fallback = cast("object", self._fallback)
         if isinstance(fallback, type) or not isinstance(fallback, Balancer | None):
             raise InvalidSetting(f"fallback must be a balancer, not {fallback!r}")
         given = as_weights(backends)
         return {**self._fallback.weights, **given} if self._fallback is not None else given
 
-    def _fall_back(self, now: float, avoid: Collection[str]) -> str:
+    def _pick_from_fallback(self, now: float, avoid: Collection[str]) -> str:
         if self._fallback is None:
-            raise MissingKey("without a key caddy falls back, and no fallback was given")
+            raise MissingKey("a request without a key needs a fallback, and none was given")
         return self._fallback.pick(now=now, avoid=avoid)
 
-    def _tell(self, backend: str, new: float | None) -> None:
+    def _update_fallback(self, backend: str, new: float | None) -> None:
         if self._fallback is None:
             return
         if new is None:
@@ -40,11 +43,11 @@ class FallsBack(Membership[str]):
             self._fallback.put(backend, new)
 
     def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
-        """Tell the fallback."""
+        """Notify the fallback."""
         if self._fallback is not None:
             self._fallback.started(backend, now, bound)
 
     def finished(self, backend: str, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Tell the fallback."""
+        """Notify the fallback."""
         if self._fallback is not None:
             self._fallback.finished(backend, outcome, now)

@@ -1,4 +1,4 @@
-"""From a request to what caddy hashes."""
+"""The keys of requests, as caddy hashes them."""
 
 from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_address
@@ -10,16 +10,16 @@ from balancers.keys import key_bytes
 
 __all__ = ["client_ip_key", "ip_key", "query_key"]
 
-_BROKEN = pattern(rb"%(?![0-9A-Fa-f]{2})|;")
-"""What caddy drops a pair of the query for."""
-_PORTED = pattern(r"\[(?P<inside>[^\[\]]*)\]:[^:\[\]]*|(?P<host>[^:\[\]]*):[^:\[\]]*")
+_INVALID_PAIR = pattern(rb"%(?![0-9A-Fa-f]{2})|;")
+"""caddy ignores a pair of the query that contains this."""
+_HOST_AND_PORT = pattern(r"\[(?P<inside>[^\[\]]*)\]:[^:\[\]]*|(?P<host>[^:\[\]]*):[^:\[\]]*")
 
 
 def query_key(query: str | bytes, name: str) -> bytes:
-    """Give the decoded values of a parameter, joined with commas; ``b""`` when it has none.
+    """Return the decoded values of a parameter, joined with commas; ``b""`` if it has none.
 
-    The query is what follows ``?``, as it was sent.  A pair with a broken escape or a semicolon is
-    as if absent.
+    The query is the part after ``?``, as sent.  A pair with an invalid escape or a semicolon is
+    ignored.
 
     >>> query_key("k=a%20b&x=1&k=c+d", "k")
     b'a b,c d'
@@ -27,18 +27,18 @@ def query_key(query: str | bytes, name: str) -> bytes:
     wanted, values = key_bytes(name), list[bytes]()
     for pair in key_bytes(query).split(b"&"):
         key, _, value = pair.partition(b"=")
-        if not _BROKEN.search(pair) and _decoded(key) == wanted:
+        if not _INVALID_PAIR.search(pair) and _decoded(key) == wanted:
             values.append(_decoded(value))
     return b",".join(values)
 
 
 def ip_key(client: str | bytes | Address) -> str:
-    """Give a client's address as caddy writes it: short, in lower case, without a zone.
+    """Return a client's address as caddy writes it: short, in lower case, without a zone.
 
     >>> ip_key("2001:DB8:0:0::1"), ip_key("::ffff:192.0.2.1")
     ('2001:db8::1', '::ffff:192.0.2.1')
 
-    Raises InvalidKey for what is no address.
+    Raises InvalidKey for a value that is no address.
     """
     address = address_of(client)
     if isinstance(address, IPv6Address):
@@ -49,11 +49,11 @@ def ip_key(client: str | bytes | Address) -> str:
 
 
 def client_ip_key(forwarded: Iterable[str], peer: str | bytes | Address) -> str:
-    """Give the client's address behind a trusted proxy: the first readable of X-Forwarded-For.
+    """Return the client's address behind a trusted proxy: the first valid one of X-Forwarded-For.
 
-    ``forwarded`` is the lines of that header, in order; ``peer`` stands in when none is readable,
-    and for a proxy that is not trusted pass no lines.  A port is taken off, but caddy does not see
-    one behind brackets that a blank precedes, and passes such an element by.
+    ``forwarded`` are the lines of that header, in order.  ``peer`` is used if no element is valid.
+    If the proxy is not trusted, pass no lines.  A port is removed.  As in caddy, an element with a
+    port after brackets is skipped if a blank precedes it.
 
     >>> client_ip_key(["unknown,[2001:DB8::1]:4711", "192.0.2.1"], peer="127.0.0.1")
     '2001:db8::1'
@@ -62,7 +62,7 @@ def client_ip_key(forwarded: Iterable[str], peer: str | bytes | Address) -> str:
     """
     for line in forwarded:
         for element in line.split(","):
-            found = _PORTED.fullmatch(element)
+            found = _HOST_AND_PORT.fullmatch(element)
             text = (found["inside"] or found["host"] or "") if found else element
             try:
                 return ip_key(ip_address(text.strip()))

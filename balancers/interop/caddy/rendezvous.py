@@ -1,4 +1,4 @@
-"""The policies that hash: the highest score wins."""
+"""The policies that hash: the upstream with the highest score is picked."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -14,17 +14,18 @@ __all__ = ["Rendezvous"]
 class Rendezvous(FallsBack, NamedMembership[str]):
     """``header``, ``query``, ``uri_hash``, ``ip_hash`` and ``client_ip_hash`` of caddy 2.11.7.
 
-    A score is XXH64 of the dial string and the key after it, the highest wins: ``"1.2.3.4:80"`` and
-    ``"tcp/1.2.3.4:80"`` are two names.  Any positive weight is the same.  A header or a parameter
-    that is missing or empty (no key, or an empty one) is the ``fallback``'s, whose members are
-    these; caddy's own draws, so there is none unless given.
+    The score of an upstream is XXH64 of its dial string followed by the key; the highest score
+    wins.  ``"1.2.3.4:80"`` and ``"tcp/1.2.3.4:80"`` are two different names.  All positive weights
+    have the same effect.  If the header or the parameter is missing or empty, pass no key or an
+    empty one: the ``fallback`` picks then.  It gets the same members.  There is none by default,
+    because the default fallback of caddy picks at random.
 
     >>> from balancers.interop.caddy import First
     >>> policy = Rendezvous(["10.0.0.1:80", "10.0.0.2:80"], fallback=First())
     >>> policy.pick("user:42"), policy.pick("")
     ('10.0.0.2:80', '10.0.0.1:80')
 
-    Cost: ``pick`` O(n) hashes, everything else O(1).  Raises ImportError without xxhash.
+    Cost: ``pick`` O(n) hashes, all other methods O(1).  Raises ImportError without xxhash.
     """
 
     def __init__(
@@ -35,19 +36,19 @@ class Rendezvous(FallsBack, NamedMembership[str]):
         identity: Identity[str] = name_of,
     ) -> None:
         self._fallback = fallback
-        super().__init__(self._together(backends), identity=identity, hasher=XXHash64())
+        super().__init__(self._all_members(backends), identity=identity, hasher=XXHash64())
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
-        """Give the key's upstream, or the fallback's.
+        """Return the upstream of the key, or the pick of the fallback.
 
-        Raises MissingKey without a key or a fallback, InvalidKey, NoBackendAvailable.
+        Raises MissingKey if there is neither a key nor a fallback, InvalidKey, NoBackendAvailable.
         """
         data = b"" if key is None else key_bytes(key)
         if not data:
-            return self._fall_back(now, avoid)
+            return self._pick_from_fallback(now, avoid)
         if avoid:
             checked_avoid(avoid)
-        highest, best = 0, None  # so that a score of 0 never wins, as in caddy
+        highest, best = 0, None  # a score of 0 never wins, as in caddy
         for upstream, weight in self._weights.items():
             if weight and upstream not in avoid:
                 score = self._hasher(self._names[upstream] + data)
@@ -60,4 +61,4 @@ class Rendezvous(FallsBack, NamedMembership[str]):
     def update_named_index(
         self, backend: str, name: bytes, old: float | None, new: float | None
     ) -> None:
-        self._tell(backend, new)
+        self._update_fallback(backend, new)

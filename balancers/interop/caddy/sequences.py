@@ -1,4 +1,4 @@
-"""The policies that take turns, or do not."""
+"""The policies without a key: ``first`` and the round robins."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
@@ -6,17 +6,17 @@ from itertools import accumulate
 
 from balancers._internal.checks import checked_avoid
 from balancers.balancer import Key
-from balancers.errors import InvalidWeight
+from balancers.interop.whole_weights import whole_weight
 from balancers.membership import Membership
 
 __all__ = ["First", "RoundRobin", "WeightedRoundRobin"]
 
-_TURNS = 1 << 32
-"""Where caddy's counter begins again."""
+_COUNTER_RANGE = 1 << 32
+"""The counter of caddy is a uint32."""
 
 
 class First(Membership[str]):
-    """``first`` of caddy 2.11.7: the first available in order of insertion; O(n).
+    """``first`` of caddy 2.11.7: the first available upstream in order of insertion; O(n).
 
     >>> policy = First({"10.0.0.1:80": 0, "10.0.0.2:80": 1, "10.0.0.3:80": 1})
     >>> policy.pick(), policy.pick(avoid=["10.0.0.2:80"])
@@ -24,7 +24,7 @@ class First(Membership[str]):
     """
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
-        """Give the first.  Raises NoBackendAvailable."""
+        """Return the first available upstream.  Raises NoBackendAvailable."""
         if avoid:
             checked_avoid(avoid)
         for upstream, weight in self._weights.items():
@@ -34,9 +34,10 @@ class First(Membership[str]):
 
 
 class RoundRobin(Membership[str]):
-    """``round_robin`` of caddy 2.11.7, which begins with the second.
+    """``round_robin`` of caddy 2.11.7, which begins with the second upstream.
 
-    An unavailable one's turn is the next one's.  Any positive weight is the same.
+    The turn of an unavailable upstream goes to the next one.  All positive weights have the same
+    effect.
 
     >>> policy = RoundRobin(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"])
     >>> [policy.pick() for _ in range(3)]
@@ -46,17 +47,17 @@ class RoundRobin(Membership[str]):
     """
 
     def __init__(self, backends: Iterable[str] | Mapping[str, float] = ()) -> None:
-        self._turn = 0
+        self._counter = 0
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
-        """Give the next in turn.  Raises NoBackendAvailable."""
+        """Return the next upstream.  Raises NoBackendAvailable."""
         if avoid:
             checked_avoid(avoid)
         upstreams = list(self._weights)
         for _ in upstreams:
-            self._turn = (self._turn + 1) % _TURNS
-            upstream = upstreams[self._turn % len(upstreams)]
+            self._counter = (self._counter + 1) % _COUNTER_RANGE
+            upstream = upstreams[self._counter % len(upstreams)]
             if self._weights[upstream] and upstream not in avoid:
                 return upstream
         raise self.refusal()
@@ -65,42 +66,43 @@ class RoundRobin(Membership[str]):
 class WeightedRoundRobin(Membership[str]):
     """``weighted_round_robin`` of caddy 2.11.7: not smooth, and it begins with the second turn.
 
-    Turn t of each round is the upstream's in whose part of the summed weights it falls; place i of
-    all is then place i of the available ones, modulo their number.  So an unavailable upstream,
-    which keeps its last positive weight, shifts the others instead of sharing out its turns.
+    A cycle has one turn per unit of weight.  A turn selects an index i: that of the upstream in
+    whose part of the cumulative weights the turn falls.  Upstream i of the available ones, modulo
+    their number, is picked.  An unavailable upstream keeps its last positive weight in the cycle.
+    So it shifts the indices of the others instead of distributing its turns among them.
 
     >>> policy = WeightedRoundRobin({"a:80": 5, "b:80": 1, "c:80": 1})
     >>> "".join(policy.pick()[0] for _ in range(14))
     'aaaabcaaaaabca'
 
-    A caddy with fewer weights than upstreams is one whose last upstreams have weight 0; one with
-    more weights, or with a single one (its first upstream serves always), cannot be said.
+    A configuration with fewer weights than upstreams gives the last upstreams weight 0.  Not
+    covered: more weights than upstreams, and a single weight, with which caddy always picks the
+    first upstream.
     Cost: ``pick`` O(n).  Raises InvalidWeight for a weight that is no integer.
     """
 
     def __init__(self, backends: Iterable[str] | Mapping[str, float] = ()) -> None:
-        self._turn = 0
-        self._shares: dict[str, int] = {}  # every member's last weight above 0
+        self._counter = 0
+        self._last_weights: dict[str, int] = {}  # the last positive weight of every member
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
-        """Give the next in turn.  Raises NoBackendAvailable."""
+        """Return the next upstream.  Raises NoBackendAvailable."""
         if avoid:
             checked_avoid(avoid)
-        shared = [upstream for upstream in self._weights if self._shares[upstream]]
-        usable = [each for each in shared if self._weights[each] and each not in avoid]
-        if not shared:
+        weighted = [upstream for upstream in self._weights if self._last_weights[upstream]]
+        usable = [each for each in weighted if self._weights[each] and each not in avoid]
+        if not weighted:
             raise self.refusal()
-        ends = list(accumulate(self._shares[upstream] for upstream in shared))
-        self._turn = (self._turn + 1) % _TURNS
+        ends = list(accumulate(self._last_weights[upstream] for upstream in weighted))
+        self._counter = (self._counter + 1) % _COUNTER_RANGE
         if not usable:
             raise self.refusal()
-        return usable[bisect_right(ends, self._turn % ends[-1]) % len(usable)]
+        return usable[bisect_right(ends, self._counter % ends[-1]) % len(usable)]
 
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
-        if new is not None and new % 1:
-            raise InvalidWeight(f"weight of {backend!r} must be an integer, not {new!r}")
         if new is None:
-            del self._shares[backend]
+            del self._last_weights[backend]
         else:
-            self._shares[backend] = int(new) or self._shares.get(backend, 0)
+            weight = whole_weight(backend, new)
+            self._last_weights[backend] = weight or self._last_weights.get(backend, 0)

@@ -1,16 +1,16 @@
-"""Envoy 1.40.0, one worker: what its load balancers pick.
+"""Envoy 1.40.0, one worker: the picks of its load balancers.
 
-``RING_HASH`` and ``MAGLEV`` with request hashes, health, panic, priorities, localities, bounded
-load and retries; ``ROUND_ROBIN`` and ``LEAST_REQUEST`` given the phase they begin with.  What
-hashes needs ``balancers[xxhash]``.
+``RING_HASH`` and ``MAGLEV`` include request hashes, health, panic, priorities, localities, bounded
+load and retries.  ``ROUND_ROBIN`` and ``LEAST_REQUEST`` need the phase with which they start.
+Hashing needs ``balancers[xxhash]``.
 
 >>> from balancers.interop import envoy
 >>> lb = envoy.Maglev({"10.0.0.1:80": 1, "10.0.0.2:80": 2})
 >>> lb.pick("the header's value") in lb.weights
 True
 
-Not here: subsets, zone awareness, outlier ejection, slow start, several workers.  Older
-releases began weighted ``ROUND_ROBIN`` and ``LEAST_REQUEST`` at phase 0.
+Not covered: subsets, zone awareness, outlier ejection, slow start, several workers.  Older releases
+start weighted ``ROUND_ROBIN`` and ``LEAST_REQUEST`` at phase 0.
 """
 
 from balancers.interop.envoy.least_request import LeastRequest as LeastRequest

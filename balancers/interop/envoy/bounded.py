@@ -1,36 +1,37 @@
-"""Bounded load as Envoy means it: slots by weight, and past a full host a shuffle of all."""
+"""Bounded load of Envoy: slots by weight, and a shuffle of all hosts if the owner is full."""
 
 from collections.abc import Callable, Iterator
 from math import ceil
 from random import Random
 
-__all__ = ["overload", "shuffle", "spill"]
+__all__ = ["load_ratio", "shuffle", "substitute"]
 
-_WORDS = 624
+_STATE_WORDS = 624
 _WORD = 0xFFFFFFFF
 
 
-def overload(active: int, total: int, factor: int, share: float) -> float:
-    """Give a host's active requests over its slots; above 1 it is overloaded.
+def load_ratio(active: int, total: int, factor: int, share: float) -> float:
+    """Return the active requests of a host over its slots; above 1 the host is overloaded.
 
-    ``total`` are the active requests of the cluster, ``factor`` the balance factor in percent,
-    ``share`` the host's part of all weight.
+    ``total`` is the number of active requests of the cluster, ``factor`` the balance factor in
+    percent, ``share`` the host's part of the total weight, from 0 to 1.
 
-    >>> overload(2, 4, 120, 0.3), overload(3, 4, 120, 0.3)
+    >>> load_ratio(2, 4, 120, 0.3), load_ratio(3, 4, 120, 0.3)
     (1.0, 1.5)
     """
     slots = ((total + 1) * factor + 99) // 100
     return active / ceil(slots * share)
 
 
-def spill(owner: int, digest: int, count: int, overloaded: Callable[[int], float]) -> int:
-    """Give the host that serves for an overloaded owner, of ``count`` hosts.
+def substitute(owner: int, digest: int, count: int, ratio: Callable[[int], float]) -> int:
+    """Return the host, of ``count``, that serves instead of an overloaded owner; O(n).
 
-    The first of the hash's own shuffle that has room, or whoever is overloaded least.  O(n).
+    It is the first host that is not overloaded, in the order of the shuffle by the hash.  If every
+    host is overloaded, it is the one with the least ratio.
     """
-    least, best = overloaded(owner), owner
+    least, best = ratio(owner), owner
     for host in shuffle(digest, count):
-        load = overloaded(host)
+        load = ratio(host)
         if load <= 1:
             return host
         if load < least:
@@ -39,9 +40,9 @@ def spill(owner: int, digest: int, count: int, overloaded: Callable[[int], float
 
 
 def shuffle(digest: int, count: int) -> Iterator[int]:
-    """Give the numbers below ``count`` in the order that a hash shuffles them into; O(count).
+    """Return the numbers below ``count`` in an order that depends on a hash; O(count).
 
-    Fisher and Yates over MT19937 seeded with the low 32 bits.
+    It is a Fisher-Yates shuffle with MT19937, which is seeded with the low 32 bits of the hash.
 
     >>> list(shuffle(42, 5))
     [1, 4, 0, 3, 2]
@@ -58,11 +59,11 @@ def shuffle(digest: int, count: int) -> Iterator[int]:
 
 
 def _mt19937(seed: int) -> Random:
-    """Seed as Matsumoto and Nishimura do with a number of 32 bits; Random seeds otherwise."""
+    """Return MT19937, seeded as by Matsumoto and Nishimura; ``Random(seed)`` seeds differently."""
     words = [seed]
-    for place in range(1, _WORDS):
+    for place in range(1, _STATE_WORDS):
         last = words[-1]
         words.append((1812433253 * (last ^ (last >> 30)) + place) & _WORD)
     twister = Random(0)
-    twister.setstate((3, (*words, _WORDS), None))
+    twister.setstate((3, (*words, _STATE_WORDS), None))
     return twister

@@ -1,4 +1,4 @@
-"""The hosts of one priority that serve: in which order, and with what share of all weight."""
+"""The hosts of one priority that serve: their order and their shares of the weight."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,30 +15,31 @@ __all__ = ["HostSet", "Table", "shares"]
 
 
 class Table(Protocol):
-    """Whose a request hash is: a place among the hosts it was built of."""
+    """A lookup table from request hashes to indices of hosts."""
 
     def owner(self, digest: int) -> int:
-        """Give the host of a hash."""
+        """Return the host of a hash."""
         ...
 
     def attempts(self, digest: int) -> Iterator[int]:
-        """Give the host of every attempt at a hash, the first included; each host with a place."""
+        """Return the host of each attempt, beginning with the owner; every host in the table."""
         ...
 
     def owners(self, digests: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Give the hosts of many hashes."""
+        """Return the hosts of many hashes."""
         ...
 
 
 @dataclass(slots=True)
 class HostSet(Generic[B]):
-    """The hosts of a priority that serve, and why the others do not."""
+    """The hosts of a priority that serve, and the states of the others."""
 
     hosts: list[B] = field(default_factory=list[B])
     shares: list[float] = field(default_factory=list[float])
     closed: Counter[str] = field(default_factory=Counter[str])
+    """The number of hosts per state that do not serve."""
     table: Table | None = None
-    """None without hosts."""
+    """None if no host serves."""
 
 
 def shares(
@@ -47,23 +48,23 @@ def shares(
     weights: Mapping[B, int],
     locality_weights: Mapping[Locality, int] | None,
 ) -> Iterator[tuple[B, float]]:
-    """Give those who serve, each with its part of all their weight.
+    """Return the hosts that serve, each with its share of the total weight; O(n).
 
-    By locality as listed; or, where localities are weighed, sorted, each with its own part of the
-    whole, lost when nobody there serves.  The roundings are Envoy's.  O(n).
+    Hosts are in the order of ``groups``.  With ``locality_weights``, localities are sorted and each
+    has its own share of the total, which is lost if no host there serves.  Rounding is as in Envoy.
     """
     if locality_weights is None:
-        everyone = [backend for group in groups.values() for backend in group]
-        yield from _within(everyone, serves, weights, 1.0)
+        hosts = [backend for group in groups.values() for backend in group]
+        yield from _shares_of(hosts, serves, weights, 1.0)
         return
     total = sum(locality_weights.get(locality, 0) for locality in groups)
     for locality in sorted(groups):
         weight = locality_weights.get(locality, 0)
         if weight:
-            yield from _within(groups[locality], serves, weights, weight / total)
+            yield from _shares_of(groups[locality], serves, weights, weight / total)
 
 
-def _within(
+def _shares_of(
     group: Sequence[B], serves: Callable[[B], bool], weights: Mapping[B, int], share: float
 ) -> Iterator[tuple[B, float]]:
     serving = [backend for backend in group if serves(backend)]

@@ -1,10 +1,10 @@
-"""Where a host stands in a load assignment: its locality and its priority."""
+"""The locality and the priority of a host in a load assignment."""
 
 from dataclasses import dataclass
 
 from balancers.errors import InvalidSetting
 
-__all__ = ["Locality", "everywhere"]
+__all__ = ["Locality", "default_locality"]
 
 _LAST_PRIORITY = 128
 
@@ -13,12 +13,13 @@ _LAST_PRIORITY = 128
 class Locality:
     """One group of endpoints: ``region``, ``zone`` and ``sub_zone``, at a ``priority``.
 
-    Priority 0 is asked first.  Localities are ordered as Envoy orders them: region, zone, sub-zone.
+    Priority 0 is the first.  Localities sort as in Envoy: by region, zone and sub-zone.
 
     >>> sorted([Locality(zone="b"), Locality(zone="a", sub_zone="2"), Locality(zone="a")])[0]
     Locality(region='', zone='a', sub_zone='', priority=0)
 
-    Raises InvalidSetting for a name that is no str, and a priority that is no int, 0 to 128.
+    Raises InvalidSetting for a name that is no str, and for a priority that is no int from 0 to
+    128.
     """
 
     region: str = ""
@@ -31,13 +32,13 @@ class Locality:
             if not isinstance(name, str):
                 raise InvalidSetting(f"region, zone and sub_zone must be str, not {name!r}")
         if type(self.priority) is not int or not 0 <= self.priority <= _LAST_PRIORITY:
-            raise InvalidSetting(f"priority must be an int, 0 to 128, not {self.priority!r}")
+            raise InvalidSetting(f"priority must be an int from 0 to 128, not {self.priority!r}")
 
 
-_EVERYWHERE = Locality()
+_DEFAULT = Locality()
 
 
-def everywhere(backend: object) -> Locality:
-    """Give the one locality of those that have none."""
+def default_locality(backend: object) -> Locality:
+    """Return the locality of hosts that have none: priority 0 and empty names."""
     del backend
-    return _EVERYWHERE
+    return _DEFAULT

@@ -1,4 +1,4 @@
-"""MurmurHash2, 64 bits (Appleby), as ``std::hash<std::string>`` of libstdc++ is."""
+"""MurmurHash2 with 64 bits (Appleby), as in ``std::hash<std::string>`` of libstdc++."""
 
 __all__ = ["murmur2"]
 
@@ -8,7 +8,7 @@ _SEED = 0xC70F6907
 
 
 def murmur2(data: bytes) -> int:
-    """Give 64 bits: Envoy's ``MURMUR_HASH_2``; O(bytes).
+    """Return the 64-bit hash that Envoy calls ``MURMUR_HASH_2``; O(bytes).
 
     >>> hex(murmur2(b""))
     '0x553e93901e462a6e'

@@ -1,4 +1,4 @@
-"""The hash of a request: what the hash policies of a route make of it, each a few plain rules."""
+"""The hash of a request by the hash policies of a route."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ __all__ = ["Cookie", "HashPolicy", "Header", "QueryParameter", "SourceIP", "requ
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """XXH64 of a header's value, the whole line as it came; an empty one counts.
+    """XXH64 of the value of a header: the whole line as received; an empty one is hashed too.
 
-    Of several lines the values are sorted, and each is the seed of the next one's hash.
-    ``pattern`` and ``substitution`` are ``regex_rewrite``: every match is replaced first.  The
-    pattern is Python's; Envoy's is RE2, which is written alike but for look-around and
-    back-references.
+    With several lines, the values are sorted, and the hash of each value is the seed for the next.
+    ``pattern`` and ``substitution`` are ``regex_rewrite``: every match is replaced before hashing.
+    The pattern is a Python regular expression.  Envoy uses RE2, which has the same syntax except
+    for look-around and back-references.
     """
 
     name: str
@@ -32,10 +32,10 @@ class Header:
     def __post_init__(self) -> None:
         _check_name(self.name)
         if self.pattern is not None and not isinstance(self.pattern, Pattern):
-            raise InvalidSetting(f"pattern must be a compiled one, not {self.pattern!r}")
+            raise InvalidSetting(f"pattern must be a compiled pattern, not {self.pattern!r}")
 
     def hash(self, request: Request) -> int | None:
-        """Give 64 bits, or None without such a header."""
+        """Return the 64-bit hash, or None if the request has no such header."""
         values = request.header(self.name)
         if self.pattern is not None:
             values = tuple(self.pattern.sub(self.substitution, value) for value in values)
@@ -47,10 +47,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """XXH64 of a cookie's value, without the pair of double quotes around it; not when empty.
+    """XXH64 of the value of a cookie, without enclosing double quotes; an empty one has no hash.
 
-    Of one name given several times the first counts.  A policy with ``ttl``, which makes Envoy set
-    the cookie, is not offered.
+    If the name occurs several times, the first value is used.  A policy with ``ttl``, with which
+    Envoy sets the cookie, is not covered.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Cookie:
         _check_name(self.name)
 
     def hash(self, request: Request) -> int | None:
-        """Give 64 bits, or None without such a cookie."""
+        """Return the 64-bit hash, or None if the request has no such cookie."""
         for line in request.header("cookie"):
             for pair in line.split(";"):
                 name, equals, value = pair.partition("=")
@@ -73,7 +73,7 @@ class Cookie:
 
 @dataclass(frozen=True, slots=True)
 class QueryParameter:
-    """XXH64 of a query parameter's first value as it came: neither ``%`` nor ``+`` is decoded."""
+    """XXH64 of the first value of a query parameter; ``%`` and ``+`` are not decoded."""
 
     name: str
     terminal: bool = False
@@ -82,7 +82,7 @@ class QueryParameter:
         _check_name(self.name)
 
     def hash(self, request: Request) -> int | None:
-        """Give 64 bits, or None without such a parameter."""
+        """Return the 64-bit hash, or None if the request has no such parameter."""
         for pair in request.target.partition("?")[2].split("&"):
             name, _, value = pair.partition("=")
             if name == self.name and pair:
@@ -92,12 +92,12 @@ class QueryParameter:
 
 @dataclass(frozen=True, slots=True)
 class SourceIP:
-    """XXH64 of the client's address as text, without the port, IPv6 compressed in lower case."""
+    """XXH64 of the client's address as text, without port; IPv6 is compressed and in lower case."""
 
     terminal: bool = False
 
     def hash(self, request: Request) -> int | None:
-        """Give 64 bits, or None where the client is no IP address."""
+        """Return the 64-bit hash, or None if the client has no IP address."""
         try:
             address = address_of(request.client)
         except InvalidKey:
@@ -113,10 +113,11 @@ HashPolicy = Header | Cookie | QueryParameter | SourceIP
 
 
 def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None:
-    """Give the 64-bit hash that Envoy 1.40.0 looks up, or None when no policy yields one.
+    """Return the 64-bit hash that Envoy 1.40.0 looks up, or None if no policy has one.
 
-    Each hash is mixed into those before it, rotated left by one bit; a ``terminal`` policy is the
-    last as soon as there is a hash.  Without one Envoy looks up a random number of 64 bits.
+    The hashes of several policies are combined: the hash so far is rotated left by one bit, and the
+    next one is XORed.  A ``terminal`` policy is the last one if there is a hash by then.  Without a
+    hash, Envoy looks up a random number of 64 bits.
 
     >>> request = Request(target="/?id=7", headers=[("X-User", "42"), ("Cookie", "a=1")])
     >>> hex(request_hash([Header("x-user")], request))
@@ -125,15 +126,15 @@ def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None
     >>> request_hash(policies, request) == request_hash([Cookie("a")], request)
     True
 
-    Raises InvalidKey for a value with a lone surrogate, InvalidSetting for what is no policy,
-    ImportError without ``balancers[xxhash]``.
+    Raises InvalidKey for a value with a lone surrogate, InvalidSetting for an object that is no
+    policy, ImportError without ``balancers[xxhash]``.
     """
     if isinstance(policies, HashPolicy):
-        raise InvalidSetting(f"policies are a list, not {policies!r}")
+        raise InvalidSetting(f"policies must be an iterable of policies, not {policies!r}")
     digest: int | None = None
     for policy in policies:
         if not isinstance(policy, HashPolicy):
-            raise InvalidSetting(f"policies are a list of them, not of {policy!r}")
+            raise InvalidSetting(f"policies must contain hash policies only, not {policy!r}")
         found = policy.hash(request)
         if found is not None:
             mixed = 0 if digest is None else (digest << 1 & BITS) | digest >> 63
@@ -145,4 +146,4 @@ def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None
 
 def _check_name(name: str) -> None:
     if not isinstance(name, str):
-        raise InvalidSetting(f"a policy names what it hashes, not {name!r}")
+        raise InvalidSetting(f"name must be a str, not {name!r}")

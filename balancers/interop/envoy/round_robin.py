@@ -1,4 +1,4 @@
-"""ROUND_ROBIN: in turns, or by deadline where weights differ."""
+"""ROUND_ROBIN: in turn, or by deadline if weights differ."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -9,20 +9,21 @@ __all__ = ["RoundRobin"]
 
 
 class RoundRobin(ScheduledCluster[B]):
-    """Envoy 1.40.0, ``ROUND_ROBIN``: hosts in turns, by weight where those that serve differ.
+    """Envoy 1.40.0, ``ROUND_ROBIN``: hosts in turn, or by weight if the serving hosts differ.
 
-    Envoy begins at a random point, as if ``phase`` picks had been made; the sequence from there is
-    this one.  Of those due together the lower weight is first.
+    Envoy starts at a random point of the sequence, as if ``phase`` picks had been made before.  Of
+    hosts due at the same time, the one with the lower weight is first.
 
     >>> lb = RoundRobin({"a": 1, "b": 2, "c": 4})
     >>> "".join(lb.pick() for _ in range(14))
     'cbccabccbccabc'
 
-    Not as in Envoy, which computes in doubles: rounding may break a tie otherwise there, while few
-    picks came before.  One priority and no localities; those draw at random in Envoy.
+    Differences from Envoy: Envoy computes in doubles, whose rounding can decide ties differently
+    while few picks have been made.  Several priorities and localities are not covered, because
+    Envoy chooses them at random.
 
-    Cost: ``pick`` O(1), or O(log n) where weights differ; O(n log n) after a change.
-    Raises InvalidSetting for a phase below 0 or a threshold beyond 0 to 100, InvalidWeight.
+    Cost: ``pick`` O(1), or O(log n) if weights differ; O(n log n) after a change.
+    Raises InvalidSetting for a phase below 0 or a threshold outside 0 to 100, InvalidWeight.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class RoundRobin(ScheduledCluster[B]):
         phase: int = 0,
         healthy_panic_threshold: int = 50,
     ) -> None:
-        self._turns = {False: phase, True: phase}  # of the healthy hosts, and of all in a panic
+        self._turns = {False: phase, True: phase}  # without and with panic
         super().__init__(backends, phase=phase, healthy_panic_threshold=healthy_panic_threshold)
 
     def _pick_equal(self, hosts: list[B], avoid: Collection[B]) -> B:

@@ -1,4 +1,4 @@
-"""What ROUND_ROBIN and LEAST_REQUEST share: in turns while weights are equal, else by deadline."""
+"""The base of ROUND_ROBIN and LEAST_REQUEST: by deadline, unless all weights are equal."""
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
@@ -9,17 +9,18 @@ from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import NoBackendAvailable
 from balancers.interop.envoy.edf import EarliestDeadlineFirst
+from balancers.interop.envoy.host_weights import HostWeights
 from balancers.interop.envoy.priorities import Health, loads
-from balancers.interop.envoy.settings import host_weight, within
+from balancers.interop.envoy.settings import within
 from balancers.membership import Membership
 
 __all__ = ["ScheduledCluster"]
 
 
 class ScheduledCluster(Membership[B]):
-    """The hosts of one priority.  Weight 0 is an unhealthy host, as in a :class:`HashCluster`.
+    """The hosts of one priority.  Weight 0 is an unhealthy host, as in :class:`HashCluster`.
 
-    A change of members, weights or health begins a new schedule at the phase, as in Envoy.
+    A change of members, weights or health starts a new schedule at the phase, as in Envoy.
     """
 
     keyed = False
@@ -35,60 +36,55 @@ class ScheduledCluster(Membership[B]):
         at_least(0, phase=phase)
         within(0, 100, healthy_panic_threshold=healthy_panic_threshold)
         self._phase = phase
-        self._threshold = healthy_panic_threshold
-        self._hefts: dict[B, int] = {}  # everybody's weight, the last one above 0
-        self._sum = 0
+        self._panic_threshold = healthy_panic_threshold
+        self._host_weights: HostWeights[B] = HostWeights()
         self._panic = False
-        self._hosts: list[B] = []  # those that serve
+        self._hosts: list[B] = []  # the hosts that serve
         self._stale = True
         self._schedule: EarliestDeadlineFirst | None = None  # None while weights are equal
         self._strides: list[int] = []
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Give the next host; O(log n), O(n log n) after a change.  Raises NoBackendAvailable.
+        """Return the next host; O(log n), O(n log n) after a change.  Raises NoBackendAvailable.
 
-        The hosts in ``avoid`` were tried: they use up their turns.
+        The hosts in ``avoid`` were tried; they use up their turns.
         """
         if avoid:
             checked_avoid(avoid)
-        hosts = self._current()
+        hosts = self._current_hosts()
         if not hosts or _all_in(hosts, avoid):
             raise self.refusal()
         if self._schedule is None:
             return self._pick_equal(hosts, avoid)
         if avoid:
-            return hosts[self._schedule.pick_but(self._stride, lambda at: hosts[at] in avoid)]
+            return hosts[self._schedule.pick_avoiding(self._stride, lambda at: hosts[at] in avoid)]
         return hosts[self._schedule.pick(self._stride)]
 
     @abstractmethod
     def _pick_equal(self, hosts: list[B], avoid: Collection[B]) -> B:
-        """Pick among hosts of equal weights, of whom one at least is not avoided."""
+        """Pick one of several hosts with equal weights; at least one of them is not avoided."""
 
     def _stride(self, place: int) -> int:
-        """Give the inverse of the weight that a host is queued with."""
+        """Return the interval between two picks of a host, the inverse of its weight."""
         return self._strides[place]
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
-        heft = self._hefts.get(backend, 0)
         if new is None:
-            del self._hefts[backend]
-            self._sum -= heft
+            self._host_weights.discard(backend)
         else:
-            weight = host_weight(new or heft or 1, backend, self._sum - heft)
-            self._hefts[backend] = weight
-            self._sum += weight - heft
+            self._host_weights.set(backend, new)
         self._stale = True
 
-    def _current(self) -> list[B]:
+    def _current_hosts(self) -> list[B]:
         if self._stale:
             self._stale = False
             health = Health(len(self._weights), self._open)
-            (self._panic,) = loads([health], healthy_panic_threshold=self._threshold).panic
+            (self._panic,) = loads([health], healthy_panic_threshold=self._panic_threshold).panic
             self._hosts = [
                 backend for backend, weight in self._weights.items() if weight or self._panic
             ]
-            weights = [self._hefts[backend] for backend in self._hosts]
+            weights = [self._host_weights.last_positive[backend] for backend in self._hosts]
             unit = lcm(*weights)
             self._strides = [unit // weight for weight in weights]
             equal = len(set(weights)) <= 1

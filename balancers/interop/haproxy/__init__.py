@@ -1,8 +1,9 @@
 """HAProxy 2.6.12: hash balancing, ``static-rr``, ``leastconn``, ``first`` and ``roundrobin``.
 
-Each algorithm is a balancer of ``server`` lines, and picks what that HAProxy picks with one thread,
-backup servers included.  A server that goes down, into maintenance or to weight 0 is
-``put(name, 0)``; up again is its weight.  Say ``started`` and ``finished`` of each request.
+Each algorithm is a balancer of ``server`` lines.  It picks what HAProxy picks with one thread,
+including backup servers.  Call ``put(name, 0)`` for a server that is down, in maintenance or at
+weight 0, and ``put(name, weight)`` when it is up again.  Call ``started`` and ``finished`` for each
+request.
 
 >>> from balancers.interop import haproxy
 >>> farm = haproxy.Consistent([
@@ -13,9 +14,9 @@ backup servers included.  A server that goes down, into maintenance or to weight
 >>> farm.pick(haproxy.uri("/videos/42?t=10"))
 's1'
 
-Not here: ``roundrobin`` of unequal weights, ``random``, ``rdp-cookie``, slow start, ``minconn``.
-Version 3.0 up to 3.3-dev10 lays the points of servers without an ``id`` out differently, and 3.2
-changed the ties of ``leastconn`` and where ``roundrobin`` begins.
+Not covered: ``roundrobin`` with unequal weights, ``random``, ``rdp-cookie``, slow start,
+``minconn``.  Versions 3.0 to 3.3-dev10 compute the points of servers without an ``id`` differently.
+Version 3.2 changed the ties of ``leastconn`` and the start of ``roundrobin``.
 """
 
 from balancers.interop.haproxy.consistent import Consistent as Consistent

@@ -1,4 +1,4 @@
-"""A ``backend`` section: servers, their requests in flight, and the backups that stand in."""
+"""A ``backend`` section: servers, their requests in flight, and the backup servers."""
 
 from abc import abstractmethod
 from collections import Counter
@@ -7,16 +7,13 @@ from dataclasses import replace
 from itertools import count
 from typing import cast
 
-from balancers._internal.checks import checked_avoid
+from balancers._internal.checks import checked_avoid, valid_weight
+from balancers._internal.refusals import shared_reason
 from balancers.balancer import Key
-from balancers.errors import (
-    BalancersError,
-    DuplicateBackend,
-    InvalidSetting,
-    InvalidWeight,
-    NoBackendAvailable,
-)
-from balancers.interop.haproxy.server import HEAVIEST, Server
+from balancers.errors import BalancersError, DuplicateBackend, NoBackendAvailable
+from balancers.interop.flags import check_flags
+from balancers.interop.haproxy.server import MAX_WEIGHT, Server
+from balancers.interop.whole_weights import whole_weight
 from balancers.membership import Membership
 from balancers.outcome import SUCCESS, Outcome
 
@@ -26,116 +23,121 @@ Servers = Iterable[Server | str] | Mapping[str, float]
 
 
 class Farm(Membership[str]):
-    """What HAProxy's algorithms share; a subclass has :meth:`_chosen`.
+    """The base of the algorithms of HAProxy; a subclass defines :meth:`_choose`.
 
-    Backends are the servers' names.  They come as :class:`Server`, as names, or as a mapping to
-    weights; ``put`` adds one with HAProxy's defaults, takes one down or up (0, or its weight), and
-    changes its weight, a whole number up to 256.  With ``allbackups`` the backups stand in
-    together, otherwise the first one that is up stands in alone.
+    Backends are the names of the servers.  Pass servers as :class:`Server`, as names, or as a
+    mapping to weights.  ``put`` adds a server with the defaults of HAProxy, marks a server down
+    (weight 0) or up, or changes its weight, an integer from 0 to 256.  If no active server is up,
+    the first backup that is up serves alone, or with ``allbackups`` all of them.
     """
 
     def __init__(self, servers: Servers = (), *, allbackups: bool = False) -> None:
-        if not isinstance(allbackups, bool):
-            raise InvalidSetting(f"allbackups must be a bool, not {allbackups!r}")
+        check_flags(allbackups=allbackups)
         self._allbackups = allbackups
         self._servers: dict[str, Server] = {}  # as configured, with the last positive weight
         self._ids: dict[int, str] = {}
-        self._lowest = 1  # all ids below are taken
-        self._served: dict[str, int] = {}
-        self._full: set[str] = set()  # those with maxconn in flight
-        self._up = [0, 0]  # active servers, and backups
+        self._lowest_free_id = 1  # all ids below it are taken
+        self._in_flight: dict[str, int] = {}
+        self._full: set[str] = set()  # servers with maxconn requests in flight
+        self._up = [0, 0]  # the numbers of active servers and of backups that are up
         super().__init__()
         if isinstance(servers, str | bytes):
-            raise TypeError(f"servers must be an iterable or a mapping of them, not {servers!r}")
+            raise TypeError(f"servers must be an iterable or a mapping, not {servers!r}")
         if isinstance(servers, Mapping):
             weights = cast("Mapping[str, float]", servers)
             lines = [Server(name, weight=_weight(name, weight)) for name, weight in weights.items()]
         else:
             lines = [each if isinstance(each, Server) else Server(each) for each in servers]
-        taken = {server.id for server in lines}
-        free = 1
+        taken_ids = {server.id for server in lines}
+        free_id = 1
         for server in lines:
-            while free in taken:
-                free += 1
-            self.add(replace(server, id=free) if server.id is None else server)
-            free += 1
+            while free_id in taken_ids:
+                free_id += 1
+            self.add(replace(server, id=free_id) if server.id is None else server)
+            free_id += 1
 
     def add(self, server: Server) -> None:
-        """Add a server with its parameters, last in order; without an id it gets the first free.
+        """Add a server with its parameters, at the end of the order.
 
-        Raises DuplicateBackend for a name or an id that is taken.  O(1) amortised, and what the
-        algorithm needs.
+        A server without an id gets the lowest free one.  O(1) amortised, plus the cost of the
+        algorithm.  Raises DuplicateBackend for a name or an id that is taken.
         """
         name = server.name
         if name in self._servers:
-            raise DuplicateBackend(f"{name!r} is a server already")
-        place = server.id
-        if place is None:
-            place = next(each for each in count(self._lowest) if each not in self._ids)
-        if place in self._ids:
-            raise DuplicateBackend(f"{name!r} and {self._ids[place]!r} both have id {place}")
-        self._servers[name] = replace(server, id=place)
-        self._served[name] = 0
+            raise DuplicateBackend(f"{name!r} is already a server")
+        number = server.id
+        if number is None:
+            number = next(each for each in count(self._lowest_free_id) if each not in self._ids)
+        if number in self._ids:
+            raise DuplicateBackend(f"{name!r} and {self._ids[number]!r} both have id {number}")
+        self._servers[name] = replace(server, id=number)
+        self._in_flight[name] = 0
         try:
             super().put(name, 0 if server.disabled else server.weight)
         except BalancersError:
-            del self._servers[name], self._served[name]
+            del self._servers[name], self._in_flight[name]
             raise
-        self._ids[place] = name
+        self._ids[number] = name
         if server.id is None:
-            self._lowest = place + 1
+            self._lowest_free_id = number + 1
 
     def put(self, backend: str, weight: float = 1) -> None:
-        """Insert or re-weigh; 0 takes down.
+        """Add a server or change its weight; 0 marks it down.
 
-        Raises InvalidWeight for what is no whole number up to 256, InvalidSetting for a new name
-        that HAProxy refuses.  Nothing has changed then.
+        Raises InvalidWeight unless the weight is an integer from 0 to 256, InvalidSetting for a new
+        name that HAProxy refuses.  Nothing has changed then.
         """
-        whole = _weight(backend, weight)
+        checked = _weight(backend, weight)
         if backend in self._servers:
-            super().put(backend, whole)
+            super().put(backend, checked)
         else:
-            self.add(Server(backend, weight=whole or 1, disabled=not whole))
+            self.add(Server(backend, weight=checked or 1, disabled=not checked))
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
-        """Choose a server for a request, or for its redispatch: ``avoid`` the servers tried.
+        """Return the server of a request, or of its redispatch with the tried servers in ``avoid``.
 
-        Raises NoBackendAvailable: where servers are full, HAProxy lets the request wait.
+        Raises NoBackendAvailable, also where HAProxy queues a request because servers are full.
         """
-        name = self._chosen(key, checked_avoid(avoid) if avoid else ())
+        name = self._choose(key, checked_avoid(avoid) if avoid else ())
         if name is None:
-            raise self._refused(avoid)
+            raise self._refusal(avoid)
         return name
 
     def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
-        """Count a request in flight; a stranger is ignored.  O(1), ``leastconn`` O(log n)."""
+        """Called when a request starts.  O(1), ``leastconn`` O(log n).
+
+        Ignored if the server is not a member.
+        """
         if backend in self._servers:
             self._count(backend, 1)
 
     def finished(self, backend: str, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Count it no more; a stranger, or one more than began, is ignored.  Cost: as started."""
-        if self._served.get(backend):
+        """Called when a request ends.  Cost: as :meth:`started`.
+
+        Ignored if the server is not a member or has no request in flight.
+        """
+        if self._in_flight.get(backend):
             self._count(backend, -1)
 
     def _count(self, name: str, change: int) -> None:
-        self._served[name] += change
-        if 0 < self._servers[name].maxconn <= self._served[name]:
+        self._in_flight[name] += change
+        if 0 < self._servers[name].maxconn <= self._in_flight[name]:
             self._full.add(name)
         else:
             self._full.discard(name)
 
     @abstractmethod
-    def _chosen(self, key: Key | None, avoid: Collection[str]) -> str | None:
-        """Choose among those that serve; None when all are full or avoided, or nobody is up."""
+    def _choose(self, key: Key | None, avoid: Collection[str]) -> str | None:
+        """Return a server that serves; None if every one is down, full or avoided."""
 
-    def _single(self) -> bool:
-        """Whether one server serves, so that no key is read."""
+    def _one_serves(self) -> bool:
+        """Return whether only one server can serve; the key is not used then."""
         if self._up[False] or self._allbackups:
             return self._up[not self._up[False]] == 1
         return True
 
     def _first_backup(self) -> str | None:
-        """Give the first backup that is up; O(n)."""
+        """Return the first backup that is up; O(n)."""
         for name, weight in self._weights.items():
             if weight and self._servers[name].backup:
                 return name
@@ -145,13 +147,13 @@ class Farm(Membership[str]):
         server = self._servers[backend]
         self._up[server.backup] += bool(new) - bool(old)
         if new is None:
-            self._lowest = min(self._lowest, server.id or 1)
-            del self._servers[backend], self._served[backend], self._ids[server.id or 0]
+            self._lowest_free_id = min(self._lowest_free_id, server.id or 1)
+            del self._servers[backend], self._in_flight[backend], self._ids[server.id or 0]
             self._full.discard(backend)
         elif new not in (0, server.weight):
             self._servers[backend] = replace(server, weight=int(new))
 
-    def _refused(self, avoid: Collection[str]) -> NoBackendAvailable:
+    def _refusal(self, avoid: Collection[str]) -> NoBackendAvailable:
         counts: Counter[str] = Counter()
         for name, weight in self._weights.items():
             if not weight:
@@ -162,29 +164,23 @@ class Farm(Membership[str]):
                 counts["saturated"] += 1
             else:
                 counts["avoided" if name in avoid else "standby"] += 1
-        reasons = list(counts)
-        reason = reasons[0] if len(reasons) == 1 else "mixed" if reasons else "empty"
-        return NoBackendAvailable(reason, dict(counts))
+        return NoBackendAvailable(shared_reason(counts, len(self._weights)), dict(counts))
 
 
 class TieredFarm(Farm):
-    """A farm where the first backup alone gets everything, unless ``allbackups``."""
+    """A farm in which the first backup alone gets every request, unless ``allbackups``."""
 
-    def _chosen(self, key: Key | None, avoid: Collection[str]) -> str | None:
+    def _choose(self, key: Key | None, avoid: Collection[str]) -> str | None:
         backup = not self._up[False]
         if backup and not self._allbackups:
             name = self._first_backup()
             return None if name in avoid else name
-        return self._among(backup, key, avoid) if self._up[backup] else None
+        return self._choose_among(backup, key, avoid) if self._up[backup] else None
 
     @abstractmethod
-    def _among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
-        """Choose among the active servers that are up, or among the backups."""
+    def _choose_among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
+        """Return one of the active servers that are up, or of the backups."""
 
 
 def _weight(name: object, weight: float) -> int:
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or weight != weight // 1:
-        raise InvalidWeight(f"HAProxy weighs in whole numbers: {name!r}, {weight!r}")
-    if not 0 <= weight <= HEAVIEST:
-        raise InvalidWeight(f"weight of {name!r} must be 0 to {HEAVIEST}, not {weight!r}")
-    return int(weight)
+    return whole_weight(name, valid_weight(weight, name), MAX_WEIGHT)

@@ -1,19 +1,29 @@
-"""HAProxy's functions from bytes to 32 bits, and the avalanche that may follow."""
+"""The hash functions of HAProxy, with 32 bits, and the avalanche step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from balancers.errors import InvalidSetting
+from balancers.interop.flags import check_flags
 
-__all__ = ["BITS", "Hash", "address_words", "avalanche", "crc32", "djb2", "mixed", "sdbm", "wt6"]
+__all__ = [
+    "BITS",
+    "Hash",
+    "address_words",
+    "avalanche",
+    "avalanche_each",
+    "crc32",
+    "djb2",
+    "sdbm",
+    "wt6",
+]
 
 BITS = 0xFFFFFFFF
 
 
 def sdbm(data: bytes) -> int:
-    """Hash as ``sdbm``, HAProxy's default.
+    """Return the ``sdbm`` hash, the default of HAProxy.
 
     >>> hex(sdbm(b"ab"))
     '0x611841'
@@ -25,7 +35,7 @@ def sdbm(data: bytes) -> int:
 
 
 def djb2(data: bytes) -> int:
-    """Hash as ``djb2``.
+    """Return the ``djb2`` hash.
 
     >>> hex(djb2(b"ab"))
     '0x597728'
@@ -37,25 +47,25 @@ def djb2(data: bytes) -> int:
 
 
 def wt6(data: bytes) -> int:
-    """Hash as ``wt6``, William Tang's: two words that turn by what they hold.
+    """Return the ``wt6`` hash by William Tang: two words with data-dependent rotations.
 
     >>> hex(wt6(b""))
     '0xf99a0360'
     """
     a, b = 0xA53C965A, 0x5CA6953A
-    turn_b, turn_a = 6, 18
+    shift_b, shift_a = 6, 18
     for byte in data:
         a, b = ~(a ^ byte) & BITS, ~(b + byte) & BITS
-        a, b = _turned(b, turn_b), _turned(a, turn_a)
-        turns = ((a >> 16) ^ b) & 0xFFFF
-        turn_b, turn_a = turns & 31, turns >> 11
+        a, b = _rotated(b, shift_b), _rotated(a, shift_a)
+        shifts = ((a >> 16) ^ b) & 0xFFFF
+        shift_b, shift_a = shifts & 31, shifts >> 11
     return a ^ b
 
 
 def address_words(data: bytes) -> int:
-    """Fold an address, as ``balance source`` does whatever the function named in ``hash-type``.
+    """Return the hash of ``balance source``, whichever function ``hash-type`` names.
 
-    The exclusive or of its big-endian words of 4 bytes; what is left at the end does not count.
+    It is the XOR of the big-endian 4-byte words of an address; remaining bytes are ignored.
 
     >>> hex(address_words(bytes([10, 0, 0, 1])))
     '0xa000001'
@@ -67,17 +77,17 @@ def address_words(data: bytes) -> int:
 
 
 def avalanche(value: int) -> int:
-    """Spread 32 bits: Bob Jenkins' full avalanche, and a multiplication; a bijection.
+    """Mix 32 bits: Bob Jenkins' full avalanche and a multiplication; a bijection.
 
     >>> hex(avalanche(0))
     '0xab4ed927'
     """
-    spread: int = mixed(value & BITS)
-    return spread
+    mixed: int = avalanche_each(value & BITS)
+    return mixed
 
 
-def mixed(a: Any) -> Any:
-    """Do the same to an int of 32 bits, or to an array of such in ``uint64``."""
+def avalanche_each(a: Any) -> Any:
+    """Apply :func:`avalanche` to a 32-bit int, or to each element of a ``uint64`` array."""
     a = (a + 0x7ED55D16 + (a << 12)) & BITS
     a = a ^ 0xC761C23C ^ (a >> 19)
     a = (a + 0x165667B1 + (a << 5)) & BITS
@@ -89,12 +99,14 @@ def mixed(a: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Hash:
-    """What ``hash-type`` says after the method: a function, and whether an avalanche follows.
+    """The arguments of ``hash-type`` after the method: a function and an optional avalanche.
 
     >>> Hash(djb2, avalanche=True)(b"ab") == avalanche(djb2(b"ab"))
     True
 
-    Picklable.  Raises TypeError for no function, InvalidSetting for an avalanche that is no bool.
+    Picklable if the function is.
+    Raises TypeError for a ``function`` that is not callable, InvalidSetting for an ``avalanche``
+    that is no bool.
     """
 
     function: Callable[[bytes], int] = sdbm
@@ -102,15 +114,14 @@ class Hash:
 
     def __post_init__(self) -> None:
         if not callable(self.function):
-            raise TypeError(f"a function of bytes is needed, not {self.function!r}")
-        if not isinstance(self.avalanche, bool):
-            raise InvalidSetting(f"avalanche must be a bool, not {self.avalanche!r}")
+            raise TypeError(f"function must be a function of bytes, not {self.function!r}")
+        check_flags(avalanche=self.avalanche)
 
     def __call__(self, data: bytes) -> int:
-        """Hash to 32 bits; O(bytes)."""
+        """Return the 32-bit hash; O(bytes)."""
         value = self.function(data) & BITS
         return avalanche(value) if self.avalanche else value
 
 
-def _turned(word: int, turn: int) -> int:
-    return ((word << turn) | (word >> (32 - turn))) & BITS
+def _rotated(word: int, shift: int) -> int:
+    return ((word << shift) | (word >> (32 - shift))) & BITS

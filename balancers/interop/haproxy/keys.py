@@ -1,4 +1,4 @@
-"""What ``balance`` hashes of a request: key bytes, or None for a request that has no key."""
+"""The key that ``balance`` hashes: bytes, or None for a request without a key."""
 
 import re
 
@@ -9,18 +9,18 @@ from balancers.keys import key_bytes
 __all__ = ["hdr", "req_hdr", "source", "uri", "url_param"]
 
 Text = str | bytes
-"""As the client sent it; a str is its UTF-8 bytes."""
+"""Text as the client sent it; a str stands for its UTF-8 bytes."""
 
 _ELEMENT = re.compile(rb',((?:[^",]|"(?:[^"\\]|\\.?)*+"?)*+)', re.DOTALL)
-"""What follows a comma, up to the next that is not within double quotes."""
+"""A comma and the text after it, up to the next comma outside double quotes."""
 _BLANKS = b" \t"
 
 
 def hdr(*lines: Text, domain_only: bool = False) -> bytes | None:
-    """Give the key of ``balance hdr``: the first element of the first line of that header.
+    """Return the key of ``balance hdr``: the first element of the first line of the header.
 
-    Elements are parted by commas, blanks around them trimmed; an empty one is no key.
-    ``domain_only`` is ``use_domain_only``: the label before the last dot.
+    Elements are separated by commas and stripped of blanks.  An empty element is no key.
+    ``domain_only`` is ``use_domain_only``: the label before the last dot is the key.
 
     >>> hdr("a, b", "c"), hdr(), hdr("www.example.org", domain_only=True)
     (b'a', None, b'example')
@@ -36,9 +36,9 @@ def hdr(*lines: Text, domain_only: bool = False) -> bytes | None:
 
 
 def req_hdr(*lines: Text) -> bytes | None:
-    """Give that of ``balance hash req.hdr(NAME)``: the last element of the last line.
+    """Return the key of ``balance hash req.hdr(NAME)``: the last element of the last line.
 
-    An empty one is a key.
+    An empty element is a key.
 
     >>> req_hdr("a, b", "c, d"), req_hdr(""), req_hdr()
     (b'd', b'', None)
@@ -49,14 +49,14 @@ def req_hdr(*lines: Text) -> bytes | None:
 
 
 def source(client: Text | Address) -> bytes:
-    r"""Give that of ``balance source``: the client's address, packed.
+    r"""Return the key of ``balance source``: the client's address, packed.
 
     Hash it with ``Hash(address_words)``.
 
     >>> source("10.0.0.1")
     b'\n\x00\x00\x01'
 
-    Raises InvalidKey for what is no address.
+    Raises InvalidKey for a value that is no address.
     """
     return address_of(client).packed
 
@@ -68,15 +68,15 @@ def uri(
     whole: bool = False,
     path_only: bool = False,
 ) -> bytes:
-    """Give that of ``balance uri``: the request target as sent, up to ``?`` unless ``whole``.
+    """Return the key of ``balance uri``: the request target as sent, up to ``?`` unless ``whole``.
 
-    ``length`` bytes of it at most (``len``), ``depth`` directories at most; 0 sets no limit.
-    ``path_only`` leaves out scheme and authority, where the target has them.
+    At most ``length`` bytes (``len``) and at most ``depth`` directories are used; 0 sets no limit.
+    ``path_only`` omits the scheme and the authority, if the target has them.
 
     >>> uri("/a/b/c?d"), uri("/a/b/c?d", depth=2), uri("http://h/a?b", path_only=True, whole=True)
     (b'/a/b/c', b'/a/b', b'/a?b')
 
-    Raises InvalidSetting, and InvalidKey for a lone surrogate.
+    Raises InvalidSetting for a negative limit, InvalidKey for a lone surrogate.
     """
     at_least(0, length=length, depth=depth)
     key = key_bytes(target)
@@ -91,7 +91,7 @@ def uri(
 
 
 def url_param(target: Text, name: Text) -> bytes | None:
-    """Give that of ``balance url_param NAME``: the first of that name in the query, undecoded.
+    """Return the key of ``balance url_param NAME``: the first value in the query, not decoded.
 
     An empty value is a key.
 
@@ -100,14 +100,14 @@ def url_param(target: Text, name: Text) -> bytes | None:
 
     Raises InvalidKey for a lone surrogate.
     """
-    sought = key_bytes(name) + b"="
+    prefix = key_bytes(name) + b"="
     for part in key_bytes(target).partition(b"?")[2].split(b"&"):
-        if part.startswith(sought):
-            return part[len(sought) :]
+        if part.startswith(prefix):
+            return part[len(prefix) :]
     return None
 
 
 def _elements(line: Text) -> list[bytes]:
-    """Part a line at its commas; at least one element, which may be empty."""
+    """Split a line at its commas: at least one element, which may be empty."""
     parts = (match[1] for match in _ELEMENT.finditer(b"," + key_bytes(line)))
     return [part.strip(_BLANKS) for part in parts]

@@ -1,4 +1,4 @@
-"""``hash-type map-based`` and ``static-rr``: a list of slots, as many as the weights sum up to."""
+"""``hash-type map-based`` and ``static-rr``: a list of slots, one per unit of weight."""
 
 from collections.abc import Callable, Collection
 from itertools import chain
@@ -17,25 +17,25 @@ _SDBM = Hash()
 
 
 class _Mapped(Farm):
-    """A list of slots, and a round robin over it."""
+    """A list of slots, with a round robin over it."""
 
     def __init__(self, servers: Servers = (), *, allbackups: bool = False) -> None:
         self._slots: list[str] | None = None
-        self._turn = 0
+        self._next_slot = 0
         super().__init__(servers, allbackups=allbackups)
 
-    def _map(self) -> list[str]:
-        """Give the slots, made anew after a change; O(n · slots)."""
+    def _current_slots(self) -> list[str]:
+        """Return the slots, built anew after a change; O(n · slots)."""
         if self._slots is None:
-            self._slots = self._filled()
+            self._slots = self._build_slots()
         return self._slots
 
-    def _filled(self) -> list[str]:
-        """Fill the slots.
+    def _build_slots(self) -> list[str]:
+        """Fill the slots by a smooth weighted round robin.
 
-        Every server gains its weight for a slot, and who takes it pays all the weights.  When a
-        backup stands in alone there are as many slots as that one weighs, but all backups
-        compete for them; a single slot is its own.
+        For each slot, every server adds its weight to its score.  The server that gets the slot
+        subtracts the total weight.  If a backup serves alone, the number of slots is its own
+        weight, but all backups compete for them; if there is only one slot, that backup gets it.
         """
         divisor = gcd(*(server.weight for server in self._servers.values()))
         backup = not self._up[False]
@@ -47,28 +47,28 @@ class _Mapped(Farm):
         names = list(weights)
         if not names:
             return []
-        gains = np.array(list(weights.values()), dtype=np.int64)
+        steps = np.array(list(weights.values()), dtype=np.int64)
         alone = backup and not self._allbackups
-        total = int(gains[0] if alone else gains.sum())
+        total = int(steps[0] if alone else steps.sum())
         if total == 1:
             return names[:1]
         scores = np.zeros(len(names), dtype=np.int64)
         slots = list[str]()
         for _ in range(total):
-            scores += gains
+            scores += steps
             best = int(((scores + total) // total).argmax())
             scores[best] -= total
             slots.append(names[best])
         return slots
 
-    def _next(self, avoid: Collection[str]) -> str | None:
-        """Take the next turn; full and avoided servers lose theirs."""
-        slots = self._map()
-        first = self._turn if self._turn < len(slots) else 0
+    def _round_robin(self, avoid: Collection[str]) -> str | None:
+        """Return the server of the next slot; full and avoided servers lose their turn."""
+        slots = self._current_slots()
+        first = self._next_slot if self._next_slot < len(slots) else 0
         for place in chain(range(first, len(slots)), range(first)):
             name = slots[place]
             if name not in self._full and name not in avoid:
-                self._turn = place + 1
+                self._next_slot = place + 1
                 return name
         return None
 
@@ -78,10 +78,10 @@ class _Mapped(Farm):
 
 
 class StaticRR(_Mapped):
-    """``balance static-rr``: weighted round robin over slots, that of HAProxy 2.6.12.
+    """``balance static-rr`` of HAProxy 2.6.12: weighted round robin over slots.
 
-    A server that goes down or up changes the slots, not the place in them.  HAProxy changes no
-    weight at run time; ``put`` does, as a reload that keeps the place would.
+    When a server goes down or comes up, the slots change, but not the position in them.  HAProxy
+    cannot change weights at run time with this algorithm.  Here ``put`` can; the position stays.
 
     >>> farm = StaticRR({"a": 1, "b": 2, "c": 3})
     >>> "".join(farm.pick() for _ in range(8))
@@ -90,17 +90,17 @@ class StaticRR(_Mapped):
     Cost: ``pick`` O(1), and O(n · slots) after a change of weights.
     """
 
-    def _chosen(self, key: Key | None, avoid: Collection[str]) -> str | None:
-        return self._next(avoid)
+    def _choose(self, key: Key | None, avoid: Collection[str]) -> str | None:
+        return self._round_robin(avoid)
 
 
 class MapBased(_Mapped):
-    """``hash-type map-based``, the default: a slot by the key's hash, that of HAProxy 2.6.12.
+    """``hash-type map-based`` of HAProxy 2.6.12, the default: the hash of the key selects a slot.
 
-    ``hasher`` is what ``hash-type`` says after ``map-based``; by default sdbm.  A request without
-    a key takes turns.  A full server is picked all the same, and the request waits for it.  HAProxy
-    has no other server for a key; the ``avoid`` of ours goes on along the slots.  Any change of
-    what serves moves most keys.
+    ``hasher`` is the function that ``hash-type`` names after ``map-based``; the default is sdbm.
+    Requests without a key are picked in turn.  A full server is picked too, and in HAProxy the
+    request waits for it.  HAProxy has no second server for a key; here ``avoid`` goes on along the
+    slots.  Any change of the servers that serve moves most keys.
 
     >>> farm = MapBased({"a": 1, "b": 2, "c": 3}, hasher=Hash(avalanche=True))
     >>> farm.pick("user:42"), farm.pick(None), farm.pick(None)
@@ -121,13 +121,13 @@ class MapBased(_Mapped):
         self._hasher = hasher if isinstance(hasher, Hash) else Hash(hasher)
         super().__init__(servers, allbackups=allbackups)
 
-    def _chosen(self, key: Key | None, avoid: Collection[str]) -> str | None:
+    def _choose(self, key: Key | None, avoid: Collection[str]) -> str | None:
         digest = 0
-        if not self._single():
+        if not self._one_serves():
             if key is None:
-                return self._next(avoid)
+                return self._round_robin(avoid)
             digest = self._hasher(key_bytes(key))
-        slots = self._map()
+        slots = self._current_slots()
         for step in range(len(slots)):
             name = slots[(digest + step) % len(slots)]
             if name not in avoid:

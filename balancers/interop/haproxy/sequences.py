@@ -1,4 +1,4 @@
-"""``roundrobin``, ``leastconn`` and ``first``: the algorithms without a key that are not static."""
+"""``roundrobin``, ``leastconn`` and ``first``: the dynamic algorithms without a key."""
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
@@ -10,64 +10,66 @@ from balancers.interop.haproxy.farm import Servers, TieredFarm
 
 __all__ = ["First", "LeastConn", "RoundRobin"]
 
-_STEPS = 256
-"""Of load, for one request in flight of weight 1."""
-_Place = tuple[int, int, str]
+_LOAD_STEPS = 256
+"""Loads are integers; one request at weight 1 counts as this many."""
+_Entry = tuple[int, int, str]
+"""Load, serial number, name of the server."""
 
 
 class RoundRobin(TieredFarm):
-    """``balance roundrobin`` of equal weights: plain rotation, that of HAProxy 2.6.12.
+    """``balance roundrobin`` of HAProxy 2.6.12 with equal weights: plain rotation.
 
-    A full server loses its turn.  Who comes up waits for all the others; HAProxy, which counts
-    turns in windows, may then begin elsewhere.
+    A full server loses its turn.  A server that comes up is picked after all the others.  HAProxy
+    counts turns in windows and may pick it earlier.
 
     >>> farm = RoundRobin(["a", "b", "c"])
     >>> "".join(farm.pick() for _ in range(7))
     'abcabca'
 
     Cost: ``pick`` O(1 + full and avoided); a flip O(1).
-    Raises InvalidWeight where weights that would take turns differ: then HAProxy's rotation is
-    neither nginx's nor the one of ``static-rr``, and its rule is not known well enough here.
+    Raises InvalidWeight if the weights of servers in the rotation differ.  The rotation of HAProxy
+    then is neither that of nginx nor that of ``static-rr``, and its exact rule is not known.
     """
 
     def __init__(self, servers: Servers = (), *, allbackups: bool = False) -> None:
-        self._turns = (OrderedDict[str, None](), OrderedDict[str, None]())
+        self._rotations = (OrderedDict[str, None](), OrderedDict[str, None]())
         super().__init__(servers, allbackups=allbackups)
 
-    def _among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
-        turns = self._turns[backup]
+    def _choose_among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
+        rotation = self._rotations[backup]
         passed: list[str] = []
-        for name in turns:
+        for name in rotation:
             passed.append(name)
             if name not in self._full and name not in avoid:
                 for each in passed:
-                    turns.move_to_end(each)
+                    rotation.move_to_end(each)
                 return name
         return None
 
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         backup = self._servers[backend].backup
-        turns = self._turns[backup]
+        rotation = self._rotations[backup]
         if new and (self._allbackups or not backup):
-            other = next((name for name in turns if name != backend), backend)
+            other = next((name for name in rotation if name != backend), backend)
             if other != backend and self._weights[other] != new:
                 raise InvalidWeight(
-                    "roundrobin of unequal weights is not known well enough: "
+                    "RoundRobin does not support unequal weights: "
                     f"{backend!r} has {new!r}, {other!r} has {self._weights[other]!r}"
                 )
         super().update_index(backend, old, new)
         if not new:
-            turns.pop(backend, None)
+            rotation.pop(backend, None)
         elif not old:
-            turns[backend] = None
+            rotation[backend] = None
 
 
 class LeastConn(TieredFarm):
-    """``balance leastconn``: the least busy for its weight, that of HAProxy 2.6.12.
+    """``balance leastconn`` of HAProxy 2.6.12: the server with the least load for its weight.
 
-    Idle servers come first, whatever they weigh, and then the least ``(n + 1) / weight`` of n
-    requests in flight, in steps of 1/256.  Of equals the one that has been so for longest.  A full
-    server is passed by.  A pick alone changes nothing: say ``started``.
+    Idle servers have load 0, whatever their weight.  The load of a server with n requests in flight
+    is ``(n + 1) / weight``, in steps of 1/256.  A tie goes to the server whose load or weight has
+    not changed for the longest time.  A full server is skipped.  A pick alone changes nothing: call
+    ``started``.
 
     >>> farm = LeastConn({"a": 1, "b": 4})
     >>> for _ in range(4):
@@ -75,16 +77,16 @@ class LeastConn(TieredFarm):
     >>> farm.pick()
     'b'
 
-    Cost: ``pick`` O(1 + full and avoided), all else O(log n) and one move of memory.
+    Cost: ``pick`` O(1 + full and avoided); all other methods O(log n) and one move of memory.
     """
 
     def __init__(self, servers: Servers = (), *, allbackups: bool = False) -> None:
         self._serial = 0
-        self._queued: dict[str, _Place] = {}  # its load, since when, and the name
-        self._queues = (list[_Place](), list[_Place]())
+        self._queued: dict[str, _Entry] = {}
+        self._queues = (list[_Entry](), list[_Entry]())
         super().__init__(servers, allbackups=allbackups)
 
-    def _among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
+    def _choose_among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
         for _, _, name in self._queues[backup]:
             if name not in self._full and name not in avoid:
                 return name
@@ -100,20 +102,20 @@ class LeastConn(TieredFarm):
         super().update_index(backend, old, new)
 
     def _requeue(self, name: str, weight: int) -> None:
-        """Put a server at the end of its equals; weight 0 takes it out."""
+        """Queue a server behind all servers of equal load; weight 0 removes it."""
         queue = self._queues[self._servers[name].backup]
         if name in self._queued:
             del queue[bisect_left(queue, self._queued.pop(name))]
         if weight:
-            served = self._served[name]
-            load = (served + 1) * _STEPS // weight if served else 0
+            in_flight = self._in_flight[name]
+            load = (in_flight + 1) * _LOAD_STEPS // weight if in_flight else 0
             self._serial += 1
             self._queued[name] = (load, self._serial, name)
             insort(queue, self._queued[name])
 
 
 class First(TieredFarm):
-    """``balance first``: the lowest id that is not full, that of HAProxy 2.6.12.
+    """``balance first`` of HAProxy 2.6.12: the server with the lowest id that is not full.
 
     >>> from balancers.interop.haproxy import Server
     >>> farm = First([Server("a", maxconn=1), Server("b", maxconn=1)])
@@ -128,7 +130,7 @@ class First(TieredFarm):
         self._order = (list[tuple[int, str]](), list[tuple[int, str]]())
         super().__init__(servers, allbackups=allbackups)
 
-    def _among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
+    def _choose_among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
         for _, name in self._order[backup]:
             if name not in self._full and name not in avoid:
                 return name
@@ -137,9 +139,9 @@ class First(TieredFarm):
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         server = self._servers[backend]
         if bool(new) is not bool(old):
-            order, place = self._order[server.backup], (server.id or 0, backend)
+            order, entry = self._order[server.backup], (server.id or 0, backend)
             if new:
-                insort(order, place)
+                insort(order, entry)
             else:
-                del order[bisect_left(order, place)]
+                del order[bisect_left(order, entry)]
         super().update_index(backend, old, new)

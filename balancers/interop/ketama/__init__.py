@@ -1,8 +1,8 @@
-"""memcached's clients: libmemcached 1.0.16, twemproxy 0.5.0 and uhashring 2.5.
+"""Clients of memcached: libmemcached 1.0.16, twemproxy 0.5.0 and uhashring 2.5.
 
-A server that is ejected or removed has weight 0, and the ring is laid out anew for the others, as
-these clients do it.  :meth:`~balancers.hashing.HashedBalancer.hash_key` is the client's own
-hash of a key.
+A server that is ejected or removed has weight 0.  The ring is then built anew from the others, as
+these clients do.  :meth:`~balancers.hashing.HashedBalancer.hash_key` returns the client's hash of a
+key.
 
 >>> from balancers.interop import ketama
 >>> client = ketama.LibmemcachedKetama(["10.0.0.1:11211", "10.0.0.2:11211", "10.0.0.3:11211"])
@@ -11,8 +11,9 @@ hash of a key.
 >>> hex(client.hash_key("user:42"))
 '0x303f6fea'
 
-These are builds for x86, where a char has a sign: one for ARM hashes keys outside ASCII by FNV and
-one-at-a-time to other values.  Not here: ``hsieh``, ``murmur``, ``jenkins``, ``random``.
+The presets match builds for x86, where a C char is signed.  A build for ARM has other values of FNV
+and one-at-a-time for keys outside ASCII.  Not covered: ``hsieh``, ``murmur``, ``jenkins``,
+``random``.
 """
 
 from balancers.interop.ketama.libmemcached import LibmemcachedKetama as LibmemcachedKetama

@@ -1,4 +1,4 @@
-"""What the rings of this package share: points laid out anew whenever the live servers change."""
+"""The base of the rings: the points are built anew whenever the live servers change."""
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -8,31 +8,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancers._internal.types import B
-from balancers.errors import InvalidWeight, RingTooLarge
 from balancers.hashing.circle import Circle
 from balancers.hashing.hashed_balancer import BITS, Chooser, HashedBalancer
+from balancers.interop.ring_points import check_ring_size, points_and_owners
+from balancers.interop.whole_weights import whole_weight
 from balancers.keys import Hasher, Identity
 
-__all__ = ["MOST", "WORD", "Continuum", "Live", "checked_weight"]
+__all__ = ["MAX_POINTS", "WORD", "Continuum", "Live"]
 
 WORD = 0xFFFFFFFF
-MOST = 1 << 23
-"""Points or slots."""
+MAX_POINTS = 1 << 23
+"""The greatest number of points or slots."""
 Live = Sequence[tuple[bytes, int]]
-"""The names and weights of the servers that are live, in order of insertion."""
+"""The names and weights of the live servers, in order of insertion."""
 
 
 class Continuum(HashedBalancer[B]):
-    """A ring of points that depend on who is live, as in clients that eject dead servers.
+    """A ring whose points depend on the live servers, as in clients that eject dead servers.
 
-    Weight 0 ejects.  The hash is the program's own, of ``bits``; a subclass lays out the points.
-    A change costs nothing; the first pick after it builds, O(V log V) for V points.
+    Weight 0 ejects a server.  The hash is that of the program, with ``_bits`` bits.  A subclass
+    defines the points.  A change is O(1); the first pick after it builds the ring, O(V log V) for V
+    points.
     """
 
     _bits = 32
-    """Of a hash and a point; what is above is cut off."""
-    _beyond = False
-    """Whether a hash on a point belongs to the next one."""
+    """The size of a hash and of a point; higher bits of a hash are ignored."""
+    _strictly_after = False
+    """Whether a hash that equals a point belongs to the next point."""
 
     def __init__(
         self,
@@ -42,15 +44,15 @@ class Continuum(HashedBalancer[B]):
         hasher: Hasher,
     ) -> None:
         self._circle: Circle[B] = Circle()
-        self._owning: set[B] = set()  # who has points: not everybody of little weight
-        self._total = 0  # of the weights
+        self._with_points: set[B] = set()  # a server of very little weight has none
+        self._total_weight = 0
         self._stale = False
         super().__init__(backends, identity=identity, hasher=hasher)
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
-        """Give the server of a hash; O(1) expected.
+        """Return the server of a hash; O(1) expected.
 
-        None of these clients turns to a second server; ``avoid`` walks on along the ring.
+        These clients never try a second server.  Here ``avoid`` goes on along the ring.
         Raises InvalidKey, NoBackendAvailable.
         """
         self.check_pick(digest, avoid)
@@ -62,65 +64,45 @@ class Continuum(HashedBalancer[B]):
 
     @abstractmethod
     def _points(self, live: Live) -> Iterable[Iterable[int]]:
-        """Give the points of each live server, in order; the first of equal points counts."""
+        """Return the points of each live server, in order; of equal points the first is used."""
 
     def _position(self, digest: int) -> int:
-        return (digest << 64 - self._bits) + self._beyond & BITS
+        return (digest << 64 - self._bits) + self._strictly_after & BITS
 
     def _refresh(self) -> None:
         if not self._stale:
             return
         live = [(backend, int(weight)) for backend, weight in self._weights.items() if weight]
-        points: list[int] = []
-        whose: list[int] = []
-        named = [(self._names[backend], weight) for backend, weight in live]
-        for place, laid in enumerate(self._points(named)):
-            points += laid
-            whose += [place] * (len(points) - len(whose))
-        placed = np.array(points, dtype=np.uint64) << np.uint64(64 - self._bits)
-        self._circle.build(placed, np.array(whose, dtype=np.intp), [each for each, _ in live])
-        self._owning = {live[place][0] for place in set(whose)}
+        names_and_weights = [(self._names[backend], weight) for backend, weight in live]
+        points, owners = points_and_owners(self._points(names_and_weights))
+        backends = [backend for backend, _ in live]
+        self._circle.build(points << np.uint64(64 - self._bits), owners, backends)
+        self._with_points = {backends[owner] for owner in set(owners.tolist())}
         self._stale = False
 
     def eligible(self) -> int:
         self._refresh()
-        return len(self._owning)
+        return len(self._with_points)
 
     def chooser(self, count: int) -> Chooser:
-        place = {backend: at for at, backend in enumerate(self._weights)}
-        points = np.array([point for cell in self._circle.cells for point in cell], dtype=np.uint64)
-        places = np.array(
-            [place[owner] for cell in self._circle.owners for owner in cell[:-1]], dtype=np.intp
-        )
+        points, indices = self._circle.flat(self._weights)
         shift = np.uint64(64 - self._bits)
-        side: Literal["left", "right"] = "right" if self._beyond else "left"
+        side: Literal["left", "right"] = "right" if self._strictly_after else "left"
 
         def choose(hashes: NDArray[np.uint64], picked: NDArray[np.intp]) -> None:
-            found = np.searchsorted(points, hashes << shift, side)
-            picked[:] = places[np.where(found < len(points), found, 0)]
+            picked[:] = indices[np.searchsorted(points, hashes << shift, side)]
 
         return choose
 
     def update_named_index(
         self, backend: B, name: bytes, old: float | None, new: float | None
     ) -> None:
-        total = self._total + checked_weight(backend, new or 0) - int(old or 0)
-        needed = self._needed(self._open + bool(new) - bool(old), total)
-        if needed > MOST:
-            raise RingTooLarge(
-                f"with weight {new!r} for {backend!r} the ring needs {needed} points, "
-                f"more than {MOST}"
-            )
-        self._total = total
+        total = self._total_weight + whole_weight(backend, new or 0, WORD) - int(old or 0)
+        needed = self._points_needed(self._open + bool(new) - bool(old), total)
+        check_ring_size(backend, new, needed, MAX_POINTS)
+        self._total_weight = total
         self._stale = True
 
     @abstractmethod
-    def _needed(self, servers: int, total: int) -> int:
-        """Say how many points so many servers of this total weight need, or a little more."""
-
-
-def checked_weight(backend: object, weight: float) -> int:
-    """Give a weight back; raise InvalidWeight for one that is no integer of 32 bits."""
-    if not isinstance(weight, int) or weight > WORD:
-        raise InvalidWeight(f"weight of {backend!r} must be an integer of 32 bits, not {weight!r}")
-    return weight
+    def _points_needed(self, servers: int, total_weight: int) -> int:
+        """Return an upper bound of the number of points for live servers of a total weight."""

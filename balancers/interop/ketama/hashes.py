@@ -1,4 +1,4 @@
-"""The 32-bit hash functions of memcached's clients, as they are on x86."""
+"""The 32-bit hash functions of memcached clients, as built for x86."""
 
 from binascii import crc_hqx
 from collections.abc import Callable
@@ -7,29 +7,29 @@ from zlib import crc32
 
 from balancers.errors import InvalidSetting
 
-__all__ = ["LIBMEMCACHED", "TWEMPROXY", "Hash32", "Tagged", "md5_words", "named"]
+__all__ = ["LIBMEMCACHED", "TWEMPROXY", "Hash32", "TaggedHash", "hash_named", "md5_words"]
 
 Hash32 = Callable[[bytes], int]
-"""32 bits of a string of bytes."""
+"""A function from bytes to 32 bits."""
 
 _WORD = 0xFFFFFFFF
 _FNV_PRIME = 0x01000193
 _FNV_OFFSET = 0x811C9DC5
 _FNV_64_PRIME = 0x000001B3
 _FNV_64_OFFSET = 0x84222325
-"""The lower halves of FNV's 64-bit prime and offset: all that the lower half of a hash needs."""
+"""The lower halves of the 64-bit prime and offset of FNV, enough for the lower half of a hash."""
 _NEGATIVE = 0x80
 _SIGN = 0xFFFFFF00
 _CRC16_TABLE = tuple(crc_hqx(bytes([byte]), 0) for byte in range(256))
 
 
 def _signed(byte: int) -> int:
-    """Widen a char of C, which has a sign on x86, to 32 bits."""
+    """Sign-extend a C char, which is signed on x86, to 32 bits."""
     return byte | _SIGN if byte & _NEGATIVE else byte
 
 
 def one_at_a_time(data: bytes) -> int:
-    """Hash as Bob Jenkins' one-at-a-time, of signed chars.
+    """Return Bob Jenkins' one-at-a-time hash, with signed chars.
 
     >>> hex(one_at_a_time(b"a"))
     '0xca2e9442'
@@ -56,27 +56,27 @@ def _fnv1a(data: bytes, value: int, prime: int) -> int:
 
 
 def fnv1_32(data: bytes) -> int:
-    """Hash as FNV-1 of 32 bits."""
+    """Return the 32-bit FNV-1 hash."""
     return _fnv1(data, _FNV_OFFSET, _FNV_PRIME)
 
 
 def fnv1a_32(data: bytes) -> int:
-    """Hash as FNV-1a of 32 bits."""
+    """Return the 32-bit FNV-1a hash."""
     return _fnv1a(data, _FNV_OFFSET, _FNV_PRIME)
 
 
 def fnv1_64(data: bytes) -> int:
-    """Hash as FNV-1 of 64 bits, the lower half."""
+    """Return the lower half of the 64-bit FNV-1 hash."""
     return _fnv1(data, _FNV_64_OFFSET, _FNV_64_PRIME)
 
 
 def fnv1a_64(data: bytes) -> int:
-    """Hash as FNV-1a of 64 bits, the lower half."""
+    """Return the lower half of the 64-bit FNV-1a hash."""
     return _fnv1a(data, _FNV_64_OFFSET, _FNV_64_PRIME)
 
 
 def md5_words(data: bytes) -> tuple[int, int, int, int]:
-    """Give the four little-endian words of an MD5."""
+    """Return the four little-endian 32-bit words of an MD5."""
     digest = md5(data, usedforsecurity=False).digest()
     one, two, three, four = (
         int.from_bytes(digest[at : at + 4], "little") for at in range(0, 16, 4)
@@ -85,17 +85,17 @@ def md5_words(data: bytes) -> tuple[int, int, int, int]:
 
 
 def md5_word(data: bytes) -> int:
-    """Give the first of them."""
+    """Return the first little-endian 32-bit word of an MD5."""
     return int.from_bytes(md5(data, usedforsecurity=False).digest()[:4], "little")
 
 
 def crc32_short(data: bytes) -> int:
-    """Give 15 bits of a CRC-32."""
+    """Return bits 16 to 30 of a CRC-32."""
     return crc32(data) >> 16 & 0x7FFF
 
 
 def crc16(data: bytes) -> int:
-    """Give a CRC-16/XMODEM that was never cut to 16 bits."""
+    """Return a CRC-16/XMODEM in 32 bits: the state is not reduced to 16 bits."""
     value = 0
     for byte in data:
         value = value << 8 & _WORD ^ _CRC16_TABLE[(value >> 8 ^ byte) & 0xFF]
@@ -110,7 +110,7 @@ _COMMON: dict[str, Hash32] = {
     "fnv1a_64": fnv1a_64,
 }
 LIBMEMCACHED: dict[str, Hash32] = {"default": one_at_a_time, "crc": crc32_short, **_COMMON}
-"""By pylibmc's names."""
+"""The hash functions of libmemcached, by their names in pylibmc."""
 TWEMPROXY: dict[str, Hash32] = {
     "one_at_a_time": one_at_a_time,
     "crc16": crc16,
@@ -118,20 +118,22 @@ TWEMPROXY: dict[str, Hash32] = {
     "crc32a": crc32,
     **_COMMON,
 }
-"""By the names of its configuration."""
+"""The hash functions of twemproxy, by their names in its configuration."""
 
 
-def named(known: dict[str, Hash32], name: str) -> Hash32:
-    """Find a function; raises InvalidSetting for one that is not known."""
-    if name not in known:
-        raise InvalidSetting(f"hash must be one of {', '.join(sorted(known))}, not {name!r}")
-    return known[name]
+def hash_named(functions: dict[str, Hash32], name: str) -> Hash32:
+    """Return a hash function by name; raises InvalidSetting for an unknown name."""
+    if name not in functions:
+        raise InvalidSetting(f"hash must be one of {', '.join(sorted(functions))}, not {name!r}")
+    return functions[name]
 
 
-class Tagged:
-    """A hash of what stands between the first opening mark and the next closing one, if anything.
+class TaggedHash:
+    """A hash of the tag of a key: the text between the first opening mark and the next closing one.
 
-    >>> Tagged(len, "{}")(b"user:{42}:name"), Tagged(len, "{}")(b"user:{}")
+    Without a tag, or with an empty one, the whole key is hashed.
+
+    >>> TaggedHash(len, "{}")(b"user:{42}:name"), TaggedHash(len, "{}")(b"user:{}")
     (2, 7)
     """
 
@@ -142,7 +144,7 @@ class Tagged:
         self._marks = marks.encode()
 
     def __call__(self, data: bytes) -> int:
-        """Hash; O(bytes)."""
+        """Return the hash; O(bytes)."""
         _, _, rest = data.partition(self._marks[:1])
         tag, closed, _ = rest.partition(self._marks[1:])
         return self._hash(tag if closed and tag else data)

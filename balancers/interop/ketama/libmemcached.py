@@ -1,4 +1,4 @@
-"""libmemcached's ketama: plain, weighted, and as spymemcached has it."""
+"""The ketama rings of libmemcached: plain, weighted, and compatible with spymemcached."""
 
 from collections.abc import Iterable, Mapping
 from re import compile as pattern
@@ -7,37 +7,41 @@ from typing import Generic
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.interop.ketama.continuum import Continuum, Live
-from balancers.interop.ketama.hashes import LIBMEMCACHED, Hash32, named
-from balancers.interop.ketama.points import POINTS, weighted_points
+from balancers.interop.ketama.hashes import LIBMEMCACHED, Hash32, hash_named
+from balancers.interop.ketama.points import WEIGHTED_POINTS, weighted_points
 from balancers.keys import Identity, key_bytes, name_of
 
 __all__ = ["LibmemcachedKetama", "LibmemcachedSpy", "PointName", "SpyName"]
 
 _PORT = b":11211"
-"""That of memcached, which names of points leave out."""
-_PORTED = pattern(rb":\d+\Z")
-_POINTS = 100
+"""The default port of memcached, which the names of points omit."""
+_ENDS_WITH_PORT = pattern(rb":\d+\Z")
+_PLAIN_POINTS = 100
+"""Points per server while all weights are 1."""
 
 
 class LibmemcachedKetama(Continuum[B]):
     """``ketama`` and ``ketama_weighted`` of libmemcached 1.0.16, on x86.
 
-    Weights are integers, 0 is a server that auto-eject took out.  ``hash`` is pylibmc's name of the
-    key's hash: ``default`` (one-at-a-time), ``crc``, ``md5``, ``fnv1_32``, ``fnv1a_32``,
-    ``fnv1_64``, ``fnv1a_64``.  While all weights are 1 a server has 100 points by that hash; as
-    soon as anyone's is more, an ejected one's included, points are those of ``ketama_weighted``,
-    by MD5, 160 for each server on average, but keys are still hashed by ``hash``.  With
-    ``weighted`` they always are, and ``hash`` is ``md5``, as that behaviour sets it.
+    Weights are integers; 0 is a server that auto-eject removed.  ``hash`` is the name, in pylibmc,
+    of the hash of keys: ``default`` (one-at-a-time), ``crc``, ``md5``, ``fnv1_32``, ``fnv1a_32``,
+    ``fnv1_64``, ``fnv1a_64``.
+
+    While all weights are 1, a server has 100 points by that hash.  When one weight is above 1,
+    even that of an ejected server, the points are those of ``ketama_weighted``: by MD5, 160 per
+    server on average.  Keys are still hashed by ``hash``.  With ``weighted=True`` the points are
+    always those, and ``hash`` is ``md5``, as that behaviour sets it.
 
     >>> client = LibmemcachedKetama({"10.0.0.1:11211": 1, "10.0.0.2:11211": 3}, weighted=True)
     >>> client.pick("user:42")
     '10.0.0.2:11211'
 
-    A server is ``host:port``, the host as the client was given it, or the path of a socket.
-    Cost: ``pick`` O(1) expected and the key's hash; the first after a change builds.
-    Raises InvalidSetting for another ``hash``, InvalidWeight for a weight that is no integer,
-    RingTooLarge for more than 8 388 608 points, DuplicateBackend for two servers of one name, which
-    ``a`` and ``a:11211`` are.
+    A server is ``host:port``, with the host as it is configured, or the path of a socket.
+
+    Cost: ``pick`` O(1) expected and the hash of the key; the first pick after a change builds.
+    Raises InvalidSetting for an unknown ``hash``, InvalidWeight for a weight that is no integer,
+    RingTooLarge for more than 8 388 608 points, DuplicateBackend for two servers with the same
+    name, for example ``a`` and ``a:11211``.
     """
 
     def __init__(
@@ -45,46 +49,49 @@ class LibmemcachedKetama(Continuum[B]):
         backends: Iterable[B] | Mapping[B, float] = (),
         *,
         weighted: bool = False,
-        hash: str | None = None,  # noqa: A002 - the client's own word
+        hash: str | None = None,  # noqa: A002 - as the client names it
         identity: Identity[B] = name_of,
     ) -> None:
-        usual = "md5" if weighted else "default"
-        chosen = usual if hash is None else hash
+        default = "md5" if weighted else "default"
+        chosen = default if hash is None else hash
         if weighted and chosen != "md5":
-            raise InvalidSetting(f"hash of weighted ketama is md5, not {hash!r}")
-        self._hash: Hash32 = named(LIBMEMCACHED, chosen)
+            raise InvalidSetting(f"hash must be 'md5' with weighted=True, not {hash!r}")
+        self._hash: Hash32 = hash_named(LIBMEMCACHED, chosen)
         self._weighted = weighted
-        self._heavy: set[B] = set()  # whose weight is above 1, or was before 0
-        super().__init__(backends, identity=self._naming(identity), hasher=self._hash)
+        self._above_one: set[B] = set()  # servers whose last positive weight is above 1
+        super().__init__(backends, identity=self._point_name(identity), hasher=self._hash)
 
     @staticmethod
-    def _naming(identity: Identity[B]) -> Identity[B]:
+    def _point_name(identity: Identity[B]) -> Identity[B]:
         return PointName(identity)
 
     def _points(self, live: Live) -> Iterable[Iterable[int]]:
-        if self._weighted or self._heavy:
+        if self._weighted or self._above_one:
             return weighted_points(live)
-        return ([self._hash(b"%b-%d" % (name, at)) for at in range(_POINTS)] for name, _ in live)
+        return (
+            [self._hash(b"%b-%d" % (name, number)) for number in range(_PLAIN_POINTS)]
+            for name, _ in live
+        )
 
-    def _needed(self, servers: int, total: int) -> int:
-        heavy = self._weighted or self._heavy or total > servers
-        return (POINTS if heavy else _POINTS) * servers
+    def _points_needed(self, servers: int, total_weight: int) -> int:
+        weighted = self._weighted or self._above_one or total_weight > servers
+        return (WEIGHTED_POINTS if weighted else _PLAIN_POINTS) * servers
 
     def update_named_index(
         self, backend: B, name: bytes, old: float | None, new: float | None
     ) -> None:
         super().update_named_index(backend, name, old, new)
         if new is None or new == 1:
-            self._heavy.discard(backend)
+            self._above_one.discard(backend)
         elif new:
-            self._heavy.add(backend)
+            self._above_one.add(backend)
 
 
 class LibmemcachedSpy(LibmemcachedKetama[B]):
-    """``consistent ketama spy`` of libmemcached 1.0.16: as spymemcached names its points.
+    """``consistent ketama spy`` of libmemcached 1.0.16: points are named as in spymemcached.
 
-    A point's name has a slash before the host, and the port always.  All else is as in
-    :class:`LibmemcachedKetama`, heavier weights included.
+    The name of a point has a slash before the host, and always the port.  Everything else is as in
+    :class:`LibmemcachedKetama`, including weights above 1.
 
     >>> LibmemcachedSpy(["10.0.0.1:11211", "10.0.0.2:11211"]).pick("user:42")
     '10.0.0.2:11211'
@@ -94,18 +101,18 @@ class LibmemcachedSpy(LibmemcachedKetama[B]):
         self,
         backends: Iterable[B] | Mapping[B, float] = (),
         *,
-        hash: str | None = None,  # noqa: A002 - the client's own word
+        hash: str | None = None,  # noqa: A002 - as the client names it
         identity: Identity[B] = name_of,
     ) -> None:
         super().__init__(backends, hash=hash, identity=identity)
 
     @staticmethod
-    def _naming(identity: Identity[B]) -> Identity[B]:
+    def _point_name(identity: Identity[B]) -> Identity[B]:
         return SpyName(identity)
 
 
 class PointName(Generic[B]):
-    """What points are named by: no port when it is 11211, and port 0 of a socket.
+    """The name of a server in its points: without the port 11211; a socket has the port 0.
 
     >>> PointName(name_of)("10.0.0.1:11211"), PointName(name_of)("/run/memcached.sock")
     (b'10.0.0.1', b'/run/memcached.sock:0')
@@ -115,19 +122,19 @@ class PointName(Generic[B]):
         self._identity = identity
 
     def __call__(self, backend: B) -> bytes:
-        """Name a server."""
+        """Return the name of a server."""
         name = key_bytes(self._identity(backend))
         return name + b":0" if name.startswith(b"/") else name.removesuffix(_PORT)
 
 
 class SpyName(PointName[B]):
-    """What spy's points are named by.
+    """The name of a server in the points of spy: a slash, the host and always the port.
 
     >>> SpyName(name_of)("10.0.0.1"), SpyName(name_of)("10.0.0.1:80")
     (b'/10.0.0.1:11211', b'/10.0.0.1:80')
     """
 
     def __call__(self, backend: B) -> bytes:
-        """Name a server."""
+        """Return the name of a server."""
         name = super().__call__(backend)
-        return b"/" + (name if _PORTED.search(name) else name + _PORT)
+        return b"/" + (name if _ENDS_WITH_PORT.search(name) else name + _PORT)

@@ -1,4 +1,4 @@
-"""Where the weighted ketama of libmemcached and twemproxy puts its points, of whatever names."""
+"""The points of weighted ketama in libmemcached and twemproxy."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,29 +7,30 @@ import numpy as np
 from balancers.interop.ketama.continuum import Live
 from balancers.interop.ketama.hashes import md5_words
 
-__all__ = ["POINTS", "counts", "weighted_points"]
+__all__ = ["WEIGHTED_POINTS", "digest_counts", "weighted_points"]
 
-POINTS = 160
-"""A server, on average."""
-_WORDS = 4
+WEIGHTED_POINTS = 160
+"""Points per server, on average."""
+_POINTS_PER_DIGEST = 4
 
 
-def counts(weights: Sequence[int]) -> list[int]:
-    """Say how many digests, of four points each, each of some live servers has.
+def digest_counts(weights: Sequence[int]) -> list[int]:
+    """Return the number of MD5 digests, of four points each, of each live server.
 
-    In floats of 32 bits, which matters: 25 equal servers have 39 each, not 40.
+    The clients compute with 32-bit floats, which changes results: 25 equal servers have 39 digests
+    each, not 40.
 
-    >>> counts([1] * 25)[:3], counts([17, 8, 13, 10, 2])
+    >>> digest_counts([1] * 25)[:3], digest_counts([17, 8, 13, 10, 2])
     ([39, 39, 39], [68, 31, 52, 40, 7])
     """
     total, servers = np.float32(sum(weights)), np.float32(len(weights))
     shares = np.array(weights, dtype=np.float32) / total
-    exact = shares * np.float32(POINTS) / np.float32(_WORDS) * servers
+    exact = shares * np.float32(WEIGHTED_POINTS) / np.float32(_POINTS_PER_DIGEST) * servers
     return [int(count) for count in np.floor(exact)]
 
 
 def weighted_points(live: Live) -> Iterator[Iterator[int]]:
-    """Give the points of each server; none at all for one of very little weight."""
-    digests = counts([weight for _, weight in live])
-    for (name, _), count in zip(live, digests, strict=True):
-        yield (word for at in range(count) for word in md5_words(b"%b-%d" % (name, at)))
+    """Return the points of each server; a server of very little weight has none."""
+    counts = digest_counts([weight for _, weight in live])
+    for (name, _), count in zip(live, counts, strict=True):
+        yield (word for number in range(count) for word in md5_words(b"%b-%d" % (name, number)))

@@ -1,4 +1,4 @@
-"""twemproxy's ketama."""
+"""The ketama ring of twemproxy."""
 
 from collections.abc import Iterable, Mapping
 from typing import Generic
@@ -6,24 +6,25 @@ from typing import Generic
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.interop.ketama.continuum import Continuum, Live
-from balancers.interop.ketama.hashes import TWEMPROXY, Hash32, Tagged, named
+from balancers.interop.ketama.hashes import TWEMPROXY, Hash32, TaggedHash, hash_named
 from balancers.interop.ketama.libmemcached import PointName
-from balancers.interop.ketama.points import POINTS, weighted_points
+from balancers.interop.ketama.points import WEIGHTED_POINTS, weighted_points
 from balancers.keys import Identity, key_bytes, name_of
 
-__all__ = ["Alias", "TwemproxyKetama", "key_hash"]
+__all__ = ["ServerName", "TwemproxyKetama", "key_hash"]
 
 _MARKS = 2
+"""``hash_tag`` consists of an opening and a closing character."""
 
 
 class TwemproxyKetama(Continuum[B]):
     """``distribution: ketama`` of twemproxy (nutcracker) 0.5.0, on x86.
 
-    A pool's servers are ``host:port``, with their weights; ``names`` has the names of those to
-    which the configuration gives one.  Weight 0 is a server that ``auto_eject_hosts`` took out.
-    ``hash`` is the pool's (``one_at_a_time``, ``md5``, ``crc16``, ``crc32``, ``crc32a``,
-    ``fnv1_32``, ``fnv1a_32``, ``fnv1_64``, ``fnv1a_64``) and hashes keys alone: points are MD5's,
-    160 for each server on average.  ``hash_tag`` is its two marks, or nothing.
+    The servers of a pool are ``host:port``, with their weights.  ``names`` contains the names of
+    the servers that have one in the configuration.  Weight 0 is a server that ``auto_eject_hosts``
+    removed.  ``hash`` is that of the pool (``one_at_a_time``, ``md5``, ``crc16``, ``crc32``,
+    ``crc32a``, ``fnv1_32``, ``fnv1a_32``, ``fnv1_64``, ``fnv1a_64``).  It hashes only the keys:
+    points are by MD5, 160 per server on average.  ``hash_tag`` is its two characters, or empty.
 
     >>> pool = TwemproxyKetama(
     ...     {"10.0.0.1:11211": 1, "10.0.0.2:11211": 1},
@@ -33,9 +34,9 @@ class TwemproxyKetama(Continuum[B]):
     >>> pool.pick("user:{42}:name") == pool.pick("{42}")
     True
 
-    Cost: ``pick`` O(1) expected and the key's hash; the first after a change builds.
-    Raises InvalidSetting for another ``hash`` or other marks, InvalidWeight for a weight that is no
-    integer, DuplicateBackend for two servers of one name.
+    Cost: ``pick`` O(1) expected and the hash of the key; the first pick after a change builds.
+    Raises InvalidSetting for an unknown ``hash`` or an invalid ``hash_tag``, InvalidWeight for a
+    weight that is no integer, DuplicateBackend for two servers with the same name.
     """
 
     def __init__(
@@ -43,38 +44,38 @@ class TwemproxyKetama(Continuum[B]):
         backends: Iterable[B] | Mapping[B, float] = (),
         *,
         names: Mapping[B, str] | None = None,
-        hash: str = "fnv1a_64",  # noqa: A002 - the configuration's own word
+        hash: str = "fnv1a_64",  # noqa: A002 - as the configuration names it
         hash_tag: str = "",
         identity: Identity[B] = name_of,
     ) -> None:
         super().__init__(
-            backends, identity=Alias(names or {}, identity), hasher=key_hash(hash, hash_tag)
+            backends, identity=ServerName(names or {}, identity), hasher=key_hash(hash, hash_tag)
         )
 
     def _points(self, live: Live) -> Iterable[Iterable[int]]:
         return weighted_points(live)
 
-    def _needed(self, servers: int, total: int) -> int:
-        return POINTS * servers
+    def _points_needed(self, servers: int, total_weight: int) -> int:
+        return WEIGHTED_POINTS * servers
 
 
-class Alias(Generic[B]):
-    """What a server is called: the name it is given, or its host and a port that is not 11211."""
+class ServerName(Generic[B]):
+    """The name of a server: the configured one, or its host and any port other than 11211."""
 
     def __init__(self, names: Mapping[B, str], identity: Identity[B]) -> None:
         self._names = {backend: key_bytes(name) for backend, name in names.items()}
-        self._plain = PointName(identity)
+        self._default = PointName(identity)
 
     def __call__(self, backend: B) -> bytes:
-        """Name a server."""
-        return self._names.get(backend) or self._plain(backend)
+        """Return the name of a server."""
+        return self._names.get(backend) or self._default(backend)
 
 
-def key_hash(name: str, marks: str) -> Hash32:
-    """Give the hash of keys; raises InvalidSetting for an unknown one, or not two marks."""
-    function = named(TWEMPROXY, name)
-    if not marks:
+def key_hash(name: str, hash_tag: str) -> Hash32:
+    """Return the hash of keys; raises InvalidSetting for an unknown hash or an invalid tag."""
+    function = hash_named(TWEMPROXY, name)
+    if not hash_tag:
         return function
-    if not isinstance(marks, str) or len(marks) != _MARKS or not marks.isascii():
-        raise InvalidSetting(f"hash_tag must be two characters, not {marks!r}")
-    return Tagged(function, marks)
+    if not isinstance(hash_tag, str) or len(hash_tag) != _MARKS or not hash_tag.isascii():
+        raise InvalidSetting(f"hash_tag must be two ASCII characters, not {hash_tag!r}")
+    return TaggedHash(function, hash_tag)

@@ -1,8 +1,8 @@
 """nginx 1.22.1: round robin, ``least_conn``, ``hash``, ``hash … consistent`` and ``ip_hash``.
 
-Each method is a balancer of ``server`` directives, and picks what that nginx picks, failures and
-backup servers included.  ``proxy_next_upstream`` is the caller's: a retry is a pick that avoids
-the servers tried.
+Each method is a balancer of ``server`` directives.  It picks what nginx picks, including failures
+and backup servers.  The caller implements ``proxy_next_upstream``: a retry is a pick with the tried
+servers in ``avoid``.
 
 >>> from balancers import FAILURE
 >>> from balancers.interop import nginx
@@ -14,9 +14,9 @@ the servers tried.
 >>> [upstream.pick(now=0.0) for _ in range(3)]
 ['10.0.0.1:80', '10.0.0.2:80', '10.0.0.1:80']
 
-The same as nginx 1.31.4 in all this, but for names resolved anew, sticky sessions and draining.
-Some older releases walk the whole ring of ``hash … consistent`` where these turn to round robin.
-Not here: ``random``, one name with several addresses, and ``fail_timeout`` in fractions.
+nginx 1.31.4 behaves the same, and adds re-resolved names, sticky sessions and draining.  Some older
+releases search the complete ring of ``hash … consistent`` where these use round robin.  Not
+covered: ``random``, one name with several addresses, ``fail_timeout`` in fractions of seconds.
 """
 
 from balancers.interop.nginx.keyed import ConsistentHash as ConsistentHash

@@ -1,15 +1,15 @@
 """Round robin and ``least_conn``: the methods without a key, with backup servers."""
 
-from balancers.interop.nginx.server import Peer, smooth
+from balancers.interop.nginx.server import Peer, smooth_round_robin
 from balancers.interop.nginx.upstream import Upstream
 
 __all__ = ["LeastConn", "RoundRobin"]
 
 
 class RoundRobin(Upstream):
-    """No directive: smooth weighted round robin, that of nginx 1.22.1.
+    """Smooth weighted round robin of nginx 1.22.1, the method without a directive.
 
-    While nothing fails, the sequence of :class:`~balancers.WeightedRoundRobin`.
+    Without failures, the sequence is that of :class:`~balancers.WeightedRoundRobin`.
 
     >>> upstream = RoundRobin({"a:80": 5, "b:80": 1, "c:80": 1})
     >>> "".join(upstream.pick()[0] for _ in range(7))
@@ -22,10 +22,10 @@ class RoundRobin(Upstream):
 
 
 class LeastConn(Upstream):
-    """``least_conn``: the fewest in flight for its weight, that of nginx 1.22.1.
+    """``least_conn`` of nginx 1.22.1: the server with the fewest requests in flight per weight.
 
-    Ties take a turn of round robin among the tied.  While nothing fails, the sequence of
-    :class:`~balancers.WeightedLeastConnections`.
+    A tie is decided by round robin among the tied servers.  Without failures, the sequence is that
+    of :class:`~balancers.WeightedLeastConnections`.
 
     >>> upstream = LeastConn(["a:80", "b:80"])
     >>> upstream.started(upstream.pick())
@@ -37,12 +37,12 @@ class LeastConn(Upstream):
 
     takes_backups = True
 
-    def _best(self, usable: list[Peer]) -> Peer:
+    def _choose_from(self, usable: list[Peer]) -> Peer:
         best, tied = usable[0], usable[:1]
         for peer in usable[1:]:
-            busier = peer.conns * best.weight - best.conns * peer.weight
-            if busier < 0:
+            difference = peer.conns * best.weight - best.conns * peer.weight
+            if difference < 0:
                 best, tied = peer, [peer]
-            elif not busier:
+            elif not difference:
                 tied.append(peer)
-        return smooth(tied) if len(tied) > 1 else best
+        return smooth_round_robin(tied) if len(tied) > 1 else best

@@ -1,4 +1,4 @@
-"""A ``server`` directive, and what nginx remembers of the server."""
+"""A ``server`` directive, and the state of a server in nginx."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,21 +6,24 @@ from math import inf
 
 from balancers._internal.checks import at_least
 from balancers.errors import InvalidSetting
+from balancers.interop.flags import check_flags
 
-__all__ = ["Peer", "Server", "smooth"]
+__all__ = ["Peer", "Server", "smooth_round_robin"]
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One ``server`` line: its text as it is written, and its parameters with nginx's defaults.
+    """One ``server`` line: the address as written, and the parameters with the defaults of nginx.
 
-    ``max_conns`` requests in flight close it, 0 sets no limit.  ``max_fails`` failures close it for
-    ``fail_timeout`` whole seconds, 0 never.  A ``backup`` serves when no other server can.
+    ``max_conns`` requests in flight close the server; 0 sets no limit.  ``max_fails`` failures
+    close it for ``fail_timeout`` whole seconds; 0 turns this off.  A ``backup`` serves when no
+    other server can.
 
     >>> Server("10.0.0.1:80", weight=5, backup=True).max_fails
     1
 
-    Raises InvalidSetting for what nginx refuses too: an empty text, a weight of 0.
+    Raises InvalidSetting for the values that nginx refuses, for example an empty address or a
+    weight of 0; TypeError for an address that is no str.
     """
 
     address: str
@@ -33,28 +36,26 @@ class Server:
 
     def __post_init__(self) -> None:
         if not isinstance(self.address, str):
-            raise TypeError(f"a server is its text in the configuration, not {self.address!r}")
+            raise TypeError(f"address must be a str, as in the configuration, not {self.address!r}")
         if not self.address or not self.address.isprintable():
-            raise InvalidSetting(f"no text of a server: {self.address!r}")
+            raise InvalidSetting(f"address must be printable and not empty, not {self.address!r}")
         at_least(1, weight=self.weight)
         at_least(
             0, max_conns=self.max_conns, max_fails=self.max_fails, fail_timeout=self.fail_timeout
         )
-        for name in ("backup", "down"):
-            if not isinstance(getattr(self, name), bool):
-                raise InvalidSetting(f"{name} must be a bool, not {getattr(self, name)!r}")
+        check_flags(backup=self.backup, down=self.down)
 
 
 class Peer:
-    """A server's state; times are whole seconds."""
+    """The state of a server; times are whole seconds."""
 
     __slots__ = (
         "accessed",
         "checked",
         "conns",
-        "current",
+        "current_weight",
         "down",
-        "effective",
+        "effective_weight",
         "fails",
         "server",
         "weight",
@@ -64,25 +65,25 @@ class Peer:
         self.server = server
         self.weight = server.weight
         self.down = server.down
-        self.effective = server.weight
-        """Lowered by failures, raised by 1 with each turn since."""
-        self.current = 0
+        self.effective_weight = server.weight
+        """Reduced by failures; each round-robin step after that adds 1, up to the weight."""
+        self.current_weight = 0
         self.conns = 0
         self.fails = 0
         self.accessed = self.checked = -inf
-        """When a request last failed, and when it did or one was let through to see."""
+        """The time of the last failure, and of the last failure or trial request."""
 
     def full(self) -> bool:
-        """Whether ``max_conns`` are in flight."""
+        """Return whether ``max_conns`` requests are in flight."""
         return 0 < self.server.max_conns <= self.conns
 
     def failing(self, second: float) -> bool:
-        """Whether it failed too often, and too recently."""
-        most = self.server.max_fails
-        return 0 < most <= self.fails and second - self.checked <= self.server.fail_timeout
+        """Return whether there were ``max_fails`` failures, and the last or a trial is recent."""
+        max_fails = self.server.max_fails
+        return 0 < max_fails <= self.fails and second - self.checked <= self.server.fail_timeout
 
-    def chosen(self, second: float) -> None:
-        """Remember a request that sees whether the server is well again: only one goes through."""
+    def picked(self, second: float) -> None:
+        """Called on a pick.  After ``fail_timeout`` the pick is a trial, and only one is allowed."""
         if second - self.checked > self.server.fail_timeout:
             self.checked = second
 
@@ -91,24 +92,25 @@ class Peer:
         self.fails += 1
         self.accessed = self.checked = second
         if self.server.max_fails:
-            self.effective = max(0, self.effective - self.weight // self.server.max_fails)
+            reduction = self.weight // self.server.max_fails
+            self.effective_weight = max(0, self.effective_weight - reduction)
 
     def succeeded(self) -> None:
-        """Forget the failures, if they are older than the request that looked."""
+        """Reset the failures if there was a trial request after the last one."""
         if self.accessed < self.checked:
             self.fails = 0
 
 
-def smooth(peers: Sequence[Peer]) -> Peer:
-    """Step nginx's smooth weighted round robin over one peer or more; O(n).
+def smooth_round_robin(peers: Sequence[Peer]) -> Peer:
+    """Return the next peer by the smooth weighted round robin of nginx; O(n).
 
-    That of :class:`~balancers.WeightedRoundRobin`, with weights that recover from failures by and
-    by.  The first listed wins a tie.
+    It is that of :class:`~balancers.WeightedRoundRobin`, with effective weights that recover from
+    failures step by step.  A tie goes to the first peer.  There must be at least one peer.
     """
     for peer in peers:
-        peer.current += peer.effective
-    best = max(peers, key=lambda peer: peer.current)
-    best.current -= sum(peer.effective for peer in peers)
+        peer.current_weight += peer.effective_weight
+    best = max(peers, key=lambda peer: peer.current_weight)
+    best.current_weight -= sum(peer.effective_weight for peer in peers)
     for peer in peers:
-        peer.effective = min(peer.weight, peer.effective + 1)
+        peer.effective_weight = min(peer.weight, peer.effective_weight + 1)
     return best

@@ -1,4 +1,4 @@
-"""An ``upstream`` block: servers, their failures, and the backups that stand in for them."""
+"""An ``upstream`` block: servers, their failures, and the backup servers."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -6,15 +6,11 @@ from math import inf
 from typing import ClassVar, cast
 
 from balancers._internal.checks import LATEST, as_weights, checked_avoid, valid_now
+from balancers._internal.refusals import shared_reason
 from balancers.balancer import Key
-from balancers.errors import (
-    BalancersError,
-    DuplicateBackend,
-    InvalidSetting,
-    InvalidWeight,
-    NoBackendAvailable,
-)
-from balancers.interop.nginx.server import Peer, Server, smooth
+from balancers.errors import BalancersError, DuplicateBackend, InvalidSetting, NoBackendAvailable
+from balancers.interop.nginx.server import Peer, Server, smooth_round_robin
+from balancers.interop.whole_weights import whole_weight
 from balancers.membership import Membership
 from balancers.outcome import SUCCESS, Outcome
 
@@ -22,14 +18,15 @@ __all__ = ["Upstream"]
 
 
 class Upstream(Membership[str]):
-    """What nginx's methods share; a subclass defines :meth:`_best` or :meth:`_chosen`.
+    """The base of the methods of nginx; a subclass defines :meth:`_choose_from` or :meth:`_choose`.
 
-    Backends are the servers' texts.  They come as :class:`Server`, as text, or as a mapping to
-    weights; ``put`` adds one with nginx's defaults, and marks one ``down`` or up again (0, or its
-    weight), which keeps all that is known of it.  Weights are whole numbers.
+    Backends are the addresses of the servers, as written.  Pass servers as :class:`Server`, as
+    text, or as a mapping to weights.  ``put`` adds a server with the defaults of nginx, or marks a
+    server ``down`` (weight 0) or up again, which keeps its state.  Weights are integers.
     """
 
     takes_backups: ClassVar[bool]
+    """Whether the method allows backup servers."""
 
     def __init__(self, servers: Iterable[Server | str] | Mapping[str, float] = ()) -> None:
         self._peers: dict[str, Peer] = {}
@@ -43,17 +40,19 @@ class Upstream(Membership[str]):
             for server in servers:
                 self.add(server if isinstance(server, Server) else Server(server))
         if self._peers and all(peer.server.backup for peer in self._peers.values()):
-            raise InvalidSetting("no servers: all of them are backups")
+            raise InvalidSetting("servers must include at least one that is no backup")
 
     def add(self, server: Server) -> None:
         """Add a server with its parameters; O(1).
 
-        Raises DuplicateBackend; InvalidSetting for a backup where the method takes none.
+        Raises DuplicateBackend; InvalidSetting for a backup if the method allows none.
         """
         if server.address in self._peers:
-            raise DuplicateBackend(f"{server.address!r} is a server already")
+            raise DuplicateBackend(f"{server.address!r} is already a server")
         if server.backup and not self.takes_backups:
-            raise InvalidSetting(f"{type(self).__name__} takes no backup: {server.address!r}")
+            raise InvalidSetting(
+                f"{type(self).__name__} allows no backup servers, and {server.address!r} is one"
+            )
         self._peers[server.address] = Peer(server)
         try:
             self.put(server.address, 0 if server.down else server.weight)
@@ -62,28 +61,29 @@ class Upstream(Membership[str]):
             raise
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
-        """Choose a server for a request, or for its retry: ``avoid`` the servers tried.
+        """Return the server of a request, or of its retry with the tried servers in ``avoid``.
 
-        ``now`` counts in whole seconds, as nginx's clock does.
-        Raises NoBackendAvailable, which says when the first failing server may be tried again.
+        ``now`` is rounded down to whole seconds, like the clock of nginx.
+        Raises NoBackendAvailable; ``retry_at`` is when the first failing server can be tried again.
         """
         self._now = valid_now(now, self._now)
         second = self._now // 1
-        peer = self._chosen(key, second, checked_avoid(avoid) if avoid else ())
+        peer = self._choose(key, second, checked_avoid(avoid) if avoid else ())
         if peer is None:
-            raise self._refused(second, avoid)
-        peer.chosen(second)
+            raise self._refusal(second)
+        peer.picked(second)
         return peer.server.address
 
     def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
-        """Count a request in flight; O(1).  A stranger is ignored."""
+        """Called when a request starts; O(1).  Ignored if the server is not a member."""
         if backend in self._peers:
             self._peers[backend].conns += 1
 
     def finished(self, backend: str, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Hear how a request went; O(1).  A stranger, or one more than began, is ignored.
+        """Called when a request ends; O(1).
 
-        A failure is what ``proxy_next_upstream`` calls one.  An only server is never marked.
+        Ignored if the server is not a member or has no request in flight.  A failure is what
+        ``proxy_next_upstream`` defines as one.  A single server is never marked as failing.
         """
         peer = self._peers.get(backend)
         if peer is None or not peer.conns:
@@ -95,8 +95,8 @@ class Upstream(Membership[str]):
         elif outcome.ok is not None and len(self._peers) > 1:
             peer.failed(self._now // 1)
 
-    def _chosen(self, key: Key | None, second: float, avoid: Collection[str]) -> Peer | None:
-        """Choose among the servers, or else among the backups; O(n)."""
+    def _choose(self, key: Key | None, second: float, avoid: Collection[str]) -> Peer | None:
+        """Return one of the usable servers, or else of the usable backups; O(n)."""
         for backup in (False, True):
             usable = [
                 peer
@@ -104,12 +104,12 @@ class Upstream(Membership[str]):
                 if peer.server.backup is backup and self._usable(peer, second, avoid)
             ]
             if usable:
-                return self._best(usable)
+                return self._choose_from(usable)
         return None
 
-    def _best(self, usable: list[Peer]) -> Peer:
-        """Choose among those that can serve: round robin."""
-        return smooth(usable)
+    def _choose_from(self, usable: list[Peer]) -> Peer:
+        """Return one of the usable servers, here by round robin."""
+        return smooth_round_robin(usable)
 
     def _usable(self, peer: Peer, second: float, avoid: Collection[str]) -> bool:
         return not (
@@ -119,7 +119,7 @@ class Upstream(Membership[str]):
             or (peer.failing(second) and len(self._peers) > 1)
         )
 
-    def _refused(self, second: float, avoid: Collection[str]) -> NoBackendAvailable:
+    def _refusal(self, second: float) -> NoBackendAvailable:
         counts: Counter[str] = Counter()
         retry_at = inf
         for peer in self._peers.values():
@@ -132,20 +132,17 @@ class Upstream(Membership[str]):
             counts["avoided"] += not failing and not peer.full()
             if failing:
                 retry_at = min(retry_at, peer.checked + peer.server.fail_timeout + 1)
-        told = {why: count for why, count in counts.items() if count}
-        shared = [why for why, count in told.items() if count == len(self._peers)]
-        reason = (shared[0] if shared else "mixed") if told else "empty"
-        return NoBackendAvailable(reason, told, retry_at)
+        counts = +counts  # without zeros
+        return NoBackendAvailable(shared_reason(counts, len(self._peers)), dict(counts), retry_at)
 
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         if new is None:
             del self._peers[backend]
             return
-        if not isinstance(new, int):
-            raise InvalidWeight(f"nginx weighs in whole numbers: {backend!r}, {new!r}")
+        weight = whole_weight(backend, new)
         peer = self._peers.get(backend)
         if peer is None:
             peer = self._peers[backend] = Peer(Server(backend))
-        if new not in (0, peer.weight):
-            peer.weight = peer.effective = new
-        peer.down = not new
+        if weight not in (0, peer.weight):
+            peer.weight = peer.effective_weight = weight
+        peer.down = not weight

@@ -1,1 +1,1 @@
-"""What must hold of any bytes that a client sends."""
+"""The fuzz targets: properties that must hold for any bytes that a client sends."""

@@ -1,4 +1,4 @@
-"""A ``Cookie`` header: read whole or by name it is the same, and what can be set comes back."""
+"""A ``Cookie`` header: both parsers agree, and a cookie that can be set is parsed back."""
 
 from contextlib import suppress
 
@@ -12,10 +12,10 @@ WORDS = (b"=", b";", b"; ", b'"', b"a=1", b"__Host-a", b"=1;a=2", b"\t")
 
 
 def check(data: bytes) -> None:
-    """Bytes are the header, as latin-1; the first of its cookies is also set."""
+    """The bytes are the header, as latin-1; its first cookies are also written and parsed again."""
     header = data.decode("latin-1")
-    read = cookies(header)
-    for name, value in [*read.items()][:20]:
+    parsed = cookies(header)
+    for name, value in [*parsed.items()][:20]:
         assert name
         assert f"{name}" in header
         assert value in header

@@ -1,4 +1,4 @@
-"""``X-Forwarded-For`` and ``Forwarded``: no exception, no spoofing, and a walk that has an end."""
+"""``X-Forwarded-For`` and ``Forwarded``: no exception, no spoofing, and a bounded walk."""
 
 from ipaddress import IPv4Address
 
@@ -21,37 +21,36 @@ PEER, CLIENT = IPv4Address("10.0.0.1"), IPv4Address("203.0.113.9")
 
 
 def check(data: bytes) -> None:
-    """Bytes are the header's lines, as latin-1."""
+    """The bytes are the lines of the header, as latin-1."""
     lines = data.decode("latin-1").split("\n")
     for proxies, client in zip(PROXIES, ("203.0.113.9", "for=203.0.113.9"), strict=True):
         found = proxies.behind(PEER, lines)
         assert (found.hops[0], found.hops[-1]) == (PEER, found.address)
         assert len(found.hops) <= 21
         for sent in ([*lines, client], [*lines[:-1], f"{lines[-1]},{client}"]):
-            told = proxies.behind(PEER, sent)
-            assert (told.address, told.reason, len(told.hops)) == (CLIENT, "", 2)
+            spoofed = proxies.behind(PEER, sent)
+            assert (spoofed.address, spoofed.reason, len(spoofed.hops)) == (CLIENT, "", 2)
         assert cost(proxies, lines) <= 30 * (len(data) + len(lines) + 10)
     for element in elements(lines[0], quoted=True):
-        told_by = pairs(element) if element else None
-        if told_by:
+        parameters = pairs(element) if element else None
+        if parameters:
             quoted = ";".join(
                 f'{name}="' + value.replace("\\", r"\\").replace('"', r"\"") + '"'
-                for name, value in told_by.items()
+                for name, value in parameters.items()
             )
-            assert pairs(quoted) == told_by
-            again(read_node(told_by.get("for", "")))
+            assert pairs(quoted) == parameters
+            check_round_trip(read_node(parameters.get("for", "")))
     for element in elements(lines[0]):
-        again(element and read_node(element, bare=True))
+        check_round_trip(element and read_node(element, bare=True))
 
 
 def cost(proxies: TrustedProxies, lines: list[str]) -> int:
-    """How many lines of the package a walk runs."""
+    """Return how many lines of code of the package a walk runs."""
     return work_of(lambda: proxies.behind(PEER, lines)).lines
 
 
-def again(node: Node | str | None) -> None:
-    """A node that was read is read again from what is written of it."""
+def check_round_trip(node: Node | str | None) -> None:
+    """Assert that a node is equal after it is written and parsed again."""
     if isinstance(node, Node):
         assert read_node(str(node)) == node
-        told = pairs(forwarded_element(node))
-        assert told == {"for": str(node)}
+        assert pairs(forwarded_element(node)) == {"for": str(node)}

@@ -1,4 +1,4 @@
-"""A PROXY header: no exception, the same from any cut on, and what was read can be built."""
+"""A PROXY header: no exception, consistent at every cut, and a parsed header can be built."""
 
 from dataclasses import replace
 
@@ -17,15 +17,15 @@ SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 
 
 def check(data: bytes) -> None:
-    """Bytes are the start of a connection, or of what follows a signature, or fill in a header."""
+    """The bytes start a connection, follow a signature, or fill in an almost valid header."""
     for sent in {data, b"PROXY TCP4 " + data, b"PROXY TCP6 " + data, SIGNATURE + data}:
-        consistent(sent)
-    for sent in nearly(data):
-        consistent(sent)
+        check_consistent(sent)
+    for sent in almost_valid(data):
+        check_consistent(sent)
 
 
-def nearly(data: bytes) -> tuple[bytes, bytes]:
-    """Give a line and a block that are right but, perhaps, for their numbers."""
+def almost_valid(data: bytes) -> tuple[bytes, bytes]:
+    """Return a line and a block that are valid except, possibly, for their numbers."""
     ports = (int.from_bytes(data[at : at + 3], "big") >> 4 for at in (0, 3))
     address = ".".join(str(byte) for byte in data[6:10])
     line = " ".join([f"PROXY TCP4 {address} 192.0.2.1", *map(str, ports)])
@@ -34,8 +34,8 @@ def nearly(data: bytes) -> tuple[bytes, bytes]:
     return line.encode() + b"\r\n", binary
 
 
-def consistent(sent: bytes) -> None:
-    """What is said of these bytes agrees with what is said of more and of fewer."""
+def check_consistent(sent: bytes) -> None:
+    """Assert that the result for these bytes agrees with the results for more and fewer bytes."""
     header, reason, size = read_proxy_header(sent)
     if reason == "incomplete":
         assert header is None

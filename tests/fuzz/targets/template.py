@@ -1,4 +1,4 @@
-"""Route templates and the targets they are held against: one reading each, or a reason."""
+"""Route templates and request targets: each has one normalised form or a reason."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,20 +18,20 @@ WORDS = (
 
 
 def check(data: bytes) -> None:
-    """Bytes are a line, the template, and what follows, the target, as latin-1."""
+    """The bytes, as latin-1, are the template up to the first newline, then the target."""
     path, _, target = data.decode("latin-1").partition("\n")
-    steady(target)
-    steady(path)
+    check_normalised(target)
+    check_normalised(path)
     with suppress(InvalidSetting):
-        held_against(Route("v", path=path), path, target)
+        check_captures(Route("v", path=path), path, target)
     with suppress(InvalidSetting):
         assert Router([Route("v", prefix=path)]).match(Request(target=path)).path or "{" in path
     assert work_of(lambda: read_target(target)).lines <= 15 * len(target) + 40
     assert work_of(lambda: parsed(path)).lines <= 80 * len(path) + 120
 
 
-def steady(target: str) -> None:
-    """What was read is read as itself, and has neither dots nor slashes left to decode."""
+def check_normalised(target: str) -> None:
+    """Assert that a normalised path is unchanged and has no dots or slashes left to decode."""
     found = read_target(target)
     assert bool(found.path) == (not found.reason)
     if found.path:
@@ -41,29 +41,29 @@ def steady(target: str) -> None:
         assert not {"%2f", "%5c"} & {found.path[at : at + 3].lower() for at in range(len(target))}
 
 
-def held_against(route: Route[str], path: str, target: str) -> None:
-    """Captures that are put back match again, and are the same; those of our own come back."""
+def check_captures(route: Route[str], path: str, target: str) -> None:
+    """Assert that captures inserted into the template match again and stay equal."""
     router = Router([route])
     names = route.names
-    sent = [filled(path, {name: f"x{at}" for at, name in enumerate(names)}), target]
-    for asked in sent:
-        match = router.match(Request(target=asked))
+    targets = [filled(path, {name: f"x{at}" for at, name in enumerate(names)}), target]
+    for sent in targets:
+        match = router.match(Request(target=sent))
         if match:
-            sendable = {name: quote(value, safe="/") for name, value in match.captures.items()}
-            again = router.match(Request(target=filled(path, sendable)))
+            quoted = {name: quote(value, safe="/") for name, value in match.captures.items()}
+            again = router.match(Request(target=filled(path, quoted)))
             assert again.captures == match.captures
-    assert router.match(Request(target=sent[0])).captures == {
+    assert router.match(Request(target=targets[0])).captures == {
         name: f"x{at}" for at, name in enumerate(names)
     }
 
 
 def filled(path: str, captures: Mapping[str, str]) -> str:
-    """Put captures into a template."""
+    """Return the template with the captures inserted."""
     words = {f"{{{name}{dots}}}": value for name, value in captures.items() for dots in ("", "...")}
     return "/".join(words.get(segment, segment) for segment in path.split("/"))
 
 
 def parsed(path: str) -> None:
-    """Read a template, or not."""
+    """Parse a template; a refusal is allowed."""
     with suppress(InvalidSetting):
         Route("v", path=path)

@@ -1,1 +1,1 @@
-"""Live parity: the real programs, started here and asked, against the presets."""
+"""Live parity: start the real programs, send them requests, and compare with the presets."""

@@ -1,4 +1,4 @@
-"""``python -m tests.parity.live``: draw cases, have the real programs pick, and replay them."""
+"""``python -m tests.parity.live``: record picks of real programs for random cases, and replay."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 from tempfile import TemporaryDirectory
 
-from tests.parity.live import draws
+from tests.parity.live import generate
 from tests.parity.live.backends import Backends
 from tests.parity.live.caddy import Caddy
 from tests.parity.live.envoy import Envoy
@@ -23,23 +23,23 @@ from tests.parity.replay import Verdict, report, verdicts
 
 PROGRAMS: tuple[Program, ...] = (Nginx(), HAProxy(), Envoy(), Caddy())
 CASES = 8
-"""Cases that a program serves at once."""
+"""The number of cases that a program serves at the same time."""
 
 
 def randomness(program: Program, seed: int, turn: int) -> Random:
-    """Give what the cases of one run of a program are drawn with."""
+    """Return the random generator for the cases of one run of a program."""
     return Random(f"{seed}/{program.name}/{turn}")
 
 
 async def batch(program: Program, oracle: str, seed: int, turn: int, kept: Path) -> None:
-    """Draw some cases, run the program, and keep what it picked; the same for the same numbers."""
+    """Generate cases, run the program, and write its picks; repeatable by seed and turn."""
     rng = randomness(program, seed, turn)
     backends = Backends()
     try:
         fronts: list[Front] = []
         while len(fronts) < CASES:
-            case = program.draw(rng)
-            front = (f"127.250.{rng.randrange(256)}.{rng.randrange(1, 255)}", draws.port(rng))
+            case = program.generate(rng)
+            front = (f"127.250.{rng.randrange(256)}.{rng.randrange(1, 255)}", generate.port(rng))
             listening, refusing = program.servers(case)
             try:
                 for address in listening:
@@ -47,9 +47,9 @@ async def batch(program: Program, oracle: str, seed: int, turn: int, kept: Path)
                 for address in refusing:
                     backends.refuse(address)
             except OSError as error:
-                say(f"{program.name}, turn {turn}: a case is drawn anew, {error}")
+                say(f"{program.name}, turn {turn}: another case is generated, {error}")
                 continue
-            backends.sick.update(program.sick(case))
+            backends.unhealthy.update(program.unhealthy(case))
             drawn = f"seed {seed}, {program.name} {turn}.{len(fronts)}"
             fronts.append(({"oracle": oracle, "drawn": drawn, **case}, front))
         with TemporaryDirectory(prefix=f"parity-{program.name}-") as folder:
@@ -65,27 +65,27 @@ async def batch(program: Program, oracle: str, seed: int, turn: int, kept: Path)
 
 
 async def record(programs: dict[Program, str], seed: int, seconds: float, kept: Path) -> None:
-    """Give every program its turn, again and again until the time is over, each at least once."""
-    over = time.monotonic() + seconds
+    """Run every program in turn until the time is over, and at least once."""
+    end = time.monotonic() + seconds
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     turn = 0
-    while not turn or time.monotonic() < over:
+    while not turn or time.monotonic() < end:
         for program, oracle in programs.items():
             await batch(program, oracle, seed, turn, kept)
-            if turn and time.monotonic() > over:
+            if turn and time.monotonic() > end:
                 break
         turn += 1
 
 
 def say(line: str) -> None:
-    """Tell whoever runs this."""
+    """Print a line at once."""
     print(line, flush=True)  # noqa: T201 - the report
 
 
 def missing(programs: Sequence[Program]) -> list[str]:
-    """Say which programs cannot take part."""
+    """Return a message per program that is not installed."""
     return [
         f"{program.name} is not installed: {program.package}"
         for program in programs
@@ -94,48 +94,50 @@ def missing(programs: Sequence[Program]) -> list[str]:
 
 
 def oracle_of(program: Program) -> str:
-    """Name a program and its version."""
+    """Return the name and the version of a program."""
     return f"{program.name} {version(executable(program.name) or program.name)}"
 
 
-def agreed(known: Sequence[Verdict], programs: Sequence[Program]) -> bool:
-    """Say whether everything drawn matches, and nobody was left out."""
-    took_part = {verdict.oracle.split(" ")[0] for verdict in known if verdict.total}
-    fine = all(verdict.fine and verdict.in_scope and verdict.total for verdict in known)
-    return fine and took_part == {program.name for program in programs}
+def all_matched(results: Sequence[Verdict], programs: Sequence[Program]) -> bool:
+    """Return whether every case matches, and every program has cases."""
+    took_part = {verdict.oracle.split(" ")[0] for verdict in results if verdict.total}
+    passed = all(verdict.passed and verdict.in_scope and verdict.total for verdict in results)
+    return passed and took_part == {program.name for program in programs}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; 0 when everything that every program picked was foretold."""
+    """Record and replay; return 0 if every pick of every program matches."""
     parser = argparse.ArgumentParser(prog="python -m tests.parity.live", description=__doc__)
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1 << 32))
-    parser.add_argument("--seconds", type=float, default=60.0, help="to record for, 60 by default")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="the time to record, 60 by default"
+    )
     parser.add_argument("--only", choices=[program.name for program in PROGRAMS], action="append")
     parser.add_argument("--keep", type=Path, help="a folder for the recorded cases")
-    told = parser.parse_args(arguments)
-    programs = [each for each in PROGRAMS if not told.only or each.name in told.only]
-    say(f"seed {told.seed}")
+    options = parser.parse_args(arguments)
+    programs = [each for each in PROGRAMS if not options.only or each.name in options.only]
+    say(f"seed {options.seed}")
     if problems := missing(programs):
         say("\n".join(problems))
         return 1
     oracles = {program: oracle_of(program) for program in programs}
     for program, oracle in oracles.items():
         differs = oracle != f"{program.name} {program.matched}"
-        say(f"{oracle}, where {program.matched} is matched" if differs else oracle)
+        say(f"{oracle}; the presets match {program.matched}" if differs else oracle)
     with TemporaryDirectory(prefix="parity-") as temporary:
-        kept = told.keep or Path(temporary)
+        kept = options.keep or Path(temporary)
         kept.mkdir(parents=True, exist_ok=True)
         try:
-            asyncio.run(record(oracles, told.seed, told.seconds, kept))
+            asyncio.run(record(oracles, options.seed, options.seconds, kept))
         except (KeyboardInterrupt, asyncio.CancelledError):
             say("interrupted")
             return 130
-        known = list(verdicts([kept]))
-        for line in report(known):
+        results = list(verdicts([kept]))
+        for line in report(results):
             say(line)
-    good = agreed(known, programs)
-    say(f"seed {told.seed}: {'all matched' if good else 'NOT all matched'}")
-    return 0 if good else 1
+    matched = all_matched(results, programs)
+    say(f"seed {options.seed}: {'all matched' if matched else 'NOT all matched'}")
+    return 0 if matched else 1
 
 
 if __name__ == "__main__":

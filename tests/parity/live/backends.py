@@ -1,4 +1,4 @@
-"""Who stands behind the programs: servers that answer with their own name, or refuse."""
+"""The backends of the programs: servers that answer with their own name, or refuse."""
 
 import asyncio
 import socket
@@ -8,22 +8,25 @@ __all__ = ["Address", "Backends"]
 
 Address = tuple[str, int]
 
-_ENOUGH = 256
-"""Connections that may wait to be accepted."""
+_BACKLOG = 256
+"""The number of connections that can wait to be accepted."""
 
 
 def name_of(address: Address) -> str:
-    """Write an address as configurations do."""
+    """Return an address as configurations write it."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Backends:
-    """Servers of one loop.  A request names itself; one that is held is answered when let go."""
+    """Servers in one event loop.
+
+    A request has a number in its header ``X-Ask``.  A held request is answered when released.
+    """
 
     def __init__(self) -> None:
-        self.sick: set[str] = set()
-        """Whose health is bad, when a program asks for it."""
+        self.unhealthy: set[str] = set()
+        """The names of the servers that fail health checks."""
         self._servers: list[asyncio.Server] = []
         self._refusing: list[socket.socket] = []
         self._arrivals: dict[str, asyncio.Future[str]] = {}
@@ -31,9 +34,9 @@ class Backends:
         self._serving: set[asyncio.Task[None]] = set()
 
     async def listen(self, address: Address) -> None:
-        """Serve there.  Raises OSError where somebody else does."""
+        """Serve at an address.  Raises OSError if it is in use."""
         bound = _bound(address)
-        bound.listen(_ENOUGH)
+        bound.listen(_BACKLOG)
 
         def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.create_task(self._serve(name_of(address), reader, writer))
@@ -43,22 +46,25 @@ class Backends:
         self._servers.append(await asyncio.start_server(serve, sock=bound))
 
     def refuse(self, address: Address) -> None:
-        """Have connections refused there, by nobody who listens.  Raises OSError as above."""
+        """Reserve an address without listening, so that connections are refused.
+
+        Raises OSError if it is in use.
+        """
         self._refusing.append(_bound(address))
 
     def expect(self, number: str, held: bool) -> asyncio.Future[str]:
-        """Give what will be the name of the server that a request comes to."""
+        """Return a future of the name of the server at which a request arrives."""
         if held:
             self._held[number] = asyncio.Event()
         arrival = self._arrivals[number] = asyncio.get_running_loop().create_future()
         return arrival
 
-    def let_go(self, number: str) -> None:
-        """Have a request answered."""
+    def release(self, number: str) -> None:
+        """Answer a held request."""
         self._held.pop(number).set()
 
     async def close(self) -> None:
-        """Close everything; what is held is never answered."""
+        """Close every server; held requests are never answered."""
         for server in self._servers:
             server.close()
         for task in self._serving:
@@ -70,7 +76,7 @@ class Backends:
         self._refusing.clear()
         self._arrivals.clear()
         self._held.clear()
-        self.sick.clear()
+        self.unhealthy.clear()
 
     async def _serve(
         self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -83,7 +89,8 @@ class Backends:
                     self._arrivals.pop(number).set_result(name)
                 if number in self._held:
                     await self._held[number].wait()
-                status = b"503 Sick" if not number and name in self.sick else b"200 OK"
+                failed = not number and name in self.unhealthy
+                status = b"503 Unhealthy" if failed else b"200 OK"
                 writer.write(
                     b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b"
                     % (status, len(name), name.encode())
@@ -91,7 +98,7 @@ class Backends:
 
 
 def _number(head: bytes) -> str:
-    """Find what a request names itself, or nothing."""
+    """Return the number of a request, or an empty text."""
     for line in head.split(b"\r\n")[1:]:
         field, _, value = line.partition(b":")
         if field.lower() == b"x-ask":

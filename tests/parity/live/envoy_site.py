@@ -1,4 +1,4 @@
-"""Envoy's configuration of a case."""
+"""The configuration of Envoy for a case."""
 
 from itertools import groupby
 from typing import Any
@@ -12,7 +12,7 @@ TYPE = "type.googleapis.com/envoy.extensions"
 
 
 def listener(place: int, case: Case, address: Address) -> dict[str, Any]:
-    """Write where a case's requests go, and what is hashed of them."""
+    """Return the listener of a case: the address, the route and the hash policies."""
     config = case["config"]
     route: dict[str, Any] = {"cluster": f"c{place}", "timeout": "0s"}
     route["hash_policy"] = [_hash_policy(policy) for policy in config.get("hash_policy", [])]
@@ -75,7 +75,7 @@ def _hash_policy(policy: dict[str, Any]) -> dict[str, Any]:
 
 
 def cluster(place: int, case: Case) -> dict[str, Any]:
-    """Write the hosts of a case, and who of them is picked."""
+    """Return the cluster of a case: the hosts and the policy."""
     settings = case["config"]["lb"]
     common: dict[str, Any] = {}
     if "panic_threshold" in settings:
@@ -107,7 +107,7 @@ def cluster(place: int, case: Case) -> dict[str, Any]:
 
 
 def _endpoints(hosts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Group the hosts by where they are, in their order."""
+    """Group the hosts by locality and priority, in their order."""
     groups: list[dict[str, Any]] = []
     for (zone, priority), group in groupby(
         hosts, key=lambda host: (host.get("locality", ""), host.get("priority", 0))
@@ -125,12 +125,12 @@ def _endpoints(hosts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _host(host: dict[str, Any]) -> dict[str, Any]:
     address = {"socket_address": {"address": host["address"], "port_value": host["port"]}}
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "endpoint": {"address": address},
         "load_balancing_weight": host["weight"],
     }
     if "health" in host:
-        told["health_status"] = host["health"]
+        fields["health_status"] = host["health"]
     if "hash_key" in host:
-        told["metadata"] = {"filter_metadata": {"envoy.lb": {"hash_key": host["hash_key"]}}}
-    return told
+        fields["metadata"] = {"filter_metadata": {"envoy.lb": {"hash_key": host["hash_key"]}}}
+    return fields

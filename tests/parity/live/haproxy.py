@@ -1,4 +1,4 @@
-"""HAProxy, asked through a ``backend`` section a case."""
+"""HAProxy, with one ``frontend`` and one ``backend`` section per case."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,33 +8,33 @@ from typing import Any
 
 from tests.parity.live.backends import Address
 from tests.parity.live.client import Answer, Wire
-from tests.parity.live.haproxy_cases import ELSEWHERE, drawn
+from tests.parity.live.haproxy_cases import ABSOLUTE_PREFIX, random_case
 from tests.parity.live.program import Case, Front, executable
 
 __all__ = ["HAProxy"]
 
 
 class HAProxy:
-    """One thread; the runtime API changes servers on the way."""
+    """One thread; the runtime API changes servers during a case."""
 
     name = "haproxy"
     matched = "2.6.12"
     package = "haproxy (Debian)"
 
-    def draw(self, rng: Random) -> Case:
-        """Draw a section and its requests."""
-        return drawn(rng)
+    def generate(self, rng: Random) -> Case:
+        """Generate a section and its requests."""
+        return random_case(rng)
 
     def servers(self, case: Case) -> tuple[list[Address], list[Address]]:
-        """Everybody listens."""
+        """Return the addresses of the servers; every one listens."""
         return [("127.0.0.1", server["port"]) for server in case["config"]["servers"]], []
 
-    def sick(self, case: Case) -> list[str]:
-        """Nobody is asked for his health."""
+    def unhealthy(self, case: Case) -> list[str]:
+        """Return no names: there are no health checks."""
         return []
 
     def command(self, fronts: Sequence[Front], folder: Path) -> list[str]:
-        """Write a front and a back for each case."""
+        """Write a frontend and a backend per case, and return the command."""
         sites = "".join(_site(place, case, address) for place, (case, address) in enumerate(fronts))
         path = folder / "haproxy.cfg"
         path.write_text(
@@ -52,27 +52,27 @@ defaults
         return [executable("haproxy") or "haproxy", "-db", "-f", str(path)]
 
     async def ready(self, fronts: Sequence[Front], folder: Path) -> bool:
-        """It listens: that is all."""
+        """Return True: listening is enough."""
         return True
 
-    async def obey(self, place: int, told: str, folder: Path) -> None:
-        """Tell the runtime API."""
-        what, name, *rest = told.split()
+    async def change(self, place: int, command: str, folder: Path) -> None:
+        """Send a command to the runtime API."""
+        what, name, *rest = command.split()
         verb = "set weight" if what == "weight" else f"{what} server"
         reader, writer = await asyncio.open_unix_connection(str(folder / "admin"))
         writer.write(" ".join([verb, f"b{place}/{name}", *rest]).encode() + b"\n")
         answer = await reader.read()
         writer.close()
         if answer.strip():
-            raise ValueError(f"{told}: {answer.decode().strip()}")
+            raise ValueError(f"{command}: {answer.decode().strip()}")
 
     def wire(self, case: Case, key: Any) -> Wire:
-        """Put a key where the section looks for it."""
+        """Put a key into the part of the request that the section hashes."""
         match case["kind"]:
             case "source":
                 return Wire(client=key)
-            case "uri" if key.startswith(ELSEWHERE):
-                return Wire(target=key, host=ELSEWHERE.removeprefix("http://"))
+            case "uri" if key.startswith(ABSOLUTE_PREFIX):
+                return Wire(target=key, host=ABSOLUTE_PREFIX.removeprefix("http://"))
             case "uri":
                 return Wire(target=key)
             case "host":
@@ -83,14 +83,14 @@ defaults
         return Wire(headers=[("X-Key", line) for line in lines])
 
     def pick(self, case: Case, server: str | None) -> str | None:
-        """Write a pick as the server's name."""
+        """Return the name of the picked server."""
         if server is None:
             return None
         names = {each["port"]: each["name"] for each in case["config"]["servers"]}
         return str(names[int(server.rpartition(":")[2])])
 
     def tried(self, case: Case, answer: Answer) -> list[int] | None:
-        """It does not tell."""
+        """Return None: this program does not report it."""
         return None
 
 
@@ -110,6 +110,8 @@ backend b{place}
 
 
 def _line(server: dict[str, Any]) -> str:
-    told = [f"{name} {server[name]}" for name in ("weight", "id", "maxconn") if name in server]
-    told += [name for name in ("disabled", "backup") if server.get(name)]
-    return f"server {server['name']} 127.0.0.1:{server['port']} {' '.join(told)}"
+    parameters = [
+        f"{name} {server[name]}" for name in ("weight", "id", "maxconn") if name in server
+    ]
+    parameters += [name for name in ("disabled", "backup") if server.get(name)]
+    return f"server {server['name']} 127.0.0.1:{server['port']} {' '.join(parameters)}"

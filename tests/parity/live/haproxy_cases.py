@@ -1,23 +1,23 @@
-"""Draws cases of HAProxy."""
+"""Random cases of HAProxy."""
 
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from tests.parity.live import draws
+from tests.parity.live import generate
 from tests.parity.live.program import Case
 
-__all__ = ["ELSEWHERE", "drawn"]
+__all__ = ["ABSOLUTE_PREFIX", "random_case"]
 
 FUNCTIONS = ("", " sdbm", " djb2", " wt6", " crc32")
 LABELS = ("www", "shop", "img", "a", "example", "com")
-ELSEWHERE = "http://h0.example"
-"""What targets in absolute form begin with."""
+ABSOLUTE_PREFIX = "http://h0.example"
+"""The start of targets in absolute form."""
 Config = dict[str, Any]
 
 
-def drawn(rng: Random) -> Case:
-    """Draw a section of up to eight servers, and its requests."""
+def random_case(rng: Random) -> Case:
+    """Return a section of up to eight servers, and its requests."""
     balance = rng.choice([*SEQUENCES, *HASHES, "hdr(X-Key)", "uri"])
     directives = ["option allbackups"] if rng.random() < 0.3 else []
     config: Config = {
@@ -36,10 +36,10 @@ def drawn(rng: Random) -> Case:
 
 
 def _servers(rng: Random, equal: bool) -> list[dict[str, Any]]:
-    """Draw servers, some with an id, some down or for backup, but never nobody to serve."""
+    """Return servers: some with an id, some down or backups; at least one can serve."""
     count = rng.randint(1, 8)
     ports, ids = rng.sample(range(10_000, 32_768), count), rng.sample(range(20, 5000), count)
-    weights = [1] * count if equal else draws.weights(rng, count, most=60)
+    weights = [1] * count if equal else generate.weights(rng, count, most=60)
     servers: list[dict[str, Any]] = [
         {"name": f"s{place}", "port": port, "weight": weight}
         for place, (port, weight) in enumerate(zip(ports, weights, strict=True), 1)
@@ -60,17 +60,17 @@ def _servers(rng: Random, equal: bool) -> list[dict[str, Any]]:
 
 
 def _first(rng: Random, config: Config) -> list[list[Any]]:
-    """Draw requests for servers that fill up, but never all of them."""
+    """Return requests that fill servers, but never every server."""
     for server in config["servers"]:
         server["maxconn"] = rng.randint(1, 4)
     usable = [server for server in config["servers"] if "disabled" not in server]
     serving = [server for server in usable if "backup" not in server] or usable[:1]
     most = sum(server["maxconn"] for server in serving)
-    return draws.overlapping(rng, 80, most, [None])
+    return generate.overlapping(rng, 80, most, [None])
 
 
 def _loaded(rng: Random, _config: Config) -> list[list[Any]]:
-    return draws.overlapping(rng, 100, 12, [None])
+    return generate.overlapping(rng, 100, 12, [None])
 
 
 def _idle(_rng: Random, _config: Config) -> list[list[Any]]:
@@ -78,14 +78,14 @@ def _idle(_rng: Random, _config: Config) -> list[list[Any]]:
 
 
 def _header(rng: Random, config: Config) -> dict[str, Any]:
-    """Draw values, lines of them, requests that overlap, or changes while requests come."""
+    """Return keys, header lines, overlapping requests, or requests with changes between them."""
     consistent = config["hash_type"].startswith("consistent")
     if consistent and rng.random() < 0.3:
         factor = rng.choice([101, 110, 125, 150, 200, 400])
         config["directives"].append(f"hash-balance-factor {factor}")
-        hot = draws.keys(rng, 6)
-        return {"kind": "ops", "ops": draws.overlapping(rng, 100, 12, hot)}
-    keys = draws.keys(rng, 120)
+        hot = generate.keys(rng, 6)
+        return {"kind": "ops", "ops": generate.overlapping(rng, 100, 12, hot)}
+    keys = generate.keys(rng, 120)
     if rng.random() < 0.3:
         lines = [[", ".join(rng.sample(keys, 2)), rng.choice(keys)] for _ in range(120)]
         return {"kind": "multihdr", "keys": lines}
@@ -98,7 +98,7 @@ def _header(rng: Random, config: Config) -> dict[str, Any]:
 
 
 def _expression(rng: Random, _config: Config) -> dict[str, Any]:
-    return {"keys": draws.keys(rng, 120)}
+    return {"keys": generate.keys(rng, 120)}
 
 
 def _hosts(rng: Random, _config: Config) -> dict[str, Any]:
@@ -111,12 +111,12 @@ def _targets(rng: Random, _config: Config) -> dict[str, Any]:
 
 
 def _parameters(rng: Random, _config: Config) -> dict[str, Any]:
-    values = draws.keys(rng, 120, ascii_only=True)
+    values = generate.keys(rng, 120, ascii_only=True)
     return {"kind": "uri", "keys": [f"/p?a=1&id={value}&z=3" for value in values]}
 
 
 def _sources(rng: Random, _config: Config) -> dict[str, Any]:
-    return {"kind": "source", "keys": draws.clients(rng, 120, v6=0)}
+    return {"kind": "source", "keys": generate.clients(rng, 120, v6=0)}
 
 
 def _uri_settings(rng: Random) -> str:
@@ -130,19 +130,19 @@ def _uri_settings(rng: Random) -> str:
 
 
 def _target(rng: Random) -> str:
-    parts = draws.keys(rng, rng.randint(1, 5), ascii_only=True)
+    parts = generate.keys(rng, rng.randint(1, 5), ascii_only=True)
     query = rng.choice(["", "?q=1", "?a/b=c"])
-    prefix = rng.choice(["", "", "", ELSEWHERE])
+    prefix = rng.choice(["", "", "", ABSOLUTE_PREFIX])
     return prefix + "/" + "/".join(part.replace("?", "") for part in parts) + query
 
 
-def _change(rng: Random, servers: list[dict[str, Any]], weighing: bool) -> str:
-    """Change a server but not the first, nor a backup, so that somebody is left."""
+def _change(rng: Random, servers: list[dict[str, Any]], with_weights: bool) -> str:
+    """Return a change of a server that is neither the first nor a backup: one stays up."""
     others = [server["name"] for server in servers[1:] if not server.get("backup")]
     if not others:
         return f"enable {servers[0]['name']}"
     name = rng.choice(others)
-    if weighing and rng.random() < 0.4:
+    if with_weights and rng.random() < 0.4:
         return f"weight {name} {rng.randint(1, 50)}"
     return f"{rng.choice(['enable', 'disable'])} {name}"
 

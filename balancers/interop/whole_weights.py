@@ -1,0 +1,20 @@
+"""The check of weights that must be integers."""
+
+from balancers.errors import InvalidWeight
+
+__all__ = ["whole_weight"]
+
+
+def whole_weight(backend: object, weight: float, most: int | None = None) -> int:
+    """Return the weight of a backend.
+
+    Raises InvalidWeight unless it is an int from 0 to ``most``, or without limit if that is None.
+
+    >>> whole_weight("a", 2.5, most=256)
+    Traceback (most recent call last):
+    balancers.errors.InvalidWeight: weight of 'a' must be an integer from 0 to 256, not 2.5
+    """
+    if type(weight) is not int or weight < 0 or (most is not None and weight > most):
+        limits = "of 0 or more" if most is None else f"from 0 to {most}"
+        raise InvalidWeight(f"weight of {backend!r} must be an integer {limits}, not {weight!r}")
+    return weight

@@ -1,0 +1,156 @@
+"""All gates of a pool as one: factors, effective weights, reasons and changes."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from math import inf, prod, ulp
+from operator import attrgetter
+from typing import Generic
+
+from balancers._internal.types import B
+from balancers.balancer import Balancer
+from balancers.errors import IncompatibleGate, InvalidSetting
+from balancers.gate import Gate
+from balancers.pool._hooks import hooks
+from balancers.pool._member import Member
+
+__all__ = ["GateSet"]
+
+_QUIESCED = 1
+"""The bit of weight 0 in a combination of reasons; the gates have the bits above it."""
+_SMALLEST = ulp(0.0)
+"""A product of positive factors is positive, however small."""
+_ROUNDED_ABOVE = 1e-3
+"""Products above this are rounded; smaller ones keep every digit."""
+
+_generation = attrgetter("generation")
+
+
+class GateSet(Generic[B]):
+    """The gates of a pool.
+
+    The reasons that close a member are one number, a *combination*: a bit for weight 0, and one per
+    gate whose factor is 0.  Members that are closed by the same reasons have the same combination.
+
+    Raises IncompatibleGate for a fractional gate over a balancer that does not honour fractions.
+    """
+
+    def __init__(self, gates: Iterable[Gate[B]], balancer: Balancer[B]) -> None:
+        self.gates = tuple(gates)
+        for gate in self.gates:
+            if gate.fractional and not balancer.fractional:
+                raise IncompatibleGate(
+                    f"{type(gate).__name__} has fractions, which {type(balancer).__name__} ignores"
+                )
+        self.pending: dict[B, list[int]] = {}
+        """Backends whose changes have been collected and not yet applied, and the gates' places."""
+        self.hard = _QUIESCED
+        """The combination of all reasons that a panic does not ignore."""
+        self._bits = [_QUIESCED << place for place in range(1, len(self.gates) + 1)]
+        for bit, gate in zip(self._bits, self.gates, strict=True):
+            self.hard |= 0 if gate.soft else bit
+        self._hard_places = [place for place, gate in enumerate(self.gates) if not gate.soft]
+        self._reasons: dict[int, tuple[str, ...]] = {}
+        self.recovered = hooks(self.gates, Gate, "recovered")
+
+    @property
+    def due(self) -> float:
+        """The least ``due`` of the gates; O(gates)."""
+        due = -inf if self.pending else inf
+        for gate in self.gates:
+            if gate.due < due:  # noqa: PLR1730 - half of what a refusal costs is calls
+                due = gate.due
+        return due
+
+    def factors(self, backend: B, now: float) -> list[float]:
+        """Return the factor of each gate.  Raises InvalidSetting for one outside 0…1."""
+        return [self._factor(gate, backend, now) for gate in self.gates]
+
+    def classify(self, weight: float, factors: Iterable[float]) -> tuple[int, bool]:
+        """Return the combination of reasons that closes a member, and whether it has fractions.
+
+        The combination is 0 if the member is open.
+        """
+        combination, fractions = 0 if weight else _QUIESCED, False
+        for bit, factor in zip(self._bits, factors, strict=True):
+            if factor != 1:
+                if factor:
+                    fractions = True
+                else:
+                    combination |= bit
+        return combination, fractions
+
+    def reasons(self, combination: int) -> tuple[str, ...]:
+        """Return the reasons of a combination, each once; O(1) after the first time."""
+        reasons = self._reasons.get(combination)
+        if reasons is None:
+            named = ["quiesced"] if combination & _QUIESCED else []
+            pairs = zip(self._bits, self.gates, strict=True)
+            named += [gate.reason for bit, gate in pairs if combination & bit]
+            reasons = self._reasons[combination] = tuple(dict.fromkeys(named))
+        return reasons
+
+    def closed_to_bound(self, factors: list[float], panicking: bool) -> tuple[str, ...]:
+        """Return the reasons that refuse even a bound request."""
+        closing = [
+            gate.reason
+            for gate, factor in zip(self.gates, factors, strict=True)
+            if not (factor or gate.spares_bound or (gate.soft and panicking))
+        ]
+        return tuple(dict.fromkeys(closing))
+
+    def effective_weight(self, weight: float, factors: list[float], panicking: bool) -> float:
+        """Return the weight times the factors; a panic ignores those of the soft gates.
+
+        The order of the gates does not change the product.
+        """
+        if panicking:
+            factors = [factors[place] for place in self._hard_places]
+        return _product(weight, *factors)
+
+    def changes(
+        self, members: Mapping[B, Member[B]], now: float
+    ) -> Iterator[tuple[Member[B], list[float]]]:
+        """Yield the members whose factors changed, in the order of joining, and their new factors.
+
+        The changes of all gates are collected before the first is yielded, so the order of the
+        gates does not show.  If a gate raises, the changes not yet yielded stay pending.
+        """
+        pending = self.pending
+        for place, gate in enumerate(self.gates):
+            if gate.due <= now:
+                for backend in gate.changes(now):
+                    pending.setdefault(backend, []).append(place)
+        changed = [member for b in pending if (member := members.get(b)) is not None]
+        if len(changed) > 1:
+            changed.sort(key=_generation)
+        for member in changed:
+            backend = member.backend
+            factors = member.factors.copy()
+            for place in pending[backend]:
+                factors[place] = self._factor(self.gates[place], backend, now)
+            if factors != member.factors:
+                yield member, factors
+            del pending[backend]
+        pending.clear()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_reasons": {}}  # a cache, which reading fills
+
+    def _factor(self, gate: Gate[B], backend: B, now: float) -> float:
+        factor = gate.factor(backend, now)
+        if not 0 <= factor <= 1:
+            name = type(gate).__name__
+            raise InvalidSetting(f"{name} factor of {backend!r} must be 0 to 1, not {factor!r}")
+        return factor
+
+
+@lru_cache(maxsize=4096)
+def _product(weight: float, *factors: float) -> float:
+    """Multiply without the rounding errors of binary fractions: 7 times 0.167 is 1.169."""
+    if not weight or not all(factors):
+        return 0
+    fractions = [factor for factor in factors if factor != 1]
+    if not fractions:
+        return weight
+    product = weight * prod(sorted(fractions))
+    return round(product, 9) if product > _ROUNDED_ABOVE else max(product, _SMALLEST)
