@@ -1,7 +1,7 @@
-"""Everything this package raises on purpose.
+"""Every exception that this package raises on purpose.
 
-Each class also is the builtin that fits, so ``except LookupError`` works without an import.
-A message names the value; nothing was changed when one of these is raised.
+Each class is also a subclass of the builtin that fits, so ``except LookupError`` works without an
+import.  A message names the value.  When one of these is raised, nothing has changed.
 """
 
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ __all__ = [
 
 
 class BalancersError(Exception):
-    """The root: ``except BalancersError`` catches every error defined here."""
+    """The base class: ``except BalancersError`` catches every error of this package."""
 
 
 class NoBackendAvailable(BalancersError, LookupError):
-    """Nobody may serve this request now, and :attr:`reason` says why.
+    """Raised when no backend may serve a request now; :attr:`reason` says why.
 
     >>> from balancers import RoundRobin
     >>> RoundRobin({"a": 0, "b": 0}).pick()
@@ -41,11 +41,11 @@ class NoBackendAvailable(BalancersError, LookupError):
     """
 
     reason: str
-    """``empty``, ``quiesced``, a gate's reason, ``avoided``, ``mixed``, or ``unknown``: what all
-    members share.  ``unknown``: a strict request preferred a backend that is no member."""
+    """The reason that all members share: "empty", "quiesced", a gate's reason or "avoided"; "mixed"
+    if they share none; "unknown" if a strict request preferred a backend that is not a member."""
     counts: Mapping[str, int]
-    """How many backends each reason closes.  One backend counts under every gate that closes it;
-    ``avoided`` counts those that nothing else closes."""
+    """The number of backends that each reason closes.  A backend counts under every gate that
+    closes it; "avoided" counts the backends that no other reason closes."""
     retry_at: float
     """The earliest announced change in seconds, ``inf`` when none is announced."""
 
@@ -58,13 +58,14 @@ class NoBackendAvailable(BalancersError, LookupError):
         self.retry_at = retry_at
 
     def __str__(self) -> str:
-        told = ", ".join(f"{count} {why}" for why, count in self.counts.items())
+        counts = ", ".join(f"{count} {reason}" for reason, count in self.counts.items())
+        details = f" ({counts})" if counts else ""
         later = "" if self.retry_at == inf else f"; retry at {self.retry_at!r}"
-        return f"no backend available: {self.reason}" + (f" ({told})" if told else "") + later
+        return f"no backend available: {self.reason}{details}{later}"
 
 
 class UnknownBackend(BalancersError, KeyError):
-    """The backend named is not a member."""
+    """Raised when a backend is named that is not a member."""
 
     def __init__(self, backend: object) -> None:
         super().__init__(backend)
@@ -75,31 +76,31 @@ class UnknownBackend(BalancersError, KeyError):
 
 
 class DuplicateBackend(BalancersError, ValueError):
-    """The backend is a member already, or another member has the same name for hashing."""
+    """Raised when a backend is a member already, or has the hashing name of another member."""
 
 
 class InvalidWeight(BalancersError, ValueError):
-    """A weight is a finite number, zero or more."""
+    """Raised when a weight is not a finite number of 0 or more."""
 
 
 class InvalidKey(BalancersError, ValueError):
-    """A key that cannot be hashed: a lone surrogate, an int beyond 64 bits, no address."""
+    """Raised for an invalid key: a lone surrogate, an int beyond 64 bits, no address."""
 
 
 class InvalidTime(BalancersError, ValueError):
-    """A time is a finite number of seconds."""
+    """Raised when a time is not a finite number of seconds."""
 
 
 class InvalidSetting(BalancersError, ValueError):
-    """A threshold, duration, limit or count outside its range."""
+    """Raised for a threshold, duration, limit or count that is outside its range."""
 
 
 class RingTooLarge(BalancersError, ValueError):
-    """A ring would need more points than its bound."""
+    """Raised when a hash ring would need more points than its limit."""
 
 
 class IncompatibleGate(BalancersError, ValueError):
-    """A gate with fractions over a balancer that does not honour them."""
+    """Raised when a fractional gate is used with a balancer that ignores fractions of a weight."""
 
 
 class AlreadyInUse(BalancersError, RuntimeError):
@@ -107,15 +108,15 @@ class AlreadyInUse(BalancersError, RuntimeError):
 
 
 class QueueFull(BalancersError, RuntimeError):
-    """As many wait as may."""
+    """Raised when an admission queue is full."""
 
 
 class AlreadyReleased(BalancersError, RuntimeError):
-    """A lease is released exactly once, and so is a retry of a budget."""
+    """Raised when a lease is released twice, or more retries end than have begun."""
 
 
 class ForeignLease(BalancersError, ValueError):
-    """A lease is released to the pool that gave it."""
+    """Raised when a lease is released to a pool that did not give it."""
 
 
 class InvalidPick(BalancersError, RuntimeError):
@@ -123,4 +124,4 @@ class InvalidPick(BalancersError, RuntimeError):
 
 
 class MissingKey(BalancersError, TypeError):
-    """A keyed balancer was asked without a key."""
+    """Raised when a keyed balancer is asked for a backend without a key."""

@@ -1,4 +1,4 @@
-"""What a pool and its gates did, as plain data for whoever wants to know."""
+"""Events: what a pool and its gates did, as plain data."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,7 @@ __all__ = ["Event"]
 
 
 class Event(NamedTuple):
-    """A reason began to hold, or ended, at an instant.
-
-    ``at`` is in seconds: when it happened, or was announced to happen, not when it was noticed; but
-    ``panic`` is of the pool, which weighs it at the next request.  ``reason`` is a gate's;
-    ``member``, who joins and leaves with nothing said of what held then; ``drained``;
-    ``slow start`` for a climb of either ramp; ``saturated`` for the pool's own limit; or ``panic``.
-    ``backend`` is None where the whole pool is meant.  ``detail`` is for people: by what.
+    """A reason began to hold, or ended.
 
     >>> from collections import deque
     >>> from balancers import Drain, Pool, RoundRobin
@@ -24,7 +18,15 @@ class Event(NamedTuple):
     """
 
     at: float
+    """When it happened or was announced to happen, in seconds.  A "panic" is an exception: it is
+    the time of the request at which the pool noticed it."""
     reason: str
+    """A gate's reason; "member" when a backend joins or leaves, which ends every other reason of
+    that backend without an event; "drained"; "slow start" for a ramp; "saturated" for the limit of
+    the pool; or "panic"."""
     began: bool
+    """Whether the reason began to hold; otherwise it ended."""
     backend: object = None
+    """The backend, None for the whole pool."""
     detail: str = ""
+    """For people: what caused it."""

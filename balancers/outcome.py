@@ -13,8 +13,9 @@ __all__ = ["FAILURE", "SUCCESS", "UNKNOWN", "Outcome"]
 class Outcome:
     """How a request ended.
 
-    ``ok``: True, False, or None where nobody knows (cancelled): None counts nowhere.
-    ``elapsed`` and ``retry_after`` are seconds, None where not measured or not sent.
+    ``ok`` is True, False, or None if it is unknown, for example after a cancellation; an unknown
+    outcome is not counted.  ``elapsed`` and ``retry_after`` are seconds, None if not measured or
+    not sent.
 
     >>> Outcome(ok=False, retry_after=2.0)
     Outcome(ok=False, elapsed=None, retry_after=2.0)

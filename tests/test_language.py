@@ -18,25 +18,27 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
     if not {"_build", "generated"}.intersection(path.parts)
 )
+WORDS = """
+    told hear hears heard whom nobody somebody anybody everybody whoever whomever stranger strangers
+    newcomer newcomers roster hence thereof wherefrom unseat unseats mend mends mended nowhere
+"""
+PHRASES = ("the books", "is fine", "be told", "has news", "no news", "who is next", "made out")
+PER = """
+    bytes seconds request requests point points hash hashes token tokens key keys weight weights
+    lookup lookups step steps entry entries instant instants factor factors slot slots probe probes
+    time times list put once room
+"""
+UNIT = """
+    backend member request point unit key pick hash token second minute interval gate lap period
+    process day session entry flow moved different
+"""
 IDIOM = re.compile(
-    r"""
-      \b(?: told | hear[sd]? | whom | nobody | somebody | anybody | everybody | whoever | whomever
-          | strangers? | newcomers? | the\ books | roster | hence | thereof | wherefrom
-          | unseat\w* | lets?\ in | is\ fine | be\ told | of\ one's\ own | mends? | mended | made\ out
-          | has\ news | no\ news | nowhere | each\ other's | by\ a\ hair | who\ is\ next
-        )\b
-      # "a" in the sense of "per": "bytes a backend", "a point a unit of weight"
-    | (?<!to\ )\b(?: bytes | seconds | requests? | points? | hash(?:es)? | tokens? | keys? | weights?
-          | lookups? | steps? | entr(?:y|ies) | instants? | factors? | slots? | probes? | times
-          | list | put | times? | once | room
-        )\ an?\ (?: backend | member | request | point | unit | key | pick | hash | token | second
-          | minute | interval | gate | lap | period | process | day | session | entry | flow
-          | moved | different
-        )\b
-    """,
-    re.VERBOSE | re.IGNORECASE,
+    rf"\b(?:{'|'.join([*WORDS.split(), *PHRASES])})\b"
+    rf"|(?<!to )\b(?:{'|'.join(PER.split())}) an? (?:{'|'.join(UNIT.split())})\b",
+    re.IGNORECASE,
 )
-OPENING = re.compile(r"^(?:Hear|Give|Say|Tell|Be |Whether it|Who |Whom |Whose |So many|As many)\b")
+"""Words of a private idiom, and "a" in the sense of "per": "bytes a backend"."""
+OPENING = re.compile(r"^(?:Hear|Give|Say|Tell|Be |Who |Whom |Whose |So many|As many)\b")
 RETURNS = "a docstring says what is returned: 'Return ...', or when it is called: 'Called when ...'"
 
 
@@ -46,9 +48,9 @@ def docstrings(tree: ast.AST) -> Iterator[tuple[int, str]]:
         body = getattr(node, "body", None)
         for statement in body if isinstance(body, list) else ():
             value = getattr(statement, "value", None)
-            if isinstance(statement, ast.Expr) and isinstance(value, ast.Constant):
-                if isinstance(value.value, str):
-                    yield statement.lineno, value.value
+            text = value.value if isinstance(value, ast.Constant) else None
+            if isinstance(statement, ast.Expr) and isinstance(text, str):
+                yield statement.lineno, text
 
 
 def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -194,15 +194,15 @@ class Members(Generic[B]):
         for backend in sorted(weights, key=increases.__getitem__):
             member = self.by_backend[backend]
             undo.append((member, (member.weight, member.effective_weight)))
-            self._give(member, weights[backend])
+            self._put(member, weights[backend])
         known = self._balancer.weights
         for member in joined:
             before = known.get(member.backend)
             undo.append((member, () if before is None else (before,)))
-            self._give(member, member.weight)
+            self._put(member, member.weight)
 
-    def _give(self, member: Member[B], weight: float) -> None:
-        """Give the whole weight first, so that it is refused now or never, then the effective."""
+    def _put(self, member: Member[B], weight: float) -> None:
+        """Put the full weight first, so that it is refused now or never, then the effective one."""
         self._balancer.put(member.backend, weight)
         member.effective_weight = weight
         effective = self._gates.effective_weight(weight, member.factors, self._census.panicking)

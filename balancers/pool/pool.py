@@ -52,8 +52,8 @@ class Pool(SharesBackends, Generic[B]):
     all members together.  ``events`` is a deque with a ``maxlen``, to which every transition is
     appended as an :class:`~balancers.Event`.
 
-    ``acquire`` costs the balancer's ``pick`` and O(gates), a change of gates one ``put`` per backend
-    that it concerns, the begin or end of a panic O(n).  No method blocks or calls back: one lock
+    ``acquire`` costs the balancer's ``pick`` and O(gates), a change of gates one ``put`` per
+    changed backend, the begin or end of a panic O(n).  No method blocks or calls back: one lock
     around a pool, its gates and its generator makes it safe for threads.  After an error nothing
     has changed.  A copy has the counts and not the leases.
     Raises IncompatibleGate for a fractional gate over a balancer that does not honour fractions,
@@ -236,7 +236,7 @@ class Pool(SharesBackends, Generic[B]):
         return self._gate_set.due
 
     def generation(self, backend: B) -> int:
-        """Return a number that rises each time a backend joins.  Raises UnknownBackend."""
+        """Return a number that rises whenever a backend joins.  Raises UnknownBackend."""
         return self._members.find(backend).generation
 
     def owns(self, lease: Lease[B]) -> bool:
@@ -263,7 +263,10 @@ class Pool(SharesBackends, Generic[B]):
         return tuple(dict.fromkeys((*reasons, *self._full())))
 
     def admits(self, backend: B, bound: bool = False, now: float | None = None) -> bool:
-        """Return whether a request may go there, or a bound one; O(gates).  Raises UnknownBackend."""
+        """Return whether a request, or a bound one, may go there; O(gates).
+
+        Raises UnknownBackend, InvalidTime.
+        """
         at = self._now if now is None else valid_now(now, self._now)
         member, factors = self._members.factors(backend, at)
         if bound:

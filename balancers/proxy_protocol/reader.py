@@ -74,7 +74,7 @@ def read_proxy_header(data: Bytes, max_size: int = FIXED_SIZE + MAX_BLOCK_SIZE) 
     (address family and transport unspecified) are read.
 
     Cost: O(bytes of the header): at most 107 in version 1, 65551 in version 2.  Raises
-    InvalidSetting for a ``max_size`` that is not an int of 16 or more; it never raises for the data.
+    InvalidSetting for a ``max_size`` that is not an int of 16 or more, and never for the data.
     """
     at_least(FIXED_SIZE, max_size=max_size)
     start = bytes(data[:_MAX_LINE_SIZE])

@@ -35,7 +35,7 @@ def match_last(router: Router[Any], request: Request) -> Match[Any]:
 
 
 def halve(_: Split[str], key: str) -> str:
-    """Give the canary half of the visitors, whatever its weight."""
+    """Return the canary for half of the visitors, whatever its weight."""
     return "canary" if crc32(key.encode()) % 2 else "shop"
 
 

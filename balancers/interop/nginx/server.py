@@ -83,7 +83,7 @@ class Peer:
         return 0 < max_fails <= self.fails and second - self.checked <= self.server.fail_timeout
 
     def picked(self, second: float) -> None:
-        """Called on a pick.  After ``fail_timeout`` the pick is a trial, and only one is allowed."""
+        """Called on a pick.  After ``fail_timeout``, one pick is allowed as a trial."""
         if second - self.checked > self.server.fail_timeout:
             self.checked = second
 
