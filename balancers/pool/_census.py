@@ -10,6 +10,17 @@ from balancers.pool._gate_set import GateSet
 __all__ = ["Census"]
 
 
+class _Group:
+    """The members that one combination of reasons closes: how many, and the reasons' names."""
+
+    __slots__ = ("hard_reasons", "members", "reasons")
+
+    def __init__(self, reasons: tuple[str, ...], hard_reasons: tuple[str, ...]) -> None:
+        self.members = 0
+        self.reasons = reasons
+        self.hard_reasons = hard_reasons
+
+
 class Census:
     """Members counted by the combination of reasons that closes them.
 
@@ -25,8 +36,8 @@ class Census:
         self._gates = gates
         self._hard = gates.hard
         self._panic, self._calm = panic, calm
-        self._counts: dict[int, int] = {0: 0}
-        """Members per combination; a combination without members may stay."""
+        self._groups: dict[int, _Group] = {}
+        """By combination; 0, the open members, is counted below."""
         self.members = 0
         self.open = 0
         """Members that no gate closes."""
@@ -38,23 +49,17 @@ class Census:
     def enter(self, combination: int) -> None:
         """Count a new member; O(1)."""
         self.members += 1
-        self._counts[combination] = self._counts.get(combination, 0) + 1
-        self.open += not combination
-        self.open_hard += not combination & self._hard
+        self._add(combination)
 
     def leave(self, combination: int) -> None:
         """Count a member out; O(1)."""
         self.members -= 1
         self._remove(combination)
-        self.open -= not combination
-        self.open_hard -= not combination & self._hard
 
     def move(self, before: int, after: int) -> None:
         """Count a member under another combination; O(1)."""
         self._remove(before)
-        self._counts[after] = self._counts.get(after, 0) + 1
-        self.open += (not after) - (not before)
-        self.open_hard += (not after & self._hard) - (not before & self._hard)
+        self._add(after)
 
     def update_panic(self) -> bool:
         """Begin or end the panic if the share says so, and return whether it changed; O(1).
@@ -72,21 +77,36 @@ class Census:
 
         ``shared`` is a reason that closes all members at once.  O(combinations · gates).
         """
-        ignored = self._hard if self.panicking else -1
         counts: dict[str, int] = {}
-        for combination, members in self._counts.items():
-            if combination:
-                for reason in self._gates.reasons(combination & ignored):
-                    counts[reason] = counts.get(reason, 0) + members
+        for group in self._groups.values():
+            for reason in group.hard_reasons if self.panicking else group.reasons:
+                counts[reason] = counts.get(reason, 0) + group.members
         if shared is not None:
             counts[shared] = self.members
         elif self.eligible:
             counts["avoided"] = self.eligible
         return NoBackendAvailable(shared_reason(counts, self.members), counts, due)
 
+    def _add(self, combination: int) -> None:
+        if not combination & self._hard:
+            self.open_hard += 1
+            if not combination:
+                self.open += 1
+                return
+        group = self._groups.get(combination)
+        if group is None:
+            names = self._gates.reasons
+            group = _Group(names(combination), names(combination & self._hard))
+            self._groups[combination] = group
+        group.members += 1
+
     def _remove(self, combination: int) -> None:
-        left = self._counts[combination] - 1
-        if left or not combination:
-            self._counts[combination] = left
-        else:
-            del self._counts[combination]
+        if not combination & self._hard:
+            self.open_hard -= 1
+            if not combination:
+                self.open -= 1
+                return
+        group = self._groups[combination]
+        group.members -= 1
+        if not group.members:
+            del self._groups[combination]

@@ -63,7 +63,13 @@ class GateSet(Generic[B]):
 
     def factors(self, backend: B, now: float) -> list[float]:
         """Return the factor of each gate.  Raises InvalidSetting for one outside 0…1."""
-        return [self._factor(gate, backend, now) for gate in self.gates]
+        factors: list[float] = []
+        for gate in self.gates:
+            factor = gate.factor(backend, now)
+            if factor != 1:
+                self._check(factor, gate, backend)
+            factors.append(factor)
+        return factors
 
     def classify(self, weight: float, factors: Iterable[float]) -> tuple[int, bool]:
         """Return the combination of reasons that closes a member, and whether it has fractions.
@@ -71,7 +77,7 @@ class GateSet(Generic[B]):
         The combination is 0 if the member is open.
         """
         combination, fractions = 0 if weight else _QUIESCED, False
-        for bit, factor in zip(self._bits, factors, strict=True):
+        for bit, factor in zip(self._bits, factors, strict=False):
             if factor != 1:
                 if factor:
                     fractions = True
@@ -115,8 +121,8 @@ class GateSet(Generic[B]):
         The changes of all gates are collected before the first is yielded, so the order of the
         gates does not show.  If a gate raises, the changes not yet yielded stay pending.
         """
-        pending = self.pending
-        for place, gate in enumerate(self.gates):
+        pending, gates = self.pending, self.gates
+        for place, gate in enumerate(gates):
             if gate.due <= now:
                 for backend in gate.changes(now):
                     pending.setdefault(backend, []).append(place)
@@ -124,11 +130,14 @@ class GateSet(Generic[B]):
         if len(changed) > 1:
             changed.sort(key=_generation)
         for member in changed:
-            backend = member.backend
-            factors = member.factors.copy()
+            backend, before, factors = member.backend, member.factors, member.factors
             for place in pending[backend]:
-                factors[place] = self._factor(self.gates[place], backend, now)
-            if factors != member.factors:
+                factor = gates[place].factor(backend, now)
+                if factor != factors[place]:
+                    self._check(factor, gates[place], backend)
+                    factors = factors.copy() if factors is before else factors
+                    factors[place] = factor
+            if factors is not before:
                 yield member, factors
             del pending[backend]
         pending.clear()
@@ -136,12 +145,11 @@ class GateSet(Generic[B]):
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_reasons": {}}  # a cache, which reading fills
 
-    def _factor(self, gate: Gate[B], backend: B, now: float) -> float:
-        factor = gate.factor(backend, now)
+    @staticmethod
+    def _check(factor: float, gate: Gate[B], backend: B) -> None:
         if not 0 <= factor <= 1:
             name = type(gate).__name__
             raise InvalidSetting(f"{name} factor of {backend!r} must be 0 to 1, not {factor!r}")
-        return factor
 
 
 @lru_cache(maxsize=4096)

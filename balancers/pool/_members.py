@@ -49,6 +49,8 @@ class Members(Generic[B]):
         self._census = census
         self._events = events
         self._generation = 0
+        self._limited_softly: dict[B, Member[B]] = {}
+        """The members to which a panic may give another weight."""
 
     def find(self, backend: B) -> Member[B]:
         """Return a member.  Raises UnknownBackend."""
@@ -77,6 +79,8 @@ class Members(Generic[B]):
             reasons: tuple[str, ...] = ("unknown",)
         elif prefer in avoid:
             reasons = ("avoided",)
+        elif not member.closed_by:
+            return True
         else:
             reasons = self._gates.closed_to_bound(member.factors, self._census.panicking)
         if reasons and strict:
@@ -110,6 +114,8 @@ class Members(Generic[B]):
             self._reclassify(member, *self._gates.classify(weight, member.factors))
         for member in leavers:
             self._census.leave(member.closed_by)
+            if self._limited_softly:
+                self._limited_softly.pop(member.backend, None)
             del self.by_backend[member.backend]
             member.former = True
             for gate in self._gates.gates:
@@ -118,6 +124,8 @@ class Members(Generic[B]):
         for member in joined:
             self.by_backend[member.backend] = member
             self._census.enter(member.closed_by)
+            if member.fractions or member.closed_by:
+                self._reclassify(member, member.closed_by, member.fractions)
             self._record(now, "member", True, member.backend)
         self._update_panic(now)
 
@@ -126,18 +134,21 @@ class Members(Generic[B]):
 
         A gate that raises leaves its changes pending for the next call.
         """
-        recovered = self._apply_changes(now)
+        changed, recovered = self._apply_changes(now)
         if recovered:
             for backend in recovered:
                 for hook in self._gates.recovered:
                     hook(backend, now)
             self._apply_changes(now)
-        self._update_panic(now)
+        if changed:
+            self._update_panic(now)
 
-    def _apply_changes(self, now: float) -> list[B]:
-        """Apply what changed, and return the backends that soft gates opened again."""
-        gates, recovered = self._gates, list[B]()
+    def _apply_changes(self, now: float) -> tuple[bool, list[B]]:
+        """Apply what changed; return whether anything did, and what soft gates opened again."""
+        gates, changed = self._gates, False
+        recovered: list[B] = []
         for member, factors in gates.changes(self.by_backend, now):
+            changed = True
             closed_by, fractions = gates.classify(member.weight, factors)
             effective = self._effective_weight(member.weight, factors, closed_by, fractions)
             if effective != member.effective_weight:
@@ -147,14 +158,18 @@ class Members(Generic[B]):
                 recovered.append(member.backend)
             member.factors = factors
             self._reclassify(member, closed_by, fractions)
-        return recovered
+        return changed, recovered
 
     def _reclassify(self, member: Member[B], closed_by: int, fractions: bool) -> None:
         """Count a member by the reasons that close it now."""
-        member.fractions = fractions
         if closed_by != member.closed_by:
             self._census.move(member.closed_by, closed_by)
             member.closed_by = closed_by
+        member.fractions = fractions
+        if fractions or closed_by & ~self._gates.hard:
+            self._limited_softly[member.backend] = member
+        elif self._limited_softly:
+            self._limited_softly.pop(member.backend, None)
 
     def _effective_weight(
         self, weight: float, factors: list[float], closed_by: int, fractions: bool
@@ -225,17 +240,22 @@ class Members(Generic[B]):
 
     def _update_panic(self, now: float) -> None:
         """Begin or end a panic where it is due, and push the weights that this changes; O(n)."""
-        census = self._census
-        if census.update_panic():
-            for member in self.by_backend.values():
-                effective = self._effective_weight(
-                    member.weight, member.factors, member.closed_by, member.fractions
-                )
-                if effective != member.effective_weight:
-                    self._balancer.put(member.backend, effective)
-                    member.effective_weight = effective
-            detail = f"{census.open} of {census.open_hard} open"
-            self._record(now, "panic", census.panicking, None, detail)
+        census, gates, put = self._census, self._gates, self._balancer.put
+        if not census.update_panic():
+            return
+        panicking = census.panicking
+        heeded = gates.hard if panicking else -1
+        for member in self._limited_softly.values():
+            effective: float = 0
+            if not member.closed_by & heeded:
+                effective = member.weight
+                if member.fractions:
+                    effective = gates.effective_weight(effective, member.factors, panicking)
+            if effective != member.effective_weight:
+                put(member.backend, effective)
+                member.effective_weight = effective
+        detail = f"{census.open} of {census.open_hard} open"
+        self._record(now, "panic", panicking, None, detail)
 
     def _record(
         self, now: float, reason: str, began: bool, backend: B | None, detail: str = ""

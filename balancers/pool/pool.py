@@ -140,15 +140,15 @@ class Pool(SharesBackends, Generic[B]):
             if self._pending:
                 self._members.settle(now)
         if self._limit is not None and self._limit.full:
-            raise self._census.refusal(self.due, self._limit.reason)
+            raise self._census.refusal(self._gate_set.due, self._limit.reason)
         bound = prefer is not None and self._members.honours(prefer, strict, avoid)
         if prefer is None or not bound:
             if not (self._census.eligible or self._keyed or avoid):
-                raise self._census.refusal(self.due)
+                raise self._census.refusal(self._gate_set.due)
             try:
                 prefer = self._pick(key, now, avoid)
             except NoBackendAvailable:
-                raise self._census.refusal(self.due) from None
+                raise self._census.refusal(self._gate_set.due) from None
         try:
             member = self._by_backend[prefer]
         except (KeyError, TypeError):

@@ -6,7 +6,7 @@ from balancers.hashing.hashed_balancer import mix
 from balancers.hashing.jump import jump
 from balancers.keys import Murmur3
 
-__all__ = ["Snapshots", "anchored", "jumping"]
+__all__ = ["Snapshots", "first_anchor_bucket", "first_jump_bucket"]
 
 BITS = (1 << 64) - 1
 
@@ -81,11 +81,11 @@ class Snapshots:
         return [backend for backend in dict.fromkeys([*found, *opened]) if backend in opened]
 
 
-def anchored(digest: int, model: Snapshots) -> int:
+def first_anchor_bucket(digest: int, model: Snapshots) -> int:
     """Return the first bucket of a hash: one of the capacity."""
     return digest % model.capacity
 
 
-def jumping(digest: int, model: Snapshots) -> int:
+def first_jump_bucket(digest: int, model: Snapshots) -> int:
     """Return the first bucket of a hash: one of those in use or released."""
     return jump(digest, len(model.used) + len(model.released))

@@ -17,7 +17,7 @@ from balancers.hashing import Anchor
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
 from tests.hashing.histories import assert_each_change_moves_only_its_keys, owner_names
-from tests.hashing.snapshots import Snapshots, anchored
+from tests.hashing.snapshots import Snapshots, first_anchor_bucket
 
 NAMES = [f"n{i}" for i in range(9)]
 CAPACITY = 7
@@ -29,7 +29,7 @@ class AnchorMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.lb = Anchor[str](capacity=CAPACITY)
-        self.reference = Snapshots(anchored, CAPACITY)
+        self.reference = Snapshots(first_anchor_bucket, CAPACITY)
 
     @rule(backend=st.sampled_from(NAMES), weight=st.sampled_from([0, 0.5, 1, 7]))
     def put(self, backend: str, weight: float) -> None:
@@ -100,7 +100,7 @@ def test_adding_removed_backends_again_in_reverse_order_restores_the_map() -> No
         assert (owner_names(lb, HASHES) == before).all()
 
 
-def shrunk(before: int, after: int, capacity: int) -> Anchor[int]:
+def after_random_removals(before: int, after: int, capacity: int) -> Anchor[int]:
     """Add ``before`` backends, and remove random ones until ``after`` are left."""
     lb = Anchor(range(before), capacity=capacity)
     for backend in Random(after).sample(range(before), before - after):
@@ -114,7 +114,9 @@ def shrunk(before: int, after: int, capacity: int) -> Anchor[int]:
      (1100, 1000, 1100), (100, 100, 1000)],
 )  # fmt: skip
 def test_shares_are_even(before: int, after: int, capacity: int) -> None:
-    counts = np.bincount(shrunk(before, after, capacity).pick_many(HASHES), minlength=after)
+    counts = np.bincount(
+        after_random_removals(before, after, capacity).pick_many(HASHES), minlength=after
+    )
     assert len(counts) == after
     assert is_even(counts)
 
@@ -136,7 +138,7 @@ def test_the_keys_of_a_removed_backend_spread_evenly_and_so_do_those_it_took_ove
 
 
 def test_shares_are_even_with_a_tenth_quiesced() -> None:
-    lb = shrunk(130, 110, 160)
+    lb = after_random_removals(130, 110, 160)
     closed = list(lb.weights)[3::11]
     for backend in closed:
         lb.put(backend, 0)
@@ -148,7 +150,7 @@ def test_shares_are_even_with_a_tenth_quiesced() -> None:
 def test_a_batch_picks_as_a_loop_does_with_closed_members() -> None:
     keys = [f"user:{i}" for i in range(2000)]
     for closed in (0, 1, 9, 19):
-        lb = shrunk(40, 20, 50)
+        lb = after_random_removals(40, 20, 50)
         for backend in list(lb.weights)[:closed]:
             lb.put(backend, 0)
         members = list(lb.weights)
@@ -207,7 +209,7 @@ def test_all_positive_weights_are_equivalent() -> None:
 
 
 def test_pickles_pick_the_same() -> None:
-    lb = shrunk(40, 20, 50)
+    lb = after_random_removals(40, 20, 50)
     clone: Anchor[int] = pickle.loads(pickle.dumps(lb))  # noqa: S301 - own
     assert (clone.pick_many(HASHES) == lb.pick_many(HASHES)).all()
 

@@ -18,7 +18,7 @@ from balancers.hashing.jump import jump, jump_many
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
 from tests.hashing.histories import assert_each_change_moves_only_its_keys, owner_names
-from tests.hashing.snapshots import Snapshots, jumping
+from tests.hashing.snapshots import Snapshots, first_jump_bucket
 
 GOLDEN = [0, 55, 62, 8, 45, 59, 86, 97, 82, 59, 73, 37, 17, 56, 86, 21, 90, 37, 38, 83]
 """Keys 0 to 19 of 100 buckets, by the authors' C++; also in dgryski/go-jump and Guava."""
@@ -100,7 +100,7 @@ def test_a_long_history_moves_only_the_keys_that_must_move(changes: list[int]) -
 def test_it_agrees_with_the_reference_implementation(
     changes: list[tuple[int, int]], data: st.DataObject
 ) -> None:
-    lb, reference = Jump[str](), Snapshots(jumping)
+    lb, reference = Jump[str](), Snapshots(first_jump_bucket)
     for kind, which in changes:
         members = list(reference.weights)
         if kind < 0 and members:

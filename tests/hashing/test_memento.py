@@ -17,7 +17,7 @@ from balancers.hashing import Jump, Memento
 from tests.depth import runs
 from tests.hashing.evenness import HASHES, is_even
 from tests.hashing.histories import assert_each_change_moves_only_its_keys, owner_names
-from tests.hashing.snapshots import Snapshots, jumping
+from tests.hashing.snapshots import Snapshots, first_jump_bucket
 
 NAMES = [f"n{i}" for i in range(9)]
 
@@ -28,7 +28,7 @@ class MementoMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.lb = Memento[str]()
-        self.reference = Snapshots(jumping)
+        self.reference = Snapshots(first_jump_bucket)
 
     @rule(backend=st.sampled_from(NAMES), weight=st.sampled_from([0, 0.5, 1, 7]))
     def put(self, backend: str, weight: float) -> None:
@@ -105,7 +105,7 @@ def test_adding_removed_backends_again_in_reverse_order_restores_the_map() -> No
     assert (maps[0][1] == owner_names(Jump([f"n{i}" for i in range(60)]), HASHES)).all()
 
 
-def shrunk(before: int, after: int) -> Memento[int]:
+def after_random_removals(before: int, after: int) -> Memento[int]:
     """Add ``before`` backends, and remove random ones until ``after`` are left."""
     lb = Memento(range(before))
     for backend in Random(after).sample(range(before), before - after):
@@ -117,7 +117,7 @@ def shrunk(before: int, after: int) -> Memento[int]:
     ("before", "after"), [(10, 10), (60, 10), (110, 100), (200, 100), (1100, 1000), (3000, 1000)]
 )
 def test_shares_are_even(before: int, after: int) -> None:
-    counts = np.bincount(shrunk(before, after).pick_many(HASHES), minlength=after)
+    counts = np.bincount(after_random_removals(before, after).pick_many(HASHES), minlength=after)
     assert len(counts) == after
     assert is_even(counts)
 
@@ -136,7 +136,7 @@ def test_the_keys_of_a_removed_backend_spread_evenly_and_so_do_those_it_took_ove
 
 
 def test_shares_are_even_with_a_tenth_quiesced() -> None:
-    lb = shrunk(130, 110)
+    lb = after_random_removals(130, 110)
     for backend in list(lb.weights)[3::11]:
         lb.put(backend, 0)
     counts = np.bincount(lb.pick_many(HASHES), minlength=110)
@@ -147,7 +147,7 @@ def test_shares_are_even_with_a_tenth_quiesced() -> None:
 def test_a_batch_picks_as_a_loop_does_with_closed_members() -> None:
     keys = [f"user:{i}" for i in range(2000)]
     for closed in (0, 1, 9, 19):
-        lb = shrunk(40, 20)
+        lb = after_random_removals(40, 20)
         for backend in list(lb.weights)[:closed]:
             lb.put(backend, 0)
         members = list(lb.weights)
@@ -181,7 +181,7 @@ def test_all_positive_weights_are_equivalent() -> None:
 
 
 def test_pickles_pick_the_same() -> None:
-    lb = shrunk(40, 20)
+    lb = after_random_removals(40, 20)
     clone: Memento[int] = pickle.loads(pickle.dumps(lb))  # noqa: S301 - own
     assert (clone.pick_many(HASHES) == lb.pick_many(HASHES)).all()
 

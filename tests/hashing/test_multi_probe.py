@@ -50,7 +50,7 @@ def test_a_long_history_moves_only_the_keys_that_must_move(changes: list[int]) -
     assert_each_change_moves_only_its_keys(MultiProbe(["a", "b", "c"]), changes)
 
 
-def test_growing_and_shrinking_a_hundredfold_moves_only_what_it_must() -> None:
+def test_growing_and_shrinking_moves_only_the_keys_that_must_move() -> None:
     """The circle is rebuilt several times on the way; this moves no key."""
     lb, hashes = MultiProbe(["n0"]), HASHES[:300]
     maps: list[list[str]] = []
