@@ -1,12 +1,17 @@
-"""The gate protocol: one reason to limit a backend's traffic.
+"""Defines the protocol of gates.  A gate limits the traffic of backends for one reason.
 
-A gate gives each backend a factor from 0 (closed) to 1 (open).  The pool multiplies the factors of
-all its gates into the backend's weight, so the order of the gates cannot matter.  A factor changes
-only at the instant announced in :attr:`~Gate.due`, or by an event that the gate was informed of; it
-then sets ``due`` to minus infinity.  The pool compares ``due`` with the time before each pick and
-calls :meth:`~Gate.changes` only when there are changes, so a pick filters nothing.
+A gate gives each backend a factor from 0 (closed) to 1 (open).  The pool multiplies the weight of
+each backend by its factors from all gates.  The order of the gates has no effect.
 
-A gate stands for one reason only.  Its factors must not depend on those of other gates.
+A factor may change for two causes only:
+
+* Time.  The gate announces the time of its next change in :attr:`~Gate.due`.
+* An event that is reported to the gate.  The gate then sets ``due`` to minus infinity.
+
+Before each pick, the pool compares ``due`` with the current time.  The pool calls
+:meth:`~Gate.changes` only if ``due`` has come, so a pick does not check every backend.
+
+A gate stands for one reason only.  Its factors must not depend on the factors of other gates.
 """
 
 from collections import deque
@@ -22,43 +27,57 @@ __all__ = ["Gate"]
 
 
 class Gate(Protocol[B]):
-    """One reason to limit traffic, as a factor per backend.
+    """Limits traffic for one reason, by a factor per backend.
 
-    A subclass defines ``reason``, ``factor`` and ``changes``; everything else has a default.
-    :class:`balancers.gates.MemberGate` is a more convenient base: it keeps a state per member and
-    collects the changes.
+    A subclass must define ``reason``, ``factor`` and ``changes``.  Everything else has a default.
+    :class:`balancers.gates.MemberGate` is a more convenient base class: it keeps a state per member
+    and collects the changes.
 
-    A gate belongs to one pool.  The pool sets ``taken`` on it, and refuses a gate that has it set
-    already; an object that cannot have attributes is not protected in this way.
+    Use one gate object for one pool only.  The pool sets the attribute ``taken`` of the gate to
+    True.  A pool raises AlreadyInUse if ``taken`` is True already.  If an object does not allow new
+    attributes, the pool cannot detect that the object is used twice.
     """
 
     reason: str
-    """The name in refusals and reports, for example "draining"; two gates may share one."""
+    """The name of this reason in refusals and reports, for example "draining".
+
+    Two gates may have the same reason.
+    """
     soft: bool = False
-    """Whether the pool may ignore it in a panic: True for health, False for drains and limits."""
+    """Whether the pool ignores this gate during a panic (when too few members are open).
+
+    True for health checks.  False for drains and limits.
+    """
     spares_bound: bool = False
-    """Whether bound requests (sticky sessions) pass while it is closed: True for drains."""
+    """Whether a closed backend still gets bound requests (requests of sticky sessions).
+
+    True for drains.
+    """
     fractional: bool = False
-    """Whether some factors are strictly between 0 and 1."""
+    """Whether the gate can return a factor that is above 0 and below 1."""
     due: float = inf
-    """When ``changes`` has its next change, in seconds: ``inf`` for never, ``-inf`` for now."""
+    """The time of the next change of a factor, in seconds.
+
+    ``inf`` means that no change is announced.  ``-inf`` means that a factor has already changed.
+    """
 
     def attach(self, in_flight: Callable[[B], int], events: deque[Event] | None) -> None:
-        """Called once, when a pool takes the gate.
+        """Called once, when a pool is created with this gate.
 
-        ``in_flight`` returns the number of requests in flight on a backend; 0 for a backend that is
-        not a member.  ``events`` is where the gate appends its events, or None.
+        The function ``in_flight`` returns the number of requests in flight on a backend.  It
+        returns 0 for a backend that is not a member.  The gate appends its events to ``events``,
+        unless ``events`` is None.
         """
         return
 
     def factor(self, backend: B, now: float) -> float:
-        """Return the backend's factor at ``now``, from 0 to 1; reading changes nothing."""
+        """Return the backend's factor at ``now``, from 0 to 1.  The call changes no state."""
         ...
 
     def changes(self, now: float) -> Iterable[B]:
-        """Return the backends whose factor changed since the last call, and set ``due`` again.
+        """Return the backends whose factor changed since the last call.  Also set ``due`` again.
 
-        A backend whose factor changed and changed back is among them.
+        The result includes backends whose factor changed and then changed back.
         """
         ...
 
@@ -67,23 +86,26 @@ class Gate(Protocol[B]):
         return
 
     def removed(self, backend: B, now: float) -> None:
-        """Called when a backend leaves the pool: remove what is stored of it."""
+        """Called when a backend leaves the pool.  Delete everything that is stored for it."""
         return
 
     def recovered(self, backend: B, now: float) -> None:
-        """Called when a backend that soft gates had closed is open again.
+        """Called when a backend recovers: soft gates had closed it, and none of them does any more.
 
-        The pool notices this at the next request: a backend that closed and opened again between
-        two requests did not recover.
+        The pool checks for recovery only at a request.  If a backend closes and opens again between
+        two requests, this method is not called.
         """
         return
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
-        """Called when a request starts; ``in_flight`` includes it."""
+        """Called when a request starts.  The number ``in_flight`` includes this request."""
         return
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Called when a request ends that started at ``started_at``; ``in_flight`` excludes it."""
+        """Called when a request ends.  The request started at ``started_at``, in seconds.
+
+        The number ``in_flight`` does not include this request any more.
+        """
         return

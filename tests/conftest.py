@@ -1,5 +1,8 @@
 """Two profiles, ``quick`` and ``deep``: no deadline, and the same examples in each run."""
 
+from collections.abc import Generator
+from importlib.util import find_spec
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -18,6 +21,11 @@ for name, examples in (("quick", runs(_USUAL)), ("deep", _USUAL)):
     )
 settings.load_profile(PROFILE)
 
+collect_ignore = [] if find_spec("websockets") else ["system/browser.py"]
+"""A helper that only ``system/test_browser.py`` imports, which skips without the package."""
+NEEDS_XXHASH = ("balancers.interop.caddy", "balancers.interop.envoy", "balancers.keys.XXHash64")
+"""Doctests of what the extra ``xxhash`` makes possible."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker of slow tests."""
@@ -25,10 +33,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the tests marked ``deep`` to the deep profile."""
+    """Skip the doctests of missing packages, and leave tests marked ``deep`` to that profile."""
+    if find_spec("xxhash") is None:
+        for item in items:
+            if isinstance(item, pytest.DoctestItem) and item.name.startswith(NEEDS_XXHASH):
+                item.add_marker(pytest.mark.skip(reason="xxhash is not installed"))
     if DEEP or "deep" in (config.getoption("markexpr") or ""):
         return
     deep = [item for item in items if item.get_closest_marker("deep")]
     if deep:
         config.hook.pytest_deselected(items=deep)
         items[:] = [item for item in items if not item.get_closest_marker("deep")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Skip a test of what needs xxhash where that is not installed."""
+    try:
+        return (yield)
+    except ImportError as error:
+        if find_spec("xxhash") is None and "xxhash" in str(error):
+            pytest.skip("xxhash is not installed")
+        raise

@@ -1,4 +1,4 @@
-"""Gates: each is one reason why a backend gets more, less or no traffic."""
+"""Contains the gates.  Each gate reduces or stops the traffic of backends for one reason."""
 
 from balancers.gates.active_checks import ActiveChecks as ActiveChecks
 from balancers.gates.active_checks import Probe as Probe

@@ -1,4 +1,7 @@
-"""Active health checks: when to probe each backend; a probe without an answer is a failure."""
+"""Schedules active health checks: when to send a probe to which backend.
+
+A probe without an answer counts as a failure.
+"""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -18,7 +21,11 @@ __all__ = ["ActiveChecks", "Probe"]
 
 
 class Probe(NamedTuple, Generic[B]):
-    """One probe to send.  An answer before ``deadline`` seconds counts; no answer is a failure."""
+    """A probe that you send to ``backend``.
+
+    ``sent_at`` and ``deadline`` are times in seconds.  The answer counts if it is reported before
+    the deadline.  Without an answer by then, the probe counts as a failure.
+    """
 
     backend: B
     number: int
@@ -27,24 +34,29 @@ class Probe(NamedTuple, Generic[B]):
 
 
 class ActiveChecks(HealthChecks[B]):
-    """Health checks with a schedule.  It sends nothing: it returns the probes that you send.
+    """Health checks with a schedule.  The gate sends no probes itself: you send them.
 
-    Call :meth:`probes` to get the probes that are due, send them, and report each result to
-    :meth:`answer`.  :attr:`probes_due` is when to call :meth:`probes` again.  At most one probe per
-    backend is in flight.  A probe without an answer after ``timeout`` seconds is a failure; both
-    this gate and its pool notice that, whichever is called first.
+    Call :meth:`probes` to get the probes that are due.  Send them, and report each result to
+    :meth:`answer`.  :attr:`probes_due` is the time of the next call of :meth:`probes`.  At most one
+    probe per backend is in flight.  A probe without an answer after ``timeout`` seconds is a
+    failure.  The next call of this gate or of its pool counts this failure.
 
-    A backend is probed every ``interval`` seconds; every ``fast_interval`` seconds (default: a
-    fifth of ``interval``) while its state may be changing; every ``slow_interval`` seconds
-    (default: six times ``interval``) once it was unhealthy for ``slow_after`` seconds.  First
-    probes are spread over one interval.  Each interval is up to ``jitter`` of its length (a share,
-    0…1) shorter or longer, sampled from ``rng``, so that several proxies do not probe in step.
-    Probes that are late by more than two intervals, as ``probes`` was not called, are spread over
-    the next interval.
+    The interval between the probes of a backend depends on its state:
 
-    ``promotion``: what promotes a backend that was demoted by its requests.  ``probes``, the
-    default, or ``time``, ``recovery_time`` seconds later: for probes that succeed while requests
-    fail.
+    * Usually, it is ``interval`` seconds.
+    * While the state may be changing, it is ``fast_interval`` seconds (default: ``interval`` / 5).
+    * After ``slow_after`` seconds in the unhealthy state, it is ``slow_interval`` seconds (default:
+      6 × ``interval``).
+
+    ``jitter`` is a share from 0 to below 1.  Each interval is made shorter or longer at random, by
+    up to this share of its length.  Several proxies therefore do not probe at the same time.  The
+    first probes of the backends are spread over one interval.  If ``probes`` was not called for so
+    long that a probe is more than two intervals late, the probe is sent at a random time within the
+    next interval.
+
+    ``promotion`` selects what promotes (marks as healthy) a backend after failed requests demoted
+    it.  With ``probes``, the default, successful probes promote it.  With ``time``, it is promoted
+    ``recovery_time`` seconds later.  Use ``time`` if probes succeed while requests fail.
 
     >>> from balancers import Pool, RoundRobin
     >>> checks = ActiveChecks(unhealthy_threshold=1, rng=Random(1))
@@ -53,10 +65,11 @@ class ActiveChecks(HealthChecks[B]):
     >>> checks.answer(probe, ok=False, now=5.2), pool.state("a")
     (True, ('unhealthy',))
 
-    A probe costs O(log n) to send and to answer.
-    Raises InvalidSetting for a threshold below 1, durations that are not positive and finite, a
-    timeout that is not below ``interval``, intervals not in ascending order (fast, usual, slow), a
-    jitter that is not 0 or more and below 1; TypeError unless ``rng`` is a ``random.Random``.
+    A probe costs O(log n) to send, and O(log n) to answer.
+    Raises InvalidSetting for a threshold below 1, a duration that is not positive and finite, a
+    timeout that is not below ``interval``, a ``fast_interval`` above ``interval``, a
+    ``slow_interval`` below ``interval``, or a jitter that is negative, or 1 or more.
+    Raises TypeError unless ``rng`` is a ``random.Random``.
     """
 
     def __init__(
@@ -102,12 +115,12 @@ class ActiveChecks(HealthChecks[B]):
             raise InvalidSetting(f"jitter must be 0 or more and below 1, not {jitter!r}")
         self._jitter_start, self._jitter_width = 1 - jitter, 2 * jitter
         self._last_number = 0
-        self._scheduled: Timers[B] = Timers()  # when to send the next probe
-        self._postponed: set[B] = set()  # since they were last probed
-        self._awaited: OrderedDict[B, Probe[B]] = OrderedDict()  # in the order of their deadlines
+        self._scheduled: Timers[B] = Timers()  # when to send each next probe
+        self._postponed: set[B] = set()  # backends whose next probe was postponed
+        self._awaited: OrderedDict[B, Probe[B]] = OrderedDict()  # sorted by deadline
 
     def probes(self, now: float) -> list[Probe[B]]:
-        """Return the probes to send now; O(log n) per probe.  Raises InvalidTime."""
+        """Return the probes that you must send now; O(log n) per probe.  Raises InvalidTime."""
         self._expire(valid_now(now, self._now))
         now = self.advance(now)
         for backend, when in self.timers.pop(now):
@@ -127,15 +140,19 @@ class ActiveChecks(HealthChecks[B]):
 
     @property
     def probes_due(self) -> float:
-        """When to call :meth:`probes` next, in seconds: a probe is due, or a deadline; O(1)."""
+        """The time in seconds at which to call :meth:`probes` next; O(1).
+
+        At this time, a probe is due or the deadline of a probe ends.
+        """
         return min(self._scheduled.first, self._next_deadline())
 
     def answer(self, probe: Probe[B], ok: bool, now: float, immediate: bool = False) -> bool:
         """Count the result of a probe, and return whether it counts; O(log n).
 
-        It does not count if it is late or was reported before, if the probe was sent before the
-        last flip, or if the backend left since.  ``immediate``: this failure demotes alone.
-        Raises InvalidTime, InvalidSetting for an immediate success.
+        A result does not count if it is late, if it was reported before, if the backend's state
+        changed after the probe was sent, or if the backend has left since.  With ``immediate``,
+        this single failure makes the backend unhealthy.
+        Raises InvalidTime.  Raises InvalidSetting for a success with ``immediate``.
         """
         if immediate and ok:
             raise InvalidSetting("immediate must be False for a success, not True")
@@ -151,8 +168,9 @@ class ActiveChecks(HealthChecks[B]):
         return self._count_result(probe, ok, now, immediate)
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 1 while healthy, else 0; a deadline that is over at ``now`` counts.
+        """Return 1 if the backend is healthy at ``now``, else 0.
 
+        A probe whose deadline has passed at ``now`` is included as a failure.
         Raises UnknownBackend.
         """
         health, probe = self.state_of(backend), self._awaited.get(backend)
@@ -169,12 +187,12 @@ class ActiveChecks(HealthChecks[B]):
         return super().changes(now)
 
     def added(self, backend: B, now: float) -> None:
-        """Called when a backend joins: its first probe is scheduled; O(log n)."""
+        """Called when a backend joins.  Schedules its first probe; O(log n)."""
         super().added(backend, now)
         self._scheduled.set(backend, self._now + self._rng.random() * self._interval)
 
     def removed(self, backend: B, now: float) -> None:
-        """Called when a backend leaves: its probe is not expected any more; O(log n)."""
+        """Called when a backend leaves.  An answer to its probe will be ignored; O(log n)."""
         self._scheduled.cancel(backend)
         self._postponed.discard(backend)
         self._awaited.pop(backend, None)
@@ -192,7 +210,10 @@ class ActiveChecks(HealthChecks[B]):
         return f"{len(self._awaited)} probes in flight, {super()._summary()}"
 
     def _postpone_late(self, now: float) -> None:
-        """Postpone the probes that are late by more than two intervals, each of them once."""
+        """Postpone each probe that is more than two intervals late.
+
+        A probe that was postponed before is due now.
+        """
         for backend in self._scheduled.take(now - 2 * self._interval):
             wait = 0.0 if backend in self._postponed else self._rng.random() * self._interval
             self._scheduled.set(backend, now + wait)
@@ -209,13 +230,16 @@ class ActiveChecks(HealthChecks[B]):
         return next(iter(self._awaited.values())).deadline if self._awaited else inf
 
     def _expire(self, now: float) -> None:
-        """Count each probe whose deadline is over as a failure at its deadline."""
+        """Count each probe whose deadline has passed as a failure at the time of its deadline."""
         while self._next_deadline() <= now:
             _, probe = self._awaited.popitem(last=False)
             self._count_result(probe, ok=False, now=probe.deadline)
 
     def _count_result(self, probe: Probe[B], ok: bool, now: float, immediate: bool = False) -> bool:
-        """Count a result unless it is to be ignored, and schedule the backend's next probe."""
+        """Count a result if it is valid, and return whether it was counted.
+
+        Also schedule the next probe of the backend.
+        """
         backend, _, sent_at, _ = probe
         health = self._members[backend]
         machine = health.machine

@@ -1,4 +1,7 @@
-"""Health checks: a backend's probes and the outcomes of its requests, evaluated by a rule."""
+"""Checks the health of backends by the results of probes and the outcomes of requests.
+
+A rule decides when the results change the state of a backend.
+"""
 
 from typing import Literal
 
@@ -16,23 +19,29 @@ Promotion = Literal["probes", "time", "either"]
 
 
 class Health:
-    """One backend: the state machine of its probes, and the failures of its requests."""
+    """Stores the state machine and the failed requests of one backend."""
 
     __slots__ = ("awaits_time", "failures", "flipped_at", "machine", "probed")
 
     def __init__(self, machine: HealthStateMachine, now: float) -> None:
         self.machine = machine
         self.failures = 0
-        """Requests that failed in a row."""
+        """The number of requests that failed in a row."""
         self.flipped_at = now
-        """Seconds: when the state last changed; results of earlier requests are ignored."""
+        """The time in seconds at which the state last changed.
+
+        The results of requests and probes that started earlier are ignored.
+        """
         self.probed = False
-        """Whether the result of a probe was reported."""
+        """Whether the result of a probe was ever reported."""
         self.awaits_time = False
-        """Whether only time promotes it; its probes are ignored until then."""
+        """Whether the backend waits for its promotion by time.
+
+        Until then, the results of its probes are ignored.
+        """
 
     def flip(self, healthy: bool, when: float) -> None:
-        """Set the state, and reset the counts."""
+        """Set the state, reset the counts, and store the time of the change."""
         self.machine.reset(healthy)
         self.failures = 0
         self.flipped_at = when
@@ -43,22 +52,29 @@ class Health:
 
 
 class HealthChecks(MemberGate[B, Health]):
-    """Closed while unhealthy.  Soft: a panic ignores it.
+    """Closes a backend while it is unhealthy.
 
-    The results of probes are reported by :meth:`observe`, the outcomes of requests by the pool.
-    The two are counted separately; ``unhealthy_threshold`` failures in a row of either demote the
-    backend.  ``healthy_threshold`` successful probes in a row promote it.  Another ``rule``
-    replaces the thresholds of the probes.  ``initial`` is the state of a new member: ``up``,
-    ``down``, or ``unknown``: open, and the first probe decides.
+    The gate is soft: the pool ignores it during a panic (when too few members are open).  You
+    report the results of probes by :meth:`observe`.  The pool reports the outcomes of requests.
 
-    ``promotion``: what promotes a backend that was demoted by its requests.
+    Failed probes and failed requests are counted separately.  ``unhealthy_threshold`` failed probes
+    in a row demote the backend (make it unhealthy).  The same number of failed requests in a row
+    does so too.  ``healthy_threshold`` successful probes in a row promote it (make it healthy).  If
+    you pass a ``rule``, the rule decides about the probes instead of the two thresholds.
 
-    * ``probes``.
-    * ``time``: it is open again after ``recovery_time`` seconds; until then its probes are ignored.
-    * ``either``: probes; but time, if no probe was reported since the backend was added.
+    ``initial`` is the state of a new member: ``up``, ``down`` or ``unknown``.  A member whose state
+    is ``unknown`` is open until its first probe decides.
 
-    The result of a request or probe that started before the last flip is ignored.  Every method is
-    O(1), or O(log n) if it flips the state.
+    ``promotion`` selects what promotes a backend after failed requests demoted it:
+
+    * ``probes``: successful probes promote it.
+    * ``time``: it is promoted after ``recovery_time`` seconds.  Until then, the results of its
+      probes are ignored.
+    * ``either``: time promotes it if no probe was reported since the backend was added.  Otherwise,
+      successful probes promote it.
+
+    The result of a request or a probe is ignored if the state of the backend changed after the
+    request or probe started.  Every method is O(1), or O(log n) if it changes the state.
 
     >>> from balancers import Pool, RoundRobin
     >>> health = HealthChecks(unhealthy_threshold=1)
@@ -68,7 +84,8 @@ class HealthChecks(MemberGate[B, Health]):
     (['b', 'b'], ('unhealthy',))
 
     Raises InvalidSetting for a threshold below 1, a ``recovery_time`` that is not positive and
-    finite, another promotion or initial state; TypeError for a rule that is not one.
+    finite, an unknown ``promotion`` or an unknown ``initial`` state.
+    Raises TypeError if ``rule`` is not a health rule.
     """
 
     reason = "unhealthy"
@@ -98,12 +115,15 @@ class HealthChecks(MemberGate[B, Health]):
         return Health(self._machine.copy(), now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 1 while healthy, else 0.  Raises UnknownBackend."""
+        """Return 1 if the backend is healthy at ``now``, else 0.  Raises UnknownBackend."""
         healthy = self.state_of(backend).machine.healthy
         return 1 if healthy or self.timers.get(backend) <= now else 0
 
     def healthy(self, backend: B) -> bool:
-        """Return whether it is healthy, as of the latest time seen.  Raises UnknownBackend."""
+        """Return whether the backend is healthy at the latest time that was passed to the gate.
+
+        Raises UnknownBackend.
+        """
         return self.factor(backend, self._now) > 0
 
     def observe(
@@ -114,10 +134,10 @@ class HealthChecks(MemberGate[B, Health]):
         started_at: float | None = None,
         immediate: bool = False,
     ) -> None:
-        """Count the result of a probe; ``started_at``, in seconds, is when the probe was sent.
+        """Count the result of a probe that was sent at ``started_at``, in seconds.
 
-        ``immediate``: this failure demotes alone, whatever the threshold.
-        Raises UnknownBackend, InvalidTime, InvalidSetting for an immediate success.
+        With ``immediate``, this single failure makes the backend unhealthy, whatever the threshold.
+        Raises UnknownBackend, InvalidTime.  Raises InvalidSetting for a success with ``immediate``.
         """
         health = self.state_of(backend)
         if immediate and ok:
@@ -137,7 +157,11 @@ class HealthChecks(MemberGate[B, Health]):
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Called when a request ends: failures in a row demote; a success does not promote."""
+        """Called when a request ends.
+
+        Failures in a row make the backend unhealthy.  A success resets their count, but never makes
+        the backend healthy.
+        """
         health = self._members[backend]
         if outcome.ok:
             if health.failures and started_at >= health.flipped_at:
@@ -149,7 +173,7 @@ class HealthChecks(MemberGate[B, Health]):
         self._flip(backend, self._members[backend], True, when, "by time")
 
     def __repr__(self) -> str:
-        """Show the settings, and how many members are unhealthy; O(members)."""
+        """Show the settings and the number of unhealthy members; O(members)."""
         return f"<{type(self).__name__}: {self._settings()}, {self._summary()}>"
 
     def _settings(self) -> str:
@@ -171,7 +195,7 @@ class HealthChecks(MemberGate[B, Health]):
                 health.awaits_time = True
 
     def _promote_by_time(self, backend: B, health: Health, now: float) -> None:
-        """Promote the backend if its time has come, before another result is counted."""
+        """Promote the backend if the time of its promotion has come at ``now``."""
         when = self.timers.get(backend)
         if when <= now:
             self.timers.cancel(backend)

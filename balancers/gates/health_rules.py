@@ -1,8 +1,8 @@
-"""Health rules: when a backend becomes unhealthy, and when it becomes healthy again.
+"""Defines health rules.  A rule decides when a backend becomes unhealthy or healthy.
 
-A rule is a pair of pure functions of a state.  A state is a tuple whose first item is whether the
-backend is healthy.  A rule returns the state that follows a result; :func:`transitions` lists all
-states.
+A rule consists of two pure functions.  One returns an initial state.  The other returns the next
+state after a result.  A state is a tuple.  Its first item is True if the backend is healthy.
+:func:`transitions` returns all states of a rule.
 """
 
 from typing import Any, Protocol
@@ -13,27 +13,34 @@ from balancers.errors import InvalidSetting
 __all__ = ["Consecutive", "HealthRule", "Leaky", "SlidingWindow", "State", "transitions"]
 
 State = tuple[Any, ...]
-"""Whether the backend is healthy, and what the rule stores."""
+"""A tuple.  Its first item is True if the backend is healthy.  The rule defines the rest."""
 
 
 class HealthRule(Protocol):
-    """A rule: which state follows a result.  Both methods are pure functions."""
+    """Decides from the results of a backend whether it is healthy.
+
+    Both methods must be pure functions: the same arguments always give the same state.
+    """
 
     def initial_state(self, healthy: bool) -> State:
-        """Return the state just after a flip: no results are stored."""
+        """Return the state just after the backend became healthy or unhealthy, without results."""
         ...
 
     def next_state(self, state: State, ok: bool) -> State:
-        """Return the state after one more result; O(1)."""
+        """Return the state that follows ``state`` after one more result; O(1)."""
         ...
 
 
 class Consecutive:
-    """Unhealthy after a number of failures in a row, healthy after a number of successes in a row.
+    """Counts the failures in a row, or the successes in a row.
 
-    The usual rule: the thresholds are HAProxy's ``fall`` and ``rise``, with HAProxy's defaults.  A
-    result that agrees with the state resets the count.  A backend that fails half of its checks
-    therefore flips often: once per 10 checks with the thresholds 3 and 2.
+    A healthy backend becomes unhealthy after ``unhealthy_threshold`` failures in a row.  An
+    unhealthy backend becomes healthy after ``healthy_threshold`` successes in a row.  A success of
+    a healthy backend resets the count, and so does a failure of an unhealthy backend.
+
+    This is the usual rule.  The thresholds are the settings ``fall`` and ``rise`` of HAProxy, with
+    HAProxy's defaults.  A backend that fails half of its checks changes its state often: once per
+    10 checks with the thresholds 3 and 2.
 
     >>> rule = Consecutive(unhealthy_threshold=2, healthy_threshold=1)
     >>> state = rule.initial_state(healthy=True)
@@ -49,11 +56,14 @@ class Consecutive:
         self._thresholds = (healthy_threshold, unhealthy_threshold)  # index: is it healthy?
 
     def initial_state(self, healthy: bool) -> State:
-        """Return (healthy, number of contrary results in a row)."""
+        """Return (healthy, count) with count 0.
+
+        The count is the number of results in a row that contradict the state.
+        """
         return (healthy, 0)
 
     def next_state(self, state: State, ok: bool) -> State:
-        """Count a result that is contrary to the state; any other resets the count."""
+        """Count a result that contradicts the state.  Any other result resets the count."""
         healthy, contrary = state
         if ok == healthy:
             return (healthy, 0) if contrary else state
@@ -67,12 +77,15 @@ class Consecutive:
 
 
 class Leaky:
-    """Failures add up, also across successes, until enough successes in a row reset their count.
+    """Counts all failures of a healthy backend, including failures with successes between them.
 
-    Unhealthy after ``unhealthy_threshold`` failures, unless ``ok_threshold`` successes in a row
-    came between them; healthy after ``healthy_threshold`` successes in a row.  A backend that fails
-    half of its checks becomes unhealthy and stays so.  The rule and its defaults are gdnsd's
-    ``down_thresh``, ``ok_thresh`` and ``up_thresh``.
+    A healthy backend becomes unhealthy after ``unhealthy_threshold`` failures.  Only
+    ``ok_threshold`` successes in a row reset the count of failures.  An unhealthy backend becomes
+    healthy after ``healthy_threshold`` successes in a row.  A backend that fails half of its checks
+    therefore becomes unhealthy and stays unhealthy.
+
+    The rule and its defaults are from gdnsd.  There, the settings are called ``down_thresh``,
+    ``ok_thresh`` and ``up_thresh``.
 
     >>> rule = Leaky(unhealthy_threshold=2, ok_threshold=3, healthy_threshold=4)
     >>> state = rule.initial_state(healthy=True)
@@ -98,11 +111,11 @@ class Leaky:
         self._healthy_threshold = healthy_threshold
 
     def initial_state(self, healthy: bool) -> State:
-        """Return (healthy, number of failures, number of successes in a row)."""
+        """Return (healthy, number of failures, number of successes in a row); both numbers are 0."""
         return (healthy, 0, 0)
 
     def next_state(self, state: State, ok: bool) -> State:
-        """Count the result; a threshold flips the state or resets the failures."""
+        """Count the result.  If a count reaches its threshold, change the state or reset the counts."""
         healthy, failures, streak = state
         if not ok:
             failures += 1
@@ -123,10 +136,11 @@ class Leaky:
 
 
 class SlidingWindow:
-    """Counts failures, or successes, among the last ``window`` results.
+    """Counts the failures, or the successes, among the last ``window`` results.
 
-    Unhealthy once ``unhealthy_threshold`` of the last ``window`` results are failures; healthy once
-    ``healthy_threshold`` of them are successes.  A flip empties the window.
+    A healthy backend becomes unhealthy when ``unhealthy_threshold`` of the last ``window`` results
+    are failures.  An unhealthy backend becomes healthy when ``healthy_threshold`` of the last
+    ``window`` results are successes.  Each change of the state deletes all results.
 
     >>> rule = SlidingWindow(4, unhealthy_threshold=2, healthy_threshold=3)
     >>> state = rule.initial_state(healthy=True)
@@ -153,11 +167,11 @@ class SlidingWindow:
         self._thresholds = (healthy_threshold, unhealthy_threshold)  # index: is it healthy?
 
     def initial_state(self, healthy: bool) -> State:
-        """Return (healthy, the last results, oldest first)."""
+        """Return (healthy, results).  The results are a tuple, oldest first, and empty at the start."""
         return (healthy, ())
 
     def next_state(self, state: State, ok: bool) -> State:
-        """Drop the oldest result, and count those contrary to the state; O(window)."""
+        """Add the result, and count the results that contradict the state; O(window)."""
         healthy, results = state
         results = (*results[-self._window + 1 :], ok) if self._window > 1 else (ok,)
         if results.count(not healthy) == self._thresholds[healthy]:
@@ -173,7 +187,9 @@ class SlidingWindow:
 
 
 def transitions(rule: HealthRule) -> dict[State, tuple[State, State]]:
-    """Return each state of a rule, with the states after a failure and a success; O(states).
+    """Return all states of a rule; O(states).
+
+    Each state is mapped to two states: the next state after a failure, and after a success.
 
     >>> for state, (failed, succeeded) in transitions(Consecutive(2, 1)).items():
     ...     print(state, failed, succeeded)

@@ -1,12 +1,12 @@
-"""A base class for gates: it keeps a state per member, and collects the changes.
+"""Defines a base class for gates.  It keeps a state per member, and collects the changes.
 
-The extension points of a subclass are:
+To write a subclass:
 
-* :meth:`~MemberGate.new_state` and ``factor``, which it must define;
-* :meth:`~MemberGate.notify_change`, to call when an event changes a backend's factor;
-* ``self.timers`` and :meth:`~MemberGate.timer_expired`, where time changes factors too;
-* :meth:`~MemberGate.state_of`, :meth:`~MemberGate.advance`, :meth:`~MemberGate.in_flight_on` and
-  :meth:`~MemberGate.record_event`, to use as needed.
+* Define :meth:`~MemberGate.new_state` and ``factor``.
+* Call :meth:`~MemberGate.notify_change` when an event changes the factor of a backend.
+* If time changes factors too, set ``self.timers`` and define :meth:`~MemberGate.timer_expired`.
+* Call :meth:`~MemberGate.state_of`, :meth:`~MemberGate.advance`, :meth:`~MemberGate.in_flight_on`
+  and :meth:`~MemberGate.record_event` as needed.
 """
 
 from abc import abstractmethod
@@ -29,9 +29,10 @@ S = TypeVar("S")
 
 
 class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
-    """A gate that keeps a state ``S`` per member, and collects the backends that changed.
+    """A base class for gates that keeps a state of type ``S`` per member.
 
-    Copies share the backends; everything else is copied.
+    It also collects the backends whose factor changed.  A deep copy of a gate refers to the same
+    backend objects.  Everything else is copied.
 
     >>> from balancers import Pool, RoundRobin
     >>> class Maintenance(MemberGate[str, list[bool]]):
@@ -52,9 +53,10 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
 
     def __init__(self) -> None:
         self.timers: Timers[B] = Timers()
-        """At most one instant per backend; :meth:`timer_expired` is called when it comes.
+        """The timers of the backends: at most one timer per backend.
 
-        A method that sets one also calls :meth:`notify_change`, or lowers ``due`` to the instant.
+        When the time of a timer comes, :meth:`timer_expired` is called.  A method that sets a timer
+        must also call :meth:`notify_change`, or lower ``due`` to the time of the timer.
         """
         self._members: dict[B, S] = {}
         self._changed: dict[B, None] = {}
@@ -64,17 +66,23 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
 
     @abstractmethod
     def new_state(self, now: float) -> S:
-        """Return the state of a new member."""
+        """Return the state of a member that joins at the time ``now``."""
 
     def timer_expired(self, backend: B, when: float) -> None:
-        """Called when the instant ``when`` of a backend has come: it is among the changes."""
+        """Called when the timer of a backend has expired.  ``when`` is the time it was set to.
+
+        The backend is already recorded as changed.
+        """
 
     def attach(self, in_flight: Callable[[B], int], events: deque[Event] | None) -> None:
-        """Called once, when a pool takes the gate."""
+        """Called once, when a pool is created with this gate."""
         self._in_flight, self._events = in_flight, events
 
     def changes(self, now: float) -> Iterable[B]:
-        """Return the backends whose factor changed since the last call; O(1) per backend."""
+        """Return the backends whose factor changed since the last call.
+
+        O(1) per backend, and O(log n) per expired timer.
+        """
         now = self.advance(now)
         changed, timers = self._changed, self.timers
         for backend, when in timers.pop(now):
@@ -85,7 +93,7 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
         return list(changed)
 
     def added(self, backend: B, now: float) -> None:
-        """Called when a backend joins; O(1) or O(log n)."""
+        """Called when a backend joins; O(1), or O(log n) in some subclasses."""
         self._members[backend] = self.new_state(self.advance(now))
 
     def removed(self, backend: B, now: float) -> None:
@@ -96,33 +104,43 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
         self.due = -inf if self._changed else self._next_instant()
 
     def state_of(self, backend: B) -> S:
-        """Return the member's state.  Raises UnknownBackend."""
+        """Return the state of a member.  Raises UnknownBackend."""
         try:
             return self._members[backend]
         except KeyError:
             raise UnknownBackend(backend) from None
 
     def notify_change(self, backend: B) -> None:
-        """Note that the backend's factor changed, or may have: the pool asks for it again."""
+        """Record that the factor of the backend has changed, or may have changed.
+
+        The pool then calls ``factor`` for this backend again.
+        """
         self._changed[backend] = None
         self.due = -inf
 
     def advance(self, now: float) -> float:
-        """Return the time, and note it; a time earlier than the latest seen counts as that one.
+        """Store ``now`` as the latest time, and return it.
 
+        If ``now`` is earlier than the latest time, the latest time is kept and returned.
         Raises InvalidTime.
         """
         self._now = valid_now(now, self._now)
         return self._now
 
     def in_flight_on(self, backend: B) -> int:
-        """Return the number of requests in flight on a backend, 0 before a pool took the gate."""
+        """Return the number of requests in flight on a backend.
+
+        The number is 0 while the gate belongs to no pool.
+        """
         return 0 if self._in_flight is None else self._in_flight(backend)
 
     def record_event(
         self, backend: B, began: bool, at: float, detail: str = "", reason: str = ""
     ) -> None:
-        """Append an event, if the pool was given a place for them; ``reason`` is the gate's own."""
+        """Append an event to the ``events`` of the pool.  Without ``events``, do nothing.
+
+        An empty ``reason`` means the reason of this gate.
+        """
         if self._events is not None:
             self._events.append(Event(at, reason or self.reason, began, backend, detail))
 
@@ -130,7 +148,7 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
         return f"<{type(self).__name__}: {len(self._members)} members>"
 
     def _next_instant(self) -> float:
-        """Return when time next changes a factor."""
+        """Return the time in seconds at which a factor changes next, or ``inf``."""
         return self.timers.first
 
     def _known_backends(self) -> Iterable[object]:

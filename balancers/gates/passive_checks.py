@@ -1,4 +1,7 @@
-"""Passive health checks: failed requests close a backend, and trial requests open it again."""
+"""Checks the health of backends by the outcomes of their requests.
+
+Failed requests close a backend.  A successful trial request opens it again.
+"""
 
 from collections import deque
 
@@ -11,13 +14,13 @@ __all__ = ["PassiveChecks"]
 
 
 class _PassiveState:
-    """One backend: its recent failures, and its trials; times are in seconds.
+    """Stores the recent failures and the trial requests of one backend.  Times are in seconds.
 
-    ``failures``: when the last ``max_fails`` requests failed.
-    ``ignore_before``: the results of requests that started earlier are ignored.
-    ``on_trial``: whether the pause is over, and trials decide.
-    ``trials_since``: when trials were last allowed anew; an earlier one was given up.
-    ``trials_in_flight``: how many were sent since then and have not ended.
+    ``failures`` contains the times of the last failures, at most ``max_fails`` of them.
+    ``ignore_before`` is a time.  The results of requests that started earlier are ignored.
+    ``on_trial`` is True from the end of a pause until a trial succeeds or fails.
+    ``trials_since`` is the time from which trials are counted.  Older trials are not counted.
+    ``trials_in_flight`` is the number of counted trials that have not ended.
     """
 
     __slots__ = ("failures", "ignore_before", "on_trial", "trials_in_flight", "trials_since")
@@ -31,20 +34,27 @@ class _PassiveState:
 
 
 class PassiveChecks(MemberGate[B, _PassiveState]):
-    """Closed for ``fail_timeout`` seconds after ``max_fails`` failures within ``fail_timeout``.
+    """Closes a backend after failed requests, and opens it after a successful trial request.
 
-    After this pause the backend is on trial: at most ``max_trials`` requests are let through until
-    one of them ends.  A trial that succeeds opens the backend.  One that fails closes it for
-    another pause.  One that is cancelled allows another trial.  Trials that do not end are
-    given up ``fail_timeout`` seconds after the last of them started.  Only trials promote.
+    If ``max_fails`` requests fail within ``fail_timeout`` seconds, the backend is closed for a
+    pause.  The pause also lasts ``fail_timeout`` seconds.  After the pause, the backend is on
+    trial: the gate allows at most ``max_trials`` requests in flight, which are called trials.
 
-    Outcomes with ``retry_after`` are ignored, and so are the results of requests that started
-    before the pause.  Soft: a panic ignores it.  The only member of a pool is never closed.
+    * A trial that succeeds opens the backend.  There is no other way to end the trials.
+    * A trial that fails closes the backend for another pause.
+    * A trial that is cancelled allows one more trial.
+    * If ``max_trials`` trials are in flight and none of them ends within ``fail_timeout`` seconds
+      after the last one started, the gate stops counting them and allows new trials.
 
-    The rule and the defaults are nginx's, ``max_fails=1 fail_timeout=10s``.  nginx 1.22.1, too,
-    lets one request through after the pause, and never closes a single server.  It resets its count
-    of failures by a success in a later ``fail_timeout``; here each failure counts for
-    ``fail_timeout`` seconds.
+    An outcome with ``retry_after`` counts neither as a success nor as a failure.  The results of
+    requests that started before the end of the last pause are ignored.  The gate is soft: the pool
+    ignores it during a panic (when too few members are open).  The only member of a pool is never
+    closed.
+
+    The rule and the defaults are from nginx: ``max_fails=1 fail_timeout=10s``.  Like this gate,
+    nginx 1.22.1 allows one request after the pause, and never closes a single server.  One thing is
+    different.  nginx forgets all failures when a request succeeds in a later ``fail_timeout``
+    period.  Here, each failure is forgotten ``fail_timeout`` seconds after it happened.
 
     >>> from balancers import Pool, RoundRobin
     >>> pool = Pool(RoundRobin(["a", "b"]), gates=[PassiveChecks(fail_timeout=10.0)])
@@ -53,7 +63,8 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
     ['b', 'b', 'a', 'b', 'b']
 
     Every method is O(1), or O(log n) if a pause begins or a trial is sent.
-    Raises InvalidSetting for counts below 1, or a time that is not positive and finite.
+    Raises InvalidSetting for a count below 1, or a ``fail_timeout`` that is not positive and
+    finite.
     """
 
     reason = "failing"
@@ -65,13 +76,13 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
         self._max_fails = max_fails
         self._fail_timeout = duration("fail_timeout", fail_timeout)
         self._max_trials = max_trials
-        self._failing: dict[B, None] = {}  # in a pause or on trial
+        self._failing: dict[B, None] = {}  # backends in a pause or on trial
 
     def new_state(self, now: float) -> _PassiveState:
         return _PassiveState(self._max_fails, now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 0 in a pause, and while ``max_trials`` trials are in flight; else 1.
+        """Return 0 during a pause or while ``max_trials`` trials are in flight, else 1.
 
         Raises UnknownBackend.
         """
@@ -82,7 +93,7 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
         return 1 if may_try or self.timers.get(backend) <= now else 0
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
-        """Called when a request starts: it may be a trial."""
+        """Called when a request starts.  The request may be a trial."""
         if backend in self._failing and self._members[backend].on_trial:
             state = self._members[backend]
             state.trials_in_flight += 1
@@ -93,7 +104,7 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Called when a request ends: it may be a failure, or a trial."""
+        """Called when a request ends.  The request may have been a trial."""
         if outcome.ok and backend not in self._failing:
             return
         state = self._members[backend]
@@ -114,7 +125,7 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
                 self._pause(backend, state, now, f"{self._max_fails} failed")
 
     def added(self, backend: B, now: float) -> None:
-        """Called when a backend joins: it is open."""
+        """Called when a backend joins.  The new member is open."""
         super().added(backend, now)
         self._notify_failing_if(members=2)
 
@@ -125,7 +136,7 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
         self._notify_failing_if(members=1)
 
     def timer_expired(self, backend: B, when: float) -> None:
-        """Allow trials: the pause is over, or the trials in flight are given up."""
+        """Allow trials after a pause, or new trials in place of those that did not end."""
         state = self._members[backend]
         if not state.on_trial:
             state.on_trial = True
@@ -143,7 +154,10 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
         )
 
     def _notify_failing_if(self, members: int) -> None:
-        """Notify of failing backends if one of them became, or was, the only member."""
+        """Record the failing backends as changed if the pool has this number of members.
+
+        The only member of a pool is always open, so the first or second member changes factors.
+        """
         if len(self._members) == members:
             for backend in self._failing:
                 self.notify_change(backend)
@@ -160,7 +174,10 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
     def _end_trial(
         self, backend: B, state: _PassiveState, ok: bool | None, started_at: float, now: float
     ) -> None:
-        """Open the backend, close it for another pause, or (``ok`` is None) allow another trial."""
+        """Open the backend if ``ok`` is True, or close it for another pause if ``ok`` is False.
+
+        If ``ok`` is None (unknown), allow one more trial.
+        """
         if ok:
             del self._failing[backend]
             state.on_trial = False

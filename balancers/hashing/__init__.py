@@ -1,4 +1,7 @@
-"""Consistent hashing: which backend owns a key."""
+"""Balancers for consistent hashing: the hash of a key determines its backend.
+
+When a backend joins or leaves, most keys keep their backend.
+"""
 
 from balancers.hashing.anchor import Anchor as Anchor
 from balancers.hashing.bounded_load import BoundedLoad as BoundedLoad

@@ -1,4 +1,7 @@
-"""The base class of balancers whose table includes closed members: their hashes are rehashed."""
+"""Defines the base class of the balancers that keep closed members in their table.
+
+A closed member has weight 0.  If the owner of a hash is closed, the hash is hashed again.
+"""
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
@@ -12,26 +15,36 @@ from balancers.hashing.hashed_balancer import BITS, Chooser, HashedBalancer, mix
 __all__ = ["REHASHES", "RehashingBalancer"]
 
 REHASHES = 20
-"""Owners looked up before the open members are compared: enough while one in four is open."""
+"""The number of owners that are looked up before the open members are compared directly.
+
+If at least one member in four is open, 20 look-ups nearly always find an open member.
+"""
 
 
 class RehashingBalancer(HashedBalancer[B]):
-    """A table in which every hash has an owner; the hash of a closed owner is hashed again.
+    """Picks the owner of a hash from a table of all members, open and closed.
 
-    A flip changes nothing in the table.  Keys that mapped to the closed backend are rehashed; all
-    others keep their backend.  But when a closed backend leaves, or a backend joins closed, keys
-    that were rehashed because of it, or are from now on, move between the other backends.  After 20
-    closed owners the open members are compared, each by the hash of its name and the key's hash
-    (rendezvous).
+    A member is closed while its weight is 0.  If the owner is closed or avoided, the hash is hashed
+    again and the owner of the new hash is looked up.  After 20 such owners, a score is computed for
+    each open member from its name and from the last hash.  The member with the highest score is
+    picked (rendezvous hashing).
 
-    A subclass defines :meth:`_owner` and :meth:`_owner_search`, which must agree.  Both include
-    closed members.
+    Opening or closing a backend does not change the table.  When a backend closes, the keys that
+    were mapped to it are hashed again, and all other keys keep their backend.
+
+    Two other changes may move keys from one open backend to another.  When a closed backend leaves,
+    the keys that were hashed again because of it may move.  When a backend joins with weight 0, the
+    keys that are hashed again because of it may move.
+
+    A subclass defines :meth:`_owner` and :meth:`_owner_search`.  The two must return the same
+    owners, and must include closed members.
     """
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
-        """Return the backend of a 64-bit hash; O(1) table look-ups while a fair share is open.
+        """Return the backend of a 64-bit hash.
 
-        O(n) when hardly any backend is open.  Raises InvalidKey, NoBackendAvailable.
+        The cost is O(1) table look-ups, expected, if many of the n members are open.  It is O(n) if
+        very few are open.  Raises InvalidKey, NoBackendAvailable.
         """
         self.check_pick(digest, avoid)
         weights = self._weights
@@ -46,9 +59,11 @@ class RehashingBalancer(HashedBalancer[B]):
         )
 
     def succession(self, digest: int) -> Iterator[B]:
-        """Yield the backends of a 64-bit hash, lazily, in the order in which they take over.
+        """Yield the open backends in the order of preference of a 64-bit hash.
 
-        O(1) table look-ups per backend, and O(n log n) once, after the first 20 look-ups.
+        Each backend is the one that :meth:`pick_hashed` returns when all before it are avoided.
+        Backends are looked up lazily, at O(1) table look-ups per backend.  After 20 look-ups the
+        open members are sorted once, which costs O(n log n).
         Raises InvalidKey.
         """
         if not self._open:
@@ -69,13 +84,18 @@ class RehashingBalancer(HashedBalancer[B]):
 
     @abstractmethod
     def _owner(self, digest: int) -> B:
-        """Return the member, open or closed, that owns a hash.  There is at least one member."""
+        """Return the member, open or closed, that owns a hash.
+
+        Called only while there is at least one member.
+        """
 
     @abstractmethod
     def _owner_search(self, count: int) -> Callable[[NDArray[np.uint64]], NDArray[np.intp]]:
-        """Prepare to look up arrays of hashes, ``count`` in all.
+        """Return a function that looks up the owners of an array of hashes.
 
-        The function that is returned returns the index of each owner, in the order of ``weights``.
+        It returns an array of the same length: the index of each owner in the order of
+        ``weights``.  ``count`` is the number of hashes to look up, without those that are hashed
+        again.
         """
 
     def chooser(self, count: int) -> Chooser:
@@ -108,7 +128,7 @@ class RehashingBalancer(HashedBalancer[B]):
         return choose_open
 
     def _highest_scores(self, digests: NDArray[np.uint64], members: list[B]) -> NDArray[np.intp]:
-        """Return the index of the open member with the highest score for each hash."""
+        """Return the index of the open member with the highest score, for each hash."""
         opened = [place for place, backend in enumerate(members) if self._weights[backend]]
         opened.sort(key=lambda place: self._names[members[place]])
         best = np.zeros(len(digests), dtype=np.uint64)

@@ -1,4 +1,4 @@
-"""The order in which backends take over a key, for balancers that can only pick."""
+"""Lists the backends of a key in order of preference, by repeated picks."""
 
 from collections.abc import Callable, Collection, Iterator
 
@@ -8,9 +8,11 @@ __all__ = ["picked_in_turn"]
 
 
 def picked_in_turn(pick: Callable[[Collection[B]], B], eligible: Callable[[], int]) -> Iterator[B]:
-    """Yield every eligible backend, each picked when all before it are avoided.
+    """Yield every backend that can be picked, in order of preference.
 
-    Lazy: one call of ``pick`` per backend.
+    ``pick(avoid)`` returns the preferred backend that is not in ``avoid``.  It is called once per
+    backend, lazily, and ``avoid`` contains all backends that were yielded before.  ``eligible()``
+    returns the number of backends that can be picked.
 
     >>> list(picked_in_turn(lambda avoid: min({3, 1, 2} - set(avoid)), lambda: 3))
     [1, 2, 3]

@@ -1,4 +1,7 @@
-"""AnchorHash: any member may leave, at a constant cost; the capacity is fixed."""
+"""Implements AnchorHash, a consistent hash with a fixed capacity.
+
+Any member may leave, and this takes constant time.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
@@ -15,19 +18,26 @@ from balancers.keys import Hasher, Identity, name_of
 __all__ = ["Anchor", "resettle", "resettle_many"]
 
 _MULTIPLIER = 0xD1342543DE82EF95
-"""Of the linear congruential generator that computes each further hash."""
+"""The multiplier of the linear congruential generator that hashes a hash again."""
 _LARGEST = 1 << 24
+"""The largest capacity."""
 
 
 class Anchor(RehashingBalancer[B]):
-    """A key is hashed to a bucket; if the bucket is not in use, the key is hashed again.
+    """Chooses a bucket by the key's hash; if no member has the bucket, the key is hashed again.
 
-    There are as many buckets as the capacity.  When a member leaves, its bucket stores how many
-    buckets remain in use, and its keys are hashed again among these; no other key moves.  A new
-    member gets the bucket that was released last, and exactly the keys that the last owner would
-    have if it had stayed: adding a backend again right after its removal restores the map.  So the
-    map depends on the history, and not on names: every process that must agree has to make the same
-    changes in the same order.  Shares are even, and all positive weights are equivalent.
+    The number of buckets is the capacity.  Each member has one bucket.  When a member leaves, its
+    bucket is released.  The keys of this bucket are hashed again, to the buckets that are still in
+    use, and no other key moves.
+
+    A new member gets the bucket that was released last.  It then owns exactly the keys that the
+    previous owner of this bucket would own now if it had not left.  So removing a backend and
+    adding it again right away restores the map.
+
+    The map depends on the order of the changes and not on the names.  Processes that must pick the
+    same backends have to make the same changes in the same order.  Every member gets an equal share
+    of the keys: all positive weights are equivalent.  A backend of weight 0 keeps its bucket but is
+    not picked (it is quiesced).
 
     >>> caches = Anchor(["cache-0", "cache-1", "cache-2"], capacity=8)
     >>> before = [caches.pick(key) for key in range(100)]
@@ -36,9 +46,11 @@ class Anchor(RehashingBalancer[B]):
     >>> [caches.pick(key) for key in range(100)] == before
     True
 
-    Cost: ``pick`` at most 1 + ln(capacity / members) hashes, expected, so choose a capacity that is
-    a small multiple of the members; joining, leaving and a flip O(1); memory O(capacity).
-    Raises InvalidSetting for a capacity below 1 or above 2²⁴, and for a member beyond the capacity.
+    Cost: the expected number of hashes per ``pick`` is at most 1 + ln(capacity / members).  So
+    choose a capacity that is a small multiple of the number of members.  Joining, leaving, opening
+    and closing are O(1).  Memory is O(capacity).
+    Raises InvalidSetting for a capacity below 1 or above 2²⁴, and when a member is added while
+    there are as many members as the capacity.
     Source: G. Mendelson, S. Vargaftik, K. Barabash, D. Lorenz, I. Keslassy, A. Orda, "AnchorHash: a
     scalable consistent hash", IEEE/ACM Transactions on Networking 29(2), 2021.
     """
@@ -57,11 +69,12 @@ class Anchor(RehashingBalancer[B]):
         self._capacity = capacity
         every = [*range(capacity)]
         # The paper's arrays A, K, W, L and R:
-        self._remaining = every  # buckets left in use when this one was released; 0 while in use
-        self._replacement = every.copy()  # the bucket that took this one's place among them
-        self._buckets = every.copy()  # the buckets in use, then what was there before
-        self._position = every.copy()  # where in _buckets each bucket is
-        self._released = every[::-1]  # a stack, the bucket released last on top
+        # The number of buckets left in use when this bucket was released; 0 while it is in use:
+        self._remaining = every
+        self._replacement = every.copy()  # the bucket that was put in this bucket's position
+        self._buckets = every.copy()  # the buckets in use; after them, former contents
+        self._position = every.copy()  # the position of each bucket in _buckets
+        self._released = every[::-1]  # a stack; the bucket that was released last is on top
         self._bucket_of: dict[B, int] = {}
         self._owner_of: dict[int, B] = {}
         self._open_owners: list[B | None] = [None] * capacity  # by bucket
@@ -73,7 +86,7 @@ class Anchor(RehashingBalancer[B]):
         return self._capacity
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
-        """Return the backend of a 64-bit hash; O(1) expected while a fair share is open.
+        """Return the backend of a 64-bit hash; O(1) expected if many of the members are open.
 
         Raises InvalidKey, NoBackendAvailable.
         """
@@ -137,11 +150,12 @@ class Anchor(RehashingBalancer[B]):
 
 
 def resettle(digest: int, bucket: int, remaining: Sequence[int], replacement: Sequence[int]) -> int:
-    """Return the bucket in use that owns a hash, given its bucket if all buckets were in use.
+    """Return the bucket in use that owns a hash.
 
-    ``remaining[b]`` is how many buckets were left in use when b was released, 0 while b is in use;
-    ``replacement[b]`` is the bucket that took its place among them.  The hash is hashed again for
-    each released bucket on the way.
+    ``bucket`` is the bucket that would own the hash if all buckets were in use.  ``remaining[b]``
+    is the number of buckets that were left in use when bucket b was released.  It is 0 while b is
+    in use.  ``replacement[b]`` is the bucket that was then put in the position of b.  While the
+    hash belongs to a released bucket, it is hashed again.
     """
     while size := remaining[bucket]:
         digest = digest * _MULTIPLIER & BITS
@@ -157,7 +171,7 @@ def resettle_many(
     remaining: NDArray[np.intp],
     replacement: NDArray[np.intp],
 ) -> None:
-    """Replace each of the buckets, in place, as :func:`resettle` does."""
+    """Replace each bucket by the result of :func:`resettle`; ``buckets`` is changed in place."""
     sizes = remaining[buckets]
     unsettled = np.flatnonzero(sizes)
     sizes, digests = sizes[unsettled], digests[unsettled]

@@ -1,4 +1,8 @@
-"""Consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam, SODA 2018)."""
+"""Limits the load of each backend of a consistent hash.
+
+Source: V. Mirrokni, M. Thorup, M. Zadimoghaddam, "Consistent hashing with bounded loads", SODA
+2018.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
@@ -25,20 +29,28 @@ _Exact = int | Fraction
 
 
 class BoundedLoad(SharesBackends, Balancer[B]):
-    """Picks the key's own backend, or the key's next one whose load is below a bound.
+    """Picks the first backend, in the key's order of preference, whose load is below a bound.
 
-    After an assignment the backend holds at most max(1, ⌈c·(m + 1)·w/W⌉) requests.  m is the number
-    of requests in flight before it, and W the sum of the weights; both are over the backends that
-    may serve the request, which are neither quiesced nor avoided.  w is the backend's own weight.
-    The bound is exact: ``c`` and the weights count as the decimals they print as.  It holds at the
-    moment of the assignment.  When other requests finish, a backend with many in flight may exceed
-    a later bound; then it gets no more until it is below.  Bound requests are counted but never
-    refused.
+    ``over`` is the balancer that determines the order of preference.  The load of a backend is its
+    number of requests in flight: those reported by ``started`` and not yet by ``finished``.
 
-    There is always a backend below its bound.  The backend that serves instead is the next one of
-    the same key, so a key is cached by few backends and not by all.  With a large ``c`` the picks
-    are those of ``over``.  The counts are what ``started`` and ``finished`` report.  Add and remove
-    backends through this balancer, not through ``over``, whose members it takes over.
+    A picked backend has at most max(1, ⌈c·(m + 1)·w/W⌉) requests in flight, the new one included.
+    Here w is the backend's weight and W is the sum of the weights.  m is the number of requests in
+    flight before the pick.  W and m include only backends that are neither avoided nor quiesced
+    (weight 0: the backend stays a member but is not picked).  At least one of these backends is
+    always below its bound.
+
+    The bound is computed without rounding: ``c`` and the weights have the decimal values that they
+    are printed with, so 1.1 is exactly 11/10.  The bound applies at the time of the pick.  It
+    becomes smaller when other requests finish, so a backend may then exceed its bound.  Such a
+    backend is not picked until its load is below its bound.  Requests that are bound to a backend,
+    for example by a sticky session, are counted but never refused.
+
+    If the key's first backend is at its bound, the next in the key's order is tried.  So a key is
+    cached by a few backends and not by all.  With a large ``c`` the picks are those of ``over``.
+
+    The members of ``over`` become the members of this balancer.  From then on, add and remove
+    backends through this balancer and not through ``over``.
 
     >>> from balancers.hashing import Jump
     >>> lb = BoundedLoad(Jump(["a", "b", "c"]), c=1.25)
@@ -53,9 +65,10 @@ class BoundedLoad(SharesBackends, Balancer[B]):
     >>> lb
     <BoundedLoad: c=1.25, over <Jump: 3 of 3 open>>
 
-    Cost: ``pick`` as ``over``, and O(1) per backend passed because it is at its bound, and
-    O(avoided); ``started``, ``finished`` O(1).
-    Raises InvalidSetting for ``c`` below 1 or not finite, and unless ``over`` is a HashedBalancer.
+    Cost: ``pick`` costs as much as ``over.pick``, plus O(number of avoided backends), plus one step
+    of ``over.succession`` for each backend that is at its bound.  ``started`` and ``finished`` are
+    O(1).
+    Raises InvalidSetting for ``c`` below 1 or not finite, and if ``over`` is not a HashedBalancer.
     """
 
     keyed = True
@@ -72,8 +85,8 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         self._counts: dict[B, int] = dict.fromkeys(over.weights, 0)
         self._open_weights: dict[B, _Exact] = {}
         # A backend of weight w is below its bound while count * denominator < numerator * w.
-        self._numerator: _Exact = self._c_numerator  # c·(m + 1), times the denominator of c
-        self._denominator: _Exact = 0  # W, times the denominator of c
+        self._numerator: _Exact = self._c_numerator  # c·(m + 1) times the denominator of c
+        self._denominator: _Exact = 0  # W times the denominator of c
         for backend, weight in over.weights.items():
             self._set_open_weight(backend, weight)
 
@@ -84,24 +97,30 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
     @property
     def c(self) -> float:
-        """How many times its fair share a backend may hold."""
+        """The load that a backend may have, as a multiple of its fair share of all requests.
+
+        For example, 1.25 allows 25 % more requests than the fair share.
+        """
         return self._c
 
     @property
     def weights(self) -> Mapping[B, float]:
-        """Every member and its weight: a read-only view."""
+        """The weight of every member: a read-only view, in order of insertion."""
         return self._over.weights
 
     def put(self, backend: B, weight: float = 1) -> None:
-        """Insert the backend, or change its weight; 0 quiesces.  Raises what ``over`` raises."""
+        """Insert the backend, or change its weight; 0 quiesces it.
+
+        Raises what ``over.put`` raises.
+        """
         self._over.put(backend, weight)
         self._counts.setdefault(backend, 0)
         self._set_open_weight(backend, self._over.weights[backend])
 
     def discard(self, backend: B) -> None:
-        """Remove the backend and its counts; ignored if it is not a member.
+        """Remove the backend and its count of requests.  Ignored if it is not a member.
 
-        Raises what ``over`` raises.
+        Raises what ``over.discard`` raises.
         """
         self._over.discard(backend)
         if backend in self._counts:
@@ -109,7 +128,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
             del self._counts[backend]
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Return the first of the key's backends that is below its bound.
+        """Return the first backend, in the key's order of preference, that is below its bound.
 
         Raises MissingKey, InvalidKey, NoBackendAvailable.
         """
@@ -122,7 +141,10 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         return self._first_below(self._over.hash_key(key), numerator, denominator, avoid)
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
-        """Return the backend of a 64-bit hash.  Raises InvalidKey, NoBackendAvailable."""
+        """Return the first backend, in the order of a 64-bit hash, that is below its bound.
+
+        Raises InvalidKey, NoBackendAvailable.
+        """
         first = self._over.pick_hashed(digest, avoid)
         numerator, denominator = (
             self._bound_without(avoid) if avoid else (self._numerator, self._denominator)
@@ -132,11 +154,12 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         return self._first_below(digest, numerator, denominator, avoid)
 
     def replicas(self, key: Key, k: int) -> list[B]:
-        """Return the first ``k`` backends that would serve the key now.
+        """Return the first ``k`` backends that the key would be sent to at the current loads.
 
-        Each serves it when all before it are avoided.  If fewer are open, all of them are returned.
-        O(k) picks.  For the backends that should store copies of a key, whatever the loads, call
-        ``over.replicas(key, k)``.
+        Each backend is the one that :meth:`pick` returns when all before it are avoided.  If fewer
+        than ``k`` backends are open, all open backends are returned.  The cost is O(k) picks.
+        To find the backends that should store copies of the key, call ``over.replicas(key, k)``,
+        which does not depend on the loads.
         Raises MissingKey, InvalidKey, InvalidSetting for k below 1.
         """
         at_least(1, k=k)
@@ -145,22 +168,28 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         return list(islice(in_turn, k))
 
     def hash_key(self, key: Key | None) -> int:
-        """Return the 64-bit hash of one key, as :meth:`pick` uses it.
+        """Return the 64-bit hash that :meth:`pick` uses for the key.
 
         Raises MissingKey, InvalidKey, TypeError.
         """
         return self._over.hash_key(key)
 
     def hash_many(self, keys: Iterable[Key]) -> NDArray[np.uint64]:
-        """Hash keys as :meth:`pick` does; O(n).  Raises InvalidKey, TypeError."""
+        """Return the hashes that :meth:`pick` uses for n keys, as an array ``uint64[n]``; O(n).
+
+        Raises InvalidKey, TypeError.
+        """
         return self._over.hash_many(keys)
 
     def pick_many(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Pick for every hash, each by the current loads: nothing is counted in between.
+        """Return the backend that each hash would be sent to at the current loads.
 
-        The result is ``intp[n]``, indices in the order of ``weights``.  It shows where keys would
-        go; do not use it to assign a batch, as every request would meet the same loads.  Costs as
-        much as in ``over``, and one pick for each hash whose own backend is at its bound.
+        ``hashes`` is an array ``uint64[n]``.  The result is an array ``intp[n]``: the index of each
+        backend in the order of ``weights``.  The loads do not change during the call.  So do not
+        use the result to send n requests: it ignores the load that these requests add.
+
+        The cost is that of ``over.pick_many``, plus one pick for each hash whose first backend is
+        at its bound.
         Raises NoBackendAvailable; TypeError for another dtype, InvalidKey for another shape.
         """
         picked = self._over.pick_many(hashes)
@@ -182,7 +211,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         return picked
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Called when a request starts, bound or not; O(1).
+        """Called when a request starts, whether it was picked or bound to the backend; O(1).
 
         Ignored if the backend is not a member.
         """
@@ -202,7 +231,10 @@ class BoundedLoad(SharesBackends, Balancer[B]):
                 self._numerator -= self._c_numerator
 
     def _bound_without(self, avoid: Collection[B]) -> tuple[_Exact, _Exact]:
-        """Return the numerator and denominator of the bound without these backends; O(avoided)."""
+        """Return the numerator and the denominator of the bound without the avoided backends.
+
+        O(number of avoided backends).
+        """
         numerator, denominator = self._numerator, self._denominator
         for backend in {*avoid} & self._open_weights.keys():
             numerator -= self._c_numerator * self._counts[backend]
@@ -212,10 +244,10 @@ class BoundedLoad(SharesBackends, Balancer[B]):
     def _first_below(
         self, digest: int, numerator: _Exact, denominator: _Exact, avoid: Collection[B]
     ) -> B:
-        """Return the first backend that holds fewer than c·(m + 1)·w/W.
+        """Return the first backend that has fewer than c·(m + 1)·w/W requests in flight.
 
-        With one more request it holds at most the bound.  There is such a backend: if every one
-        held as many or more, together they would hold more than m.
+        With one more request, its load is at most the bound.  Such a backend always exists: if
+        every backend had c·(m + 1)·w/W requests or more, their sum would be more than m.
         """
         counts, weights = self._counts, self._open_weights
         return next(
@@ -225,7 +257,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         )
 
     def _set_open_weight(self, backend: B, weight: float) -> None:
-        """Store the exact weight, and update numerator and denominator; 0 closes."""
+        """Store the exact weight, and update numerator and denominator.  0 removes the weight."""
         old = self._open_weights.pop(backend, 0)
         if weight:
             exact = weight if isinstance(weight, int) else _exact(weight)
@@ -242,6 +274,6 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
 
 def _exact(value: float) -> Fraction:
-    """Return the decimal that a float prints as."""
+    """Return the decimal value that a float is printed with; a rational number is unchanged."""
     given: object = value
     return Fraction(given if isinstance(given, Rational) else repr(float(value)))

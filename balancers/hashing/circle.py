@@ -1,7 +1,8 @@
-"""A circle of 64-bit points, each with an owner: the base of every ring in this package.
+"""Finds the first point at or after a hash on a circle of 64-bit points, each with an owner.
 
-:class:`Circle` looks up one hash at a time and can change one point at a time.  :class:`PointTable`
-looks up a batch of hashes in an array of sorted points.
+The balancers of this package that use a ring are built on this module.  :class:`Circle` looks up
+one hash at a time and can change one point at a time.  :class:`PointTable` looks up a batch of
+hashes in an array of sorted points.
 """
 
 from bisect import bisect_left
@@ -19,14 +20,18 @@ __all__ = ["PER_CELL", "Circle", "PointTable", "sorted_order"]
 PER_CELL = 8
 """The average number of points per cell of a circle that was just built (measured)."""
 _TABLE_CELLS_PER_POINT = 16
-"""Cells of a :class:`PointTable` per point (measured): nearly all cells hold no point."""
+"""The minimum number of cells per point in a :class:`PointTable` (measured).
+
+With so many cells, nearly all cells contain no point.
+"""
 
 
 class Circle(Generic[B]):
-    """Points on a circle of 64 bits and their owners, divided into cells of about eight points.
+    """Stores points on a circle, and finds the points that are next to a hash.
 
-    Of equal points the first one in order counts.  The caller decides where the points are,
-    and to which of them a hash belongs.
+    A point is an integer from 0 to 2⁶⁴ - 1, and has an owner.  After 2⁶⁴ - 1 the circle continues
+    at 0.  The circle is divided into cells of equal width, with about eight points each, so that a
+    search looks at few points.  If several points are equal, a search finds the first of them.
 
     >>> circle = Circle([(10, "a"), (20, "b"), (30, "a")])
     >>> circle.at(11), circle.at(31), circle.before(10)
@@ -34,7 +39,8 @@ class Circle(Generic[B]):
     >>> list(circle.walk(20))
     ['b', 'a', 'a']
 
-    Cost: ``at``, ``before``, ``add`` and ``take`` O(1) expected, building O(V log V) for V points.
+    Cost: ``at``, ``before``, ``add`` and ``take`` are O(1) expected.  Building the circle is
+    O(V log V) for V points.
     """
 
     __slots__ = ("cells", "owners", "shift", "size")
@@ -53,15 +59,19 @@ class Circle(Generic[B]):
         self.size = 0
         self.shift = 64
         self.cells: list[tuple[int, ...]] = [()]
-        """The points of each 1/2ᵏ of the circle, ascending; a hash is in ``hash >> shift``."""
+        """The points of each cell in ascending order; the cell of a hash is ``hash >> shift``."""
         self.owners: list[tuple[B, ...]] = [()]
-        """The owners of these points.  One more owner follows, unless the circle is empty: that of
-        the first point after the cell."""
+        """The owners of the points of each cell, in the same order.  Each list of owners has one
+        more element at its end: the owner of the first point after the cell.  Only in an empty
+        circle this element is missing."""
 
     def build(
         self, points: NDArray[np.uint64], whose: NDArray[np.intp], owners: Sequence[B]
     ) -> None:
-        """Replace every point; ``owners[whose[i]]`` owns point i.  O(V log V) for V points."""
+        """Replace all points; O(V log V) for V points.
+
+        The owner of ``points[i]`` is ``owners[whose[i]]``.
+        """
         self.clear()
         self.size = len(points)
         if not self.size:
@@ -106,7 +116,11 @@ class Circle(Generic[B]):
         raise KeyError("no points")
 
     def walk(self, digest: int) -> Iterator[B]:
-        """Yield the owner of every point, once round, from the first at or after the hash."""
+        """Yield the owner of each point, in ascending order, once around the circle.
+
+        The first point is the first one at or after the hash.  An owner is yielded once for each of
+        its points.
+        """
         start = digest >> self.shift
         place = bisect_left(self.cells[start], digest)
         yield from self.owners[start][place:-1]
@@ -115,11 +129,12 @@ class Circle(Generic[B]):
         yield from self.owners[start][:place]
 
     def flat(self, members: Iterable[B]) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
-        """Return every point, ascending, and the index of each owner in ``members``; O(V).
+        """Return all points in ascending order, and the index of each owner in ``members``; O(V).
 
-        That is ``uint64[size]`` and ``intp[size + 1]``: the last index repeats the first one, for
-        hashes beyond all points.  So for an array of hashes the owners are
-        ``indices[np.searchsorted(points, hashes)]``.  The circle must not be empty.
+        The points are an array ``uint64[size]``.  The indices are an array ``intp[size + 1]``.  The
+        last index is the same as the first: it is for hashes that are larger than all points.  So
+        the owners of an array of hashes are ``indices[np.searchsorted(points, hashes)]``.
+        The circle must not be empty.
         """
         index = {member: place for place, member in enumerate(members)}
         points = np.fromiter(chain.from_iterable(self.cells), dtype=np.uint64, count=self.size)
@@ -133,7 +148,7 @@ class Circle(Generic[B]):
         return points, indices
 
     def add(self, point: int, owner: B, rank: Mapping[B, Any]) -> None:
-        """Add a point; of equal points the owner of the lowest rank is first."""
+        """Add a point.  Equal points are ordered by the ranks of their owners, lowest first."""
         cell = point >> self.shift
         points, owners = self.cells[cell], self.owners[cell]
         place = bisect_left(points, point)
@@ -146,7 +161,7 @@ class Circle(Generic[B]):
             self._first_point_changed(cell)
 
     def take(self, point: int, owner: B) -> None:
-        """Remove a point of this owner, which must be on the circle."""
+        """Remove a point of this owner.  The point must be on the circle."""
         if self.size == 1:
             self.clear()
             return
@@ -162,7 +177,10 @@ class Circle(Generic[B]):
             self._first_point_changed(cell)
 
     def _first_point_changed(self, cell: int) -> None:
-        """Update the last owner of the cells before: they end with the first owner after them."""
+        """Update the last owner of the cells before a cell whose first point has changed.
+
+        Going backwards from the cell, these are all empty cells and the first cell with points.
+        """
         first = self.owners[cell][0]
         for before in range(cell - 1, cell - 1 - len(self.owners), -1):
             self.owners[before] = (*self.owners[before][:-1], first)
@@ -174,21 +192,25 @@ class Circle(Generic[B]):
 
 
 class PointTable:
-    """Sorted points, and a table to find the first point at or after each of many hashes.
+    """Finds the first point at or after each of many hashes, by a table over sorted points.
 
-    The table divides the 64-bit range into cells, 16 to 32 per point and at most ``2**max_bits``.
-    ``firsts[cell]`` is the index of the first point in the cell or after it, ``occupied`` lists the
-    cell of each point but the last, and ``repeats[i]`` is how often i is in ``firsts``.  ``points``
-    must end with 2⁶⁴ - 1, so that there is a point at or after every hash.  Indices are ``dtype``:
-    intp is faster, int32 takes half the memory.
+    ``points`` must be in ascending order and must end with 2⁶⁴ - 1.  Then every hash has a point at
+    or after it.  The table divides the range from 0 to 2⁶⁴ - 1 into cells of equal width.  It has
+    16 to 32 cells per point, but at most ``2**max_bits`` cells.
+
+    ``firsts[cell]`` is the index of the first point in the cell or after it.  ``occupied`` lists
+    the cell of each point, except for the last point.  ``repeats[i]`` is the number of times that
+    the index i is in ``firsts``.  ``dtype`` is the type of the indices: intp is faster, and int32
+    needs half the memory.
 
     >>> table = PointTable(np.array([10, 1 << 63, (1 << 64) - 1], dtype=np.uint64), max_bits=20)
     >>> hashes = np.array([0, 10, 11, 1 << 62, (1 << 63) + 1], dtype=np.uint64)
     >>> table.search(hashes, table.cells(hashes)).tolist()
     [0, 0, 1, 1, 2]
 
-    Cost: a search O(1) expected per hash, where a binary search takes O(log V) for V points;
-    building O(V) and O(2ᵇ) for b bits, so it pays for batches of about V hashes or more.
+    Cost for V points: a search is O(1) expected per hash, and a binary search would be O(log V).
+    Building the table is O(V + number of cells).  So the table is faster than binary searches if
+    there are about V hashes or more.
     """
 
     __slots__ = ("_shift", "firsts", "occupied", "points", "repeats")
@@ -207,13 +229,16 @@ class PointTable:
         self.firsts = np.repeat(np.arange(len(points), dtype=dtype), self.repeats)
 
     def cells(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Return the cell of each hash: a new array."""
+        """Return the cell of each hash, as a new array."""
         return (hashes >> self._shift).view(np.intp)
 
     def search(
         self, hashes: NDArray[np.uint64], cells: NDArray[np.intp]
     ) -> NDArray[np.signedinteger[Any]]:
-        """Return the index of the first point at or after each hash, given their cells."""
+        """Return the index of the first point at or after each hash.
+
+        ``cells`` must be the cells of these hashes, as :meth:`cells` returns them.
+        """
         points, found = self.points, self.firsts[cells]
         behind = np.flatnonzero(points[found] < hashes)
         while len(behind):
@@ -226,10 +251,10 @@ class PointTable:
 
 
 def sorted_order(points: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Return the indices that sort the points, equal ones in the given order; O(V log V).
+    """Return the indices that sort the points; O(V log V) for V points.
 
-    A stable sort takes several times as long, so it is used only when there are equal points,
-    which is rare.
+    Equal points keep their order.  A stable sort takes several times as long as an unstable sort.
+    So it is used only if there are equal points, which is rare.
     """
     order = np.argsort(points)
     ascending = points[order]

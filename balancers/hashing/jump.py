@@ -1,4 +1,7 @@
-"""Jump consistent hash: it needs no table, but only the last bucket can be added or removed."""
+"""Implements jump consistent hash, which computes the bucket of a key without a table.
+
+Only the last bucket can be removed, and a new bucket is always the last.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -14,17 +17,22 @@ from balancers.keys import Hasher, Identity, name_of
 __all__ = ["Jump", "jump", "jump_many"]
 
 _MULTIPLIER = 2862933555777941757
-"""Of the linear congruential generator in the paper."""
+"""The multiplier of the linear congruential generator in the paper."""
 _RANGE = float(1 << 31)
+"""The number of different values of the 31 random bits that are used for a jump."""
 
 
 class Jump(RehashingBalancer[B]):
-    """Members are buckets in order of insertion; the key's hash alone determines the bucket.
+    """Computes the index of a backend from the key's hash and from the number of backends.
 
-    Shares are exactly even, and no memory is needed.  In return only the last member may leave.
-    The map depends on the order of the members, and not on their names.  A new member takes an
-    equal share from every other, and no other key moves, if it joins open.  Any member may be
-    quiesced: its keys, and no others, are hashed again.  All positive weights are equivalent.
+    The members are numbered in the order in which they were added.  Which member a key belongs to
+    depends on this order and not on the names.  Every member gets an equal share of the keys: all
+    positive weights are equivalent.  No memory is needed except for the list of members.
+
+    A new member that joins with a positive weight takes an equal share of keys from each other
+    member, and no other key moves.  Only the last member can leave.  Any member can be quiesced: it
+    is put with weight 0, stays a member and is not picked.  Then only its keys move: they are
+    hashed again.
 
     >>> shards = Jump(["db-0", "db-1", "db-2"])
     >>> shards.pick_hashed(0xDEADBEEF)
@@ -33,8 +41,9 @@ class Jump(RehashingBalancer[B]):
     Traceback (most recent call last):
     balancers.errors.InvalidSetting: only the last of 3 members, 'db-2', can leave Jump, not 'db-0'
 
-    Cost: ``pick`` O(log n), 7.5 steps for 1000 members; everything else O(1).
-    Raises InvalidSetting, from ``discard``, for a member that is not the last: quiesce it instead.
+    Cost: ``pick`` is O(log n) expected: 7.5 steps on average for 1000 members.  Joining, leaving,
+    opening and closing are O(1).
+    Raises InvalidSetting when a member that is not the last is discarded.  Quiesce it instead.
     Source: J. Lamping, E. Veach, "A fast, minimal memory, consistent hash algorithm", 2014.
     """
 
@@ -71,7 +80,9 @@ class Jump(RehashingBalancer[B]):
 
 
 def jump(digest: int, buckets: int) -> int:
-    """Return the bucket of a 64-bit hash, of one or more buckets; O(log buckets) expected.
+    """Return the bucket of a 64-bit hash: an index below ``buckets``, which is at least 1.
+
+    The expected cost is O(log buckets).
 
     >>> [jump(digest, 100) for digest in range(6)]
     [0, 55, 62, 8, 45, 59]
@@ -85,9 +96,10 @@ def jump(digest: int, buckets: int) -> int:
 
 
 def jump_many(digests: NDArray[np.uint64], buckets: int) -> NDArray[np.intp]:
-    """Return :func:`jump` of each hash: a new array.
+    """Return :func:`jump` of each hash, as a new array.
 
-    All hashes jump at once.  Those whose next jump would go beyond the last bucket are done.
+    Each step of the loop computes the next jump of all hashes that are not finished.  A hash is
+    finished when its next jump would go beyond the last bucket.
     """
     left = len(digests)
     found, jumping, states = np.zeros(left), np.arange(left), digests.copy()

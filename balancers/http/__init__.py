@@ -1,4 +1,7 @@
-"""Parsers and writers for parts of an HTTP request: target, fields, cookies, client address."""
+"""Parses the parts of an HTTP request that balancing uses, and writes some header values.
+
+The parts are the target, the header fields, the cookies and the client's address.
+"""
 
 from balancers.http.client_address import ClientAddress as ClientAddress
 from balancers.http.client_address import TrustedProxies as TrustedProxies

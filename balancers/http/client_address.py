@@ -1,4 +1,7 @@
-"""Finds the client's address behind proxies: the rightmost address that is not trusted."""
+"""Finds the client's address when the request came through proxies.
+
+The client is the rightmost address that is not one of your own proxies.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
@@ -18,34 +21,48 @@ Reason = Literal["", "no address", "absent", "all trusted", "withheld", "malform
 
 
 class ClientAddress(NamedTuple):
-    """The client's address, or the last believed address and why the walk ended there."""
+    """The result of the search for a client: its address, or why it was not found.
+
+    The search starts at the peer, which is the sender of the connection.  It then reads the
+    elements of the header from the right.  An element is accepted if it was written by the peer or
+    by another trusted proxy, and if it can be parsed.
+    """
 
     address: Address | None
-    """The last address that can be believed.  None: the peer has no address, and no believed
-    element names one."""
+    """The last address that was found.  It is None if the peer has no address and no accepted
+    element contains one."""
     reason: Reason
-    """Empty when the client was found: ``address`` is not a trusted proxy, and a trusted proxy
-    named it or it is the peer.  Otherwise ``address`` is one of your own proxies, and that proxy
-    sent no header (``absent``), a header with nothing but proxies (``all trusted``), an identifier,
-    ``unknown`` or no ``for`` (``withheld``), an element that cannot be parsed (``malformed``), or
-    more hops than ``max_hops`` (``too long``).  ``no address``: the peer has no address and is not
-    trusted."""
+    """Why the client was not found.  It is empty if the client was found.
+
+    If it is not empty, ``address`` is one of your own proxies or None.  The reasons are:
+
+    * ``no address``: the peer has no address and is not trusted
+    * ``absent``: the header is missing or has no elements
+    * ``all trusted``: every address in the header is a trusted proxy
+    * ``withheld``: the element has an identifier, ``unknown`` or no ``for`` instead of an address
+    * ``malformed``: the element cannot be parsed
+    * ``too long``: the header has more than ``max_hops`` elements
+    """
     hops: tuple[Address, ...]
-    """Every address believed, the peer first and the client last."""
+    """All addresses that were found, in the order of the search.  The peer is the first, and
+    ``address`` is the last."""
 
 
 class TrustedProxies:
-    """Finds the client behind proxies that are recognised by their networks.
+    """Finds the client of a request that came through your proxies.
 
-    Reads the header from the right, starting at the peer, and stops at the first address that is
-    not one of your proxies.  The client may have written everything left of that address.
-    ``header`` is the header that your proxies append to; no other header is read.  ``Forwarded`` is
-    parsed as in RFC 7239, any other header as a list of addresses.  Several lines are one list, in
-    order.
+    An address is trusted, which means that it is one of your proxies, if it is in ``networks``.
+    The search starts at the peer, which is the sender of the connection.  It then reads the header
+    from the right, and stops at the first address that is not trusted.  That address is the
+    client.  The client may have written everything to the left of it.
 
-    The peer is text or an address.  None or ``""`` is a peer without an address (a Unix socket); it
-    is trusted only with ``local=True``.  IPv4-mapped IPv6 is read as IPv4; ports are parsed and
-    zones are dropped.
+    ``header`` is the name of the header that your proxies append to.  No other header is read.
+    ``Forwarded`` is parsed as in RFC 7239.  Any other header is parsed as a list of addresses.
+    Several lines of the header are joined to one list, in their order.
+
+    The peer is given as text or as an address.  A peer that is None or ``""`` has no address, like
+    the peer of a Unix socket.  Such a peer is trusted only with ``local=True``.  An IPv4-mapped
+    IPv6 address is read as IPv4.  A port may follow an address and is ignored.  Zones are dropped.
 
     >>> proxies = TrustedProxies(["10.0.0.0/8"], header="X-Forwarded-For")
     >>> chain = [("X-Forwarded-For", "1.1.1.1, 203.0.113.9, 10.0.0.2")]
@@ -55,8 +72,8 @@ class TrustedProxies:
     >>> proxies.forwarded(Request(client="10.0.0.1", headers=chain))
     '203.0.113.9, 10.0.0.2, 10.0.0.1'
 
-    Cost: O(characters up to where the walk stops), at most ``max_hops`` elements of 1024
-    characters.  Raises InvalidSetting for an invalid network, an invalid header name, or a
+    A search costs O(characters read).  It reads at most ``max_hops`` elements of at most 1024
+    characters each.  Raises InvalidSetting for an invalid network, an invalid header name, or a
     ``max_hops`` that is not an int of 1 or more.
     """
 
@@ -78,16 +95,16 @@ class TrustedProxies:
         self._rfc7239 = header.lower() == "forwarded"
 
     def client(self, request: Request) -> ClientAddress:
-        """Find a request's client.
+        """Find the client of a request, whose peer is ``request.client``.
 
-        Raises InvalidKey when ``request.client`` is not an address.
+        Raises InvalidKey if ``request.client`` is neither an address nor empty.
         """
         return self.behind(request.client, request.header(self.header))
 
     def behind(self, peer: str | Address | None, lines: Sequence[str]) -> ClientAddress:
-        """Find the client behind a peer, given the lines of the header.
+        """Find the client from the address of the peer and the lines of the header.
 
-        Raises InvalidKey for a peer that is not an address, TypeError when ``lines`` is a str.
+        Raises InvalidKey for a peer that is not an address, and TypeError if ``lines`` is a str.
 
         >>> proxies = TrustedProxies(["::1"], header="Forwarded")
         >>> proxies.behind("::1", ['for="[2001:db8::17]:4711";proto=https']).hops[-1]
@@ -105,15 +122,19 @@ class TrustedProxies:
         host: str | None = None,
         proto: str | None = None,
     ) -> str:
-        """Return the header's value to send on, with the peer appended.
+        """Return the value of the header to send to the backend.
 
-        Believed elements are passed on unchanged; all others are dropped.  A peer without an
-        address is written as ``unknown``, and no further proxy finds a client behind ``unknown``.
-        A trusted peer without an address (``local``) is therefore left out when its header had
-        believed elements.  ``by``, ``host`` and ``proto`` are allowed in ``Forwarded`` only, and
-        are written in the peer's element, which is then never left out.
+        It contains the elements that the search accepted, unchanged, and then an element for the
+        peer.  All other elements are dropped.
 
-        Raises InvalidKey for a peer that is not an address, InvalidSetting for parameters that
+        A peer without an address is written as ``unknown``.  A proxy that reads ``unknown`` stops
+        its search and does not find the client.  The element of a trusted peer without an address
+        is therefore omitted if the search accepted at least one element.
+
+        ``by``, ``host`` and ``proto`` are parameters of the peer's element.  They are allowed for
+        ``Forwarded`` only.  If one of them is given, the peer's element is never omitted.
+
+        Raises InvalidKey for a peer that is not an address, and InvalidSetting for parameters that
         cannot be written.
         """
         peer = _peer_address(request.client)
@@ -133,7 +154,7 @@ class TrustedProxies:
         return ", ".join([*believed, own])
 
     def _walk(self, peer: Address | None, lines: Sequence[str]) -> tuple[ClientAddress, list[str]]:
-        """Return the client, and the believed elements in the order of the header."""
+        """Return the client, and the accepted elements in the order of the header."""
         believed: list[str] = []
         reason: Reason
         if not (self._local if peer is None else peer in self._networks):

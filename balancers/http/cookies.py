@@ -1,6 +1,6 @@
-"""Cookies as text: parses the ``Cookie`` header and writes the ``Set-Cookie`` header.
+"""Parses the ``Cookie`` header and writes the ``Set-Cookie`` header.
 
-Written cookies follow RFC 6265.  The parser is lenient: it accepts any text and takes one pass.
+Written cookies follow RFC 6265.  The parser accepts any text and reads the text once.
 """
 
 import re
@@ -21,11 +21,12 @@ _SAME_SITE = ("Strict", "Lax", "None", None)
 
 
 def cookies(header: str) -> dict[str, str]:
-    """Parse the value of a ``Cookie`` header: the first value of each name, in order.
+    """Return the names and values in the value of a ``Cookie`` header, in order.
 
-    Browsers send the cookie with the longest path first, so the first value of a repeated name is
-    used.  Spaces and tabs around names and values and a pair of quotes around a value are dropped.
-    A part without ``=`` or without a name is skipped.  Raises no error.  O(characters).
+    If a name is repeated, its first value is returned, because browsers send the cookie with the
+    longest path first.  Spaces and tabs around names and values are removed.  Two quotes that
+    enclose a value are removed too.  A part without ``=`` or without a name is skipped.  The
+    function accepts any text and raises no error.  O(characters).
 
     >>> cookies('theme=dark; id="42";; alone ; =nameless; theme=light')
     {'theme': 'dark', 'id': '42'}
@@ -40,10 +41,11 @@ def cookies(header: str) -> dict[str, str]:
 
 
 def cookie(header: str, name: str) -> str | None:
-    """Return what ``cookies(header).get(name)`` returns, without parsing the other cookies.
+    """Return the first value of the cookie with this name, or None if there is no such cookie.
 
-    ``name`` must be a name that :func:`set_cookie` accepts, so without spaces, ``=`` or ``;``.
-    O(characters), at the speed of a text search.
+    The result equals ``cookies(header).get(name)``, but the other cookies are not parsed.  ``name``
+    must be a name that :func:`set_cookie` accepts.  Such a name has no spaces, ``=`` or ``;``.
+    O(characters), as fast as a text search.
 
     >>> cookie("theme=dark; id=42", "id")
     '42'
@@ -52,7 +54,9 @@ def cookie(header: str, name: str) -> str | None:
 
 
 def cookie_values(header: str, name: str) -> Iterator[str]:
-    """Yield the value of every cookie with this name, in order, lazily; O(characters).
+    """Yield the value of every cookie with this name, in order; O(characters).
+
+    The header is searched only as far as values are requested from the iterator.
 
     >>> list(cookie_values("id=42; theme=dark; id=7", "id"))
     ['42', '7']
@@ -84,16 +88,23 @@ def set_cookie(
 ) -> str:
     """Return the value of a ``Set-Cookie`` header (RFC 6265, section 4.1, and its draft successor).
 
-    ``max_age`` is in seconds: None keeps the cookie until the browser closes, 0 deletes it.
-    ``same_site`` is "Strict", "Lax", "None", or None for no attribute.
+    ``max_age`` is in seconds.  With None, the cookie is kept until the browser closes.  With 0, the
+    cookie is deleted.  ``same_site`` is "Strict", "Lax" or "None".  With None (not a text), the
+    attribute is not written.
 
     >>> set_cookie("id", "42", max_age=3600)
     'id=42; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Lax'
 
-    Raises InvalidSetting for a cookie that a browser would refuse or parse differently: a name that
-    is not a token; a value with a control character, a space, a quote, a comma, a semicolon or a
-    backslash; a path that does not begin with ``/``; ``SameSite=None``, or a name that begins with
-    ``__Secure-`` or ``__Host-``, without the attributes that it requires.
+    Raises InvalidSetting for a cookie that a browser would refuse or parse differently:
+
+    * The name is not a token.
+    * The value has a control character, a space, a quote, a comma, a semicolon, a backslash or a
+      character that is not ASCII.
+    * The path does not begin with ``/`` or has a character that is not allowed in a path.
+    * The domain, ``max_age`` or ``same_site`` is invalid.
+    * ``SameSite=None`` is used without ``Secure``.
+    * The name begins with ``__Secure-`` or ``__Host-``, and the cookie does not have the attributes
+      that this prefix requires.
     """
     _check("name", name, TOKEN)
     _check("value", value, _VALUE)
@@ -123,7 +134,9 @@ def set_cookie(
 
 
 def path_covers(path: str, target: str) -> bool:
-    """Return whether a cookie with this path is sent to a target (RFC 6265, section 5.1.4).
+    """Return whether a browser sends a cookie with this path in a request for this target.
+
+    Source: RFC 6265, section 5.1.4.
 
     >>> path_covers("/shop", "/shop/cart?item=7"), path_covers("/shop", "/shopping")
     (True, False)

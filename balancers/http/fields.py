@@ -1,4 +1,7 @@
-"""The values of a request's headers, cookies and query, each kind parsed once and on demand."""
+"""Parses the headers, the cookies and the query of a request into values by name.
+
+Each of these three kinds is parsed when it is first needed, and only once.
+"""
 
 import re
 from typing import Literal
@@ -13,13 +16,17 @@ _BAD_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 Kind = Literal["header", "cookie", "query"]
 Values = dict[str, list[str | None]]
-"""Every value of each name, in order; a value that cannot be decoded is None and matches none."""
+"""All values of each name, in order.
+
+A value that cannot be decoded is None.  None does not match any value of a condition.
+"""
 
 
 class RequestFields:
-    """A request's method, and the values of its headers, cookies and query parameters.
+    """Provides a request's method and the values of its headers, cookies and query parameters.
 
-    ``parsed`` holds the values of kinds that are not to be parsed from the request.
+    ``parsed`` contains values by kind.  A kind that is in ``parsed`` is not parsed from the
+    request.
     """
 
     __slots__ = ("_parsed", "_request", "method", "query")
@@ -33,11 +40,17 @@ class RequestFields:
         self._parsed: dict[Kind, Values] = {} if parsed is None else parsed
 
     def values(self, kind: Kind, name: str) -> list[str | None]:
-        """Return every value of a name; O(1), after one pass over the fields of that kind."""
+        """Return all values of a name; O(1).
+
+        The first call for a kind parses all fields of that kind; O(characters).
+        """
         return self.by_name(kind).get(name, [])
 
     def by_name(self, kind: Kind) -> Values:
-        """Return every value of every name; O(1), after one pass over the fields of that kind."""
+        """Return all values of all names; O(1).
+
+        The first call for a kind parses all fields of that kind; O(characters).
+        """
         parsed = self._parsed.get(kind)
         if parsed is None:
             parsed = self._parsed[kind] = self._parse(kind)
@@ -59,9 +72,11 @@ class RequestFields:
 
 
 def parameters(query: str) -> Values:
-    """Parse a query as a form: pairs separated by ``&``, ``+`` for a space, percent-encoded UTF-8.
+    """Parse a query that is encoded like an HTML form.
 
-    A name without ``=`` has an empty value; ``;`` is not a separator.  O(characters).
+    Pairs are separated by ``&``.  ``+`` stands for a space.  Other characters are percent-encoded
+    UTF-8.  A name without ``=`` has an empty value.  A ``;`` does not separate pairs.  A pair is
+    skipped if its name is empty or cannot be decoded.  O(characters).
 
     >>> parameters("a=1&b=x+y%21&a=2&c&d=%FF")
     {'a': ['1', '2'], 'b': ['x y!'], 'c': [''], 'd': [None]}
@@ -76,7 +91,10 @@ def parameters(query: str) -> Values:
 
 
 def _decoded(text: str) -> str | None:
-    """Decode a name or value of a form; None for invalid percent-encoding or UTF-8."""
+    """Return the decoded name or value of a form.
+
+    Return None if its percent-encoding or its UTF-8 is invalid.
+    """
     text = text.replace("+", " ")
     try:
         return None if _BAD_PERCENT.search(text) else unquoted(text)

@@ -1,7 +1,9 @@
-"""Parses and writes ``X-Forwarded-For`` and ``Forwarded`` (RFC 7239): elements and nodes.
+"""Parses and writes the headers ``X-Forwarded-For`` and ``Forwarded`` (RFC 7239).
 
-Elements are parsed from the right.  The nearest hop wrote the last element, and a quote that a
-client left open further left cannot swallow it.
+Each header is a list.  A proxy appends one element, which contains the node (the address or the
+name) of the sender.  Elements are parsed from the right, because the nearest proxy wrote the last
+one.  A client may send a quote that is never closed.  When the list is parsed from the right, such
+a quote does not change how the elements to its right are parsed.
 """
 
 import re
@@ -17,7 +19,7 @@ from balancers.http.networks import normalised
 __all__ = ["MAX_LENGTH", "Node", "elements", "forwarded_element", "pairs", "read_node"]
 
 MAX_LENGTH = 1024
-"""Characters of one element; no legitimate element is longer."""
+"""The largest number of characters of one element.  No legitimate element is longer."""
 
 _WHITESPACE = " \t"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
@@ -39,20 +41,24 @@ _NODE = re.compile(
 
 
 class Node(NamedTuple):
-    """The sender of a request as a hop names it: an address, or a name in place of an address.
+    """The sender of a request, as a proxy writes it in a header.
 
-    ``str(node)`` is the text of RFC 7239, with IPv6 in brackets.
+    A node has either an address or a name.  ``str(node)`` is its text in the syntax of RFC 7239, in
+    which IPv6 addresses have brackets.
 
     >>> str(Node(IPv6Address("2001:db8::17"), port=4711)), str(Node(name="_gazonk"))
     ('[2001:db8::17]:4711', '_gazonk')
     """
 
     address: Address | None = None
-    """IPv4 for IPv4-mapped IPv6, without a zone; None when the hop withholds it."""
+    """The address, or None if the proxy wrote a name instead.  The address has no zone.  If it
+    was IPv4-mapped IPv6, it is IPv4 here."""
     name: str = ""
-    """``unknown``, or an obfuscated identifier that begins with ``_``; empty with an address."""
+    """``unknown``, or an obfuscated identifier that begins with ``_``.  The name is empty if the
+    node has an address."""
     port: int | str | None = None
-    """A port number, an obfuscated identifier, or None."""
+    """The port number, or an obfuscated identifier that begins with ``_``.  It is None if the node
+    has no port."""
 
     def __str__(self) -> str:
         address = self.address
@@ -61,17 +67,18 @@ class Node(NamedTuple):
 
 
 def read_node(text: str, bare: bool = False) -> Node | None:
-    """Parse a node; None for an invalid one.
+    """Return the node that a text describes, or None if the text is invalid.
 
-    ``bare``: IPv6 is also accepted without brackets, as in ``X-Forwarded-For``, and then without a
-    port.
+    With ``bare``, an IPv6 address may also be written without brackets, as in ``X-Forwarded-For``.
+    An IPv6 address without brackets cannot have a port.
 
     >>> read_node("[fe80::1%eth0]:80")
     Node(address=IPv6Address('fe80::1'), name='', port=80)
     >>> read_node("fe80::1", bare=True).address, read_node("fe80::1"), read_node("10.0.0.256")
     (IPv6Address('fe80::1'), None, None)
 
-    Cost: O(characters); a text of more than 1024 characters is rejected at once.
+    Cost: O(characters).  The function returns None for a text of more than 1024 characters without
+    reading it.
     """
     if len(text) > MAX_LENGTH:
         return None
@@ -92,17 +99,18 @@ def read_node(text: str, bare: bool = False) -> Node | None:
 
 
 def elements(line: str, quoted: bool = False) -> Iterator[str | None]:
-    r"""Yield the elements of a list from the last to the first, stripped; also empty elements.
+    r"""Yield the elements of a list, separated by commas, from the last to the first.
 
-    ``quoted``: commas inside quotes do not separate elements.  An element of more than 1024
-    characters is yielded as None and ends the iteration.
+    Spaces and tabs around an element are removed.  Empty elements are yielded too.  With
+    ``quoted``, a comma inside quotes does not separate elements.  If an element has more than 1024
+    characters, None is yielded for it and the iteration ends.
 
     >>> [*elements('for="_a,b", for=192.0.2.43', quoted=True)]
     ['for=192.0.2.43', 'for="_a,b"']
     >>> [*elements('for="open, for="_x"', quoted=True)]
     ['for="_x"', 'for="open']
 
-    Cost: O(characters) up to the last element consumed.
+    Cost: O(characters of the elements that were yielded).
     """
     end = len(line)
     while end >= 0:
@@ -115,7 +123,7 @@ def elements(line: str, quoted: bool = False) -> Iterator[str | None]:
 
 
 def _element_start(line: str, end: int) -> int:
-    """Return where the element that ends at ``end`` starts, or 0 when it is too long."""
+    """Return the index where the element that ends at ``end`` starts, or 0 if it is too long."""
     in_quotes = False
     for at in range(end - 1, max(end - MAX_LENGTH - 2, -1), -1):
         if line[at] == '"':
@@ -126,9 +134,10 @@ def _element_start(line: str, end: int) -> int:
 
 
 def pairs(element: str) -> dict[str, str] | None:
-    r"""Parse the parameters of a ``Forwarded`` element: names in lower case, values unquoted.
+    r"""Return the parameters of a ``Forwarded`` element, or None if the element is invalid.
 
-    None for an invalid element, also when a name occurs twice.
+    Names are returned in lower case, and values without quotes.  An element in which a name occurs
+    twice is invalid.
 
     >>> pairs('For="[2001:db8::17]:4711";proto=https; ext="a\\"b"')
     {'for': '[2001:db8::17]:4711', 'proto': 'https', 'ext': 'a"b'}
@@ -155,10 +164,10 @@ def pairs(element: str) -> dict[str, str] | None:
 def forwarded_element(
     sender: Node, *, by: Node | None = None, host: str | None = None, proto: str | None = None
 ) -> str:
-    """Return a ``Forwarded`` element, with quotes where the syntax needs them.
+    """Return a ``Forwarded`` element.  A value is written in quotes if the syntax requires it.
 
-    ``by`` is the interface where the request came in; ``host`` and ``proto`` are what the client
-    used.
+    ``by`` is the interface of the proxy that received the request.  ``host`` is the host that the
+    client asked for.  ``proto`` is the protocol that the client used.
 
     >>> forwarded_element(Node(IPv6Address("2001:db8::17")), host="shop.example:80", proto="http")
     'for="[2001:db8::17]";host="shop.example:80";proto=http'

@@ -1,4 +1,7 @@
-"""The report that a backend returns to health probes: the results of its own checks."""
+"""Builds the report with which a backend answers a health probe.
+
+The report contains the results of the checks that the backend makes of its own dependencies.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,8 +17,9 @@ __all__ = ["CheckResult", "HealthReport"]
 class CheckResult:
     """The result of checking one dependency of the backend.
 
-    ``latency`` is in seconds.  Without a ``critical`` dependency no request can be served; without
-    an optional one some requests can.
+    ``ok`` is whether the dependency works.  ``latency`` is the duration of the check in seconds.
+    ``critical`` is whether the backend needs the dependency for every request.  If a dependency is
+    not critical, the backend can serve some requests without it.
 
     >>> CheckResult("postgres", ok=True, latency=0.0021).critical
     True
@@ -39,13 +43,15 @@ class CheckResult:
 
 
 class HealthReport:
-    """A health report: a status, an HTTP status, and fields ready for a JSON encoder.
+    """Computes the status and the content of a health report from the results of the checks.
 
-    The status is ``degraded`` when any check failed.  The HTTP status is 503 when a critical check
-    failed, so that no request is sent here, and otherwise 200: a backend that lacks only an
-    optional dependency still serves.  Use a report with checks for readiness and one without checks
-    for liveness: a process that answers is alive, and restarting it repairs no database.
-    ``uptime`` is in seconds.
+    The status is ``degraded`` if a check failed.  The HTTP status is 503 if a critical check
+    failed, so that the balancer sends no more requests to this backend.  If only checks that are
+    not critical failed, the HTTP status is 200, because the backend can still serve requests.
+
+    Use a report with checks to answer readiness probes.  Use a report without checks to answer
+    liveness probes: a process that answers is alive, and a restart of the process does not repair
+    its database.  ``uptime`` is the number of seconds since the start of the backend.
 
     >>> report = HealthReport(
     ...     [CheckResult("postgres", True, 0.002), CheckResult("redis", False, 1.0)],
@@ -76,16 +82,19 @@ class HealthReport:
 
     @property
     def status(self) -> str:
-        """``healthy``, or ``degraded`` when any check failed."""
+        """The status: ``degraded`` if a check failed, and ``healthy`` if none failed."""
         return "healthy" if all(check.ok for check in self.checks) else "degraded"
 
     @property
     def http_status(self) -> int:
-        """503 when a critical check failed, otherwise 200."""
+        """The HTTP status: 503 if a critical check failed, and 200 if none failed."""
         return 200 if all(check.ok or not check.critical for check in self.checks) else 503
 
     def as_dict(self) -> dict[str, object]:
-        """Return the report for a JSON encoder: uptime in seconds, latencies in milliseconds."""
+        """Return the report as a dict that a JSON encoder accepts.
+
+        The uptime is in seconds.  The latencies are in milliseconds.
+        """
         return {
             "status": self.status,
             "uptime_secs": round(self.uptime, 3),

@@ -1,4 +1,4 @@
-"""Parses and normalises the name in a ``Host`` header or ``:authority``."""
+"""Parses and normalises the host name in a ``Host`` header or an ``:authority`` field."""
 
 import re
 from ipaddress import IPv6Address
@@ -13,10 +13,12 @@ _MAX_LENGTH = 253
 
 
 def read_host(authority: str) -> str | None:
-    """Return the host in lower case, without port and final dot; None for an invalid host.
+    """Return the normalised host of an authority, or None if the authority is invalid.
 
-    Names are ASCII (international ones as ``xn--``), IPv6 addresses are in brackets and compressed.
-    An empty authority is the empty name.  O(characters).
+    The host is in lower case.  The port and a final dot are removed.  A host name must be ASCII, so
+    an international name must be encoded with ``xn--``.  An IPv6 address must be in brackets; it is
+    returned in brackets and in its compressed form.  For an empty authority the result is the empty
+    text.  O(characters).
 
     >>> read_host("Shop.Example.:8443"), read_host("[2001:DB8:0::1]:80"), read_host("a..b")
     ('shop.example', '[2001:db8::1]', None)

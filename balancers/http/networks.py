@@ -1,4 +1,4 @@
-"""A set of IP networks with a fast membership test for addresses."""
+"""Tests whether an address is in one of many IP networks, and normalises addresses."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
@@ -14,7 +14,9 @@ _IPV4_MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 def normalised(address: Address) -> Address:
-    """Return the form in which addresses are compared: IPv4 for IPv4-mapped IPv6, without a zone.
+    """Return the form of an address in which it is compared.
+
+    An IPv4-mapped IPv6 address becomes an IPv4 address.  A zone is removed.
 
     >>> normalised(IPv6Address("::ffff:10.0.0.1")), normalised(IPv6Address("fe80::1%eth0"))
     (IPv4Address('10.0.0.1'), IPv6Address('fe80::1'))
@@ -26,20 +28,23 @@ def normalised(address: Address) -> Address:
 
 
 class Networks:
-    """IP networks and single addresses, as text or from :mod:`ipaddress`.
+    """Tests with ``in`` whether an address is in one of the given IP networks.
 
-    IPv4-mapped IPv6 is read as IPv4, both in the networks and in the addresses tested; zones are
-    ignored.  ``0.0.0.0/0`` contains every IPv4 address and no IPv6 address, ``::/0`` every IPv6
-    address and no IPv4 address.
+    A network is given as text or as an object of :mod:`ipaddress`.  A single address counts as a
+    network that contains only this address.  IPv4-mapped IPv6 is read as IPv4, both in the networks
+    and in the addresses that are tested.  Zones are ignored.  ``0.0.0.0/0`` contains every IPv4
+    address and no IPv6 address.  ``::/0`` contains every IPv6 address and no IPv4 address.
 
     >>> office = Networks(["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"])
     >>> [IPv4Address(text) in office for text in ("10.1.2.3", "192.0.2.7", "192.0.2.8")]
     [True, True, False]
 
-    ``in`` costs O(different prefix lengths), however many networks there are, and raises TypeError
-    for anything but an address of :mod:`ipaddress`.  The constructor raises InvalidSetting for an
-    invalid network, also for one with bits set beyond the prefix, and TypeError for a single
-    network in place of a collection.
+    ``in`` costs O(different prefix lengths).  This cost does not depend on the number of networks.
+    ``in`` raises TypeError for anything but an address of :mod:`ipaddress`.
+
+    The constructor raises InvalidSetting for an invalid network.  A network with bits set beyond
+    its prefix is invalid too.  The constructor raises TypeError for a single network instead of a
+    collection.
     """
 
     __slots__ = ("_prefixes",)

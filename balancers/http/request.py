@@ -1,4 +1,4 @@
-"""The parts of an HTTP request that sessions and routes depend on, as plain data."""
+"""Defines the data of an HTTP request that sessions and routes use."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ __all__ = ["Request"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An HTTP request as an HTTP library delivers it.
+    """Holds the data of an HTTP request.  No field is parsed or changed.
 
-    ``target`` is the path and query as received, ``host`` the authority (``Host`` or
-    ``:authority``), ``headers`` the pairs of name and value in order of arrival, ``client`` the
-    address that the connection came from.
+    ``target`` is the path and the query, exactly as received.  ``host`` is the authority, which is
+    the value of ``Host`` or ``:authority``.  ``headers`` contains pairs of a name and a value, in
+    the order in which they arrived.  ``client`` is the address of the other end of the connection.
 
     >>> request = Request("GET", "/cart?item=7", "shop.example", [("Cookie", "a=1")])
     >>> request.header("cookie")
@@ -25,9 +25,9 @@ class Request:
     client: str = ""
 
     def header(self, name: str) -> tuple[str, ...]:
-        """Return every value of a header, in order.
+        """Return all values of a header, in order.
 
-        Names are compared without case.  O(headers).
+        The case of the name is ignored.  O(headers).
         """
         wanted = name.lower()
         return tuple(value for key, value in self.headers if key.lower() == wanted)

@@ -1,4 +1,4 @@
-"""Parses a request target into a normalised path, or into the reason why it is refused."""
+"""Parses and normalises request targets.  A target that could be misunderstood is refused."""
 
 import re
 from typing import Literal, NamedTuple
@@ -37,28 +37,34 @@ _AMBIGUOUS = (".;", "..;", ".%3B", "..%3B")
 
 
 class Path(NamedTuple):
-    """A parsed target: its normalised path, or the reason why it is refused."""
+    """The result of parsing a target: the normalised path, or why the target is refused."""
 
     path: str
-    """Begins with ``/``; empty when refused."""
+    """The normalised path, which begins with ``/``.  It is empty if the target is refused."""
     query: str
     """The text after the first ``?``, unchanged."""
     reason: Refusal | Literal[""] = ""
-    """Why the target is refused; empty when it is accepted."""
+    """Why the target is refused.  It is empty if the target is accepted."""
     host: str = ""
-    """The authority of an absolute-form target; it replaces ``Host`` (RFC 9112, section 3.2.2)."""
+    """The authority of a target in absolute form, such as ``http://example.com/``.  It replaces
+    the ``Host`` header (RFC 9112, section 3.2.2).  It is empty for any other target."""
 
 
 def read_target(target: str) -> Path:
-    """Parse a request target (RFC 9112, section 3.2); no text that a client sends raises an error.
+    """Parse and normalise a request target (RFC 9112, section 3.2).  No text raises an error.
 
-    Equivalent paths (RFC 3986, section 6.2.2) get the same normalised form: percent-encoded
-    unreserved characters are decoded once; other encodings get upper-case digits; characters that
-    are not allowed in a path are encoded; dot segments are removed; repeated slashes become one.  A
-    final slash stays.
+    Equivalent paths (RFC 3986, section 6.2.2) have the same normalised form.  The path is
+    normalised in this way:
 
-    A target that servers are known to interpret in different ways is refused; ``reason`` names the
-    cause.  ``*`` and the target of a CONNECT have no path and are refused too.  O(characters).
+    * Percent-encoded unreserved characters are decoded once.
+    * In all other percent-encodings, the hexadecimal digits become upper case.
+    * Characters that are not allowed in a path are percent-encoded.
+    * Dot segments are removed.
+    * Repeated slashes become one slash.  A final slash is kept.
+
+    A target is refused if it is known that servers interpret it in different ways.  ``reason`` then
+    says why.  ``*`` and the target of a CONNECT request are refused too, because they have no path.
+    O(characters).
 
     >>> read_target("/%7Ejo//a/../caf%c3%a9?q=1")
     Path(path='/~jo/caf%C3%A9', query='q=1', reason='', host='')
@@ -87,7 +93,9 @@ def read_target(target: str) -> Path:
 
 
 def unquoted(text: str) -> str:
-    """Decode well-formed percent-encoding; raises UnicodeDecodeError for octets that are not UTF-8.
+    """Return the text with its percent-encoding decoded.  Malformed encoding is left unchanged.
+
+    Raises UnicodeDecodeError if the decoded octets are not UTF-8.
 
     >>> unquoted("caf%C3%A9")
     'café'
@@ -106,7 +114,7 @@ def _character_reason(character: str) -> Refusal:
 
 
 def _no_path_reason(target: str) -> Refusal:
-    """Return the form of a target that has no path."""
+    """Return why a target is refused that does not begin with a path."""
     if not target:
         return "empty"
     if target == "*":
@@ -115,7 +123,10 @@ def _no_path_reason(target: str) -> Refusal:
 
 
 def _normalise_encoding(path: str) -> tuple[str, Refusal | Literal[""]]:
-    """Encode or decode every character as the normalised form requires."""
+    """Return the path with normalised percent-encoding, and a reason if it is refused.
+
+    If the path is refused, the returned path is empty.
+    """
     if "\\" in path:
         return "", "backslash"
 
@@ -141,10 +152,13 @@ def _normalise_encoding(path: str) -> tuple[str, Refusal | Literal[""]]:
 
 
 def _remove_dot_segments(path: str) -> tuple[str, Refusal | Literal[""]]:
-    """Remove dot segments (RFC 3986, section 5.2.4), then empty segments.
+    """Return the path without dot segments and empty segments, and a reason if it is refused.
 
-    Two cases are ambiguous.  A ``..`` that would remove an empty segment has another meaning after
-    slashes are merged.  A dot segment with parameters is a dot segment for some servers only.
+    Dot segments (RFC 3986, section 5.2.4) are removed first, and empty segments second.  Two kinds
+    of segments are ambiguous, and a path that has one is refused.  The first is a ``..`` after an
+    empty segment: its meaning depends on whether repeated slashes are merged before or after it is
+    removed.  The second is a dot segment with parameters, because only some servers treat it as a
+    dot segment.
     """
     kept: list[str] = []
     segments = path.split("/")[1:]

@@ -1,4 +1,4 @@
-"""The check of settings that must be bools."""
+"""Checks settings that must be bools."""
 
 from balancers.errors import InvalidSetting
 
@@ -6,7 +6,7 @@ __all__ = ["check_flags"]
 
 
 def check_flags(**flags: bool) -> None:
-    """Raise InvalidSetting unless every setting is a bool.
+    """Check that every setting is a bool.  Raises InvalidSetting if one is not.
 
     >>> check_flags(backup=1)
     Traceback (most recent call last):

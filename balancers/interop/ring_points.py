@@ -1,4 +1,7 @@
-"""The points of a ring: their number, and their owners as arrays."""
+"""Checks how many points a ring needs, and collects the points and their owners in arrays.
+
+A point is a position on a hash ring.  Its owner is the server that gets the hashes near the point.
+"""
 
 from collections.abc import Iterable
 
@@ -13,9 +16,10 @@ __all__ = ["check_ring_size", "points_and_owners"]
 def points_and_owners(
     points: Iterable[Iterable[int]],
 ) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
-    """Concatenate the points of several owners, in order; O(points).
+    """Return the points of several owners in one array, and the owner of each point; O(points).
 
-    Return all points, and for each point the index of its owner.
+    ``points`` has one iterable per owner.  The first array contains all points in that order.  The
+    second array contains, for each point, the index of its owner in ``points``.
 
     >>> points_and_owners([[30, 10], [], [20]])
     (array([30, 10, 20], dtype=uint64), array([0, 0, 2]))
@@ -31,7 +35,11 @@ def points_and_owners(
 def check_ring_size(
     backend: object, weight: float | None, needed: int, most: int, unit: str = "points"
 ) -> None:
-    """Raise RingTooLarge if a ring needs too many points with the new weight of a backend.
+    """Check the size of a ring before a backend gets a new weight.
+
+    ``needed`` is the number of points that the ring needs with that weight, and ``most`` is the
+    limit.  ``unit`` is the word for points in the message.  Raises RingTooLarge if ``needed`` is
+    greater than ``most``.
 
     >>> check_ring_size("a", 9, needed=1440, most=1000)
     Traceback (most recent call last):

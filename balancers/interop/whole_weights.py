@@ -1,4 +1,4 @@
-"""The check of weights that must be integers."""
+"""Checks weights that must be integers."""
 
 from balancers.errors import InvalidWeight
 
@@ -6,9 +6,10 @@ __all__ = ["whole_weight"]
 
 
 def whole_weight(backend: object, weight: float, most: int | None = None) -> int:
-    """Return the weight of a backend.
+    """Return the weight of a backend, after a check that it is an int of 0 or more.
 
-    Raises InvalidWeight unless it is an int from 0 to ``most``, or without limit if that is None.
+    ``most`` is the greatest weight that is allowed.  If ``most`` is None, there is no limit.
+    Raises InvalidWeight for any other weight.
 
     >>> whole_weight("a", 2.5, most=256)
     Traceback (most recent call last):

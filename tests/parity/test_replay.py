@@ -23,6 +23,7 @@ def in_scope() -> dict[str, int]:
 
 
 def test_every_recorded_pick_in_scope_matches() -> None:
+    pytest.importorskip("xxhash")
     results = list(verdicts([VECTORS]))
     failed = [f"{verdict.path.name}: {verdict.problem}" for verdict in results if verdict.problem]
     assert not failed, "\n".join(report(results))
@@ -231,6 +232,7 @@ def test_a_phase_is_searched_within_one_period(
 def test_a_lone_surrogate_is_printed_as_an_escape(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("xxhash")
     config = {"upstreams": ["a", "b"]}
     fields = {"oracle": "caddy 2.11\ud800", "policy": "uri_hash", "config": config}
     code, output = replayed(tmp_path, {**fields, "keys": ["a"], "picks": [7]}, capsys)

@@ -12,13 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 pytest.importorskip("h11")
 pytest.importorskip("httpx")
 pytest.importorskip("websockets")
 
+import httpx
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as websocket
 from websockets.sync.server import ServerConnection

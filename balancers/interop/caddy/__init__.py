@@ -1,10 +1,10 @@
-"""caddy 2.11.7: the hashing policies, ``first``, the round robins and ``cookie``.
+"""Picks what the load-balancing policies of caddy 2.11.7 pick.
 
-``header``, ``query``, ``uri_hash``, ``ip_hash`` and ``client_ip_hash`` are one balancer,
-:class:`Rendezvous`.  They differ in the key: :func:`query_key`, :func:`ip_key` and
-:func:`client_ip_key` return the key of a request.  ``first``, ``round_robin``,
-``weighted_round_robin`` and ``cookie`` have one class each.  Backends are the dial strings of the
-configuration; an unavailable one has weight 0.  Needs ``balancers[xxhash]``.
+Use :class:`Rendezvous` for ``header``, ``query``, ``uri_hash``, ``ip_hash`` and ``client_ip_hash``.
+These policies differ only in the key.  :func:`query_key`, :func:`ip_key` and :func:`client_ip_key`
+return the key of a request.  ``first``, ``round_robin``, ``weighted_round_robin`` and ``cookie``
+have one class each.  Backends are the dial strings of the configuration.  Give an unavailable
+backend the weight 0.  :class:`Rendezvous` needs ``balancers[xxhash]``.
 
 >>> from balancers.interop import caddy
 >>> policy = caddy.Rendezvous(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"])
@@ -13,8 +13,9 @@ configuration; an unavailable one has weight 0.  Needs ``balancers[xxhash]``.
 >>> policy.pick(caddy.ip_key("192.0.2.1"))
 '10.0.0.2:80'
 
-A retry in caddy picks again and avoids no upstream; ``avoid`` is for upstreams that are unavailable
-to one request.  Not covered: ``least_conn`` and the policies that pick at random.
+For a retry, caddy picks again and avoids no upstream.  Pass in ``avoid`` only the upstreams that
+are unavailable for one request.  ``least_conn`` and the policies that pick at random are not
+covered.
 """
 
 from balancers.interop.caddy.cookie import Cookie as Cookie

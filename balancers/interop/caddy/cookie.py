@@ -1,4 +1,4 @@
-"""``cookie``: the cookie of a client names its upstream by an HMAC."""
+"""Picks the upstream that the cookie of a client names by an HMAC, as ``cookie`` of caddy does."""
 
 from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
@@ -14,17 +14,18 @@ __all__ = ["Cookie"]
 
 
 class Cookie(FallsBack):
-    """``cookie`` of caddy 2.11.7: the key is the value of the cookie in the request.
+    """Picks what ``cookie`` of caddy 2.11.7 picks.  The key is the cookie's value in the request.
 
-    If the value is the :meth:`value` of an available upstream, that upstream is picked.  Otherwise
-    the ``fallback`` picks, and the response should set the cookie to the value of its pick.  The
-    fallback of caddy picks at random by default; here it is :class:`First`.
+    If the key equals the :meth:`value` of an available upstream, that upstream is picked.  If not,
+    the balancer ``fallback`` picks the upstream.  The response should then set the cookie to the
+    :meth:`value` of that upstream.  The default fallback is :class:`First`, but the default
+    fallback of caddy picks at random.
 
     >>> policy = Cookie(["10.0.0.1:80", "10.0.0.2:80"], secret="s3cr3t")
     >>> policy.pick(), policy.pick(policy.value("10.0.0.2:80"))
     ('10.0.0.1:80', '10.0.0.2:80')
 
-    Cost: ``pick`` O(1) and the cost of the fallback, ``put`` one HMAC.
+    Cost: ``pick`` O(1), plus a pick of the fallback if it is used; ``put`` one HMAC.
     """
 
     def __init__(
@@ -40,12 +41,13 @@ class Cookie(FallsBack):
         super().__init__(self._all_members(backends))
 
     def value(self, backend: str) -> str:
-        """Return the cookie value of an upstream: HMAC-SHA-256 of its dial string, in hex."""
+        """Return the cookie value of an upstream: the HMAC-SHA-256 of its dial string, in hex."""
         return HMAC(self._secret, key_bytes(backend), sha256).hexdigest()
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
-        """Return the upstream of a cookie, or the pick of the fallback.
+        """Return the upstream of a cookie.
 
+        If the cookie names no available upstream, the pick of the fallback is returned.
         Raises NoBackendAvailable.
         """
         if avoid:

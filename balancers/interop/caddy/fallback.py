@@ -1,4 +1,4 @@
-"""The fallback of a policy, for requests without a key."""
+"""Lets a second balancer, the fallback, pick for requests without a usable key."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import cast
@@ -13,16 +13,20 @@ __all__ = ["FallsBack"]
 
 
 class FallsBack(Membership[str]):
-    """Members that are also members of another balancer, the fallback.
+    """Makes the members of this balancer also members of another balancer, the fallback.
 
-    A subclass calls :meth:`_update_fallback` from its update hook, before it changes its own state.
+    A subclass must set ``_fallback`` before it calls the constructor.  Its ``update_index`` must
+    call :meth:`_update_fallback` before it changes its own state.
     """
 
     keyed = True
     _fallback: Balancer[str] | None
 
     def _all_members(self, backends: Iterable[str] | Mapping[str, float]) -> Mapping[str, float]:
-        """Return the weights of these members and of the fallback's; raises InvalidSetting."""
+        """Return the weights of ``backends`` and of the members that the fallback already has.
+
+        Raises InvalidSetting if the fallback is not a balancer.
+        """
         fallback = cast("object", self._fallback)
         if isinstance(fallback, type) or not isinstance(fallback, Balancer | None):
             raise InvalidSetting(f"fallback must be a balancer, not {fallback!r}")
@@ -43,11 +47,11 @@ class FallsBack(Membership[str]):
             self._fallback.put(backend, new)
 
     def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
-        """Notify the fallback."""
+        """Called when a request starts.  The fallback is notified."""
         if self._fallback is not None:
             self._fallback.started(backend, now, bound)
 
     def finished(self, backend: str, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Notify the fallback."""
+        """Called when a request ends.  The fallback is notified."""
         if self._fallback is not None:
             self._fallback.finished(backend, outcome, now)

@@ -1,4 +1,4 @@
-"""The keys of requests, as caddy hashes them."""
+"""Computes the keys of requests, as caddy hashes them."""
 
 from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_address
@@ -11,15 +11,15 @@ from balancers.keys import key_bytes
 __all__ = ["client_ip_key", "ip_key", "query_key"]
 
 _INVALID_PAIR = pattern(rb"%(?![0-9A-Fa-f]{2})|;")
-"""caddy ignores a pair of the query that contains this."""
+"""If this pattern occurs in a name=value pair of the query, caddy ignores the pair."""
 _HOST_AND_PORT = pattern(r"\[(?P<inside>[^\[\]]*)\]:[^:\[\]]*|(?P<host>[^:\[\]]*):[^:\[\]]*")
 
 
 def query_key(query: str | bytes, name: str) -> bytes:
-    """Return the decoded values of a parameter, joined with commas; ``b""`` if it has none.
+    """Return the decoded values of the parameter ``name``, joined with commas.
 
-    The query is the part after ``?``, as sent.  A pair with an invalid escape or a semicolon is
-    ignored.
+    If the parameter does not occur in the query, ``b""`` is returned.  The query is the part of the
+    URI after ``?``, as sent.  A name=value pair with an invalid escape or a semicolon is ignored.
 
     >>> query_key("k=a%20b&x=1&k=c+d", "k")
     b'a b,c d'
@@ -33,12 +33,14 @@ def query_key(query: str | bytes, name: str) -> bytes:
 
 
 def ip_key(client: str | bytes | Address) -> str:
-    """Return a client's address as caddy writes it: short, in lower case, without a zone.
+    """Return a client's address in the notation that caddy hashes.
+
+    The notation is short, in lower case, and without a zone.
 
     >>> ip_key("2001:DB8:0:0::1"), ip_key("::ffff:192.0.2.1")
     ('2001:db8::1', '::ffff:192.0.2.1')
 
-    Raises InvalidKey for a value that is no address.
+    Raises InvalidKey for a value that is not an address.
     """
     address = address_of(client)
     if isinstance(address, IPv6Address):
@@ -49,11 +51,12 @@ def ip_key(client: str | bytes | Address) -> str:
 
 
 def client_ip_key(forwarded: Iterable[str], peer: str | bytes | Address) -> str:
-    """Return the client's address behind a trusted proxy: the first valid one of X-Forwarded-For.
+    """Return the address of a client that sent its request through a trusted proxy.
 
-    ``forwarded`` are the lines of that header, in order.  ``peer`` is used if no element is valid.
-    If the proxy is not trusted, pass no lines.  A port is removed.  As in caddy, an element with a
-    port after brackets is skipped if a blank precedes it.
+    ``forwarded`` contains the lines of the header X-Forwarded-For, in order.  The first valid
+    address in these lines is returned, without its port.  If no element is a valid address,
+    ``peer`` is returned.  If the proxy is not trusted, pass no lines.  As in caddy, an element that
+    consists of a blank, an address in brackets and a port is skipped.
 
     >>> client_ip_key(["unknown,[2001:DB8::1]:4711", "192.0.2.1"], peer="127.0.0.1")
     '2001:db8::1'

@@ -1,4 +1,4 @@
-"""The policies that hash: the upstream with the highest score is picked."""
+"""Picks the upstream with the highest score for a key, as the hashing policies of caddy do."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -12,13 +12,16 @@ __all__ = ["Rendezvous"]
 
 
 class Rendezvous(FallsBack, NamedMembership[str]):
-    """``header``, ``query``, ``uri_hash``, ``ip_hash`` and ``client_ip_hash`` of caddy 2.11.7.
+    """Picks what the hashing policies of caddy 2.11.7 pick.
 
-    The score of an upstream is XXH64 of its dial string followed by the key; the highest score
-    wins.  ``"1.2.3.4:80"`` and ``"tcp/1.2.3.4:80"`` are two different names.  All positive weights
-    have the same effect.  If the header or the parameter is missing or empty, pass no key or an
-    empty one: the ``fallback`` picks then.  It gets the same members.  There is none by default,
-    because the default fallback of caddy picks at random.
+    These are ``header``, ``query``, ``uri_hash``, ``ip_hash`` and ``client_ip_hash``.  Each upstream
+    has a score, and the upstream with the highest score is picked.  The score is XXH64 of the dial
+    string followed by the key.  ``"1.2.3.4:80"`` and ``"tcp/1.2.3.4:80"`` are different dial
+    strings.  All positive weights have the same effect.
+
+    If the header or the parameter is missing or empty, pass no key or an empty key.  The balancer
+    ``fallback`` then picks the upstream.  The fallback gets the same members.  By default there is
+    no fallback, because the default fallback of caddy picks at random.
 
     >>> from balancers.interop.caddy import First
     >>> policy = Rendezvous(["10.0.0.1:80", "10.0.0.2:80"], fallback=First())
@@ -39,8 +42,9 @@ class Rendezvous(FallsBack, NamedMembership[str]):
         super().__init__(self._all_members(backends), identity=identity, hasher=XXHash64())
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
-        """Return the upstream of the key, or the pick of the fallback.
+        """Return the upstream of the key.
 
+        If the key is None or empty, the pick of the fallback is returned.
         Raises MissingKey if there is neither a key nor a fallback, InvalidKey, NoBackendAvailable.
         """
         data = b"" if key is None else key_bytes(key)
@@ -48,7 +52,7 @@ class Rendezvous(FallsBack, NamedMembership[str]):
             return self._pick_from_fallback(now, avoid)
         if avoid:
             checked_avoid(avoid)
-        highest, best = 0, None  # a score of 0 never wins, as in caddy
+        highest, best = 0, None  # as in caddy, a score of 0 is never picked
         for upstream, weight in self._weights.items():
             if weight and upstream not in avoid:
                 score = self._hasher(self._names[upstream] + data)

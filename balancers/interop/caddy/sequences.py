@@ -1,4 +1,4 @@
-"""The policies without a key: ``first`` and the round robins."""
+"""Picks upstreams without a key, as ``first`` and the round robins of caddy do."""
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
@@ -12,11 +12,13 @@ from balancers.membership import Membership
 __all__ = ["First", "RoundRobin", "WeightedRoundRobin"]
 
 _COUNTER_RANGE = 1 << 32
-"""The counter of caddy is a uint32."""
+"""The counter wraps to 0 at this value, because it is a uint32 in caddy."""
 
 
 class First(Membership[str]):
-    """``first`` of caddy 2.11.7: the first available upstream in order of insertion; O(n).
+    """Picks what ``first`` of caddy 2.11.7 picks.
+
+    The first available upstream, in the order of insertion, is picked; O(n).
 
     >>> policy = First({"10.0.0.1:80": 0, "10.0.0.2:80": 1, "10.0.0.3:80": 1})
     >>> policy.pick(), policy.pick(avoid=["10.0.0.2:80"])
@@ -34,10 +36,11 @@ class First(Membership[str]):
 
 
 class RoundRobin(Membership[str]):
-    """``round_robin`` of caddy 2.11.7, which begins with the second upstream.
+    """Picks what ``round_robin`` of caddy 2.11.7 picks.
 
-    The turn of an unavailable upstream goes to the next one.  All positive weights have the same
-    effect.
+    The upstreams are picked in turn.  The first pick is the second upstream.  If an upstream is
+    unavailable, the next available upstream is picked in its place.  All positive weights have the
+    same effect.
 
     >>> policy = RoundRobin(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"])
     >>> [policy.pick() for _ in range(3)]
@@ -64,21 +67,22 @@ class RoundRobin(Membership[str]):
 
 
 class WeightedRoundRobin(Membership[str]):
-    """``weighted_round_robin`` of caddy 2.11.7: not smooth, and it begins with the second turn.
+    """Picks what ``weighted_round_robin`` of caddy 2.11.7 picks.
 
-    A cycle has one turn per unit of weight.  A turn selects an index i: that of the upstream in
-    whose part of the cumulative weights the turn falls.  Upstream i of the available ones, modulo
-    their number, is picked.  An unavailable upstream keeps its last positive weight in the cycle.
-    So it shifts the indices of the others instead of distributing its turns among them.
+    A cycle consists of one turn per unit of weight, and all turns of an upstream are consecutive.
+    The first pick uses the second turn of the cycle.  An unavailable upstream keeps the turns of
+    its last positive weight.  A turn of the upstream with index i (counted from 0) selects index i
+    in the list of the available upstreams, modulo the length of that list.  So an unavailable
+    upstream shifts the indices of the others.  Its turns are not distributed among them by weight.
 
     >>> policy = WeightedRoundRobin({"a:80": 5, "b:80": 1, "c:80": 1})
     >>> "".join(policy.pick()[0] for _ in range(14))
     'aaaabcaaaaabca'
 
-    A configuration with fewer weights than upstreams gives the last upstreams weight 0.  Not
-    covered: more weights than upstreams, and a single weight, with which caddy always picks the
-    first upstream.
-    Cost: ``pick`` O(n).  Raises InvalidWeight for a weight that is no integer.
+    If a configuration has fewer weights than upstreams, caddy gives weight 0 to the last upstreams.
+    Two configurations are not covered.  One has more weights than upstreams.  The other has a
+    single weight; with it, caddy always picks the first upstream.
+    Cost: ``pick`` O(n).  Raises InvalidWeight for a weight that is not an integer.
     """
 
     def __init__(self, backends: Iterable[str] | Mapping[str, float] = ()) -> None:

@@ -1,8 +1,10 @@
-"""nginx 1.22.1: round robin, ``least_conn``, ``hash``, ``hash … consistent`` and ``ip_hash``.
+"""Picks what nginx 1.22.1 picks.
 
-Each method is a balancer of ``server`` directives.  It picks what nginx picks, including failures
-and backup servers.  The caller implements ``proxy_next_upstream``: a retry is a pick with the tried
-servers in ``avoid``.
+The package has one balancer for each of these methods: round robin, ``least_conn``, ``hash``,
+``hash … consistent`` and ``ip_hash``.  The members of a balancer are servers, as in ``server``
+directives.  Failures and backup servers have the same effect as in nginx.  The balancer does not
+retry requests: for a retry, as by ``proxy_next_upstream``, call ``pick`` again and pass the servers
+that were tried in ``avoid``.
 
 >>> from balancers import FAILURE
 >>> from balancers.interop import nginx
@@ -14,9 +16,10 @@ servers in ``avoid``.
 >>> [upstream.pick(now=0.0) for _ in range(3)]
 ['10.0.0.1:80', '10.0.0.2:80', '10.0.0.1:80']
 
-nginx 1.31.4 behaves the same, and adds re-resolved names, sticky sessions and draining.  Some older
-releases search the complete ring of ``hash … consistent`` where these use round robin.  Not
-covered: ``random``, one name with several addresses, ``fail_timeout`` in fractions of seconds.
+nginx 1.31.4 behaves in the same way.  It adds re-resolved names, sticky sessions and draining,
+which are not covered.  If ``hash … consistent`` selects unusable servers more than 20 times, these
+two releases use round robin, but some older releases search the complete ring.  Other things that are not covered are
+``random``, a name with several addresses, and a ``fail_timeout`` in fractions of seconds.
 """
 
 from balancers.interop.nginx.keyed import ConsistentHash as ConsistentHash

@@ -1,4 +1,7 @@
-"""``hash``, ``hash … consistent`` and ``ip_hash``: the server of a key, or else round robin."""
+"""Picks a server by a key, as ``hash``, ``hash … consistent`` and ``ip_hash`` of nginx do.
+
+If a method finds no usable server for a key, round robin picks the server.
+"""
 
 from abc import abstractmethod
 from bisect import bisect_right
@@ -21,20 +24,23 @@ from balancers.keys import key_bytes
 __all__ = ["ConsistentHash", "Hash", "IPHash"]
 
 _MAX_REJECTIONS = 20
-"""After more rejections than this, round robin chooses."""
+"""A try is rejected if it selects a server that cannot be used.
+
+If more tries than this are rejected for one request, round robin picks the server."""
 _POINTS_PER_WEIGHT = 160
 _MAX_POINTS = 1 << 22
 _IPV4_BYTES = 4
 _IP_HASH_VALUES = 6271
-"""The number of different values of ``ip_hash``."""
+"""``ip_hash`` has this number of different hash values."""
 
 
 class _Keyed(Upstream):
-    """A method by key.
+    """Chooses a server by a key.  The base of the methods in this module.
 
-    Round robin chooses for an empty key, for a single server, and after more than 20 rejections.
-    All these requests share one round robin.  A server that is down keeps its part of the table, so
-    a flip moves only the keys of the server that flips.
+    A subclass builds a table from the weights and looks up keys in it.  Round robin chooses instead
+    if the key is empty, if there is only one server, or if more than 20 tries select a server that
+    cannot be used.  All these requests share one round robin.  A server that is down keeps its part of the table.  So when a
+    server goes down or comes up, only the keys of that server move.
     """
 
     keyed = True
@@ -61,7 +67,7 @@ class _Keyed(Upstream):
 
     @abstractmethod
     def _choose_by_key(self, data: bytes, second: float, avoid: Collection[str]) -> Peer | None:
-        """Return the server of a key; None after too many rejections."""
+        """Return the server of a key, or None after more than 20 rejected tries."""
 
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         weight = self._peers[backend].weight if old is not None else None
@@ -71,7 +77,11 @@ class _Keyed(Upstream):
 
 
 class _Modulo(_Keyed):
-    """A sequence of hashes per key, each taken modulo the sum of the weights."""
+    """Chooses a server by a sequence of hashes of the key.
+
+    Each hash, modulo the sum of the weights, selects a server.  If that server cannot be used, the
+    next hash is tried.
+    """
 
     def __init__(self, servers: Iterable[Server | str] | Mapping[str, float] = ()) -> None:
         self._order: list[Peer] = []
@@ -90,7 +100,7 @@ class _Modulo(_Keyed):
                 return peer
             name = peer.server.address
             if name in avoid and name not in seen_avoided:
-                seen_avoided.add(name)  # at this hash nginx tried the server: it is no rejection
+                seen_avoided.add(name)  # nginx tried the server at this hash: not a rejection
             elif rejected == _MAX_REJECTIONS:
                 break
             else:
@@ -99,19 +109,20 @@ class _Modulo(_Keyed):
 
     @abstractmethod
     def _hashes(self, data: bytes) -> Iterator[int]:
-        """Return the infinite sequence of hashes of a key."""
+        """Return the hashes of a key.  The sequence is infinite."""
 
 
 class Hash(_Modulo):
-    """``hash KEY`` of nginx 1.22.1: the hash modulo the weights, as in Cache::Memcached.
+    """Picks what ``hash KEY`` of nginx 1.22.1 picks.
 
-    Adding or removing a server moves nearly all keys.
+    The hash of the key, modulo the sum of the weights, selects the server.  The Perl library
+    Cache::Memcached uses the same method.  If a server is added or removed, nearly all keys move.
 
     >>> upstream = Hash(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"])
     >>> upstream.pick("user:42")
     '10.0.0.2:80'
 
-    Cost: ``pick`` O(log n), or O(n) where round robin chooses; a change of weights O(n).
+    Cost: ``pick`` O(log n), or O(n) if round robin chooses; a change of weights O(n).
     """
 
     def _hashes(self, data: bytes) -> Iterator[int]:
@@ -124,26 +135,28 @@ class Hash(_Modulo):
 
 
 class IPHash(_Modulo):
-    """``ip_hash`` of nginx 1.22.1: the network of the client selects the server.
+    """Picks what ``ip_hash`` of nginx 1.22.1 picks: the client's address selects the server.
 
-    The key is an address: text, packed bytes, or an object of :mod:`ipaddress`.  Of an IPv4 address
-    the first three bytes are hashed; of an IPv6 address all 16, even if it is IPv4-mapped.  For a
-    client without an address (on a Unix socket) the key is ``b""``.  There are only 6271 hash
-    values: if the weights add up to a large part of that, the shares are inaccurate.
+    The key is an address.  It can be text, packed bytes, or an object of :mod:`ipaddress`.  The
+    first three bytes of an IPv4 address are hashed.  All 16 bytes of an IPv6 address are hashed,
+    even if the address is IPv4-mapped.  Pass ``b""`` for a client that has no address because it
+    uses a Unix socket.  There are only 6271 different hash values.  If the sum of the weights is a
+    large part of 6271, the numbers of keys per server are not proportional to the weights.
 
     >>> upstream = IPHash(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"])
     >>> upstream.pick("192.0.2.1") == upstream.pick("192.0.2.254")
     True
 
-    Cost: as :class:`Hash`.
+    Cost: the same as for :class:`Hash`.
     """
 
     def pick(
         self, key: Key | Address | None = None, now: float = 0.0, avoid: Collection[str] = ()
     ) -> str:
-        """Return the server of a client, as :class:`Hash` does for a key.
+        """Return the server of a client.  ``key`` is the client's address.
 
-        Raises MissingKey, InvalidKey for a key that is no address, NoBackendAvailable.
+        Raises MissingKey if the key is None, InvalidKey if it is not an address, and
+        NoBackendAvailable.
         """
         if key is None:
             raise MissingKey("IPHash needs the address of the client as key, not None")
@@ -159,9 +172,10 @@ class IPHash(_Modulo):
 
 
 class ConsistentHash(_Keyed):
-    """``hash KEY consistent`` of nginx 1.22.1: a ketama ring.
+    """Picks what ``hash KEY consistent`` of nginx 1.22.1 picks, by a ketama hash ring.
 
-    A server has 160 points per unit of weight, computed from its host and port as written.
+    A key belongs to the first point (position on the ring) at or after its hash.  A server has 160
+    points per unit of weight.  They are computed from its host and port as written.
 
     >>> upstream = ConsistentHash({"10.0.0.1:80": 2, "10.0.0.2:80": 1, "10.0.0.3:80": 1})
     >>> owner = upstream.pick("user:42")
@@ -169,14 +183,14 @@ class ConsistentHash(_Keyed):
     >>> upstream.pick("user:42") == owner
     True
 
-    Cost: ``pick`` O(1) expected, or O(n) where round robin chooses; the first pick after a change
-    of weights builds, O(V log V) for V points.
-    Raises RingTooLarge for more than 4 194 304 points.
+    Cost: ``pick`` O(1) expected, or O(n) if round robin chooses.  The first pick after a change of
+    weights builds the ring; O(V log V) for V points.
+    Raises RingTooLarge if the ring would need more than 4 194 304 points.
     """
 
     def __init__(self, servers: Iterable[Server | str] | Mapping[str, float] = ()) -> None:
         self._circle: Circle[str] = Circle()
-        self._total_weight = 0  # including the servers that are down
+        self._total_weight = 0  # servers that are down are included
         super().__init__(servers)
 
     def _build_table(self) -> None:
@@ -204,7 +218,10 @@ class ConsistentHash(_Keyed):
 
 
 def _points(server: str, count: int) -> Iterator[int]:
-    """Return the points of a server; each is hashed from the one before it."""
+    """Return the points of a server.
+
+    Each point is a CRC-32 of the host, the port and the previous point.
+    """
     if server[:5].lower() == "unix:":
         host, port = server[5:], ""
     else:

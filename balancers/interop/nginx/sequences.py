@@ -1,4 +1,7 @@
-"""Round robin and ``least_conn``: the methods without a key, with backup servers."""
+"""Picks servers without a key, as round robin and ``least_conn`` of nginx do.
+
+These methods allow backup servers.
+"""
 
 from balancers.interop.nginx.server import Peer, smooth_round_robin
 from balancers.interop.nginx.upstream import Upstream
@@ -7,9 +10,10 @@ __all__ = ["LeastConn", "RoundRobin"]
 
 
 class RoundRobin(Upstream):
-    """Smooth weighted round robin of nginx 1.22.1, the method without a directive.
+    """Picks what nginx 1.22.1 picks by default, by smooth weighted round robin.
 
-    Without failures, the sequence is that of :class:`~balancers.WeightedRoundRobin`.
+    nginx uses this method if the ``upstream`` block names no other method.  Without failures, the
+    sequence of picks is the same as that of :class:`~balancers.WeightedRoundRobin`.
 
     >>> upstream = RoundRobin({"a:80": 5, "b:80": 1, "c:80": 1})
     >>> "".join(upstream.pick()[0] for _ in range(7))
@@ -22,10 +26,11 @@ class RoundRobin(Upstream):
 
 
 class LeastConn(Upstream):
-    """``least_conn`` of nginx 1.22.1: the server with the fewest requests in flight per weight.
+    """Picks what ``least_conn`` of nginx 1.22.1 picks.
 
-    A tie is decided by round robin among the tied servers.  Without failures, the sequence is that
-    of :class:`~balancers.WeightedLeastConnections`.
+    The server with the fewest requests in flight, divided by its weight, is picked.  A tie is
+    decided by round robin among the tied servers.  Without failures, the sequence of picks is the
+    same as that of :class:`~balancers.WeightedLeastConnections`.
 
     >>> upstream = LeastConn(["a:80", "b:80"])
     >>> upstream.started(upstream.pick())

@@ -1,4 +1,4 @@
-"""A ``server`` directive, and the state of a server in nginx."""
+"""Describes a ``server`` directive of nginx, and keeps the state of one server."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,19 @@ __all__ = ["Peer", "Server", "smooth_round_robin"]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One ``server`` line: the address as written, and the parameters with the defaults of nginx.
+    """Describes one ``server`` line of the configuration.
 
-    ``max_conns`` requests in flight close the server; 0 sets no limit.  ``max_fails`` failures
-    close it for ``fail_timeout`` whole seconds; 0 turns this off.  A ``backup`` serves when no
-    other server can.
+    ``address`` is the address as written in the configuration.  The parameters have the defaults of
+    nginx.  A server is not picked while it has ``max_conns`` requests in flight.  If ``max_conns``
+    is 0, there is no limit.  After ``max_fails`` failures, a server is not picked for
+    ``fail_timeout`` whole seconds.  If ``max_fails`` is 0, failures have no effect.  A ``backup``
+    is picked only if no other server can be picked.  A server that is ``down`` is not picked.
 
     >>> Server("10.0.0.1:80", weight=5, backup=True).max_fails
     1
 
     Raises InvalidSetting for the values that nginx refuses, for example an empty address or a
-    weight of 0; TypeError for an address that is no str.
+    weight of 0.  Raises TypeError for an address that is not a str.
     """
 
     address: str
@@ -47,7 +49,10 @@ class Server:
 
 
 class Peer:
-    """The state of a server; times are whole seconds."""
+    """Keeps the state of one server: its weights, requests and failures.
+
+    All times are in whole seconds.
+    """
 
     __slots__ = (
         "accessed",
@@ -66,29 +71,41 @@ class Peer:
         self.weight = server.weight
         self.down = server.down
         self.effective_weight = server.weight
-        """Reduced by failures; each round-robin step after that adds 1, up to the weight."""
+        """The weight that round robin uses.
+
+        Each failure reduces it.  Each round-robin step adds 1, until ``weight`` is reached."""
         self.current_weight = 0
         self.conns = 0
         self.fails = 0
         self.accessed = self.checked = -inf
-        """The time of the last failure, and of the last failure or trial request."""
+        """``accessed`` is the time of the last failure.
+
+        ``checked`` is the time of the last failure or trial request, whichever was later.
+        """
 
     def full(self) -> bool:
         """Return whether ``max_conns`` requests are in flight."""
         return 0 < self.server.max_conns <= self.conns
 
     def failing(self, second: float) -> bool:
-        """Return whether there were ``max_fails`` failures, and the last or a trial is recent."""
+        """Return whether the server must not be picked because of failures.
+
+        This is so after ``max_fails`` failures, if the last failure or trial request was at most
+        ``fail_timeout`` seconds ago.
+        """
         max_fails = self.server.max_fails
         return 0 < max_fails <= self.fails and second - self.checked <= self.server.fail_timeout
 
     def picked(self, second: float) -> None:
-        """Called on a pick.  After ``fail_timeout``, one pick is allowed as a trial."""
+        """Called when the server is picked.
+
+        After ``fail_timeout`` seconds, one pick is allowed.  Its request is the trial request.
+        """
         if second - self.checked > self.server.fail_timeout:
             self.checked = second
 
     def failed(self, second: float) -> None:
-        """Count a failure."""
+        """Called when a request fails.  The failure is counted."""
         self.fails += 1
         self.accessed = self.checked = second
         if self.server.max_fails:
@@ -96,7 +113,10 @@ class Peer:
             self.effective_weight = max(0, self.effective_weight - reduction)
 
     def succeeded(self) -> None:
-        """Reset the failures if there was a trial request after the last one."""
+        """Called when a request succeeds.
+
+        If there was a trial request after the last failure, the number of failures becomes 0.
+        """
         if self.accessed < self.checked:
             self.fails = 0
 
@@ -104,8 +124,12 @@ class Peer:
 def smooth_round_robin(peers: Sequence[Peer]) -> Peer:
     """Return the next peer by the smooth weighted round robin of nginx; O(n).
 
-    It is that of :class:`~balancers.WeightedRoundRobin`, with effective weights that recover from
-    failures step by step.  A tie goes to the first peer.  There must be at least one peer.
+    In each step, every peer adds its effective weight to a counter, its current weight.  The peer
+    with the greatest current weight is returned.  It then subtracts the sum of the effective
+    weights from its own current weight.  :class:`~balancers.WeightedRoundRobin` uses the same
+    method.  Here each step also adds 1 to an effective weight that failures have reduced.  If
+    several peers have the greatest current weight, the first one is returned.  There must be at
+    least one peer.
     """
     for peer in peers:
         peer.current_weight += peer.effective_weight

@@ -1,4 +1,4 @@
-"""An ``upstream`` block: servers, their failures, and the backup servers."""
+"""Keeps the servers of an ``upstream`` block of nginx, with their requests and failures."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -18,15 +18,17 @@ __all__ = ["Upstream"]
 
 
 class Upstream(Membership[str]):
-    """The base of the methods of nginx; a subclass defines :meth:`_choose_from` or :meth:`_choose`.
+    """Picks what nginx picks.  The base of its methods.
 
-    Backends are the addresses of the servers, as written.  Pass servers as :class:`Server`, as
-    text, or as a mapping to weights.  ``put`` adds a server with the defaults of nginx, or marks a
-    server ``down`` (weight 0) or up again, which keeps its state.  Weights are integers.
+    A subclass defines :meth:`_choose_from` or :meth:`_choose`.  Backends are the addresses of the
+    servers, as written in the configuration.  Servers can be passed as :class:`Server`, as text, or
+    as a mapping of addresses to weights.  Weights must be integers.  ``put`` adds a new server with
+    the defaults of nginx.  For a member, ``put`` with weight 0 marks the server ``down``, and a
+    positive weight marks it up again.  The requests and failures that were counted are kept.
     """
 
     takes_backups: ClassVar[bool]
-    """Whether the method allows backup servers."""
+    """True if the method allows backup servers."""
 
     def __init__(self, servers: Iterable[Server | str] | Mapping[str, float] = ()) -> None:
         self._peers: dict[str, Peer] = {}
@@ -45,7 +47,8 @@ class Upstream(Membership[str]):
     def add(self, server: Server) -> None:
         """Add a server with its parameters; O(1).
 
-        Raises DuplicateBackend; InvalidSetting for a backup if the method allows none.
+        Raises DuplicateBackend if the address is already a member.  Raises InvalidSetting for a
+        backup if the method does not allow backups.
         """
         if server.address in self._peers:
             raise DuplicateBackend(f"{server.address!r} is already a server")
@@ -61,10 +64,11 @@ class Upstream(Membership[str]):
             raise
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
-        """Return the server of a request, or of its retry with the tried servers in ``avoid``.
+        """Return the server of a request.  For a retry, pass the tried servers in ``avoid``.
 
         ``now`` is rounded down to whole seconds, like the clock of nginx.
-        Raises NoBackendAvailable; ``retry_at`` is when the first failing server can be tried again.
+        Raises NoBackendAvailable.  Its ``retry_at`` is the first time when one of the failing
+        servers can be tried again.
         """
         self._now = valid_now(now, self._now)
         second = self._now // 1
@@ -75,15 +79,19 @@ class Upstream(Membership[str]):
         return peer.server.address
 
     def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
-        """Called when a request starts; O(1).  Ignored if the server is not a member."""
+        """Called when a request starts; O(1).
+
+        The call has no effect if the server is not a member.
+        """
         if backend in self._peers:
             self._peers[backend].conns += 1
 
     def finished(self, backend: str, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Called when a request ends; O(1).
 
-        Ignored if the server is not a member or has no request in flight.  A failure is what
-        ``proxy_next_upstream`` defines as one.  A single server is never marked as failing.
+        The call has no effect if the server is not a member or has no request in flight.  Pass a
+        failure as the outcome if ``proxy_next_upstream`` defines the result as a failure.  If there
+        is only one server, its failures are not counted.
         """
         peer = self._peers.get(backend)
         if peer is None or not peer.conns:
@@ -96,7 +104,10 @@ class Upstream(Membership[str]):
             peer.failed(self._now // 1)
 
     def _choose(self, key: Key | None, second: float, avoid: Collection[str]) -> Peer | None:
-        """Return one of the usable servers, or else of the usable backups; O(n)."""
+        """Return one of the usable servers; O(n).
+
+        If no server is usable, a usable backup is returned.  If there is none, None is returned.
+        """
         for backup in (False, True):
             usable = [
                 peer
@@ -108,7 +119,10 @@ class Upstream(Membership[str]):
         return None
 
     def _choose_from(self, usable: list[Peer]) -> Peer:
-        """Return one of the usable servers, here by round robin."""
+        """Return one of the usable servers.
+
+        Round robin chooses it, unless a subclass overrides this method.
+        """
         return smooth_round_robin(usable)
 
     def _usable(self, peer: Peer, second: float, avoid: Collection[str]) -> bool:
