@@ -1,4 +1,4 @@
-"""Load-balancing algorithms as a pure, typed library.
+"""Provides load-balancing algorithms as a typed library that performs no I/O.
 
 >>> from balancers import Pool, WeightedLeastConnections
 >>> pool = Pool(WeightedLeastConnections({"10.0.0.1:80": 1, "10.0.0.2:80": 3}))
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from balancers.hashing import Rendezvous as Rendezvous
 
 _LAZY = {"HashRing", "Maglev", "Rendezvous"}
-"""Imported when first named, as :mod:`balancers.hashing` loads numpy and mmh3."""
+"""Names that are imported on first use, because :mod:`balancers.hashing` loads numpy and mmh3."""
 
 
-if not TYPE_CHECKING:  # a type checker must not take any name for one of these
+if not TYPE_CHECKING:  # a type checker would accept every attribute name
 
     def __getattr__(name: str) -> object:
         if name not in _LAZY:

@@ -1,4 +1,4 @@
-"""Client addresses: parsing, and the prefixes that distinguish clients."""
+"""Parses client addresses, and reduces them to the prefix that identifies a client."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -12,7 +12,9 @@ _PACKED = {4, 16}
 
 
 class Prefixes:
-    """How many leading bits of an address distinguish clients.
+    """Reduces client addresses to prefixes.  Two addresses with the same prefix are one client.
+
+    ``ipv4_prefix`` and ``ipv6_prefix`` are the lengths of the prefixes in bits.
 
     >>> prefixes = Prefixes(24, 64)
     >>> prefixes
@@ -35,14 +37,14 @@ class Prefixes:
         self._host_bits = {4: 32 - ipv4_prefix, 6: 128 - ipv6_prefix}
 
     def network(self, client: object) -> bytes:
-        """Return the packed address with the bits after the prefix cleared.
+        """Return the packed address, with all bits after the prefix set to 0.
 
-        An IPv4-mapped IPv6 address counts as IPv4; a zone is ignored.
+        An IPv4-mapped IPv6 address counts as IPv4.  The zone of an address is ignored.
 
         >>> Prefixes(24, 64).network("::ffff:192.0.2.1").hex()
         'c0000200'
 
-        Raises InvalidKey for anything that is not an address.
+        Raises InvalidKey for a value that is not an address.
         """
         address = unmapped(address_of(client))
         host_bits = self._host_bits[address.version]
@@ -54,12 +56,14 @@ class Prefixes:
 
 
 def address_of(client: object) -> Address:
-    """Return the address that is given as text, as 4 or 16 packed bytes, or by :mod:`ipaddress`.
+    """Return the client's address as an object of :mod:`ipaddress`.
+
+    ``client`` is a text, 4 or 16 packed bytes, or already an object of :mod:`ipaddress`.
 
     >>> address_of(bytes([192, 0, 2, 1]))
     IPv4Address('192.0.2.1')
 
-    Raises InvalidKey for anything else.
+    Raises InvalidKey for any other value.
     """
     if isinstance(client, IPv4Address | IPv6Address):
         return client
@@ -72,7 +76,9 @@ def address_of(client: object) -> Address:
 
 
 def unmapped(address: Address) -> Address:
-    """Return the IPv4 address of an IPv4-mapped IPv6 address, any other address unchanged.
+    """Return the IPv4 address that an IPv4-mapped IPv6 address contains.
+
+    Any other address is returned unchanged.
 
     >>> unmapped(address_of("::ffff:192.0.2.1"))
     IPv4Address('192.0.2.1')

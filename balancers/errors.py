@@ -1,7 +1,8 @@
-"""Every exception that this package raises on purpose.
+"""Defines every exception that this package raises on purpose.
 
-Each class is also a subclass of the builtin that fits, so ``except LookupError`` works without an
-import.  A message names the value.  When one of these is raised, nothing has changed.
+Each class is also a subclass of a suitable builtin exception.  For example, ``except LookupError``
+catches NoBackendAvailable without an import.  A message shows the invalid value, unless the value
+is secret.  A method that raises one of these exceptions has changed nothing.
 """
 
 from collections.abc import Mapping
@@ -28,11 +29,11 @@ __all__ = [
 
 
 class BalancersError(Exception):
-    """The base class: ``except BalancersError`` catches every error of this package."""
+    """The base class of all exceptions of this package.  Catch it to catch all of them."""
 
 
 class NoBackendAvailable(BalancersError, LookupError):
-    """Raised when no backend may serve a request now; :attr:`reason` says why.
+    """Raised when no backend can serve a request now.  :attr:`reason` says why.
 
     >>> from balancers import RoundRobin
     >>> RoundRobin({"a": 0, "b": 0}).pick()
@@ -41,13 +42,16 @@ class NoBackendAvailable(BalancersError, LookupError):
     """
 
     reason: str
-    """The reason that all members share: "empty", "quiesced", a gate's reason or "avoided"; "mixed"
-    if they share none; "unknown" if a strict request preferred a backend that is not a member."""
+    """The reason that applies to all members: "empty" (there are no members), "quiesced" (all
+    weights are 0), the reason of a gate or of the pool's limit, or "avoided".  It is "mixed" if no
+    reason applies to all members.  For a strict request, it is the reason of the preferred backend
+    only, and "unknown" if this backend is not a member."""
     counts: Mapping[str, int]
-    """The number of backends that each reason closes.  A backend counts under every gate that
-    closes it; "avoided" counts the backends that no other reason closes."""
+    """The number of backends for each reason.  A backend is counted under every reason that closes
+    it.  Under "avoided", only backends without another reason are counted."""
     retry_at: float
-    """The earliest announced change in seconds, ``inf`` when none is announced."""
+    """The time of the earliest announced change in seconds.  It is ``inf`` if no change is
+    announced."""
 
     def __init__(
         self, reason: str, counts: Mapping[str, int] | None = None, retry_at: float = inf
@@ -65,7 +69,7 @@ class NoBackendAvailable(BalancersError, LookupError):
 
 
 class UnknownBackend(BalancersError, KeyError):
-    """Raised when a backend is named that is not a member."""
+    """Raised when a method gets a backend that is not a member."""
 
     def __init__(self, backend: object) -> None:
         super().__init__(backend)
@@ -76,7 +80,7 @@ class UnknownBackend(BalancersError, KeyError):
 
 
 class DuplicateBackend(BalancersError, ValueError):
-    """Raised when a backend is a member already, or has the hashing name of another member."""
+    """Raised when a new backend is already a member, or has the same name as a member."""
 
 
 class InvalidWeight(BalancersError, ValueError):
@@ -84,7 +88,11 @@ class InvalidWeight(BalancersError, ValueError):
 
 
 class InvalidKey(BalancersError, ValueError):
-    """Raised for an invalid key: a lone surrogate, an int beyond 64 bits, no address."""
+    """Raised for an invalid key.
+
+    A key is invalid if it is a str with a lone surrogate, or an int that needs more than 64 bits.
+    If an address is required, a value that is not an address is invalid.
+    """
 
 
 class InvalidTime(BalancersError, ValueError):
@@ -92,19 +100,19 @@ class InvalidTime(BalancersError, ValueError):
 
 
 class InvalidSetting(BalancersError, ValueError):
-    """Raised for a threshold, duration, limit or count that is outside its range."""
+    """Raised when a threshold, a duration, a limit or a count is outside its range."""
 
 
 class RingTooLarge(BalancersError, ValueError):
-    """Raised when a hash ring would need more points than its limit."""
+    """Raised when a hash ring would need more points (positions on the ring) than its limit."""
 
 
 class IncompatibleGate(BalancersError, ValueError):
-    """Raised when a fractional gate is used with a balancer that ignores fractions of a weight."""
+    """Raised when a gate uses fractions of a weight but the balancer ignores fractions."""
 
 
 class AlreadyInUse(BalancersError, RuntimeError):
-    """Raised when a balancer or gate that belongs to a pool is given to another."""
+    """Raised when a balancer or gate that belongs to one pool is passed to another pool."""
 
 
 class QueueFull(BalancersError, RuntimeError):
@@ -112,11 +120,11 @@ class QueueFull(BalancersError, RuntimeError):
 
 
 class AlreadyReleased(BalancersError, RuntimeError):
-    """Raised when a lease is released twice, or more retries end than have begun."""
+    """Raised when a lease is released twice, or when more retries end than have begun."""
 
 
 class ForeignLease(BalancersError, ValueError):
-    """Raised when a lease is released to a pool that did not give it."""
+    """Raised when a lease is released to a pool that did not create it."""
 
 
 class InvalidPick(BalancersError, RuntimeError):
@@ -124,4 +132,4 @@ class InvalidPick(BalancersError, RuntimeError):
 
 
 class MissingKey(BalancersError, TypeError):
-    """Raised when a keyed balancer is asked for a backend without a key."""
+    """Raised when a keyed balancer picks without a key."""

@@ -1,4 +1,4 @@
-"""Events: what a pool and its gates did, as plain data."""
+"""Defines the events of a pool.  An event describes one change in a pool or a gate."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ __all__ = ["Event"]
 
 
 class Event(NamedTuple):
-    """A reason began to hold, or ended.
+    """Describes that a reason began or ended, for one backend or for the whole pool.
 
     >>> from collections import deque
     >>> from balancers import Drain, Pool, RoundRobin
@@ -18,15 +18,17 @@ class Event(NamedTuple):
     """
 
     at: float
-    """When it happened or was announced to happen, in seconds.  A "panic" is an exception: it is
-    the time of the request at which the pool noticed it."""
+    """The time of the change in seconds.  If the change was announced, this is the announced time.
+    For a "panic" it is the time of the call in which the pool noticed it."""
     reason: str
-    """A gate's reason; "member" when a backend joins or leaves, which ends every other reason of
-    that backend without an event; "drained"; "slow start" for a ramp; "saturated" for the limit of
-    the pool; or "panic"."""
+    """The reason of a gate, or one of five others.  "member" begins when a backend joins the pool
+    and ends when it leaves; then every other reason of the backend ends too, without an event.
+    "drained" means that a drain is complete.  "slow start" means that the weight of a backend rises
+    gradually.  "saturated" means that the limit of the pool is reached.  "panic" means that the
+    pool ignores the soft gates."""
     began: bool
-    """Whether the reason began to hold; otherwise it ended."""
+    """True if the reason began, False if it ended."""
     backend: object = None
-    """The backend, None for the whole pool."""
+    """The backend that the event is about.  It is None if the event is about the whole pool."""
     detail: str = ""
-    """For people: what caused it."""
+    """A text for people that describes the cause."""

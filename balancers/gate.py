@@ -90,10 +90,11 @@ class Gate(Protocol[B]):
         return
 
     def recovered(self, backend: B, now: float) -> None:
-        """Called when a backend recovers: soft gates had closed it, and none of them does any more.
+        """Called when a backend recovers.
 
-        The pool checks for recovery only at a request.  If a backend closes and opens again between
-        two requests, this method is not called.
+        Soft gates had closed the backend, and now all of them are open for it.  The pool checks for
+        recovery only at a request.  If a backend closes and opens again between two requests, this
+        method is not called.
         """
         return
 

@@ -1,6 +1,6 @@
-"""Keys, names of backends, and hash functions.
+"""Converts keys and the names of backends to bytes, and computes hashes of bytes.
 
-``hash()`` is never used: it differs between processes.
+The builtin ``hash()`` is never used, because its results differ between processes.
 """
 
 from collections.abc import Callable
@@ -15,20 +15,20 @@ from balancers.errors import InvalidKey, InvalidSetting, MissingKey
 __all__ = ["Hasher", "Identity", "KeyedBlake2", "Murmur3", "XXHash64", "key_bytes", "name_of"]
 
 Hasher = Callable[[bytes], int]
-"""Returns the 64-bit hash of bytes, as an int.  A 32-bit hash is not enough: all keys would fall
-before the first points of a ring."""
+"""A function that returns the 64-bit hash of bytes, as an int.  A 32-bit hash is too short: a hash
+ring would place all keys before its first points (the positions of the backends)."""
 Identity = Callable[[B], bytes | str]
-"""Returns the name of a backend, for hashing."""
+"""A function that returns the name of a backend.  The backend is hashed by this name."""
 
 _HIGHEST_SEED = 0xFFFFFFFF
 _HIGHEST_LONG_SEED = 0xFFFFFFFFFFFFFFFF
 
 
 class Murmur3:
-    """The first 64 bits of MurmurHash3 x64 128; fast, and the default.
+    """Returns the first 64 bits of MurmurHash3 x64 128.  It is fast, and it is the default hasher.
 
-    Use it for keys that an attacker does not choose: with the seed, keys that collide are easy to
-    find.  Picklable.
+    Do not use it for keys that an attacker may choose: an attacker who knows the seed can easily
+    find keys with the same hash.  An instance can be pickled.
 
     >>> Murmur3()(b"user:42") == Murmur3(seed=0)(b"user:42") != Murmur3(seed=1)(b"user:42")
     True
@@ -57,10 +57,10 @@ class Murmur3:
 
 
 class KeyedBlake2:
-    """BLAKE2b (RFC 7693) with a secret, for keys that an attacker may choose.
+    """Hashes with BLAKE2b (RFC 7693) and a secret, for keys that an attacker may choose.
 
-    Processes that must agree need the same secret, of 1 to 64 bytes.  Picklable; the pickle
-    contains the secret.
+    The secret has 1 to 64 bytes.  Processes that must choose the same backends need the same
+    secret.  An instance can be pickled; the pickle contains the secret.
 
     >>> KeyedBlake2(b"secret")(b"user:42") == KeyedBlake2(b"another")(b"user:42")
     False
@@ -86,16 +86,18 @@ class KeyedBlake2:
 
 
 class XXHash64:
-    """XXH64, the hash of Envoy and caddy; as fast as Murmur3.  Needs ``balancers[xxhash]``.
+    """Hashes with XXH64, like Envoy and Caddy.  It is as fast as Murmur3.
 
-    Use it for keys that an attacker does not choose.  Picklable.
+    It needs the optional package ``balancers[xxhash]``.  Do not use it for keys that an attacker
+    may choose.  An instance can be pickled.
 
     >>> hex(XXHash64()(b""))
     '0xef46db3751d8e999'
     >>> XXHash64(seed=7)
     <XXHash64: seed 7>
 
-    Raises InvalidSetting for a seed outside 0 to 2⁶⁴ - 1, ImportError without the package.
+    Raises InvalidSetting for a seed outside 0 to 2⁶⁴ - 1.  Raises ImportError if the optional
+    package is not installed.
     """
 
     __slots__ = ("_digest", "seed")
@@ -121,15 +123,16 @@ class XXHash64:
 
 
 def key_bytes(key: Key | None) -> bytes:
-    r"""Return the bytes of a key.
+    r"""Return the bytes that a key is hashed by.
 
-    A str becomes its UTF-8, an int its 8 bytes, little-endian, two's complement.
+    A str becomes its UTF-8 bytes.  An int becomes its 8 bytes, in little-endian order and two's
+    complement.  Bytes are returned unchanged.
 
     >>> key_bytes("é"), key_bytes(-2)
     (b'\xc3\xa9', b'\xfe\xff\xff\xff\xff\xff\xff\xff')
 
-    Raises MissingKey for None, InvalidKey for a lone surrogate or an int that needs more than 64
-    bits, TypeError for any other type, bool included.
+    Raises MissingKey for None.  Raises InvalidKey for a lone surrogate, or for an int that needs
+    more than 64 bits.  Raises TypeError for any other type, including bool.
     """
     if isinstance(key, bytes):
         return key
@@ -149,16 +152,18 @@ def key_bytes(key: Key | None) -> bytes:
 
 
 def name_of(backend: object) -> bytes | str:
-    """Return the name of a backend that is a str, bytes, an int or (host, port).
+    """Return the name of a backend that is a str, bytes, an int or a pair (host, port).
 
-    A str or bytes is its own name, an int is named by its 8 bytes as in :func:`key_bytes`, and
-    (host, port) is ``host:port``, with a host that contains a colon in brackets.
+    The name of a str or bytes is the backend itself.  The name of an int is its 8 bytes, as
+    :func:`key_bytes` returns them.  The name of a pair is ``host:port``.  If the host contains a
+    colon, it is enclosed in brackets.
 
     >>> name_of(("10.0.0.1", 80)), name_of(("::1", 80))
     ('10.0.0.1:80', '[::1]:80')
 
-    Raises TypeError for anything else: pass ``identity`` to name it.  Its repr is not used, as a
-    repr may contain a memory address.
+    Raises TypeError for any other backend.  For such backends, pass a function as ``identity`` that
+    returns their names.  The repr of a backend is not used, because it may contain a memory
+    address.
     """
     if isinstance(backend, str | bytes):
         return backend

@@ -1,4 +1,4 @@
-"""The load protocol: how busy a backend is, as a number; lower is better."""
+"""Defines the load protocol.  A load measures how busy a backend is, as a number."""
 
 from typing import Protocol, TypeVar
 
@@ -10,14 +10,14 @@ B_contra = TypeVar("B_contra", contravariant=True)
 
 
 class Load(Protocol[B_contra]):
-    """Measures how busy each backend is.
+    """Measures how busy each backend is.  A lower number means less busy.
 
-    A load belongs to the one balancer that it was passed to, which forwards the events to it.  A
-    subclass must define ``value``; the other methods do nothing by default.
+    Use one Load object for one balancer only.  The balancer calls ``started``, ``finished`` and
+    ``removed`` on it.  A subclass must define ``value``.  The other methods do nothing by default.
     """
 
     def value(self, backend: B_contra, now: float) -> float:
-        """Return how busy the backend is at ``now``; reading changes nothing."""
+        """Return how busy the backend is at ``now``.  The call changes no state."""
         ...
 
     def started(self, backend: B_contra, now: float = 0.0) -> None:
@@ -29,5 +29,5 @@ class Load(Protocol[B_contra]):
         return
 
     def removed(self, backend: B_contra) -> None:
-        """Called when the backend leaves the balancer: forget it."""
+        """Called when the backend leaves the balancer.  Delete what is stored for the backend."""
         return

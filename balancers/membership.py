@@ -1,24 +1,24 @@
-"""A base class for balancers: it validates weights and keeps the members.
+"""Defines a base class for balancers.  It validates weights and stores the members.
 
 ``Membership`` defines ``weights``, ``put`` and ``discard``.  Its extension points are:
 
-* ``pick``, which a subclass must define.  It returns a backend of positive weight that is not in
-  ``avoid``, or raises ``self.refusal()``.
-* ``keyed`` and ``fractional``: class attributes, both False by default.  Set ``keyed`` if ``pick``
-  needs a key, ``fractional`` if it honours fractions of a weight.
+* ``pick``: a subclass must define it.  It returns a backend that has a positive weight and is not
+  in ``avoid``.  If there is none, it raises ``self.refusal()``.
+* ``keyed`` and ``fractional``: class attributes, both False by default.  Set ``keyed`` to True if
+  ``pick`` needs a key.  Set ``fractional`` to True if ``pick`` honours fractions of a weight.
 * ``update_index(backend, old, new)``: called before a backend joins, leaves or changes its weight.
-  Define it to keep an index of your own, for example a sorted list.  It may raise an exception to
-  refuse the change.
+  Define it if the balancer has an index of its own, for example a sorted list.  If it raises an
+  exception, the change is not made.
 * ``started`` and ``finished``: called when a request starts and ends.  Define them to count
   requests.
-* ``refusal()``: returns the error that explains why no backend can be picked.  Call it; override it
-  only if the balancer has reasons of its own.
+* ``refusal()``: returns the error that explains why no backend can be picked.  ``pick`` calls it.
+  Override it only if the balancer has additional reasons.
 
-The constructor calls ``put``, and so ``update_index``, for each backend that it is given.  A
-subclass must create its own state before it calls ``super().__init__``.  Deep copies share the
-backends and copy everything else.
+The constructor calls ``put`` for each backend that it gets, and ``put`` calls ``update_index``.
+Therefore a subclass must create its own attributes before it calls ``super().__init__``.  A deep
+copy shares the backends with the original.  Everything else is copied.
 
-``balancers.named_membership.NamedMembership`` is the same for balancers that pick by key.
+``balancers.named_membership.NamedMembership`` is the base class for balancers that pick by key.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,10 +35,11 @@ __all__ = ["Membership"]
 
 
 class Membership(SharesBackends, Balancer[B]):
-    """A balancer without ``pick``: members in order of insertion, each with a valid weight.
+    """Stores the members of a balancer and their weights.  A subclass defines ``pick``.
 
-    The module docstring of :mod:`balancers.membership` lists the extension points.  Copies share
-    the backends; everything else is copied.
+    The members are stored in order of insertion.  The module docstring of
+    :mod:`balancers.membership` lists the extension points.  A deep copy shares the backends with
+    the original.  Everything else is copied.
 
     >>> class Heaviest(Membership[str]):
     ...     def __init__(self, backends=()):
@@ -73,14 +74,14 @@ class Membership(SharesBackends, Balancer[B]):
 
     @property
     def weights(self) -> Mapping[B, float]:
-        """The weight of every member: a read-only view, in order of insertion; O(1)."""
+        """The weight of every member, as a read-only view in order of insertion; O(1)."""
         return MappingProxyType(self._weights)
 
     def put(self, backend: B, weight: float = 1) -> None:
-        """Insert the backend, or change its weight; 0 quiesces it.
+        """Insert the backend, or change its weight.  The cost is that of :meth:`update_index`.
 
-        Costs what :meth:`update_index` costs.  Raises InvalidWeight; TypeError for an unhashable
-        backend.  Nothing has changed then.
+        A backend of weight 0 stays a member, but it is not picked.  Raises InvalidWeight.  Raises
+        TypeError for a backend that is not hashable.  After an error nothing has changed.
         """
         weight = valid_weight(weight, backend)
         old = self._weights.get(backend)
@@ -91,7 +92,7 @@ class Membership(SharesBackends, Balancer[B]):
         self._open += (weight > 0) - (old is not None and old > 0)
 
     def discard(self, backend: B) -> None:
-        """Remove the backend.  Ignored if it is not a member."""
+        """Remove the backend.  The call is ignored if the backend is not a member."""
         old = self._weights.get(backend)
         if old is None:
             return
@@ -100,17 +101,18 @@ class Membership(SharesBackends, Balancer[B]):
         self._open -= old > 0
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
-        """Called before a backend changes its weight from ``old`` to ``new``, which differ.
+        """Called before the weight of a backend changes from ``old`` to ``new``.
 
-        ``old`` is None when the backend joins, ``new`` is None when it leaves.  ``weights`` still
-        shows the state before.  An exception raised here refuses the change, and ``put`` or
-        ``discard`` raises it.  Does nothing by default.
+        ``old`` and ``new`` are never equal.  ``old`` is None when the backend joins.  ``new`` is
+        None when the backend leaves.  During the call, ``weights`` still contains the old weights.
+        If this method raises an exception, the change is not made, and ``put`` or ``discard``
+        raises the exception.  The default does nothing.
         """
 
     def refusal(self) -> NoBackendAvailable:
         """Return the error to raise when no backend can be picked; O(1).
 
-        It assumes that every open member was avoided.
+        The error counts every member of positive weight as avoided.
         """
         members = len(self._weights)
         closed = {"quiesced": members - self._open, "avoided": self._open}

@@ -1,24 +1,25 @@
-"""A base class for keyed balancers: it gives each member a unique name to hash.
+"""Defines a base class for keyed balancers.  It gives each member a unique name to hash.
 
-``NamedMembership`` is a ``balancers.membership.Membership`` with ``keyed`` set to True.  Its
+``NamedMembership`` is a ``balancers.membership.Membership`` in which ``keyed`` is True.  Its
 extension points are:
 
-* ``pick``, which a subclass must define.  It returns a backend of positive weight that is not in
-  ``avoid``, or raises ``self.refusal()``.
+* ``pick``: a subclass must define it.  It returns a backend that has a positive weight and is not
+  in ``avoid``.  If there is none, it raises ``self.refusal()``.
 * ``fractional``: a class attribute, False by default.
 * ``update_named_index(backend, name, old, new)``: called before a backend joins, leaves or changes
-  its weight.  Define it, instead of ``update_index``, to keep an index of your own.  It may raise
-  an exception to refuse the change.
-* ``hash_key(key)``: returns the 64-bit hash of a key.  Call it from ``pick``.
-* ``identity`` and ``hasher``: arguments of the constructor.  They replace the name of a backend and
-  the hash function without a subclass.
+  its weight.  Define it, instead of ``update_index``, if the balancer has an index of its own.  If
+  it raises an exception, the change is not made.
+* ``hash_key(key)``: returns the 64-bit hash of a key.  ``pick`` calls it.
+* ``identity`` and ``hasher``: arguments of the constructor.  ``identity`` is the function that
+  names a backend, and ``hasher`` is the hash function.  No subclass is needed to replace them.
 * ``started``, ``finished`` and ``refusal``: as in ``Membership``.
 
-The constructor calls ``put``, and so ``update_named_index``, for each backend that it is given: a
-subclass must create its own state before it calls ``super().__init__``.
+The constructor calls ``put`` for each backend that it gets, and ``put`` calls
+``update_named_index``.  Therefore a subclass must create its own attributes before it calls
+``super().__init__``.
 
-``balancers.hashing.HashedBalancer`` extends this class for balancers whose pick is a function of
-the key's hash, and also picks for arrays of hashes.
+``balancers.hashing.HashedBalancer`` extends this class for balancers that pick by the hash of the
+key only.  It can also pick for arrays of hashes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,11 +36,12 @@ _BITS = (1 << 64) - 1
 
 
 class NamedMembership(Membership[B]):
-    """A keyed balancer without ``pick``: each member has a name, and no two names are the same.
+    """Stores the members of a keyed balancer, with unique names.  A subclass defines ``pick``.
 
-    ``identity`` returns the name of a backend, bytes or str, for hashing.  ``hasher`` returns a
-    64-bit hash of bytes; MurmurHash3 by default.  The module docstring of
-    :mod:`balancers.named_membership` lists the extension points.
+    ``identity`` is a function that returns the name of a backend, as bytes or str.  The name is
+    used for hashing.  ``hasher`` is a function that returns the 64-bit hash of bytes.  The default
+    is MurmurHash3.  The module docstring of :mod:`balancers.named_membership` lists the extension
+    points.
 
     >>> class SortedModulo(NamedMembership[str]):
     ...     def __init__(self, backends=()):
@@ -60,8 +62,8 @@ class NamedMembership(Membership[B]):
     >>> lb.pick("user:42") == other.pick("user:42")
     True
 
-    Raises TypeError unless ``identity`` and ``hasher`` are functions, DuplicateBackend for two
-    backends of one name.
+    Raises TypeError unless ``identity`` and ``hasher`` are functions.  Raises DuplicateBackend if
+    two backends have the same name.
     """
 
     keyed = True
@@ -84,16 +86,16 @@ class NamedMembership(Membership[B]):
         super().__init__(backends)
 
     def hash_key(self, key: Key | None) -> int:
-        """Return the 64-bit hash of a key, as ``pick`` uses it.
+        """Return the 64-bit hash of a key.  ``pick`` uses it.
 
-        Raises MissingKey for None, InvalidKey, TypeError.
+        Raises MissingKey for None.  Raises InvalidKey and TypeError for an invalid key.
         """
         return self._hasher(key_bytes(key)) & _BITS
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
-        """Look up or create the name, and call :meth:`update_named_index`.
+        """Get the name of the backend, and call :meth:`update_named_index`.
 
-        Raises DuplicateBackend for a name that another member has.
+        Raises DuplicateBackend if another member has the same name.
         """
         name = self._names[backend] if old is not None else self._new_name(backend)
         self.update_named_index(backend, name, old, new)
@@ -114,9 +116,10 @@ class NamedMembership(Membership[B]):
     def update_named_index(
         self, backend: B, name: bytes, old: float | None, new: float | None
     ) -> None:
-        """Called before a backend changes its weight from ``old`` to ``new``, which differ.
+        """Called before the weight of a backend changes from ``old`` to ``new``.
 
-        ``name`` is the name that it is hashed by.  ``old`` is None when the backend joins, ``new``
-        is None when it leaves.  ``weights`` still shows the state before.  An exception raised here
-        refuses the change, and ``put`` or ``discard`` raises it.  Does nothing by default.
+        The backend is hashed by ``name``.  ``old`` and ``new`` are never equal.  ``old`` is None
+        when the backend joins.  ``new`` is None when the backend leaves.  During the call,
+        ``weights`` still contains the old weights.  If this method raises an exception, the change
+        is not made, and ``put`` or ``discard`` raises the exception.  The default does nothing.
         """

@@ -1,4 +1,4 @@
-"""How a request ended."""
+"""Defines outcomes.  An outcome describes how a request ended."""
 
 from dataclasses import dataclass
 from math import inf
@@ -11,11 +11,12 @@ __all__ = ["FAILURE", "SUCCESS", "UNKNOWN", "Outcome"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a request ended.
+    """Describes how a request ended.
 
-    ``ok`` is True, False, or None if it is unknown, for example after a cancellation; an unknown
-    outcome is not counted.  ``elapsed`` and ``retry_after`` are seconds, None if not measured or
-    not sent.
+    ``ok`` is True for a success and False for a failure.  It is None if the result is unknown, for
+    example after a cancellation.  An unknown result is not counted.  ``elapsed`` is the duration of
+    the request in seconds, or None if it was not measured.  ``retry_after`` is in seconds, or None
+    if the backend sent none.
 
     >>> Outcome(ok=False, retry_after=2.0)
     Outcome(ok=False, elapsed=None, retry_after=2.0)

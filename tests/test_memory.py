@@ -128,6 +128,7 @@ def test_a_period_that_is_too_long_is_not_recorded(n: int) -> None:
     assert_bounded(lb, work)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("kind", KINDS, ids=by_name)
 def test_a_pool_does_not_grow_with_work(kind: Kind) -> None:
     lb = kind.make()

@@ -1,1 +1,1 @@
-"""Helpers that the modules of this package share; not public."""
+"""Contains helpers that the modules of this package share.  They are not public."""

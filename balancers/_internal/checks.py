@@ -1,4 +1,4 @@
-"""Validation of the arguments that several modules take."""
+"""Validates arguments that several modules take."""
 
 from collections.abc import Collection, Iterable, Mapping
 from math import inf
@@ -22,19 +22,19 @@ __all__ = [
 ]
 
 LATEST = 1e300
-"""The latest valid time in seconds: sums of valid times are finite."""
+"""The latest valid time in seconds.  Because of this limit, sums of valid times are finite."""
 _MAX_WEIGHT = 1e300
-"""The largest valid weight: sums of valid weights are finite."""
+"""The largest valid weight.  Because of this limit, sums of valid weights are finite."""
 
 
 def valid_weight(weight: float, backend: object) -> float:
-    """Return the weight; an integral one as an int; O(1).
+    """Return the weight.  An integral weight is returned as an int; O(1).
 
     >>> valid_weight(3.0, "a")
     3
 
-    Raises InvalidWeight, which names the backend, for a weight that is negative, above 1e300, NaN
-    or not a number.
+    Raises InvalidWeight for a weight that is negative, above 1e300, NaN or not a number.  The
+    message contains the backend.
     """
     if type(weight) is int and 0 <= weight <= _MAX_WEIGHT:
         return weight
@@ -51,9 +51,10 @@ def valid_weight(weight: float, backend: object) -> float:
 
 
 def valid_now(now: float, latest: float) -> float:
-    """Return ``now``, or ``latest``, the latest time seen, when ``now`` is earlier.
+    """Return ``now``.  If ``now`` is earlier than ``latest``, return ``latest``.
 
-    Raises InvalidTime for NaN, infinities and times beyond ±1e300.
+    ``latest`` is the latest time seen so far.  Raises InvalidTime if ``now`` is NaN, infinite or
+    beyond ±1e300.
     """
     if not -LATEST <= now <= LATEST:
         raise InvalidTime(f"now must be finite seconds, not {now!r}")
@@ -63,23 +64,23 @@ def valid_now(now: float, latest: float) -> float:
 
 
 def at_least(least: int, /, **settings: int) -> None:
-    """Raise InvalidSetting unless every setting is an int of ``least`` or more."""
+    """Raise InvalidSetting unless every setting is an int that is ``least`` or more."""
     for name, value in settings.items():
         if type(value) is not int or value < least:
             raise InvalidSetting(f"{name} must be an int, {least} or more, not {value!r}")
 
 
 def number(name: str, value: Any) -> float:
-    """Return the value; raise InvalidSetting unless it is a number, which a bool is not."""
+    """Return the value.  Raise InvalidSetting if it is not a number.  A bool is not a number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidSetting(f"{name} must be a number, not {value!r}")
     return cast("float", value)
 
 
 def duration(name: str, seconds: float, *, endless: bool = False) -> float:
-    """Return the duration; raise InvalidSetting unless it is positive.
+    """Return the duration.  Raise InvalidSetting if it is not positive.
 
-    ``inf`` is allowed only if ``endless``.
+    The duration ``inf`` is allowed only if ``endless`` is True.
     """
     if not number(name, seconds) > 0 or (seconds == inf and not endless):
         raise InvalidSetting(f"{name} must be positive seconds, not {seconds!r}")
@@ -87,16 +88,20 @@ def duration(name: str, seconds: float, *, endless: bool = False) -> float:
 
 
 def checked_avoid(avoid: Collection[B]) -> Collection[B]:
-    """Return the collection of backends; raise TypeError for a str, bytes or no collection."""
+    """Return the collection of backends.
+
+    Raises TypeError for a str, for bytes, and for an object that is not a collection.
+    """
     if isinstance(avoid, str | bytes) or not isinstance(avoid, Collection):
         raise TypeError(f"avoid must be a collection of backends, not {avoid!r}")
     return avoid
 
 
 def as_weights(backends: Iterable[B] | Mapping[B, float]) -> dict[B, float]:
-    """Return the weights of a mapping, or weight 1 for each backend of an iterable.
+    """Return the backends and their weights as a dict.
 
-    Raises InvalidWeight, and TypeError for a str, bytes or an unhashable backend.
+    A mapping contains the weights.  For any other iterable of backends, each weight is 1.  Raises
+    InvalidWeight.  Raises TypeError for a str, bytes or a backend that is not hashable.
     """
     if isinstance(backends, str | bytes):
         raise TypeError(
@@ -109,7 +114,7 @@ def as_weights(backends: Iterable[B] | Mapping[B, float]) -> dict[B, float]:
 
 
 def checked_rng(rng: Random) -> Random:
-    """Return the generator; raise TypeError unless it is a ``random.Random``."""
+    """Return the random generator.  Raise TypeError unless it is a ``random.Random``."""
     if not isinstance(rng, Random):
         raise TypeError(f"rng must be a random.Random, not {rng!r}")
     return rng

@@ -1,4 +1,4 @@
-"""Deep copies that share the backends."""
+"""Makes deep copies that share the backends with the original."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -9,9 +9,10 @@ __all__ = ["SharesBackends"]
 
 
 class SharesBackends:
-    """A mixin for deep copies: they share the backends and copy all other state.
+    """A mixin for deep copies.  A copy shares the backends with the original.
 
-    The backends are objects of the caller and not a part of the state.
+    All other state is copied.  The backends are objects of the caller, so they are not part of the
+    state.
     """
 
     @abstractmethod

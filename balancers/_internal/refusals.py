@@ -1,4 +1,4 @@
-"""The reason that a refusal reports."""
+"""Finds the reason that a NoBackendAvailable error reports."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,10 @@ __all__ = ["shared_reason"]
 
 
 def shared_reason(counts: Mapping[str, int], members: int) -> str:
-    """Return the first reason that closes every member, "empty" without members, else "mixed".
+    """Return the first reason that applies to every member.
+
+    ``counts`` is the number of members for each reason.  The result is "empty" if there are no
+    members.  It is "mixed" if no reason applies to every member.
 
     >>> shared_reason({"draining": 1, "unhealthy": 2}, members=2), shared_reason({}, members=0)
     ('unhealthy', 'empty')

@@ -1,4 +1,4 @@
-"""Pending instants, in order of time."""
+"""Stores times at which backends are due, in order."""
 
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
@@ -10,15 +10,16 @@ from balancers._internal.types import B
 __all__ = ["Timers"]
 
 _SPARE = 16
-"""The heap is not rebuilt for fewer stale entries than this, however few entries are current."""
+"""The heap is never rebuilt when it has this many stale entries or fewer."""
 
 
 class Timers(Generic[B]):
-    """At most one instant per backend (or per other item), in order of time.
+    """Stores at most one time per backend, and returns the backends that are due.
 
-    Every change is O(log n) amortised.  The instants are in a heap.  An entry that was changed or
-    cancelled stays in the heap as a stale entry, until it comes to the top or until more than half
-    of the heap is stale.
+    Other objects can be used instead of backends.  The times are stored in a heap.  A changed or
+    cancelled time stays in the heap as a stale entry.  The entry is removed when it reaches the
+    top.  If more than half of the heap is stale, the heap is rebuilt.  Every change is O(log n)
+    amortised.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class Timers(Generic[B]):
 
     @property
     def first(self) -> float:
-        """The earliest instant, ``inf`` when there is none; O(1) amortised."""
+        """The earliest time.  It is ``inf`` if no time is set; O(1) amortised."""
         heap, current = self._heap, self._current
         while heap:
             entry = heap[0]
@@ -38,7 +39,7 @@ class Timers(Generic[B]):
         return inf
 
     def set(self, backend: B, when: float) -> None:
-        """Set the backend's instant, which replaces any earlier one."""
+        """Set the time of a backend.  It replaces the previous time of the backend."""
         if backend in self._current:
             self.cancel(backend)
         self._serial = serial = self._serial + 1
@@ -46,25 +47,25 @@ class Timers(Generic[B]):
         heappush(self._heap, entry)
 
     def cancel(self, backend: B) -> None:
-        """Remove the backend's instant, if any."""
+        """Remove the time of a backend.  The call is ignored if no time is set."""
         self._current.pop(backend, None)
         if len(self._heap) > 2 * len(self._current) + _SPARE:
             self._heap[:] = self._current.values()
             heapify(self._heap)
 
     def get(self, backend: B) -> float:
-        """Return the backend's instant, ``inf`` when it has none; O(1)."""
+        """Return the time of a backend.  Return ``inf`` if no time is set; O(1)."""
         entry = self._current.get(backend)
         return inf if entry is None else entry[0]
 
     def take(self, now: float) -> list[B]:
-        """Remove and return, in order of time, the backends that are due at ``now``."""
+        """Remove the backends that are due at ``now``, and return them in order of time."""
         return [backend for backend, _ in self.pop(now)]
 
     def pop(self, now: float) -> Iterator[tuple[B, float]]:
-        """Remove and yield, in order of time, each backend that is due at ``now``, and its instant.
+        """Remove each backend that is due at ``now``, and yield the backend and its time.
 
-        This includes instants that are set during the iteration and are due.
+        The order is by time.  A time that is set during the iteration is included if it is due.
         """
         heap, current = self._heap, self._current
         while heap and heap[0][0] <= now:

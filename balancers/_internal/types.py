@@ -1,8 +1,9 @@
-"""The type variable of backends."""
+"""Defines the type variable for backends."""
 
 from typing import TypeVar
 
 __all__ = ["B"]
 
 B = TypeVar("B")
-"""Any hashable object of the caller, for example ``"10.0.0.1:80"``."""
+"""The type of the backends.  A backend is any hashable object of the caller, for example
+``"10.0.0.1:80"``."""

@@ -1,4 +1,7 @@
-"""Classic balancers: they choose by turn, at random, by load, or by the client's address."""
+"""Contains the classic balancers.
+
+They choose backends in turn, at random, by load, or by the client's address.
+"""
 
 from balancers.algorithms.ip_hash import IPHash as IPHash
 from balancers.algorithms.least_connections import LeastConnections as LeastConnections

@@ -1,4 +1,4 @@
-"""Weighted sampling in blocks, vectorised."""
+"""Samples blocks of items at random by weight, with vector operations."""
 
 from random import Random
 from typing import Generic, TypeVar
@@ -11,13 +11,13 @@ __all__ = ["AliasTable"]
 T = TypeVar("T")
 
 _MIN_SHARE = 2.0**-40
-"""The smallest share of the total weight that 53 random bits sample exactly enough."""
+"""The smallest part of the total weight that 53 random bits can sample precisely enough."""
 
 
 class AliasTable(Generic[T]):
-    """Items and their positive weights as arrays, to sample blocks of items.
+    """Samples blocks of items at random.  The weights of the items do not change.
 
-    ``row`` is a list of (item, weight).
+    ``row`` is a list of pairs (item, weight).  Each weight must be positive.
     """
 
     def __init__(self, row: list[tuple[T, float]]) -> None:
@@ -32,10 +32,11 @@ class AliasTable(Generic[T]):
             lightest >= total * _MIN_SHARE
             and (len(row) == 1 or total - heaviest >= total * _MIN_SHARE)
         )
-        """Whether no share is too small: otherwise sample one by one from the sum tree."""
+        """Whether the table is precise enough.  It is False if a weight is too small a part of the
+        total weight.  In this case, sample single items from the sum tree instead."""
 
     def sample(self, rng: Random, count: int) -> list[T]:
-        """Return ``count`` items, sampled independently by weight; O(count)."""
+        """Return ``count`` items.  Each is sampled independently by weight; O(count)."""
         share = _uniform(rng, count) * len(self._items)
         indices = share.astype(np.intp)
         if not self._equal_weights:
@@ -47,7 +48,8 @@ class AliasTable(Generic[T]):
     def sample_pairs(self, rng: Random, count: int) -> list[T]:
         """Return ``count`` pairs of different items, as a flat list; O(count · log n).
 
-        The second item of a pair is sampled by weight among the items other than the first.
+        The first item of a pair is sampled by weight from all items.  The second item is sampled by
+        weight from all other items.
         """
         n = len(self._items)
         if self._equal_weights:
@@ -70,10 +72,11 @@ class AliasTable(Generic[T]):
         return f"<AliasTable: {len(self._items)} items, total weight {self._sums[-1]:g}>"
 
     def _alias(self) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """Return Vose's alias table, two arrays of shape (n,): float64 and intp; O(n).
+        """Return the two arrays of Vose's alias table, ``keep`` and ``alias``; O(n).
 
-        A sample that falls on index i keeps i with probability ``keep[i]``, else it is
-        ``alias[i]``.
+        Both arrays have the shape (n,).  The type of ``keep`` is float64, the type of ``alias`` is
+        intp.  To sample an item, first choose an index i at random, all with the same probability.
+        With probability ``keep[i]``, the result is i.  Otherwise the result is ``alias[i]``.
         """
         if self._aliases is None:
             keep: list[float] = (self._weights * (len(self._items) / self._sums[-1])).tolist()
@@ -93,12 +96,18 @@ class AliasTable(Generic[T]):
 
 
 def _first_above(sums: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return, for each target, the first index whose running sum is above it; at most the last."""
+    """Return, for each target, the first index whose running sum is above the target.
+
+    If no running sum is above a target, its result is the last index.
+    """
     indices: NDArray[np.intp] = np.searchsorted(sums, targets, side="right")
     return np.minimum(indices, len(sums) - 1, dtype=np.intp)
 
 
 def _uniform(rng: Random, count: int) -> NDArray[np.float64]:
-    """Return ``count`` numbers in [0, 1) of 53 bits each, made from ``rng.randbytes``."""
+    """Return ``count`` random numbers from 0 to below 1, made from ``rng.randbytes``.
+
+    Each number has 53 random bits.
+    """
     bits = np.frombuffer(rng.randbytes(8 * count), dtype="<u8")
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -1,7 +1,7 @@
-"""List cursors: list iterators whose position can be read and chosen.
+"""Creates list iterators whose position can be read and chosen.
 
-``next`` is as fast on a list iterator as it can be.  Unlike a generator, a list iterator has a
-position, and can be copied and pickled.
+A list iterator is the fastest iterator for ``next``.  Unlike a generator, it has a position, and it
+can be copied and pickled.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def cursor_at(items: list[T], position: int) -> Iterator[T]:
-    """Return an iterator over the list that starts at a position; O(1).
+    """Return an iterator over the list that starts at the given position; O(1).
 
     >>> cursor = cursor_at(["a", "b", "c"], 1)
     >>> next(cursor), position_of(["a", "b", "c"], cursor)
@@ -27,5 +27,5 @@ def cursor_at(items: list[T], position: int) -> Iterator[T]:
 
 
 def position_of(items: list[T], cursor: Iterator[T]) -> int:
-    """Return the position in the list of the item that the cursor returns next; O(1)."""
+    """Return the position of the item that the cursor returns next; O(1)."""
     return len(items) - length_hint(cursor)

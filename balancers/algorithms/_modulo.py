@@ -1,4 +1,8 @@
-"""Modulo hashing over the sorted members: simple and even, but a join or leave moves most keys."""
+"""Chooses a member by the hash of the key, modulo the number of members.
+
+This is simple, and it distributes the keys evenly.  But most keys move when a member joins or
+leaves.
+"""
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
@@ -15,17 +19,20 @@ _REHASHES = 20
 
 
 class Modulo(NamedMembership[B]):
-    """Picks the member at the index: hash of the key modulo the number of members.
+    """Picks the member whose index is the hash of the key modulo the number of members.
 
-    Quiesced members are counted.  A key that maps to a closed member is rehashed, up to 20 times;
-    then the next open member in order is picked.  So a flip moves only the keys of the backend that
-    flips.  A backend that joins or leaves moves nearly all keys.  Any positive weight is the same.
+    The members are sorted by name.  Members of weight 0 are counted too.  If the selected member
+    has weight 0 or is avoided, the hash is hashed again, up to 20 times.  After that, the following
+    members are tried in order, and the first that can be picked is picked.  Therefore, if the
+    weight of a backend changes to or from 0, only its own keys move.  If a backend joins or leaves,
+    nearly all keys move.  All positive weights have the same effect.
 
     >>> lb = Modulo(["a", "b", "c"])
     >>> lb.pick("user:42") == lb.pick(b"user:42")
     True
 
-    Cost: ``pick`` O(1) while most members are open, O(n) at worst; joining and leaving O(n).
+    Cost: ``pick`` is O(1) while most members are open, and O(n) at worst.  Joining and leaving are
+    O(n).
     """
 
     def __init__(
@@ -40,7 +47,10 @@ class Modulo(NamedMembership[B]):
         super().__init__(backends, identity=identity, hasher=hasher)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Return the key's backend.  Raises MissingKey, InvalidKey, NoBackendAvailable."""
+        """Return the backend of the key.
+
+        Raises MissingKey, InvalidKey, NoBackendAvailable.
+        """
         digest = self.hash_key(key)
         if avoid:
             checked_avoid(avoid)

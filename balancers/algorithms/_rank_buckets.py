@@ -1,4 +1,4 @@
-"""Rank buckets: groups of backends of equal rank, and the group of the lowest rank."""
+"""Groups backends of equal rank, and finds the group of the lowest rank."""
 
 from collections.abc import Callable, Iterator, Sized
 from heapq import heapify, heappop, heappush
@@ -10,9 +10,9 @@ T = TypeVar("T", bound=Sized)
 
 
 class RankBuckets(Generic[T]):
-    """One bucket per rank, created by ``make`` when first needed.
+    """Stores one bucket for each rank.  ``make`` creates a bucket when it is first needed.
 
-    A bucket that becomes empty is removed later.
+    A bucket that becomes empty is not removed at once, but later.
 
     >>> buckets = RankBuckets(dict)
     >>> buckets.bucket(2.0, members=2)["a"] = buckets.bucket(1.0, members=2)["b"] = None
@@ -23,15 +23,16 @@ class RankBuckets(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self.by_rank: dict[float, T] = {0: make()}
-        """Every bucket, empty ones included."""
+        """All buckets by rank, including empty buckets."""
         self._ranks: list[float] = [0]  # a heap of the keys of by_rank
         self.lowest = self.by_rank[0]
-        """The bucket of the lowest rank in ``by_rank``; it may be empty."""
+        """The bucket of the lowest rank in ``by_rank``.  It can be empty."""
 
     def bucket(self, rank: float, members: int) -> T:
-        """Return the bucket of this rank, created if needed; O(1), or O(log n) if created.
+        """Return the bucket of this rank.  If it does not exist, it is created.
 
-        ``members`` is the number of backends, which limits the number of empty buckets.
+        ``members`` is the number of backends.  It limits how many empty buckets are kept.  Cost:
+        O(1), or O(log n) if the bucket is created.
         """
         bucket = self.by_rank.get(rank)
         if bucket is None:
@@ -43,9 +44,9 @@ class RankBuckets(Generic[T]):
         return bucket
 
     def lowest_filled(self) -> T:
-        """Return the lowest bucket that is not empty; at least one must exist.  O(log n) amortised.
+        """Return the bucket of the lowest rank that is not empty; O(log n) amortised.
 
-        Empty buckets below it are removed.
+        At least one bucket must not be empty.  Empty buckets of lower ranks are removed.
         """
         while not self.lowest:
             del self.by_rank[heappop(self._ranks)]
@@ -53,7 +54,7 @@ class RankBuckets(Generic[T]):
         return self.lowest
 
     def ascending(self) -> Iterator[T]:
-        """Return the buckets in order of rank, lowest first; O(g log g) for g buckets."""
+        """Return the buckets in ascending order of rank; O(g log g) for g buckets."""
         return (self.by_rank[rank] for rank in sorted(self._ranks))
 
     def _remove_empty(self) -> None:

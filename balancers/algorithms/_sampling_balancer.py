@@ -1,4 +1,4 @@
-"""A base class for balancers that sample members at random, in blocks."""
+"""Defines a base class for balancers that sample members at random, in blocks."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,18 +15,19 @@ __all__ = ["SamplingBalancer"]
 T = TypeVar("T")
 
 _GONE = -1
-"""A weight that no member has: a block sampled with a member that left is never resumed."""
+"""A weight that no member has.  It marks a member that left, so that a block sampled with this
+member is never resumed."""
 
 
 class SamplingBalancer(Membership[B], Generic[B, T]):
-    """Members in a :class:`WeightedSampler`, and a block of items that were sampled in advance.
+    """Samples members at random by weight.  A block of items is sampled in advance.
 
-    Items are sampled in groups of ``group_size``.  When weights change, the block is suspended; it
-    is resumed if the weights are restored before the next pick.  So a change that is undone has no
-    effect.
+    The items are sampled in groups of ``group_size``.  When a weight changes, the block is
+    suspended.  If all weights are restored before the next pick, the block is resumed.  So a change
+    that is undone has no effect on the picks.
 
-    A subclass defines :meth:`_make_item` and ``pick``.  ``pick`` takes items from ``self._block``
-    and calls :meth:`_next_block` at its end.
+    A subclass defines :meth:`_make_item` and ``pick``.  ``pick`` takes items from ``self._block``.
+    When the block has no more items, ``pick`` calls :meth:`_next_block`.
     """
 
     keyed = False
@@ -41,12 +42,12 @@ class SamplingBalancer(Membership[B], Generic[B, T]):
         self._indices: dict[B, int] = {}
         self._block: Iterator[T] = iter(())
         self._suspended_block: Iterator[T] = self._block
-        self._changed: dict[B, float] = {}  # for each change: the weight at the time of sampling
+        self._changed: dict[B, float] = {}  # the weights that the block was sampled with
         super().__init__(backends)
 
     @abstractmethod
     def _make_item(self, backend: B) -> T:
-        """Return the item that is sampled for a new member."""
+        """Return the item for a new member.  The samples consist of such items."""
 
     def _next_block(self) -> Iterator[T]:
         """Sample a new block and return it.  Raises NoBackendAvailable."""
@@ -80,7 +81,7 @@ class SamplingBalancer(Membership[B], Generic[B, T]):
                 self._changed[backend] = _GONE
 
     def _record_change(self, backend: B, before: float, after: float) -> None:
-        """Suspend the block at the first change, and resume it when the last one is undone."""
+        """Suspend the block at the first change.  Resume it when the last change is undone."""
         if not self._changed:
             self._suspended_block, self._block = self._block, iter(())
         if self._changed.get(backend) != after:

@@ -1,12 +1,18 @@
-"""The state and the step of smooth weighted round robin (nginx 1.22).
+"""Implements the step of smooth weighted round robin, as in nginx 1.22.
 
-Each member has an *effective weight*, and a *current weight* that starts at 0.  A step adds the
-effective weight of every open member to its current weight.  It picks the member with the greatest
-current weight, the first in the list among equals, and subtracts the total of the effective weights
-from it.  This is ``ngx_http_upstream_get_peer``, with nginx's names.
+Each member has an *effective weight* and a *current weight*.  The current weight starts at 0.  A
+step has three parts:
 
-All numbers are integers.  Weights are counted in a unit that is small enough for all of them, so
-0.3, 0.2 and 0.1 step exactly as 3, 2 and 1, and rounding errors cannot occur.
+1. It adds the effective weight of every open member to the current weight of this member.
+2. It picks the member with the greatest current weight.  Among equals, it picks the first in the
+   list.
+3. It subtracts the total of the effective weights from the current weight of the picked member.
+
+The function ``ngx_http_upstream_get_peer`` of nginx does the same.  The names are those of nginx.
+
+All numbers are integers, so there are no rounding errors.  Weights are counted in a unit that is
+small enough for all of them.  So the weights 0.3, 0.2 and 0.1 give exactly the same picks as 3, 2
+and 1.
 """
 
 from collections import Counter
@@ -18,7 +24,10 @@ __all__ = ["PlainScan", "Scan", "decimal_places", "in_units"]
 
 
 def _decimal(weight: float) -> tuple[int, int]:
-    """Return the shortest decimal that equals a float: digits, and how many are decimals."""
+    """Return the digits and the number of decimal places of a float.
+
+    They are those of the shortest decimal that equals the float.
+    """
     mantissa, _, exponent = repr(weight).partition("e")
     integral, _, fraction = mantissa.partition(".")
     fraction = fraction.rstrip("0")
@@ -31,7 +40,7 @@ def _ten_to(decimals: int) -> int:
 
 @lru_cache(maxsize=4096)
 def decimal_places(weight: float) -> int:
-    """Return the number of decimal places of a weight; 0 for an int.
+    """Return the number of decimal places of a weight.  It is 0 for an int.
 
     >>> decimal_places(3), decimal_places(0.25), decimal_places(1e-7)
     (0, 2, 7)
@@ -41,7 +50,7 @@ def decimal_places(weight: float) -> int:
 
 @lru_cache(maxsize=4096)
 def in_units(weight: float, decimals: int) -> int:
-    """Return a weight as an integral number of units of ``10 ** -decimals``.
+    """Return a weight as an integral number of units.  One unit is ``10 ** -decimals``.
 
     >>> in_units(0.3, 1), in_units(2, 1)
     (3, 20)
@@ -53,59 +62,73 @@ def in_units(weight: float, decimals: int) -> int:
 
 
 class Scan(Protocol):
-    """The current and effective weights of the members, by their index."""
+    """Stores the current and effective weights of the members, and does the steps.
+
+    A member is addressed by its index.
+    """
 
     total: int
     """The sum of the effective weights."""
     limit: float
-    """The greatest total that the numbers of this class can represent."""
+    """The greatest total that this class can represent."""
 
     def step(self) -> int:
-        """Do one step and return the index of the pick; one weight must be positive."""
+        """Do one step, and return the index of the picked member.
+
+        At least one weight must be positive.
+        """
         ...
 
     def charge(self, index: int, max_debt: int) -> bool:
-        """Do one step as if the member at this index, of a positive weight, were picked.
+        """Do one step, but pick the member at this index.  Return whether the step was done.
 
-        Return whether this was done.  Nothing changes if the member is in debt by ``max_debt``
-        picks or more: if its current weight is at most ``max_debt * (weight - total)``.
+        The weight of this member must be positive.  The step is not done if the current weight of
+        the member is ``max_debt * (weight - total)`` or less.  This means that the member is
+        already ahead of its share by ``max_debt`` picks or more.
         """
         ...
 
     def limit_debts(self, max_debt: int) -> None:
-        """Clip each current weight to the range that ``max_debt`` picks cause; O(n).
+        """Limit each current weight to the range that ``max_debt`` picks can cause; O(n).
 
-        The lower bound is what that many picks of the member cause, the upper bound what that many
-        picks of others cause, or the total if that is more.  Members of weight 0 do not change.
+        The lower limit is ``max_debt * (weight - total)``, which ``max_debt`` picks of the member
+        itself cause.  The upper limit is ``max_debt * weight``, which ``max_debt`` picks of other
+        members cause, or the total if this is greater.  Members of weight 0 do not change.
         """
         ...
 
     def set_weight(self, index: int, weight: int) -> None:
-        """Set an effective weight; 0 closes the member and keeps its current weight; O(1)."""
+        """Set an effective weight; O(1).
+
+        The weight 0 closes the member.  A closed member keeps its current weight.
+        """
         ...
 
     def period(self) -> int:
-        """Return after how many steps a sequence of these effective weights repeats; O(n)."""
+        """Return the number of steps after which the sequence of picks repeats; O(n)."""
         ...
 
     def is_period(self, picks: list[int]) -> bool:
         """Return whether these picks gave each member exactly its share.
 
-        If so, the state is the same as before them.
+        If so, the current weights are the same after these picks as before.
         """
         ...
 
     def advance(self, picks: list[int]) -> None:
-        """Change the state as steps with these picks would; one pass."""
+        """Change the state as if the steps with these picks had been done; one pass."""
         ...
 
     def current_weights(self) -> list[int]:
-        """Return the current weights, those of closed members included; O(n)."""
+        """Return the current weights of all members, including closed members; O(n)."""
         ...
 
 
 class PlainScan(Scan):
-    """A plain loop: the fastest for few members, and exact for weights of any size."""
+    """Does the steps with a plain loop.
+
+    It is the fastest scan for few members.  It is exact for weights of any size.
+    """
 
     limit = inf
 
@@ -126,7 +149,7 @@ class PlainScan(Scan):
         return best
 
     def charge(self, index: int, max_debt: int) -> bool:
-        """Add every effective weight, subtract the total from one; O(n)."""
+        """Do one step that picks the member at the index; O(n)."""
         current_weights, weights = self._current, self._effective
         if current_weights[index] <= max_debt * (weights[index] - self.total):
             return False
@@ -136,7 +159,7 @@ class PlainScan(Scan):
         return True
 
     def limit_debts(self, max_debt: int) -> None:
-        """Clip the current weight of each member of a positive weight; O(n)."""
+        """Limit the current weight of each member that has a positive weight; O(n)."""
         for index, weight in enumerate(self._effective):
             if weight:
                 lower, upper = max_debt * (weight - self.total), max(max_debt * weight, self.total)
@@ -148,11 +171,11 @@ class PlainScan(Scan):
         self._effective[index] = weight
 
     def period(self) -> int:
-        """Return total / gcd; O(n)."""
+        """Return the total divided by the greatest common divisor of the weights; O(n)."""
         return self.total // gcd(*self._effective)
 
     def is_period(self, picks: list[int]) -> bool:
-        """Compare the counts with the shares; O(picks)."""
+        """Compare the counts of the picks with the shares; O(picks + n)."""
         counts = Counter(picks)
         return all(
             counts[index] * self.total == len(picks) * weight

@@ -1,4 +1,7 @@
-"""The same state as vectors: the fastest for many members whose numbers fit into 64 bits."""
+"""Implements smooth weighted round robin with vectors.
+
+This is the fastest implementation for many members.  All numbers must fit into 64 bits.
+"""
 
 from typing import Any
 
@@ -10,13 +13,17 @@ from balancers.algorithms._smooth_scan import Scan
 __all__ = ["VectorScan"]
 
 _CLOSED = -(1 << 62)
-"""The current weight of a closed member in the vector: ``argmax`` never selects it."""
+"""The vector contains this number as the current weight of each closed member.  It is so low that
+``argmax`` never selects it."""
 
 
 class VectorScan(Scan):
-    """One addition and one ``argmax`` over current weights, int64, shape (n,)."""
+    """Does each step with one addition and one ``argmax``.
 
-    limit: float = 1 << 40  # a current weight stays within a few totals: no overflow of 64 bits
+    The current weights are an array of type int64 and shape (n,).
+    """
+
+    limit: float = 1 << 40  # current weights stay within a few totals, so 64 bits suffice
 
     def __init__(self, current_weights: list[int], effective_weights: list[int]) -> None:
         self._current: NDArray[np.int64] = np.array(current_weights, dtype=np.int64)
@@ -31,7 +38,7 @@ class VectorScan(Scan):
 
     @classmethod
     def fits(cls, current_weights: list[int], effective_weights: list[int]) -> bool:
-        """Return whether these numbers, and those that follow from them, fit into 64 bits."""
+        """Return whether these numbers, and all numbers computed from them, fit into 64 bits."""
         within = bool(sum(effective_weights) <= cls.limit)
         return within and max(map(abs, current_weights)) <= cls.limit * 65536
 
@@ -44,7 +51,7 @@ class VectorScan(Scan):
         return best
 
     def charge(self, index: int, max_debt: int) -> bool:
-        """Add every effective weight, subtract the total from one; O(n), vectorised."""
+        """Do one step that picks the member at the index; O(n), vectorised."""
         current_weights = self._current
         if current_weights.item(index) <= max_debt * (self._effective.item(index) - self.total):
             return False
@@ -53,13 +60,17 @@ class VectorScan(Scan):
         return True
 
     def limit_debts(self, max_debt: int) -> None:
-        """Clip the current weight of each member of a positive weight; O(n), vectorised."""
+        """Limit the current weight of each member that has a positive weight; O(n), vectorised."""
         weights = self._effective
         lower, upper = max_debt * (weights - self.total), np.maximum(max_debt * weights, self.total)
         np.clip(self._current, lower, upper, out=self._current, where=weights > 0)
 
     def set_weight(self, index: int, weight: int) -> None:
-        """Set an effective weight; store or restore the current weight at a flip; O(1)."""
+        """Set an effective weight; O(1).
+
+        When a member closes, its current weight is stored.  When the member opens, its current
+        weight is restored.
+        """
         old = self._effective.item(index)
         self.total += weight - old
         self._effective[index] = weight
@@ -70,11 +81,11 @@ class VectorScan(Scan):
             self._current[index] = self._closed.pop(index)
 
     def period(self) -> int:
-        """Return total / gcd; O(n), vectorised."""
+        """Return the total divided by the gcd of the weights; O(n), vectorised."""
         return self.total // int(np.gcd.reduce(self._effective))
 
     def is_period(self, picks: list[int]) -> bool:
-        """Compare the counts with the shares; one pass."""
+        """Compare the counts of the picks with the shares; one pass."""
         counts: NDArray[Any] = np.bincount(picks, minlength=len(self._effective))
         return bool((counts * (self.total // len(picks)) == self._effective).all())
 
@@ -84,7 +95,7 @@ class VectorScan(Scan):
         self._current += self._effective * len(picks) - counts * self.total
 
     def current_weights(self) -> list[int]:
-        """Return the current weights, those of closed members included; O(n)."""
+        """Return the current weights of all members, including closed members; O(n)."""
         listed: list[int] = self._current.tolist()
         for index, current in self._closed.items():
             listed[index] = current

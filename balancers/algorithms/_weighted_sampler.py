@@ -1,8 +1,8 @@
-"""Weighted sampling of one item, or of several different ones, with a generator that is passed in.
+"""Samples single items, or groups of different items, at random by weight.
 
-A sum tree samples one item, or changes a weight, in O(log n).  After enough samples without a
-change of weights, an alias table produces complete blocks, vectorised; a pick then costs one step
-along a list.
+The caller passes the random generator.  A sum tree samples one item, or changes a weight, in
+O(log n).  After enough samples without a change of weights, an alias table samples complete blocks
+with vector operations.  A pick then only takes the next item of a list.
 """
 
 from collections.abc import Iterable
@@ -17,15 +17,18 @@ __all__ = ["WeightedSampler"]
 T = TypeVar("T")
 
 _MIN_TABLE_BLOCK, _MAX_BLOCK = 32, 4096
-"""The smallest block for which a table is used, and the largest block, in groups."""
+"""The smallest block for which a table is used, and the largest block.  Both are numbers of
+groups."""
 _MEMBERS_PER_SAMPLE = 4
-"""A table is built once there was one sample since the last change per this many members."""
+"""A table is built when the number of samples since the last change of weights is at least the
+number of open members divided by this number."""
 
 
 class SumTree:
-    """A row of weights and a binary tree of sums over them.
+    """Stores a row of weights, and a binary tree of their sums.
 
-    Each sum is the sum of two others, so rounding errors do not accumulate when weights change.
+    Each sum is computed from two other sums.  Therefore rounding errors do not accumulate when
+    weights change.
     """
 
     def __init__(self) -> None:
@@ -41,7 +44,7 @@ class SumTree:
         return self._sums[self._size + index]
 
     def __setitem__(self, index: int, weight: float) -> None:
-        """Set a weight; O(log n), and O(n) when the row doubles its size."""
+        """Set a weight; O(log n).  If the row doubles its size, the cost is O(n)."""
         while index >= self._size:
             leaves = self._sums[self._size :]
             self._size *= 2
@@ -56,9 +59,9 @@ class SumTree:
             sums[node] = sums[2 * node] + sums[2 * node + 1]
 
     def find(self, share: float) -> int:
-        """Return the index where the running sum exceeds ``share`` of the total; O(log n).
+        """Return the first index at which the running sum exceeds a part of the total; O(log n).
 
-        ``share`` is in [0, 1).  The weight at the index is never 0.
+        ``share`` is this part, from 0 to below 1.  The weight at the returned index is never 0.
         """
         sums, size = self._sums, self._size
         target, node = share * sums[1], 1
@@ -76,7 +79,7 @@ class SumTree:
 
 
 class WeightedSampler(Generic[T]):
-    """Items with weights, sampled at random.  An item is addressed by its index."""
+    """Samples items at random by weight.  An item is addressed by its index."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -85,19 +88,19 @@ class WeightedSampler(Generic[T]):
         self._tree = SumTree()
         self._table: AliasTable[T] | None = None
         self._block_size = 1
-        self._undisturbed = 0  # groups sampled since weights changed
+        self._undisturbed = 0  # the groups sampled since the weights changed
         self.open = 0
-        """The number of items of positive weight."""
+        """The number of items that have a positive weight."""
 
     def insert(self, item: T) -> int:
-        """Add an item of weight 0 and return its index; O(1) amortised."""
+        """Add an item with weight 0, and return its index; O(1) amortised."""
         index = self._free_indices.pop() if self._free_indices else len(self._items)
         self._items[index] = item
         self._tree[index] = 0
         return index
 
     def remove(self, index: int) -> None:
-        """Remove an item of weight 0; O(1)."""
+        """Remove an item.  Its weight must be 0; O(1)."""
         del self._items[index]
         self._free_indices.append(index)
 
@@ -107,7 +110,7 @@ class WeightedSampler(Generic[T]):
         self._tree[index] = weight
 
     def weights_changed(self) -> None:
-        """Discard the table, and begin with small blocks again."""
+        """Discard the alias table.  The next block is small again."""
         self._table = None
         self._block_size = 1
         self._undisturbed = 0
@@ -115,8 +118,9 @@ class WeightedSampler(Generic[T]):
     def sample(self, size: int, excluded: Iterable[int] = ()) -> list[T]:
         """Return a group of ``size`` different items; O(size · log n).
 
-        Each item is sampled by weight among those that are left.  Items at the indices ``excluded``
-        are not sampled.  The group is smaller if there are not enough items.
+        Each item is sampled by weight from the items that are not yet in the group.  The items
+        whose indices are in ``excluded`` are not sampled.  If there are not enough items, the group
+        is smaller.
         """
         tree, removed = self._tree, {index: self._tree[index] for index in excluded}
         for index in removed:
@@ -133,7 +137,7 @@ class WeightedSampler(Generic[T]):
         return sampled
 
     def sample_block(self, size: int) -> list[T]:
-        """Return the next block of groups, as a flat list; O(1) per item, amortised."""
+        """Return the next block of groups, as a flat list; O(1) amortised for each item."""
         count, self._block_size = self._block_size, min(2 * self._block_size, _MAX_BLOCK)
         self._undisturbed += count
         size = min(size, self.open)

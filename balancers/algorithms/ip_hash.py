@@ -1,4 +1,4 @@
-"""IP hash: the same client gets the same backend."""
+"""Implements IP hash: the same client always gets the same backend."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -15,18 +15,22 @@ __all__ = ["IPHash"]
 
 
 class IPHash(Balancer[B]):
-    """Picks by the client's address.
+    """Picks a backend by the address of the client.
 
-    The key is an address: as text, as 4 or 16 packed bytes, or from :mod:`ipaddress`.  A host name,
-    or an address with a port, is refused.  The first ``ipv4_prefix`` or ``ipv6_prefix`` bits
-    distinguish clients.  By default a client is one IPv4 address, or one IPv6 /64, because hosts
-    change their address within a /64 at any time.  An IPv4-mapped IPv6 address counts as IPv4; a
-    zone is ignored.  All clients behind one NAT count as one client.
+    The key is an address: a text, 4 or 16 packed bytes, or an object of :mod:`ipaddress`.  A host
+    name, or an address with a port, raises InvalidKey.
+
+    Two addresses belong to the same client if their first bits are equal: ``ipv4_prefix`` bits for
+    IPv4, and ``ipv6_prefix`` bits for IPv6.  By default, each IPv4 address and each IPv6 /64 is one
+    client, because a host may change its address within a /64 at any time.  An IPv4-mapped IPv6
+    address counts as IPv4.  The zone of an address is ignored.  All clients behind one NAT count as
+    one client.
 
     ``over`` is a keyed balancer that picks by these bits.  The default is modulo hashing over the
-    members sorted by name: even and simple, any positive weight is the same, and a flip moves only
-    the clients of the backend that flips, but a backend that joins or leaves moves nearly all
-    clients.  ``over=HashRing()`` avoids this, and honours weights.  There are no ties.
+    members, sorted by name.  It is simple, and it distributes the clients evenly.  All positive
+    weights have the same effect.  If the weight of a backend changes to or from 0, only its own
+    clients move.  If a backend joins or leaves, nearly all clients move.  With ``over=HashRing()``
+    few clients move, and weights are honoured.  There are no ties.
 
     >>> lb = IPHash(["a", "b", "c"])
     >>> lb
@@ -34,8 +38,9 @@ class IPHash(Balancer[B]):
     >>> lb.pick("192.0.2.1") == lb.pick(bytes([192, 0, 2, 1])) == lb.pick("::ffff:192.0.2.1")
     True
 
-    Cost: parsing the address, and the ``pick`` of ``over``; by default O(1) while most members are
-    open.  Raises InvalidSetting for a prefix out of range or if ``over`` is not keyed.
+    Cost: the parsing of the address and the ``pick`` of ``over``.  By default this is O(1) while
+    most members are open.  Raises InvalidSetting if a prefix is outside its range or if ``over`` is
+    not keyed.
     """
 
     keyed = True
@@ -62,35 +67,36 @@ class IPHash(Balancer[B]):
 
     @property
     def weights(self) -> Mapping[B, float]:
-        """The weight of every member: a read-only view."""
+        """The weight of every member, as a read-only view."""
         return self._over.weights
 
     def put(self, backend: B, weight: float = 1) -> None:
-        """Insert the backend, or change its weight; 0 quiesces it.
+        """Insert the backend, or change its weight.
 
-        Raises InvalidWeight, DuplicateBackend, TypeError.
+        A backend of weight 0 stays a member, but it is not picked.  Raises InvalidWeight,
+        DuplicateBackend, TypeError.
         """
         self._over.put(backend, weight)
 
     def discard(self, backend: B) -> None:
-        """Remove the backend.  Ignored if it is not a member."""
+        """Remove the backend.  The call is ignored if the backend is not a member."""
         self._over.discard(backend)
 
     def pick(
         self, key: Key | Address | None = None, now: float = 0.0, avoid: Collection[B] = ()
     ) -> B:
-        """Return the client's backend.
+        """Return the backend of the client.
 
-        Raises MissingKey, InvalidKey for a key that is not an address, NoBackendAvailable.
+        Raises MissingKey, NoBackendAvailable.  Raises InvalidKey if the key is not an address.
         """
         return self._over.pick(self._network(key), now, avoid)
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Called when a request starts: forwarded to ``over``."""
+        """Called when a request starts.  ``over`` is informed."""
         self._over.started(backend, now, bound)
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Called when a request ends: forwarded to ``over``."""
+        """Called when a request ends.  ``over`` is informed."""
         self._over.finished(backend, outcome, now)
 
     def _network(self, key: Key | Address | None) -> bytes:

@@ -1,4 +1,4 @@
-"""Least connections: the backend with the fewest requests in flight."""
+"""Implements least connections: picks the backend with the fewest requests in flight."""
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
@@ -16,10 +16,10 @@ __all__ = ["LeastConnections"]
 class LeastConnections(Membership[B]):
     """Picks the backend with the fewest requests in flight.
 
-    It counts the requests that are reported with ``started`` and ``finished``.  Ties rotate: a
-    backend that is picked, starts or finishes a request goes to the end of the backends with the
-    same count.  So an idle pool is served in turn, and picks without ``started`` rotate too.  Any
-    positive weight is the same.
+    The balancer counts the requests that are reported with ``started`` and ``finished``.  Backends
+    with the same count are picked in turn: a backend moves to the end of the list of its count when
+    it is picked, and when it starts or finishes a request.  So the backends of an idle pool are
+    picked in turn, even if ``started`` is never called.  All positive weights have the same effect.
 
     >>> lb = LeastConnections(["a", "b", "c"])
     >>> "".join(lb.pick() for _ in range(4))
@@ -28,8 +28,9 @@ class LeastConnections(Membership[B]):
     >>> "".join(lb.pick() for _ in range(4))
     'caca'
 
-    Cost: ``pick``, ``started``, ``finished`` and a flip O(1) amortised, O(log n) when a count is
-    new; with ``avoid`` O(avoided + g log g) for g different counts.
+    Cost: ``pick``, ``started``, ``finished`` and a change of weight are O(1) amortised.  They are
+    O(log n) if no other backend has the new count.  With ``avoid``, ``pick`` is
+    O(avoided + g log g) for g different counts.
     """
 
     keyed = False
@@ -37,7 +38,7 @@ class LeastConnections(Membership[B]):
 
     def __init__(self, backends: Iterable[B] | Mapping[B, float] = ()) -> None:
         self._counts: dict[B, int] = {}
-        # The open members by count, each bucket in the order in which it is served.
+        # The open members by count.  Each bucket is in the order of the next picks.
         self._buckets: RankBuckets[OrderedDict[B, None]] = RankBuckets(OrderedDict)
         super().__init__(backends)
 
@@ -58,7 +59,10 @@ class LeastConnections(Membership[B]):
         return self.pick()
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Count one request more; O(1) amortised.  Ignored if the backend is not a member."""
+        """Add one to the count of the backend; O(1) amortised.
+
+        The call is ignored if the backend is not a member.
+        """
         count = self._counts.get(backend)
         if count is None:
             return
@@ -73,9 +77,9 @@ class LeastConnections(Membership[B]):
             higher[backend] = None
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Count one request less; O(1) amortised.
+        """Subtract one from the count of the backend; O(1) amortised.
 
-        Ignored if the backend is not a member or has no request in flight.
+        The call is ignored if the backend is not a member or has no request in flight.
         """
         count = self._counts.get(backend)
         if not count:

@@ -1,4 +1,7 @@
-"""The power of two choices: sample two, pick the less busy one (Mitzenmacher 2001)."""
+"""Implements the power of two choices (Mitzenmacher 2001).
+
+Two backends are sampled at random, and the less busy of them is picked.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
@@ -25,15 +28,19 @@ class _Candidate(Generic[B]):
 
 
 class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
-    """Picks the backend with the lowest load / weight of ``choices`` that are sampled by weight.
+    """Samples a few backends at random, and picks the one with the lowest load / weight.
 
-    The sampled backends are different: each is sampled by weight among those that are left.  So of
-    two backends the busier one is never picked.  A tie goes to the backend sampled first; this is
-    fair because the sampling is.  The load is the number of requests in flight, counted by
-    ``started`` and ``finished``, unless another ``load`` is passed.
+    ``choices`` is the number of sampled backends.  They are all different.  Each is sampled by
+    weight from the backends that are not sampled yet.  In a tie, the backend that was sampled first
+    is picked.  This is fair, because the samples are random.  If there are only two backends, and
+    ``choices`` is 2 or more, the one with the higher load / weight is never picked.
 
-    The result is nearly as good as comparing all backends.  It is much better when loads are
-    stale, because requests do not all go to the one backend that looks least busy.
+    By default, the load of a backend is its number of requests in flight, as counted by ``started``
+    and ``finished``.  To use another measure, pass it as ``load``.
+
+    The result is nearly as good as a comparison of all backends.  If the loads are out of date, the
+    result is much better than such a comparison, because not all requests go to the backend that
+    seems to be the least busy.
 
     >>> from random import Random
     >>> lb = PowerOfTwoChoices(["a", "b"], rng=Random(7))
@@ -41,10 +48,12 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
     >>> {lb.pick() for _ in range(100)}
     {'b'}
 
-    Cost: ``pick`` with two choices O(1) amortised, O(log n) soon after a change of weights; with
-    more choices O(choices · log n); with ``avoid`` O((choices + avoided) · log n).  ``started`` and
-    ``finished`` O(1); a change of weight O(log n).
-    Raises InvalidSetting for choices below 1, TypeError unless ``rng`` is a ``random.Random``.
+    Cost: ``pick`` with two choices is O(1) amortised, and O(log n) soon after a change of weights.
+    With more choices it is O(choices · log n).  With ``avoid`` it is
+    O((choices + avoided) · log n).  ``started`` and ``finished`` are O(1).  A change of weight is
+    O(log n).
+    Raises InvalidSetting for ``choices`` below 1.  Raises TypeError unless ``rng`` is a
+    ``random.Random``.
     """
 
     def __init__(
@@ -62,7 +71,10 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         super().__init__(backends, rng, group_size=choices)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Sample and return the least busy; O(1) amortised.  Raises NoBackendAvailable."""
+        """Sample some backends, and return the least busy of them; O(1) amortised.
+
+        Raises NoBackendAvailable.
+        """
         if self._two_by_count and not avoid:
             for first in self._block:
                 for second in self._block:
@@ -74,7 +86,10 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         return self._choose(now, checked_avoid(avoid))
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Count one request more, and inform the load.  Ignored if the backend is not a member."""
+        """Add one to the count of the backend, and inform the load.
+
+        The call is ignored if the backend is not a member.
+        """
         candidate = self._candidates.get(backend)
         if candidate is not None:
             candidate.in_flight += 1
@@ -82,9 +97,9 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
                 self._load.started(backend, now)
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Count one request less, and inform the load.
+        """Subtract one from the count of the backend, and inform the load.
 
-        Ignored if the backend is not a member or has no request in flight.
+        The call is ignored if the backend is not a member or has no request in flight.
         """
         candidate = self._candidates.get(backend)
         if candidate is not None and candidate.in_flight:

@@ -1,4 +1,4 @@
-"""Random choice: a backend at random, by weight."""
+"""Implements random choice: picks backends at random, by weight."""
 
 from collections.abc import Collection, Iterable, Mapping
 from random import Random
@@ -12,19 +12,19 @@ __all__ = ["RandomChoice"]
 
 
 class RandomChoice(SamplingBalancer[B, B]):
-    """Picks each backend with a probability proportional to its weight, independently.
+    """Picks backends at random.  The probability of each backend is proportional to its weight.
 
-    Random numbers come from ``rng``, in blocks in advance: the same seed and the same history of
-    calls give the same picks.  With ``avoid`` it samples among the other backends, by weight.
-    There are no ties.
+    Each pick is independent of the others.  Blocks of picks are sampled in advance, with random
+    numbers from ``rng``.  The same seed and the same sequence of calls give the same picks.  With
+    ``avoid``, the other backends are sampled by weight.  There are no ties.
 
     >>> from random import Random
     >>> lb = RandomChoice({"a": 3, "b": 1}, rng=Random(7))
     >>> 700 < sum(lb.pick() == "a" for _ in range(1000)) < 800
     True
 
-    Cost: ``pick`` O(1) amortised, O(log n) soon after a change of weights, O(avoided · log n) with
-    ``avoid``; a change of weight O(log n).
+    Cost: ``pick`` is O(1) amortised, and O(log n) soon after a change of weights.  With ``avoid``
+    it is O(avoided · log n).  A change of weight is O(log n).
     Raises TypeError unless ``rng`` is a ``random.Random``.
     """
 

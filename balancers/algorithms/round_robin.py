@@ -1,4 +1,4 @@
-"""Round robin: each backend in turn, in order of insertion."""
+"""Implements round robin: picks each backend in turn, in order of insertion."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -15,12 +15,14 @@ __all__ = ["RoundRobin"]
 class RoundRobin(Membership[B]):
     """Picks each backend once in n picks, in order of insertion.
 
-    Picks go in cycles.  A backend that leaves is skipped.  A new backend joins the next cycle.  A
-    quiesced backend keeps its position in the order.  An avoided backend has used its turn.  A
-    backend that stays open waits at most 2·n picks, where n is the largest number of members in
-    the meantime.  Any positive weight is the same; there are no ties.  ``offset`` shifts the first
-    cycle: pass a different one to each instance of a fleet, otherwise all of them begin with the
-    same backend.
+    The picks form cycles: in each cycle, every open backend is picked once.  If a backend leaves,
+    it is skipped.  A new backend joins the next cycle.  A backend of weight 0 keeps its position in
+    the order.  If a backend is avoided when it is its turn, it must wait for the next cycle.  A
+    backend that stays open waits at most 2·n picks, where n is the largest number of members during
+    this time.  All positive weights have the same effect.  There are no ties.
+
+    The first cycle starts at the position ``offset``.  If several processes use the same backends,
+    pass a different ``offset`` in each process.  Otherwise all of them pick the same backend first.
 
     >>> lb = RoundRobin(["a", "b", "c"])
     >>> "".join(lb.pick() for _ in range(7))
@@ -28,9 +30,9 @@ class RoundRobin(Membership[B]):
     >>> RoundRobin(["a", "b", "c"], offset=2).pick()
     'c'
 
-    Cost: ``pick`` O(1) amortised; joining O(1); a flip or leaving O(log n), and one shift of list
-    entries in memory.
-    Raises InvalidSetting unless ``offset`` is an int, 0 or more.
+    Cost: ``pick`` is O(1) amortised.  Joining is O(1).  To close, to open or to remove a backend
+    costs O(log n) and one shift of list entries in memory.
+    Raises InvalidSetting unless ``offset`` is an int of 0 or more.
     """
 
     keyed = False
@@ -44,14 +46,14 @@ class RoundRobin(Membership[B]):
         self._order: list[B] = []  # the open members of this cycle
         self._order_serials: list[int] = []
         self._joining: dict[B, None] = {}  # the open members that join the next cycle
-        self._joining_serial = 0  # members that join the next cycle have this serial or a higher
+        self._joining_serial = 0  # the lowest serial that joins in the next cycle
         self._cycle: Iterator[B] = iter(self._order)
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Return the next backend of the cycle; O(1) amortised, with ``avoid`` O(avoided).
 
-        Raises NoBackendAvailable; then no turn is used.
+        Raises NoBackendAvailable.  The error does not change the state.
         """
         if not avoid:
             for backend in self._cycle:
@@ -94,7 +96,10 @@ class RoundRobin(Membership[B]):
             del self._serials[backend]
 
     def _flip(self, backend: B, serial: int) -> None:
-        """Open or close a backend: edit the order in place, and correct the cycle's position."""
+        """Open or close a backend.
+
+        The order is changed in place, and the position of the cycle is corrected.
+        """
         if serial >= self._joining_serial:
             if backend in self._joining:
                 del self._joining[backend]

@@ -1,4 +1,4 @@
-"""Weighted least connections: the backend with the fewest requests in flight per weight."""
+"""Implements weighted least connections: picks by requests in flight per weight."""
 
 from collections.abc import Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush, heapreplace
@@ -18,11 +18,12 @@ __all__ = ["WeightedLeastConnections"]
 
 
 class _Member(Generic[B]):
-    """One backend.
+    """Stores the state of one backend.
 
-    ``effective_weight`` is its weight as an integral number of units.  ``current_weight`` is its
-    position in the smooth round robin (see ``_smooth_scan.py``), up to date only while the member
-    is in no bucket.  ``entry`` is its valid heap entry, None while it is in no bucket: quiesced.
+    ``effective_weight`` is its weight as an integral number of units.  ``current_weight`` belongs
+    to the smooth round robin (see ``_smooth_scan.py``); it is valid only while the member is in no
+    bucket.  ``entry`` is the valid heap entry.  It is None while the member is in no bucket, which
+    means that its weight is 0.
     """
 
     __slots__ = (
@@ -49,16 +50,16 @@ class _Member(Generic[B]):
 
 
 _Entry = tuple[int, int, _Member[B]]
-"""(effective weight · steps - current weight, serial, member).
-
-The first number stays valid while its bucket steps and picks other members."""
+"""An entry is (effective weight · steps - current weight, serial, member).  The first number does
+not change while the bucket does steps that pick other members."""
 
 
 class _WeightGroup(Generic[B]):
-    """The members of one effective weight in one bucket, as a heap of entries.
+    """Stores the members of one bucket that have the same effective weight, as a heap.
 
-    The greatest current weight comes first, among equals the member that joined first.  An entry
-    that its member has replaced is stale: it is skipped, and ``size`` does not count it.
+    The member with the greatest current weight comes first; among equals, the one that joined
+    first.  If a member gets a new entry, its old entry is stale: it is ignored, and ``size`` does
+    not count it.
     """
 
     __slots__ = ("heap", "size")
@@ -69,10 +70,10 @@ class _WeightGroup(Generic[B]):
 
 
 class _Bucket(Generic[B]):
-    """The members of one rank: equally many requests in flight per weight.
+    """Stores the members of one rank: the same number of requests in flight per weight.
 
-    They share one smooth round robin: ``steps`` steps were done, and ``total`` is the sum of their
-    effective weights.
+    They share one smooth round robin.  ``steps`` is the number of its steps so far.  ``total`` is
+    the sum of the effective weights of the members.
     """
 
     __slots__ = ("groups", "size", "steps", "total")
@@ -88,15 +89,16 @@ class _Bucket(Generic[B]):
 
 
 class WeightedLeastConnections(Membership[B]):
-    """Picks the backend with the lowest in-flight / weight; the safe default.
+    """Picks the backend with the lowest in-flight / weight.  This is the safe default.
 
-    It counts the requests that are reported with ``started`` and ``finished``.  A tie is broken by
-    one step of smooth weighted round robin among the tied backends; only such steps change their
-    current weights.  The picks are exactly the sequence of ``least_conn`` of nginx 1.22, so an idle
-    pool is served by weight.
+    The balancer counts the requests that are reported with ``started`` and ``finished``.  A tie is
+    broken by one step of smooth weighted round robin among the tied backends.  The state of this
+    round robin changes only in such steps.  The picks are exactly those of ``least_conn`` of nginx
+    1.22, so the backends of an idle pool are picked in proportion to their weights.
 
-    ``rule="sed"`` compares (in-flight + 1) / weight, the shortest expected delay of IPVS.  At low
-    load it picks only the heaviest backends, which is right if weight means speed.
+    With ``rule="sed"`` the backend with the lowest (in-flight + 1) / weight is picked.  This is the
+    shortest expected delay of IPVS.  At low load, this rule picks only the heaviest backends.  Use
+    it if the weight of a backend is its speed.
 
     >>> lb = WeightedLeastConnections({"a": 3, "b": 1})
     >>> "".join(lb.pick() for _ in range(4))
@@ -106,10 +108,10 @@ class WeightedLeastConnections(Membership[B]):
     >>> lb.pick()
     'a'
 
-    Cost: ``pick`` O(d + log n) for d different weights among the tied backends, with ``avoid``
-    O(avoided · log n) more; ``started``, ``finished`` and a flip O(log n) amortised.  A weight with
-    more decimal places than any before costs O(n log n), once.
-    Raises InvalidSetting for another rule.
+    Cost: ``pick`` is O(d + log n) for d different weights among the tied backends; ``avoid`` adds
+    O(avoided · log n).  ``started``, ``finished`` and a change of weight are O(log n) amortised.  A
+    weight with more decimal places than all before costs O(n log n).  Raises InvalidSetting for
+    another rule.
     """
 
     keyed = False
@@ -165,7 +167,7 @@ class WeightedLeastConnections(Membership[B]):
         return member.backend
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Count one request more; O(log n) amortised.  Ignored if the backend is not a member."""
+        """Count a new request; O(log n) amortised.  Ignored if the backend is not a member."""
         member = self._members.get(backend)
         if member is None:
             return
@@ -177,9 +179,9 @@ class WeightedLeastConnections(Membership[B]):
             self._join_bucket(member)
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Count one request less; O(log n) amortised.
+        """Count a request that ended; O(log n) amortised.
 
-        Ignored if the backend is not a member or has no request in flight.
+        The call is ignored if the backend is not a member or has no request in flight.
         """
         member = self._members.get(backend)
         if member is None or not member.count:
@@ -274,7 +276,7 @@ class WeightedLeastConnections(Membership[B]):
             self._join_bucket(member)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the members as plain rows: pickling nested buckets could recurse too deeply."""
+        """Return the members as plain rows.  To pickle nested buckets could recurse too deeply."""
         rows: list[tuple[object, ...]] = []
         for member in self._members.values():
             current, effective = member.current_weight, member.effective_weight

@@ -1,4 +1,7 @@
-"""Smooth weighted round robin: shares by weight, with the turns of each backend spread out."""
+"""Implements smooth weighted round robin.
+
+Each backend is picked in proportion to its weight, and its picks are spread out evenly.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -12,45 +15,55 @@ from balancers.membership import Membership
 __all__ = ["WeightedRoundRobin"]
 
 _DECIMALS_STEP = 4
-"""Decimal places are added in steps: a slow start changes the unit once, not three times."""
+"""The number of decimal places grows in steps of this size.  So a slow start changes the unit once
+and not three times."""
 _MAX_PLAIN_MEMBERS = 24
-"""The largest number of members for which a plain loop is faster than vectors (measured)."""
+"""The largest number of members for which a plain loop is faster than vectors.  It was measured."""
 _MAX_PERIOD = 1 << 20
-"""The longest period that is learned, in picks."""
+"""The greatest length of a period that is learned, in picks."""
 _MAX_DEBT = 16
-"""Bound requests are not charged to a backend that is this many picks ahead of its share."""
+"""A bound request is not charged to a backend that is this many picks or more ahead of its
+share."""
 
 
 class WeightedRoundRobin(Membership[B]):
-    """Picks each backend in proportion to its weight, with its turns spread out evenly.
+    """Picks each backend in proportion to its weight.  Its picks are spread out evenly.
 
-    This is smooth weighted round robin; the picks are exactly the sequence of nginx 1.22.  Weights
-    may be ints or floats.  A float means the decimal that it is written as: 0.5, 0.1 and 0.1 behave
-    as 5, 1 and 1.  A tie goes to the first backend in order of insertion.  Over a period (the sum
-    of the weights divided by their greatest common divisor) the counts are exact.  From a fresh
-    start with fixed weights, no backend is ever more than 1 - 1/n picks ahead of its share.
+    This is smooth weighted round robin.  The picks are exactly those of nginx 1.22.  Weights are
+    ints or floats.  A float has the value of its decimal text: 0.5, 0.1 and 0.1 have the same
+    effect as 5, 1 and 1.  In a tie, the backend that was inserted first is picked.  The sequence of
+    picks repeats after a period.  The length of the period is the sum of the weights divided by
+    their greatest common divisor.  In each period, the number of picks of each backend is exactly
+    its share, which is in proportion to its weight.  If the weights do not change from the start,
+    none of the n backends is ever more than 1 - 1/n picks ahead of its share.
 
-    Current weights survive a flip or a change of weight; a new backend starts with 0.  ``avoid``
-    does one step as if the avoided backends were quiesced, like nginx with servers that it tried.
-    ``offset`` skips that many picks at the start: pass a different one to each instance of a fleet,
-    otherwise all of them begin with the same backend.
+    Each backend has a current weight, from which the next pick is computed.  It is 0 for a new
+    backend.  It is kept when a weight changes, and when a backend closes or opens.  A pick with
+    ``avoid`` does one step as if the avoided backends had weight 0, like nginx when it tries the
+    next server.
 
-    A bound request (for example of a session, reported by ``started``) counts as a pick of its
-    backend.  The backend then gets fewer picks, until the totals are by weight again.  This debt is
-    bounded: a backend that is 16 picks ahead of its share is not charged for more bound requests.
-    So it is picked again within 18 times its usual gap, however many bound requests it had, while
-    no other backend is in debt.  When weights change, or a member opens, closes or leaves, the part
-    of each debt above 16 picks of the new weights is dropped.
+    ``offset`` is the number of picks to skip at the start.  If several processes use the same
+    backends, pass a different ``offset`` in each process.  Otherwise all of them pick the same
+    backend first.
+
+    A bound request, for example of a session, goes to its backend without a pick.  It is reported
+    with ``started``, and counts as a pick of its backend.  The backend then gets fewer picks, until
+    the totals are in proportion to the weights again.  This debt is limited: if a backend is 16
+    picks or more ahead of its share, further bound requests are not counted.  Therefore the wait
+    for the next pick of the backend is at most 18 times the usual gap between its picks, however
+    many bound requests it had.  This holds while no other backend is in debt.  When a weight
+    changes, or when a member joins, leaves, opens or closes, each debt of more than 16 picks (by
+    the new weights) is reduced to 16 picks.
 
     >>> lb = WeightedRoundRobin({"a": 5, "b": 1, "c": 1})
     >>> "".join(lb.pick() for _ in range(7))
     'aabacaa'
 
-    Cost: ``pick`` O(n), vectorised above 24 members, until it has learned a complete period (of up
-    to 1 048 576 picks); then the period is replayed in O(1) per pick.  With ``avoid``, and for a
-    bound request, O(n).  A flip O(1), and one pass over the part of the period that was replayed.
-    Joining and leaving O(n).
-    Raises InvalidSetting unless ``offset`` is an int, 0 or more.
+    Cost: ``pick`` is O(n) until a complete period is learned (at most 1 048 576 picks).  It is
+    vectorised above 24 members.  After that, the period is repeated, and ``pick`` is O(1).  With
+    ``avoid``, and for a bound request, the cost is O(n).  To close or open a backend is O(1), plus
+    one pass over the picks of the period that were repeated.  Joining and leaving are O(n).
+    Raises InvalidSetting unless ``offset`` is an int of 0 or more.
     """
 
     keyed = False
@@ -61,22 +74,22 @@ class WeightedRoundRobin(Membership[B]):
         self._offset = offset
         self._decimals = 0
         self._effective_weights: dict[B, int] = {}  # in units of 10 ** -decimals
-        self._current_weights: dict[B, int] = {}  # of every member; valid only without a scan
+        self._current_weights: dict[B, int] = {}  # of every member; valid only if there is no scan
         self._scan: Scan | None = None
         self._order: list[B] = []  # the members by their index in the scan
         self._indices: dict[B, int] = {}
         self._picks: list[int] = []  # the indices of one period, learned or being learned
-        self._learn_until = 0  # how many picks to learn before the next check; 0: do not learn
-        self._period: list[B] = []  # the learned period, which is replayed; empty while stepping
+        self._learn_until = 0  # the picks to learn before the next check; 0 means none
+        self._period: list[B] = []  # the learned period; empty while none is repeated
         self._replay: Iterator[B] = iter(self._period)
         self._may_have_debts = False  # whether a bound request was ever charged
         self._debts_outdated = False  # whether debts must be limited to the present weights
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Return the next backend; O(1) after it has learned a period.
+        """Return the next backend; O(1) after a period is learned.
 
-        Raises NoBackendAvailable; then no current weight has changed.
+        Raises NoBackendAvailable.  The error does not change the current weights.
         """
         if not avoid:
             for backend in self._replay:
@@ -85,9 +98,10 @@ class WeightedRoundRobin(Membership[B]):
         return self._pick_avoiding(checked_avoid(avoid))
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Charge a bound request to its backend; O(n).  Other requests were charged when picked.
+        """Count a bound request as a pick of its backend; O(n).
 
-        Ignored if the backend is quiesced or not a member.
+        Other requests are ignored, because their picks are counted already.  The call is also
+        ignored if the backend has weight 0 or is not a member.
         """
         if bound and self._effective_weights.get(backend):
             scan = self._valid_scan()
@@ -125,7 +139,7 @@ class WeightedRoundRobin(Membership[B]):
         return self._order[index]
 
     def _learn(self, index: int) -> None:
-        """Record a pick.  If it completes a period, replay the period from now on."""
+        """Record a pick.  If it completes a period, the period is repeated from now on."""
         picks, scan = self._picks, self._valid_scan()
         picks.append(index)
         if len(picks) < self._learn_until:
@@ -144,7 +158,10 @@ class WeightedRoundRobin(Membership[B]):
             picks.clear()
 
     def _stop_replay(self) -> None:
-        """Advance the scan by the picks replayed so far; go back to stepping and learning."""
+        """End the repetition of the period, if there is one, and start to learn a new period.
+
+        The scan is advanced by the picks that were repeated.
+        """
         if self._picks:
             if self._period and self._scan is not None:
                 self._scan.advance(self._picks[: position_of(self._period, self._replay)])
@@ -154,7 +171,10 @@ class WeightedRoundRobin(Membership[B]):
         self._learn_until = self._open
 
     def _valid_scan(self) -> Scan:
-        """Return a scan of the current members with limited debts; create it if there is none."""
+        """Return a scan of the current members with limited debts.
+
+        If there is no scan, it is created.
+        """
         scan = self._scan or self._build_scan()
         if self._debts_outdated:
             scan.limit_debts(_MAX_DEBT)

@@ -1,4 +1,7 @@
-"""Flows (transport connections): their keys, and a table that keeps each flow on its backend."""
+"""Keeps each flow on its backend.  A flow is a transport connection.
+
+A :class:`FlowKey` identifies a flow.  A :class:`FlowTable` stores the backend of each flow.
+"""
 
 from balancers.flows.flow_key import FlowKey as FlowKey
 from balancers.flows.flow_table import FlowCounts as FlowCounts

@@ -1,4 +1,7 @@
-"""The flows of one state, in a heap that a lookup of a flow does not touch."""
+"""Keeps the flows of one state in the order in which they were last seen.
+
+A look-up of a flow does not change the heap.
+"""
 
 from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
@@ -9,11 +12,14 @@ from balancers._internal.types import B
 __all__ = ["Entry", "IdleQueue"]
 
 _MIN_STALE = 64
-"""Up to this number of stale heap entries, the heap is not rebuilt."""
+"""The heap is not rebuilt while it has at most this number of stale items."""
 
 
 class Entry(Generic[B]):
-    """A flow's backend, the time in seconds when it was last seen, and its place in a queue."""
+    """Holds the backend of a flow and the time in seconds when the flow was last seen.
+
+    ``queue`` is the queue that contains the entry.  ``serial`` is the number of the entry in it.
+    """
 
     __slots__ = ("backend", "queue", "seen", "serial")
 
@@ -25,11 +31,14 @@ class Entry(Generic[B]):
 
 
 class IdleQueue(Generic[B]):
-    """Entries ordered by when they were last seen; equally idle ones by when they joined.
+    """Finds the entry that was not seen for the longest time.
 
-    To record that an entry is not idle, set its ``seen``.  Its position in the heap is then too
-    early; this is corrected when the entry reaches the front.  The idlest entry is therefore always
-    exact.  Every method is O(log n), amortised over the lookups.
+    This entry is called the idlest.  If several entries were last seen at the same time, the entry
+    that was added first is the idlest.
+
+    When a flow is seen, set the ``seen`` of its entry.  The heap item of the entry then has an
+    older time.  The item is corrected when it reaches the front of the heap, so the result of
+    :meth:`idlest` is always exact.  Every method is O(log n), amortised over the look-ups.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -39,14 +48,18 @@ class IdleQueue(Generic[B]):
         self._serial = 0
 
     def add(self, flow: bytes, entry: Entry[B]) -> None:
-        """Add an entry that is in no queue."""
+        """Add an entry, which must not be in a queue."""
         self._serial += 1
         entry.queue, entry.serial = self, self._serial
         heappush(self._heap, (entry.seen, entry.serial, flow, entry))
         self._size += 1
 
     def remove(self, entry: Entry[B]) -> None:
-        """Remove an entry of this queue; its heap place is stale until the heap is rebuilt."""
+        """Remove an entry of this queue.
+
+        Its heap item stays and is stale.  It is removed when it reaches the front of the heap, or
+        when the heap is rebuilt.
+        """
         entry.queue = None
         self._size -= 1
         if len(self._heap) > 2 * self._size + _MIN_STALE:
@@ -54,7 +67,11 @@ class IdleQueue(Generic[B]):
             heapify(self._heap)
 
     def idlest(self, now: float = inf) -> tuple[bytes, Entry[B]] | None:
-        """Return the idlest entry if it has been idle for the timeout by ``now``."""
+        """Return the idlest entry and its flow, if the entry has timed out at ``now``.
+
+        Return None if it has not timed out, or if the queue is empty.  By default ``now`` is
+        infinite, so the idlest entry is returned whether or not it has timed out.
+        """
         heap = self._heap
         while heap and heap[0][0] + self.timeout <= now:
             seen, serial, flow, entry = place = heap[0]
@@ -67,7 +84,10 @@ class IdleQueue(Generic[B]):
         return None
 
     def earliest_timeout(self) -> float:
-        """Return an instant before which no entry reaches the timeout; O(1)."""
+        """Return a time before which no entry times out; O(1).
+
+        The next timeout may be later.  If the heap is empty, the result is ``inf``.
+        """
         return self._heap[0][0] + self.timeout if self._heap else inf
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""A transport connection as bytes that differ from those of every other connection."""
+"""Builds keys for transport connections.  Each connection has a different key."""
 
 from ipaddress import ip_address
 from typing import Any, Literal, Self, cast
@@ -13,26 +13,29 @@ _NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58, "sctp": 132}
 _NAMES = {number: name for name, number in _NUMBERS.items()}
 _HIGHEST_PROTOCOL = 0xFF
 _MAPPED = bytes(10) + b"\xff\xff"
-"""The prefix of an IPv4 address that is written as IPv6 (RFC 4291, section 2.5.5.2)."""
+"""The first 12 bytes of an IPv4 address that is written as IPv6 (RFC 4291, section 2.5.5.2)."""
 _PACKED_LENGTHS = {4, 16}
 _SOURCE, _DESTINATION, _PROTOCOL = slice(0, 16), slice(16, 32), 32
 _SOURCE_PORT, _DESTINATION_PORT = slice(33, 35), slice(35, 37)
 _LENGTHS = {2: 32, 3: 33, 5: 37}
-"""The number of bytes per number of fields."""
+"""The length in bytes of a key, for each number of fields."""
 
 
 class FlowKey(bytes):
-    """A flow: protocol, source and destination, each an address and a port.
+    """Identifies a flow by its protocol and the addresses and ports of its two endpoints.
 
-    A flow is 37 bytes, the same in every process.  It is itself a key for any keyed balancer, is
-    hashed once, and is compared and pickled as cheaply as bytes.  The bytes are both addresses as
-    IPv6, then the protocol, then both ports.  An IPv4 address is stored as IPv4-mapped IPv6, so
-    ``::ffff:192.0.2.1`` equals 192.0.2.1.  Zones are ignored.
+    A flow key has 37 bytes, which are the same in every process.  It can be passed as a key to any
+    keyed balancer.  Its hash is computed once.  Comparing and pickling it cost as much as for
+    bytes.  The bytes are the two addresses as IPv6, then the protocol, then the two ports.  An IPv4
+    address is stored as IPv4-mapped IPv6, so ``::ffff:192.0.2.1`` equals 192.0.2.1.  Zones are
+    ignored.
 
-    ``protocol`` is icmp, tcp, udp, ipv6-icmp, sctp or an IANA number.  An address is text, its 4 or
-    16 packed bytes (the fastest), or from :mod:`ipaddress`.  A protocol without ports has port 0.
-    ``symmetric`` puts the lower endpoint first, so that both directions are one flow; this is
-    needed where the responses also pass through the balancer.
+    ``protocol`` is icmp, tcp, udp, ipv6-icmp, sctp or an IANA number.  An address is given as text,
+    as 4 or 16 packed bytes, or as an object of :mod:`ipaddress`.  Packed bytes are the fastest.
+    Pass port 0 for a protocol without ports.
+
+    With ``symmetric``, the lower endpoint is always stored first, so both directions of a
+    connection have the same key.  Use it if the responses also pass through the balancer.
 
     >>> flow = FlowKey("tcp", "192.0.2.1", 50123, "198.51.100.7", 443)
     >>> flow
@@ -43,7 +46,7 @@ class FlowKey(bytes):
     >>> there == FlowKey(17, "2001:db8::2", 53, "2001:db8::1", 5000, symmetric=True)
     True
 
-    Raises InvalidKey, naming the value, for an invalid protocol, address or port.
+    Raises InvalidKey for an invalid protocol, address or port.  The message contains this value.
     """
 
     __slots__ = ()
@@ -58,7 +61,7 @@ class FlowKey(bytes):
         *,
         symmetric: bool = False,
     ) -> Self:
-        """Pack and check the fields; O(1)."""
+        """Check the fields and return the key that contains them; O(1)."""
         first, second = _packed(source), _packed(destination)
         first_port, second_port = _port_bytes(source_port), _port_bytes(destination_port)
         if symmetric and (first, first_port) > (second, second_port):
@@ -69,7 +72,7 @@ class FlowKey(bytes):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Return the flow with these 37 bytes, for example from another process; O(1).
+        """Return the flow key with these 37 bytes, which may come from another process; O(1).
 
         >>> flow = FlowKey("udp", "192.0.2.1", 50123, "192.0.2.2", 53)
         >>> FlowKey.from_bytes(bytes(flow)) == flow
@@ -82,11 +85,13 @@ class FlowKey(bytes):
         return bytes.__new__(cls, data)
 
     def key(self, fields: Literal[2, 3, 5] = 5) -> bytes:
-        """Return a key with fewer fields, which several flows of a client share; O(1).
+        """Return a key with 2, 3 or 5 of the fields; O(1).
 
-        2 fields: the addresses.  3 fields: also the protocol, which is all that a fragment
-        contains.  5 fields: also the ports.  Keys with different numbers of fields are never equal,
-        because their lengths differ.
+        A key with 2 fields contains the addresses.  A key with 3 fields also contains the protocol.
+        Use at most 3 fields for IP fragments, because not all fragments contain the ports.  A key
+        with 5 fields also contains the ports.  Flows that differ only in the other fields have the
+        same key.  Two keys with different numbers of fields are never equal, because they have
+        different lengths.
 
         Raises InvalidSetting for another number of fields.
         """
@@ -102,22 +107,22 @@ class FlowKey(bytes):
 
     @property
     def source(self) -> str:
-        """The source address as text; IPv4-mapped IPv6 is written as IPv4."""
+        """The source address as text.  An IPv4-mapped IPv6 address is written as IPv4."""
         return _text(self[_SOURCE])
 
     @property
     def source_port(self) -> int:
-        """The source port; 0 for a protocol without ports."""
+        """The source port.  It is 0 for a protocol without ports."""
         return int.from_bytes(self[_SOURCE_PORT], "big")
 
     @property
     def destination(self) -> str:
-        """The destination address as text; IPv4-mapped IPv6 is written as IPv4."""
+        """The destination address as text.  An IPv4-mapped IPv6 address is written as IPv4."""
         return _text(self[_DESTINATION])
 
     @property
     def destination_port(self) -> int:
-        """The destination port; 0 for a protocol without ports."""
+        """The destination port.  It is 0 for a protocol without ports."""
         return int.from_bytes(self[_DESTINATION_PORT], "big")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -133,7 +138,7 @@ class FlowKey(bytes):
 
 
 def _packed(address: bytes | str | Address) -> bytes:
-    """Return the 16 bytes of an address as IPv6."""
+    """Return an address as the 16 bytes of an IPv6 address."""
     if type(address) is not bytes or len(address) not in _PACKED_LENGTHS:
         address = address_of(address).packed
     return (_MAPPED + address)[-16:]

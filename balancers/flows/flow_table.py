@@ -1,4 +1,4 @@
-"""A table of flows that keeps every connection on its backend when the membership changes."""
+"""Keeps every connection on its backend when backends join or leave the pool."""
 
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -16,11 +16,15 @@ __all__ = ["FlowCounts", "FlowState", "FlowTable"]
 F = TypeVar("F", bound=bytes)
 
 FlowState = Literal["new", "established", "closing"]
-"""An unfinished handshake, a connection, and a connection that one end has begun to close."""
+"""The states of a flow.
+
+``new`` is an unfinished handshake.  ``established`` is an open connection.  ``closing`` is a
+connection that one end has begun to close.
+"""
 
 
 class FlowCounts(NamedTuple):
-    """The lookups and removals of a table since it was created.
+    """Counts the look-ups and the removals of a table since it was created.
 
     >>> table = FlowTable()
     >>> table.find(b"flow", now=0.0)
@@ -31,28 +35,30 @@ class FlowCounts(NamedTuple):
     hits: int
     misses: int
     evictions: int
-    """Flows removed before their timeout, because the table was full."""
+    """The number of flows that were removed before their timeout because the table was full."""
     expirations: int
-    """Flows removed because they were idle for their timeout."""
+    """The number of flows that were removed because their idle timeout had passed."""
 
 
 class FlowTable(SharesBackends, Generic[B]):
-    """Keeps each connection on its backend when others join or leave: the first of two layers.
+    """Stores the backend of each flow, so that a connection stays on its backend.
 
-    Look up the flow here, choose its backend by consistent hashing if the flow is absent, and store
-    the result.  :meth:`route` does all three; :meth:`find` does the first, :meth:`keep` the last.
-    When a flow is removed, or another balancer takes over with an empty table, the hash still finds
-    the backend of nearly every flow (Maglev, NSDI 2016, sections 3.3 and 3.4).
+    Use it with consistent hashing.  :meth:`route` looks up the flow, picks a backend if the flow is
+    absent, and stores the result.  :meth:`find` only looks up, and :meth:`keep` only stores.
+    A flow may be missing because it was removed, or because another balancer has taken over with an
+    empty table.  Consistent hashing then still picks the same backend for nearly every flow
+    (Maglev, NSDI 2016, sections 3.3 and 3.4).
 
-    A flow is a :class:`FlowKey`, or any bytes that identify a connection.  The caller reports its
-    state.  Each state has an idle timeout in seconds: 60 for ``new``, 900 for ``established``, 120
-    for ``closing``, as in IPVS (Linux, ip_vs_proto_tcp.c: SYN_RECV, ESTABLISHED, FIN_WAIT); ``inf``
-    means no timeout.  A flow is removed exactly at its timeout.
+    A flow is a :class:`FlowKey`, or any bytes that identify a connection.  The caller passes its
+    state.  Each state has an idle timeout in seconds, and ``inf`` means no timeout.  The defaults
+    are 60 for ``new``, 900 for ``established`` and 120 for ``closing``.  They are the timeouts of
+    SYN_RECV, ESTABLISHED and FIN_WAIT in IPVS (Linux, ip_vs_proto_tcp.c).  A flow is removed
+    exactly at its timeout.
 
-    The table holds at most ``max_flows`` flows.  When it is full, adding a flow evicts the idlest
-    flow in state ``new``; if there is none, the idlest ``closing`` flow; if there is none, the
-    idlest ``established`` flow.  So a flood of unfinished handshakes evicts at most one established
-    flow.
+    The table holds at most ``max_flows`` flows.  If it is full, adding a flow evicts the flow in
+    state ``new`` that was not seen for the longest time.  If no flow is new, a ``closing`` flow is
+    evicted in the same way.  If no flow is closing either, an ``established`` flow is evicted.  So
+    a flood of unfinished handshakes evicts at most one established flow.
 
     >>> from balancers import HashRing
     >>> ring, table = HashRing(["a", "b", "c"]), FlowTable(max_flows=1000)
@@ -63,9 +69,9 @@ class FlowTable(SharesBackends, Generic[B]):
     >>> table.forget(owner), table.route(b"flow", ring.pick, 2.0, "established") == owner
     ([b'flow'], False)
 
-    Every method is O(1) amortised unless it says otherwise, plus the balancer's pick.  A time
-    before the latest time seen counts as the latest.  Raises InvalidSetting for a ``max_flows``
-    that is not an int of 1 or more, or a timeout that is not positive.
+    Every method is O(1) amortised unless it says otherwise.  The cost of ``pick`` is added.  If a
+    time is before the latest time seen, the latest time is used.  Raises InvalidSetting for a
+    ``max_flows`` that is not an int of 1 or more, or a timeout that is not positive.
     """
 
     def __init__(
@@ -91,13 +97,13 @@ class FlowTable(SharesBackends, Generic[B]):
         self._retiring: dict[B, None] = {}
         self._retired: dict[B, None] = {}
         self._now = -inf
-        self._due = -inf  # no flow expires before
+        self._due = -inf  # no flow times out before this time
         self._hits = self._misses = self._evictions = self._expirations = 0
 
     def find(self, flow: bytes, now: float) -> B | None:
-        """Return the flow's backend and restart its idle timeout; None for an absent flow.
+        """Return the flow's backend, or None if the flow is absent, and restart its idle timeout.
 
-        Raises InvalidTime; TypeError for an unhashable flow.
+        Raises InvalidTime, and TypeError for an unhashable flow.
         """
         if self._now <= now < self._due:
             self._now = now
@@ -114,9 +120,9 @@ class FlowTable(SharesBackends, Generic[B]):
     def keep(self, flow: bytes, backend: B, now: float, state: FlowState) -> None:
         """Store the flow's backend and state.
 
-        An established flow does not become new on the same backend, so a stray SYN does not shorten
-        its timeout.  Raises InvalidTime, InvalidSetting for another state, TypeError for the
-        backend None or an unhashable argument; nothing has changed then.
+        An established flow does not become new on the same backend, so a late SYN does not shorten
+        its timeout.  Raises InvalidTime, InvalidSetting for another state, and TypeError for the
+        backend None or an unhashable argument.  After an error, the table is unchanged.
         """
         queue = self._queue_of(state)
         if backend is None:
@@ -143,10 +149,10 @@ class FlowTable(SharesBackends, Generic[B]):
             self._due = min(self._due, now + queue.timeout)
 
     def route(self, flow: F, pick: Callable[[F], B], now: float, state: FlowState) -> B:
-        """Return the flow's backend, picking one for an absent flow, and store it with this state.
+        """Return the flow's backend and store the state.  If the flow is absent, pick a backend.
 
-        ``pick`` may be the ``pick`` of any keyed balancer.  An exception of ``pick`` is propagated,
-        and nothing is stored then.  Raises what :meth:`keep` raises.
+        ``pick`` may be the ``pick`` of any keyed balancer.  If ``pick`` raises an exception, it is
+        propagated and nothing is stored.  Raises the same errors as :meth:`keep`.
         """
         queue = self._queue_of(state)
         backend = self.find(flow, now)
@@ -158,16 +164,16 @@ class FlowTable(SharesBackends, Generic[B]):
         return backend
 
     def discard(self, flow: bytes) -> None:
-        """Remove a flow that has ended; an absent flow is ignored."""
+        """Remove a flow that has ended.  An absent flow is ignored."""
         entry = self._flows.get(flow)
         if entry is not None:
             self._drop(flow, entry)
 
     def forget(self, backend: B) -> list[bytes]:
-        """Remove and return all flows of a failed backend, in the order in which they came to it.
+        """Remove and return all flows of a failed backend, in the order in which it got them.
 
-        O(flows of the backend).  A backend without flows is ignored.  A backend that was retiring
-        has now retired.
+        O(flows of the backend).  For a backend without flows, the list is empty.  If the backend
+        was retiring, the next call of :meth:`retired` returns it.
         """
         flows = list(self._by_backend.get(backend, ()))
         for flow in flows:
@@ -175,10 +181,10 @@ class FlowTable(SharesBackends, Generic[B]):
         return flows
 
     def retire(self, backend: B) -> None:
-        """Start to retire a backend: its flows stay until they end.
+        """Start to retire a backend.  Its flows stay until they end.
 
-        Do not pick the backend any more; :meth:`retired` reports it after its last flow.  A flow
-        that is stored on it nevertheless cancels the retirement.
+        Do not pick the backend for new flows.  When its last flow has ended, :meth:`retired`
+        returns it.  If a new flow is stored on the backend, it is no longer retiring.
         """
         hash(backend)
         if backend in self._by_backend:
@@ -187,18 +193,18 @@ class FlowTable(SharesBackends, Generic[B]):
             self._retired[backend] = None
 
     def retired(self, now: float) -> list[B]:
-        """Return each retiring backend once, after its last flow has gone; O(backends returned).
+        """Return the retiring backends whose last flow has ended since the previous call.
 
-        Raises InvalidTime.
+        O(backends returned).  Raises InvalidTime.
         """
         self._advance(now)
         retired, self._retired = self._retired, {}
         return list(retired)
 
     def expire(self, now: float) -> int:
-        """Remove the flows that have timed out by ``now`` and return their number.
+        """Remove the flows that have timed out at ``now`` and return their number.
 
-        Every method that takes ``now`` removes them too.  Raises InvalidTime.
+        Every other method with ``now`` also removes such flows.  Raises InvalidTime.
         """
         before = self._expirations
         self._advance(now)
@@ -206,18 +212,18 @@ class FlowTable(SharesBackends, Generic[B]):
 
     @property
     def due(self) -> float:
-        """The time when the next flow times out, ``inf`` when none will."""
+        """The time when the next flow times out, or ``inf`` if no flow will time out."""
         found = [(queue.idlest(), queue.timeout) for queue in self._queues.values()]
         return min((idlest[1].seen + timeout for idlest, timeout in found if idlest), default=inf)
 
     @property
     def max_flows(self) -> int:
-        """The largest number of flows in the table."""
+        """The number of flows that the table can hold."""
         return self._max_flows
 
     @property
     def counts(self) -> FlowCounts:
-        """The numbers of hits, misses, evictions and expirations so far."""
+        """The numbers of hits, misses, evictions and expirations since the table was created."""
         return FlowCounts(self._hits, self._misses, self._evictions, self._expirations)
 
     @property
@@ -227,11 +233,11 @@ class FlowTable(SharesBackends, Generic[B]):
 
     @property
     def backends(self) -> dict[B, int]:
-        """The number of flows of each backend with at least one flow; O(backends)."""
+        """The number of flows of each backend that has at least one flow; O(backends)."""
         return {backend: len(flows) for backend, flows in self._by_backend.items()}
 
     def flows_on(self, backend: B) -> int:
-        """Return the number of flows of the backend, 0 for a backend without flows."""
+        """Return the number of flows of the backend.  It is 0 for an unknown backend."""
         return len(self._by_backend.get(backend, ()))
 
     def __len__(self) -> int:
@@ -246,7 +252,7 @@ class FlowTable(SharesBackends, Generic[B]):
         raise InvalidSetting(f"state must be new, established or closing, not {state!r}")
 
     def _advance(self, now: float) -> float:
-        """Record the time and remove the flows that have timed out; raises InvalidTime."""
+        """Record the time and remove the flows that have timed out.  Raises InvalidTime."""
         self._now = now = valid_now(now, self._now)
         if now >= self._due:
             for queue in self._queues.values():

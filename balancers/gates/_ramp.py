@@ -1,4 +1,7 @@
-"""Ramps: a backend that joined or recovered grows to its full share in announced steps."""
+"""Defines the base class of gates with ramps.
+
+After a backend joined or recovered, a ramp increases its share to 1 in several steps.
+"""
 
 from abc import abstractmethod
 from math import inf
@@ -11,16 +14,20 @@ from balancers.gates.member_gate import MemberGate, S
 __all__ = ["RampGate"]
 
 _DECIMALS = 3
-"""Shares are rounded to thousandths, so that sums of effective weights stay exact and short."""
+"""Shares are rounded to this number of decimals.
+
+Sums of effective weights are then exact, and have few digits.
+"""
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
-"""Its multiples, modulo 1, are spread evenly over 0…1, however many there are."""
+"""Its first n multiples, modulo 1, are spread evenly from 0 to 1, for every number n."""
 
 
 class _Ramp:
-    """One ramp in progress.
+    """Stores one ramp in progress.
 
-    ``start``: seconds; up to one step before the real start, which shifts all steps of the ramp.
-    ``step``: the number of the last step taken.
+    ``start`` is the time in seconds from which the steps are counted.  It is up to one step earlier
+    than the real start.  All steps of the ramp are therefore earlier by the same time.
+    ``step`` is the number of the last step taken.
     """
 
     __slots__ = ("start", "step")
@@ -31,19 +38,23 @@ class _Ramp:
 
 
 class RampGate(MemberGate[B, S]):
-    """Members that ramp up for ``window`` seconds after they joined or recovered.
+    """Gives each member a share of its full traffic, from ``min_share`` to 1.
 
-    The base class of :class:`~balancers.SlowStart` and :class:`~balancers.gates.WarmUp`.  The share
-    at t seconds is max(min_share, (t / window) ** (1 / aggression)), rounded to thousandths.  It
-    changes at ``steps`` instants; the last one is the end of the window, where the share is 1.
-    Backends that ramp up together take their steps at different instants: every ramp but the first
-    is up to one step early.
+    This is the base class of :class:`~balancers.SlowStart` and :class:`~balancers.gates.WarmUp`.
 
-    A backend that joins a pool that was empty less than ``window`` seconds ago does not ramp up:
-    every backend is new then.  A recovery is noticed at the next request; the ramp starts there.
+    After a member joined or recovered, its share grows for ``window`` seconds.  During this time,
+    the member ramps up.  After t seconds, the share is max(``min_share``, (t / ``window``) **
+    (1 / ``aggression``)), rounded to thousandths.  The share is updated at ``steps`` times.  The
+    last of these times is the end of the window.  From then on, the share is 1.  If several members
+    ramp up together, they take their steps at different times.  For this, the steps of every ramp
+    except the first are early by up to one step.
 
-    Raises InvalidSetting for a window or aggression that is not positive and finite, a min_share
-    that is not above 0 and at most 1, or fewer than 2 steps.
+    If a backend joins a pool that was empty less than ``window`` seconds ago, the backend does not
+    ramp up, because all backends of this pool are new.  The pool checks for recovery at each
+    request, so a ramp after a recovery starts at a request.
+
+    Raises InvalidSetting for a ``window`` or ``aggression`` that is not positive and finite, a
+    ``min_share`` of 0 or less or above 1, or fewer than 2 ``steps``.
     """
 
     def __init__(self, window: float, steps: int, aggression: float, min_share: float) -> None:
@@ -60,7 +71,7 @@ class RampGate(MemberGate[B, S]):
         shares = [round(max(p ** (1 / aggression), lowest), _DECIMALS) for p in progress]
         self._shares: list[float] = [*shares, 1]
         self._offsets = [window * step / steps for step in range(steps + 1)]
-        self._next_steps = [steps] * steps  # per step: the next one that changes the share
+        self._next_steps = [steps] * steps  # per step: the next step that changes the share
         for step in range(steps - 2, -1, -1):
             same = shares[step] == shares[step + 1]
             self._next_steps[step] = self._next_steps[step + 1] if same else step + 1
@@ -69,13 +80,15 @@ class RampGate(MemberGate[B, S]):
 
     @abstractmethod
     def _step_taken(self, backend: B, ramping: bool, now: float) -> None:
-        """Called when a member starts to ramp up, takes a step, or has its full share.
+        """Called when a member starts to ramp up, takes a step, or reaches the share 1.
 
-        ``ramping`` is False for the last of these.
+        ``ramping`` is False if the member has reached the share 1.
         """
 
     def begin(self, backend: B, now: float) -> None:
-        """Start a ramp from ``min_share``, also if one is in progress; O(log n).
+        """Start a ramp from ``min_share``; O(log n).
+
+        If a ramp is in progress, it is replaced.
 
         Raises UnknownBackend, InvalidTime.
         """
@@ -89,7 +102,7 @@ class RampGate(MemberGate[B, S]):
         self.due = min(self.due, self.timers.first)
 
     def added(self, backend: B, now: float) -> None:
-        """Called when a backend joins: it ramps up unless the pool is new; O(log n)."""
+        """Called when a backend joins.  It ramps up, unless all backends are new; O(log n)."""
         super().added(backend, now)
         if len(self._members) == 1:
             self._populated_at = self._now
@@ -105,11 +118,13 @@ class RampGate(MemberGate[B, S]):
         super().removed(backend, now)
 
     def recovered(self, backend: B, now: float) -> None:
-        """Called when a backend that soft gates had closed is open again: it ramps up; O(log n)."""
+        """Called when a backend recovers (soft gates had closed it).  It ramps up; O(log n)."""
         self.begin(backend, now)
 
     def share(self, backend: B, now: float) -> float:
-        """Return the member's share, above 0 and at most 1; 1 unless it ramps up.
+        """Return the share of a member, above 0 and at most 1.
+
+        The share is 1 unless the member ramps up.
 
         Raises UnknownBackend.
         """
@@ -124,7 +139,7 @@ class RampGate(MemberGate[B, S]):
         return self._shares[step]
 
     def timer_expired(self, backend: B, when: float) -> None:
-        """Take the steps that are due, and set the timer for the next change of the share."""
+        """Take the steps that are due.  Set the timer for the next change of the share."""
         ramp = self._ramping[backend]
         step = ramp.step
         while step < self._steps:

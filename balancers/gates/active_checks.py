@@ -23,8 +23,9 @@ __all__ = ["ActiveChecks", "Probe"]
 class Probe(NamedTuple, Generic[B]):
     """A probe that you send to ``backend``.
 
-    ``sent_at`` and ``deadline`` are times in seconds.  The answer counts if it is reported before
-    the deadline.  Without an answer by then, the probe counts as a failure.
+    Each probe of a gate has a different ``number``.  ``sent_at`` and ``deadline`` are times in
+    seconds.  The answer counts if it is reported before the deadline.  Without an answer by then,
+    the probe counts as a failure.
     """
 
     backend: B
@@ -34,25 +35,26 @@ class Probe(NamedTuple, Generic[B]):
 
 
 class ActiveChecks(HealthChecks[B]):
-    """Health checks with a schedule.  The gate sends no probes itself: you send them.
+    """Checks the health of backends by probes on a schedule.  You send the probes.
 
     Call :meth:`probes` to get the probes that are due.  Send them, and report each result to
-    :meth:`answer`.  :attr:`probes_due` is the time of the next call of :meth:`probes`.  At most one
-    probe per backend is in flight.  A probe without an answer after ``timeout`` seconds is a
+    :meth:`answer`.  :attr:`probes_due` is the time at which to call :meth:`probes` again.  At most
+    one probe per backend is in flight.  A probe without an answer after ``timeout`` seconds is a
     failure.  The next call of this gate or of its pool counts this failure.
 
     The interval between the probes of a backend depends on its state:
 
     * Usually, it is ``interval`` seconds.
-    * While the state may be changing, it is ``fast_interval`` seconds (default: ``interval`` / 5).
+    * While the state is unknown or the rule counts results that may change it, it is
+      ``fast_interval`` seconds (default: ``interval`` / 5).
     * After ``slow_after`` seconds in the unhealthy state, it is ``slow_interval`` seconds (default:
       6 × ``interval``).
 
-    ``jitter`` is a share from 0 to below 1.  Each interval is made shorter or longer at random, by
-    up to this share of its length.  Several proxies therefore do not probe at the same time.  The
-    first probes of the backends are spread over one interval.  If ``probes`` was not called for so
-    long that a probe is more than two intervals late, the probe is sent at a random time within the
-    next interval.
+    ``jitter`` is a share from 0 to below 1.  Each interval is shorter or longer by up to this share
+    of its length.  The exact share is sampled from ``rng``.  Several proxies therefore do not probe
+    at the same time.  The first probes of the backends are spread over one interval.  If a probe is
+    more than two intervals late, because ``probes`` was not called, the probe is moved to a random
+    time within the next interval.
 
     ``promotion`` selects what promotes (marks as healthy) a backend after failed requests demoted
     it.  With ``probes``, the default, successful probes promote it.  With ``time``, it is promoted
@@ -212,7 +214,7 @@ class ActiveChecks(HealthChecks[B]):
     def _postpone_late(self, now: float) -> None:
         """Postpone each probe that is more than two intervals late.
 
-        A probe that was postponed before is due now.
+        A probe that was already postponed once becomes due at ``now``.
         """
         for backend in self._scheduled.take(now - 2 * self._interval):
             wait = 0.0 if backend in self._postponed else self._rng.random() * self._interval

@@ -1,4 +1,4 @@
-"""Connection limits: a fixed number of requests in flight per backend."""
+"""Limits the number of requests in flight on each backend to a fixed number."""
 
 from balancers._internal.checks import at_least
 from balancers._internal.types import B
@@ -9,10 +9,12 @@ __all__ = ["ConnectionLimit"]
 
 
 class ConnectionLimit(MemberGate[B, int]):
-    """Closed while a backend has ``limit`` or more requests in flight.
+    """Closes a backend while it has ``limit`` or more requests in flight.
 
-    The limit is the same for every backend, unless :meth:`set` gives a backend its own.  Hard: a
-    panic does not ignore it.  Bound requests are refused too.  Every method is O(1).
+    The limit is the same for every backend.  You can set a different limit for one backend by
+    :meth:`set`.  The gate is hard: the pool respects it even during a panic (when too few members
+    are open).  A closed backend gets no bound requests (requests of sticky sessions) either.  Every
+    method is O(1).
 
     >>> from balancers import Pool, RoundRobin
     >>> pool = Pool(RoundRobin(["a"]), gates=[ConnectionLimit(1)])
@@ -30,14 +32,16 @@ class ConnectionLimit(MemberGate[B, int]):
         super().__init__()
         at_least(1, limit=limit)
         self._limit = limit
-        self._lowest_limit = limit  # that any member ever had: requests below it need no look-up
+        self._lowest_limit = limit  # of all members so far; below it, no member is full
 
     def new_state(self, now: float) -> int:
         del now
         return self._limit
 
     def set(self, backend: B, n: int | None, now: float = 0.0) -> None:
-        """Limit this backend to ``n`` requests in flight; None: to the limit of the gate.
+        """Limit this backend to ``n`` requests in flight.
+
+        ``None`` restores the limit that was passed to the gate.
 
         Raises UnknownBackend, InvalidSetting, InvalidTime.
         """
@@ -52,29 +56,29 @@ class ConnectionLimit(MemberGate[B, int]):
             self._notify_flip(backend, in_flight, now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 1 below the limit, else 0.  Raises UnknownBackend."""
+        """Return 1 if the backend is below its limit, else 0.  Raises UnknownBackend."""
         del now
         return 1 if self.in_flight_on(backend) < self.state_of(backend) else 0
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
-        """Called when a request starts: the backend may reach its limit."""
+        """Called when a request starts.  The backend may reach its limit."""
         if in_flight >= self._lowest_limit and in_flight == self._members[backend]:
             self._notify_flip(backend, in_flight, now)
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Called when a request ends: the backend may be below its limit again."""
+        """Called when a request ends.  The backend may fall below its limit."""
         if in_flight >= self._lowest_limit - 1 and in_flight == self._members[backend] - 1:
             self._notify_flip(backend, in_flight, now)
 
     def __repr__(self) -> str:
-        """Show the limit of the gate, and how many members are at their limit; O(members)."""
+        """Show the limit of the gate and the number of closed members; O(members)."""
         closed = sum(self.in_flight_on(b) >= limit for b, limit in self._members.items())
         return f"<ConnectionLimit: limit {self._limit}, {closed} of {len(self._members)} closed>"
 
     def _notify_flip(self, backend: B, in_flight: int, now: float) -> None:
-        """Notify that the backend closed, at its limit, or opened, below it."""
+        """Record that the backend has opened or closed because of its limit."""
         self._now = now
         limit = self._members[backend]
         self.notify_change(backend)

@@ -1,4 +1,4 @@
-"""Cooling down: pauses for a backend that sends ``Retry-After`` or fails several times in a row."""
+"""Pauses the traffic of a backend that sends ``Retry-After`` or fails several times in a row."""
 
 from math import inf
 from random import Random
@@ -13,9 +13,14 @@ __all__ = ["CoolDown"]
 
 
 class _CoolDownState:
-    """One backend: its failures and pauses since the last success; times are in seconds.
+    """Stores the failures and pauses of one backend.
 
-    ``ignore_before``: the results of requests that started earlier are ignored.
+    ``failures_in_row`` is the number of failures since the last success or pause after failures.
+    ``pauses_in_row`` is the number of pauses after failures since the last success.
+
+    ``ignore_before`` is a time in seconds.  The results of requests that started earlier are
+    ignored.
+    ``closed_until`` is the time in seconds at which the last pause ends or ended.
     """
 
     __slots__ = ("closed_until", "failures_in_row", "ignore_before", "pauses_in_row")
@@ -28,20 +33,23 @@ class _CoolDownState:
 
 
 class CoolDown(MemberGate[B, _CoolDownState]):
-    """Closed for as long as the backend asked, or for growing pauses after failures in a row.
+    """Closes a backend for a pause if the backend asks for one, or after failures in a row.
 
-    An ``Outcome`` with ``retry_after``, whatever its ``ok``, closes the backend for that many
-    seconds, at most ``max_time``.  It means a lack of capacity (HTTP 429), so it is not counted as
-    a failure here.
+    An ``Outcome`` with ``retry_after`` closes the backend for ``retry_after`` seconds, at most
+    ``max_time``.  The value of its ``ok`` has no effect.  Such an outcome means a lack of capacity
+    (HTTP 429), so this gate does not count it as a failure.
 
     ``consecutive_failures`` failures in a row close the backend for ``base_time`` seconds.  Each
-    further pause is ``factor`` times as long as the one before, at most ``max_time`` seconds; a
-    success resets this.  Each pause is shortened by up to ``jitter`` of its length (a share, 0…1),
-    sampled from ``rng``.  The results of requests that started before the last such pause are
-    ignored.
+    further pause after failures is ``factor`` times as long as the previous one, at most
+    ``max_time`` seconds.  After a success, the next pause lasts ``base_time`` again.  Each pause
+    after failures is shortened by up to ``jitter`` of its length, a share from 0 to 1.  The exact
+    share is sampled from ``rng``.  The results of requests that started before the last pause after
+    failures are ignored.
 
-    Hard: a panic does not ignore it.  Bound requests are refused too.  When every backend cools
-    down, the refusal's ``retry_at`` is when the first of them opens.  Every method is O(log n).
+    The gate is hard: the pool respects it even during a panic (when too few members are open).  A
+    closed backend gets no bound requests (requests of sticky sessions) either.  If all backends
+    cool down, the pool raises NoBackendAvailable.  Its ``retry_at`` is the time at which the first
+    backend opens.  Every method is O(log n).
 
     >>> from random import Random
     >>> from balancers import Pool, RoundRobin
@@ -50,9 +58,9 @@ class CoolDown(MemberGate[B, _CoolDownState]):
     >>> [pool.acquire(now).backend for now in (2.0, 30.0, 31.0, 31.0)]
     ['b', 'b', 'a', 'b']
 
-    Raises InvalidSetting for ``consecutive_failures`` below 1, times that are not positive and
-    finite, a ``base_time`` above ``max_time``, a factor that is below 1 or not finite, a jitter
-    outside 0…1; TypeError unless ``rng`` is a ``random.Random``.
+    Raises InvalidSetting for ``consecutive_failures`` below 1, a time that is not positive and
+    finite, a ``base_time`` above ``max_time``, a ``factor`` that is below 1 or not finite, or a
+    ``jitter`` outside 0…1.  Raises TypeError unless ``rng`` is a ``random.Random``.
     """
 
     reason = "cooling down"
@@ -91,7 +99,9 @@ class CoolDown(MemberGate[B, _CoolDownState]):
         return 0 if max(now, self._now) < self.state_of(backend).closed_until else 1
 
     def until(self, backend: B) -> float:
-        """Return when the last pause ends or ended, in seconds; ``-inf`` if there was none.
+        """Return the time in seconds at which the last pause ends or ended.
+
+        Return ``-inf`` if the backend had no pause.
 
         Raises UnknownBackend.
         """
@@ -125,7 +135,7 @@ class CoolDown(MemberGate[B, _CoolDownState]):
         self.record_event(backend, False, when)
 
     def __repr__(self) -> str:
-        """Show the settings, and how many members are closed; O(members)."""
+        """Show the settings and the number of closed members; O(members)."""
         closed = sum(self._now < state.closed_until for state in self._members.values())
         return (
             f"<CoolDown: consecutive_failures {self._consecutive_failures}, "
@@ -143,7 +153,7 @@ class CoolDown(MemberGate[B, _CoolDownState]):
     def _close(
         self, backend: B, state: _CoolDownState, now: float, pause: float, detail: str
     ) -> None:
-        """Close for at least ``pause`` seconds; a longer pause in progress is not shortened."""
+        """Close the backend for ``pause`` seconds, unless it is already closed for longer."""
         if now + pause > state.closed_until:
             if self.timers.get(backend) <= now:  # the end of the last pause is not recorded yet
                 self.timer_expired(backend, state.closed_until)

@@ -1,4 +1,7 @@
-"""Draining: no new requests; those in flight may finish, and a deadline ends the drain."""
+"""Drains backends: a draining backend gets no new requests.
+
+Its requests in flight may finish until a deadline, which ends the drain.
+"""
 
 from math import inf
 from typing import NamedTuple
@@ -11,17 +14,25 @@ __all__ = ["Drain", "Drained"]
 
 
 class Drained(NamedTuple):
-    """The end of a drain: idle, or ``forced`` by the deadline with ``in_flight`` requests left."""
+    """Describes how the drain of ``backend`` ended.
+
+    ``in_flight`` is the number of its requests that had not finished.  ``forced`` is True if the
+    deadline ended the drain before all requests had finished.
+    """
 
     backend: object
     forced: bool
     in_flight: int
     at: float
-    """Seconds: when it was reported."""
+    """The time in seconds at which :meth:`Drain.drained` returned this object."""
 
 
 class _DrainState:
-    """One backend: the deadline of its drain in seconds (None: no drain); whether it ended."""
+    """Stores the drain of one backend.
+
+    ``deadline`` is in seconds, or None if the backend does not drain.
+    ``reported`` is True if :meth:`Drain.drained` has returned the end of the drain.
+    """
 
     __slots__ = ("deadline", "reported")
 
@@ -31,12 +42,16 @@ class _DrainState:
 
 
 class Drain(MemberGate[B, _DrainState]):
-    """Closed to new requests from :meth:`begin` to :meth:`cancel`.
+    """Closes a backend to new requests between :meth:`begin` and :meth:`cancel`.
 
-    Bound requests pass.  A drain ends after ``timeout`` seconds, or as soon as the backend has no
-    request in flight; :meth:`drained` reports this once.  The weight stays unchanged.  Hard: a
-    panic does not ignore it.  With ``last_resort``, all members are open while every one of them
-    drains; a call that begins or ends this costs O(n).
+    A draining backend still gets bound requests (requests of sticky sessions).  A drain ends when
+    the backend has no requests in flight, or after ``timeout`` seconds.  :meth:`drained` returns
+    each ended drain once.  The backend stays closed after that.  The weight of the backend does not
+    change.
+
+    The gate is hard: the pool respects it even during a panic (when too few members are open).
+    With ``last_resort``, all members are open as long as all of them drain.  A call that makes this
+    condition true or false costs O(n).
 
     >>> from balancers import Pool, RoundRobin
     >>> drain = Drain(timeout=30.0)
@@ -49,7 +64,8 @@ class Drain(MemberGate[B, _DrainState]):
     >>> drain.drained(now=2.0)
     [Drained(backend='a', forced=False, in_flight=0, at=2.0)]
 
-    Raises InvalidSetting for a timeout that is not positive; ``inf`` means no deadline.
+    A ``timeout`` of ``inf`` means that there is no deadline.
+    Raises InvalidSetting for a ``timeout`` that is not positive.
     """
 
     reason = "draining"
@@ -66,12 +82,18 @@ class Drain(MemberGate[B, _DrainState]):
         return _DrainState()
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 0 while the backend drains, else 1.  Raises UnknownBackend."""
+        """Return 0 while the backend drains, else 1.
+
+        With ``last_resort``, return 1 if all members drain.
+        Raises UnknownBackend.
+        """
         del now
         return 0 if self.state_of(backend).deadline is not None and not self._all_open() else 1
 
     def begin(self, backend: B, now: float) -> None:
-        """Start a drain; if one is in progress, it keeps its deadline.  O(1).
+        """Start a drain; O(1).
+
+        If the backend drains already, the deadline does not change.
 
         Raises UnknownBackend, InvalidTime.
         """
@@ -85,7 +107,9 @@ class Drain(MemberGate[B, _DrainState]):
             self.record_event(backend, True, now, f"until {state.deadline}")
 
     def cancel(self, backend: B, now: float) -> None:
-        """Open the backend again; ignored if there is no drain.  O(1).
+        """Cancel the drain and open the backend again; O(1).
+
+        If the backend does not drain, do nothing.
 
         Raises UnknownBackend, InvalidTime.
         """
@@ -100,7 +124,7 @@ class Drain(MemberGate[B, _DrainState]):
             self.record_event(backend, False, now, "cancelled")
 
     def draining(self, backend: B) -> bool:
-        """Return whether a drain was started and not cancelled.  Raises UnknownBackend."""
+        """Return whether a drain was started and not cancelled since.  Raises UnknownBackend."""
         return self.state_of(backend).deadline is not None
 
     def drained(self, now: float) -> list[Drained]:
@@ -118,7 +142,7 @@ class Drain(MemberGate[B, _DrainState]):
         return ended
 
     def added(self, backend: B, now: float) -> None:
-        """Called when a backend joins: it is open; O(1)."""
+        """Called when a backend joins.  The new member is open; O(1)."""
         all_open = self._all_open()
         super().added(backend, now)
         self._notify(None, all_open)
@@ -138,11 +162,14 @@ class Drain(MemberGate[B, _DrainState]):
         )
 
     def _all_open(self) -> bool:
-        """Return whether the last resort holds: every member drains, so all are open."""
+        """Return whether all members are open because all of them drain (``last_resort``)."""
         return self._last_resort and 0 < len(self._members) == len(self._draining)
 
     def _notify(self, backend: B | None, were_all_open: bool) -> None:
-        """Notify of the backend, or of every member if the last resort began or ended."""
+        """Record the backend as changed.
+
+        If all members opened or closed because of ``last_resort``, record all of them.
+        """
         if were_all_open != self._all_open():
             for member in self._members:
                 self.notify_change(member)

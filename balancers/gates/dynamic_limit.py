@@ -1,4 +1,7 @@
-"""Dynamic connection limits: the limit per backend grows with the load of the whole pool."""
+"""Limits the number of requests in flight on each backend.
+
+The limit grows with the load of the whole pool.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,23 +16,27 @@ __all__ = ["DynamicLimit"]
 
 
 class DynamicLimit(MemberGate[B, int]):
-    """Closed at a limit of requests in flight that is low while the pool is idle, higher when busy.
+    """Closes a backend while it has as many requests in flight as its limit, or more.
 
-    The settings are HAProxy's ``minconn``, ``maxconn`` and ``fullconn``, in requests.  ``load`` is
-    the number of requests in flight or waiting in the pool, the one that asks included.  Each
-    backend may have ``maxconn`` requests in flight if ``load`` is at least ``fullconn``; otherwise
-    max(``minconn``, load × maxconn / fullconn), rounded down.  This is the rule in the source of
-    HAProxy 2.6: a line through zero that is cut off at ``minconn``.  HAProxy's manual describes
-    another one: a line from ``minconn`` to ``maxconn``.
+    The limit grows with the load of the pool.  The settings are HAProxy's ``minconn``, ``maxconn``
+    and ``fullconn``, in requests.  The load is the number of requests that are in flight or waiting
+    in the pool, plus 1 for the next request.  If the load is at least ``fullconn``, the limit of
+    each backend is ``maxconn``.  Otherwise, the limit is max(``minconn``, load × ``maxconn`` /
+    ``fullconn``), rounded down.
 
-    Hard: a panic does not ignore it.  Bound requests are refused too.
+    This is the rule in the source of HAProxy 2.6: a line through zero, but never below ``minconn``.
+    HAProxy's manual describes a different rule: a line from ``minconn`` to ``maxconn``.
+
+    The gate is hard: the pool respects it even during a panic (when too few members are open).  A
+    closed backend gets no bound requests (requests of sticky sessions) either.
 
     >>> limit = DynamicLimit(minconn=10, maxconn=100, fullconn=1000)
     >>> [limit.limit_at(load) for load in (1, 100, 101, 500, 999, 1000, 5000)]
     [10, 10, 10, 50, 99, 100, 100]
 
-    A request costs O(1), and O(1) per backend that it opens or closes.  If it changes the limit by
-    more than there are different numbers of requests in flight, it costs O(different numbers).
+    A request costs O(1), plus O(1) per backend that opens or closes.  If the request changes the
+    limit by d, it also costs O(min(d, k)).  Here, k counts groups of backends: all backends with
+    the same number of requests in flight form one group.
     Raises InvalidSetting for a number below 1, or ``minconn`` above ``maxconn``.
     """
 
@@ -51,15 +58,17 @@ class DynamicLimit(MemberGate[B, int]):
         return 0
 
     def limit_at(self, load: int) -> int:
-        """Return how many requests each backend may have in flight under this load."""
+        """Return the limit of each backend at this load, in requests in flight."""
         if load >= self._fullconn or self._minconn == self._maxconn:
             return self._maxconn
         return max(self._minconn, load * self._maxconn // self._fullconn)
 
     def set_waiting(self, requests: int, now: float) -> None:
-        """Set how many requests wait for this pool: they are part of the load.
+        """Set the number of requests that wait for this pool.
 
-        Raises InvalidSetting for a negative number, InvalidTime.
+        Waiting requests are part of the load.
+
+        Raises InvalidTime.  Raises InvalidSetting for a number that is negative or not an int.
         """
         at_least(0, requests=requests)
         now = self.advance(now)
@@ -67,17 +76,17 @@ class DynamicLimit(MemberGate[B, int]):
         self._update_limit(now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 1 below the limit, else 0.  Raises UnknownBackend."""
+        """Return 1 if the backend is below the limit, else 0.  Raises UnknownBackend."""
         del now
         return 1 if self.state_of(backend) < self._limit else 0
 
     def added(self, backend: B, now: float) -> None:
-        """Called when a backend joins: it has no requests in flight."""
+        """Called when a backend joins.  It has no requests in flight."""
         super().added(backend, now)
         self._by_in_flight[0][backend] = None
 
     def removed(self, backend: B, now: float) -> None:
-        """Called when a backend leaves: its requests are not part of the load any more."""
+        """Called when a backend leaves.  Its requests are no longer part of the load."""
         if backend in self._members:
             self._count(backend, 0, now)
             del self._by_in_flight[0][backend]
@@ -113,7 +122,7 @@ class DynamicLimit(MemberGate[B, int]):
         self._update_closed(backend, now)
 
     def _update_limit(self, now: float) -> None:
-        """Set the limit for the load, and notify of the backends that this opens or closes."""
+        """Set the limit for the current load.  Open and close backends accordingly."""
         before, self._limit = self._limit, self.limit_at(self._total + self._waiting + 1)
         if before == self._limit:
             return
@@ -125,7 +134,7 @@ class DynamicLimit(MemberGate[B, int]):
                 self._update_closed(backend, now)
 
     def _update_closed(self, backend: B, now: float) -> None:
-        """Open or close the backend if it is at the wrong side of the limit, and notify of it."""
+        """Open or close the backend if it is on the wrong side of the limit, and record this."""
         in_flight = self._members[backend]
         closes = in_flight >= self._limit
         if closes == (backend in self._closed):

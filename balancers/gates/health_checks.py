@@ -134,7 +134,10 @@ class HealthChecks(MemberGate[B, Health]):
         started_at: float | None = None,
         immediate: bool = False,
     ) -> None:
-        """Count the result of a probe that was sent at ``started_at``, in seconds.
+        """Count the result of a probe.
+
+        ``started_at`` is the time in seconds at which the probe was sent.  If it is None, the probe
+        counts as sent after the last change of the state.
 
         With ``immediate``, this single failure makes the backend unhealthy, whatever the threshold.
         Raises UnknownBackend, InvalidTime.  Raises InvalidSetting for a success with ``immediate``.

@@ -111,11 +111,17 @@ class Leaky:
         self._healthy_threshold = healthy_threshold
 
     def initial_state(self, healthy: bool) -> State:
-        """Return (healthy, number of failures, number of successes in a row); both numbers are 0."""
+        """Return (healthy, number of failures, number of successes in a row).
+
+        Both numbers are 0.
+        """
         return (healthy, 0, 0)
 
     def next_state(self, state: State, ok: bool) -> State:
-        """Count the result.  If a count reaches its threshold, change the state or reset the counts."""
+        """Count the result.
+
+        A count that reaches its threshold changes the state, or resets the number of failures.
+        """
         healthy, failures, streak = state
         if not ok:
             failures += 1
@@ -167,7 +173,10 @@ class SlidingWindow:
         self._thresholds = (healthy_threshold, unhealthy_threshold)  # index: is it healthy?
 
     def initial_state(self, healthy: bool) -> State:
-        """Return (healthy, results).  The results are a tuple, oldest first, and empty at the start."""
+        """Return (healthy, results) without results.
+
+        The results are a tuple of booleans.  The oldest result comes first.
+        """
         return (healthy, ())
 
     def next_state(self, state: State, ok: bool) -> State:

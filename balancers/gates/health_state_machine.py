@@ -1,4 +1,4 @@
-"""The health of one backend, by a rule."""
+"""Keeps the state of one backend.  A health rule decides when the state changes."""
 
 from typing import Literal
 
@@ -11,19 +11,22 @@ Initial = Literal["unknown", "up", "down"]
 
 
 class HealthStateMachine:
-    """Healthy or unhealthy, by a rule.
+    """Keeps the state of one backend: healthy or unhealthy.
 
-    The default rule is :class:`Consecutive`: ``unhealthy_threshold`` failures in a row or
-    ``healthy_threshold`` successes in a row flip the state; another ``rule`` replaces it.  Every
-    flip resets the counts.  ``initial`` is ``up``, ``down``, or ``unknown``, which counts as
-    healthy until the first result decides.
+    The default rule is :class:`Consecutive`.  With it, ``unhealthy_threshold`` failures in a row
+    make the backend unhealthy, and ``healthy_threshold`` successes in a row make it healthy.  If
+    you pass a ``rule``, it is used instead, and the two thresholds have no effect.  Every change of
+    the state resets the counts.
+
+    ``initial`` is the first state: ``up``, ``down`` or ``unknown``.  In the state ``unknown``, the
+    backend counts as healthy.  The first result then decides.
 
     >>> machine = HealthStateMachine(unhealthy_threshold=2, healthy_threshold=1)
     >>> [machine.observe(ok) for ok in (False, True, False, False)], machine.healthy
     ([False, False, False, True], False)
 
-    Raises InvalidSetting for a threshold below 1 or another initial state; TypeError for a rule
-    that is not one.
+    Raises InvalidSetting for a threshold below 1 or any other ``initial`` state.
+    Raises TypeError if ``rule`` is not a health rule.
     """
 
     __slots__ = ("_initial_states", "_rule", "_state", "_unknown", "healthy")
@@ -51,9 +54,10 @@ class HealthStateMachine:
         self._unknown = initial == "unknown"
 
     def observe(self, ok: bool, immediate: bool = False) -> bool:
-        """Count a result, and return whether it flipped the state; O(1).
+        """Count a result, and return whether it changed the state; O(1).
 
-        ``immediate``: this failure demotes alone.  Raises InvalidSetting for an immediate success.
+        With ``immediate``, this single failure makes the backend unhealthy.
+        Raises InvalidSetting for a success with ``immediate``.
         """
         if immediate and ok:
             raise InvalidSetting("immediate must be False for a success, not True")
@@ -74,15 +78,21 @@ class HealthStateMachine:
 
     @property
     def settled(self) -> bool:
-        """Whether the state is decided and no contrary result is counted."""
+        """Whether the state is known and the rule counts no results at the moment.
+
+        For example, it is False after one failure of a healthy backend that stays healthy.
+        """
         return not self._unknown and self._state == self._initial_states[self.healthy]
 
     def would_be_healthy(self, ok: bool) -> bool:
-        """Return whether the backend would be healthy after this result; nothing changes."""
+        """Return whether the backend would be healthy after this result.
+
+        The call changes no state.
+        """
         return bool(ok if self._unknown else self._rule.next_state(self._state, ok)[0])
 
     def reset(self, healthy: bool) -> None:
-        """Set the state from outside, and reset the counts."""
+        """Set the state regardless of the results, and reset the counts."""
         self._state = self._initial_states[healthy]
         self._unknown = False
         self.healthy = healthy

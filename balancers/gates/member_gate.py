@@ -69,7 +69,7 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
         """Return the state of a member that joins at the time ``now``."""
 
     def timer_expired(self, backend: B, when: float) -> None:
-        """Called when the timer of a backend has expired.  ``when`` is the time it was set to.
+        """Called when the timer of a backend has expired.  ``when`` is the time of the timer.
 
         The backend is already recorded as changed.
         """
@@ -81,7 +81,7 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
     def changes(self, now: float) -> Iterable[B]:
         """Return the backends whose factor changed since the last call.
 
-        O(1) per backend, and O(log n) per expired timer.
+        This costs O(1) per backend, plus O(log n) per expired timer.
         """
         now = self.advance(now)
         changed, timers = self._changed, self.timers

@@ -1,4 +1,4 @@
-"""Outlier ejection: a backend that fails more than the others is closed for a while."""
+"""Ejects outliers: closes a backend for some time if it fails more often than the others."""
 
 from collections.abc import Iterable
 from math import floor, inf
@@ -15,11 +15,14 @@ from balancers.outcome import Outcome
 __all__ = ["Ejection", "OutlierEjection"]
 
 _ROUNDING = 1e-9
-"""A tenth of 30 is 3, although the float 0.1 is not exactly a tenth."""
+"""This number is added before rounding down.  Without it, 0.29 × 100 would be rounded to 28."""
 
 
 class Ejection(NamedTuple, Generic[B]):
-    """One ejection: of which backend, by which rule, from when until when in seconds."""
+    """Describes one ejection of a backend by a rule.
+
+    The ejection starts at the time ``at`` and ends at the time ``until``, in seconds.
+    """
 
     backend: B
     rule: str
@@ -28,11 +31,11 @@ class Ejection(NamedTuple, Generic[B]):
 
 
 class _EjectionState:
-    """One backend: its results, and its earlier ejections.
+    """Stores the results and the earlier ejections of one backend.
 
-    ``failures_in_row``; ``successes`` and ``requests`` in the current interval.
-    ``earlier_ejections``: by how many base times the next ejection is longer than the first one.
-    ``changed_at``: seconds; when it joined, or was last ejected or restored.
+    ``successes`` and ``requests`` count the results of the current interval.
+    The next ejection lasts (1 + ``earlier_ejections``) times the base time.
+    ``changed_at`` is when the backend joined, or was last ejected or restored, in seconds.
     """
 
     __slots__ = ("changed_at", "earlier_ejections", "failures_in_row", "requests", "successes")
@@ -45,24 +48,26 @@ class _EjectionState:
 
 
 class OutlierEjection(MemberGate[B, _EjectionState]):
-    """Closed while ejected.  Soft: a panic ignores it.
+    """Closes a backend for some time (ejects it) if it fails more often than the others.
 
-    ``consecutive_failures`` failures in a row eject at once (None: never).  Every ``interval``
-    seconds each of ``rules`` compares the success rates of the interval; the lowest rates are
-    ejected first.  A backend's n-th ejection lasts n × ``base_ejection_time`` seconds, at most
-    ``max_ejection_time`` seconds; each interval without an ejection reduces n by one.  With ``rng``
-    an ejection lasts up to ``jitter`` of this length (a share, 0…1) longer; Envoy's jitter is a
-    duration.
+    A backend is ejected at once after ``consecutive_failures`` failures in a row (None: never).
+    Every ``interval`` seconds, each of ``rules`` compares the success rates of the interval.  The
+    backends with the lowest rates are ejected first.
 
-    At most ``max_ejected`` of the members (a share, 0…1) are ejected at a time, by all rules
-    together and with the next ejection included; one is always allowed, unless the share is 0.  At
-    least ``min_remaining`` members stay open.  When members leave and too many of the others are
-    ejected, those whose ejections end first are restored.  With ``dry_run`` no backend is closed;
-    :meth:`ejections` returns the backends that would be.
+    The n-th ejection of a backend lasts n × ``base_ejection_time`` seconds, at most
+    ``max_ejection_time``.  Each interval without an ejection reduces n by one.  With ``rng``, this
+    time is extended at random by up to ``jitter`` of its length, a share from 0 to 1.
 
-    Ignored: outcomes with ``retry_after``, which mean a lack of capacity, and the results of
-    requests that started before the last ejection or its end.  The defaults are Envoy's; Envoy does
-    not always allow one ejection.
+    ``max_ejected`` is a share from 0 to 1.  All rules together eject at most this share of the
+    members at a time.  One ejection is always allowed, unless the share is 0.  At least
+    ``min_remaining`` members are not ejected.  If too many members are ejected because others have
+    left, the gate ends ejections early.  It begins with the ejection that would end first.  With
+    ``dry_run``, no backend is closed: :meth:`ejections` returns the ejections that would happen.
+
+    Outcomes with ``retry_after`` mean a lack of capacity and are ignored.  The results of requests
+    that started before the last ejection or its end are ignored too.  The gate is soft: the pool
+    ignores it during a panic (when too few members are open).  The defaults are from Envoy.  In
+    Envoy, ``jitter`` is a duration, and one ejection is not always allowed.
 
     >>> from balancers import Pool, RoundRobin
     >>> outliers = OutlierEjection(consecutive_failures=2)
@@ -73,9 +78,10 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
     (('ejected',), [Ejection(backend='a', rule='consecutive failures', at=1.0, until=31.0)])
 
     A request costs O(1), an ejection O(log n), an evaluation of the rules O(n log n).
-    Raises InvalidSetting for counts below 1, durations that are not positive and finite,
-    ``base_ejection_time`` above ``max_ejection_time``, a ``max_ejected`` or jitter outside 0…1, a
-    jitter without ``rng``; TypeError for a rule that is not one, or an ``rng`` that is not a
+    Raises InvalidSetting for a count below 1, a duration that is not positive and finite,
+    ``base_ejection_time`` above ``max_ejection_time``, ``max_ejected`` or ``jitter`` outside 0…1,
+    or a positive ``jitter`` without ``rng``.
+    Raises TypeError if one of ``rules`` is not an outlier rule, or ``rng`` is not a
     ``random.Random``.
     """
 
@@ -125,24 +131,24 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         self._min_remaining = min_remaining
         self._dry_run = dry_run
         self._ejections: dict[B, Ejection[B]] = {}
-        self._to_evaluate: dict[B, None] = {}  # requests this interval, or earlier ejections
+        self._to_evaluate: dict[B, None] = {}  # had requests or earlier ejections
         self._next_evaluation = inf
 
     def new_state(self, now: float) -> _EjectionState:
         return _EjectionState(now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 0 while ejected, else 1.  Raises UnknownBackend."""
+        """Return 0 while the backend is ejected, else 1.  Raises UnknownBackend."""
         self.state_of(backend)
         ejection = self._ejections.get(backend)
         return 1 if ejection is None or self._dry_run or ejection.until <= now else 0
 
     def ejections(self) -> list[Ejection[B]]:
-        """Return the current ejections, as of the latest time seen; O(ejected)."""
+        """Return the ejections at the latest time that was passed to the gate; O(ejected)."""
         return [one for one in self._ejections.values() if one.until > self._now]
 
     def restore(self, backend: B, now: float) -> None:
-        """End the ejection of a backend now; ignored if it is not ejected.
+        """End the ejection of a backend now.  If the backend is not ejected, do nothing.
 
         Raises UnknownBackend, InvalidTime.
         """
@@ -174,7 +180,10 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
             self._eject(backend, state, "consecutive failures", now)
 
     def changes(self, now: float) -> Iterable[B]:
-        """Return the backends whose factor changed since the last call; may evaluate the rules."""
+        """Return the backends whose factor changed since the last call.
+
+        If the interval has ended, evaluate the rules.
+        """
         changed = dict.fromkeys(super().changes(now))
         if self._next_evaluation <= self._now:
             self._evaluate(self._now)
@@ -182,7 +191,7 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         return list(changed)
 
     def removed(self, backend: B, now: float) -> None:
-        """Called when a backend leaves; O(log n), and O(ejected) per backend to restore."""
+        """Called when a backend leaves; O(log n), plus O(ejected) per ejection that ends early."""
         now = self.advance(now)
         self._end_expired(now)
         self._ejections.pop(backend, None)
@@ -200,7 +209,7 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         self.record_event(backend, False, when)
 
     def __repr__(self) -> str:
-        """Show the settings, and how many members are ejected; O(ejected)."""
+        """Show the settings and the number of ejected members; O(ejected)."""
         rules = ", ".join(type(rule).__name__ for rule in self._rules) or "none"
         dry_run = ", dry run" if self._dry_run else ""
         return (
@@ -213,14 +222,14 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         return min(self.timers.first, self._next_evaluation)
 
     def _schedule_evaluation(self, backend: B, now: float) -> None:
-        """Evaluate this backend when the current interval ends."""
+        """Include this backend in the next evaluation.  If none is scheduled, start an interval."""
         self._to_evaluate[backend] = None
         if self._next_evaluation == inf:
             self._next_evaluation = now + self._interval
             self.due = min(self.due, self._next_evaluation)
 
     def _evaluate(self, now: float) -> None:
-        """Evaluate the interval by every rule, and start the next one."""
+        """Apply every rule to the interval that ended.  Start the next interval if needed."""
         self._end_expired(now)
         started, self._next_evaluation = self._next_evaluation - self._interval, inf
         backends = [b for b in self._members if b in self._to_evaluate]
@@ -247,7 +256,7 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
                 self._schedule_evaluation(backend, now)
 
     def _eject(self, backend: B, state: _EjectionState, rule: str, now: float) -> None:
-        """Eject the backend if the budget, which all rules share, allows another ejection."""
+        """Eject the backend, unless it is ejected already or no further ejection is allowed."""
         if backend in self._ejections or len(self._ejections) >= self._allowed():
             return
         earlier = state.earlier_ejections
@@ -263,14 +272,14 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         self.record_event(backend, True, now, f"{rule}, dry run" if self._dry_run else rule)
 
     def _allowed(self) -> int:
-        """Return how many members may be ejected at a time."""
+        """Return the largest number of members that may be ejected at the same time."""
         members = len(self._members)
         share = floor(self._max_ejected * members + _ROUNDING)
         lowest = 1 if self._max_ejected else 0
         return max(0, min(max(share, lowest), members - self._min_remaining))
 
     def _end_expired(self, now: float) -> None:
-        """End the ejections whose time is over, before anything else is decided."""
+        """End the ejections whose end has come at ``now``."""
         for backend, when in self.timers.pop(now):
             self.timer_expired(backend, when)
             self.notify_change(backend)

@@ -1,4 +1,7 @@
-"""Outlier rules: which backends fail more than the others, as pure functions of counts."""
+"""Defines outlier rules.  A rule decides which backends fail more often than the others.
+
+A rule is a pure function of the numbers of successes and requests.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,36 +16,42 @@ from balancers.errors import InvalidSetting
 __all__ = ["FailurePercentage", "MedianGap", "OutlierRule", "SuccessRate"]
 
 Counts = Mapping[B, tuple[int, int]]
-"""Per backend: the successes and the requests of one interval."""
+"""Maps each backend to two numbers of one interval: its successes and its requests."""
 _NORMAL = 1.4826
-"""Standard deviations per median absolute deviation, for a normal distribution."""
+"""A normal distribution's standard deviation, divided by its median absolute deviation."""
 
 
 class OutlierRule(Protocol):
-    """Which backends are outliers, among those with enough requests."""
+    """Decides which backends are outliers.  It compares only backends with enough requests."""
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
-        """Return a success rate in percent, and the rates of the backends to compare; O(n).
+        """Return a threshold, and the success rate of each backend that is compared; O(n).
 
-        A backend below it is an outlier; it is ``-inf`` if there are too few to compare.
+        All rates are in percent.  A backend whose rate is below the threshold is an outlier.  The
+        threshold is ``-inf`` if there are too few backends to compare.
         """
         ...
 
 
 @dataclass(frozen=True)
 class SuccessRate:
-    """Below the mean by more than ``stdev_factor`` standard deviations (Envoy, with its defaults).
+    """Finds backends whose success rate is far below the mean of all success rates.
 
-    Compares the backends with ``request_volume`` or more requests in the interval, if there are
-    ``minimum_hosts`` or more of them.  Many unhealthy backends hide each other: they lower the
-    mean and widen the deviation.  3 of 10 that fail every request are not found, nor is any of 4.
+    An outlier is more than ``stdev_factor`` standard deviations below the mean.  The rule compares
+    only backends with at least ``request_volume`` requests in the interval.  If there are fewer
+    than ``minimum_hosts`` such backends, it finds no outliers.  The rule and its defaults are from
+    Envoy.
+
+    If many backends are unhealthy, the rule finds none of them, because they lower the mean and
+    increase the standard deviation.  If 3 of 10 backends fail every request, they are not found.
+    Among 4 backends, even a single one that fails every request is not found.
 
     >>> rule = SuccessRate(minimum_hosts=5, request_volume=100)
     >>> counts = {"a": (50, 100)} | dict.fromkeys("bcde", (100, 100))
     >>> rule.threshold(counts)[0]
     52.0
 
-    Raises InvalidSetting for a factor that is negative or not finite, counts below 1.
+    Raises InvalidSetting for a ``stdev_factor`` that is negative or not finite, or a count below 1.
     """
 
     stdev_factor: float = 1.9
@@ -57,7 +66,10 @@ class SuccessRate:
             )
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
-        """Return mean - stdev_factor · deviation, and the rates."""
+        """Return the threshold and the rates.
+
+        The threshold is the mean - ``stdev_factor`` × the standard deviation.
+        """
         rates = _rates(counts, self.request_volume)
         if len(rates) < self.minimum_hosts:
             return -inf, rates
@@ -66,10 +78,11 @@ class SuccessRate:
 
 @dataclass(frozen=True)
 class FailurePercentage:
-    """At least ``percentage`` percent of the requests failed, whatever the other backends do.
+    """Finds backends for which at least ``percentage`` percent of the requests failed.
 
-    Evaluates the backends with ``request_volume`` or more requests in the interval, if there are
-    ``minimum_hosts`` or more of them.  The rule and its defaults are Envoy's.
+    The results of the other backends have no effect.  The rule evaluates only backends with at
+    least ``request_volume`` requests in the interval.  If there are fewer than ``minimum_hosts``
+    such backends, it finds no outliers.  The rule and its defaults are from Envoy.
 
     >>> rule = FailurePercentage(85)
     >>> counts = {"a": (15, 100), "b": (16, 100)} | dict.fromkeys("cde", (100, 100))
@@ -77,7 +90,7 @@ class FailurePercentage:
     >>> [backend for backend, rate in rates.items() if rate < below]
     ['a']
 
-    Raises InvalidSetting for a percentage outside 0…100, counts below 1.
+    Raises InvalidSetting for a ``percentage`` outside 0…100, or a count below 1.
     """
 
     percentage: float = 85.0
@@ -90,11 +103,15 @@ class FailurePercentage:
             raise InvalidSetting(f"percentage must be 0 to 100, not {self.percentage!r}")
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
-        """Return the lowest rate that is not an outlier's, and the rates."""
+        """Return the threshold and the rates.
+
+        The threshold is the lowest rate among the backends that are not outliers.  If all backends
+        are outliers, the threshold is ``inf``.
+        """
         rates = _rates(counts, self.request_volume)
         if len(rates) < self.minimum_hosts:
             return -inf, rates
-        # Multiplied out: a quotient in floats may be on the wrong side of the threshold.
+        # Without a division: a float quotient may be on the wrong side of the threshold.
         normal = [
             rate
             for backend, rate in rates.items()
@@ -106,21 +123,26 @@ class FailurePercentage:
 
 @dataclass(frozen=True)
 class MedianGap:
-    """Below the median by more than ``gap`` percentage points and ``factor`` deviations.
+    """Finds backends whose success rate is far below the median of all success rates.
 
-    The median moves only if half of the backends are unhealthy; so 3 unhealthy ones of 10 are
-    found, and 1 of 3.  The deviation is the median of the distances from the median, scaled to a
-    standard deviation: where rates differ widely anyway, a gap alone is not enough.  Compares the
-    backends with ``request_volume`` or more requests in the interval, if there are
-    ``minimum_hosts`` or more of them.
+    An outlier is more than ``gap`` percentage points below the median.  It is also more than
+    ``factor`` deviations below the median.  The deviation is the median of the distances from the
+    median, scaled to a standard deviation.  If the rates of all backends differ widely, the second
+    condition prevents false results.
+
+    The median changes much only if half of the backends are unhealthy.  Therefore, 3 unhealthy
+    backends among 10 are found, and so is 1 among 3.
+
+    The rule compares only backends with at least ``request_volume`` requests in the interval.  If
+    there are fewer than ``minimum_hosts`` such backends, it finds no outliers.
 
     >>> counts = dict.fromkeys("abc", (0, 100)) | dict.fromkeys("defghij", (100, 100))
     >>> below, rates = MedianGap().threshold(counts)
     >>> [backend for backend, rate in rates.items() if rate < below]
     ['a', 'b', 'c']
 
-    Raises InvalidSetting for a gap outside 0…100, a factor that is negative or not finite, counts
-    below 1.
+    Raises InvalidSetting for a ``gap`` outside 0…100, a ``factor`` that is negative or not finite,
+    or a count below 1.
     """
 
     gap: float = 20.0
@@ -136,7 +158,10 @@ class MedianGap:
             raise InvalidSetting(f"factor must be finite, 0 or more, not {self.factor!r}")
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
-        """Return median - max(gap, factor · deviation), and the rates."""
+        """Return the threshold and the rates.
+
+        The threshold is the median - max(``gap``, ``factor`` × the deviation).
+        """
         rates = _rates(counts, self.request_volume)
         if len(rates) < self.minimum_hosts:
             return -inf, rates

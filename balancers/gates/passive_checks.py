@@ -40,7 +40,7 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
     pause.  The pause also lasts ``fail_timeout`` seconds.  After the pause, the backend is on
     trial: the gate allows at most ``max_trials`` requests in flight, which are called trials.
 
-    * A trial that succeeds opens the backend.  There is no other way to end the trials.
+    * A trial that succeeds opens the backend.  This is the only way to open it.
     * A trial that fails closes the backend for another pause.
     * A trial that is cancelled allows one more trial.
     * If ``max_trials`` trials are in flight and none of them ends within ``fail_timeout`` seconds
@@ -104,7 +104,7 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Called when a request ends.  The request may have been a trial."""
+        """Called when a request ends.  It may have failed, and it may have been a trial."""
         if outcome.ok and backend not in self._failing:
             return
         state = self._members[backend]
@@ -136,7 +136,10 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
         self._notify_failing_if(members=1)
 
     def timer_expired(self, backend: B, when: float) -> None:
-        """Allow trials after a pause, or new trials in place of those that did not end."""
+        """Allow new trials.
+
+        Either the pause is over, or the trials in flight did not end in time.
+        """
         state = self._members[backend]
         if not state.on_trial:
             state.on_trial = True
@@ -156,7 +159,8 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
     def _notify_failing_if(self, members: int) -> None:
         """Record the failing backends as changed if the pool has this number of members.
 
-        The only member of a pool is always open, so the first or second member changes factors.
+        The only member of a pool is always open.  Its factor may therefore change when a second
+        member joins, or when it becomes the only member because all others have left.
         """
         if len(self._members) == members:
             for backend in self._failing:

@@ -1,4 +1,7 @@
-"""Slow start: the weight of a backend that joined or recovered grows in announced steps."""
+"""Increases the traffic of a backend slowly after it joined or recovered.
+
+The weight of the backend grows in several steps.
+"""
 
 from balancers._internal.types import B
 from balancers.gates._ramp import RampGate
@@ -7,19 +10,22 @@ __all__ = ["SlowStart"]
 
 
 class SlowStart(RampGate[B, None]):
-    """A factor that grows to 1 within ``window`` seconds after a backend joined or recovered.
+    """Gives a backend that joined or recovered a factor that grows to 1 in ``window`` seconds.
 
-    After t seconds the factor is max(``min_share``, (t / window) ** (1 / ``aggression``)), rounded
-    to thousandths and changed at ``steps`` instants.  The formula is Envoy's, and so are the
-    defaults of ``aggression`` and ``min_share`` (a share above 0, at most 1; Envoy's
-    min_weight_percent of 10).  A backend ramps up
+    After t seconds, the factor is max(``min_share``, (t / ``window``) ** (1 / ``aggression``)),
+    rounded to thousandths.  The factor is updated ``steps`` times during this growth, which is
+    called a ramp.  ``min_share`` is above 0 and at most 1.  The formula is Envoy's.  The defaults
+    of ``aggression`` and ``min_share`` are Envoy's too: its min_weight_percent is 10.
 
-    * from when it was added, unless the pool is new: it was empty less than ``window`` seconds ago;
-    * from when soft gates (health, ejection) opened it again;
-    * from :meth:`begin`.
+    A ramp of a backend starts
 
-    Soft and fractional: a pool refuses it over a balancer that does not honour fractions; use
-    :class:`~balancers.gates.WarmUp` there.  Every method is O(log n).
+    * when the backend is added, unless the pool was empty less than ``window`` seconds ago;
+    * when the backend opens again after soft gates (health checks, outlier ejection) closed it;
+    * when you call :meth:`begin`.
+
+    The gate is soft: the pool ignores it during a panic (when too few members are open).  The gate
+    is fractional: a pool raises IncompatibleGate if its balancer does not honour fractions.  Use
+    :class:`~balancers.gates.WarmUp` with such a balancer.  Every method is O(log n).
 
     >>> from balancers import Pool, WeightedRoundRobin
     >>> ramp = SlowStart(window=30.0, steps=3)
@@ -28,8 +34,8 @@ class SlowStart(RampGate[B, None]):
     >>> [round(ramp.factor("new", now), 2) for now in (60.0, 70.0, 80.0, 90.0)]
     [0.1, 0.33, 0.67, 1]
 
-    Raises InvalidSetting for a window or aggression that is not positive and finite, a min_share
-    that is not above 0 and at most 1, or fewer than 2 steps.
+    Raises InvalidSetting for a ``window`` or ``aggression`` that is not positive and finite, a
+    ``min_share`` of 0 or less or above 1, or fewer than 2 ``steps``.
     """
 
     reason = "slow start"
@@ -45,7 +51,7 @@ class SlowStart(RampGate[B, None]):
         del now
 
     def factor(self, backend: B, now: float) -> float:
-        """Return the share.  Raises UnknownBackend."""
+        """Return the share of the backend at ``now``.  Raises UnknownBackend."""
         return self.share(backend, now)
 
     def _step_taken(self, backend: B, ramping: bool, now: float) -> None:

@@ -1,4 +1,7 @@
-"""Warming up: a backend that joined or recovered is limited to a growing share of the mean load."""
+"""Limits the requests in flight on a backend that joined or recovered.
+
+The limit is a growing share of the mean number of requests in flight on the other backends.
+"""
 
 from math import inf
 
@@ -10,10 +13,11 @@ __all__ = ["WarmUp"]
 
 
 class _WarmUpState:
-    """One backend: its requests in flight, and whether it ramps up.
+    """Stores the requests in flight on one backend, and whether it ramps up.
 
-    ``limit_key``: its key among the backends that ramp up and have requests in flight, else None;
-    the first part is the mean of the others above which the backend is open.
+    ``limit_key`` is None, unless the backend ramps up and has requests in flight.  The first item
+    of ``limit_key`` is a number of requests.  The backend is open if the mean of requests in flight
+    on the other backends is above this number.
     """
 
     __slots__ = ("in_flight", "limit_key", "ramping")
@@ -25,16 +29,20 @@ class _WarmUpState:
 
 
 class WarmUp(RampGate[B, _WarmUpState]):
-    """Closed while it has more in flight than a growing share of the mean of the other backends.
+    """Limits the requests in flight on a backend that joined or recovered, for ``window`` seconds.
 
-    For balancers that do not honour fractions.  Least connections needs it most: it sends every
-    request to a new backend, because that has the fewest in flight.
+    Use this gate with balancers that do not honour fractions.  :class:`~balancers.LeastConnections`
+    needs it most.  It sends every request to a new backend, because a new backend has the fewest
+    requests in flight.
 
-    A backend that joined or recovered may have max(1, share × mean) requests in flight.  The mean
-    is over the backends that have requests in flight and do not ramp up themselves; the share grows
-    as the factor of :class:`~balancers.SlowStart` does.  There is no limit while no such backend
-    has requests in flight.  Hard: a panic does not ignore it, and a backend that ramps up does not
-    count as unhealthy.  Bound requests pass.
+    During these seconds, the backend ramps up: it may have max(1, share × mean) requests in flight.
+    The share grows from ``min_share`` to 1 like the factor of :class:`~balancers.SlowStart`.  The
+    mean is the mean number of requests in flight on all backends that have such requests and do not
+    ramp up.  While there are no such backends, there is no limit.
+
+    The gate is hard: the pool respects it even during a panic (when too few members are open).  A
+    backend that ramps up does not count as unhealthy.  A closed backend still gets bound requests
+    (requests of sticky sessions).
 
     >>> from balancers import LeastConnections, Pool
     >>> pool = Pool(LeastConnections(range(10)), gates=[WarmUp(window=30.0)])
@@ -43,10 +51,11 @@ class WarmUp(RampGate[B, _WarmUpState]):
     >>> [pool.acquire(now=60.0).backend for _ in range(50)].count("new")
     6
 
-    A request costs O(1) while no backend ramps up.  Otherwise it costs O(log n), and O(1) per
-    backend that it opens or closes.  The start of the first ramp costs O(n).
-    Raises InvalidSetting for a window or aggression that is not positive and finite, a min_share
-    that is not above 0 and at most 1, or fewer than 2 steps.
+    A request costs O(1) while no backend ramps up.  While a backend ramps up, a request costs
+    O(log n), plus O(1) per backend that opens or closes.  The start of a ramp costs O(n) if no
+    other backend ramps up.
+    Raises InvalidSetting for a ``window`` or ``aggression`` that is not positive and finite, a
+    ``min_share`` of 0 or less or above 1, or fewer than 2 ``steps``.
     """
 
     reason = "warming up"
@@ -58,9 +67,9 @@ class WarmUp(RampGate[B, _WarmUpState]):
         super().__init__(window, steps, aggression, min_share)
         from sortedcontainers import SortedDict  # noqa: PLC0415 - loaded only where it is used
 
-        self._limited: SortedDict[tuple[float, int], B] = SortedDict()  # by the mean that opens it
+        self._limited: SortedDict[tuple[float, int], B] = SortedDict()  # sorted by limit_key
         self._last_number = 0
-        # Of the backends that do not ramp up, counted only while another one does:
+        # For the backends that do not ramp up.  Counted only while at least one backend ramps up:
         self._total_in_flight = self._busy_backends = 0
 
     def new_state(self, now: float) -> _WarmUpState:
@@ -68,7 +77,7 @@ class WarmUp(RampGate[B, _WarmUpState]):
         return _WarmUpState()
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 0 while the backend has its share or more in flight, else 1.
+        """Return 0 if the backend ramps up and has reached its limit, else 1.
 
         Raises UnknownBackend.
         """
@@ -118,7 +127,7 @@ class WarmUp(RampGate[B, _WarmUpState]):
         self._sort_in(backend, state, now)
 
     def _count_all(self) -> None:
-        """Start to count: from now on a backend ramps up."""
+        """Count the requests in flight of all members.  Called when the first ramp starts."""
         self._total_in_flight = self._busy_backends = 0
         for backend, state in self._members.items():
             state.in_flight = self.in_flight_on(backend)
@@ -129,7 +138,7 @@ class WarmUp(RampGate[B, _WarmUpState]):
         return self._total_in_flight / self._busy_backends if self._busy_backends else inf
 
     def _change_mean(self, requests: int, busy: int, now: float) -> None:
-        """Add to both counts, and notify of the backends that the new mean opens or closes."""
+        """Add to both counts.  Record the backends that the new mean opens or closes."""
         before = self._mean()
         self._total_in_flight += requests
         self._busy_backends += busy
@@ -141,7 +150,7 @@ class WarmUp(RampGate[B, _WarmUpState]):
             self._notify_flip(self._limited[limit_key], after < before, now)
 
     def _sort_in(self, backend: B, state: _WarmUpState, now: float) -> None:
-        """Sort a member in by the mean that opens it, and notify if it opens or closes."""
+        """Update the ``limit_key`` of a member.  If this opens or closes the member, record it."""
         limit_key, mean = state.limit_key, self._mean()
         closed = limit_key is not None and limit_key[0] >= mean
         if limit_key is not None:

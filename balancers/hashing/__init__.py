@@ -1,4 +1,4 @@
-"""Balancers for consistent hashing: the hash of a key determines its backend.
+"""Provides balancers for consistent hashing: the hash of a key determines its backend.
 
 When a backend joins or leaves, most keys keep their backend.
 """

@@ -18,7 +18,7 @@ from balancers.keys import Hasher, Identity, name_of
 __all__ = ["Anchor", "resettle", "resettle_many"]
 
 _MULTIPLIER = 0xD1342543DE82EF95
-"""The multiplier of the linear congruential generator that hashes a hash again."""
+"""The multiplier of the linear congruential generator that computes further hashes of a key."""
 _LARGEST = 1 << 24
 """The largest capacity."""
 
@@ -37,7 +37,7 @@ class Anchor(RehashingBalancer[B]):
     The map depends on the order of the changes and not on the names.  Processes that must pick the
     same backends have to make the same changes in the same order.  Every member gets an equal share
     of the keys: all positive weights are equivalent.  A backend of weight 0 keeps its bucket but is
-    not picked (it is quiesced).
+    not picked (it is closed).
 
     >>> caches = Anchor(["cache-0", "cache-1", "cache-2"], capacity=8)
     >>> before = [caches.pick(key) for key in range(100)]

@@ -1,8 +1,8 @@
 """Finds the first point at or after a hash on a circle of 64-bit points, each with an owner.
 
-The balancers of this package that use a ring are built on this module.  :class:`Circle` looks up
-one hash at a time and can change one point at a time.  :class:`PointTable` looks up a batch of
-hashes in an array of sorted points.
+All hash rings of this library use this module.  :class:`Circle` looks up one hash at a time and can
+change one point at a time.  :class:`PointTable` looks up a batch of hashes in an array of sorted
+points.
 """
 
 from bisect import bisect_left
@@ -63,7 +63,7 @@ class Circle(Generic[B]):
         self.owners: list[tuple[B, ...]] = [()]
         """The owners of the points of each cell, in the same order.  Each list of owners has one
         more element at its end: the owner of the first point after the cell.  Only in an empty
-        circle this element is missing."""
+        circle is this element missing."""
 
     def build(
         self, points: NDArray[np.uint64], whose: NDArray[np.intp], owners: Sequence[B]

@@ -1,43 +1,52 @@
-"""The base class of the keyed balancers in this package, and all of its extension points.
+"""Defines the base class of the keyed balancers in this package, and describes how to extend it.
 
-A keyed balancer maps the 64-bit hash of a key to one of its members.  From a map of one hash and
-one of many hashes, :class:`HashedBalancer` makes the complete interface: ``pick``, ``pick_many``,
-``replicas``, ``succession`` and ``hash_many``.
+A keyed balancer maps the 64-bit hash of a key to one of its members.  A subclass defines two
+methods: the first picks the backend of one hash, and the second prepares to pick for many hashes.
+With these, :class:`HashedBalancer` provides ``pick``, ``pick_many``, ``replicas``, ``succession``
+and ``hash_many``.
+
+A member is open while its weight is positive, and closed while its weight is 0.
 
 A subclass must define:
 
-* ``pick_hashed(digest, avoid)``: the backend of one hash.  Call ``check_pick`` first.
-* ``chooser(count)``: prepare to look up arrays of hashes, ``count`` hashes in all.  It returns a
-  function of two arrays of equal length, ``hashes`` and ``picked``.  This function writes into
-  ``picked`` the index of each hash's backend, in the order of ``weights``.  It must pick as
-  ``pick_hashed`` does with nothing avoided.  It is called with at most ``CHUNK`` hashes at a time,
-  and only if at least one backend can be picked.
+* ``pick_hashed(digest, avoid)``: returns the backend of one hash.  It must call ``check_pick``
+  first.
+* ``chooser(count)``: returns a function that picks for arrays of hashes.  ``count`` is the total
+  number of hashes to pick for.  The function takes two arrays of equal length,
+  ``hashes`` and ``picked``.  For each hash, it writes the index of the backend in the order of
+  ``weights`` into ``picked``.  It must pick the same backends as ``pick_hashed`` without ``avoid``.
+  It is called with at most ``CHUNK`` hashes at a time.  ``chooser`` is called only if at least one
+  backend can be picked.
 
 A subclass may define:
 
 * ``update_named_index(backend, name, old, new)``, from ``NamedMembership``: called before a backend
-  joins (``old`` is None), leaves (``new`` is None) or changes its weight.  Keep an index of your
-  own here, and hash names with ``self.hash_key(name)``.  An exception refuses the change.
-* ``eligible()``: the number of backends that can be picked; by default the open ones.  Define it if
-  an open backend may have no share, or if closed backends are picked too.
-* ``succession(digest)``: every backend of a hash, in the order in which they take over.  By default
-  it makes one pick per backend, each with those before it avoided.  Define it if you can walk from
-  one backend to the next.  It must agree with ``pick_hashed``.
+  joins (``old`` is None), leaves (``new`` is None) or changes its weight.  Define it to keep an
+  index of your own.  Hash names with ``self.hash_key(name)``.  If the method raises an exception,
+  the change is not made.
+* ``eligible()``: returns the number of backends that can be picked.  By default this is the number
+  of open backends.  Define it if some open backends are never picked, or if closed backends are
+  picked too.
+* ``succession(digest)``: yields all backends in the order of preference of a hash.  Each backend is
+  the one that ``pick_hashed`` returns when all before it are avoided.  By default it calls
+  ``pick_hashed`` once per backend.  Define it if there is a faster way to find the next backend.
 * ``fractional``: a class attribute, False by default.  Set it to True if a pool may pass fractions
   of a weight.
 
-A subclass calls, and does not define:
+A subclass may call these methods and this property, and does not define them:
 
-* ``check_pick(digest, avoid)``: validate the arguments of ``pick_hashed``.  After it there is an
-  open backend that is not avoided.
-* ``refusal()``: the exception to raise when no backend can be picked.
-* ``hash_key(key)``: the 64-bit hash of a key or of a name, by the ``hasher`` of the constructor.
-* ``weights``: every member and its weight, in order of insertion.
+* ``check_pick(digest, avoid)``: validates the arguments of ``pick_hashed``.  If it does not raise
+  an exception, there is an open backend that is not avoided.
+* ``refusal()``: returns the exception to raise when no backend can be picked.
+* ``hash_key(key)``: returns the 64-bit hash of a key or of a name.  It uses the ``hasher`` that was
+  passed to the constructor.
+* ``weights``: the weight of every member, in order of insertion.
 
 The constructor passes ``backends``, ``identity`` and ``hasher`` to ``NamedMembership``.  It calls
-``update_named_index`` for each backend, so create your own state before ``super().__init__``.
+``update_named_index`` for each backend.  So a subclass must create its own state before it calls
+``super().__init__``.
 
-A complete balancer, which moves nearly all keys when a backend opens or closes:
+This example is a complete balancer.  It moves nearly all keys when a backend opens or closes:
 
 >>> class Modulo(HashedBalancer[str]):
 ...     def pick_hashed(self, digest, avoid=()):
@@ -78,23 +87,30 @@ from balancers.named_membership import NamedMembership
 __all__ = ["BITS", "CHUNK", "GOLDEN", "Chooser", "HashedBalancer", "mix", "mix_many"]
 
 BITS = (1 << 64) - 1
-"""The largest hash, and the mask of 64 bits."""
+"""The largest 64-bit hash: all 64 bits are 1, so it is also a mask for 64 bits."""
 CHUNK = 1 << 15
-"""Hashes per call of a chooser: arrays of this length stay in the processor's caches (measured)."""
+"""The maximum number of hashes per call of a :data:`Chooser`.
+
+Arrays of this length stay in the caches of the processor (measured).
+"""
 Chooser = Callable[[NDArray[np.uint64], NDArray[np.intp]], None]
-"""Writes the index of each hash's backend, in the order of ``weights``, into the second array."""
+"""A function of two arrays of equal length: the hashes, and the array for the result.
+
+For each hash, it writes the index of the backend in the order of ``weights`` into the second array.
+"""
 
 GOLDEN = 0x9E3779B97F4A7C15
-"""The increment of SplitMix64: 2⁶⁴ divided by the golden ratio."""
+"""The increment of the generator SplitMix64: 2⁶⁴ divided by the golden ratio."""
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 
 
 class HashedBalancer(NamedMembership[B]):
-    """A keyed balancer whose pick is a function of the key's 64-bit hash and of its members.
+    """Picks the backend of a key by the key's 64-bit hash, for one key or for arrays of hashes.
 
-    A subclass defines :meth:`pick_hashed` and :meth:`chooser`, which must agree.  The module
-    docstring of :mod:`balancers.hashing.hashed_balancer` describes every extension point.
+    This is a base class.  A subclass defines :meth:`pick_hashed` for one hash, and :meth:`chooser`
+    for arrays of hashes.  The two must pick the same backends.  The module docstring of
+    :mod:`balancers.hashing.hashed_balancer` describes everything that a subclass can define.
 
     >>> from balancers import Maglev
     >>> lb = Maglev(["a", "b", "c"])
@@ -104,8 +120,9 @@ class HashedBalancer(NamedMembership[B]):
     """
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Return the key's backend: :meth:`pick_hashed` of its hash.
+        """Return the backend that :meth:`pick_hashed` returns for the hash of the key.
 
+        ``now`` is ignored.
         Raises MissingKey, InvalidKey, NoBackendAvailable.
         """
         return self.pick_hashed(self.hash_key(key), avoid)
@@ -115,30 +132,34 @@ class HashedBalancer(NamedMembership[B]):
         """Return the backend of a 64-bit hash.  Raises InvalidKey, NoBackendAvailable."""
 
     def replicas(self, key: Key, k: int) -> list[B]:
-        """Return the key's first ``k`` different backends, in the order in which they take over.
+        """Return the first ``k`` different backends in the key's order of preference.
 
-        Each serves the key when all before it are avoided.  If fewer can be picked, all of them are
-        returned.  O(k) picks.
+        Each backend is the one that :meth:`pick` returns when all before it are avoided.  If fewer
+        than ``k`` backends can be picked, all of these are returned.  The cost is O(k) picks.
         Raises MissingKey, InvalidKey, InvalidSetting for k below 1.
         """
         at_least(1, k=k)
         return list(islice(self.succession(self.hash_key(key)), k))
 
     def succession(self, digest: int) -> Iterator[B]:
-        """Iterate over the backends of a 64-bit hash, lazily, in the order in which they take over.
+        """Return an iterator over the backends in the order of preference of a 64-bit hash.
 
-        Each is picked when all before it are avoided.  The iterator is no longer valid once the
-        members change.  One pick per backend.  Raises InvalidKey.
+        Each backend is the one that :meth:`pick_hashed` returns when all before it are avoided.
+        Backends are picked lazily, one pick per backend.  Do not use the iterator any longer after
+        the members have changed.  Raises InvalidKey.
         """
         return picked_in_turn(partial(self.pick_hashed, digest), self.eligible)
 
     def hash_many(self, keys: Iterable[Key]) -> NDArray[np.uint64]:
-        """Hash keys as :meth:`pick` does: ``uint64[n]`` of n bytes, str or int, or of an array.
+        """Return the hashes that :meth:`pick` uses for n keys, as an array ``uint64[n]``; O(n).
 
-        O(n), in a loop: a hash takes ten times as long as a look-up, so store the hashes if you use
-        them again.  For an iterator without a length, parts are joined at the end, which takes
-        twice the memory of the result.  In an array of fixed-width bytes or text, numpy has
-        removed the NULs at the end of the keys.
+        ``keys`` is an iterable of bytes, str or int, or a numpy array of one dimension.  The keys
+        are hashed one by one.  To hash a key takes ten times as long as to look up its backend.
+        So store the hashes if you need them again.
+
+        If ``keys`` has no length, for example a generator, the call needs twice the memory of the
+        result.  If ``keys`` is a numpy array of fixed-width bytes or text, numpy removes NULs at
+        the end of a key.
         Raises InvalidKey, TypeError.
         """
         if isinstance(keys, str | bytes):
@@ -164,11 +185,12 @@ class HashedBalancer(NamedMembership[B]):
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
 
     def pick_many(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Pick for each of ``uint64[n]`` hashes: ``intp[n]``, indices in the order of ``weights``.
+        """Return the index of each hash's backend in the order of ``weights``.
 
+        ``hashes`` is an array ``uint64[n]``, and the result is an array ``intp[n]``.
         ``list(lb.weights)[lb.pick_many(lb.hash_many(keys))[i]]`` is always ``lb.pick(keys[i])``.
-        Apart from the result, the memory used does not grow with n.  For an empty array the result
-        is empty, even if no backend can be picked.
+        Except for the result, the memory that is used does not depend on n.  If ``hashes`` is
+        empty, the result is empty, even if no backend can be picked.
         Raises NoBackendAvailable; TypeError for another dtype, InvalidKey for another shape.
         """
         if not isinstance(cast("object", hashes), np.ndarray) or hashes.dtype != np.uint64:
@@ -186,20 +208,22 @@ class HashedBalancer(NamedMembership[B]):
 
     @abstractmethod
     def chooser(self, count: int) -> Chooser:
-        """Prepare to look up ``count`` hashes, and return the function that does.
+        """Return a function that picks the backends of arrays of hashes.
 
-        It is called with chunks of at most ``CHUNK`` hashes.  At least one backend can be picked.
+        The function will be called with at most ``CHUNK`` hashes at a time, and with ``count``
+        hashes in total.  ``chooser`` is called only if at least one backend can be picked.
         """
 
     def eligible(self) -> int:
-        """Return the number of backends that can be picked: the open ones, by default."""
+        """Return the number of backends that can be picked; by default, the number of open ones."""
         return self._open
 
     def check_pick(self, digest: int, avoid: Collection[B]) -> Collection[B]:
         """Validate the arguments of :meth:`pick_hashed`, and return ``avoid``.
 
-        Raises InvalidKey unless ``digest`` is an int of 64 bits, TypeError unless ``avoid`` is a
-        collection of backends, NoBackendAvailable unless an open backend is not avoided.
+        Raises InvalidKey if ``digest`` is not an int from 0 to 2⁶⁴ - 1, TypeError if ``avoid`` is
+        not a collection of backends, NoBackendAvailable if all open backends are avoided or none is
+        open.
         """
         if type(digest) is not int or not 0 <= digest <= BITS:
             raise InvalidKey(f"digest must be an int of 64 bits, not {digest!r}")
@@ -225,7 +249,10 @@ class HashedBalancer(NamedMembership[B]):
 
 
 def mix(digest: int) -> int:
-    """Return another 64-bit hash of a hash: the finalizer of SplitMix64, a bijection; O(1).
+    """Return a 64-bit hash of a 64-bit hash; O(1).
+
+    This is the last step of SplitMix64, which mixes all bits.  Different hashes have different
+    results.
 
     >>> hex(mix(1))
     '0x5692161d100b05e5'
@@ -236,7 +263,7 @@ def mix(digest: int) -> int:
 
 
 def mix_many(digests: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return :func:`mix` of each hash: a new array."""
+    """Return :func:`mix` of each hash, as a new array."""
     with np.errstate(over="ignore"):
         z = (digests ^ (digests >> np.uint64(30))) * np.uint64(_MIX_1)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(_MIX_2)

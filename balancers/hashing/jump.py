@@ -30,9 +30,8 @@ class Jump(RehashingBalancer[B]):
     positive weights are equivalent.  No memory is needed except for the list of members.
 
     A new member that joins with a positive weight takes an equal share of keys from each other
-    member, and no other key moves.  Only the last member can leave.  Any member can be quiesced: it
-    is put with weight 0, stays a member and is not picked.  Then only its keys move: they are
-    hashed again.
+    member, and no other key moves.  Only the last member can leave.  Any member can be closed: with
+    weight 0 it stays a member but is not picked.  Then only its keys move: they are hashed again.
 
     >>> shards = Jump(["db-0", "db-1", "db-2"])
     >>> shards.pick_hashed(0xDEADBEEF)
@@ -43,7 +42,7 @@ class Jump(RehashingBalancer[B]):
 
     Cost: ``pick`` is O(log n) expected: 7.5 steps on average for 1000 members.  Joining, leaving,
     opening and closing are O(1).
-    Raises InvalidSetting when a member that is not the last is discarded.  Quiesce it instead.
+    Raises InvalidSetting when a member that is not the last is discarded.  Close it instead.
     Source: J. Lamping, E. Veach, "A fast, minimal memory, consistent hash algorithm", 2014.
     """
 

@@ -1,4 +1,7 @@
-"""Maglev: a table of slots that the backends fill in turns (Eisenbud et al., NSDI 2016)."""
+"""Implements Maglev hashing: the backends take turns to take the slots of a look-up table.
+
+Source: D. Eisenbud et al., "Maglev: a fast and reliable software network load balancer", NSDI 2016.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import isqrt
@@ -20,29 +23,36 @@ from balancers.keys import Hasher, Identity, Murmur3, name_of
 __all__ = ["Maglev"]
 
 _LARGEST = 1 << 24
+"""The largest size of a table."""
 
 
 class Maglev(RehashingBalancer[B]):
-    """A key belongs to the slot whose number is the key's hash modulo the size of the table.
+    """Looks up the backend of a key in a table of slots, at the key's hash modulo the table size.
 
-    The backends, sorted by name, take turns.  In each turn a backend takes the next free slot of a
-    sequence that its name determines.  So with equal weights no backend has more than one slot more
-    than another, and the map is a function of the set of members, in any order.  Slots are in
-    proportion to weights, and every positive weight has at least one, so a small weight may get
-    more than its share of a small table.  This evenness has a price: a change of members or weights
-    also moves a few keys of other backends (0.6 % when one of 100 leaves).
+    To fill the table, the backends take turns in the order of their names.  The name of a backend
+    determines a sequence of slots.  In its turn, a backend takes the next slot of its sequence that
+    is still free.  So the map depends on the names and weights of the members, and not on the order
+    in which they were added.
 
-    A flip does not change the table.  A quiesced backend keeps the slots of its last positive
-    weight; their keys, and no others, are hashed again.  A backend that was never open has no slots
-    yet.
+    If all weights are equal, the numbers of slots of two backends differ by at most 1.  Otherwise
+    the number of slots is about proportional to the weight, but every positive weight has at least
+    one slot.  So in a small table, a backend of small weight may get more than its share of the
+    keys.  A change of members or weights also moves a few keys between other backends: 0.6 % of the
+    keys when one of 100 backends leaves.
+
+    With weight 0 a backend stays a member but is not picked (it is closed).  It keeps the slots
+    of its last positive weight.  The keys of these slots are hashed again, and no other key moves.
+    A backend that has had weight 0 since it joined has no slots.
 
     >>> lb = Maglev(["cache-1", "cache-2", "cache-3"])
     >>> lb.pick("user:42") == lb.pick(b"user:42")
     True
 
-    Cost: ``pick`` O(1); a flip O(1).  The first pick after any other change fills the table,
-    O(size · log size): about 20 ms for 65 537 slots.
-    Raises InvalidSetting unless the size is a prime up to 2²⁴, and for more members than slots.
+    Cost: ``pick`` is O(1).  To close a backend, or to give it back its last weight, is O(1).  The
+    first pick after any other change fills the table, which is O(size · log size): about 20 ms for
+    65 537 slots.
+    Raises InvalidSetting if ``size`` is not a prime up to 2²⁴, and when a member is added while
+    there are as many members as slots.
     """
 
     def __init__(
@@ -57,9 +67,9 @@ class Maglev(RehashingBalancer[B]):
         if size > _LARGEST or not all(size % factor for factor in range(2, isqrt(size) + 1)):
             raise InvalidSetting(f"size must be a prime up to {_LARGEST}, not {size!r}")
         self._size = size
-        self._last_weights: dict[B, float] = {}  # each member's last positive weight
-        self._slots: list[B] = []  # the owner of each slot; empty when out of date
-        self._seed: int | None = None  # of the default hash function
+        self._last_weights: dict[B, float] = {}  # last positive weights
+        self._slots: list[B] = []  # the owner of each slot; empty when it is out of date
+        self._seed: int | None = None  # the seed of the default hash function, if it is used
         super().__init__(backends, identity=identity, hasher=hasher)
         if isinstance(self._hasher, Murmur3):
             self._seed = self._hasher.seed

@@ -1,4 +1,8 @@
-"""The table of Maglev: in turns, each backend takes its next free slot (Eisenbud, NSDI 2016)."""
+"""Fills the look-up table of Maglev hashing.
+
+In each turn, one backend takes the next free slot of its own sequence of slots.
+Source: D. Eisenbud et al., "Maglev: a fast and reliable software network load balancer", NSDI 2016.
+"""
 
 from collections.abc import Sequence
 
@@ -8,32 +12,38 @@ from numpy.typing import NDArray
 __all__ = ["fill"]
 
 _LAST_TURNS = 256
-"""The last so many slots are assigned by comparing distances (measured)."""
+"""The number of last turns that are assigned by :func:`_assign_last` (measured)."""
 
 
 def fill(
     offsets: Sequence[int], skips: Sequence[int], weights: Sequence[float], size: int
 ) -> NDArray[np.intp]:
-    """Return the owner of each slot: ``intp[size]``, indices in ``offsets``, which is not empty.
+    """Return the index of the backend that owns each slot, as an array ``intp[size]``.
 
-    Backend i asks for slots offset, offset + skip, offset + 2·skip, … modulo the size, which is
-    prime; 0 ≤ offset < size, 0 < skip < size.  In iteration k = 1, 2, … each backend in order takes
-    the next free slot it asks for, unless k·weight is below its target.  The target begins at 0 and
-    grows by the largest weight with each slot taken (Envoy's rule, in doubles).  So every positive
-    weight has a slot if there are as many slots, and equal weights take turns as in the paper.
+    Backend i is described by ``offsets[i]``, ``skips[i]`` and ``weights[i]``.  There is at least
+    one backend.  ``size`` is a prime.  The sequence of a backend is offset, offset + skip,
+    offset + 2·skip, … modulo ``size``, where 0 ≤ offset < size and 0 < skip < size.
+
+    In iterations k = 1, 2, … all backends have a turn, in order of index.  In its turn, a backend
+    takes the next free slot of its sequence if k·weight is not less than its target.  Otherwise it
+    skips the turn.  The target of a backend is 0 at first.  Each time that it takes a slot, its
+    target grows by the largest of all weights.  This is the rule of Envoy, computed in doubles.
+
+    So every backend gets at least one slot, if there are at least as many slots as backends.
+    If all weights are equal, every backend takes a slot in every iteration, as in the paper.
 
     >>> fill([3, 0, 3], [4, 2, 1], [1, 1, 1], 7).tolist()
     [1, 0, 1, 0, 2, 2, 0]
 
-    The free slots halve from phase to phase.  In each phase numpy finds the free slots ahead of
-    every backend, and a loop assigns them in order.  Cost: O(M log M) for M slots; only numpy's
-    part has the logarithm.
+    The slots are assigned in phases.  Each phase assigns half of the slots that are still free:
+    numpy finds the next free slots of every backend, and a Python loop assigns them in order.
+    Cost for M slots: O(M log M) in numpy, and O(M) in the Python loops.
     """
     turns = _turns(np.array(weights, dtype=np.float64), size)
     at = np.array(offsets, dtype=np.int64)
     steps = np.array(skips, dtype=np.int64)
     table = np.full(size, -1, dtype=np.intp)
-    taken = bytearray(size + 1)  # the last is not a slot: it ends the slots ahead of each backend
+    taken = bytearray(size + 1)  # the last element marks the end of a list of slots
     left = size
     while left > _LAST_TURNS:
         half = turns[size - left : size - left // 2]
@@ -44,7 +54,10 @@ def fill(
 
 
 def _turns(weights: NDArray[np.float64], size: int) -> NDArray[np.intp]:
-    """Return which backend takes a slot in each turn: in order of iteration, then of backend."""
+    """Return the index of the backend that takes each of the ``size`` slots, in order of time.
+
+    Turns are ordered by iteration, and within an iteration by the index of the backend.
+    """
     heaviest = weights.max()
     if heaviest == weights.min():
         return np.arange(size) % len(weights)
@@ -69,7 +82,12 @@ def _assign(
     table: NDArray[np.intp],
     taken: bytearray,
 ) -> None:
-    """Take these turns, which are half of the remaining ones."""
+    """Assign a slot to the backend of each of these turns, which are half of those that remain.
+
+    ``at`` contains, for each backend, the slot from which its sequence is searched.  ``steps``
+    contains the skip of each backend.  ``table`` contains the owner of each slot.  ``taken`` is 1
+    for each slot that has an owner.  ``at``, ``table`` and ``taken`` are updated in place.
+    """
     size = len(table)
     counts = np.bincount(turns, minlength=len(at))
     backends = np.flatnonzero(counts)
@@ -117,7 +135,11 @@ def _assign_last(
     steps: NDArray[np.int64],
     table: NDArray[np.intp],
 ) -> None:
-    """Take the last turns: in each, the free slot that is the fewest steps ahead."""
+    """Assign a slot to the backend of each of these turns, which are the last.
+
+    Each backend takes the free slot that is the fewest steps ahead in its sequence.  For each
+    backend, the number of steps to every free slot is computed once.
+    """
     size = len(table)
     free = np.flatnonzero(table < 0)
     backends, rows = np.unique(turns, return_inverse=True)
@@ -130,5 +152,5 @@ def _assign_last(
 
 
 def _ranges(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the ranges from 0 up to each of these counts, one after the other."""
+    """Return 0, …, count - 1 for each of these counts, joined in one array."""
     return np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)

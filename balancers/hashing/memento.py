@@ -1,4 +1,7 @@
-"""MementoHash: jump consistent hash from which any member may leave; it remembers who did."""
+"""Implements MementoHash, an extension of jump consistent hash.
+
+Any member may leave.  The buckets of the members that left are remembered.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -15,14 +18,20 @@ __all__ = ["Memento"]
 
 
 class Memento(RehashingBalancer[B]):
-    """The same map as :class:`Jump` while only last members leave; but any member may leave.
+    """Chooses a bucket by jump consistent hash, but allows any member to leave.
 
-    A bucket that is released stores how many buckets remain in use.  Its keys are hashed again
-    among these, and no other key moves.  A new member gets the bucket that was released last, and
-    exactly the keys that the last owner would have if it had stayed; if no bucket is released, it
-    gets a new one.  There is no capacity.  The map depends on the history, and not on names: every
-    process that must agree has to make the same changes in the same order.  Shares are even, and
-    all positive weights are equivalent.
+    Each member has one bucket.  As long as only the last member leaves, the picks are the same as
+    those of :class:`Jump`.  When another member leaves, its bucket is released.  The keys of this
+    bucket are hashed again, to the buckets that are still in use, and no other key moves.
+
+    A new member gets the bucket that was released last.  It then owns exactly the keys that the
+    previous owner of this bucket would own now if it had not left.  If there is no released bucket,
+    the new member gets a new bucket.  The number of members is not limited.
+
+    The map depends on the order of the changes and not on the names.  Processes that must pick the
+    same backends have to make the same changes in the same order.  Every member gets an equal share
+    of the keys: all positive weights are equivalent.  A backend of weight 0 keeps its bucket but is
+    not picked (it is closed).
 
     >>> caches = Memento(["cache-0", "cache-1", "cache-2"])
     >>> before = [caches.pick(key) for key in range(100)]
@@ -31,9 +40,10 @@ class Memento(RehashingBalancer[B]):
     >>> [caches.pick(key) for key in range(100)] == before
     True
 
-    Cost: ``pick`` O(log n) as in :class:`Jump`, and ln(buckets / members) more hashes, expected,
-    for the released buckets; joining, leaving and a flip O(1); memory O(buckets), which is the
-    largest number of members so far.
+    Cost: ``pick`` is O(log n) as in :class:`Jump`.  For the released buckets, it computes about
+    ln(buckets / members) more hashes on average.  Joining, leaving, opening and closing are O(1).
+    Memory is O(buckets), and there are at most as many buckets as there have been members at the
+    same time.
     Source: M. Coluzzi, A. Brocco, A. Antonucci, T. Leidi, "MementoHash: a stateful, minimal memory,
     best performing consistent hash algorithm", arXiv 2306.09783, 2023.
     """
@@ -45,9 +55,9 @@ class Memento(RehashingBalancer[B]):
         identity: Identity[B] = name_of,
         hasher: Hasher | None = None,
     ) -> None:
-        # By bucket: how many were left in use when it was released; 0 while it is in use.
+        # For each bucket, how many were left in use when it was released; 0 while it is in use.
         self._remaining: list[int] = []
-        self._released: list[int] = []  # a stack, the bucket released last on top
+        self._released: list[int] = []  # a stack; the bucket that was released last is on top
         self._bucket_of: dict[B, int] = {}
         self._owner_of: dict[int, B] = {}
         super().__init__(backends, identity=identity, hasher=hasher)

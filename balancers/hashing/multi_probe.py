@@ -1,6 +1,6 @@
-"""Multi-probe consistent hashing: one point per backend, many probes per key (Appleton, O'Reilly).
+"""Implements multi-probe consistent hashing: one point per backend, and many probes per key.
 
-The reference is arXiv:1505.00062.
+Source: B. Appleton, M. O'Reilly, "Multi-probe consistent hashing", arXiv:1505.00062, 2015.
 """
 
 from bisect import bisect_left
@@ -19,32 +19,38 @@ from balancers.keys import Hasher, Identity, name_of
 __all__ = ["MultiProbe"]
 
 _MAX_TABLE_BITS = 22
+"""The largest table for a batch has 2 to the power of this number of cells."""
 
 
 class MultiProbe(HashedBalancer[B]):
-    """A key probes a circle in several places; the point nearest after a probe owns the key.
+    """Compares several positions per key on a hash ring, and picks the backend that is nearest.
 
-    Each backend has one point, the hash of its name, so memory is O(n).  A ring whose largest share
-    is as good needs 700 ln n points per backend.  With k probes the largest share is k / (k - 1) of
-    the mean: 1.05 by default.  Only the largest share is bounded: a backend whose point is close
-    after another one has nearly no keys (of 1000 backends the smallest share is 2 % of the mean;
-    the standard deviation is 15.6 %).
+    Each backend has one point on a circle of 2⁶⁴ positions: the hash of its name.  Each key has
+    several positions on the circle, which are its probes.  For each probe, the distance to the next
+    point is computed.  The key belongs to the backend whose point has the smallest distance.
 
-    A closed backend has no point: its keys go where its removal would send them, and no other key
-    moves.  The map is a function of the set of open members, in any order.  All positive weights
-    are equivalent.  Of two points in one place the lesser name counts; of two probes that are
-    equally near, the earlier one.
+    With k probes the largest share of the keys is k / (k - 1) times the mean share: 1.05 times by
+    default.  Memory is O(n) for n backends.  A hash ring with the same largest share needs 700 ln n
+    points per backend.  Small shares are not limited: a backend has nearly no keys if its point is
+    close after another point.  With 1000 backends the smallest share is 2 % of the mean, and the
+    standard deviation is 15.6 % of the mean.
+
+    A backend of weight 0 stays a member but is not picked (it is closed).  It has no point.  Its
+    keys move to the same backends as if it had been removed, and no other key moves.  The map
+    depends on the names of the open members, and not on the order in which they were added.  All
+    positive weights are equivalent.  If two backends have the same point, the name that is first in
+    byte order is picked.  If two probes have the same distance, the earlier probe is used.
 
     >>> lb = MultiProbe(["cache-1", "cache-2", "cache-3"])
     >>> lb.pick("user:42") == lb.pick(b"user:42")
     True
 
-    Cost: ``pick`` O(probes) expected; joining, leaving and a flip O(1) amortised.
+    Cost: ``pick`` is O(probes) expected.  Joining, leaving, opening and closing are O(1) amortised.
     Raises InvalidSetting for ``probes`` below 1.
     Source: B. Appleton, M. O'Reilly, "Multi-probe consistent hashing", arXiv:1505.00062, 2015.
-    Probe i is the hash times the i-th odd number of a pseudo-random sequence.  Other libraries use
-    sums h + i·h' of two hashes.  These depend on each other: with 10 backends the largest share was
-    1.12 of the mean.
+    Probe i is the key's hash times the i-th number of a pseudo-random sequence of odd numbers.
+    Other libraries use h + i·h' as probe i, where h and h' are two hashes of the key.  Such probes
+    depend on each other: with 10 backends the largest share was 1.12 times the mean.
     """
 
     def __init__(
@@ -72,7 +78,7 @@ class MultiProbe(HashedBalancer[B]):
         )
 
     def _nearest_owner(self, probes: Iterable[int], avoid: Collection[B]) -> B:
-        """Return the owner of the point that is nearest after one of the probes."""
+        """Return the owner of the point that has the smallest distance after any of the probes."""
         circle = self._circle
         cells, shift = circle.cells, circle.shift
         least, nearest = BITS + 1, 0
@@ -126,7 +132,10 @@ class MultiProbe(HashedBalancer[B]):
             self._rebuild()
 
     def _rebuild(self) -> None:
-        """Choose the number of cells anew, when the circle has grown or shrunk; O(n log n)."""
+        """Build the circle again with a number of cells that is right for its points; O(n log n).
+
+        Called when the circle has become much larger or much smaller.
+        """
         owners = list(self._circle.walk(0))
         points = np.array([self._points[owner][0] for owner in owners], dtype=np.uint64)
         self._circle.build(points, np.arange(len(owners)), owners)
@@ -137,7 +146,8 @@ def _first_point_search(
 ) -> Callable[[NDArray[np.uint64]], NDArray[np.signedinteger[Any]]]:
     """Return a function that returns the index of the first point at or after each hash.
 
-    It uses a table if ``count`` hashes are enough to pay for one.
+    If there are at least as many hashes as points, the function uses a table.  Otherwise it uses a
+    binary search, because building the table would take longer.  ``count`` is the number of hashes.
     """
     if count < len(points):
         return lambda probes: np.searchsorted(points, probes)

@@ -1,4 +1,7 @@
-"""Rendezvous hashing: the highest score wins (Thaler and Ravishankar, 1998)."""
+"""Implements rendezvous hashing: the backend with the highest score for the key is picked.
+
+Source: D. Thaler, C. Ravishankar, 1998; see :class:`Rendezvous`.
+"""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -16,33 +19,38 @@ from balancers.keys import Hasher, Identity, name_of
 __all__ = ["Rendezvous"]
 
 _NOT_FRACTION = np.array(12, dtype=np.uint64)
-"""Bits of a double that are not its fraction: the sign and the exponent."""
+"""The number of bits of a double that are not its fraction: the sign and the exponent."""
 _ONE = np.array(1.0).view(np.uint64)
+"""The bits of the double 1."""
 _BELOW_ONE = np.array(1 - 2.0**-53)
+"""The largest double below 1."""
 
 
 class Rendezvous(HashedBalancer[B]):
-    """Every backend has a score for the key; the backend with the highest score is picked.
+    """Computes a score for the key and each backend, and picks the backend with the highest score.
 
-    Joining, leaving, a flip or a change of weight affects no other backend's score: only the keys
-    of a backend that leaves move, and raising a weight moves keys only towards it.  Shares are
-    even, or proportional to the weights, which may be any positive numbers.  The map is a function
-    of the set of open members, in any order.
+    A backend's score depends only on the key and on the backend's own name and weight.  So when a
+    backend leaves or closes (its weight becomes 0), only its keys move.  When a backend joins, or
+    when its weight is raised, keys move only to this backend.  The shares of the keys are
+    proportional to the weights, which may be any positive numbers.  The map depends on the names
+    and weights of the open members, and not on the order in which they were added.
 
-    The score is u, the product modulo 2⁶⁴ of two odd hashes, the key's and the name's.  For random
-    names it is uniform and independent, whatever the key.  When the open weights differ, the score
-    is ln w - ln(-ln u), which has the same order as w / -ln u.  Of equal scores the lesser name
-    counts.
+    The hash of the key and the hash of the name are made odd.  Their product modulo 2⁶⁴ is called
+    u.  If the names are random, the values of u are uniform and independent for every key.  If all
+    open weights are equal, the score is u.  If they differ, u is scaled to the range from 0 to 1,
+    and the score is ln w - ln(-ln u), where w is the weight.  This score has the same order as
+    w / -ln u.  If two scores are equal, the backend whose name is first in byte order is picked.
 
     >>> lb = Rendezvous({"small": 1, "large": 3})
     >>> [lb.pick(key) for key in range(1000)].count("large")
     757
 
-    Cost: ``pick`` O(n), in two vector operations, or eight when weights differ.  Joining, leaving
-    and a flip O(1); after joining and leaving the next pick is O(n log n).  When weights differ,
-    machines that round logarithms differently may disagree on one key in 10¹².
+    Cost: ``pick`` is O(n).  It takes two vector operations, or nine if weights differ.  Joining,
+    leaving, opening and closing are O(1).  After a backend has joined or left, the next pick is
+    O(n log n).  If weights differ, two machines that round logarithms differently may pick
+    different backends for one key in 10¹².
     Source: D. Thaler, C. Ravishankar, "Using name-based mappings to increase hit rates", IEEE/ACM
-    Transactions on Networking 6(1), 1998; the score is Dietzfelbinger's multiply-shift hashing.
+    Transactions on Networking 6(1), 1998.  The score is Dietzfelbinger's multiply-shift hashing.
     """
 
     def __init__(
@@ -78,9 +86,10 @@ class Rendezvous(HashedBalancer[B]):
         return self._sorted_members[scores.argmax()]
 
     def succession(self, digest: int) -> Iterator[B]:
-        """Yield the backends of a 64-bit hash, lazily, in the order in which they take over.
+        """Yield the open backends in the order of preference of a 64-bit hash.
 
-        O(n) each.  Raises InvalidKey.
+        Each backend is the one that :meth:`pick_hashed` returns when all before it are avoided.
+        Backends are searched lazily; O(n) per backend.  Raises InvalidKey.
         """
         if not self._open:
             return
@@ -107,9 +116,11 @@ class Rendezvous(HashedBalancer[B]):
         return choose
 
     def _scores(self, key_factor: NDArray[np.uint64]) -> NDArray[Any]:
-        """Return the score of every member, in order of name; closed members have the lowest.
+        """Return the scores of all members, in order of name, for one key or for several keys.
 
-        ``key_factor`` is an array of no dimension, or a column, for a row of scores per key.
+        ``key_factor`` is the odd hash of the key.  For one key it is an array without dimensions.
+        For several keys it is an array of one column, and the result has one row per key.
+        Closed members have the lowest score.
         """
         if not self._ranks:
             self._sort_members()

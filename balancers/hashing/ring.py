@@ -1,4 +1,4 @@
-"""A hash ring: consistent hashing with points on a circle (Karger et al., STOC 1997)."""
+"""Implements a hash ring: consistent hashing with points on a circle (Karger et al., STOC 1997)."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -19,24 +19,25 @@ from balancers.keys import Hasher, Identity, Murmur3, name_of
 __all__ = ["HashRing"]
 
 _SortedPoints = tuple[NDArray[np.uint64], NDArray[np.int32]]
-"""Points, ascending, and the index of each owner in the order of ``weights``."""
+"""The points in ascending order, and the index of each owner in the order of ``weights``."""
 _MAX_CLOSED_RATIO = 8
-"""The ring is rebuilt without closed members when fewer than one point in so many is open."""
+"""If fewer than 1 in 8 points is open, the ring is rebuilt without the closed members."""
 _MAX_TABLE_BITS = 24
 _MIN_HASHES_PER_POINT = 4
-"""For a batch of fewer hashes per point a table does not pay: a binary search is faster."""
+"""For a batch with fewer hashes per point, a binary search is faster than building a table."""
 
 
 class HashRing(HashedBalancer[B]):
-    """A key belongs to the first point at or after its hash, clockwise.
+    """Picks the backend that owns the first point at or after the key's hash on a circle.
 
-    Each backend has ``points`` points per unit of weight, and at least one for any positive weight:
-    the first ones of a sequence that only its name determines.  So the map is a function of the set
-    of members, in any order.  Adding or removing a backend, or changing its weight, affects the
-    points of that backend only, and raising a weight moves keys only towards it.  The keys of a
-    quiesced backend go to the next open one, as after its removal.  Shares vary: with n backends of
-    v points each the standard deviation is √((n - 1) / (v·n + 1)) of the mean, which is 7.5 % for
-    10 backends of 160 points.
+    A point is a position on the circle of all hashes.  Each backend has ``points`` points per unit
+    of weight, and at least one point if its weight is positive.  Its name alone determines where
+    they are.  So the map depends on the names and weights of the members, and not on the order in
+    which they were added.  A change of one backend affects only the points of this backend.
+    Raising a weight moves keys only to this backend.  A backend of weight 0 stays a member but is
+    not picked (it is closed).  Its keys move to the same backends as if it had been removed.
+    Shares vary: with n backends of v points each, the standard deviation of a share is
+    √((n - 1) / (v·n + 1)) of the mean share.  This is 7.5 % for 10 backends of 160 points.
 
     >>> ring = HashRing(["cache-1", "cache-2", "cache-3"])
     >>> ring.pick("user:42") == ring.pick(b"user:42")
@@ -46,16 +47,17 @@ class HashRing(HashedBalancer[B]):
     >>> ring.pick_many(ring.hash_many(["user:42", "user:43"])).dtype
     dtype('int64')
 
-    Cost: ``pick`` O(1) expected; the circle is divided into cells of about eight points.  A flip
-    O(1), joining and leaving O(points · weight), all amortised.  The first pick builds the ring,
-    O(V log V) for V points in all; so does the first batch, for its own arrays.  When fewer than
-    one point in eight is open, the closed points are removed, so that a walk to an open one stays
-    short.
-    The first ring of a process costs about 60 ms on CPython 3.11, after ``import balancers``: the
-    import of numpy takes 55 ms, of mmh3 and ``balancers.hashing`` 5 ms, the first build of 10
-    backends 1 ms.  A later build of 10 backends takes 0.4 ms.
+    Cost: ``pick`` is O(1) expected, as the circle is divided into cells of about eight points.
+    Opening and closing are O(1), joining and leaving are O(points · weight), all amortised.  The
+    first pick builds the ring, which is O(V log V) for V points in total.  The first batch builds
+    arrays of its own at the same cost.  When fewer than 1 in 8 points is open, the points of closed
+    members are removed.  So the search for an open point remains short.
+    The first ring of a process costs about 60 ms on CPython 3.11, after ``import balancers``.
+    Importing numpy takes 55 ms, and importing mmh3 and ``balancers.hashing`` takes 5 ms.  The first
+    build of 10 backends takes 1 ms, and a later build takes 0.4 ms.
     Raises InvalidSetting for ``points`` or ``max_points`` below 1, RingTooLarge when all members
-    together need more than ``max_points``.  A quiesced member needs as many as it last had.
+    together need more than ``max_points`` points.  A closed member needs as many points as for
+    its last positive weight.
     """
 
     def __init__(
@@ -70,17 +72,17 @@ class HashRing(HashedBalancer[B]):
         at_least(1, points=points, max_points=max_points)
         self._points_per_weight = points
         self._max_points = max_points
-        self._wanted: dict[B, int] = {}  # points that each member's last positive weight needs
+        self._wanted: dict[B, int] = {}  # the number of points for the last positive weight
         self._wanted_total = 0
-        self._placed: dict[B, int] = {}  # points that each member has on the ring
+        self._placed: dict[B, int] = {}  # the number of points on the ring now
         self._placed_total = self._placed_open = 0
-        self._outdated: dict[B, None] = {}  # open members that have more or fewer than they need
-        self._closed: set[B] = set()  # members on the ring that are quiesced
+        self._outdated: dict[B, None] = {}  # open members for which the two numbers differ
+        self._closed: set[B] = set()  # closed members that have points on the ring
         self._circle = Circle[B]()
-        self._sorted_points: _SortedPoints | None = None  # for batches, closed members included
+        self._sorted_points: _SortedPoints | None = None  # for batches; includes closed members
         self._stale = False  # a member is outdated, or too few points are open
-        self._ready = False  # the ring is not stale, and has points
-        self._seed: int | None = None  # of the default hash function
+        self._ready = False  # the ring is not stale and has points
+        self._seed: int | None = None  # the seed of the default hash function, if it is used
         given = as_weights(backends)
         needed = sum(self._point_count(weight) for weight in given.values() if weight)
         if needed > max_points:
@@ -125,9 +127,10 @@ class HashRing(HashedBalancer[B]):
         raise self.refusal()
 
     def succession(self, digest: int) -> Iterator[B]:
-        """Yield the backends of a 64-bit hash, lazily, in the order in which they take over.
+        """Yield the open backends, lazily, in the order of preference of a 64-bit hash.
 
-        Expected cost O(k log k) for the first k, while k is well below n.  Raises InvalidKey.
+        The first k of n backends cost O(k log k) expected, if k is much smaller than n.
+        Raises InvalidKey.
         """
         if not self._open:
             return
@@ -153,7 +156,7 @@ class HashRing(HashedBalancer[B]):
         table = PointTable(points, _MAX_TABLE_BITS, np.int32)
         small = indices.astype(np.min_scalar_type(-len(self._weights)))
         owners = np.repeat(small, table.repeats)
-        owners[table.occupied] = -1  # such a cell may have more than one owner
+        owners[table.occupied] = -1  # a cell that contains points may have more than one owner
 
         def choose(hashes: NDArray[np.uint64], picked: NDArray[np.intp]) -> None:
             cells = table.cells(hashes)
@@ -165,9 +168,9 @@ class HashRing(HashedBalancer[B]):
         return choose
 
     def _open_points(self) -> _SortedPoints:
-        """Return the sorted points of the open members.
+        """Return the sorted points of the open members, and one more point at the largest hash.
 
-        A point beyond all hashes ends them.  Its owner is the owner of the first point.
+        The additional point has the owner of the first point.
         """
         if self._sorted_points is None:
             index = {backend: place for place, backend in enumerate(self._weights)}
@@ -229,7 +232,7 @@ class HashRing(HashedBalancer[B]):
         return max(1, wanted)
 
     def _refresh(self) -> None:
-        """Bring the ring up to date: one backend's points at a time, or all at once."""
+        """Change the points of the outdated members, or rebuild the ring if this is faster."""
         changed = sum(self._wanted[backend] for backend in self._outdated) if self._outdated else 0
         after = self._placed_total + changed
         cells = len(self._circle.cells)
@@ -247,7 +250,7 @@ class HashRing(HashedBalancer[B]):
         self._ready = True
 
     def _set_placed(self, backend: B, name: bytes, wanted: int) -> None:
-        """Add or remove points of one backend until it has as many as wanted; O(points)."""
+        """Add or remove points of one backend so that it has ``wanted`` points; O(points)."""
         placed = self._placed.pop(backend, 0)
         changed = range(placed, wanted) or range(wanted, placed)
         base = self._hasher(name) & BITS
@@ -266,7 +269,7 @@ class HashRing(HashedBalancer[B]):
             self._placed_open += wanted - placed
 
     def _build(self) -> None:
-        """Place the points of the open members, and only these; O(V log V)."""
+        """Rebuild the ring from the points of the open members only; O(V log V) for V points."""
         points, whose, opened = self._points_of(b for b, weight in self._weights.items() if weight)
         self._circle.build(points, whose, opened)
         self._placed = {backend: self._wanted[backend] for backend in opened}
@@ -276,7 +279,7 @@ class HashRing(HashedBalancer[B]):
     def _points_of(
         self, members: Iterable[B]
     ) -> tuple[NDArray[np.uint64], NDArray[np.intp], list[B]]:
-        """Return every point of these members, the index of its owner, and the sorted owners."""
+        """Return the points of these members, the index of each owner, and the owners by name."""
         owners = sorted(members, key=self._names.__getitem__)
         counts = [self._wanted[backend] for backend in owners]
         bases = [self._hasher(self._names[backend]) & BITS for backend in owners]
@@ -290,6 +293,6 @@ class HashRing(HashedBalancer[B]):
 def _sequence(
     base: NDArray[np.uint64] | np.uint64, index: NDArray[np.uint64]
 ) -> NDArray[np.uint64]:
-    """Return the points at these positions of the sequences of these bases (SplitMix64)."""
+    """Return the number at each index of the SplitMix64 sequence that starts from each base."""
     with np.errstate(over="ignore"):
         return mix_many(base + (index + np.uint64(1)) * np.uint64(GOLDEN))

@@ -41,7 +41,7 @@ class ClientAddress(NamedTuple):
     * ``all trusted``: every address in the header is a trusted proxy
     * ``withheld``: the element has an identifier, ``unknown`` or no ``for`` instead of an address
     * ``malformed``: the element cannot be parsed
-    * ``too long``: the header has more than ``max_hops`` elements
+    * ``too long``: the search read ``max_hops`` elements, and the header has more
     """
     hops: tuple[Address, ...]
     """All addresses that were found, in the order of the search.  The peer is the first, and

@@ -89,8 +89,8 @@ def set_cookie(
     """Return the value of a ``Set-Cookie`` header (RFC 6265, section 4.1, and its draft successor).
 
     ``max_age`` is in seconds.  With None, the cookie is kept until the browser closes.  With 0, the
-    cookie is deleted.  ``same_site`` is "Strict", "Lax" or "None".  With None (not a text), the
-    attribute is not written.
+    cookie is deleted.  ``same_site`` is one of the texts "Strict", "Lax" and "None".  If it is the
+    object None, the attribute ``SameSite`` is not written.
 
     >>> set_cookie("id", "42", max_age=3600)
     'id=42; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Lax'

@@ -114,7 +114,7 @@ def _character_reason(character: str) -> Refusal:
 
 
 def _no_path_reason(target: str) -> Refusal:
-    """Return why a target is refused that does not begin with a path."""
+    """Return the reason why a target without a path is refused."""
     if not target:
         return "empty"
     if target == "*":

@@ -6,10 +6,10 @@ __all__ = ["whole_weight"]
 
 
 def whole_weight(backend: object, weight: float, most: int | None = None) -> int:
-    """Return the weight of a backend, after a check that it is an int of 0 or more.
+    """Return the weight of a backend, after a check that it is allowed.
 
-    ``most`` is the greatest weight that is allowed.  If ``most`` is None, there is no limit.
-    Raises InvalidWeight for any other weight.
+    A weight must be an int from 0 to ``most``.  If ``most`` is None, there is no upper limit.
+    Raises InvalidWeight if the weight is not allowed.
 
     >>> whole_weight("a", 2.5, most=256)
     Traceback (most recent call last):

@@ -1,3 +1,3 @@
-"""Loads: measures of how busy a backend is."""
+"""Measures how busy each backend is."""
 
 from balancers.loads.in_flight import InFlight as InFlight

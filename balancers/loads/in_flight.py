@@ -1,4 +1,7 @@
-"""Requests in flight: the load that needs no measurement."""
+"""Measures the load of a backend by its number of requests in flight.
+
+This load needs only the starts and the ends of requests.  It needs no measured durations.
+"""
 
 from balancers._internal.types import B
 from balancers.load import Load
@@ -8,7 +11,9 @@ __all__ = ["InFlight"]
 
 
 class InFlight(Load[B]):
-    """Counts the requests that started and have not ended.  Every method is O(1).
+    """Counts, for each backend, the requests that have started and not ended.
+
+    Every method is O(1).
 
     >>> load = InFlight()
     >>> load.started("a")
@@ -22,17 +27,20 @@ class InFlight(Load[B]):
         self._counts: dict[B, int] = {}
 
     def value(self, backend: B, now: float) -> float:
-        """Return the number of requests in flight; ``now`` is ignored."""
+        """Return the backend's number of requests in flight.  ``now`` is ignored."""
         del now
         return self._counts.get(backend, 0)
 
     def started(self, backend: B, now: float = 0.0) -> None:
-        """Count one request more."""
+        """Add 1 to the backend's count."""
         del now
         self._counts[backend] = self._counts.get(backend, 0) + 1
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Count one request less.  Ignored if none is in flight."""
+        """Subtract 1 from the backend's count.
+
+        The call is ignored if the backend has no request in flight.
+        """
         del outcome, now
         count = self._counts.get(backend, 0)
         if count > 1:

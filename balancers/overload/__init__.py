@@ -1,4 +1,4 @@
-"""Protection of a pool that gets more requests than it can serve."""
+"""Protects a pool that gets more requests than it can serve."""
 
 from balancers.overload.admission_queue import AdmissionQueue as AdmissionQueue
 from balancers.overload.admission_queue import Waiting as Waiting

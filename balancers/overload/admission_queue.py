@@ -1,4 +1,7 @@
-"""A queue for requests that a full pool refused: bounded, in order, with a time limit."""
+"""Defines a queue in which requests wait while the pool is full.
+
+The number of items is limited, and so is the time that each item waits.
+"""
 
 from collections.abc import Iterable
 from math import inf
@@ -15,23 +18,28 @@ T = TypeVar("T")
 
 
 class Waiting(NamedTuple, Generic[T]):
-    """An entry of a queue: its item and priority, and from when until when in seconds it waits."""
+    """An item that waits in a queue, with its priority.
+
+    The item waits from the time ``since`` to the time ``deadline``.  Both times are in seconds.
+    """
 
     item: T
     priority: int
     number: int
-    """How many entries the queue has had, this one included."""
+    """The serial number of the entry in its queue.  The first entry has the number 1."""
     since: float
     deadline: float
 
 
 class AdmissionQueue(SharesBackends, Generic[T]):
-    """At most ``limit`` items wait, each for at most ``timeout`` seconds, first in first out.
+    """Lets at most ``limit`` items wait, each for at most ``timeout`` seconds.
 
-    A higher ``priority`` is served first; items of the same priority are served in the order of
-    their arrival.  :meth:`wake` removes exactly one item: call it when a lease is released, and
-    acquire for that item.  An item that waited too long is never returned by :meth:`wake`;
-    :meth:`expired` returns it, once.
+    An item with a higher ``priority`` leaves the queue earlier.  Items with the same priority leave
+    in the order in which they arrived.  Call :meth:`wake` when a lease is released.  It removes one
+    item from the queue.  Then acquire a lease for that item.
+
+    If an item has waited too long, :meth:`wake` does not return it.  :meth:`expired` returns each
+    such item once.
 
     >>> queue = AdmissionQueue(limit=2, timeout=5.0)
     >>> first, second = queue.join("first", now=0.0), queue.join("urgent", now=1.0, priority=1)
@@ -41,9 +49,10 @@ class AdmissionQueue(SharesBackends, Generic[T]):
     >>> queue.wake(now=3.0).item, queue.expired(now=5.0)[0].item, len(queue)
     ('urgent', 'first', 0)
 
-    Every method is O(log n).  Copies share the items.
-    Raises InvalidSetting for a limit below 1 or a timeout that is not positive; ``inf`` means no
-    timeout.
+    Every method is O(log n), plus O(log n) for each item that expires.  A deep copy of a queue
+    contains the same item objects.
+    Raises InvalidSetting for a limit below 1, or for a timeout that is not positive.  A timeout of
+    ``inf`` means that items can wait without a time limit.
     """
 
     def __init__(self, limit: int, timeout: float = 60.0) -> None:
@@ -61,10 +70,12 @@ class AdmissionQueue(SharesBackends, Generic[T]):
     def join(
         self, item: T, now: float, priority: int = 0, timeout: float | None = None
     ) -> Waiting[T]:
-        """Add an item after those of its priority; its own ``timeout`` in seconds is optional.
+        """Add an item behind the items of its priority, and return its entry.
 
-        Raises QueueFull, InvalidTime, InvalidSetting, TypeError for a priority that is not an int;
-        nothing has changed then.
+        ``timeout`` is in seconds.  It replaces the timeout of the queue for this item.
+
+        Raises QueueFull, InvalidTime, InvalidSetting, and TypeError for a priority that is not an
+        int.  If the method raises, the item was not added.
         """
         wait = self._timeout if timeout is None else duration("timeout", timeout, endless=True)
         if type(priority) is not int:
@@ -85,7 +96,8 @@ class AdmissionQueue(SharesBackends, Generic[T]):
     def leave(self, waiting: Waiting[T]) -> bool:
         """Remove an entry, and return whether it was in the queue.
 
-        It is not if it was woken, expired or removed before, or is an entry of another queue.
+        The result is False if the entry was woken, expired or removed before.  The result is also
+        False if the entry belongs to another queue.
         """
         key = self._key(waiting)
         stored = self._order.get(key)
@@ -96,7 +108,10 @@ class AdmissionQueue(SharesBackends, Generic[T]):
         return True
 
     def wake(self, now: float) -> Waiting[T] | None:
-        """Remove and return the next entry, None if the queue is empty.  Raises InvalidTime."""
+        """Remove and return the next entry.  If the queue is empty, return None.
+
+        Raises InvalidTime.
+        """
         self._advance(now)
         if not self._order:
             return None
@@ -105,14 +120,20 @@ class AdmissionQueue(SharesBackends, Generic[T]):
         return waiting
 
     def expired(self, now: float) -> list[Waiting[T]]:
-        """Return the entries that expired since the last call.  Raises InvalidTime."""
+        """Return the entries that have expired since the last call of this method.
+
+        Raises InvalidTime.
+        """
         self._advance(now)
         expired, self._expired = self._expired, []
         return expired
 
     @property
     def due(self) -> float:
-        """When the next entry expires, in seconds; ``inf`` if none will; O(1)."""
+        """The time in seconds at which the next entry expires; O(1).
+
+        It is ``inf`` if no entry will expire.
+        """
         return self._deadlines.first
 
     def __len__(self) -> int:
@@ -129,7 +150,10 @@ class AdmissionQueue(SharesBackends, Generic[T]):
         return (-waiting.priority, waiting.number)
 
     def _advance(self, now: float) -> float:
-        """Store the time, and remove the entries that expired until then."""
+        """Store and return the time, which never goes back.
+
+        The entries that have expired by this time are moved to ``_expired``.
+        """
         self._now = valid_now(now, self._now)
         for key in self._deadlines.take(self._now):
             self._expired.append(self._order.pop(key))

@@ -1,4 +1,7 @@
-"""The pool: membership, effective weights, in-flight counts and leases."""
+"""Contains the pool and its leases.
+
+A pool stores the members, their effective weights, and their requests in flight.
+"""
 
 from balancers.pool.lease import Lease as Lease
 from balancers.pool.lease import LeaseContext as LeaseContext

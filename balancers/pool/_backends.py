@@ -1,4 +1,4 @@
-"""The members of a pool as a set."""
+"""Presents the members of a pool as a set."""
 
 from collections.abc import Iterable, Iterator, KeysView, Mapping
 from collections.abc import Set as AbstractSet
@@ -10,9 +10,9 @@ __all__ = ["Backends"]
 
 
 class Backends(AbstractSet[B]):
-    """A live, read-only set of backends, in the order in which they joined.
+    """A read-only view of the backends as a set, in the order in which they joined.
 
-    Set operations return an ordinary set.
+    The view always shows the current members.  A set operation returns an ordinary set.
     """
 
     __slots__ = ("_keys",)
@@ -27,7 +27,7 @@ class Backends(AbstractSet[B]):
         return iter(self._keys)
 
     def __reversed__(self) -> Iterator[B]:
-        keys: Any = self._keys  # of a dict, so reversible
+        keys: Any = self._keys  # the keys of a dict can be reversed
         return iter(reversed(keys))
 
     def __len__(self) -> int:

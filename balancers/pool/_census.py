@@ -1,4 +1,8 @@
-"""How many members are closed by which reasons, and what follows: panic and refusals."""
+"""Counts the members by the reasons that close them.
+
+The counts determine when a panic begins and ends.  They also determine the error that is raised
+when no backend can be picked.
+"""
 
 from typing import Any
 
@@ -11,7 +15,11 @@ __all__ = ["Census"]
 
 
 class _Group:
-    """The members that one combination of reasons closes: how many, and the reasons' names."""
+    """Counts the members that one combination of reasons closes.
+
+    ``reasons`` are the names of all these reasons.  ``hard_reasons`` are those that a panic does
+    not ignore.
+    """
 
     __slots__ = ("hard_reasons", "members", "reasons")
 
@@ -22,9 +30,10 @@ class _Group:
 
 
 class Census:
-    """Members counted by the combination of reasons that closes them.
+    """Counts the members for each combination of reasons that closes them.
 
-    It is updated as members change, so a refusal under overload costs no scan of the members.
+    The counts are updated whenever a member changes.  So a refusal needs no loop over the members,
+    even under overload.
 
     Raises InvalidSetting unless 0 <= panic <= calm <= 1.
     """
@@ -37,14 +46,15 @@ class Census:
         self._hard = gates.hard
         self._panic, self._calm = panic, calm
         self._groups: dict[int, _Group] = {}
-        """By combination; 0, the open members, is counted below."""
+        """The groups by combination.  The combination 0 (open members) has no group; ``open``
+        counts it."""
         self.members = 0
         self.open = 0
-        """Members that no gate closes."""
+        """The number of members that no gate closes and whose weight is not 0."""
         self.open_hard = 0
-        """Members that no hard gate closes."""
+        """The number of members that no hard gate closes and whose weight is not 0."""
         self.eligible = 0
-        """Members that the balancer may pick, as of the last :meth:`update_panic`."""
+        """The number of members that the balancer may pick, as of the last :meth:`update_panic`."""
 
     def enter(self, combination: int) -> None:
         """Count a new member; O(1)."""
@@ -52,7 +62,7 @@ class Census:
         self._add(combination)
 
     def leave(self, combination: int) -> None:
-        """Count a member out; O(1)."""
+        """Stop counting a member that leaves; O(1)."""
         self.members -= 1
         self._remove(combination)
 
@@ -62,9 +72,10 @@ class Census:
         self._add(after)
 
     def update_panic(self) -> bool:
-        """Begin or end the panic if the share says so, and return whether it changed; O(1).
+        """Begin or end a panic if necessary.  Return whether one began or ended; O(1).
 
-        While the hard gates close every member there is no share, and it stays as it is.
+        A panic begins when ``open / open_hard`` is below ``panic``.  It ends when this quotient is
+        ``calm`` or more.  If ``open_hard`` is 0, nothing changes.
         """
         before = self.panicking
         if self.open_hard:
@@ -73,9 +84,10 @@ class Census:
         return self.panicking is not before
 
     def refusal(self, due: float, shared: str | None = None) -> NoBackendAvailable:
-        """Return why no backend can be picked, given that every open member was avoided.
+        """Return the error to raise when no backend can be picked.
 
-        ``shared`` is a reason that closes all members at once.  O(combinations · gates).
+        It counts every open member as avoided.  ``shared`` is a reason that closes all members at
+        once.  Cost: O(combinations · gates).
         """
         counts: dict[str, int] = {}
         for group in self._groups.values():

@@ -1,4 +1,4 @@
-"""All gates of a pool as one: factors, effective weights, reasons and changes."""
+"""Combines all gates of a pool: their factors, reasons and changes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -16,22 +16,23 @@ from balancers.pool._member import Member
 __all__ = ["GateSet"]
 
 _QUIESCED = 1
-"""The bit of weight 0 in a combination of reasons; the gates have the bits above it."""
+"""The bit for weight 0 in a combination of reasons.  The gates have the higher bits."""
 _SMALLEST = ulp(0.0)
-"""A product of positive factors is positive, however small."""
+"""The smallest positive float.  A product of positive factors is never less than this."""
 _ROUNDED_ABOVE = 1e-3
-"""Products above this are rounded; smaller ones keep every digit."""
+"""A product above this is rounded.  A smaller product keeps all digits."""
 
 _generation = attrgetter("generation")
 
 
 class GateSet(Generic[B]):
-    """The gates of a pool.
+    """Combines the gates of a pool.
 
-    The reasons that close a member are one number, a *combination*: a bit for weight 0, and one per
-    gate whose factor is 0.  Members that are closed by the same reasons have the same combination.
+    The reasons that close a member are stored as one number, a *combination*.  It has one bit for
+    weight 0, and one bit for each gate whose factor is 0.  If the same reasons close two members,
+    the members have the same combination.
 
-    Raises IncompatibleGate for a fractional gate over a balancer that does not honour fractions.
+    Raises IncompatibleGate if a gate is fractional and the balancer does not honour fractions.
     """
 
     def __init__(self, gates: Iterable[Gate[B]], balancer: Balancer[B]) -> None:
@@ -42,7 +43,8 @@ class GateSet(Generic[B]):
                     f"{type(gate).__name__} has fractions, which {type(balancer).__name__} ignores"
                 )
         self.pending: dict[B, list[int]] = {}
-        """Backends whose changes have been collected and not yet applied, and the gates' places."""
+        """The backends whose changes were collected but are not applied yet, with the indices of
+        the gates."""
         self.hard = _QUIESCED
         """The combination of all reasons that a panic does not ignore."""
         self._bits = [_QUIESCED << place for place in range(1, len(self.gates) + 1)]
@@ -54,15 +56,18 @@ class GateSet(Generic[B]):
 
     @property
     def due(self) -> float:
-        """The least ``due`` of the gates; O(gates)."""
+        """The earliest ``due`` of all gates; O(gates).
+
+        It is ``-inf`` if collected changes are not applied yet.
+        """
         due = -inf if self.pending else inf
         for gate in self.gates:
-            if gate.due < due:  # noqa: PLR1730 - half of what a refusal costs is calls
+            if gate.due < due:  # noqa: PLR1730 - a call of min() is slower
                 due = gate.due
         return due
 
     def factors(self, backend: B, now: float) -> list[float]:
-        """Return the factor of each gate.  Raises InvalidSetting for one outside 0…1."""
+        """Return the factor of each gate.  Raises InvalidSetting for a factor outside 0 to 1."""
         factors: list[float] = []
         for gate in self.gates:
             factor = gate.factor(backend, now)
@@ -74,7 +79,8 @@ class GateSet(Generic[B]):
     def classify(self, weight: float, factors: Iterable[float]) -> tuple[int, bool]:
         """Return the combination of reasons that closes a member, and whether it has fractions.
 
-        The combination is 0 if the member is open.
+        The combination is 0 if the member is open.  The second value is True if at least one factor
+        is neither 0 nor 1.
         """
         combination, fractions = 0 if weight else _QUIESCED, False
         for bit, factor in zip(self._bits, factors, strict=False):
@@ -86,7 +92,7 @@ class GateSet(Generic[B]):
         return combination, fractions
 
     def reasons(self, combination: int) -> tuple[str, ...]:
-        """Return the reasons of a combination, each once; O(1) after the first time."""
+        """Return the reasons of a combination, without repetition; O(1) after the first call."""
         reasons = self._reasons.get(combination)
         if reasons is None:
             named = ["quiesced"] if combination & _QUIESCED else []
@@ -96,7 +102,7 @@ class GateSet(Generic[B]):
         return reasons
 
     def closed_to_bound(self, factors: list[float], panicking: bool) -> tuple[str, ...]:
-        """Return the reasons that refuse even a bound request."""
+        """Return the reasons for which even a bound request is refused."""
         closing = [
             gate.reason
             for gate, factor in zip(self.gates, factors, strict=True)
@@ -105,7 +111,7 @@ class GateSet(Generic[B]):
         return tuple(dict.fromkeys(closing))
 
     def effective_weight(self, weight: float, factors: list[float], panicking: bool) -> float:
-        """Return the weight times the factors; a panic ignores those of the soft gates.
+        """Return the weight times the factors.  In a panic, the factors of soft gates are ignored.
 
         The order of the gates does not change the product.
         """
@@ -116,10 +122,11 @@ class GateSet(Generic[B]):
     def changes(
         self, members: Mapping[B, Member[B]], now: float
     ) -> Iterator[tuple[Member[B], list[float]]]:
-        """Yield the members whose factors changed, in the order of joining, and their new factors.
+        """Yield each member whose factors changed, with its new factors, in the order of joining.
 
-        The changes of all gates are collected before the first is yielded, so the order of the
-        gates does not show.  If a gate raises, the changes not yet yielded stay pending.
+        The changes of all gates are collected before the first member is yielded.  So the order of
+        the gates has no effect.  If a gate raises an exception, the changes that are not yielded
+        yet stay pending.
         """
         pending, gates = self.pending, self.gates
         for place, gate in enumerate(gates):
@@ -143,7 +150,7 @@ class GateSet(Generic[B]):
         pending.clear()
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_reasons": {}}  # a cache, which reading fills
+        return {**self.__dict__, "_reasons": {}}  # only a cache
 
     @staticmethod
     def _check(factor: float, gate: Gate[B], backend: B) -> None:

@@ -1,4 +1,4 @@
-"""The optional methods of balancers and gates."""
+"""Finds the optional methods of balancers and gates."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -10,13 +10,19 @@ __all__ = ["hook", "hooks", "undo_start"]
 
 
 def hook(part: Any, protocol: Any, name: str) -> Callable[..., None] | None:
-    """Return a method of the part, None if it is missing or the protocol's, which does nothing."""
+    """Return a method of the part.  Return None if calling the method would do nothing.
+
+    This is the case if the part has no such method, or only the default of the protocol.
+    """
     method: Callable[..., None] | None = getattr(part, name, None)
     return None if getattr(method, "__func__", None) is getattr(protocol, name) else method
 
 
 def hooks(parts: Iterable[Any], protocol: Any, name: str) -> list[Callable[..., None]]:
-    """Return the :func:`hook` of each part that has one."""
+    """Return the methods that :func:`hook` finds for the parts.
+
+    Parts without such a method are left out.
+    """
     methods = [hook(part, protocol, name) for part in parts]
     return [method for method in methods if method is not None]
 
@@ -29,9 +35,11 @@ def undo_start(
     in_flight: int,
     now: float,
 ) -> None:
-    """Report the end of a request whose start was refused, to those that accepted it.
+    """Report the end of a request to the balancer and to the gates that have counted its start.
 
-    ``failed`` is the ``started`` of the gate that raised, None if the balancer raised.
+    It is called when ``started`` of the balancer or of a gate raised an exception.  ``failed`` is
+    the ``started`` method of this gate.  It is None if the balancer raised the exception; then
+    nothing is reported.
     """
     if failed is None:
         return

@@ -1,4 +1,4 @@
-"""The limit of a pool: requests in flight on all of its members together."""
+"""Limits the number of requests in flight on all members of a pool together."""
 
 from collections import deque
 
@@ -9,7 +9,7 @@ __all__ = ["PoolLimit"]
 
 
 class PoolLimit:
-    """A count and its limit.
+    """Counts the requests in flight of a pool, and compares the count with a limit.
 
     Raises InvalidSetting for a limit below 1.
     """
@@ -24,13 +24,13 @@ class PoolLimit:
         self.full = False
 
     def started(self, backend: object, in_flight: int, now: float) -> None:
-        """Count a request that starts; the signature is that of a gate."""
+        """Called when a request starts.  The parameters are those of a gate."""
         self._in_flight += 1
         if self._in_flight == self._limit:
             self._change(now)
 
     def ended(self, requests: int, now: float) -> None:
-        """Count out requests that ended, or whose backend left."""
+        """Subtract requests that ended, or whose backend left."""
         self._in_flight -= requests
         if self.full and self._in_flight < self._limit:
             self._change(now)

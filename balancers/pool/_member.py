@@ -1,4 +1,4 @@
-"""One backend during one generation of its membership."""
+"""Stores the state of one backend from when it joins the pool until it leaves."""
 
 from typing import Generic
 
@@ -8,9 +8,9 @@ __all__ = ["Member"]
 
 
 class Member(Generic[B]):
-    """The accounting of a backend from when it joins until it leaves.
+    """Stores the state of one backend from when it joins the pool until it leaves.
 
-    A backend that leaves and joins again is another member, of a higher generation.
+    If the backend leaves and joins again, a new Member with a higher ``generation`` is created.
     """
 
     __slots__ = (
@@ -32,13 +32,14 @@ class Member(Generic[B]):
         self.owner = owner
         self.generation = generation
         self.factors: list[float] = []
-        """Of each gate, in the order of the gates."""
+        """The factor of each gate, in the order of the gates."""
         self.closed_by = 0
-        """The reasons that close it, as a combination of :class:`~balancers.pool._gate_set`."""
+        """The reasons that close the backend, as a combination (see
+        :mod:`balancers.pool._gate_set`)."""
         self.fractions = False
-        """Whether a factor is strictly between 0 and 1."""
+        """Whether at least one factor is neither 0 nor 1."""
         self.effective_weight: float = 0
-        """What the balancer was given."""
+        """The weight that the balancer was given last."""
         self.in_flight = 0
         self.former = False
-        """Whether it has left."""
+        """Whether the backend has left the pool."""

@@ -1,4 +1,4 @@
-"""The members of a pool: joining, leaving and weights, and what the balancer is given."""
+"""Stores the members of a pool, and passes their effective weights to the balancer."""
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
@@ -17,11 +17,12 @@ from balancers.pool._member import Member
 __all__ = ["Change", "Members"]
 
 _Undo = list[tuple[Member[B], tuple[float, ...]]]
-"""Members that the balancer was informed of, and the weights that restore each of them."""
+"""The members whose weights were changed in the balancer.  For each member, the tuple contains the
+weights to put in order to restore it."""
 
 
 class Change(NamedTuple, Generic[B]):
-    """New backends and new weights of members, by backend, and the members that leave."""
+    """A change of the membership: new backends, new weights of members, and members to remove."""
 
     joiners: Mapping[B, float] = {}
     weights: Mapping[B, float] = {}
@@ -29,9 +30,9 @@ class Change(NamedTuple, Generic[B]):
 
 
 class Members(Generic[B]):
-    """The accounting of every member; nothing else changes the balancer.
+    """Stores the state of every member.  Only this class changes the weights in the balancer.
 
-    Raises InvalidSetting for events that are no bounded deque.
+    Raises InvalidSetting if ``events`` is not a deque with a ``maxlen``.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Members(Generic[B]):
         self._events = events
         self._generation = 0
         self._limited_softly: dict[B, Member[B]] = {}
-        """The members to which a panic may give another weight."""
+        """The members whose effective weight may change when a panic begins or ends."""
 
     def find(self, backend: B) -> Member[B]:
         """Return a member.  Raises UnknownBackend."""
@@ -60,18 +61,19 @@ class Members(Generic[B]):
         return member
 
     def in_flight(self, backend: B) -> int:
-        """Return the number of leases on a backend, 0 if it is no member: what gates read."""
+        """Return the number of leases on a backend; 0 if it is not a member.  Gates call this."""
         member = self.by_backend.get(backend)
         return 0 if member is None else member.in_flight
 
     def factors(self, backend: B, now: float) -> tuple[Member[B], list[float]]:
-        """Return a member, and the factors that the gates give it now.  Raises UnknownBackend."""
+        """Return a member, and its factors at ``now``.  Raises UnknownBackend."""
         return self.find(backend), self._gates.factors(backend, now)
 
     def honours(self, prefer: B, strict: bool, avoid: Collection[B]) -> bool:
-        """Return whether the preferred backend may serve a bound request.
+        """Return whether the preferred backend can serve a bound request.
 
-        Raises NoBackendAvailable instead of returning False if ``strict``; TypeError.
+        If it cannot, and ``strict`` is True, NoBackendAvailable is raised.  Raises TypeError if
+        ``avoid`` is not a collection of backends.
         """
         avoid = checked_avoid(avoid)
         member = self.by_backend.get(prefer)
@@ -89,14 +91,14 @@ class Members(Generic[B]):
         return not reasons
 
     def difference(self, wanted: Mapping[B, float]) -> Change[B]:
-        """Return the change that makes ``wanted`` the whole membership; O(n)."""
+        """Return the change after which the members are exactly those of ``wanted``; O(n)."""
         known = self.by_backend
         joiners = {b: weight for b, weight in wanted.items() if b not in known}
         weights = {b: w for b, w in wanted.items() if b in known and known[b].weight != w}
         return Change(joiners, weights, [m for b, m in known.items() if b not in wanted])
 
     def change(self, change: Change[B], now: float) -> None:
-        """Change the membership completely, or not at all if a gate or the balancer raises."""
+        """Make the whole change.  If a gate or the balancer raises an exception, change nothing."""
         joiners, weights, leavers = change
         entered: list[tuple[Gate[B], B]] = []
         undo: _Undo[B] = []
@@ -132,7 +134,7 @@ class Members(Generic[B]):
     def settle(self, now: float) -> None:
         """Apply the changes of the gates.
 
-        A gate that raises leaves its changes pending for the next call.
+        If a gate raises an exception, its changes stay pending until the next call.
         """
         changed, recovered = self._apply_changes(now)
         if recovered:
@@ -144,7 +146,11 @@ class Members(Generic[B]):
             self._update_panic(now)
 
     def _apply_changes(self, now: float) -> tuple[bool, list[B]]:
-        """Apply what changed; return whether anything did, and what soft gates opened again."""
+        """Apply the changes of the gates.
+
+        Return whether a member changed, and the backends that were closed by a soft gate before and
+        are not closed by a soft gate now.
+        """
         gates, changed = self._gates, False
         recovered: list[B] = []
         for member, factors in gates.changes(self.by_backend, now):
@@ -198,9 +204,10 @@ class Members(Generic[B]):
         leavers: Iterable[Member[B]],
         undo: _Undo[B],
     ) -> None:
-        """Inform the balancer of a change, decreases first, so that it is judged by its end.
+        """Pass a change to the balancer.  Weights that decrease come before weights that increase.
 
-        The member that joined last leaves first, as some balancers require it.
+        So the balancer does not refuse a state that exists only during the change.  Members are
+        removed in reverse order of joining, because some balancers require it.
         """
         for member in reversed([*leavers]):
             undo.append((member, (member.weight, member.effective_weight)))
@@ -217,7 +224,7 @@ class Members(Generic[B]):
             self._put(member, member.weight)
 
     def _put(self, member: Member[B], weight: float) -> None:
-        """Put the full weight first, so that it is refused now or never, then the effective one."""
+        """Put the full weight, which the balancer may refuse.  Then put the effective weight."""
         self._balancer.put(member.backend, weight)
         member.effective_weight = weight
         effective = self._gates.effective_weight(weight, member.factors, self._census.panicking)
@@ -226,7 +233,7 @@ class Members(Generic[B]):
             member.effective_weight = effective
 
     def _restore(self, undo: _Undo[B], now: float) -> None:
-        """Put the balancer back into the state before, in-flight counts included."""
+        """Restore the previous state of the balancer, including its in-flight counts."""
         for member, weights in reversed(undo):
             backend = member.backend
             missing = backend not in self._balancer.weights
@@ -239,7 +246,7 @@ class Members(Generic[B]):
                 self._balancer.started(backend, now, True)
 
     def _update_panic(self, now: float) -> None:
-        """Begin or end a panic where it is due, and push the weights that this changes; O(n)."""
+        """Begin or end a panic if necessary, and put the weights that this changes; O(n)."""
         census, gates, put = self._census, self._gates, self._balancer.put
         if not census.update_panic():
             return

@@ -1,4 +1,4 @@
-"""A balancer or gate belongs to one pool."""
+"""Ensures that a balancer or gate belongs to one pool only."""
 
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -11,9 +11,10 @@ __all__ = ["taking"]
 
 @contextmanager
 def taking(*parts: Any) -> Generator[None]:
-    """Mark each part as taken by a pool, and free all of them again if the block raises.
+    """Mark each part as used by a pool.  If the block raises an exception, remove all these marks.
 
-    An object that cannot have attributes is not marked.  Raises AlreadyInUse.
+    An object that cannot have attributes is not marked.  Raises AlreadyInUse if a part is already
+    marked.
     """
     taken: list[Any] = []
     try:

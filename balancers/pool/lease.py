@@ -1,4 +1,4 @@
-"""Leases: one request on one backend."""
+"""Defines leases.  A lease stands for one request on one backend."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -12,10 +12,11 @@ __all__ = ["Lease", "LeaseContext"]
 
 
 class Lease(Generic[B]):
-    """One request on one backend, from :meth:`Pool.acquire` to :meth:`Pool.release`.
+    """Stands for one request on one backend, from :meth:`Pool.acquire` to :meth:`Pool.release`.
 
-    A lease belongs to the pool that gave it, and to one generation of its backend's membership.  It
-    is neither copied nor pickled, because it is released once.
+    A lease belongs to the pool that created it.  If the backend leaves and joins again, its old
+    leases do not count for the new member.  A lease cannot be copied or pickled, because it must be
+    released only once.
     """
 
     __slots__ = ("_member", "acquired_at", "backend", "bound", "key", "panic", "released")
@@ -23,15 +24,15 @@ class Lease(Generic[B]):
     backend: B
     """The backend that serves the request."""
     acquired_at: float
-    """When it was acquired, in seconds."""
+    """The time when the lease was acquired, in seconds."""
     key: object
-    """The key that it was picked by, None without one."""
+    """The key that the backend was picked by, or None if there was no key."""
     bound: bool
-    """Whether the backend was preferred and not picked."""
+    """True if the backend was preferred by the caller, False if the balancer picked it."""
     panic: bool
-    """Whether soft gates were ignored."""
+    """Whether the pool was in a panic, which means that soft gates were ignored."""
     released: bool
-    """Whether it has been released."""
+    """Whether the lease has been released."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Lease(Generic[B]):
 
     @property
     def generation(self) -> int:
-        """The generation of the backend's membership: higher after it left and joined again."""
+        """The generation of the member.  It rises whenever a backend joins."""
         return self._member.generation
 
     def __repr__(self) -> str:
@@ -64,7 +65,10 @@ class Lease(Generic[B]):
 
 
 class LeaseContext(Generic[B]):
-    """The context manager that :meth:`Pool.lease` returns."""
+    """The context manager that :meth:`Pool.lease` returns.
+
+    It acquires a lease at the beginning of the ``with`` block, and releases it at the end.
+    """
 
     def __init__(
         self,

@@ -1,7 +1,4 @@
-"""The pool: the only part that knows both a balancer and gates.
-
-It gives the balancer a backend's ``effective weight = weight × Π factors`` when that changes.
-"""
+"""Combines a balancer and gates.  The effective weight of a backend is weight × Π factors."""
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -36,7 +33,7 @@ __all__ = ["Pool"]
 
 
 class Pool(SharesBackends, Generic[B]):
-    """Backends behind one balancer and any number of gates, with their accounting.
+    """Picks a backend for each request, with one balancer and any number of gates.
 
     >>> from balancers import WeightedLeastConnections
     >>> pool = Pool(WeightedLeastConnections({"10.0.0.1:80": 1, "10.0.0.2:80": 3}))
@@ -45,20 +42,20 @@ class Pool(SharesBackends, Generic[B]):
     ('10.0.0.2:80', 1)
     >>> pool.release(lease, now=0.2, ok=True)
 
-    The members of a balancer that is not empty become members of the pool at ``now`` seconds.
-    ``panic`` is a share from 0 to 1: when fewer than that share of the members open under the hard
-    gates are open under all gates, the soft gates are ignored, until the share is ``calm`` or more
-    (by default the same); 0 means never.  ``limit`` is the highest number of requests in flight on
-    all members together.  ``events`` is a deque with a ``maxlen``, to which every transition is
-    appended as an :class:`~balancers.Event`.
+    All members of the balancer become members of the pool at ``now`` (seconds).  ``panic`` and
+    ``calm`` are numbers from 0 to 1.  The pool divides the number of members that no gate closes by
+    the number that no hard gate closes.  A panic begins when the quotient is below ``panic``; with
+    0 it never begins.  It ends when the quotient is ``calm`` (default: ``panic``) or more.  During
+    a panic, soft gates are ignored.  ``limit`` (1 or more) is the highest number of requests in
+    flight on all members together.  Each :class:`~balancers.Event` is appended to ``events``, a
+    deque with a ``maxlen``.
 
-    ``acquire`` costs the balancer's ``pick`` and O(gates), a change of gates one ``put`` per
-    changed backend, the begin or end of a panic O(n).  No method blocks or calls back: one lock
-    around a pool, its gates and its generator makes it safe for threads.  After an error nothing
-    has changed.  A copy has the counts and not the leases.
-    Raises IncompatibleGate for a fractional gate over a balancer that does not honour fractions,
-    AlreadyInUse for a balancer or gate of another pool, InvalidSetting for shares outside 0…1, a
-    limit below 1 or a deque without ``maxlen``, InvalidTime.
+    ``acquire`` costs the balancer's ``pick`` and O(gates).  A change of a gate costs one ``put``
+    per changed backend.  When a panic begins or ends, the cost is O(n).  No method blocks or calls
+    a callback.  Threads must share one lock for a pool, its gates and its generator.  After an
+    error nothing has changed.  A copy has the counts but not the leases.  Raises InvalidSetting,
+    InvalidTime.  Raises IncompatibleGate if a gate is fractional but the balancer is not.  Raises
+    AlreadyInUse for a balancer or gate of another pool.
     """
 
     def __init__(
@@ -100,19 +97,19 @@ class Pool(SharesBackends, Generic[B]):
         self._change(Change({backend: valid_weight(weight, backend)}), now)
 
     def remove(self, backend: B, now: float = 0.0) -> None:
-        """Remove a backend; its leases stay valid.  Raises UnknownBackend, InvalidTime."""
+        """Remove a backend.  Its leases stay valid.  Raises UnknownBackend, InvalidTime."""
         self._change(Change(leavers=(self._members.find(backend),)), now)
 
     def set_weight(self, backend: B, weight: float, now: float = 0.0) -> None:
-        """Change a weight; 0 quiesces.  Raises UnknownBackend, InvalidWeight, InvalidTime."""
+        """Change a weight (0: not picked).  Raises UnknownBackend, InvalidWeight, InvalidTime."""
         known = self._members.find(backend).backend
         self._change(Change(weights={known: valid_weight(weight, backend)}), now)
 
     def update(self, weights: Mapping[B, float] | Iterable[B], now: float = 0.0) -> None:
-        """Replace the whole membership; backends that remain keep their state; O(n)."""
+        """Replace all members.  A backend that was a member before keeps its state; O(n)."""
         self._change(self._members.difference(as_weights(weights)), now)
 
-    def acquire(  # noqa: C901, PLR0912 - the hot path: a call costs more than a branch
+    def acquire(  # noqa: C901, PLR0912 - calls cost more time than branches
         self,
         now: float,
         key: Key | None = None,
@@ -122,12 +119,13 @@ class Pool(SharesBackends, Generic[B]):
     ) -> Lease[B]:
         """Pick a backend, count the request, and return its lease.
 
-        ``prefer`` (a session's backend) is used if it is a member, not in ``avoid``, and open under
-        every gate that does not spare bound requests.  Otherwise a backend is picked, or, if
-        ``strict``, NoBackendAvailable is raised.
-        Raises NoBackendAvailable with its reason, MissingKey, InvalidTime, TypeError for a str as
-        ``avoid``, InvalidPick if the balancer picks what is no member, and what a gate raises; no
-        count has changed then, and the gate is asked again at the next call.
+        ``prefer`` is a backend, for example that of a session.  It is used if it is a member, is
+        not in ``avoid``, and is not closed to bound requests by a gate.  If it cannot be used, a
+        backend is picked, or, with ``strict``, NoBackendAvailable is raised.
+        Raises NoBackendAvailable, MissingKey, InvalidTime.  Raises TypeError if ``avoid`` is a str.
+        Raises InvalidPick if the balancer picks a backend that is not a member.  An exception of a
+        gate is not caught.  After an error no count has changed, and the next call calls the gate
+        again.
         """
         if not self._now <= now <= LATEST:
             now = valid_now(now, self._now)
@@ -175,10 +173,10 @@ class Pool(SharesBackends, Generic[B]):
         elapsed: float | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Release a lease, once, and report how the request ended; None means unknown.
+        """Release a lease, and report how the request ended; ``ok=None`` means unknown.
 
-        ``elapsed`` and ``retry_after`` are seconds.  A removed backend's lease changes no count.
-        Raises AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting.
+        ``elapsed`` and ``retry_after`` are in seconds.  If the backend was removed, no count
+        changes.  Raises AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting.
         """
         member = lease._member  # noqa: SLF001 - a lease is the pool's own
         if lease.released:
@@ -212,10 +210,11 @@ class Pool(SharesBackends, Generic[B]):
         strict: bool = False,
         avoid: Collection[B] = (),
     ) -> LeaseContext[B]:
-        """Acquire and release around a ``with`` block; ``clock`` returns ``now`` at both ends.
+        """Acquire a lease for a ``with`` block, and release it at the end.
 
-        An Exception is a failure; a cancellation, or another BaseException, an unknown outcome.  A
-        lease that was released inside the block is not released again.
+        ``clock`` returns the time for both.  An Exception in the block is a failure.  After a
+        cancellation or another BaseException, the outcome is unknown.  A lease that was released
+        inside the block is not released again.
         """
         acquire = partial(self.acquire, key=key, prefer=prefer, strict=strict, avoid=avoid)
         return LeaseContext(clock, acquire, self.release)
@@ -227,24 +226,24 @@ class Pool(SharesBackends, Generic[B]):
 
     @property
     def panicking(self) -> bool:
-        """Whether soft gates are ignored, as of the last request or change."""
+        """Whether soft gates are ignored (a panic), as of the last request or change."""
         return self._census.panicking
 
     @property
     def due(self) -> float:
-        """The least ``due`` of all gates: ``inf`` for no announced change, ``-inf`` for now."""
+        """The earliest ``due`` of the gates: ``inf`` for no announced change, ``-inf`` for now."""
         return self._gate_set.due
 
     def generation(self, backend: B) -> int:
-        """Return a number that rises whenever a backend joins.  Raises UnknownBackend."""
+        """Return a number that is higher each time the backend joins.  Raises UnknownBackend."""
         return self._members.find(backend).generation
 
     def owns(self, lease: Lease[B]) -> bool:
-        """Return whether a lease is of this pool, released or not; O(1)."""
+        """Return whether this pool created the lease, even if it is released; O(1)."""
         return lease._member.owner is self._members  # noqa: SLF001 - a lease is the pool's own
 
     def weight(self, backend: B) -> float:
-        """Return the weight that a member was given.  Raises UnknownBackend."""
+        """Return the weight that was set for a member.  Raises UnknownBackend."""
         return self._members.find(backend).weight
 
     def effective_weight(self, backend: B) -> float:
@@ -263,7 +262,7 @@ class Pool(SharesBackends, Generic[B]):
         return tuple(dict.fromkeys((*reasons, *self._full())))
 
     def admits(self, backend: B, bound: bool = False, now: float | None = None) -> bool:
-        """Return whether a request, or a bound one, may go there; O(gates).
+        """Return whether the backend can serve a request, or a bound request; O(gates).
 
         Raises UnknownBackend, InvalidTime.
         """
@@ -290,7 +289,7 @@ class Pool(SharesBackends, Generic[B]):
         return self._by_backend
 
     def _full(self) -> tuple[str, ...]:
-        """Return the reason that closes the whole pool, if there is one."""
+        """Return the reason of the limit if the limit is reached."""
         return (self._limit.reason,) if self._limit is not None and self._limit.full else ()
 
     def _change(self, change: Change[B], now: float) -> None:

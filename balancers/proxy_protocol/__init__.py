@@ -1,4 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: parses and builds headers."""
+"""Parses and builds headers of the PROXY protocol, versions 1 and 2.
+
+A proxy sends such a header at the start of a connection to say where the connection came from.
+"""
 
 from balancers.proxy_protocol.header import Endpoint as Endpoint
 from balancers.proxy_protocol.header import ProxyHeader as ProxyHeader

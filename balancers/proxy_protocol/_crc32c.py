@@ -1,4 +1,4 @@
-"""CRC-32C, with the Castagnoli polynomial (RFC 4960, appendix B)."""
+"""Computes CRC-32C checksums, which use the Castagnoli polynomial (RFC 4960, appendix B)."""
 
 __all__ = ["crc32c"]
 
@@ -16,7 +16,7 @@ _TABLE = tuple(_table_entry(value) for value in range(256))
 
 
 def crc32c(data: bytes) -> int:
-    """Return the checksum of the data; O(bytes).
+    """Return the CRC-32C checksum of the data; O(bytes).
 
     >>> hex(crc32c(b"123456789"))
     '0xe3069283'

@@ -1,4 +1,4 @@
-"""A PROXY header as data, and the bytes of versions 1 and 2 that encode it.
+"""Defines the data of a PROXY header and builds its bytes in version 1 or 2.
 
 Source: HAProxy's ``doc/proxy-protocol.txt`` of 2020-03-05.
 """
@@ -32,8 +32,9 @@ __all__ = [
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 FIXED_SIZE = 16
-"""The bytes of version 2 before the block of addresses and TLVs, whose length takes two bytes."""
+"""The number of bytes of a version 2 header before the block of addresses and TLVs."""
 MAX_BLOCK_SIZE = 0xFFFF
+"""The largest number of bytes in the block, because the header gives its length in two bytes."""
 INET, INET6, UNIX = 1, 2, 3
 UNIX_PATH = 108
 CHECKSUM, UNIQUE_ID = 0x03, 0x05
@@ -47,7 +48,7 @@ _ADDRESSES_SIZE = {0: 0, INET: 2 * (4 + 2), INET6: 2 * (16 + 2), UNIX: 2 * UNIX_
 
 
 class Endpoint(NamedTuple):
-    """One end of an Internet connection.
+    """Holds the address and the port of one end of an Internet connection.
 
     >>> Endpoint(IPv4Address("192.168.0.1"), 56324).port
     56324
@@ -58,7 +59,10 @@ class Endpoint(NamedTuple):
 
 
 class Tlv(NamedTuple):
-    """One additional property of the connection: a type, 0 to 255, and its value.
+    """Holds one additional property of a connection.
+
+    TLV stands for type, length and value.  ``type`` is an int from 0 to 255 that says what the
+    property is.  ``value`` is the bytes of the property.
 
     >>> Tlv(0x01, b"h2")
     Tlv(type=1, value=b'h2')
@@ -70,13 +74,17 @@ class Tlv(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProxyHeader:
-    r"""The original endpoints of a connection that a proxy forwards.
+    r"""Says which two endpoints a connection had before a proxy forwarded it.
 
-    ``source`` and ``destination`` are two :class:`Endpoint` of one address family, or two Unix
-    paths (bytes; an abstract path begins with NUL), or None: then the addresses of the connection
-    itself apply.  ``datagram`` marks UDP and similar protocols, ``local`` a connection that the
-    proxy opened for itself, such as a health check.  ``checksum`` adds a CRC-32C, which is not an
-    element of ``tlvs``.  Version 1 carries either TCP addresses or no addresses, and nothing else.
+    ``source`` and ``destination`` are of the same kind.  They are two :class:`Endpoint` of the same
+    address family, or two Unix paths, or None.  A Unix path is bytes, and an abstract path begins
+    with NUL.  If they are None, use the addresses of the connection itself.
+
+    ``datagram`` is True for UDP and similar protocols.  ``local`` is True for a connection that the
+    proxy opened itself and did not forward, such as a health check.  ``tlvs`` contains additional
+    properties.  With ``checksum``, the header also contains a CRC-32C checksum, which is not an
+    element of ``tlvs``.  A header of version 1 contains TCP addresses or no addresses.  It cannot
+    contain anything else.
 
     >>> client, server = (Endpoint(IPv4Address(f"192.168.0.{n}"), n) for n in (1, 11))
     >>> ProxyHeader(client, server, version=1).build()
@@ -122,7 +130,10 @@ class ProxyHeader:
             )
 
     def build(self) -> bytes:
-        """Return the bytes to send before the stream, all in one write.  O(bytes)."""
+        """Return the bytes of the header; O(bytes).
+
+        Send them with one write, before any other data of the connection.
+        """
         return self._line() if self.version == 1 else self._binary()
 
     def _line(self) -> bytes:
@@ -154,7 +165,10 @@ class ProxyHeader:
 
 
 def addresses_size(family: int) -> int:
-    """Return the bytes of two addresses and their ports in version 2; 0 without a family."""
+    """Return how many bytes two addresses and their ports take in a version 2 header.
+
+    The result is 0 if the family is 0, which means that there are no addresses.
+    """
     return _ADDRESSES_SIZE[family]
 
 

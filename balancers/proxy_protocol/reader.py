@@ -1,4 +1,4 @@
-"""Parses the PROXY header at the start of a TCP stream, versions 1 and 2.
+"""Parses the PROXY header, version 1 or 2, at the start of a TCP stream.
 
 Source: HAProxy's ``doc/proxy-protocol.txt`` of 2020-03-05.
 """
@@ -45,36 +45,47 @@ _Endpoints = tuple[Endpoint, Endpoint] | tuple[bytes, bytes]
 
 
 class ReadHeader(NamedTuple):
-    """The result of parsing: a header, a request for more data, or the reason of a refusal."""
+    """The result of parsing data that should begin with a PROXY header.
+
+    The result is a header, or more data is needed, or the data is refused.
+    """
 
     header: ProxyHeader | None
+    """The header, or None if more data is needed or the data is refused."""
     reason: str
-    """Empty with a header; ``incomplete``; otherwise why this is not a PROXY header.  In the last
-    case close the connection."""
+    """Why there is no header.  It is empty if there is a header.  It is ``incomplete`` if more data
+    is needed.  Any other reason says why the data is refused.  Close the connection then."""
     size: int
-    """With a header its size in bytes, which is where the stream begins; while ``incomplete`` the
-    smallest possible size; otherwise 0."""
+    """The size of the header in bytes, which is the index where the other data begins.  If the
+    reason is ``incomplete``, it is the smallest size that the header can have.  If the data is
+    refused, it is 0."""
 
 
 def read_proxy_header(data: Bytes, max_size: int = FIXED_SIZE + MAX_BLOCK_SIZE) -> ReadHeader:
     r"""Parse the PROXY header at the start of the data.
 
-    While the result is ``incomplete``, call again with more data; data after the header is ignored.
-    Use this only for connections from your own proxies, and then for each of them: never guess
-    whether there is a header.
+    If the result is ``incomplete``, call the function again with all data received so far.  Data
+    after the header is ignored.
+
+    Use this function for every connection from your own proxies, and for no other connection.
+    Do not inspect the data to decide whether it begins with a header.
 
     >>> read_proxy_header(b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\nGET / ...")[1:]
     ('', 47)
     >>> read_proxy_header(b"PROXY TCP")[1:], read_proxy_header(b"GET / HTTP/1.1\r\n")[1:]
     (('incomplete', 15), ('no signature', 0))
 
-    A header of more than ``max_size`` bytes is refused as soon as its size is known.  IPv6 may end
-    in dotted IPv4, which programs use for IPv4-mapped addresses.  Everything after ``UNKNOWN``,
-    LOCAL or unspecified addresses is skipped; only well-formed TLVs after a protocol byte of 0
-    (address family and transport unspecified) are read.
+    A header of more than ``max_size`` bytes is refused as soon as its size is known.  An IPv6
+    address may end in dotted IPv4, because programs write IPv4-mapped addresses like this.
 
-    Cost: O(bytes of the header): at most 107 in version 1, 65551 in version 2.  Raises
-    InvalidSetting for a ``max_size`` that is not an int of 16 or more, and never for the data.
+    In version 1, everything after ``UNKNOWN`` is skipped.  In version 2, everything after the
+    command LOCAL is skipped.  It is also skipped if the address family or the transport is
+    unspecified.  There is one exception: if both are unspecified and well-formed TLVs follow, these
+    TLVs are read.
+
+    Cost: O(bytes of the header).  A header has at most 107 bytes in version 1 and at most 65551
+    bytes in version 2.  Raises InvalidSetting for a ``max_size`` that is not an int of 16 or more.
+    No data raises an error.
     """
     at_least(FIXED_SIZE, max_size=max_size)
     start = bytes(data[:_MAX_LINE_SIZE])
@@ -91,7 +102,7 @@ def read_proxy_header(data: Bytes, max_size: int = FIXED_SIZE + MAX_BLOCK_SIZE) 
 
 
 class _Refused(Exception):
-    """Raised when the data is not a PROXY header; the message is the reason."""
+    """Raised when the data is not a PROXY header.  The message is the reason."""
 
 
 def _incomplete(least: int) -> ReadHeader:
@@ -155,7 +166,10 @@ def _read_binary(data: Bytes, start: bytes, max_size: int) -> ReadHeader:
 
 
 def _protocol(fixed: bytes) -> tuple[int, int, int]:
-    """Return the command, the family and the transport; all are 0 for LOCAL."""
+    """Return the command, the address family and the transport.
+
+    All three are 0 for the command LOCAL.
+    """
     version, command = divmod(fixed[len(SIGNATURE)], 16)
     family, transport = divmod(fixed[len(SIGNATURE) + 1], 16)
     if version != _VERSION:
@@ -187,7 +201,10 @@ def _endpoints(header: bytes, family: int) -> _Endpoints:
 
 
 def _spans(header: bytes, at: int) -> list[tuple[int, int, int]] | None:
-    """Return each TLV's type and where its value starts and ends; None if the last is cut short."""
+    """Return the type of each TLV, and the indices where its value starts and ends.
+
+    Return None if the header ends before the end of the last TLV.
+    """
     spans: list[tuple[int, int, int]] = []
     while at < len(header):
         start = at + 3
@@ -198,7 +215,10 @@ def _spans(header: bytes, at: int) -> list[tuple[int, int, int]] | None:
 
 
 def _read_tlvs(header: bytes, at: int) -> tuple[tuple[Tlv, ...], bool]:
-    """Return the TLVs without the checksum, and whether there was a checksum, which is verified."""
+    """Return the TLVs without the checksum, and whether there was a checksum.
+
+    Raises _Refused if the TLVs are malformed or the checksum is wrong.
+    """
     spans = _spans(header, at)
     if spans is None:
         raise _Refused("TLV cut short")

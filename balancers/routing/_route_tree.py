@@ -1,4 +1,7 @@
-"""The index of a routing table: by host, path segments, and the names of the conditions."""
+"""Indexes routes, so that a request is not compared with every route.
+
+Routes are indexed by host, by the segments of the path, and by the names of the conditions.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +13,10 @@ __all__ = ["Leaf", "RouteGroup", "RouteTree"]
 
 
 class RouteGroup:
-    """Routes whose conditions have the same names, indexed by method and wanted values.
+    """Finds the first matching route among routes whose conditions have the same names.
 
-    The method None stands for any method.
+    All routes of a group have the same host and path.  They are indexed by the method and by the
+    values that their conditions require.  The method None stands for any method.
     """
 
     def __init__(self, route: Route[Any]) -> None:
@@ -23,16 +27,19 @@ class RouteGroup:
         self.positions: dict[tuple[str | None, ...], int] = {}
 
     def add(self, position: int, route: Route[Any]) -> None:
-        """Add a route after all others; of two routes with equal conditions the first stays."""
+        """Add a route that comes after all routes of the group.
+
+        If an earlier route has equal conditions, the new route is ignored.
+        """
         values = [check.value for check in route.checks if check.value is not None]
         for method in route.methods or (None,):
             self.methods.add(method)
             self.positions.setdefault((method, *values), position)
 
     def find(self, fields: RequestFields) -> int | None:
-        """Return the position of the first route that matches; O(conditions).
+        """Return the position of the first route that matches, or None; O(conditions).
 
-        A route that names the method ranks before one that accepts any method.
+        A route that lists the method comes before a route that accepts any method.
         """
         values_sent: list[str | None] = []
         for kind, name, has_value in self.checks:
@@ -49,7 +56,10 @@ class RouteGroup:
         return method in self.methods or None in self.methods
 
     def mismatch(self, fields: RequestFields) -> str:
-        """Describe the first condition that fails, for a request that no route here matches."""
+        """Return a description of the first condition that fails.
+
+        Call it only for a request that matches no route of this group.
+        """
         if not self.accepts_method(fields.method):
             return f"method is not {' or '.join(self.named_methods)} but {fields.method}"
         values_sent: list[str] = []
@@ -64,23 +74,25 @@ class RouteGroup:
 
     @property
     def named_methods(self) -> list[str]:
-        """The methods that routes of this group name."""
+        """The methods that are listed by at least one route of this group, in sorted order."""
         return sorted(method for method in self.methods if method is not None)
 
 
 class Leaf:
-    """Routes with the same host and path."""
+    """Finds the first matching route among routes with the same host and path."""
 
     def __init__(self) -> None:
         self.groups: dict[object, RouteGroup] = {}
         self.first_by_method: dict[str | None, RouteGroup] = {}
-        """The first group with a route for a method; the method None stands for any method."""
+        """The first group that has a route for each method.  The method None stands for any
+        method."""
         self._unconditional: list[RouteGroup] = []
-        # a group with conditions is filed under one of its names only: the rarest one so far
+        # a group with conditions is listed under only one of its condition names: the name that
+        # had the fewest groups when the group was added
         self._by_name: dict[Kind, dict[str, list[RouteGroup]]] = {}
 
     def add(self, position: int, route: Route[Any]) -> None:
-        """Add a route after all others; O(conditions)."""
+        """Add a route that comes after all routes of the leaf; O(conditions)."""
         names = tuple((check.kind, check.name, check.value is None) for check in route.checks)
         group = self.groups.get(names)
         if group is None:
@@ -95,7 +107,10 @@ class Leaf:
             self.first_by_method.setdefault(method, group)
 
     def find(self, fields: RequestFields) -> int | None:
-        """Return the first position that matches; O(groups filed under a name of the request)."""
+        """Return the position of the first route that matches, or None.
+
+        O(groups that are listed under a name that the request contains).
+        """
         best: int | None = None
         for group in self._candidates(fields):
             found = group.find(fields)
@@ -111,7 +126,7 @@ class Leaf:
 
 
 class _Node:
-    """A position in the tree: the routes that end here, and the nodes of the next segment."""
+    """Holds the routes that end at one position of the tree, and the nodes of the next segment."""
 
     __slots__ = ("capture", "leaves", "literals")
 
@@ -122,14 +137,17 @@ class _Node:
 
 
 class RouteTree:
-    """Leaves by host and path: one tree of segments per host and per wildcard."""
+    """Finds the leaves for a host and a path.
+
+    There is one tree of path segments for each host and for each host wildcard.
+    """
 
     def __init__(self) -> None:
         self._hosts: dict[str | None, _Node] = {}
         self.depth = 0
 
     def add(self, position: int, route: Route[Any]) -> None:
-        """Add a route after all others; O(segments)."""
+        """Add a route that comes after all routes of the tree; O(segments)."""
         node = self._hosts.setdefault(route.host, _Node())
         for segment in route.segments:
             if segment is not None:
@@ -142,8 +160,8 @@ class RouteTree:
     def leaves(self, host: str, segments: list[str]) -> Iterator[Leaf]:
         """Yield the leaves that match a host and a path, the most specific first.
 
-        O(labels + segments).  At worst 2 to the power of the number of segments, when the tree has
-        both a capture and a literal at each segment.
+        The usual cost is O(labels + segments).  If the tree has both a capture and a literal for
+        each segment, the cost is up to 2 to the power of the number of segments.
         """
         for name in self.hosts(host):
             stack: list[tuple[_Node, int] | Leaf] = [(self._hosts[name], 0)]
@@ -155,7 +173,11 @@ class RouteTree:
                     stack += _successors(*top, segments)
 
     def hosts(self, host: str) -> Iterator[str | None]:
-        """Yield the entries that match a host: its name, wildcards from the longest, any host."""
+        """Yield the entries that match a host.
+
+        The first is the exact name.  Then come the wildcards, the longest first.  None comes last
+        and stands for any host.  Entries without a route are not yielded.
+        """
         if host in self._hosts:
             yield host
         dot = host.find(".")
@@ -168,7 +190,10 @@ class RouteTree:
 
 
 def _successors(node: _Node, at: int, segments: list[str]) -> Iterator[tuple[_Node, int] | Leaf]:
-    """Yield where a path leads from a node, the most specific last."""
+    """Yield the leaves of a node that match, and the nodes for the next segment of the path.
+
+    ``at`` is the index of the next segment.  The most specific result is yielded last.
+    """
     if "prefix" in node.leaves:
         yield node.leaves["prefix"]
     if at == len(segments):

@@ -1,4 +1,4 @@
-"""A route: the conditions that a request must meet to get a value."""
+"""Defines routes.  A route assigns a value to all requests that meet its conditions."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,11 @@ __all__ = ["Check", "Ending", "Rank", "Route"]
 T_co = TypeVar("T_co", covariant=True)
 
 Ending = Literal["end", "rest", "prefix"]
-"""What may follow the segments: nothing, one segment or more, any number of segments."""
+"""What may follow the segments of a route.
+
+With ``end``, nothing may follow.  With ``rest``, at least one segment must follow.  With
+``prefix``, any number of segments may follow.
+"""
 Rank = tuple[tuple[int, int], tuple[int, ...], float, int, int]
 
 _HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[ -~\t\x80-\xff]*[!-~\x80-\xff])?)?")
@@ -29,11 +33,11 @@ _REST: Ending = "rest"
 _PREFIX: Ending = "prefix"
 _ENDING_RANKS: dict[Ending, tuple[int, ...]] = {_END: (), _REST: (2,), _PREFIX: (3,)}
 _OWN_ARGUMENT = {"cookie": "cookies", "host": "host"}
-"""Headers that have an argument of their own."""
+"""The argument of :class:`Route` to use instead of a condition on a header."""
 
 
 class Check(NamedTuple):
-    """One condition on headers, cookies or query; the value None accepts any value."""
+    """A condition on one header, cookie or query parameter.  The value None accepts any value."""
 
     kind: Kind
     name: str
@@ -45,33 +49,38 @@ class Check(NamedTuple):
 
 
 class Route(Generic[T_co]):
-    """Conditions that must all hold, and the value of a request that meets them.
+    """Assigns a value to the requests that meet all of its conditions.
 
-    * ``host``: a name, or ``*.example.com`` for every name that ends in ``.example.com``, at any
-      depth, but not ``example.com`` itself.  None matches any host, also a request without one.
-      Ports are ignored.
-    * ``path``: the complete path.  ``{id}`` captures one segment that is not empty; a final
-      ``{rest...}`` captures everything after its slash, with slashes, and may be empty.
-    * ``prefix``: the first segments.  ``/api`` matches ``/api``, ``/api/`` and ``/api/x``, not
-      ``/apix``.  A prefix may contain captures.  With neither path nor prefix any path matches.
-    * ``methods``: the method must be one of these, compared with case; GET does not include HEAD.
-      Without methods any method matches.
-    * ``headers``, ``cookies``, ``query``: a mapping from names to the value that each must equal,
-      or to True, which means that the name must be present.
+    * ``host`` is a host name, or a wildcard such as ``*.example.com``.  This wildcard matches every
+      name that ends in ``.example.com``, with any number of labels before it.  It does not match
+      ``example.com``.  None matches any host and also a request without a host.  The port of a
+      request is ignored.
+    * ``path`` is the complete path.  ``{id}`` captures one segment that is not empty.  The last
+      segment may be ``{rest...}``.  It captures the remaining path, including slashes, and the
+      captured text may be empty.
+    * ``prefix`` is the start of the path in whole segments.  ``/api`` matches ``/api``, ``/api/``
+      and ``/api/x``, but not ``/apix``.  A prefix may contain captures.  If neither ``path`` nor
+      ``prefix`` is given, any path matches.
+    * ``methods`` lists the methods that match.  GET does not include HEAD.  If ``methods`` is
+      empty, any method matches.
+    * ``headers``, ``cookies`` and ``query`` are mappings from a name to a value.  The request must
+      contain the name with this value.  If the value is True, the request must contain the name
+      with any value.
 
-    A name equals a value when it occurs once and has that value.  A header, cookie or parameter
-    that a client repeats equals no value, so repeating cannot select a route by either value; it is
-    still present.  Header names are compared without case, everything else with case.  Literals of
-    a path are normalised like a request's path, see
-    :func:`~balancers.http.targets.read_target`.
+    If a request repeats a name, no condition on a value of this name holds.  So a client cannot
+    select a route by sending two values.  A condition with True still holds.  The case of header
+    names is ignored.  Methods, paths, values and all other names are compared with case.  The
+    segments of ``path`` and ``prefix`` that are not captures are normalised like the path of a
+    request, see :func:`~balancers.http.targets.read_target`.
 
     >>> Route("users", host="*.example.com", path="/users/{id}", methods=["GET"])
     Route('users', host='*.example.com', path='/users/{id}', methods=('GET',))
     >>> Route("beta", prefix="/api", cookies={"beta": True}).conditions
     'prefix /api, cookie beta present'
 
-    A route is immutable.  Raises InvalidSetting, naming the value, for a condition that no request
-    can meet or that is ambiguous; TypeError for a value of another type.
+    A route is immutable.  Raises InvalidSetting for a condition that is ambiguous or that no
+    request can meet.  The message contains the invalid value.  Raises TypeError for a value of a
+    wrong type.
     """
 
     __slots__ = (
@@ -116,11 +125,15 @@ class Route(Generic[T_co]):
 
     @property
     def rank(self) -> Rank:
-        """The key by which routes are sorted, the most specific first.
+        """The key by which routes are sorted.  The most specific route comes first.
 
-        First by host: exact names, wildcards from many labels to few, any host.  Then by path,
-        segment by segment from the left: the end of the path or a literal, a capture, a rest, a
-        prefix.  Then fewer methods, more conditions, more conditions on a value.
+        1. Exact hosts come first, then wildcards with more labels before wildcards with fewer
+           labels, and then routes for any host.
+        2. Paths are compared segment by segment from the left.  The end of the path or a literal
+           comes first, then a capture, then ``{rest...}``, then the end of a prefix.
+        3. Routes with fewer methods come first.  A route for any method comes last.
+        4. Routes with more conditions come first.
+        5. Routes with more conditions on a value come first.
         """
         host = (2, 0) if self.host is None else (0, 0)
         if self.host is not None and self.host[0] == "*":
@@ -134,14 +147,17 @@ class Route(Generic[T_co]):
 
     @property
     def conditions(self) -> str:
-        """All conditions, in words."""
+        """A description of all conditions of the route."""
         words = [f"host {self.host}"] if self.host is not None else []
         words.append(f"prefix {self.prefix}" if self.path is None else f"path {self.path}")
         words += [f"method {' or '.join(self.methods)}"] if self.methods else []
         return ", ".join(words + [str(check) for check in self.checks])
 
     def captures(self, segments: list[str]) -> dict[str, str]:
-        """Return the captured segments of a path that matches, decoded, by name."""
+        """Return the decoded text of each capture by its name.
+
+        ``segments`` are the segments of a path that matches the route.
+        """
         if not self.names:
             return {}
         places = [place for place, segment in enumerate(self.segments) if segment is None]
@@ -183,7 +199,10 @@ def _host(host: str) -> str:
 def _pattern(
     path: str | None, prefix: str | None
 ) -> tuple[tuple[str | None, ...], tuple[str, ...], Ending]:
-    """Return the segments, None for a capture, the names of the captures, and the ending."""
+    """Return the segments, the names of the captures, and the ending.
+
+    A segment is None if it is a capture.
+    """
     argument, text = ("path", path) if prefix is None else ("prefix", prefix)
     ending: Ending = _END if prefix is None else _PREFIX
     if not isinstance(text, str):
@@ -212,7 +231,10 @@ def _pattern(
 
 
 def _literal(segment: str, argument: str, text: str) -> str:
-    """Normalise a segment like a request's; raises InvalidSetting if no request can have it."""
+    """Return a segment, normalised like a segment of a request.
+
+    Raises InvalidSetting if no request can have this segment.
+    """
     if segment in {"*", "**"}:
         raise InvalidSetting(
             f"{argument} must have no wildcards, not {text!r}: use prefix= or {{rest...}}"
@@ -266,7 +288,7 @@ def _checks(kind: Kind, conditions: Mapping[str, str | bool] | None) -> list[Che
 
 
 def _sendable(kind: Kind, value: object) -> bool:
-    """Return whether a request can have this value after parsing."""
+    """Return whether parsing a request can result in this value."""
     if not isinstance(value, str):
         return False
     if kind == "query":

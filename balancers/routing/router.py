@@ -1,4 +1,4 @@
-"""Finds the most specific route that matches a request."""
+"""Finds the route for a request: the most specific one that matches."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, NamedTuple, Self, TypeVar
@@ -16,35 +16,44 @@ __all__ = ["Match", "Router"]
 T_co = TypeVar("T_co", covariant=True)
 
 _UNNAMED = " "
-"""A host label, a segment or a method that no route can name."""
+"""A text that no route can contain as a label of its host, a segment or a method."""
 
 
 class Match(NamedTuple, Generic[T_co]):
-    """The route of a request and its value, or why no route matches; true when a route matches."""
+    """The result of matching a request: the route and its value, or why no route matches.
+
+    A match is true in a boolean context if a route matches.
+    """
 
     route: Route[T_co] | None
     value: T_co | None
     captures: dict[str, str]
-    """The text of each capture of the path, decoded: a ``?`` in it was ``%3F``."""
+    """The decoded text of each capture by its name.  The text may contain any character.  For
+    example, ``%3F`` in the path becomes ``?``."""
     path: str
-    """The path that was matched.  Send it on, so that the backend sees the same path."""
+    """The normalised path that was matched.  Send this path to the backend, so that the backend
+    uses the same path as the router.  It is empty if the path is refused."""
     reason: str
-    """Empty for a match; otherwise ``no route``, ``bad host``, or why the path is refused."""
+    """Why no route matches.  It is empty if a route matches.  If not, it is ``no route``,
+    ``bad host``, or the reason why the path is refused."""
     why: str
-    """In words: all conditions of the route, or the first that failed in the nearest route."""
+    """A description for logs.  If a route matches, it contains all conditions of the route.  If
+    not, it says why no route matches."""
     allowed: tuple[str, ...] = ()
-    """The methods of the routes for this host and path, when none has the request's method."""
+    """The methods of the routes that match the host and the path.  It is empty unless all of these
+    routes have other methods than the request."""
 
     def __bool__(self) -> bool:
         return self.route is not None
 
 
 class Router(Generic[T_co]):
-    """An immutable table of routes, the most specific first, ties in the order given.
+    """Finds the most specific route that matches a request.
 
-    The order is :attr:`Route.rank`.  The rank depends on the route alone, so changing one route
-    never reorders two others.  A match is final: no other route is tried when the backends of the
-    matched pool are down.
+    A router is immutable.  Its routes are sorted by :attr:`Route.rank`, the most specific first.
+    Routes of equal rank stay in the order in which they were given.  The rank depends only on the
+    route, so a change of one route never changes the order of two other routes.  The router does
+    not look at backends.  If all backends of the matched pool are down, no other route is tried.
 
     >>> router = Router([
     ...     Route("web"),
@@ -59,13 +68,15 @@ class Router(Generic[T_co]):
     >>> router.match(Request("GET", "/api/..%2f..%2fetc")).reason
     'encoded slash'
 
-    Raises InvalidSetting for a route that no request can reach, naming the routes that come first
-    and together match everything that it matches; TypeError for anything but routes.
+    Raises InvalidSetting for a route that no request can reach, because each request that the route
+    matches is also matched by an earlier route.  The message contains these earlier routes.  Raises
+    TypeError for an object that is not a route.
 
-    Cost: ``match`` parses the request and walks its path.  It then does one lookup per distinct set
-    of header, cookie and query names in the conditions of this path's routes, as far as the set is
-    indexed under a name that the request has.  The number of routes does not matter.  Construction
-    is a sort and n such matches.
+    ``match`` parses the request and reads the segments of its path.  The routes for this path are
+    grouped by the names in their conditions on headers, cookies and query.  A group with conditions
+    is indexed under one of its names.  ``match`` skips a group if the request does not have this
+    name.  For any other group it does one look-up.  Its cost does not depend on the number of
+    routes.  The constructor sorts the n routes and does at least n such matches.
     """
 
     def __init__(self, routes: Iterable[Route[T_co]]) -> None:
@@ -87,12 +98,15 @@ class Router(Generic[T_co]):
         return iter(self._routes)
 
     def match(self, request: Request) -> Match[T_co]:
-        """Return a match with the first route whose conditions all hold; no request raises.
+        """Return a match with the first route whose conditions all hold.
 
-        Usually O(characters of the request), independent of the number of routes; at worst 2 to the
-        power of the number of segments, when the table has both a capture and a literal at each
-        segment.  When only the method fails, the match also lists the allowed methods.  The host of
-        an absolute-form target replaces ``request.host``.
+        If no route matches, the match says why.  If the host and the path match but the method does
+        not, the match also contains the allowed methods.  A target in absolute form contains a
+        host, which replaces ``request.host``.  No request raises an error.
+
+        The usual cost is O(characters of the request), whatever the number of routes.  If the table
+        has both a capture and a literal for each segment, the cost is up to 2 to the power of the
+        number of segments.
         """
         target = read_target(request.target)
         if target.reason:
@@ -120,9 +134,10 @@ class Router(Generic[T_co]):
         return None
 
     def _no_match(self, host: str, path: str, fields: RequestFields) -> Match[T_co]:
-        """Describe why the nearest route fails.
+        """Return a match without a route that says why the nearest route does not match.
 
-        That is the first route that matches host and path, and if possible the method.
+        The nearest route is the first route that matches the host, the path and the method.  If
+        there is no such route, it is the first route that matches the host and the path.
         """
         leaves = list(self._tree.leaves(host, path[1:].split("/")))
         for leaf in leaves:
@@ -141,10 +156,14 @@ class Router(Generic[T_co]):
     def _check_reachable(self, position: int) -> None:
         """Raise InvalidSetting unless at least one request reaches this route.
 
-        It is enough to try minimal requests: they meet the conditions of this route and otherwise
-        contain only values that no route names.  There is one per method and per number of segments
-        after a prefix.  Conditions only require that something is present, so a route that matches
-        a minimal request also matches every request that this one stands for.
+        Only minimal requests are tried.  A minimal request meets the conditions of this route.
+        Everything else in it is a value that no route contains.  There is one minimal request for
+        each method of the route and for each length and form of the path.
+
+        This is enough.  No condition requires that something is absent, so all requests that this
+        route matches contain what the minimal request contains.  A value that no route contains is
+        matched only by a condition that accepts any value.  So if an earlier route matches the
+        minimal request, it also matches all of these requests with the same form of the path.
         """
         route = self._routes[position]
         host = route.host if route.host is not None else _UNNAMED
@@ -174,7 +193,10 @@ class Router(Generic[T_co]):
 
 
 def _sample_paths(route: Route[Any], longest: int) -> Iterator[list[str]]:
-    """Yield a path for each length and form that a route matches, the longest first."""
+    """Yield one path for each length and form that a route matches, the longest first.
+
+    A path of each length has two forms: the last segment is empty or not empty.
+    """
     segments = [_UNNAMED if segment is None else segment for segment in route.segments]
     if route.ending == "end":
         yield segments
@@ -187,7 +209,10 @@ def _sample_paths(route: Route[Any], longest: int) -> Iterator[list[str]]:
 
 
 def _required_values(route: Route[Any]) -> dict[Kind, Values]:
-    """Return the values that a route requires; None, which matches no value, where any will do."""
+    """Return the header, cookie and query values that a route requires.
+
+    If a condition accepts any value, the value is None, which equals no value of a condition.
+    """
     required: dict[Kind, Values] = {"header": {}, "cookie": {}, "query": {}}
     for check in route.checks:
         required[check.kind][check.name] = [check.value]

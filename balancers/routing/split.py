@@ -1,4 +1,4 @@
-"""Splits traffic by weight: each client gets the same value, in every process."""
+"""Splits clients between values by weight.  A client gets the same value in every process."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
@@ -24,23 +24,30 @@ _SCALE = 1 << 60
 
 
 class Split(SharesBackends, Generic[T]):
-    """Values that share clients by weight, for example 90 % to stable and 10 % to the canary.
+    """Assigns each client to one of several values by weight.
 
-    Weighted rendezvous hashing: each value gets a bid per key, an exponential variate from the hash
-    of value and key, divided by the weight; the lowest bid wins.  Only the ratios of weights
-    matter.  A client moves from one value to another only if the weight of the second grew by a
-    greater factor than the weight of the first.  When only one weight grows, clients move to that
-    value and between no others; when only one weight shrinks, clients move away from that value
-    only; with two values, clients move to the value whose share grew.
+    For example, 90 % of the clients get the stable version and 10 % get the canary.  A client is
+    identified by its key.  Only the ratios of the weights matter.  A value of weight 0 gets no
+    clients.
 
-    When a total share of t moves, at most 2t/(1 + t) of the clients move.  With three values or
-    more, no rule that depends on the weights alone can guarantee t for every change (Bavarian and
-    others, Optimality of Correlated Sampling Strategies, 2020).  So change one weight and leave the
-    others as they are.
+    The method is weighted rendezvous hashing.  For a key, each value gets a bid.  The bid is a
+    number with an exponential distribution, computed from the hash of the value and the key, and
+    divided by the weight.  The value with the lowest bid is chosen.
 
-    A value of weight 0 gets no clients.  ``identity`` names values for hashing, like backends.
-    ``salt`` separates splits: with the same salt and names the canary gets the same clients in
-    every process, and another salt chooses independently.
+    A client moves from one value to another only if the weight of the second was multiplied by a
+    greater factor than the weight of the first.  If only one weight grows, clients move only to
+    that value.  If only one weight shrinks, clients move only away from that value.  With two
+    values, clients move only to the value whose share grew.
+
+    Let t, from 0 to 1, be the sum of the increases of all shares that grow.  At least a share of t
+    of the clients must move, and at most 2t/(1 + t) do.  With three values or more, no method that
+    depends only on the weights can reach t for every change (Bavarian and others, Optimality of
+    Correlated Sampling Strategies, 2020).  So change only one weight at a time: then only a share
+    of t of the clients moves.
+
+    ``identity`` returns the name of a value, which is hashed.  With the same ``salt`` and the same
+    names, each value gets the same clients in every process.  Two splits with different salts
+    choose clients independently of each other.
 
     >>> split = Split({"stable": 90, "canary": 10}, salt="checkout")
     >>> before = {key for key in range(1000) if split.pick(key) == "canary"}
@@ -49,9 +56,12 @@ class Split(SharesBackends, Generic[T]):
     >>> len(before), len(after), before <= after
     (104, 200, True)
 
-    Cost: ``pick`` O(values), and O(values²) for floats without a common unit; ``draw``
-    O(log values).  Raises InvalidWeight for an invalid weight and for a sum of 0, DuplicateBackend
-    for a value given twice or two values with the same name, TypeError for a value without a name.
+    ``pick`` costs O(values), but O(values²) if the weights are floats without a common unit.
+    ``draw`` costs O(log values).
+
+    Raises InvalidWeight for an invalid weight and for a sum of 0.  Raises DuplicateBackend for a
+    value that is given twice and for two values with the same name.  Raises TypeError for a value
+    without a name.
     """
 
     def __init__(
@@ -70,19 +80,19 @@ class Split(SharesBackends, Generic[T]):
 
     @property
     def weights(self) -> Mapping[T, float]:
-        """The weights, in the order given; read-only."""
+        """The weights as a read-only mapping, in the order in which they were given."""
         return MappingProxyType(self._weights)
 
     @property
     def shares(self) -> dict[T, float]:
-        """The share of the traffic that each value gets, 0 to 1."""
+        """The share of the traffic that each value gets, from 0 to 1."""
         total = sum(map(Fraction, self._weights.values()))
         return {value: float(Fraction(weight) / total) for value, weight in self._weights.items()}
 
     def reweigh(self, weights: Mapping[T, float] | Iterable[tuple[T, float]]) -> None:
         """Replace all values and their weights.
 
-        Raises what the constructor raises; nothing has changed then.
+        Raises the same errors as the constructor.  After an error, the split is unchanged.
         """
         given = (
             cast("Mapping[T, float]", weights).items() if isinstance(weights, Mapping) else weights
@@ -101,7 +111,8 @@ class Split(SharesBackends, Generic[T]):
         if not positive:
             raise InvalidWeight(f"weights must contain a weight above 0, not {valid!r}")
         exact = {value: Fraction(valid[value]) for value in positive.values()}
-        # integers in the same ratio as the weights, and multipliers that divide by them exactly
+        # weight * unit is an integer for each weight; multiple // (weight * unit) is exact, so that
+        # multiplying by it is the same as dividing by the weight, apart from a common factor
         unit = lcm(*(weight.denominator for weight in exact.values()))
         multiple = lcm(*(int(weight * unit) for weight in exact.values()))
         ends = [*accumulate(exact.values())]
@@ -131,8 +142,9 @@ class Split(SharesBackends, Generic[T]):
         return winner
 
     def draw(self, rng: Random) -> T:
-        """Return a random value by weight, for a request without a key; O(log values).
+        """Return a random value; O(log values).
 
+        The probability of a value is its share.  Use this method for a request without a key.
         Raises TypeError for an ``rng`` that is not a ``random.Random``.
         """
         return self._positive[bisect_right(self._ends, checked_rng(rng).random())]
@@ -145,11 +157,17 @@ class Split(SharesBackends, Generic[T]):
 
 
 def _length_prefixed(name: bytes | str) -> bytes:
-    """Return the name behind its length, so that joined names cannot be confused."""
+    """Return the length of the name in 8 bytes, followed by the name.
+
+    Two different lists of names therefore remain different when their names are joined.
+    """
     data = key_bytes(name)
     return len(data).to_bytes(8, "little") + data
 
 
 def _exponential(digest: int) -> int:
-    """Return an exponential variate from 64 bits, as a scaled integer: its products are exact."""
+    """Return a number with an exponential distribution, computed from the lowest 64 bits.
+
+    It is multiplied by 2**60 and rounded down to an integer, so that its products are exact.
+    """
     return int(-log(((digest & (1 << _BITS) - 1) + 1) / (1 << _BITS)) * _SCALE)

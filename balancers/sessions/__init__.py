@@ -1,4 +1,4 @@
-"""Sticky sessions: map a request back to the backend that holds its session."""
+"""Sticky sessions: the requests of one session are sent to the same backend."""
 
 from balancers.sessions.address_sessions import AddressSessions as AddressSessions
 from balancers.sessions.binding import Binding as Binding

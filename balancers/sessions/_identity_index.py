@@ -1,4 +1,7 @@
-"""The members of a pool by identity: the names that tokens and tables use across processes."""
+"""Finds the members of a pool by their identity.
+
+Tokens and tables refer to a backend by its identity, which is the same in every process.
+"""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -14,26 +17,28 @@ from balancers.sessions.binding import CLOSED, UNKNOWN_BACKEND, Binding
 __all__ = ["IdentityIndex", "digest_of"]
 
 _SPARE = 16
-"""Entries of former members that are kept beyond one per member."""
+"""How many more entries than twice the number of members the index may keep."""
 
 
 def digest_of(name: Key) -> bytes:
-    """Return 16 bytes that stand for an identity in any process: SHA-256, cut.
+    """Return the first 16 bytes of the SHA-256 hash of an identity.
 
-    Raises InvalidKey for a lone surrogate or an int beyond 64 bits, TypeError for what is no key.
+    They are the same in every process.  Raises InvalidKey for a text with a lone surrogate or an
+    int of more than 64 bits, and TypeError for an object that cannot be a key.
     """
     return sha256(key_bytes(name)).digest()[:16]
 
 
 class IdentityIndex(Generic[B]):
-    """Members by the digest of their identity, and what ``failover`` does about a closed one.
+    """Finds the member that has a given identity, and applies ``failover`` if it is closed.
 
-    It is updated lazily: a member is named once, when it is first missed, and an entry is valid for
-    one generation of a backend's membership.  A look-up costs O(1), and O(joined) after backends
-    have joined.
+    Members are stored by the digest of their identity.  If a look-up finds no valid entry, the
+    index calls ``identity`` once for each backend that has joined since the last update.  If
+    a backend leaves and joins again, its old entry is no longer valid.  A look-up costs O(1).  The
+    first look-up after backends have joined costs O(backends that joined).
 
-    Raises DuplicateBackend for two members of one identity, InvalidSetting for a failover that is
-    neither rebind nor strict.
+    Raises DuplicateBackend for two members with the same identity, and InvalidSetting for a
+    ``failover`` that is neither ``rebind`` nor ``strict``.
     """
 
     def __init__(self, pool: Pool[B], identity: Identity[B], failover: str) -> None:
@@ -48,7 +53,10 @@ class IdentityIndex(Generic[B]):
         self._update()
 
     def binding(self, digest: bytes, ticket: object, now: float | None = None) -> Binding[B]:
-        """Bind to the member of this identity, at ``now``; O(gates).  Raises InvalidTime."""
+        """Return a binding to the member that has this identity; O(gates).
+
+        ``now`` is the time at which the gates of the member are evaluated.  Raises InvalidTime.
+        """
         entry = self._current(digest)
         if entry is None:
             self._update()
@@ -60,9 +68,10 @@ class IdentityIndex(Generic[B]):
         return Binding(backend, reason, self._strict, ticket)
 
     def digest(self, lease: Lease[B]) -> bytes | None:
-        """Return the digest of a lease's backend, None if that has left; O(1).
+        """Return the digest of a lease's backend; O(1).
 
-        Raises ForeignLease for a lease of another pool.
+        Return None if the backend has left the pool since the lease was acquired.  Raises
+        ForeignLease for a lease of another pool.
         """
         if not self._pool.owns(lease):
             raise ForeignLease(f"a lease of another pool: {lease!r}")
@@ -74,7 +83,7 @@ class IdentityIndex(Generic[B]):
         return self._digests[generation]
 
     def members(self) -> Iterable[tuple[bytes, B]]:
-        """Return each member's digest and the member, in the order of joining; O(n)."""
+        """Return the digest of each member and the member, in the order of joining; O(n)."""
         self._update()
         pool = self._pool
         return [(self._digests[pool.generation(backend)], backend) for backend in pool.backends]
@@ -86,12 +95,15 @@ class IdentityIndex(Generic[B]):
             return None
 
     def _current(self, digest: bytes) -> tuple[B, int] | None:
-        """Return the entry of an identity if it is of the present membership."""
+        """Return the entry of an identity, or None if its backend has left since it was made."""
         entry = self._backends.get(digest)
         return entry if entry is not None and self._generation(entry[0]) == entry[1] else None
 
     def _update(self) -> None:
-        """Name the members that joined since the last time: they come last, in that order."""
+        """Add an entry for each member that has joined since the last update.
+
+        New members are at the end of ``pool.backends``, so the loop reads them from the end.
+        """
         pool = self._pool
         joined: list[tuple[B, int]] = []
         for backend in reversed(pool.backends):

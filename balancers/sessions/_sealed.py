@@ -1,4 +1,7 @@
-"""Sessions in sealed tokens: the common part of cookie sessions and header sessions."""
+"""Binds requests to backends by sealed tokens.
+
+This is the common part of cookie sessions and header sessions.
+"""
 
 from math import inf
 from typing import Generic
@@ -14,9 +17,10 @@ __all__ = ["SealedSessions"]
 
 
 class SealedSessions(Generic[B]):
-    """Converts a token to a binding, and a lease to the next token.
+    """Converts a token to a binding, and a lease to a new token.
 
-    ``max_age`` is the number of seconds for which a client stores a token.
+    ``max_age`` is the number of seconds for which a client stores a token.  By default the client
+    stores it without a limit.
     """
 
     def __init__(
@@ -32,16 +36,19 @@ class SealedSessions(Generic[B]):
         self._max_age = max_age
 
     def read(self, token: str, now: float, wall: float) -> Binding[B]:
-        """Open a token and look up its backend.  Raises InvalidTime, DuplicateBackend."""
+        """Return the binding for a token.  Raises InvalidTime, DuplicateBackend."""
         claim = self._tokens.open(token, wall)
         if isinstance(claim, str):
             return Binding(None, claim)
         return self._identities.binding(claim.ident, claim, now)
 
     def write(self, lease: Lease[B], wall: float, binding: Binding[B]) -> str | None:
-        """Return a new token, or None if the client's token is still good or the backend left.
+        """Return a new token, or None if the client needs none.
 
-        A session on another backend starts at ``wall``; otherwise it keeps its start time.
+        The client needs no new token if its token is valid and does not have to be renewed, or if
+        the backend of the lease has left the pool.  If the lease is on another backend than the
+        client's token, a new session starts at ``wall``.  If a token is renewed, the session keeps
+        its start time.
         """
         ident = self._identities.digest(lease)
         if ident is None:

@@ -1,4 +1,4 @@
-"""Sessions by the client's address."""
+"""Binds a client to a backend by the address of the client."""
 
 from balancers._internal.types import B
 from balancers.addresses import Address, Prefixes
@@ -14,13 +14,15 @@ __all__ = ["AddressSessions"]
 
 
 class AddressSessions(LearnedSessions[B]):
-    """A table from client addresses to backends, for clients that do not store cookies.
+    """Stores the backend of each client address, for clients that do not store cookies.
 
-    Clients are distinguished by the first ``ipv4_prefix`` or ``ipv6_prefix`` bits of their address.
-    An IPv4-mapped IPv6 address is treated as IPv4; a zone is ignored.  ``issue`` stores every
-    address, and ``max_sessions`` bounds the memory that a flood of addresses can use.  All clients
-    behind one NAT count as one client, and a client that changes networks counts as a new one.
-    Prefer cookies where the clients support them.
+    Two addresses count as the same client if their first ``ipv4_prefix`` or ``ipv6_prefix`` bits
+    are equal.  An IPv4-mapped IPv6 address is treated as IPv4.  A zone is ignored.
+
+    ``issue`` stores the address of every client.  ``max_sessions`` limits the memory that a large
+    number of addresses can use.  All clients behind one NAT count as one client.  A client that
+    moves to another network counts as a new client.  Use cookies instead if the clients support
+    them.
 
     >>> from balancers import Pool, RoundRobin
     >>> pool = Pool(RoundRobin(["a", "b"]))
@@ -30,8 +32,9 @@ class AddressSessions(LearnedSessions[B]):
     >>> sticky.resolve("::ffff:192.0.2.77", now=1.0).backend
     'a'
 
-    Cost: that of :class:`LearnedSessions`, and the parsing of the address.
-    Raises the errors of :class:`LearnedSessions`, and InvalidSetting for a prefix out of range.
+    The cost is the cost of :class:`LearnedSessions` and of parsing the address.
+    Raises the errors of :class:`LearnedSessions`, and InvalidSetting for an ``ipv4_prefix`` outside
+    0 to 32 or an ``ipv6_prefix`` outside 0 to 128.
     """
 
     _learns_from_requests = True
@@ -59,10 +62,12 @@ class AddressSessions(LearnedSessions[B]):
     def resolve(
         self, session: Key | Address | Request | None, now: float, wall: float = 0.0
     ) -> Binding[B]:
-        """Look up the backend of a client, by its address or by the ``client`` of a request.
+        """Look up the backend of a client.
 
-        Behind another proxy, ``client`` is the address of that proxy: pass the client's own address
-        instead.  An address with a port is malformed.  Raises InvalidTime.
+        ``session`` is the client's address, or a request whose ``client`` is that address.  If the
+        request came through another proxy, its ``client`` is the address of that proxy.  Pass the
+        client's own address in this case.  An address with a port is malformed.  Raises
+        InvalidTime.
         """
         client = (session.client or None) if isinstance(session, Request) else session
         return super().resolve(client, now, wall)  # type: ignore[arg-type] # _key accepts it

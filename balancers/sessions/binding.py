@@ -1,4 +1,4 @@
-"""The result of looking up the session of a request."""
+"""Defines the result of looking up the session of a request."""
 
 from typing import Generic, NamedTuple
 
@@ -27,22 +27,29 @@ OUT_OF_PATH = "out of path"
 
 
 class Binding(NamedTuple, Generic[B]):
-    """The backend that has the session of a request, which ``pool.acquire`` should prefer.
+    """Says which backend has the session of a request.
 
-    ``reason`` is empty when the request is bound.  Otherwise it is one of:
+    Pass ``backend`` to ``pool.acquire`` as ``prefer``, and pass ``strict`` too.
 
-    * absent: the request carries no session, or one that the table does not contain
-    * malformed: the value is no token, name or address, or a header occurs twice
-    * forged: the token was sealed with none of the keys
-    * expired, or not yet valid: judged by the wall clock
-    * unknown backend: the backend left the pool
-    * closed: the backend is a member, but when the pool was last evaluated it refused even bound
-      requests
-    * out of path: the client would not send back a cookie that is set here
+    A request is bound if its session is on a backend that accepts it.  ``reason`` says why the
+    request is not bound.  It is empty if the request is bound.  The reasons are:
 
-    ``backend`` is set when the request is bound or the reason is closed, and None otherwise.  A
-    closed backend can be preferred too: the pool decides at that moment.  It picks another backend,
-    or refuses the request when ``strict``.  ``ticket`` is for the ``issue`` method of the resolver.
+    * absent: the request has no session, or the table does not contain its session
+    * malformed: the value is not a token, a name or an address, or the header occurs twice
+    * forged: none of the keys sealed the token
+    * expired: the token is too old according to the wall clock
+    * not yet valid: the times of the token are in the future according to the wall clock
+    * unknown backend: the backend has left the pool
+    * closed: the backend is a member, but at the time of the look-up it refused all requests, also
+      bound requests
+    * out of path: the request has no cookie, and its target is outside the path of the cookie, so
+      the client would not send the cookie with such a request
+
+    ``backend`` is set if the request is bound or if the reason is closed.  In all other cases it is
+    None.  A closed backend can be passed to the pool too, because it may have opened since.  If it
+    is still closed, the pool picks another backend, or refuses the request if ``strict`` is True.
+    Pass the binding to the ``issue`` method of the object that returned it.  ``ticket`` is used by
+    that method only.
     """
 
     backend: B | None = None
@@ -52,5 +59,5 @@ class Binding(NamedTuple, Generic[B]):
 
     @property
     def bound(self) -> bool:
-        """Whether the request belongs to a backend that accepts it."""
+        """Whether the session of the request is on a backend that accepts the request."""
         return not self.reason

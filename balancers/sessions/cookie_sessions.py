@@ -1,4 +1,4 @@
-"""Sessions by a cookie that the proxy sets."""
+"""Binds a client to a backend by a cookie that the proxy sets."""
 
 from functools import partial
 from itertools import chain, islice
@@ -18,22 +18,24 @@ from balancers.sessions.tokens import SessionTokens
 __all__ = ["CookieSessions"]
 
 _MAX_TOKENS_OPENED = 4
-"""Bounds the HMACs per request, because a client can send any number of cookies."""
+"""Limits the number of HMACs per request, because a client can send any number of cookies."""
 
 
 class CookieSessions(Generic[B]):
-    """Binds a client to its backend by a cookie with a sealed token.
+    """Binds a client to a backend by a cookie that contains a sealed token.
 
     ``identity`` returns the name of a backend.  The name must be the same in every process and
-    after a restart.  If addresses are reused, include a generation in the name: then a new backend
-    does not inherit the sessions of an old one.  ``identity`` is called once per member.
+    after a restart.  If a new backend can get the address of an old one, include a version number
+    in the name.  The new backend then does not receive the sessions of the old one.  ``identity``
+    is called once per member.
 
-    ``failover`` is ``"rebind"`` to move a session whose backend is closed, or ``"strict"`` to
-    refuse the request.  A session whose backend left the pool is always moved.
+    ``failover`` says what happens to a session if its backend is closed.  With ``"rebind"``, the
+    session is moved to another backend.  With ``"strict"``, the request is refused.  If the backend
+    has left the pool, the session is always moved.
 
-    The other arguments are attributes of the cookie.  ``max_age`` is in seconds, or None for a
-    cookie that lasts until the browser closes.  Browsers drop a ``Secure`` cookie that arrives over
-    plain HTTP: pass ``secure=False`` there.
+    The other arguments are attributes of the cookie.  ``max_age`` is in seconds.  If it is None,
+    the cookie is kept until the browser closes.  Browsers ignore a ``Secure`` cookie that they
+    receive over plain HTTP.  Pass ``secure=False`` if the clients use plain HTTP.
 
     >>> from random import SystemRandom
     >>> from balancers import Pool, RoundRobin
@@ -53,9 +55,11 @@ class CookieSessions(Generic[B]):
     >>> found.backend == lease.backend, sticky.issue(lease, wall=1e9 + 1, binding=found)
     (True, None)
 
-    Cost: ``resolve`` searches the ``Cookie`` header once and takes two HMACs and O(gates).
-    Raises InvalidSetting for a cookie that browsers reject, an unknown failover or a max_age of 0;
-    DuplicateBackend for two members with the same identity, also from ``resolve`` and ``issue``.
+    ``resolve`` searches the ``Cookie`` header once.  It computes two HMACs for each token that it
+    opens, and one more for each key that does not match.  The rest of its cost is O(gates).
+    Raises InvalidSetting for a cookie that browsers reject, an unknown ``failover`` or a
+    ``max_age`` of 0.  Raises DuplicateBackend for two members with the same identity; ``resolve``
+    and ``issue`` raise it too.
     """
 
     def __init__(
@@ -95,12 +99,14 @@ class CookieSessions(Generic[B]):
     def resolve(self, request: Request, now: float, wall: float) -> Binding[B]:
         """Look up the backend of the session.
 
-        If several cookies have the name, up to four are opened and the first that is bound is
-        returned: a cookie of another site, or an old one, does not hide the valid one.  If none is
-        bound, the first that belongs to a member is returned, or else the first.
+        If several cookies have the name, the tokens of the first four are opened in order.  The
+        first binding whose request is bound is returned.  So a cookie of another site, or an old
+        cookie, does not hide the valid cookie.  If no cookie binds the request, the first binding
+        that has a backend is returned.  If no binding has a backend, the first binding is returned.
 
-        ``wall``, in seconds since an epoch that all processes share, is the time for the token.
-        ``now`` is the time of the pool, at which the backend must be open.  Raises InvalidTime.
+        ``wall`` is the time in seconds since an epoch that all processes share.  It is compared
+        with the times in the token.  ``now`` is the time in seconds of the pool's clock.  The gates
+        of the backend are evaluated at ``now``.  Raises InvalidTime.
         """
         unbound: list[Binding[B]] = []
         headers = request.header("cookie")
@@ -116,12 +122,17 @@ class CookieSessions(Generic[B]):
         return Binding(None, ABSENT if covered else OUT_OF_PATH)
 
     def issue(self, lease: Lease[B], wall: float, binding: Binding[B]) -> str | None:
-        """Return the value of a ``Set-Cookie`` header, or None if the client's cookie is good.
+        """Return the value of a ``Set-Cookie`` header, or None if no cookie has to be sent.
 
-        A new cookie is needed when the lease is on another backend than the cookie, when a quarter
-        of the idle timeout has passed, or when the key that sealed the token is not the first one.
-        The response must not be cached then: send ``Cache-Control: private`` or ``no-store`` too.
-        Raises InvalidTime, ForeignLease.
+        A cookie has to be sent in these cases:
+
+        * The client has no valid cookie, or the lease is on another backend than the cookie.
+        * The token is older than a quarter of the idle timeout or of ``max_age``.
+        * The token was not sealed with the first key.
+
+        No cookie is sent if the target is outside the path of the cookie, or if the backend of the
+        lease has left the pool.  A response with a cookie must not be stored in a shared cache.
+        Send ``Cache-Control: private`` or ``no-store`` with it.  Raises InvalidTime, ForeignLease.
         """
         if binding.reason == OUT_OF_PATH:
             return None

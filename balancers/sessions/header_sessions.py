@@ -1,4 +1,4 @@
-"""Sessions by a header that clients send back."""
+"""Binds a client to a backend by a header that the client sends back."""
 
 import re
 from functools import partial
@@ -21,12 +21,13 @@ _VISIBLE_ASCII = re.compile(rb"[!-~]+")
 
 
 class HeaderSessions(Generic[B]):
-    """Binds a client to the backend in a request header: for clients that are programs.
+    """Binds a client to the backend that a request header identifies.
 
-    With ``tokens`` the header contains a sealed token, like the cookie of
-    :class:`CookieSessions`.  With ``trusted=True`` it contains the plain identity of a backend.
-    Use that only for clients that may choose their backend.  A header that occurs more than once is
-    malformed; no value of it is used.
+    Use it for clients that are programs, because browsers do not send such a header back.  With
+    ``tokens``, the header contains a sealed token, like the cookie of :class:`CookieSessions`.
+    With ``trusted=True``, the header contains the identity of a backend as plain text.  Use
+    ``trusted`` only for clients that are allowed to choose their backend.  If the header occurs
+    more than once, it is malformed and none of its values is used.
 
     >>> from balancers import Pool, RoundRobin
     >>> from balancers.http.request import Request
@@ -34,9 +35,12 @@ class HeaderSessions(Generic[B]):
     >>> sticky.resolve(Request(headers=[("X-Session-Server", "b")]), now=0.0, wall=0.0).backend
     'b'
 
-    Cost: ``resolve`` O(headers + gates), and two HMACs for a token.
-    Raises InvalidSetting for both or neither of ``tokens`` and ``trusted``, for an invalid header
-    name, and for an identity that is not visible ASCII when ``trusted``; DuplicateBackend.
+    ``resolve`` costs O(headers + gates).  With ``tokens``, it also computes two HMACs, and one more
+    for each key that does not match.
+    Raises InvalidSetting if both ``tokens`` and ``trusted`` are given or neither, for an invalid
+    header name, and for an unknown ``failover``.  With ``trusted``, it also raises InvalidSetting
+    for an identity that is not visible ASCII.  Raises DuplicateBackend for two members with the
+    same identity.
     """
 
     def __init__(
@@ -62,16 +66,21 @@ class HeaderSessions(Generic[B]):
         )
 
     def resolve(self, request: Request, now: float, wall: float) -> Binding[B]:
-        """Look up the backend of the session.  Raises InvalidTime."""
+        """Look up the backend of the session.
+
+        ``wall`` is the time in seconds since an epoch that all processes share.  ``now`` is the
+        time in seconds of the pool's clock.  Raises InvalidTime, DuplicateBackend.
+        """
         values = request.header(self._name)
         if len(values) != 1:
             return Binding(None, MALFORMED if values else ABSENT)
         return self._codec.read(values[0].strip(" \t"), now, wall)
 
     def issue(self, lease: Lease[B], wall: float, binding: Binding[B]) -> str | None:
-        """Return a new header value, or None if the client's value is still good.
+        """Return a new value for the header, or None if no value has to be sent.
 
-        Raises InvalidTime, ForeignLease.
+        No value has to be sent if the client's value is valid and does not have to be renewed, or
+        if the backend of the lease has left the pool.  Raises InvalidTime, ForeignLease.
         """
         return self._codec.write(lease, wall, binding)
 
@@ -81,7 +90,7 @@ class HeaderSessions(Generic[B]):
 
 
 class _PlainNames(Generic[B]):
-    """Reads and writes identities as plain text."""
+    """Converts an identity in plain text to a binding, and a lease to such an identity."""
 
     def __init__(self, pool: Pool[B], identity: Identity[B], failover: str) -> None:
         self._identity = partial(_header_identity, identity)

@@ -1,4 +1,4 @@
-"""Sessions by the session id of the application, in a table."""
+"""Binds a client to a backend by the session id that the application sets."""
 
 from collections import Counter, OrderedDict
 from typing import Generic
@@ -16,14 +16,17 @@ __all__ = ["LearnedSessions"]
 
 
 class LearnedSessions(Generic[B]):
-    """A table from session ids of the application to backends.
+    """Stores the backend of each session id of the application in a table.
 
-    Call :meth:`learn` when a response sets a session id, and :meth:`resolve` when a request has
-    one.  The table stores at most ``max_sessions`` sessions and evicts the least recently used one.
-    A session that is not used for ``idle_timeout`` seconds (of ``now``) expires.  Every id takes
-    the same memory, whatever its length.  The table stores backends by ``identity``, so a copy of
-    it is valid in another process.  An id in a request is only looked up, never stored: clients
-    cannot fill the table.
+    Call :meth:`learn` when a response sets a session id.  Call :meth:`resolve` when a request has a
+    session id.  An id in a request is only looked up and never stored, so clients cannot fill the
+    table.
+
+    The table stores at most ``max_sessions`` sessions.  When it is full, the session that was not
+    used for the longest time is removed.  A session expires when it has not been used for more than
+    ``idle_timeout`` seconds, measured with ``now``.  All ids use the same amount of memory,
+    whatever their length.  The table stores backends by their ``identity``, so a copy of the table
+    is valid in another process.
 
     >>> from balancers import Pool, RoundRobin
     >>> pool = Pool(RoundRobin(["a", "b"]))
@@ -33,9 +36,9 @@ class LearnedSessions(Generic[B]):
     >>> sticky.resolve("JSESSIONID of the response", now=9.0).backend, len(sticky)
     ('a', 1)
 
-    Cost: O(1) amortised, ``resolve`` O(gates).
-    Raises InvalidSetting for ``max_sessions`` below 1, an ``idle_timeout`` that is not positive or
-    an unknown failover; DuplicateBackend for two members with the same identity.
+    ``resolve`` costs O(gates).  Every other method is O(1) amortised unless it says otherwise.
+    Raises InvalidSetting for a ``max_sessions`` below 1, an ``idle_timeout`` that is not positive
+    or an unknown ``failover``.  Raises DuplicateBackend for two members with the same identity.
     """
 
     _learns_from_requests = False
@@ -58,12 +61,14 @@ class LearnedSessions(Generic[B]):
         self.evicted = 0
         """The number of sessions that were removed because the table was full."""
         self.expired = 0
-        """The number of sessions that were removed after ``idle_timeout`` seconds."""
+        """The number of sessions that were removed because they were not used for longer than
+        ``idle_timeout`` seconds."""
 
     def resolve(self, session: Key | None, now: float, wall: float = 0.0) -> Binding[B]:
-        """Look up the backend of a session; None is absent.  A lookup counts as a use.
+        """Look up the backend of a session.
 
-        ``wall`` is ignored.  Raises InvalidTime.
+        Pass None if the request has no session.  The look-up restarts the idle timeout of the
+        session.  ``wall`` is ignored.  Raises InvalidTime.
         """
         self._expire(now)
         if session is None:
@@ -79,9 +84,11 @@ class LearnedSessions(Generic[B]):
         return self._identities.binding(entry[0], key, now)
 
     def issue(self, lease: Lease[B], wall: float, binding: Binding[B]) -> None:
-        """Move a stored session to the backend of the lease.  Nothing has to be sent.
+        """Store that the session of the binding is now on the backend of the lease.
 
-        Raises ForeignLease.
+        The method returns None, because nothing has to be sent to the client.  It does nothing if
+        the backend has left the pool.  It does not add a session that is not in the table.  Only
+        in :class:`AddressSessions`, it adds the address.  Raises ForeignLease.
         """
         key, ident = binding.ticket, self._identities.digest(lease)
         if isinstance(key, bytes) and ident is not None:
@@ -92,7 +99,7 @@ class LearnedSessions(Generic[B]):
     def learn(self, session: Key, lease: Lease[B], now: float) -> None:
         """Store that the session is on the backend of the lease.
 
-        Does nothing if that backend has left the pool.
+        The method does nothing if the backend has left the pool.
         Raises InvalidKey, InvalidTime, ForeignLease.
         """
         key, ident = self._key(session), self._identities.digest(lease)
@@ -101,11 +108,17 @@ class LearnedSessions(Generic[B]):
             self._store(key, ident)
 
     def forget(self, session: Key) -> None:
-        """Remove a session, for example at logout.  Ignored if unknown.  Raises InvalidKey."""
+        """Remove a session, for example when the user logs out.
+
+        A session that is not in the table is ignored.  Raises InvalidKey.
+        """
         self._table.pop(self._key(session), None)
 
     def counts(self) -> dict[B, int]:
-        """Return the number of sessions per member, at the latest time seen; O(sessions)."""
+        """Return the number of sessions on each member; O(sessions + members).
+
+        Sessions that have expired since the latest ``now`` are still counted.
+        """
         counts = Counter(ident for ident, _ in self._table.values())
         return {backend: counts[ident] for ident, backend in self._identities.members()}
 
@@ -127,7 +140,10 @@ class LearnedSessions(Generic[B]):
             self.evicted += 1
 
     def _expire(self, now: float) -> None:
-        """Advance the time and remove idle sessions, which are the first of the table."""
+        """Record the time and remove the sessions that have expired.
+
+        The table is in the order of the last use, so expired sessions are at its start.
+        """
         self._now = now = valid_now(now, self._now)
         table = self._table
         while table:

@@ -1,4 +1,4 @@
-"""The cost of stickiness: how unevenly the sessions are distributed."""
+"""Measures how unevenly sticky sessions are distributed over the backends."""
 
 from collections.abc import Mapping
 from math import inf, isfinite, sqrt
@@ -12,29 +12,37 @@ __all__ = ["SessionShare", "SessionSkew", "session_skew"]
 
 
 class SessionShare(NamedTuple):
-    """The sessions of one backend, its fair share by weight, and the ratio of the two."""
+    """Compares the number of sessions on one backend with the fair number."""
 
     sessions: float
+    """The number of sessions on the backend."""
     fair: float
+    """The number of sessions that the backend would have if sessions were distributed by weight."""
     ratio: float
-    """1 is fair.  A quiesced backend has the fair share 0: its ratio is ``inf``, or 0 without
-    sessions."""
+    """``sessions`` divided by ``fair``.  1 is fair.  If ``fair`` is 0, the ratio is ``inf``, or 0
+    if the backend has no sessions.  ``fair`` is 0 for a backend with weight 0."""
 
 
 class SessionSkew(NamedTuple, Generic[B]):
-    """The share of every backend, and two figures over the backends with a positive weight."""
+    """Describes how unevenly sessions are distributed over all backends.
+
+    ``peak`` and ``variation`` are computed from the backends with a positive weight.
+    """
 
     shares: Mapping[B, SessionShare]
+    """The comparison for each backend."""
     peak: float
-    """The largest ratio.  1 is fair; 2 means that a backend has twice its fair share."""
+    """The largest ratio.  1 is fair.  2 means that one backend has twice its fair number."""
     variation: float
-    """The coefficient of variation of the ratios (standard deviation over mean).  0 is fair."""
+    """The coefficient of variation of the ratios, which is their standard deviation divided by
+    their mean.  0 is fair."""
 
 
 def session_skew(counts: Mapping[B, float], weights: Mapping[B, float]) -> SessionSkew[B]:
-    """Compare the number of sessions per backend with its fair share by weight; O(n).
+    """Compare the number of sessions on each backend with the fair number by weight; O(n).
 
-    A backend in ``weights`` that is not in ``counts`` has no sessions.
+    ``counts`` contains the number of sessions on each backend.  A backend that is in ``weights``
+    but not in ``counts`` has no sessions.
 
     >>> skew = session_skew({"a": 60, "b": 30, "c": 10}, {"a": 1, "b": 1, "c": 2})
     >>> skew.shares["a"]
@@ -42,9 +50,10 @@ def session_skew(counts: Mapping[B, float], weights: Mapping[B, float]) -> Sessi
     >>> skew.peak, round(skew.variation, 2)
     (2.4, 0.71)
 
-    Without sessions or without weights, the result is fair.
-    Raises UnknownBackend for a backend in ``counts`` that is not in ``weights``, InvalidWeight,
-    InvalidSetting for a count that is negative, NaN or infinite.
+    If there are no sessions, or if no weight is positive, ``peak`` is 1 and ``variation`` is 0.
+    Raises UnknownBackend for a backend that is in ``counts`` but not in ``weights``.  Raises
+    InvalidWeight for an invalid weight, and InvalidSetting for a count that is negative, NaN or
+    infinite.
     """
     valid_weights = as_weights(weights)
     for backend, sessions in counts.items():

@@ -1,13 +1,14 @@
-"""Tokens: the identity of a backend and two times, encrypted and authenticated.
+"""Seals and opens tokens that contain the identity of a backend and two times.
 
-A token is 80 bytes as base64url without padding: 107 characters for every backend::
+A sealed token is encrypted and authenticated.  It has 80 bytes, which are written as base64url
+without padding.  So every token has 107 characters::
 
     nonce, 16 | identity, issued at, refreshed at: 32, XOR HMAC(mask key, nonce) | tag, 32
 
-The tag is HMAC-SHA-256 (RFC 2104) of all bytes before it.  It is checked first, so only tokens that
-were sealed with one of the keys are decrypted.  The tag key and the mask key are both derived from
-the secret.  Two tokens for the same backend have no common bytes, except by chance.  Times are
-wall-clock seconds, so tokens are valid after a restart and in other processes.
+The tag is the HMAC-SHA-256 (RFC 2104) of all bytes before it.  The tag is checked first, so only
+tokens that were sealed with one of the keys are decrypted.  The tag key and the mask key are
+derived from one secret.  Two tokens for the same backend have no bytes in common, except by chance.
+Times are in seconds of the wall clock, so tokens are valid after a restart and in other processes.
 """
 
 import re
@@ -32,32 +33,38 @@ _BLOCK = Struct(">16sdd")
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
 _FROM_URL, _TO_URL = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
 _REFRESHES_PER_TIMEOUT = 4
-"""A token is refreshed when a quarter of its idle timeout has passed."""
+"""A token is renewed when a quarter of the idle timeout has passed since it was sealed."""
 
 
 class Claim(NamedTuple):
-    """The content of an authentic token."""
+    """Holds the content of an authentic token."""
 
     ident: bytes
+    """The 16 bytes that identify the backend."""
     issued_at: float
+    """The time in seconds when the session started on the backend."""
     refreshed_at: float
+    """The time in seconds when the token was sealed."""
     key: int
-    """The index of the key that sealed the token."""
+    """The index in ``keys`` of the key that sealed the token."""
 
 
 class SessionTokens:
     """Seals and opens session tokens.
 
-    ``keys`` are secrets of 16 bytes or more.  The first key seals; every key opens.  To rotate a
-    key, put the new one first and drop the old one when its tokens have expired.
+    ``keys`` are secrets of 16 bytes or more.  New tokens are sealed with the first key.  Tokens
+    that were sealed with any of the keys can be opened.  To replace a key, put the new key before
+    it.  Remove the old key when all tokens that it sealed have expired.
 
-    Three durations are in wall-clock seconds: ``idle_timeout`` since the client was last seen,
-    ``lifetime`` since the session started on its backend, and ``clock_skew``, by which the times of
-    a token may be in the future because clocks differ.
+    Three durations are in seconds of the wall clock.  A token expires ``idle_timeout`` seconds
+    after it was sealed, and ``lifetime`` seconds after its session started on the backend.  The
+    times in a token may be up to ``clock_skew`` seconds in the future, because the clocks of two
+    machines can differ.
 
-    ``rng`` generates 16 bytes per token.  Pass ``random.SystemRandom()``: two tokens with the same
-    nonce reveal how their contents differ.  For the same reason, copies share the generator.  A
-    pickle contains the generator and its state.  A SystemRandom has no state and is created anew.
+    ``rng`` generates 16 random bytes, the nonce, for each token.  Pass ``random.SystemRandom()``,
+    because two tokens with the same nonce reveal how their contents differ.  For the same reason, a
+    copy of this object shares the generator.  A pickle of this object contains the generator and
+    its state.  A SystemRandom has no state, so a new one is created when the pickle is loaded.
 
     >>> from random import SystemRandom
     >>> tokens = SessionTokens([b"a secret of 32 random bytes here"], rng=SystemRandom())
@@ -67,9 +74,10 @@ class SessionTokens:
     >>> tokens.open(token[::-1], wall=1060.0), tokens.open(token, wall=9000.0)
     ('forged', 'expired')
 
-    Cost: two HMACs of a short text, and one more for each key that does not match.
-    Raises InvalidSetting if there is no key, a key is too short or occurs twice, or a duration is
-    out of range; TypeError for an ``rng`` that is no ``random.Random``.
+    ``seal`` and ``open`` compute two HMACs of a short text.  ``open`` computes one more for each
+    key that does not match.
+    Raises InvalidSetting if there is no key, if a key is too short or occurs twice, or if a
+    duration is out of range.  Raises TypeError for an ``rng`` that is not a ``random.Random``.
     """
 
     def __init__(
@@ -101,13 +109,13 @@ class SessionTokens:
         self._keys = [
             (_derived_key(secret, b"seal"), _derived_key(secret, b"hide")) for secret in secrets
         ]
-        """The tag key and the mask key of each secret."""
+        """The tag key and the mask key that are derived from each secret."""
 
     def seal(self, ident: bytes, wall: float, issued_at: float | None = None) -> str:
-        """Return a token for an identity of 16 bytes, refreshed at ``wall``.
+        """Return a token for an identity of 16 bytes that is sealed at the time ``wall``.
 
-        ``issued_at`` is the start of the session, ``wall`` by default.
-        Raises InvalidTime, InvalidKey for an identity of another length.
+        ``issued_at`` is the time when the session started.  By default it is ``wall``.
+        Raises InvalidTime, and InvalidKey for an identity of another length.
         """
         wall = _valid_wall(wall)
         if len(ident) != _IDENT_BYTES:
@@ -118,10 +126,11 @@ class SessionTokens:
         return _encoded(nonce + _masked(block, mask_key, nonce), tag_key).decode()
 
     def open(self, token: str, wall: float) -> Claim | str:
-        """Return the claim of a token, or a reason: malformed, forged, expired, not yet valid.
+        """Return the claim of a token, or the reason why it is refused.
 
-        The token is encoded again with the correct tag, and the two texts are compared in constant
-        time: a token is authentic if every character is equal.  Raises InvalidTime.
+        The reason is ``malformed``, ``forged``, ``expired`` or ``not yet valid``.  To check the
+        token, it is encoded again with the correct tag.  It is authentic if the result equals the
+        token.  The two texts are compared in constant time.  Raises InvalidTime.
         """
         wall = _valid_wall(wall)
         if len(token) != _TOKEN_LENGTH or not _BASE64URL.fullmatch(token):
@@ -134,17 +143,18 @@ class SessionTokens:
         return FORGED
 
     def needs_renewal(self, claim: Claim, wall: float, max_age: float = inf) -> bool:
-        """Return whether the token should be replaced.
+        """Return whether the token should be replaced by a new one.
 
-        That is when a quarter of ``idle_timeout`` or of ``max_age`` has passed, or when its key is
-        not the first one.  So a session stays valid for at least three quarters of the idle timeout
-        after its last request, and at most for the whole of it.  Raises InvalidTime.
+        It should be replaced if a quarter of ``idle_timeout`` or of ``max_age`` has passed since it
+        was sealed, or if it was not sealed with the first key.  So after the last request of a
+        session, its token stays valid for at least three quarters of the idle timeout and at most
+        for the whole idle timeout.  Raises InvalidTime.
         """
         age = _valid_wall(wall) - claim.refreshed_at
         return claim.key > 0 or age >= min(self.idle_timeout, max_age) / _REFRESHES_PER_TIMEOUT
 
     def _claim(self, signed: bytes, mask_key: bytes, place: int, wall: float) -> Claim | str:
-        """Decrypt an authentic token and check its times."""
+        """Return the claim of an authentic token, or the reason if its times are not valid."""
         block = _masked(signed[_NONCE_BYTES:], mask_key, signed[:_NONCE_BYTES])
         ident, issued_at, refreshed_at = _BLOCK.unpack(block)
         if max(issued_at, refreshed_at) > wall + self._clock_skew:
@@ -177,13 +187,13 @@ def _derived_key(secret: bytes, purpose: bytes) -> bytes:
 
 
 def _masked(block: bytes, mask_key: bytes, nonce: bytes) -> bytes:
-    """Encrypt or decrypt a block of 32 bytes by XOR with an HMAC of the nonce."""
+    """Return a block of 32 bytes, encrypted or decrypted by XOR with an HMAC of the nonce."""
     stream = digest(mask_key, nonce, "sha256")
     return (int.from_bytes(block, "big") ^ int.from_bytes(stream, "big")).to_bytes(32, "big")
 
 
 def _encoded(signed: bytes, tag_key: bytes) -> bytes:
-    """Append the tag and encode as base64url."""
+    """Return the bytes and their tag, encoded as base64url."""
     tagged = signed + digest(tag_key, signed, "sha256")
     return b2a_base64(tagged, newline=False).translate(_TO_URL)[:_TOKEN_LENGTH]
 

@@ -205,6 +205,7 @@ def test_an_only_backend_is_always_picked(kind: Kind) -> None:
         lb.started("only")
 
 
+@pytest.mark.deep
 @every_kind
 def test_a_hundred_thousand_backends(kind: Kind) -> None:
     lb: Balancer[Any] = (kind.large or kind.make)()

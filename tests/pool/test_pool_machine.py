@@ -342,6 +342,6 @@ def test_every_balancer_in_a_pool_against_a_model(kind: Kind) -> None:
     run_state_machine_as_test(
         machine, settings=settings(max_examples=RUNS, stateful_step_count=STEPS)
     )
-    assert sum(steps.values()) >= 0.7 * RUNS * STEPS
+    assert sum(steps.values()) >= 0.6 * RUNS * STEPS
     rare = {name: count for name, count in steps.items() if count < 0.03 * sum(steps.values())}
     assert not rare, f"actions that are rarely tested: {rare} of {sum(steps.values())}"

@@ -756,7 +756,7 @@ SABOTAGES = {
     "ignore-drain": "got no new ones",
     "cut-short": "finished before the proxy exited",
 }
-QUICK = {"forget-sessions", "ignore-drain"}
+QUICK = {"ignore-drain"}
 """The others run only in the deep profile."""
 
 

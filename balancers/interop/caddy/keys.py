@@ -55,8 +55,8 @@ def client_ip_key(forwarded: Iterable[str], peer: str | bytes | Address) -> str:
 
     ``forwarded`` contains the lines of the header X-Forwarded-For, in order.  The first valid
     address in these lines is returned, without its port.  If no element is a valid address,
-    ``peer`` is returned.  If the proxy is not trusted, pass no lines.  As in caddy, an element that
-    consists of a blank, an address in brackets and a port is skipped.
+    ``peer`` is returned.  If the proxy is not trusted, pass no lines.  As in caddy, an address in
+    brackets with a port is skipped if a blank precedes the brackets.
 
     >>> client_ip_key(["unknown,[2001:DB8::1]:4711", "192.0.2.1"], peer="127.0.0.1")
     '2001:db8::1'

@@ -14,10 +14,10 @@ __all__ = ["Rendezvous"]
 class Rendezvous(FallsBack, NamedMembership[str]):
     """Picks what the hashing policies of caddy 2.11.7 pick.
 
-    These are ``header``, ``query``, ``uri_hash``, ``ip_hash`` and ``client_ip_hash``.  Each upstream
-    has a score, and the upstream with the highest score is picked.  The score is XXH64 of the dial
-    string followed by the key.  ``"1.2.3.4:80"`` and ``"tcp/1.2.3.4:80"`` are different dial
-    strings.  All positive weights have the same effect.
+    The policies are ``header``, ``query``, ``uri_hash``, ``ip_hash`` and ``client_ip_hash``.  The
+    score of an upstream is XXH64 of its dial string followed by the key.  The upstream with the
+    highest score is picked.  ``"1.2.3.4:80"`` and ``"tcp/1.2.3.4:80"`` are different dial strings.
+    All positive weights have the same effect.
 
     If the header or the parameter is missing or empty, pass no key or an empty key.  The balancer
     ``fallback`` then picks the upstream.  The fallback gets the same members.  By default there is

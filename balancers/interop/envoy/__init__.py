@@ -1,16 +1,19 @@
-"""Envoy 1.40.0, one worker: the picks of its load balancers.
+"""Picks hosts as the load balancers of Envoy 1.40.0 do, with one worker.
 
 ``RING_HASH`` and ``MAGLEV`` include request hashes, health, panic, priorities, localities, bounded
-load and retries.  ``ROUND_ROBIN`` and ``LEAST_REQUEST`` need the phase with which they start.
-Hashing needs ``balancers[xxhash]``.
+load and retries.  Panic means that all hosts of a priority serve, because too few of them are
+healthy.  Hashing needs the package ``balancers[xxhash]``.
+
+``ROUND_ROBIN`` and ``LEAST_REQUEST`` start as if some picks had been made before.  The number of
+these picks is the ``phase``, which is random in Envoy.  Older releases of Envoy start at phase 0 if
+the weights of the hosts differ.
 
 >>> from balancers.interop import envoy
 >>> lb = envoy.Maglev({"10.0.0.1:80": 1, "10.0.0.2:80": 2})
 >>> lb.pick("the header's value") in lb.weights
 True
 
-Not covered: subsets, zone awareness, outlier ejection, slow start, several workers.  Older releases
-start weighted ``ROUND_ROBIN`` and ``LEAST_REQUEST`` at phase 0.
+Subsets, zone awareness, outlier ejection, slow start and several workers are not covered.
 """
 
 from balancers.interop.envoy.least_request import LeastRequest as LeastRequest

@@ -1,4 +1,8 @@
-"""Bounded load of Envoy: slots by weight, and a shuffle of all hosts if the owner is full."""
+"""Implements the bounded load of Envoy.
+
+A host has as many slots for requests as its weight allows.  If all slots of the owner of a hash are
+in use, the other hosts are tried in a shuffled order.
+"""
 
 from collections.abc import Callable, Iterator
 from math import ceil
@@ -11,10 +15,11 @@ _WORD = 0xFFFFFFFF
 
 
 def load_ratio(active: int, total: int, factor: int, share: float) -> float:
-    """Return the active requests of a host over its slots; above 1 the host is overloaded.
+    """Return the number of requests in flight of a host, divided by its number of slots.
 
-    ``total`` is the number of active requests of the cluster, ``factor`` the balance factor in
-    percent, ``share`` the host's part of the total weight, from 0 to 1.
+    If the result is above 1, the host is overloaded.  ``active`` is the number of requests in
+    flight of the host, and ``total`` is that of the cluster.  ``factor`` is the balance factor in
+    percent.  ``share`` is the share of the host in the total weight, from 0 to 1.
 
     >>> load_ratio(2, 4, 120, 0.3), load_ratio(3, 4, 120, 0.3)
     (1.0, 1.5)
@@ -24,10 +29,11 @@ def load_ratio(active: int, total: int, factor: int, share: float) -> float:
 
 
 def substitute(owner: int, digest: int, count: int, ratio: Callable[[int], float]) -> int:
-    """Return the host, of ``count``, that serves instead of an overloaded owner; O(n).
+    """Return the host that serves instead of an overloaded owner; O(n).
 
-    It is the first host that is not overloaded, in the order of the shuffle by the hash.  If every
-    host is overloaded, it is the one with the least ratio.
+    Hosts are numbers below ``count``, and ``ratio`` returns the load ratio of a host.  The hosts
+    are tried in the order of :func:`shuffle`, and the first one that is not overloaded is returned.
+    If every host is overloaded, the host with the smallest ratio is returned.
     """
     least, best = ratio(owner), owner
     for host in shuffle(digest, count):
@@ -42,7 +48,8 @@ def substitute(owner: int, digest: int, count: int, ratio: Callable[[int], float
 def shuffle(digest: int, count: int) -> Iterator[int]:
     """Return the numbers below ``count`` in an order that depends on a hash; O(count).
 
-    It is a Fisher-Yates shuffle with MT19937, which is seeded with the low 32 bits of the hash.
+    The order is a Fisher-Yates shuffle.  Its random numbers come from MT19937, which is seeded with
+    the low 32 bits of the hash.
 
     >>> list(shuffle(42, 5))
     [1, 4, 0, 3, 2]
@@ -59,7 +66,10 @@ def shuffle(digest: int, count: int) -> Iterator[int]:
 
 
 def _mt19937(seed: int) -> Random:
-    """Return MT19937, seeded as by Matsumoto and Nishimura; ``Random(seed)`` seeds differently."""
+    """Return an MT19937 generator that is seeded as by Matsumoto and Nishimura.
+
+    ``Random(seed)`` seeds the generator in a different way.
+    """
     words = [seed]
     for place in range(1, _STATE_WORDS):
         last = words[-1]

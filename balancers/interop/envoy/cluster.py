@@ -1,4 +1,7 @@
-"""A cluster that hashes: one host set per priority, with health and a lookup table."""
+"""Defines the base class of ``RING_HASH`` and ``MAGLEV``, which pick hosts by hashes.
+
+Each priority has its own hosts and its own lookup table.
+"""
 
 from abc import abstractmethod
 from collections import Counter
@@ -25,12 +28,19 @@ __all__ = ["HashCluster"]
 
 
 class HashCluster(HashedBalancer[B]):
-    """The base of RING_HASH and MAGLEV; a subclass builds the lookup table.
+    """Picks hosts by the hash of a request.
 
-    A host of weight 0 is unhealthy.  It keeps its last positive weight (1 if it had none), still
-    counts as a host of its priority, and serves when that priority panics.  With
-    ``healthy_panic_threshold=0`` there is no panic.  The key is the value of a single header; for
-    any other hash policy, pass the hash to :meth:`pick_hashed`.
+    This is the base class of RingHash and Maglev.  Each priority has a lookup table from hashes to
+    hosts, which a subclass builds.  When a priority panics, all its hosts serve, whatever their
+    health.  The function :func:`loads` decides which priorities panic.  With
+    ``healthy_panic_threshold=0``, no priority panics.
+
+    A host of weight 0 is unhealthy.  It still counts as a host of its priority, but it serves only
+    when that priority panics.  It then has its last positive weight, or weight 1 if its weight was
+    always 0.
+
+    The key is the value of a single header.  For any other hash policy, compute the hash with
+    :func:`request_hash`, and pass the hash to :meth:`pick_hashed`.
     """
 
     def __init__(
@@ -58,21 +68,27 @@ class HashCluster(HashedBalancer[B]):
         self._degraded: set[B] = set()
         self._active: dict[B, int] = {}
         self._total_active = 0
-        self._host_sets: list[HostSet[B]] | None = None  # by priority; None after a change
+        self._host_sets: list[HostSet[B]] | None = None  # one per priority; None after a change
         self._loads = loads(())
         super().__init__(backends, identity=identity, hasher=XXHash64())
 
     @property
     def loads(self) -> Loads:
-        """The percentages of load per priority, and which panic; O(1) except after a change."""
+        """The percentages of the load that the priorities get, and which priorities panic.
+
+        This is O(1), but the first call after a change builds the lookup tables.
+        """
         self._current_sets()
         return self._loads
 
     def degrade(self, backend: B, degraded: bool = True) -> None:
-        """Mark a host as degraded, or remove the mark; O(1).  Raises UnknownBackend.
+        """Mark a host as degraded; O(1).  With ``degraded=False``, remove the mark.
 
-        A degraded host is in no table, but its priority still gets load for it.  If the priority
-        has no healthy host, the requests of that load are refused.
+        A degraded host serves only when its priority panics.  Its priority still gets a part of the
+        load for this host, and the healthy hosts of the priority serve that part.  If the priority
+        has no healthy host, the requests of that part are refused.
+
+        Raises UnknownBackend.
         """
         if backend not in self._weights:
             raise UnknownBackend(backend)
@@ -83,10 +99,14 @@ class HashCluster(HashedBalancer[B]):
         self._host_sets = None
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
-        """Return the host of a 64-bit request hash; O(1) expected, O(n) if it is overloaded.
+        """Return the host for a 64-bit request hash.
 
-        ``avoid`` are the tried hosts: attempts are repeated until a host is not among them.  The
-        first pick after a change builds the tables.  Raises InvalidKey, NoBackendAvailable.
+        ``avoid`` contains the hosts that were already tried.  Attempts are repeated, as in Envoy,
+        until a host is found that is not in ``avoid``.  The first pick after a change builds the
+        tables.
+
+        Cost: O(1) expected, O(n) if the host of the hash is overloaded.
+        Raises InvalidKey, NoBackendAvailable.
         """
         if type(digest) is not int or not 0 <= digest <= BITS:
             raise InvalidKey(f"digest must be an int of 64 bits, not {digest!r}")
@@ -105,9 +125,10 @@ class HashCluster(HashedBalancer[B]):
     def _pick_avoiding(
         self, host_set: HostSet[B], table: Table, digest: int, avoid: Collection[B]
     ) -> B:
-        """Repeat attempts until a host is not avoided.
+        """Return the first host that is not avoided.
 
-        Hosts without a place in the table come after the attempts, then hosts of other priorities.
+        The hosts of repeated attempts are tried first.  The other hosts of this priority are tried
+        next, and the hosts of the other priorities are tried last.
         """
         attempted: set[int] = set()
         for owner in table.attempts(digest):
@@ -125,7 +146,10 @@ class HashCluster(HashedBalancer[B]):
         raise self.refusal()
 
     def _bounded(self, host_set: HostSet[B], owner: int, digest: int) -> int:
-        """Return the owner, or its substitute if the owner is overloaded."""
+        """Return the owner of a hash, or another host if the owner is overloaded.
+
+        Hosts are given as indices of ``host_set.hosts``.
+        """
         factor = self._balance_factor
         if factor is None:
             return owner
@@ -139,7 +163,10 @@ class HashCluster(HashedBalancer[B]):
         return substitute(owner, digest, len(host_set.hosts), ratio)
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Called when a request starts.  Ignored if the host is not a member."""
+        """Called when a request starts.
+
+        The call is ignored if the host is not a member.
+        """
         if backend in self._weights:
             self._active[backend] = self._active.get(backend, 0) + 1
             self._total_active += 1
@@ -147,7 +174,7 @@ class HashCluster(HashedBalancer[B]):
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Called when a request ends.
 
-        Ignored if the host is not a member or has no request in flight.
+        The call is ignored if the host is not a member, or if it has no request in flight.
         """
         if self._active.get(backend):
             self._active[backend] -= 1
@@ -216,7 +243,7 @@ class HashCluster(HashedBalancer[B]):
 
     @abstractmethod
     def _build_table(self, names: Sequence[bytes], shares: Sequence[float]) -> Table:
-        """Build the lookup table of at least one host."""
+        """Return the lookup table of these hosts.  There is at least one host."""
 
     def chooser(self, count: int) -> Chooser:
         sets = self._current_sets()
@@ -250,10 +277,13 @@ class HashCluster(HashedBalancer[B]):
 
 
 def refusal(sets: Sequence[HostSet[B]]) -> NoBackendAvailable:
-    """Return the error for host sets of which every serving host was avoided."""
+    """Return the error to raise when none of these host sets has a host to pick.
+
+    The hosts that serve are counted as avoided.
+    """
     counts = Counter[str]()
     for host_set in sets:
         counts += host_set.closed
         counts["avoided"] += len(host_set.hosts)
-    counts = +counts  # without zeros
+    counts = +counts  # removes zeros
     return NoBackendAvailable(shared_reason(counts, counts.total()), dict(counts))

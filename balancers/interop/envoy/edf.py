@@ -1,4 +1,7 @@
-"""Earliest deadline first, exactly: deadlines are integers, and a tie goes to the lower weight."""
+"""Schedules picks by weight: the entry with the earliest deadline is picked first.
+
+Deadlines are integers, so there are no rounding errors.
+"""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -8,12 +11,15 @@ __all__ = ["EarliestDeadlineFirst"]
 
 
 class EarliestDeadlineFirst:
-    """A schedule of the entries 0, 1, …; an entry is due again one stride after each of its picks.
+    """Picks the entries 0, 1, … in turn, each as often as its weight requires.
 
-    Strides are positive integers, the inverses of the weights in a common unit.  The schedule
-    starts as if ``picks`` picks had been made before.  They are not all executed: each entry was
-    picked once per whole stride that passed, and only the last few picks are executed.  Of entries
-    due at the same time, the one with the lower weight is first, then the one queued first.
+    Each entry has a deadline, and the entry with the earliest deadline is picked.  Its next
+    deadline is one stride later.  Strides are positive integers that are inversely proportional to
+    the weights.  If two deadlines are equal, the entry with the lower weight is picked first.  If
+    the weights are equal too, the entry that was queued first is picked first.
+
+    The schedule starts as if ``picks`` picks had been made before.  Fewer than n of these picks are
+    executed.  For the others, the deadlines are computed directly.
 
     >>> schedule = EarliestDeadlineFirst([1, 2, 4], [4, 2, 1])
     >>> "".join("abc"[schedule.pick([4, 2, 1].__getitem__)] for _ in range(9))
@@ -34,19 +40,22 @@ class EarliestDeadlineFirst:
             self.pick(strides.__getitem__)
 
     def pick(self, stride: Callable[[int], int]) -> int:
-        """Return the entry that is due first, and queue it again by its current stride.
+        """Return the entry with the earliest deadline, and queue it again; O(log n).
 
-        O(log n).
+        ``stride`` returns the current stride of an entry.
         """
         deadline, _, _, entry = self._due[0]
         heapreplace(self._due, self._entry(deadline + stride(entry), entry))
         return entry
 
     def pick_avoiding(self, stride: Callable[[int], int], avoided: Callable[[int], bool]) -> int:
-        """Return the first due entry that is not avoided; O(avoided · log n).
+        """Return the entry with the earliest deadline among those that are not avoided.
 
-        There must be one.  Avoided entries use up their turns, as if picks were repeated until one
-        is not avoided.
+        The effect is that of repeated picks, until one returns an entry that is not avoided.  Each
+        avoided entry with an earlier deadline is queued again, as after a pick.  At least one entry
+        must not be avoided.
+
+        Cost: O(a · log n) for a avoided entries.
         """
         passed: list[tuple[int, int]] = []
         while avoided(self._due[0][3]):
@@ -56,10 +65,10 @@ class EarliestDeadlineFirst:
         requeued: list[tuple[tuple[int, ...], int, int]] = []
         for place, (deadline, entry) in enumerate(passed):
             step = stride(entry)
-            before = now + (self._weights[entry] < weight)  # turns before this time are used up
+            before = now + (self._weights[entry] < weight)  # skip earlier deadlines
             turns = max(1, -((deadline - before) // step))
             due = deadline + turns * step
-            # Queued at its last turn.  Of two at the same time, the one with fewer turns is first.
+            # Sort by the last skipped deadline.  If two are equal, fewer turns come first.
             requeued.append(((due - step, turns, place), due, entry))
         for _, due, entry in sorted(requeued):
             heappush(self._due, self._entry(due, entry))

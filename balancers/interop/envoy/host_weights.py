@@ -1,4 +1,7 @@
-"""The weights of hosts, which survive a time of weight 0."""
+"""Stores the weights of hosts.
+
+While the weight of a host is 0, its last positive weight remains stored.
+"""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -13,17 +16,24 @@ __all__ = ["HostWeights"]
 
 
 class HostWeights(Generic[B]):
-    """The last positive weight of every host, and the sums of these weights per group."""
+    """Stores the last positive weight of every host, and the sum of these weights per group.
+
+    A group is, for example, a locality.
+    """
 
     def __init__(self) -> None:
         self.last_positive: dict[B, int] = {}
         self._totals: Counter[Hashable] = Counter()
 
     def set(self, host: B, weight: float, group: Hashable = None) -> None:
-        """Set the weight of a host.  At weight 0 it keeps its last weight, or has 1 if it is new.
+        """Set the weight of a host.
 
-        Raises InvalidWeight unless the weight and the sum of its group are integers of 32 bits.
-        Nothing has changed then.
+        With weight 0, the host keeps its last positive weight.  A new host with weight 0 gets
+        weight 1.
+
+        Raises InvalidWeight unless the weight is an integer of at most 32 bits.  Also raises
+        InvalidWeight if the sum of the weights of the group needs more than 32 bits.  If the method
+        raises, nothing has changed.
         """
         before = self.last_positive.get(host, 0)
         positive = whole_weight(host, weight or before or 1, MAX_UINT32)

@@ -1,4 +1,7 @@
-"""The hosts of one priority that serve: their order and their shares of the weight."""
+"""Describes the hosts of one priority that serve.
+
+They have an order, shares of the total weight, and a lookup table.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,31 +18,40 @@ __all__ = ["HostSet", "Table", "shares"]
 
 
 class Table(Protocol):
-    """A lookup table from request hashes to indices of hosts."""
+    """A lookup table from request hashes to hosts.
+
+    Hosts are given as indices of ``HostSet.hosts``.
+    """
 
     def owner(self, digest: int) -> int:
         """Return the host of a hash."""
         ...
 
     def attempts(self, digest: int) -> Iterator[int]:
-        """Return the host of each attempt, beginning with the owner; every host in the table."""
+        """Return the hosts of repeated attempts to pick.
+
+        The first host is the owner of the hash.  Every host in the table occurs at least once.
+        """
         ...
 
     def owners(self, digests: NDArray[np.uint64]) -> NDArray[np.intp]:
-        """Return the hosts of many hashes."""
+        """Return the host of each hash."""
         ...
 
 
 @dataclass(slots=True)
 class HostSet(Generic[B]):
-    """The hosts of a priority that serve, and the states of the others."""
+    """Contains the hosts of one priority that serve, and counts its other hosts.
+
+    ``shares`` contains, for each host in ``hosts``, its share of the total weight, from 0 to 1.
+    """
 
     hosts: list[B] = field(default_factory=list[B])
     shares: list[float] = field(default_factory=list[float])
     closed: Counter[str] = field(default_factory=Counter[str])
-    """The number of hosts per state that do not serve."""
+    """For each state, the number of hosts that are in this state and do not serve."""
     table: Table | None = None
-    """None if no host serves."""
+    """The lookup table of ``hosts``.  It is None if no host serves."""
 
 
 def shares(
@@ -48,10 +60,13 @@ def shares(
     weights: Mapping[B, int],
     locality_weights: Mapping[Locality, int] | None,
 ) -> Iterator[tuple[B, float]]:
-    """Return the hosts that serve, each with its share of the total weight; O(n).
+    """Return the hosts that serve, each with its share of the total weight, from 0 to 1; O(n).
 
-    Hosts are in the order of ``groups``.  With ``locality_weights``, localities are sorted and each
-    has its own share of the total, which is lost if no host there serves.  Rounding is as in Envoy.
+    The hosts are in the order of ``groups``.
+
+    With ``locality_weights``, the localities are sorted.  Each locality gets a share in proportion
+    to its own weight.  This share is divided among the hosts of the locality that serve.  If no
+    host of a locality serves, no host gets the share of that locality.  Rounding is as in Envoy.
     """
     if locality_weights is None:
         hosts = [backend for group in groups.values() for backend in group]

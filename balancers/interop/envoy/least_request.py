@@ -1,4 +1,7 @@
-"""LEAST_REQUEST: the least busy of a few sampled hosts, or by deadline if weights differ."""
+"""Reproduces ``LEAST_REQUEST`` of Envoy.
+
+The least busy of a few sampled hosts is picked.  If weights differ, hosts are picked by deadline.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from random import Random
@@ -13,15 +16,17 @@ __all__ = ["LeastRequest"]
 
 
 class LeastRequest(ScheduledCluster[B]):
-    """Envoy 1.40.0, ``LEAST_REQUEST``: two different rules for equal and for different weights.
+    """Picks hosts by the policy ``LEAST_REQUEST`` of Envoy 1.40.0.
 
-    If the serving hosts have equal weights, ``choice_count`` of them are sampled with replacement.
-    The first one with the fewest requests in flight is picked.  With ``full_scan``, one of all the
-    hosts with the fewest requests is sampled.
+    If all hosts that serve have the same weight, ``choice_count`` of them are sampled with
+    replacement.  The sampled host with the fewest requests in flight is picked.  If several have
+    the fewest, the one that was sampled first is picked.  With ``full_scan``, all hosts are
+    compared.  If several have the fewest requests, one of these is sampled.
 
-    If weights differ, nothing is sampled: hosts are picked by deadline.  After a pick, a host is
-    queued again by weight / (requests in flight + 1), without the request of that pick.  The
-    sequence depends on the ``phase``, the number of picks made before, which is random in Envoy.
+    If weights differ, hosts are not sampled but picked by deadline.  After a pick, the next
+    deadline of the host is later by (requests in flight + 1) / weight.  The request of that pick is
+    not counted.  The sequence starts as if ``phase`` picks had been made before.  In Envoy the
+    phase is random.
 
     >>> lb = LeastRequest({"a": 1, "b": 2}, rng=Random(1))
     >>> "".join(lb.pick() for _ in range(6))
@@ -30,14 +35,17 @@ class LeastRequest(ScheduledCluster[B]):
     >>> "".join(lb.pick() for _ in range(6))
     'baabab'
 
-    ``rng`` samples if weights are equal; only its ``random`` is used.  Hosts in ``avoid`` are not
-    sampled; if weights differ, they use up their turns.  Not covered: ``active_request_bias`` other
-    than 1, slow start, several priorities and localities.
+    ``rng`` is used only if weights are equal, and only its method ``random`` is called.  Hosts in
+    ``avoid`` are not sampled.  If weights differ, a host in ``avoid`` is skipped when its deadline
+    comes, and gets its next deadline as after a pick.
 
-    Cost: ``pick`` O(choices), O(n) for a full scan, O(log n) if weights differ; O(n log n) after a
-    change.
-    Raises InvalidSetting for fewer than 2 choices and as :class:`RoundRobin` does, InvalidWeight,
-    TypeError for an ``rng`` that is no ``random.Random``.
+    Values of ``active_request_bias`` other than 1, slow start, several priorities and several
+    localities are not covered.
+
+    Cost: ``pick`` is O(choices), O(n) for a full scan, and O(log n) if weights differ.  The first
+    call after a change is O(n log n).
+    Raises InvalidSetting for fewer than 2 choices, for a phase below 0, or for a threshold outside
+    0 to 100.  Raises InvalidWeight, and TypeError for an ``rng`` that is not a ``random.Random``.
     """
 
     def __init__(
@@ -58,9 +66,10 @@ class LeastRequest(ScheduledCluster[B]):
         super().__init__(backends, phase=phase, healthy_panic_threshold=healthy_panic_threshold)
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Called when a request starts; O(1).  Ignored if the host is not a member.
+        """Called when a request starts; O(1).
 
-        After a change, the new schedule is built first, from the counts before this request.
+        The call is ignored if the host is not a member.  If hosts or weights have changed, the new
+        schedule is built first.  This request does not count for the new schedule.
         """
         if backend in self._weights:
             self._current_hosts()
@@ -69,7 +78,7 @@ class LeastRequest(ScheduledCluster[B]):
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Called when a request ends.
 
-        Ignored if the host is not a member or has no request in flight.
+        The call is ignored if the host is not a member, or if it has no request in flight.
         """
         if self._active.get(backend):
             self._current_hosts()

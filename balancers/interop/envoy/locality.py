@@ -1,4 +1,4 @@
-"""The locality and the priority of a host in a load assignment."""
+"""Defines the locality and the priority of a host, as in a load assignment of Envoy."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,16 @@ _LAST_PRIORITY = 128
 
 @dataclass(frozen=True, order=True, slots=True)
 class Locality:
-    """One group of endpoints: ``region``, ``zone`` and ``sub_zone``, at a ``priority``.
+    """Identifies a group of endpoints by its region, its zone, its sub-zone and its priority.
 
-    Priority 0 is the first.  Localities sort as in Envoy: by region, zone and sub-zone.
+    Priority 0 is used first.  Localities are sorted by region, then by zone, then by sub-zone, as
+    in Envoy.
 
     >>> sorted([Locality(zone="b"), Locality(zone="a", sub_zone="2"), Locality(zone="a")])[0]
     Locality(region='', zone='a', sub_zone='', priority=0)
 
-    Raises InvalidSetting for a name that is no str, and for a priority that is no int from 0 to
-    128.
+    Raises InvalidSetting for a name that is not a str, and for a priority that is not an int from 0
+    to 128.
     """
 
     region: str = ""
@@ -39,6 +40,9 @@ _DEFAULT = Locality()
 
 
 def default_locality(backend: object) -> Locality:
-    """Return the locality of hosts that have none: priority 0 and empty names."""
+    """Return the default locality: it has priority 0, and its names are empty.
+
+    Every host gets the same result.
+    """
     del backend
     return _DEFAULT

@@ -1,4 +1,7 @@
-"""MAGLEV: a table of a prime size, which the hosts fill in turn, sorted by hash key."""
+"""Reproduces ``MAGLEV`` of Envoy.
+
+The hosts are sorted by their hash keys.  In turn, they take the slots of a table of a prime size.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isqrt
@@ -22,20 +25,23 @@ _MAX_TABLE_SIZE = 5_000_011
 
 
 class Maglev(HashCluster[B]):
-    """Envoy 1.40.0, ``MAGLEV``: the slot of a key is its XXH64 modulo the table size.
+    """Picks hosts by the policy ``MAGLEV`` of Envoy 1.40.0.
 
-    ``table_size`` is that of ``maglev_lb_config``, a prime up to 5 000 011.  The other keywords are
-    those of :class:`RingHash`: ``hash_balance_factor``, ``locality``, ``locality_weights``,
-    ``healthy_panic_threshold``, ``overprovisioning_factor`` and ``identity``.  The order of the
-    hosts matters only with bounded load.
+    The XXH64 of the key, modulo the size of the table, selects a slot.  Each slot belongs to a
+    host.
+
+    ``table_size`` is the setting of ``maglev_lb_config``: a prime number up to 5 000 011.  The
+    other keywords are described in :class:`RingHash`: ``hash_balance_factor``, ``locality``,
+    ``locality_weights``, ``healthy_panic_threshold``, ``overprovisioning_factor`` and ``identity``.
+    The order in which hosts are added has an effect only with bounded load.
 
     >>> lb = Maglev({"10.0.0.1:80": 1, "10.0.0.2:80": 2, "10.0.0.3:80": 1}, table_size=1009)
     >>> lb.pick("user:42")
     '10.0.0.2:80'
 
-    Cost: ``pick`` O(1), with ``avoid`` O(1) per attempt; the first pick after a change rebuilds the
-    table, O(M log M) for M slots.
-    Raises InvalidSetting or InvalidWeight for values that Envoy refuses, ImportError without
+    Cost: ``pick`` is O(1), with ``avoid`` O(1) per attempt.  The first pick after a change rebuilds
+    the table, which is O(M log M) for M slots.
+    Raises InvalidSetting or InvalidWeight for values that Envoy refuses, and ImportError without
     ``balancers[xxhash]``.
     """
 
@@ -62,7 +68,10 @@ class Maglev(HashCluster[B]):
 
 
 class _Slots:
-    """The owner of each slot, as an array and as a list."""
+    """Stores the owner of each slot.
+
+    The list is for single hashes, and the array is for many hashes.
+    """
 
     def __init__(self, owners: NDArray[np.intp]) -> None:
         self._owners = owners
@@ -72,7 +81,11 @@ class _Slots:
         return self._listed[digest % len(self._listed)]
 
     def attempts(self, digest: int) -> Iterator[int]:
-        """Return the owners of ``digest ^ -attempt``; enough attempts to reach every slot."""
+        """Return the owner of the hash, and then the owners of other hashes.
+
+        Attempt n uses the hash ``digest ^ (2**64 - n)``.  There are enough attempts to reach every
+        slot.
+        """
         yield self.owner(digest)
         for attempt in range(1, 1 + (1 << len(self._listed).bit_length())):
             yield self.owner(digest ^ (BITS + 1 - attempt))

@@ -1,4 +1,7 @@
-"""MurmurHash2 with 64 bits (Appleby), as in ``std::hash<std::string>`` of libstdc++."""
+"""Computes the 64-bit MurmurHash2 of Austin Appleby.
+
+The values are those of ``std::hash<std::string>`` in libstdc++.
+"""
 
 __all__ = ["murmur2"]
 

@@ -1,4 +1,7 @@
-"""The load of each priority, and which priorities panic."""
+"""Computes the load of each priority, and decides which priorities panic.
+
+When a priority panics, all its hosts serve, whatever their health.
+"""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -11,11 +14,15 @@ from balancers.interop.envoy.settings import MAX_UINT32, within
 __all__ = ["Health", "Loads", "loads"]
 
 _ALL = 100
-"""Percent."""
+"""The whole load, in percent."""
 
 
 class Health(NamedTuple):
-    """The numbers of hosts, of healthy hosts and of degraded hosts of one priority."""
+    """Counts the hosts of one priority.
+
+    ``hosts`` is the number of all its hosts.  ``healthy`` is the number of its healthy hosts, and
+    ``degraded`` is the number of its degraded hosts.
+    """
 
     hosts: int
     healthy: int
@@ -24,21 +31,28 @@ class Health(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Loads:
-    """The percentages of load per priority, for healthy and for degraded hosts; the sum is 100."""
+    """Contains the percentage of the load that each priority gets.
+
+    ``healthy`` contains the percentages for healthy hosts, and ``degraded`` those for degraded
+    hosts.  The sum of all percentages is 100.
+    """
 
     healthy: tuple[int, ...]
     degraded: tuple[int, ...]
     panic: tuple[bool, ...]
-    """Whether all hosts of a priority serve, whatever their health."""
+    """For each priority, True if all its hosts serve, whatever their health."""
 
     edges: tuple[int, ...] = field(init=False, repr=False)
-    """The cumulative percentages: first for healthy hosts, then for degraded ones."""
+    """The cumulative sums of ``healthy``, followed by those of ``degraded``."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "edges", tuple(accumulate(self.healthy + self.degraded)))
 
     def priority_of(self, digest: int) -> int:
-        """Return the priority of a 64-bit hash: the first whose cumulative load covers it.
+        """Return the priority that serves a 64-bit hash.
+
+        ``edges`` is searched for the first entry that is greater than the hash modulo 100.  The
+        result is the priority of that entry.
 
         >>> shares = loads([Health(4, 1), Health(2, 2)])
         >>> shares.healthy, shares.priority_of(34), shares.priority_of(35)
@@ -53,20 +67,26 @@ def loads(
     overprovisioning_factor: int = 140,
     healthy_panic_threshold: int = 50,
 ) -> Loads:
-    """Distribute the load over priorities by availability: ``min(100, 140 · healthy // hosts)``.
+    """Distribute the load over the priorities by their availability.
 
-    If the availabilities add up to 100 % or more, no priority panics.  Otherwise a priority panics
-    if less than ``healthy_panic_threshold`` percent of its hosts are healthy or degraded.  If every
-    priority panics, the load is distributed by their numbers of hosts.  A threshold of 0 turns
-    panic off.
+    The availability of a priority, in percent, is
+    ``min(100, overprovisioning_factor · healthy // hosts)``.  The availability of its degraded
+    hosts is computed in the same way.  Priority 0 gets load up to its availability, then priority 1
+    gets load, and so on.  Degraded hosts get the load that remains after all healthy hosts.  If all
+    availabilities add up to less than 100 %, they are scaled to 100 %.
+
+    If the availabilities add up to 100 % or more, no priority panics.  If they add up to less, a
+    priority panics if less than ``healthy_panic_threshold`` percent of its hosts are healthy or
+    degraded.  A threshold of 0 turns panic off.  If every priority panics, each priority gets load
+    in proportion to its number of hosts.
 
     >>> loads([Health(100, 72), Health(100, 72)]).healthy
     (100, 0)
     >>> loads([Health(4, 1), Health(4, 1), Health(5, 1)], healthy_panic_threshold=0).healthy
     (37, 35, 28)
 
-    Cost: O(priorities).  Raises InvalidSetting if more hosts are healthy or degraded than there
-    are, or another argument is out of range.
+    Cost: O(priorities).  Raises InvalidSetting if a priority has more healthy and degraded hosts
+    than hosts, or if another argument is out of range.
     """
     within(1, MAX_UINT32, overprovisioning_factor=overprovisioning_factor)
     within(0, _ALL, healthy_panic_threshold=healthy_panic_threshold)
@@ -114,7 +134,10 @@ def _by_hosts(hosts: Sequence[int]) -> tuple[int, ...]:
 
 
 def _share_out(available: Sequence[int], left: int, total: int) -> tuple[list[int], int]:
-    """Return the part of each priority of the load that is left, from priority 0, and the rest."""
+    """Distribute ``left`` percent of the load over the priorities, from priority 0 upwards.
+
+    Return the percentage that each priority gets, and the percentage that is not distributed.
+    """
     parts: list[int] = []
     for each in available:
         parts.append(min(left, each * 100 // total))

@@ -1,4 +1,4 @@
-"""The hash of a request by the hash policies of a route."""
+"""Computes the hash of a request by the hash policies of a route."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,12 +16,15 @@ __all__ = ["Cookie", "HashPolicy", "Header", "QueryParameter", "SourceIP", "requ
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """XXH64 of the value of a header: the whole line as received; an empty one is hashed too.
+    """Hashes the value of a header with XXH64.
 
-    With several lines, the values are sorted, and the hash of each value is the seed for the next.
-    ``pattern`` and ``substitution`` are ``regex_rewrite``: every match is replaced before hashing.
-    The pattern is a Python regular expression.  Envoy uses RE2, which has the same syntax except
-    for look-around and back-references.
+    The value is the whole line as received.  An empty value is hashed too.  If the request has
+    several such lines, their values are sorted.  The hash of each value is then the seed for the
+    hash of the next value.
+
+    ``pattern`` and ``substitution`` are those of ``regex_rewrite``: every match of the pattern is
+    replaced before hashing.  The pattern is a Python regular expression.  Envoy uses RE2, which has
+    the same syntax except for look-around and back-references.
     """
 
     name: str
@@ -47,10 +50,11 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """XXH64 of the value of a cookie, without enclosing double quotes; an empty one has no hash.
+    """Hashes the value of a cookie with XXH64.
 
-    If the name occurs several times, the first value is used.  A policy with ``ttl``, with which
-    Envoy sets the cookie, is not covered.
+    Double quotes that enclose the value are removed.  An empty value has no hash.  If the name
+    occurs several times, the first value is used.  Policies with a ``ttl``, for which Envoy itself
+    sets the cookie, are not covered.
     """
 
     name: str
@@ -60,7 +64,10 @@ class Cookie:
         _check_name(self.name)
 
     def hash(self, request: Request) -> int | None:
-        """Return the 64-bit hash, or None if the request has no such cookie."""
+        """Return the 64-bit hash.
+
+        Return None if the request has no such cookie, or if the value is empty.
+        """
         for line in request.header("cookie"):
             for pair in line.split(";"):
                 name, equals, value = pair.partition("=")
@@ -73,7 +80,10 @@ class Cookie:
 
 @dataclass(frozen=True, slots=True)
 class QueryParameter:
-    """XXH64 of the first value of a query parameter; ``%`` and ``+`` are not decoded."""
+    """Hashes the first value of a query parameter with XXH64.
+
+    ``%`` and ``+`` are not decoded.
+    """
 
     name: str
     terminal: bool = False
@@ -92,7 +102,10 @@ class QueryParameter:
 
 @dataclass(frozen=True, slots=True)
 class SourceIP:
-    """XXH64 of the client's address as text, without port; IPv6 is compressed and in lower case."""
+    """Hashes the address of the client with XXH64, as text and without the port.
+
+    The text of an IPv6 address is compressed and in lower case.
+    """
 
     terminal: bool = False
 
@@ -109,15 +122,17 @@ class SourceIP:
 
 
 HashPolicy = Header | Cookie | QueryParameter | SourceIP
-"""One entry of ``hash_policy``."""
+"""A hash policy: one entry of ``hash_policy`` in the route of Envoy."""
 
 
 def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None:
-    """Return the 64-bit hash that Envoy 1.40.0 looks up, or None if no policy has one.
+    """Return the 64-bit hash by which Envoy 1.40.0 picks a host.
 
-    The hashes of several policies are combined: the hash so far is rotated left by one bit, and the
-    next one is XORed.  A ``terminal`` policy is the last one if there is a hash by then.  Without a
-    hash, Envoy looks up a random number of 64 bits.
+    The result is None if no policy has a hash.  Envoy then picks by a random number of 64 bits.
+
+    The hashes of several policies are combined in order.  The combined hash is rotated left by one
+    bit, and then the hash of the next policy is XORed.  After a policy with ``terminal=True``, the
+    other policies are ignored if there is a hash by then.
 
     >>> request = Request(target="/?id=7", headers=[("X-User", "42"), ("Cookie", "a=1")])
     >>> hex(request_hash([Header("x-user")], request))
@@ -126,8 +141,8 @@ def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None
     >>> request_hash(policies, request) == request_hash([Cookie("a")], request)
     True
 
-    Raises InvalidKey for a value with a lone surrogate, InvalidSetting for an object that is no
-    policy, ImportError without ``balancers[xxhash]``.
+    Raises InvalidKey for a value with a lone surrogate, InvalidSetting for an object that is not a
+    policy, and ImportError without ``balancers[xxhash]``.
     """
     if isinstance(policies, HashPolicy):
         raise InvalidSetting(f"policies must be an iterable of policies, not {policies!r}")

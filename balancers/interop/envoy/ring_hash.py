@@ -1,4 +1,7 @@
-"""RING_HASH: the number of points per host follows a running sum of the shares."""
+"""Reproduces ``RING_HASH`` of Envoy.
+
+The number of points of each host is computed from a running sum of the shares.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
@@ -22,35 +25,40 @@ _MAX_RING_SIZE = 8_388_608
 
 
 class RingHash(HashCluster[B]):
-    """Envoy 1.40.0, ``RING_HASH``: a key belongs to the first point at or after its XXH64.
+    """Picks hosts by the policy ``RING_HASH`` of Envoy 1.40.0.
 
-    ``minimum_ring_size``, ``maximum_ring_size`` and ``hash_function`` are those of
-    ``ring_hash_lb_config``.  The hash function, ``XX_HASH`` or ``MURMUR_HASH_2``, is for the points
-    only.  If the shares are no whole numbers of points, the ring depends on the order of the hosts.
-    The other keywords, which :class:`Maglev` has too, are:
+    A point is a position on the ring, and it belongs to a host.  A key belongs to the first point
+    at or after its XXH64.  If the share of a host is not a whole number of points, the ring depends
+    on the order of the hosts.
 
-    * ``hash_balance_factor``, 100 or more: the greatest load of a host in percent of its share of
-      the requests in flight; by default None, without a bound.
-    * ``locality``: a function that returns the :class:`Locality` of a host, which includes its
-      priority; by default every host has the same one.
-    * ``locality_weights``: weights per locality, as with ``locality_weighted_lb_config``; by
-      default None, without these weights.
-    * ``healthy_panic_threshold``, in percent, 50 by default; 0 turns panic off.
-    * ``overprovisioning_factor``, in percent, 140 by default.
-    * ``identity``: a function that returns the ``hash_key`` or the host name of a host, if Envoy
-      hashes that; by default the address is hashed.
+    ``minimum_ring_size``, ``maximum_ring_size`` and ``hash_function`` are the settings of
+    ``ring_hash_lb_config``.  ``hash_function`` is ``XX_HASH`` or ``MURMUR_HASH_2``.  It is used for
+    the points, and not for the keys.
+
+    :class:`Maglev` has the following keywords too:
+
+    * ``hash_balance_factor`` is the greatest load of a host, in percent of its share of the
+      requests in flight.  It is 100 or more.  By default it is None, and the load has no bound.
+    * ``locality`` is a function that returns the :class:`Locality` of a host, which includes its
+      priority.  By default all hosts have the same locality.
+    * ``locality_weights`` contains the weights of localities, as with
+      ``locality_weighted_lb_config``.  By default it is None, and localities have no weights.
+    * ``healthy_panic_threshold`` is in percent, and 50 by default.  With 0, no priority panics.
+    * ``overprovisioning_factor`` is in percent, and 140 by default.
+    * ``identity`` is a function that returns the bytes or the text that Envoy hashes for a host.
+      By default this is the address.  Envoy can also hash the ``hash_key`` or the host name.
 
     >>> lb = RingHash({"10.0.0.1:80": 1, "10.0.0.2:80": 2, "10.0.0.3:80": 1})
     >>> lb.pick("user:42")
     '10.0.0.3:80'
 
     Differences from Envoy: when the attempts of a retry are used up, Envoy uses the last host, even
-    if it was tried; here a host that was not tried is picked, or the pick is refused.  Two hosts
-    with the same hash key are refused.
+    if it was already tried.  Here, a host that was not tried is picked.  If there is no such host,
+    the pick is refused.  Two hosts with the same hash key are refused.
 
-    Cost: ``pick`` O(1) expected, with ``avoid`` O(1) per attempt; the first pick after a change
-    rebuilds the ring, O(V log V) for V points.
-    Raises InvalidSetting or InvalidWeight for values that Envoy refuses, ImportError without
+    Cost: ``pick`` is O(1) expected, with ``avoid`` O(1) per attempt.  The first pick after a change
+    rebuilds the ring, which is O(V log V) for V points.
+    Raises InvalidSetting or InvalidWeight for values that Envoy refuses, and ImportError without
     ``balancers[xxhash]``.
     """
 
@@ -87,7 +95,10 @@ class RingHash(HashCluster[B]):
 
 
 class _Ring:
-    """The points and their owners, as sorted arrays and as a circle."""
+    """Stores the points of a ring and their owners.
+
+    The circle is for single hashes, and the sorted arrays are for many hashes.
+    """
 
     def __init__(self, points: NDArray[np.uint64], owners: NDArray[np.intp]) -> None:
         order = np.argsort(points, kind="stable")

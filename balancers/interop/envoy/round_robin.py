@@ -1,4 +1,7 @@
-"""ROUND_ROBIN: in turn, or by deadline if weights differ."""
+"""Reproduces ``ROUND_ROBIN`` of Envoy.
+
+Hosts are picked in turn.  If weights differ, hosts are picked by deadline.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -9,21 +12,26 @@ __all__ = ["RoundRobin"]
 
 
 class RoundRobin(ScheduledCluster[B]):
-    """Envoy 1.40.0, ``ROUND_ROBIN``: hosts in turn, or by weight if the serving hosts differ.
+    """Picks hosts by the policy ``ROUND_ROBIN`` of Envoy 1.40.0.
 
-    Envoy starts at a random point of the sequence, as if ``phase`` picks had been made before.  Of
-    hosts due at the same time, the one with the lower weight is first.
+    If all hosts that serve have the same weight, they are picked in turn.  If weights differ, each
+    host is picked at regular intervals, as often as its weight requires.  Of hosts that are due at
+    the same time, the host with the lower weight is picked first.
+
+    The sequence starts as if ``phase`` picks had been made before.  In Envoy the phase is random.
 
     >>> lb = RoundRobin({"a": 1, "b": 2, "c": 4})
     >>> "".join(lb.pick() for _ in range(14))
     'cbccabccbccabc'
 
-    Differences from Envoy: Envoy computes in doubles, whose rounding can decide ties differently
-    while few picks have been made.  Several priorities and localities are not covered, because
-    Envoy chooses them at random.
+    Differences from Envoy: Envoy computes in doubles.  While few picks have been made, their
+    rounding can change the order of hosts that are due at the same time.  Several priorities and
+    several localities are not covered, because Envoy chooses them at random.
 
-    Cost: ``pick`` O(1), or O(log n) if weights differ; O(n log n) after a change.
-    Raises InvalidSetting for a phase below 0 or a threshold outside 0 to 100, InvalidWeight.
+    Cost: ``pick`` is O(1), or O(log n) if weights differ.  The first pick after a change is
+    O(n log n).
+    Raises InvalidSetting for a phase below 0, or for a threshold outside 0 to 100.  Raises
+    InvalidWeight.
     """
 
     def __init__(
@@ -33,7 +41,7 @@ class RoundRobin(ScheduledCluster[B]):
         phase: int = 0,
         healthy_panic_threshold: int = 50,
     ) -> None:
-        self._turns = {False: phase, True: phase}  # without and with panic
+        self._turns = {False: phase, True: phase}  # keys: whether the hosts panic
         super().__init__(backends, phase=phase, healthy_panic_threshold=healthy_panic_threshold)
 
     def _pick_equal(self, hosts: list[B], avoid: Collection[B]) -> B:

@@ -1,4 +1,4 @@
-"""The base of ROUND_ROBIN and LEAST_REQUEST: by deadline, unless all weights are equal."""
+"""Defines the base class of ``ROUND_ROBIN`` and ``LEAST_REQUEST``."""
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
@@ -18,9 +18,13 @@ __all__ = ["ScheduledCluster"]
 
 
 class ScheduledCluster(Membership[B]):
-    """The hosts of one priority.  Weight 0 is an unhealthy host, as in :class:`HashCluster`.
+    """Picks hosts of a single priority.
 
-    A change of members, weights or health starts a new schedule at the phase, as in Envoy.
+    This is the base class of RoundRobin and LeastRequest.  If weights differ, hosts are picked by
+    deadline.  If all weights are equal, the subclass decides.  A host of weight 0 is unhealthy, as
+    in :class:`HashCluster`.
+
+    After a change of members, weights or health, a new schedule starts at ``phase``, as in Envoy.
     """
 
     keyed = False
@@ -46,9 +50,13 @@ class ScheduledCluster(Membership[B]):
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
-        """Return the next host; O(log n), O(n log n) after a change.  Raises NoBackendAvailable.
+        """Return the next host.
 
-        The hosts in ``avoid`` were tried; they use up their turns.
+        ``avoid`` contains the hosts that were already tried.  If the next host is one of them, it
+        is skipped as if it had been picked.
+
+        Cost: O(log n).  The first pick after a change is O(n log n).
+        Raises NoBackendAvailable.
         """
         if avoid:
             checked_avoid(avoid)
@@ -63,10 +71,16 @@ class ScheduledCluster(Membership[B]):
 
     @abstractmethod
     def _pick_equal(self, hosts: list[B], avoid: Collection[B]) -> B:
-        """Pick one of several hosts with equal weights; at least one of them is not avoided."""
+        """Return one of several hosts with equal weights.
+
+        At least one of the hosts is not avoided.
+        """
 
     def _stride(self, place: int) -> int:
-        """Return the interval between two picks of a host, the inverse of its weight."""
+        """Return the interval between two picks of a host.
+
+        It is inversely proportional to the weight of the host.
+        """
         return self._strides[place]
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:

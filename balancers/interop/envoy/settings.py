@@ -1,4 +1,7 @@
-"""The settings of Envoy clusters, and the checks of values that Envoy refuses."""
+"""Defines the settings of Envoy clusters that hash.
+
+The module also contains the checks for values that Envoy refuses.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Generic, TypedDict
@@ -11,11 +14,14 @@ from balancers.keys import Identity
 __all__ = ["MAX_UINT32", "ClusterSettings", "checked_locality_weights", "within"]
 
 MAX_UINT32 = (1 << 32) - 1
-"""The greatest weight, and the greatest sum of weights in a locality or a priority."""
+"""The greatest weight.  The sum of weights in a locality or a priority has the same limit."""
 
 
 class ClusterSettings(TypedDict, Generic[B], total=False):
-    """The keywords that RingHash and Maglev share; HashCluster defines their defaults."""
+    """The keyword arguments that RingHash and Maglev share.
+
+    Their defaults are those of HashCluster.
+    """
 
     hash_balance_factor: int | None
     locality: Callable[[B], Locality]
@@ -35,7 +41,11 @@ def within(least: int, most: int, /, **settings: int) -> None:
 def checked_locality_weights(
     weights: Mapping[Locality, int] | None,
 ) -> dict[Locality, int] | None:
-    """Return a copy of the weights of localities; raise InvalidSetting if Envoy refuses them."""
+    """Return a copy of the weights of localities.
+
+    Raises InvalidSetting if Envoy refuses a weight, or refuses the sum of the weights of a
+    priority.
+    """
     if weights is None:
         return None
     sums: dict[int, int] = {}

@@ -1,9 +1,10 @@
-"""HAProxy 2.6.12: hash balancing, ``static-rr``, ``leastconn``, ``first`` and ``roundrobin``.
+"""Picks what HAProxy 2.6.12 picks.
 
-Each algorithm is a balancer of ``server`` lines.  It picks what HAProxy picks with one thread,
-including backup servers.  Call ``put(name, 0)`` for a server that is down, in maintenance or at
-weight 0, and ``put(name, weight)`` when it is up again.  Call ``started`` and ``finished`` for each
-request.
+The package has balancers for balancing by hash, ``static-rr``, ``leastconn``, ``first`` and
+``roundrobin``.  The members of a balancer are servers, as in ``server`` lines.  The picks are the
+same as those of HAProxy with one thread, also if backup servers are used.  Call ``put(name, 0)``
+for a server that is down, in maintenance or at weight 0.  Call ``put(name, weight)`` when the
+server is up again.  Call ``started`` and ``finished`` for each request.
 
 >>> from balancers.interop import haproxy
 >>> farm = haproxy.Consistent([
@@ -14,9 +15,10 @@ request.
 >>> farm.pick(haproxy.uri("/videos/42?t=10"))
 's1'
 
-Not covered: ``roundrobin`` with unequal weights, ``random``, ``rdp-cookie``, slow start,
-``minconn``.  Versions 3.0 to 3.3-dev10 compute the points of servers without an ``id`` differently.
-Version 3.2 changed the ties of ``leastconn`` and the start of ``roundrobin``.
+These features are not covered: ``roundrobin`` with unequal weights, ``random``, ``rdp-cookie``,
+slow start and ``minconn``.  For servers without an ``id``, versions 3.0 to 3.3-dev10 compute other
+positions on the hash ring.  Version 3.2 decides ties of ``leastconn`` in another way, and its
+``roundrobin`` starts in another way.
 """
 
 from balancers.interop.haproxy.consistent import Consistent as Consistent

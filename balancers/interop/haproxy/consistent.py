@@ -1,4 +1,7 @@
-"""``hash-type consistent``: a 32-bit ring that uses the nearest point, with bounded load."""
+"""Picks a server by the nearest point on a 32-bit ring, as ``hash-type consistent`` does.
+
+The load of each server can be bounded.
+"""
 
 from collections.abc import Callable, Collection, Iterator
 from itertools import chain
@@ -21,22 +24,27 @@ __all__ = ["Consistent"]
 _POINTS_PER_WEIGHT = 16
 _POINTS_PER_ID = 4096
 _ID_LIMIT = 1 << 20
-"""With higher ids, the points of two servers could be the same."""
+"""From this id on, a server could have the same points as another server."""
 _SPARSE = 8
-"""If fewer than one of this many points is open, the ring is rebuilt from the open points."""
+"""The ring is rebuilt if it has more than this number of points for each open point.
+
+The new ring contains only the open points."""
 _SDBM_AVALANCHE = Hash(avalanche=True)
 
 
 class Consistent(TieredFarm):
-    """``hash-type consistent`` of HAProxy 2.6.12: a key belongs to the nearest point.
+    """Picks what ``hash-type consistent`` of HAProxy 2.6.12 picks, by a hash ring.
 
-    ``hasher`` is the function that ``hash-type`` names after ``consistent``; the default is sdbm
-    with avalanche.  The points of a server are computed from its id.
+    Each server has several points (positions on the ring), computed from its id.  A key belongs to
+    the server of the point that is nearest to the hash of the key.  ``hasher`` is the hash function
+    that follows ``consistent`` in the configuration.  The default is sdbm with avalanche (a
+    bit-mixing step).
 
-    ``balance_factor`` is ``hash-balance-factor``: the greatest load of a server, in percent of the
-    average; 0 sets no bound.  Requests of a server with more load go on to the next points, as do
-    those of an avoided server.  A request without a key takes the point after the last one.  A full
-    server is picked too, and in HAProxy the request waits for it.
+    ``balance_factor`` is the setting ``hash-balance-factor``.  It is the greatest load of a server,
+    in percent of the average load.  If it is 0, there is no limit.  If the server of a key has
+    reached the limit or is in ``avoid``, the servers of the next points are tried.  Requests
+    without a key use the points of the ring in turn.  A server can be picked even if it has
+    ``maxconn`` requests in flight.  In HAProxy, the request then waits for the server.
 
     >>> farm = Consistent(["a", "b", "c"])
     >>> owner = farm.pick("user:42")
@@ -44,10 +52,10 @@ class Consistent(TieredFarm):
     >>> farm.pick("user:42") == owner
     True
 
-    Cost: ``pick`` O(1) expected, a flip O(1); the first pick after a change of weights builds,
-    O(V log V) for V points.
-    Raises InvalidSetting for a factor from 1 to 100, and for an id above 1 048 575, because such
-    ids can share points.
+    Cost: ``pick`` O(1) expected; marking a server down or up O(1).  The first pick after a change
+    of weights builds the ring; O(V log V) for V points.
+    Raises InvalidSetting for a ``balance_factor`` from 1 to 100.  Raises InvalidSetting for an id
+    above 1 048 575, because its points could be the same as those of another id.
     """
 
     keyed = True
@@ -66,18 +74,21 @@ class Consistent(TieredFarm):
         self._hasher = hasher if isinstance(hasher, Hash) else Hash(hasher)
         self._factor = balance_factor
         self._points_before: dict[str, int] = {}
-        """The number of open points when a server was added; it never changes."""
+        """For each server, the number of points that were open when the server was added.
+
+        The number does not change later.  It is 0 if the server was not up."""
         self._max_weights: dict[str, int] = {}  # the greatest weight that each server has had
         self._total_in_flight = 0
-        self._open_points = [0, 0]  # of the active servers and of the backups
+        self._open_points = [0, 0]  # of active servers, of backups
         self._rings = (_Ring(), _Ring())
         super().__init__(servers, allbackups=allbackups)
 
     def add(self, server: Server) -> None:
         """Add a server with its parameters.
 
-        With a ``balance_factor``, the number of points that are open before the server is fixed
-        now; it is 0 if the server is not up.  Raises DuplicateBackend, InvalidSetting.
+        With a ``balance_factor``, later picks depend on the number of points that were open before
+        the server was added.  This number is stored now.  It is 0 if the server is not up.
+        Raises DuplicateBackend, InvalidSetting.
         """
         if server.id is not None and server.id >= _ID_LIMIT:
             raise InvalidSetting(
@@ -108,7 +119,10 @@ class Consistent(TieredFarm):
         )
 
     def _ring(self, backup: bool) -> "_Ring":
-        """Return the ring, built anew after a change of weights, O(V log V)."""
+        """Return the ring of the active servers or of the backups.
+
+        After a change of weights, the ring is built first; O(V log V).
+        """
         ring = self._rings[backup]
         if ring.stale:
             servers = self._servers.items()
@@ -119,7 +133,9 @@ class Consistent(TieredFarm):
     def _has_slot(self, name: str, per_point: int, rest: int, backup: bool) -> bool:
         """Return whether a server may get one more request.
 
-        It has ``per_point`` slots per point, and its part of the ``rest``.
+        The server may have ``per_point`` requests in flight for each of its points.  It may also
+        have its part of the ``rest``, which is divided among the points of all servers.  The limit
+        is at least 1 request.
         """
         points, before = _POINTS_PER_WEIGHT * int(self._weights[name]), self._points_before[name]
         total = self._open_points[backup]
@@ -154,7 +170,10 @@ class Consistent(TieredFarm):
 
 
 class _Ring:
-    """The points of the active servers or of the backups; those of servers down are skipped."""
+    """Stores the points of the active servers, or those of the backups, on a ring.
+
+    The points of servers that are up are open.  The other points are closed and are skipped.
+    """
 
     def __init__(self) -> None:
         self.stale = True
@@ -163,10 +182,10 @@ class _Ring:
         self._placed: dict[str, int] = {}  # the number of points of each server in the ring
         self._open = 0
         self._last: tuple[int, str] | None = None
-        """The point that was used for the last request without a key, and its server."""
+        """The point that the last request without a key used, and the server of that point."""
 
     def build(self, servers: dict[str, Server], weights: dict[str, float]) -> None:
-        """Build the ring; O(V log V)."""
+        """Build the ring from the given servers and their weights; O(V log V)."""
         counts = {name: _POINTS_PER_WEIGHT * server.weight for name, server in servers.items()}
         self._open = sum(count for name, count in counts.items() if weights[name])
         if self._open * _SPARSE < sum(counts.values()):
@@ -181,7 +200,7 @@ class _Ring:
         self.stale = False
 
     def open(self, name: str) -> None:
-        """Use the points of a server again."""
+        """Open the points of a server, so that they are used again."""
         if name in self._closed:
             self._closed.discard(name)
             self._open += self._placed[name]
@@ -189,14 +208,17 @@ class _Ring:
             self.stale = True
 
     def close(self, name: str) -> None:
-        """Skip the points of a server."""
+        """Close the points of a server, so that they are skipped."""
         if not self.stale:
             self._closed.add(name)
             self._open -= self._placed[name]
             self.stale = self._open * _SPARSE < self._circle.size
 
     def nearest(self, place: int) -> int:
-        """Return the nearest open point; of two equally near, the one before."""
+        """Return the open point that is nearest to ``place``.
+
+        If two points are equally near, the point before ``place`` is returned.
+        """
         after = next(self.open_points(place))[0]
         before, name = self._circle.before(place)
         while name in self._closed:
@@ -204,7 +226,11 @@ class _Ring:
         return before if (place - before) & BITS <= (after - place) & BITS else after
 
     def next(self, closed: Collection[str]) -> str | None:
-        """Return the server of the next open point whose server is not in ``closed``."""
+        """Return the server for a request without a key.
+
+        It is the server of the next open point whose server is not in ``closed``.  That point is
+        stored as the last used point.  If there is no such point, None is returned.
+        """
         after = 0 if self._last is None else (self._last[0] + 1) & BITS
         for point, name in self.open_points(after):
             if name not in closed:
@@ -213,12 +239,16 @@ class _Ring:
         return None
 
     def last_is_one_of(self, name: str, numbers: range) -> bool:
-        """Return whether the last used point is one of these points of a server."""
+        """Return whether the last used point is one of the points ``numbers`` of a server."""
         last = self._last
         return last is not None and last[1] == name and last[0] in _positions(numbers)
 
     def skip_last(self, numbers: range) -> None:
-        """Set the last used point to the next one that stays when these points are removed."""
+        """Replace the last used point, before the points ``numbers`` are removed.
+
+        The replacement is the next open point that is not removed.  If there is none before the end
+        of the ring, the next request without a key starts at position 0.
+        """
         gone, last = set(_positions(numbers).tolist()), self._last
         self._last = None
         for point, name in self.open_points(last[0] if last else 0):
@@ -229,7 +259,10 @@ class _Ring:
                 return
 
     def open_points(self, place: int) -> Iterator[tuple[int, str]]:
-        """Return all open points and their servers, from the first at or after ``place`` on."""
+        """Return all open points with their servers, in order.
+
+        The first point is the first open point at or after ``place``.
+        """
         for _ in range(self._circle.size):
             point, name = self._circle.at(place)
             if name not in self._closed:
@@ -238,13 +271,16 @@ class _Ring:
 
 
 def _point_numbers(server: Server, low: int, high: int) -> range:
-    """Return the numbers of the points that a server has at weight ``high`` but not at ``low``."""
+    """Return the numbers of the points that weight ``high`` adds to those of weight ``low``."""
     first = (server.id or 0) * _POINTS_PER_ID
     return range(first + _POINTS_PER_WEIGHT * low, first + _POINTS_PER_WEIGHT * high)
 
 
 def _positions(numbers: range) -> NDArray[np.uint64]:
-    """Return the positions of points by their numbers, in the upper half of 64 bits."""
+    """Return the positions of the points with these numbers.
+
+    A position is a 32-bit hash in the upper half of 64 bits.
+    """
     hashed: NDArray[np.uint64] = avalanche_each(
         np.arange(numbers.start, numbers.stop, dtype=np.uint64)
     )

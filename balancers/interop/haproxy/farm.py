@@ -1,4 +1,4 @@
-"""A ``backend`` section: servers, their requests in flight, and the backup servers."""
+"""Keeps the servers of a ``backend`` section of HAProxy, with their requests in flight."""
 
 from abc import abstractmethod
 from collections import Counter
@@ -23,12 +23,17 @@ Servers = Iterable[Server | str] | Mapping[str, float]
 
 
 class Farm(Membership[str]):
-    """The base of the algorithms of HAProxy; a subclass defines :meth:`_choose`.
+    """Picks what HAProxy picks.  The base class of the algorithms of HAProxy.
 
-    Backends are the names of the servers.  Pass servers as :class:`Server`, as names, or as a
-    mapping to weights.  ``put`` adds a server with the defaults of HAProxy, marks a server down
-    (weight 0) or up, or changes its weight, an integer from 0 to 256.  If no active server is up,
-    the first backup that is up serves alone, or with ``allbackups`` all of them.
+    A subclass defines :meth:`_choose`.  Backends are the names of the servers.  Servers can be
+    passed as :class:`Server`, as names, or as a mapping of names to weights.  A weight is an
+    integer from 0 to 256.  ``put`` adds a new server with the defaults of HAProxy.  For a member,
+    ``put`` with weight 0 marks the server down.  ``put`` with a positive weight marks the server up
+    and sets its weight.
+
+    Backups are used only if no active server is up.  Then the first backup that is up gets all
+    requests.  With ``allbackups``, all backups that are up get requests.  ``static-rr`` and
+    ``map-based`` are exceptions: even without ``allbackups``, they can pick other backups.
     """
 
     def __init__(self, servers: Servers = (), *, allbackups: bool = False) -> None:
@@ -57,10 +62,10 @@ class Farm(Membership[str]):
             free_id += 1
 
     def add(self, server: Server) -> None:
-        """Add a server with its parameters, at the end of the order.
+        """Add a server with its parameters.  It becomes the last in the order of the servers.
 
-        A server without an id gets the lowest free one.  O(1) amortised, plus the cost of the
-        algorithm.  Raises DuplicateBackend for a name or an id that is taken.
+        A server without an id gets the lowest free id.  The cost is O(1) amortised, plus the cost
+        of the algorithm.  Raises DuplicateBackend if another server has the same name or id.
         """
         name = server.name
         if name in self._servers:
@@ -82,10 +87,10 @@ class Farm(Membership[str]):
             self._lowest_free_id = number + 1
 
     def put(self, backend: str, weight: float = 1) -> None:
-        """Add a server or change its weight; 0 marks it down.
+        """Add a server or change its weight.  Weight 0 marks the server down.
 
-        Raises InvalidWeight unless the weight is an integer from 0 to 256, InvalidSetting for a new
-        name that HAProxy refuses.  Nothing has changed then.
+        Raises InvalidWeight unless the weight is an integer from 0 to 256.  Raises InvalidSetting
+        for a new name that HAProxy refuses.  A call that raises an error changes nothing.
         """
         checked = _weight(backend, weight)
         if backend in self._servers:
@@ -94,9 +99,11 @@ class Farm(Membership[str]):
             self.add(Server(backend, weight=checked or 1, disabled=not checked))
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
-        """Return the server of a request, or of its redispatch with the tried servers in ``avoid``.
+        """Return the server of a request.
 
-        Raises NoBackendAvailable, also where HAProxy queues a request because servers are full.
+        For a retry on another server (a redispatch), pass the tried servers in ``avoid``.
+        Raises NoBackendAvailable.  This error is also raised when HAProxy would queue the request
+        because the servers are full.
         """
         name = self._choose(key, checked_avoid(avoid) if avoid else ())
         if name is None:
@@ -104,17 +111,17 @@ class Farm(Membership[str]):
         return name
 
     def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
-        """Called when a request starts.  O(1), ``leastconn`` O(log n).
+        """Called when a request starts; O(1), or O(log n) for ``leastconn``.
 
-        Ignored if the server is not a member.
+        The call has no effect if the server is not a member.
         """
         if backend in self._servers:
             self._count(backend, 1)
 
     def finished(self, backend: str, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Called when a request ends.  Cost: as :meth:`started`.
+        """Called when a request ends.  The cost is the same as for :meth:`started`.
 
-        Ignored if the server is not a member or has no request in flight.
+        The call has no effect if the server is not a member or has no request in flight.
         """
         if self._in_flight.get(backend):
             self._count(backend, -1)
@@ -128,16 +135,16 @@ class Farm(Membership[str]):
 
     @abstractmethod
     def _choose(self, key: Key | None, avoid: Collection[str]) -> str | None:
-        """Return a server that serves; None if every one is down, full or avoided."""
+        """Return a server, or None if every server is down, full or avoided."""
 
     def _one_serves(self) -> bool:
-        """Return whether only one server can serve; the key is not used then."""
+        """Return whether only one server can be picked.  If so, the key is not used."""
         if self._up[False] or self._allbackups:
             return self._up[not self._up[False]] == 1
         return True
 
     def _first_backup(self) -> str | None:
-        """Return the first backup that is up; O(n)."""
+        """Return the first backup that is up, or None if all are down; O(n)."""
         for name, weight in self._weights.items():
             if weight and self._servers[name].backup:
                 return name
@@ -168,7 +175,10 @@ class Farm(Membership[str]):
 
 
 class TieredFarm(Farm):
-    """A farm in which the first backup alone gets every request, unless ``allbackups``."""
+    """Picks among the active servers, or among the backups if no active server is up.
+
+    Without ``allbackups``, only the first backup that is up is picked.
+    """
 
     def _choose(self, key: Key | None, avoid: Collection[str]) -> str | None:
         backup = not self._up[False]
@@ -179,7 +189,11 @@ class TieredFarm(Farm):
 
     @abstractmethod
     def _choose_among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
-        """Return one of the active servers that are up, or of the backups."""
+        """Return a server that is up.
+
+        If ``backup`` is true, the server is one of the backups.  If not, it is an active server.
+        None is returned if no such server can be picked.
+        """
 
 
 def _weight(name: object, weight: float) -> int:

@@ -1,4 +1,7 @@
-"""The hash functions of HAProxy, with 32 bits, and the avalanche step."""
+"""Defines the 32-bit hash functions of HAProxy.
+
+The avalanche, which is a step that mixes the bits of a hash, is also defined here.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ BITS = 0xFFFFFFFF
 
 
 def sdbm(data: bytes) -> int:
-    """Return the ``sdbm`` hash, the default of HAProxy.
+    """Return the ``sdbm`` hash of the data.  HAProxy uses this function by default.
 
     >>> hex(sdbm(b"ab"))
     '0x611841'
@@ -35,7 +38,7 @@ def sdbm(data: bytes) -> int:
 
 
 def djb2(data: bytes) -> int:
-    """Return the ``djb2`` hash.
+    """Return the ``djb2`` hash of the data.
 
     >>> hex(djb2(b"ab"))
     '0x597728'
@@ -47,7 +50,10 @@ def djb2(data: bytes) -> int:
 
 
 def wt6(data: bytes) -> int:
-    """Return the ``wt6`` hash by William Tang: two words with data-dependent rotations.
+    """Return the ``wt6`` hash of the data.
+
+    The function was designed by William Tang.  It rotates two words by numbers of bits that depend
+    on the data.
 
     >>> hex(wt6(b""))
     '0xf99a0360'
@@ -63,9 +69,10 @@ def wt6(data: bytes) -> int:
 
 
 def address_words(data: bytes) -> int:
-    """Return the hash of ``balance source``, whichever function ``hash-type`` names.
+    """Return the hash of an address, as ``balance source`` computes it.
 
-    It is the XOR of the big-endian 4-byte words of an address; remaining bytes are ignored.
+    ``balance source`` uses this function even if ``hash-type`` names another function.  The hash is
+    the XOR of the big-endian 4-byte words of the address.  Remaining bytes are ignored.
 
     >>> hex(address_words(bytes([10, 0, 0, 1])))
     '0xa000001'
@@ -77,7 +84,10 @@ def address_words(data: bytes) -> int:
 
 
 def avalanche(value: int) -> int:
-    """Mix 32 bits: Bob Jenkins' full avalanche and a multiplication; a bijection.
+    """Return a 32-bit value with its bits mixed.
+
+    The function applies Bob Jenkins' full avalanche and then a multiplication.  It is a bijection:
+    different values have different results.
 
     >>> hex(avalanche(0))
     '0xab4ed927'
@@ -87,7 +97,7 @@ def avalanche(value: int) -> int:
 
 
 def avalanche_each(a: Any) -> Any:
-    """Apply :func:`avalanche` to a 32-bit int, or to each element of a ``uint64`` array."""
+    """Return :func:`avalanche` of a 32-bit int, or of each element of a ``uint64`` array."""
     a = (a + 0x7ED55D16 + (a << 12)) & BITS
     a = a ^ 0xC761C23C ^ (a >> 19)
     a = (a + 0x165667B1 + (a << 5)) & BITS
@@ -99,14 +109,16 @@ def avalanche_each(a: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Hash:
-    """The arguments of ``hash-type`` after the method: a function and an optional avalanche.
+    """Hashes data by a function and an optional avalanche (a bit-mixing step).
+
+    In the configuration, both are arguments of ``hash-type`` and follow the method.
 
     >>> Hash(djb2, avalanche=True)(b"ab") == avalanche(djb2(b"ab"))
     True
 
-    Picklable if the function is.
-    Raises TypeError for a ``function`` that is not callable, InvalidSetting for an ``avalanche``
-    that is no bool.
+    An instance can be pickled if its function can be pickled.
+    Raises TypeError for a ``function`` that is not callable.  Raises InvalidSetting for an
+    ``avalanche`` that is not a bool.
     """
 
     function: Callable[[bytes], int] = sdbm
@@ -118,7 +130,7 @@ class Hash:
         check_flags(avalanche=self.avalanche)
 
     def __call__(self, data: bytes) -> int:
-        """Return the 32-bit hash; O(bytes)."""
+        """Return the 32-bit hash of the data; O(bytes)."""
         value = self.function(data) & BITS
         return avalanche(value) if self.avalanche else value
 

@@ -1,4 +1,7 @@
-"""The key that ``balance`` hashes: bytes, or None for a request without a key."""
+"""Computes the key of a request, as ``balance`` of HAProxy does.
+
+A key is bytes.  It is None if the request has no key.
+"""
 
 import re
 
@@ -9,23 +12,25 @@ from balancers.keys import key_bytes
 __all__ = ["hdr", "req_hdr", "source", "uri", "url_param"]
 
 Text = str | bytes
-"""Text as the client sent it; a str stands for its UTF-8 bytes."""
+"""Text as the client sent it.  A str is encoded as UTF-8."""
 
 _ELEMENT = re.compile(rb',((?:[^",]|"(?:[^"\\]|\\.?)*+"?)*+)', re.DOTALL)
-"""A comma and the text after it, up to the next comma outside double quotes."""
+"""Matches a comma and the text after it, up to the next comma that is not in double quotes."""
 _BLANKS = b" \t"
 
 
 def hdr(*lines: Text, domain_only: bool = False) -> bytes | None:
-    """Return the key of ``balance hdr``: the first element of the first line of the header.
+    """Return the key of ``balance hdr``.
 
-    Elements are separated by commas and stripped of blanks.  An empty element is no key.
-    ``domain_only`` is ``use_domain_only``: the label before the last dot is the key.
+    The key is the first element of the first line of the header.  Elements are separated by commas,
+    and the blanks around an element are removed.  If the element is empty, None is returned.
+    ``domain_only`` is the option ``use_domain_only``.  With it, the key is the label before the
+    last dot of the element.
 
     >>> hdr("a, b", "c"), hdr(), hdr("www.example.org", domain_only=True)
     (b'a', None, b'example')
 
-    Raises InvalidKey for a lone surrogate.
+    Raises InvalidKey for a str with a lone surrogate.
     """
     first = _elements(lines[0])[0] if lines else b""
     if domain_only:
@@ -36,27 +41,28 @@ def hdr(*lines: Text, domain_only: bool = False) -> bytes | None:
 
 
 def req_hdr(*lines: Text) -> bytes | None:
-    """Return the key of ``balance hash req.hdr(NAME)``: the last element of the last line.
+    """Return the key of ``balance hash req.hdr(NAME)``.
 
-    An empty element is a key.
+    The key is the last element of the last line of the header.  If the element is empty, the key is
+    ``b""``.  If there is no line, None is returned.
 
     >>> req_hdr("a, b", "c, d"), req_hdr(""), req_hdr()
     (b'd', b'', None)
 
-    Raises InvalidKey for a lone surrogate.
+    Raises InvalidKey for a str with a lone surrogate.
     """
     return _elements(lines[-1])[-1] if lines else None
 
 
 def source(client: Text | Address) -> bytes:
-    r"""Return the key of ``balance source``: the client's address, packed.
+    r"""Return the key of ``balance source``: the packed bytes of the client's address.
 
-    Hash it with ``Hash(address_words)``.
+    Use ``Hash(address_words)`` to hash this key.
 
     >>> source("10.0.0.1")
     b'\n\x00\x00\x01'
 
-    Raises InvalidKey for a value that is no address.
+    Raises InvalidKey for a value that is not an address.
     """
     return address_of(client).packed
 
@@ -68,15 +74,17 @@ def uri(
     whole: bool = False,
     path_only: bool = False,
 ) -> bytes:
-    """Return the key of ``balance uri``: the request target as sent, up to ``?`` unless ``whole``.
+    """Return the key of ``balance uri``: the request target as sent, or a part of it.
 
-    At most ``length`` bytes (``len``) and at most ``depth`` directories are used; 0 sets no limit.
-    ``path_only`` omits the scheme and the authority, if the target has them.
+    The key ends before the first ``?``, unless ``whole`` is true.  It contains at most ``length``
+    bytes (the option ``len``) and at most ``depth`` directories.  If ``length`` or ``depth`` is 0,
+    that limit does not apply.  With ``path_only``, the key does not contain the scheme and the
+    authority.
 
     >>> uri("/a/b/c?d"), uri("/a/b/c?d", depth=2), uri("http://h/a?b", path_only=True, whole=True)
     (b'/a/b/c', b'/a/b', b'/a?b')
 
-    Raises InvalidSetting for a negative limit, InvalidKey for a lone surrogate.
+    Raises InvalidSetting for a negative limit, and InvalidKey for a str with a lone surrogate.
     """
     at_least(0, length=length, depth=depth)
     key = key_bytes(target)
@@ -91,14 +99,15 @@ def uri(
 
 
 def url_param(target: Text, name: Text) -> bytes | None:
-    """Return the key of ``balance url_param NAME``: the first value in the query, not decoded.
+    """Return the key of ``balance url_param NAME``.
 
-    An empty value is a key.
+    The key is the first value of the parameter in the query.  It is not decoded.  If the value is
+    empty, the key is ``b""``.  If the query has no value of the parameter, None is returned.
 
     >>> url_param("/p?a=1&id=%41&id=2", "id"), url_param("/p?id", "id")
     (b'%41', None)
 
-    Raises InvalidKey for a lone surrogate.
+    Raises InvalidKey for a str with a lone surrogate.
     """
     prefix = key_bytes(name) + b"="
     for part in key_bytes(target).partition(b"?")[2].split(b"&"):
@@ -108,6 +117,9 @@ def url_param(target: Text, name: Text) -> bytes | None:
 
 
 def _elements(line: Text) -> list[bytes]:
-    """Split a line at its commas: at least one element, which may be empty."""
+    """Return the elements of a line, which are separated by commas.
+
+    There is at least one element.  Elements can be empty.
+    """
     parts = (match[1] for match in _ELEMENT.finditer(b"," + key_bytes(line)))
     return [part.strip(_BLANKS) for part in parts]

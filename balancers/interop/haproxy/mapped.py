@@ -1,4 +1,8 @@
-"""``hash-type map-based`` and ``static-rr``: a list of slots, one per unit of weight."""
+"""Picks a server from a list of slots, as ``hash-type map-based`` and ``static-rr`` do.
+
+The weights are divided by their greatest common divisor.  A server then has one slot per unit of
+weight.
+"""
 
 from collections.abc import Callable, Collection
 from itertools import chain
@@ -17,7 +21,10 @@ _SDBM = Hash()
 
 
 class _Mapped(Farm):
-    """A list of slots, with a round robin over it."""
+    """Keeps a list of slots, each with one server.
+
+    A round robin over the slots picks the servers for requests without a key.
+    """
 
     def __init__(self, servers: Servers = (), *, allbackups: bool = False) -> None:
         self._slots: list[str] | None = None
@@ -25,17 +32,22 @@ class _Mapped(Farm):
         super().__init__(servers, allbackups=allbackups)
 
     def _current_slots(self) -> list[str]:
-        """Return the slots, built anew after a change; O(n · slots)."""
+        """Return the list of slots.
+
+        After a change of the servers, the list is built first; O(n · slots).
+        """
         if self._slots is None:
             self._slots = self._build_slots()
         return self._slots
 
     def _build_slots(self) -> list[str]:
-        """Fill the slots by a smooth weighted round robin.
+        """Return a new list of slots, filled by a smooth weighted round robin.
 
-        For each slot, every server adds its weight to its score.  The server that gets the slot
-        subtracts the total weight.  If a backup serves alone, the number of slots is its own
-        weight, but all backups compete for them; if there is only one slot, that backup gets it.
+        For each slot, every server adds its weight to its score.  The scores are compared after
+        division by the total weight, rounded down.  The first server with the greatest result gets
+        the slot and subtracts the total weight from its score.  Without ``allbackups``, the total
+        weight of the backups is the weight of the first backup that is up.  All backups that are up
+        can still get slots.  But if there is only one slot, the first backup gets it.
         """
         divisor = gcd(*(server.weight for server in self._servers.values()))
         backup = not self._up[False]
@@ -62,7 +74,7 @@ class _Mapped(Farm):
         return slots
 
     def _round_robin(self, avoid: Collection[str]) -> str | None:
-        """Return the server of the next slot; full and avoided servers lose their turn."""
+        """Return the server of the next slot.  Slots of full and avoided servers are skipped."""
         slots = self._current_slots()
         first = self._next_slot if self._next_slot < len(slots) else 0
         for place in chain(range(first, len(slots)), range(first)):
@@ -78,10 +90,12 @@ class _Mapped(Farm):
 
 
 class StaticRR(_Mapped):
-    """``balance static-rr`` of HAProxy 2.6.12: weighted round robin over slots.
+    """Picks what ``balance static-rr`` of HAProxy 2.6.12 picks, by weighted round robin.
 
-    When a server goes down or comes up, the slots change, but not the position in them.  HAProxy
-    cannot change weights at run time with this algorithm.  Here ``put`` can; the position stays.
+    The servers are picked from a list of slots, in turn.  When a server goes down or comes up, the
+    list is built again, but the current position in the list does not change.  With this algorithm,
+    HAProxy cannot change weights at run time.  Here ``put`` can change a weight, and the position
+    does not change.
 
     >>> farm = StaticRR({"a": 1, "b": 2, "c": 3})
     >>> "".join(farm.pick() for _ in range(8))
@@ -95,12 +109,14 @@ class StaticRR(_Mapped):
 
 
 class MapBased(_Mapped):
-    """``hash-type map-based`` of HAProxy 2.6.12, the default: the hash of the key selects a slot.
+    """Picks what ``hash-type map-based`` of HAProxy 2.6.12 picks.  It is the default ``hash-type``.
 
-    ``hasher`` is the function that ``hash-type`` names after ``map-based``; the default is sdbm.
-    Requests without a key are picked in turn.  A full server is picked too, and in HAProxy the
-    request waits for it.  HAProxy has no second server for a key; here ``avoid`` goes on along the
-    slots.  Any change of the servers that serve moves most keys.
+    The servers have slots in a list, and the hash of the key selects a slot.  ``hasher`` is the
+    hash function that follows ``map-based`` in the configuration.  The default is sdbm.  Requests
+    without a key use the slots in turn.  A server can be picked even if it has ``maxconn`` requests
+    in flight.  In HAProxy, the request then waits for the server.  If the server of a key is in
+    ``avoid``, the servers of the next slots are tried.  HAProxy itself has no second server for a
+    key.  When a server goes down, comes up or changes its weight, most keys move.
 
     >>> farm = MapBased({"a": 1, "b": 2, "c": 3}, hasher=Hash(avalanche=True))
     >>> farm.pick("user:42"), farm.pick(None), farm.pick(None)

@@ -1,4 +1,4 @@
-"""``roundrobin``, ``leastconn`` and ``first``: the dynamic algorithms without a key."""
+"""Picks servers without a key, as ``roundrobin``, ``leastconn`` and ``first`` of HAProxy do."""
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
@@ -11,24 +11,27 @@ from balancers.interop.haproxy.farm import Servers, TieredFarm
 __all__ = ["First", "LeastConn", "RoundRobin"]
 
 _LOAD_STEPS = 256
-"""Loads are integers; one request at weight 1 counts as this many."""
+"""Loads are integers.  One request at weight 1 adds this number to the load."""
 _Entry = tuple[int, int, str]
-"""Load, serial number, name of the server."""
+"""An entry contains the load, a serial number and the name of the server."""
 
 
 class RoundRobin(TieredFarm):
-    """``balance roundrobin`` of HAProxy 2.6.12 with equal weights: plain rotation.
+    """Picks what ``balance roundrobin`` of HAProxy 2.6.12 picks if all weights are equal.
 
-    A full server loses its turn.  A server that comes up is picked after all the others.  HAProxy
-    counts turns in windows and may pick it earlier.
+    The servers are picked in turn.  The turn of a full server is skipped.  A server that comes up
+    is picked after all the other servers.  HAProxy may pick such a server earlier, because HAProxy
+    counts turns in windows.
 
     >>> farm = RoundRobin(["a", "b", "c"])
     >>> "".join(farm.pick() for _ in range(7))
     'abcabca'
 
-    Cost: ``pick`` O(1 + full and avoided); a flip O(1).
-    Raises InvalidWeight if the weights of servers in the rotation differ.  The rotation of HAProxy
-    then is neither that of nginx nor that of ``static-rr``, and its exact rule is not known.
+    Cost: ``pick`` O(1 + f) for f servers that are full or avoided.  Marking a server down or up
+    costs O(1).
+    Raises InvalidWeight if the servers that are picked in turn have different weights.  With such
+    weights, the order of HAProxy is neither that of nginx nor that of ``static-rr``.  The exact
+    rule of HAProxy is not known.
     """
 
     def __init__(self, servers: Servers = (), *, allbackups: bool = False) -> None:
@@ -64,12 +67,12 @@ class RoundRobin(TieredFarm):
 
 
 class LeastConn(TieredFarm):
-    """``balance leastconn`` of HAProxy 2.6.12: the server with the least load for its weight.
+    """Picks what ``balance leastconn`` of HAProxy 2.6.12 picks: the server with the least load.
 
-    Idle servers have load 0, whatever their weight.  The load of a server with n requests in flight
-    is ``(n + 1) / weight``, in steps of 1/256.  A tie goes to the server whose load or weight has
-    not changed for the longest time.  A full server is skipped.  A pick alone changes nothing: call
-    ``started``.
+    The load of an idle server is 0.  The load of a server with n requests in flight is
+    ``(n + 1) / weight``, rounded down to a multiple of 1/256.  If several servers have the least
+    load, the server whose load and weight have been unchanged for the longest time is picked.  A
+    full server is skipped.  ``pick`` does not change the load: call ``started`` for each request.
 
     >>> farm = LeastConn({"a": 1, "b": 4})
     >>> for _ in range(4):
@@ -77,7 +80,8 @@ class LeastConn(TieredFarm):
     >>> farm.pick()
     'b'
 
-    Cost: ``pick`` O(1 + full and avoided); all other methods O(log n) and one move of memory.
+    Cost: ``pick`` O(1 + f) for f servers that are full or avoided.  All other methods cost O(log n)
+    and one move of memory.
     """
 
     def __init__(self, servers: Servers = (), *, allbackups: bool = False) -> None:
@@ -102,7 +106,10 @@ class LeastConn(TieredFarm):
         super().update_index(backend, old, new)
 
     def _requeue(self, name: str, weight: int) -> None:
-        """Queue a server behind all servers of equal load; weight 0 removes it."""
+        """Move a server in its queue, behind all servers with the same load.
+
+        A server with weight 0 is removed from the queue.
+        """
         queue = self._queues[self._servers[name].backup]
         if name in self._queued:
             del queue[bisect_left(queue, self._queued.pop(name))]
@@ -115,7 +122,9 @@ class LeastConn(TieredFarm):
 
 
 class First(TieredFarm):
-    """``balance first`` of HAProxy 2.6.12: the server with the lowest id that is not full.
+    """Picks what ``balance first`` of HAProxy 2.6.12 picks.
+
+    Of the servers that are not full, the server with the lowest id is picked.
 
     >>> from balancers.interop.haproxy import Server
     >>> farm = First([Server("a", maxconn=1), Server("b", maxconn=1)])
@@ -123,7 +132,8 @@ class First(TieredFarm):
     >>> farm.pick()
     'b'
 
-    Cost: ``pick`` O(1 + full and avoided), a flip O(log n) and one move of memory.
+    Cost: ``pick`` O(1 + f) for f servers that are full or avoided.  Marking a server down or up
+    costs O(log n) and one move of memory.
     """
 
     def __init__(self, servers: Servers = (), *, allbackups: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A ``server`` line of the configuration."""
+"""Describes a ``server`` line of the configuration of HAProxy."""
 
 import re
 from dataclasses import dataclass
@@ -16,17 +16,19 @@ _NAME = re.compile(r"[A-Za-z0-9_:.-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One ``server`` line: its name, and its parameters with HAProxy's defaults.
+    """Describes one ``server`` line of the configuration.
 
-    The points of a ring are computed from ``id``; servers without one are numbered from 1.  No pick
-    depends on the name.  A server is full with ``maxconn`` requests in flight; 0 sets no limit.  A
-    ``backup`` serves when no other server is up.
+    The parameters have the defaults of HAProxy.  The positions of a server on a hash ring are
+    computed from its ``id``.  The balancer numbers the servers without an ``id`` from 1.  The name
+    does not influence the picks.  A server is full if it has ``maxconn`` requests in flight.  If
+    ``maxconn`` is 0, there is no limit.  A ``backup`` is picked only if all servers that are not
+    backups are down.  A ``disabled`` server is down when it is added.
 
     >>> Server("s1", weight=100, maxconn=50).id
 
-    Raises InvalidSetting for the values that HAProxy refuses: a name with characters other than
-    letters, digits and ``_:.-``, a weight above 256, an id of 0.  Raises TypeError for a name that
-    is no str.
+    Raises InvalidSetting for the values that HAProxy refuses.  Examples are a weight above 256, an
+    id of 0, and a name with characters other than letters, digits and ``_:.-``.  Raises TypeError
+    for a name that is not a str.
     """
 
     name: str

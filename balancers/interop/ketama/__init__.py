@@ -1,7 +1,10 @@
-"""Clients of memcached: libmemcached 1.0.16, twemproxy 0.5.0 and uhashring 2.5.
+"""Picks servers as libmemcached 1.0.16, twemproxy 0.5.0 and uhashring 2.5 do.
 
-A server that is ejected or removed has weight 0.  The ring is then built anew from the others, as
-these clients do.  :meth:`~balancers.hashing.HashedBalancer.hash_key` returns the client's hash of a
+libmemcached and twemproxy are clients of memcached.  uhashring is a Python library for hash rings.
+
+If the client has ejected or removed a server, set the weight of that server to 0.  The ring is then
+rebuilt from the other servers, as in these clients.
+:meth:`~balancers.hashing.HashedBalancer.hash_key` returns the hash that the client computes for a
 key.
 
 >>> from balancers.interop import ketama
@@ -11,9 +14,9 @@ key.
 >>> hex(client.hash_key("user:42"))
 '0x303f6fea'
 
-The presets match builds for x86, where a C char is signed.  A build for ARM has other values of FNV
-and one-at-a-time for keys outside ASCII.  Not covered: ``hsieh``, ``murmur``, ``jenkins``,
-``random``.
+The results are those of clients that were built for x86, where a C ``char`` is signed.  On ARM, FNV
+and one-at-a-time have other values for keys that are not ASCII.  The hash functions ``hsieh``,
+``murmur`` and ``jenkins`` are not covered.  The distribution ``random`` is not covered.
 """
 
 from balancers.interop.ketama.libmemcached import LibmemcachedKetama as LibmemcachedKetama

@@ -1,4 +1,7 @@
-"""The base of the rings: the points are built anew whenever the live servers change."""
+"""Defines the base class of the rings of memcached clients.
+
+The ring is rebuilt whenever the set of live servers changes.
+"""
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,23 +21,27 @@ __all__ = ["MAX_POINTS", "WORD", "Continuum", "Live"]
 
 WORD = 0xFFFFFFFF
 MAX_POINTS = 1 << 23
-"""The greatest number of points or slots."""
+"""The greatest number of points of a ring, and of slots of a list."""
 Live = Sequence[tuple[bytes, int]]
-"""The names and weights of the live servers, in order of insertion."""
+"""The name and the weight of each live server, in order of insertion."""
 
 
 class Continuum(HashedBalancer[B]):
-    """A ring whose points depend on the live servers, as in clients that eject dead servers.
+    """Picks servers by a ring of points that depends on the live servers.
 
-    Weight 0 ejects a server.  The hash is that of the program, with ``_bits`` bits.  A subclass
-    defines the points.  A change is O(1); the first pick after it builds the ring, O(V log V) for V
-    points.
+    A point is a position on the ring, and it belongs to a server.  A key belongs to the first point
+    at or after its hash.  Clients that eject dead servers use such rings.  A server with weight 0
+    is ejected, and all other servers are live.
+
+    The hash function is that of the client.  Its hashes have ``_bits`` bits.  A subclass defines
+    the points.  A change is O(1).  The first pick after a change builds the ring, which is
+    O(V log V) for V points.
     """
 
     _bits = 32
-    """The size of a hash and of a point; higher bits of a hash are ignored."""
+    """The number of bits of a hash and of a point.  Higher bits of a hash are ignored."""
     _strictly_after = False
-    """Whether a hash that equals a point belongs to the next point."""
+    """True if a hash that is equal to a point belongs to the next point."""
 
     def __init__(
         self,
@@ -44,15 +51,16 @@ class Continuum(HashedBalancer[B]):
         hasher: Hasher,
     ) -> None:
         self._circle: Circle[B] = Circle()
-        self._with_points: set[B] = set()  # a server of very little weight has none
+        self._with_points: set[B] = set()  # a server of very low weight has no points
         self._total_weight = 0
         self._stale = False
         super().__init__(backends, identity=identity, hasher=hasher)
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
-        """Return the server of a hash; O(1) expected.
+        """Return the server for a hash; O(1) expected.
 
-        These clients never try a second server.  Here ``avoid`` goes on along the ring.
+        A server in ``avoid`` is skipped, and the server of the next point is tried.  The clients
+        themselves never try a second server.
         Raises InvalidKey, NoBackendAvailable.
         """
         self.check_pick(digest, avoid)
@@ -64,7 +72,10 @@ class Continuum(HashedBalancer[B]):
 
     @abstractmethod
     def _points(self, live: Live) -> Iterable[Iterable[int]]:
-        """Return the points of each live server, in order; of equal points the first is used."""
+        """Return the points of each live server, in the order of ``live``.
+
+        If two points are equal, the first one is used.
+        """
 
     def _position(self, digest: int) -> int:
         return (digest << 64 - self._bits) + self._strictly_after & BITS
@@ -105,4 +116,7 @@ class Continuum(HashedBalancer[B]):
 
     @abstractmethod
     def _points_needed(self, servers: int, total_weight: int) -> int:
-        """Return an upper bound of the number of points for live servers of a total weight."""
+        """Return an upper bound of the number of points on the ring.
+
+        ``servers`` is the number of live servers, and ``total_weight`` is the sum of their weights.
+        """

@@ -1,4 +1,7 @@
-"""The 32-bit hash functions of memcached clients, as built for x86."""
+"""Computes the 32-bit hash functions of memcached clients.
+
+The values are those of clients that were built for x86.
+"""
 
 from binascii import crc_hqx
 from collections.abc import Callable
@@ -10,26 +13,30 @@ from balancers.errors import InvalidSetting
 __all__ = ["LIBMEMCACHED", "TWEMPROXY", "Hash32", "TaggedHash", "hash_named", "md5_words"]
 
 Hash32 = Callable[[bytes], int]
-"""A function from bytes to 32 bits."""
+"""A function that returns the 32-bit hash of bytes."""
 
 _WORD = 0xFFFFFFFF
 _FNV_PRIME = 0x01000193
 _FNV_OFFSET = 0x811C9DC5
 _FNV_64_PRIME = 0x000001B3
 _FNV_64_OFFSET = 0x84222325
-"""The lower halves of the 64-bit prime and offset of FNV, enough for the lower half of a hash."""
+"""The lower half of the 64-bit offset of FNV.  With the lower half of the prime, it is enough to
+compute the lower half of a hash."""
 _NEGATIVE = 0x80
 _SIGN = 0xFFFFFF00
 _CRC16_TABLE = tuple(crc_hqx(bytes([byte]), 0) for byte in range(256))
 
 
 def _signed(byte: int) -> int:
-    """Sign-extend a C char, which is signed on x86, to 32 bits."""
+    """Convert a C ``char`` to 32 bits.
+
+    On x86 a ``char`` is signed, so a byte of 128 or more is a negative number.
+    """
     return byte | _SIGN if byte & _NEGATIVE else byte
 
 
 def one_at_a_time(data: bytes) -> int:
-    """Return Bob Jenkins' one-at-a-time hash, with signed chars.
+    """Return the one-at-a-time hash of Bob Jenkins.  Each byte is a signed char.
 
     >>> hex(one_at_a_time(b"a"))
     '0xca2e9442'
@@ -76,7 +83,7 @@ def fnv1a_64(data: bytes) -> int:
 
 
 def md5_words(data: bytes) -> tuple[int, int, int, int]:
-    """Return the four little-endian 32-bit words of an MD5."""
+    """Return the MD5 of the data as four 32-bit words, which are little-endian."""
     digest = md5(data, usedforsecurity=False).digest()
     one, two, three, four = (
         int.from_bytes(digest[at : at + 4], "little") for at in range(0, 16, 4)
@@ -85,17 +92,20 @@ def md5_words(data: bytes) -> tuple[int, int, int, int]:
 
 
 def md5_word(data: bytes) -> int:
-    """Return the first little-endian 32-bit word of an MD5."""
+    """Return the first of the four words that :func:`md5_words` returns."""
     return int.from_bytes(md5(data, usedforsecurity=False).digest()[:4], "little")
 
 
 def crc32_short(data: bytes) -> int:
-    """Return bits 16 to 30 of a CRC-32."""
+    """Return bits 16 to 30 of the CRC-32."""
     return crc32(data) >> 16 & 0x7FFF
 
 
 def crc16(data: bytes) -> int:
-    """Return a CRC-16/XMODEM in 32 bits: the state is not reduced to 16 bits."""
+    """Return a 32-bit number whose lower 16 bits are the CRC-16/XMODEM.
+
+    The client does not reduce the state to 16 bits, so the upper bits are not always 0.
+    """
     value = 0
     for byte in data:
         value = value << 8 & _WORD ^ _CRC16_TABLE[(value >> 8 ^ byte) & 0xFF]
@@ -110,7 +120,7 @@ _COMMON: dict[str, Hash32] = {
     "fnv1a_64": fnv1a_64,
 }
 LIBMEMCACHED: dict[str, Hash32] = {"default": one_at_a_time, "crc": crc32_short, **_COMMON}
-"""The hash functions of libmemcached, by their names in pylibmc."""
+"""Maps the name of a hash function in pylibmc to the function of libmemcached."""
 TWEMPROXY: dict[str, Hash32] = {
     "one_at_a_time": one_at_a_time,
     "crc16": crc16,
@@ -118,20 +128,24 @@ TWEMPROXY: dict[str, Hash32] = {
     "crc32a": crc32,
     **_COMMON,
 }
-"""The hash functions of twemproxy, by their names in its configuration."""
+"""Maps the name of a hash function in twemproxy's configuration to the function."""
 
 
 def hash_named(functions: dict[str, Hash32], name: str) -> Hash32:
-    """Return a hash function by name; raises InvalidSetting for an unknown name."""
+    """Return the hash function with this name.
+
+    Raises InvalidSetting for an unknown name.
+    """
     if name not in functions:
         raise InvalidSetting(f"hash must be one of {', '.join(sorted(functions))}, not {name!r}")
     return functions[name]
 
 
 class TaggedHash:
-    """A hash of the tag of a key: the text between the first opening mark and the next closing one.
+    """Hashes only a part of a key: the tag.
 
-    Without a tag, or with an empty one, the whole key is hashed.
+    The tag is the text between the first opening mark and the next closing mark.  If a key has no
+    tag, or if its tag is empty, the whole key is hashed.
 
     >>> TaggedHash(len, "{}")(b"user:{42}:name"), TaggedHash(len, "{}")(b"user:{}")
     (2, 7)
@@ -144,7 +158,7 @@ class TaggedHash:
         self._marks = marks.encode()
 
     def __call__(self, data: bytes) -> int:
-        """Return the hash; O(bytes)."""
+        """Return the hash of a key; O(bytes)."""
         _, _, rest = data.partition(self._marks[:1])
         tag, closed, _ = rest.partition(self._marks[1:])
         return self._hash(tag if closed and tag else data)

@@ -1,4 +1,7 @@
-"""The ketama rings of libmemcached: plain, weighted, and compatible with spymemcached."""
+"""Reproduces the ketama rings of libmemcached.
+
+There is a plain ring, a weighted ring and a ring that is compatible with spymemcached.
+"""
 
 from collections.abc import Iterable, Mapping
 from re import compile as pattern
@@ -14,34 +17,39 @@ from balancers.keys import Identity, key_bytes, name_of
 __all__ = ["LibmemcachedKetama", "LibmemcachedSpy", "PointName", "SpyName"]
 
 _PORT = b":11211"
-"""The default port of memcached, which the names of points omit."""
+"""The default port of memcached.  It is omitted from the names of points."""
 _ENDS_WITH_PORT = pattern(rb":\d+\Z")
 _PLAIN_POINTS = 100
-"""Points per server while all weights are 1."""
+"""The number of points per server while all weights are 1."""
 
 
 class LibmemcachedKetama(Continuum[B]):
-    """``ketama`` and ``ketama_weighted`` of libmemcached 1.0.16, on x86.
+    """Picks servers by ``ketama`` or ``ketama_weighted`` of libmemcached 1.0.16, on x86.
 
-    Weights are integers; 0 is a server that auto-eject removed.  ``hash`` is the name, in pylibmc,
-    of the hash of keys: ``default`` (one-at-a-time), ``crc``, ``md5``, ``fnv1_32``, ``fnv1a_32``,
-    ``fnv1_64``, ``fnv1a_64``.
+    Weights are integers.  A server that auto-eject removed has weight 0.  ``hash`` is the hash of
+    keys, by its name in pylibmc: ``default`` (one-at-a-time), ``crc``, ``md5``, ``fnv1_32``,
+    ``fnv1a_32``, ``fnv1_64`` or ``fnv1a_64``.
 
-    While all weights are 1, a server has 100 points by that hash.  When one weight is above 1,
-    even that of an ejected server, the points are those of ``ketama_weighted``: by MD5, 160 per
-    server on average.  Keys are still hashed by ``hash``.  With ``weighted=True`` the points are
-    always those, and ``hash`` is ``md5``, as that behaviour sets it.
+    While all weights are 1, each server has 100 points, which are computed with ``hash``.  If at
+    least one weight is above 1, the points are those of ``ketama_weighted``.  These are computed
+    with MD5, and each server has 160 of them on average.  Keys are still hashed with ``hash``.  If
+    a server with a weight above 1 is ejected, the points remain those of ``ketama_weighted``.
+
+    With ``weighted=True``, the points are always those of ``ketama_weighted``.  ``hash`` is then
+    ``md5``, as this behaviour of libmemcached sets it.
 
     >>> client = LibmemcachedKetama({"10.0.0.1:11211": 1, "10.0.0.2:11211": 3}, weighted=True)
     >>> client.pick("user:42")
     '10.0.0.2:11211'
 
-    A server is ``host:port``, with the host as it is configured, or the path of a socket.
+    A server is ``host:port``, or it is the path of a socket.  Write the host as in the
+    configuration of the client.
 
-    Cost: ``pick`` O(1) expected and the hash of the key; the first pick after a change builds.
-    Raises InvalidSetting for an unknown ``hash``, InvalidWeight for a weight that is no integer,
-    RingTooLarge for more than 8 388 608 points, DuplicateBackend for two servers with the same
-    name, for example ``a`` and ``a:11211``.
+    Cost: ``pick`` is O(1) expected, plus the hash of the key.  The first pick after a change builds
+    the ring.
+    Raises InvalidSetting for an unknown ``hash``, InvalidWeight for a weight that is not an
+    integer, and RingTooLarge for more than 8 388 608 points.  Raises DuplicateBackend for two
+    servers with the same name, for example ``a`` and ``a:11211``.
     """
 
     def __init__(
@@ -88,10 +96,11 @@ class LibmemcachedKetama(Continuum[B]):
 
 
 class LibmemcachedSpy(LibmemcachedKetama[B]):
-    """``consistent ketama spy`` of libmemcached 1.0.16: points are named as in spymemcached.
+    """Picks servers by ``consistent ketama spy`` of libmemcached 1.0.16.
 
-    The name of a point has a slash before the host, and always the port.  Everything else is as in
-    :class:`LibmemcachedKetama`, including weights above 1.
+    The points are named as in spymemcached: the name has a slash before the host, and it always
+    contains the port.  Everything else is as in :class:`LibmemcachedKetama`, including the effect
+    of weights above 1.
 
     >>> LibmemcachedSpy(["10.0.0.1:11211", "10.0.0.2:11211"]).pick("user:42")
     '10.0.0.2:11211'
@@ -112,7 +121,9 @@ class LibmemcachedSpy(LibmemcachedKetama[B]):
 
 
 class PointName(Generic[B]):
-    """The name of a server in its points: without the port 11211; a socket has the port 0.
+    """Returns the name of a server, which is a part of the names of its points.
+
+    The port 11211 is omitted from the name.  A socket gets the port 0.
 
     >>> PointName(name_of)("10.0.0.1:11211"), PointName(name_of)("/run/memcached.sock")
     (b'10.0.0.1', b'/run/memcached.sock:0')
@@ -128,7 +139,9 @@ class PointName(Generic[B]):
 
 
 class SpyName(PointName[B]):
-    """The name of a server in the points of spy: a slash, the host and always the port.
+    """Returns the name of a server for :class:`LibmemcachedSpy`.
+
+    The name consists of a slash, the host and the port.  The port 11211 is not omitted.
 
     >>> SpyName(name_of)("10.0.0.1"), SpyName(name_of)("10.0.0.1:80")
     (b'/10.0.0.1:11211', b'/10.0.0.1:80')

@@ -1,4 +1,7 @@
-"""Modulo distribution: the hash of a key selects a slot of the live servers."""
+"""Reproduces the modulo distribution of libmemcached and of twemproxy.
+
+The hash of a key, modulo the number of slots, selects a slot.  Each slot belongs to a live server.
+"""
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
@@ -20,14 +23,19 @@ __all__ = ["LibmemcachedModula", "TwemproxyModula"]
 
 
 class _Modula(HashedBalancer[B]):
-    """A list of slots, which the first pick after a change builds."""
+    """Picks servers by a list of slots.
+
+    The hash of a key, modulo the length of the list, selects a slot.  The first pick after a change
+    builds the list.
+    """
 
     _slots: list[B] | None = None
     _total_weight = 0
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
-        """Return the server of a hash; O(1).  ``avoid`` goes on to the next slot.
+        """Return the server for a hash; O(1).
 
+        If the server is in ``avoid``, the servers of the next slots are tried.
         Raises InvalidKey, NoBackendAvailable.
         """
         self.check_pick(digest, avoid)
@@ -46,7 +54,7 @@ class _Modula(HashedBalancer[B]):
 
     @abstractmethod
     def _slots_of(self, live: list[B]) -> list[B]:
-        """Return the slots of the live servers."""
+        """Return the server of each slot.  Only live servers have slots."""
 
     def chooser(self, count: int) -> Chooser:
         place = {backend: at for at, backend in enumerate(self._weights)}
@@ -67,7 +75,9 @@ class _Modula(HashedBalancer[B]):
 
 
 class LibmemcachedModula(_Modula[B]):
-    """``modula`` of libmemcached 1.0.16, its default: all positive weights have the same effect.
+    """Picks servers by ``modula``, the default distribution of libmemcached 1.0.16.
+
+    Each server with a positive weight has one slot.  A higher weight has no further effect.
 
     >>> LibmemcachedModula(["10.0.0.1:11211", "10.0.0.2:11211"]).pick("user:42")
     '10.0.0.1:11211'
@@ -89,10 +99,11 @@ class LibmemcachedModula(_Modula[B]):
 
 
 class TwemproxyModula(_Modula[B]):
-    """``distribution: modula`` of twemproxy 0.5.0, with the settings of :class:`TwemproxyKetama`.
+    """Picks servers by ``distribution: modula`` of twemproxy 0.5.0.
 
-    Each server has one slot per unit of weight.  Servers are sorted by the length of their names,
-    then by their bytes.
+    The settings are those of :class:`TwemproxyKetama`.  Each server has one slot per unit of
+    weight.  The servers are sorted by the length of their names.  Names of the same length are
+    sorted by their bytes.
 
     >>> pool = TwemproxyModula({"10.0.0.1:11211": 2, "10.0.0.2:11211": 1})
     >>> pool.pick("user:42")

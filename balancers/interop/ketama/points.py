@@ -1,4 +1,4 @@
-"""The points of weighted ketama in libmemcached and twemproxy."""
+"""Computes the points of weighted ketama, as libmemcached and twemproxy do."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,15 +10,15 @@ from balancers.interop.ketama.hashes import md5_words
 __all__ = ["WEIGHTED_POINTS", "digest_counts", "weighted_points"]
 
 WEIGHTED_POINTS = 160
-"""Points per server, on average."""
+"""The average number of points per server."""
 _POINTS_PER_DIGEST = 4
 
 
 def digest_counts(weights: Sequence[int]) -> list[int]:
-    """Return the number of MD5 digests, of four points each, of each live server.
+    """Return the number of MD5 digests of each live server.
 
-    The clients compute with 32-bit floats, which changes results: 25 equal servers have 39 digests
-    each, not 40.
+    Each digest gives four points.  The clients compute this number with 32-bit floats, so it can
+    differ from the exact number.  For example, each of 25 equal servers has 39 digests, not 40.
 
     >>> digest_counts([1] * 25)[:3], digest_counts([17, 8, 13, 10, 2])
     ([39, 39, 39], [68, 31, 52, 40, 7])
@@ -30,7 +30,10 @@ def digest_counts(weights: Sequence[int]) -> list[int]:
 
 
 def weighted_points(live: Live) -> Iterator[Iterator[int]]:
-    """Return the points of each server; a server of very little weight has none."""
+    """Return the points of each server.
+
+    A server with a very low weight has no points.
+    """
     counts = digest_counts([weight for _, weight in live])
     for (name, _), count in zip(live, counts, strict=True):
         yield (word for number in range(count) for word in md5_words(b"%b-%d" % (name, number)))

@@ -1,4 +1,4 @@
-"""The ketama ring of twemproxy."""
+"""Reproduces the ketama ring of twemproxy."""
 
 from collections.abc import Iterable, Mapping
 from typing import Generic
@@ -14,17 +14,19 @@ from balancers.keys import Identity, key_bytes, name_of
 __all__ = ["ServerName", "TwemproxyKetama", "key_hash"]
 
 _MARKS = 2
-"""``hash_tag`` consists of an opening and a closing character."""
+"""The length of ``hash_tag``, which is an opening and a closing character."""
 
 
 class TwemproxyKetama(Continuum[B]):
-    """``distribution: ketama`` of twemproxy (nutcracker) 0.5.0, on x86.
+    """Picks servers by ``distribution: ketama`` of twemproxy (nutcracker) 0.5.0, on x86.
 
-    The servers of a pool are ``host:port``, with their weights.  ``names`` contains the names of
-    the servers that have one in the configuration.  Weight 0 is a server that ``auto_eject_hosts``
-    removed.  ``hash`` is that of the pool (``one_at_a_time``, ``md5``, ``crc16``, ``crc32``,
-    ``crc32a``, ``fnv1_32``, ``fnv1a_32``, ``fnv1_64``, ``fnv1a_64``).  It hashes only the keys:
-    points are by MD5, 160 per server on average.  ``hash_tag`` is its two characters, or empty.
+    The servers of a pool are ``host:port``, with their weights.  A server that ``auto_eject_hosts``
+    removed has weight 0.  If the configuration gives a server a name, add this name to ``names``.
+
+    ``hash`` is the setting of the pool: ``one_at_a_time``, ``md5``, ``crc16``, ``crc32``,
+    ``crc32a``, ``fnv1_32``, ``fnv1a_32``, ``fnv1_64`` or ``fnv1a_64``.  Only keys are hashed with
+    it.  Points are computed with MD5, and each server has 160 points on average.  ``hash_tag`` is
+    the setting of the pool too.  It consists of two characters, or it is empty.
 
     >>> pool = TwemproxyKetama(
     ...     {"10.0.0.1:11211": 1, "10.0.0.2:11211": 1},
@@ -34,9 +36,10 @@ class TwemproxyKetama(Continuum[B]):
     >>> pool.pick("user:{42}:name") == pool.pick("{42}")
     True
 
-    Cost: ``pick`` O(1) expected and the hash of the key; the first pick after a change builds.
+    Cost: ``pick`` is O(1) expected, plus the hash of the key.  The first pick after a change builds
+    the ring.
     Raises InvalidSetting for an unknown ``hash`` or an invalid ``hash_tag``, InvalidWeight for a
-    weight that is no integer, DuplicateBackend for two servers with the same name.
+    weight that is not an integer, and DuplicateBackend for two servers with the same name.
     """
 
     def __init__(
@@ -60,7 +63,11 @@ class TwemproxyKetama(Continuum[B]):
 
 
 class ServerName(Generic[B]):
-    """The name of a server: the configured one, or its host and any port other than 11211."""
+    """Returns the name of a server.
+
+    The name is the configured one.  If no name is configured, the name consists of the host and the
+    port.  The port 11211 is then omitted.
+    """
 
     def __init__(self, names: Mapping[B, str], identity: Identity[B]) -> None:
         self._names = {backend: key_bytes(name) for backend, name in names.items()}
@@ -72,7 +79,10 @@ class ServerName(Generic[B]):
 
 
 def key_hash(name: str, hash_tag: str) -> Hash32:
-    """Return the hash of keys; raises InvalidSetting for an unknown hash or an invalid tag."""
+    """Return the hash function for keys.
+
+    Raises InvalidSetting for an unknown hash or an invalid tag.
+    """
     function = hash_named(TWEMPROXY, name)
     if not hash_tag:
         return function

@@ -1,4 +1,4 @@
-"""The two rings of uhashring."""
+"""Reproduces the two rings of uhashring."""
 
 from collections.abc import Iterable, Mapping
 from hashlib import md5
@@ -16,23 +16,27 @@ _POINTS_PER_DIGEST = 4
 
 
 def md5_upper_half(data: bytes) -> int:
-    """Return the upper 64 bits of an MD5, in which two keys hardly ever collide."""
+    """Return the upper 64 bits of the MD5 of the data.
+
+    Two keys hardly ever have the same value.
+    """
     return int.from_bytes(md5(data, usedforsecurity=False).digest()[:8], "big")
 
 
 class UHashRing(Continuum[B]):
-    """``HashRing(nodes)`` of uhashring 2.5: MD5, ``vnodes`` points per unit of weight.
+    """Picks nodes by ``HashRing(nodes)`` of uhashring 2.5.
 
-    A key whose hash equals a point belongs to the next point.  Weight 0 is a removed node.
-    :meth:`replicas` corresponds to ``range`` of uhashring.  Keys are text or its bytes.
+    The hash is MD5.  A node has ``vnodes`` points per unit of weight.  A key whose hash is equal to
+    a point belongs to the next point.  A node that was removed has weight 0.  :meth:`replicas`
+    corresponds to ``range`` of uhashring.  A key is a str, or the bytes of a str.
 
     >>> ring = UHashRing({"node1": 1, "node2": 3})
     >>> ring.pick("user:42")
     'node1'
 
-    Cost: ``pick`` O(1) expected; the first pick after a change builds.
-    Raises InvalidSetting for ``vnodes`` below 1, InvalidWeight for a weight that is no integer,
-    RingTooLarge for more than 8 388 608 points.
+    Cost: ``pick`` is O(1) expected.  The first pick after a change builds the ring.
+    Raises InvalidSetting for ``vnodes`` below 1, InvalidWeight for a weight that is not an integer,
+    and RingTooLarge for more than 8 388 608 points.
     """
 
     _bits = 64
@@ -60,18 +64,21 @@ class UHashRing(Continuum[B]):
 
 
 class UHashRingKetama(Continuum[B]):
-    """``HashRing(nodes, hash_fn="ketama")`` of uhashring 2.5.
+    """Picks nodes by ``HashRing(nodes, hash_fn="ketama")`` of uhashring 2.5.
 
-    A node has ``vnodes`` digests on average, by weight, computed in integers.  Each digest gives
-    ``replicas`` points.  The ring differs from that of libmemcached: the numbers of points differ
-    where floats round differently, the port 11211 is not omitted, and a key whose hash equals a
-    point belongs to the next point.
+    A node has ``vnodes`` digests on average.  The number of its digests is proportional to its
+    weight, and it is computed with integers.  Each digest gives ``replicas`` points.
+
+    The ring differs from that of libmemcached in three ways.  Libmemcached computes the numbers of
+    points with floats, which can round to other numbers.  Libmemcached omits the port 11211, but
+    uhashring does not.  In uhashring, a key whose hash is equal to a point belongs to the next
+    point.
 
     >>> ring = UHashRingKetama({"10.0.0.1:11211": 1, "10.0.0.2:11211": 3})
     >>> ring.pick("user:42")
     '10.0.0.1:11211'
 
-    Raises InvalidSetting for ``vnodes`` below 1, or ``replicas`` below 1 or above 4.
+    Raises InvalidSetting for ``vnodes`` below 1, or for ``replicas`` below 1 or above 4.
     """
 
     _strictly_after = True
@@ -96,7 +103,7 @@ class UHashRingKetama(Continuum[B]):
         for owner, (name, weight) in enumerate(live):
             for number in range(self._vnodes * len(live) * weight // total):
                 for word in md5_words(b"%b-%d" % (name, number))[: self._per_digest]:
-                    owners[word] = owner  # of equal points, the last one is used
+                    owners[word] = owner  # if two points are equal, the last one is used
         points: list[list[int]] = [[] for _ in live]
         for point, owner in owners.items():
             points[owner].append(point)

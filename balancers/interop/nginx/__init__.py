@@ -3,8 +3,8 @@
 The package has one balancer for each of these methods: round robin, ``least_conn``, ``hash``,
 ``hash … consistent`` and ``ip_hash``.  The members of a balancer are servers, as in ``server``
 directives.  Failures and backup servers have the same effect as in nginx.  The balancer does not
-retry requests: for a retry, as by ``proxy_next_upstream``, call ``pick`` again and pass the servers
-that were tried in ``avoid``.
+retry requests.  To retry a request as ``proxy_next_upstream`` does, call ``pick`` again.  The
+argument ``avoid`` must then contain the servers that were already tried.
 
 >>> from balancers import FAILURE
 >>> from balancers.interop import nginx
@@ -18,8 +18,9 @@ that were tried in ``avoid``.
 
 nginx 1.31.4 behaves in the same way.  It adds re-resolved names, sticky sessions and draining,
 which are not covered.  If ``hash … consistent`` selects unusable servers more than 20 times, these
-two releases use round robin, but some older releases search the complete ring.  Other things that are not covered are
-``random``, a name with several addresses, and a ``fail_timeout`` in fractions of seconds.
+two releases use round robin, but some older releases search the complete ring.  These things
+are not covered: ``random``, a name with several addresses, and a ``fail_timeout`` in fractions of
+seconds.
 """
 
 from balancers.interop.nginx.keyed import ConsistentHash as ConsistentHash

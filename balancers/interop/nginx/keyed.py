@@ -35,12 +35,12 @@ _IP_HASH_VALUES = 6271
 
 
 class _Keyed(Upstream):
-    """Chooses a server by a key.  The base of the methods in this module.
+    """Chooses a server by a key.  The base class of this module.
 
     A subclass builds a table from the weights and looks up keys in it.  Round robin chooses instead
     if the key is empty, if there is only one server, or if more than 20 tries select a server that
-    cannot be used.  All these requests share one round robin.  A server that is down keeps its part of the table.  So when a
-    server goes down or comes up, only the keys of that server move.
+    cannot be used.  All these requests share one round robin.  A server that is down keeps its part
+    of the table.  So when a server goes down or comes up, only the keys of that server move.
     """
 
     keyed = True
@@ -141,7 +141,7 @@ class IPHash(_Modulo):
     first three bytes of an IPv4 address are hashed.  All 16 bytes of an IPv6 address are hashed,
     even if the address is IPv4-mapped.  Pass ``b""`` for a client that has no address because it
     uses a Unix socket.  There are only 6271 different hash values.  If the sum of the weights is a
-    large part of 6271, the numbers of keys per server are not proportional to the weights.
+    large part of 6271, the numbers of clients per server are not proportional to the weights.
 
     >>> upstream = IPHash(["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"])
     >>> upstream.pick("192.0.2.1") == upstream.pick("192.0.2.254")
@@ -174,8 +174,9 @@ class IPHash(_Modulo):
 class ConsistentHash(_Keyed):
     """Picks what ``hash KEY consistent`` of nginx 1.22.1 picks, by a ketama hash ring.
 
-    A key belongs to the first point (position on the ring) at or after its hash.  A server has 160
-    points per unit of weight.  They are computed from its host and port as written.
+    A server has 160 points (positions on the ring) per unit of weight.  The points are computed
+    from the host and the port of the server, as written.  A key belongs to the server of the first
+    point at or after the hash of the key.
 
     >>> upstream = ConsistentHash({"10.0.0.1:80": 2, "10.0.0.2:80": 1, "10.0.0.3:80": 1})
     >>> owner = upstream.pick("user:42")

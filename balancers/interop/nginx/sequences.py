@@ -28,9 +28,10 @@ class RoundRobin(Upstream):
 class LeastConn(Upstream):
     """Picks what ``least_conn`` of nginx 1.22.1 picks.
 
-    The server with the fewest requests in flight, divided by its weight, is picked.  A tie is
-    decided by round robin among the tied servers.  Without failures, the sequence of picks is the
-    same as that of :class:`~balancers.WeightedLeastConnections`.
+    For each server, the number of requests in flight is divided by the weight.  The server with the
+    smallest result is picked.  A tie is decided by round robin among the tied servers.  Without
+    failures, the sequence of picks is the same as that of
+    :class:`~balancers.WeightedLeastConnections`.
 
     >>> upstream = LeastConn(["a:80", "b:80"])
     >>> upstream.started(upstream.pick())

@@ -19,7 +19,8 @@ class Server:
     nginx.  A server is not picked while it has ``max_conns`` requests in flight.  If ``max_conns``
     is 0, there is no limit.  After ``max_fails`` failures, a server is not picked for
     ``fail_timeout`` whole seconds.  If ``max_fails`` is 0, failures have no effect.  A ``backup``
-    is picked only if no other server can be picked.  A server that is ``down`` is not picked.
+    is picked only if none of the other servers can be picked.  A server that is ``down`` is not
+    picked.
 
     >>> Server("10.0.0.1:80", weight=5, backup=True).max_fails
     1

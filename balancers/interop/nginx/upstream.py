@@ -18,7 +18,7 @@ __all__ = ["Upstream"]
 
 
 class Upstream(Membership[str]):
-    """Picks what nginx picks.  The base of its methods.
+    """Picks what nginx picks.  The base class of the methods of nginx.
 
     A subclass defines :meth:`_choose_from` or :meth:`_choose`.  Backends are the addresses of the
     servers, as written in the configuration.  Servers can be passed as :class:`Server`, as text, or
