@@ -54,4 +54,5 @@ if not TYPE_CHECKING:  # a type checker would accept every attribute name
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    hidden = {"TYPE_CHECKING", "import_module"}
+    return sorted({*globals(), *_LAZY} - hidden)

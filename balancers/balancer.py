@@ -31,6 +31,7 @@ protocol: a balancer without it counts as free.  Some objects cannot have attrib
 cannot detect that another pool uses the balancer.
 """
 
+from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from typing import Protocol, runtime_checkable
 
@@ -63,10 +64,12 @@ class Balancer(Protocol[B]):
     pool puts either the complete weight of a backend or 0."""
 
     @property
+    @abstractmethod
     def weights(self) -> Mapping[B, float]:
         """The weight of every member, as a read-only mapping in order of insertion."""
         ...
 
+    @abstractmethod
     def put(self, backend: B, weight: float = 1) -> None:
         """Insert the backend, or change its weight.
 
@@ -75,6 +78,7 @@ class Balancer(Protocol[B]):
         """
         ...
 
+    @abstractmethod
     def discard(self, backend: B) -> None:
         """Remove the backend and everything that is stored for it.
 
@@ -82,6 +86,7 @@ class Balancer(Protocol[B]):
         """
         ...
 
+    @abstractmethod
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Return a backend that has a positive weight and is not in ``avoid``.
 

@@ -14,6 +14,7 @@ Before each pick, the pool compares ``due`` with the current time.  The pool cal
 A gate stands for one reason only.  Its factors must not depend on the factors of other gates.
 """
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
@@ -70,10 +71,12 @@ class Gate(Protocol[B]):
         """
         return
 
+    @abstractmethod
     def factor(self, backend: B, now: float) -> float:
         """Return the backend's factor at ``now``, from 0 to 1.  The call changes no state."""
         ...
 
+    @abstractmethod
     def changes(self, now: float) -> Iterable[B]:
         """Return the backends whose factor changed since the last call.  Also set ``due`` again.
 

@@ -1,5 +1,6 @@
 """Defines the load protocol.  A load measures how busy a backend is, as a number."""
 
+from abc import abstractmethod
 from typing import Protocol, TypeVar
 
 from balancers.outcome import SUCCESS, Outcome
@@ -16,6 +17,7 @@ class Load(Protocol[B_contra]):
     ``removed`` on it.  A subclass must define ``value``.  The other methods do nothing by default.
     """
 
+    @abstractmethod
     def value(self, backend: B_contra, now: float) -> float:
         """Return how busy the backend is at ``now``.  The call changes no state."""
         ...

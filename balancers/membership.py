@@ -24,14 +24,14 @@ copy shares the backends with the original.  Everything else is copied.
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from balancers._internal.checks import as_weights, valid_weight
+from balancers._internal.checks import as_weights, checked_avoid, valid_weight
 from balancers._internal.copying import SharesBackends
 from balancers._internal.refusals import shared_reason
 from balancers._internal.types import B
 from balancers.balancer import Balancer
 from balancers.errors import NoBackendAvailable
 
-__all__ = ["Membership"]
+__all__ = ["Membership", "checked_avoid"]
 
 
 class Membership(SharesBackends, Balancer[B]):

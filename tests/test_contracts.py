@@ -1,9 +1,11 @@
 """What a contract asks for stays what it is: what later work adds is optional.
 
-Each structural type below has exactly the members that its protocol had in version 0.2, and each
-subclass defines only what must be defined.  Both must keep working in a pool.
+Each structural type below has exactly the members that its protocol had when this test was written,
+and each subclass defines only what must be defined.  Both must keep working in a pool.
 """
 
+import copy
+import pickle
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
@@ -15,6 +17,7 @@ import pytest
 from balancers import (
     SUCCESS,
     Balancer,
+    Drain,
     Event,
     Gate,
     Key,
@@ -176,8 +179,25 @@ MEMBERS: dict[type, set[str]] = {
 @pytest.mark.parametrize(
     ("kind", "members"), MEMBERS.items(), ids=lambda x: getattr(x, "__name__", "")
 )
-def test_these_have_the_members_of_version_0_2(kind: type, members: set[str]) -> None:
+def test_these_have_the_members_that_they_had(kind: type, members: set[str]) -> None:
     assert {name for name in vars(kind) if not name.startswith("_")} == members
+
+
+@pytest.mark.parametrize(
+    ("protocol", "structural"),
+    [(Balancer, StructuralBalancer), (Gate, StructuralGate), (Load, StructuralLoad)],
+)
+def test_a_protocol_has_no_other_members(protocol: type, structural: type) -> None:
+    names = {*vars(protocol), *vars(protocol).get("__annotations__", {})}
+    assert {name for name in names if not name.startswith("_")} == MEMBERS[structural]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "missing"), [(Balancer, "pick"), (Gate, "factor"), (Load, "value")]
+)
+def test_a_subclass_that_lacks_a_member_is_not_made(protocol: Any, missing: str) -> None:
+    with pytest.raises(TypeError, match=missing):
+        type("Incomplete", (protocol,), {})()
 
 
 def test_a_structural_balancer_is_a_balancer() -> None:
@@ -232,6 +252,29 @@ class Slotted(StructuralGate):
         super().__setattr__(name, value)
 
 
+def pickled(part: Any) -> Any:
+    return pickle.loads(pickle.dumps(part))  # noqa: S301 - own
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
+def test_a_copy_of_a_part_is_free_and_a_copy_of_a_pool_keeps_its_parts(copied: Any) -> None:
+    balancer, gate = RoundRobin(["a"]), Drain[str]()
+    pool = Pool(balancer, [gate])
+    assert Pool(copied(balancer), [Drain()]).acquire(0.0).backend == "a"
+    twin = copied(pool)
+    with pytest.raises(AlreadyInUse):
+        Pool(twin._balancer)
+    with pytest.raises(AlreadyInUse):
+        Pool(RoundRobin(["a"]), twin._gates)
+
+
+def test_another_attribute_of_that_name_is_left_alone() -> None:
+    balancer: Any = RoundRobin(["a"])
+    balancer.taken = "by the author"
+    assert Pool(balancer).acquire(0.0).backend == "a"
+    assert balancer.taken == "by the author"
+
+
 def test_an_object_that_cannot_be_marked_is_not_protected() -> None:
     gate: Any = Slotted()
     assert [len(Pool(RoundRobin(["a"]), [gate])) for _ in range(2)] == [1, 1]
@@ -240,7 +283,9 @@ def test_an_object_that_cannot_be_marked_is_not_protected() -> None:
 @pytest.mark.parametrize("picked", ["z", None, ["a"]])
 def test_a_pick_of_what_is_no_member_is_an_invalid_pick(picked: Any) -> None:
     class Wrong(MinimalBalancer):
-        def pick(self, *_: object) -> str:
+        def pick(
+            self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()
+        ) -> str:
             wrong: str = picked
             return wrong
 

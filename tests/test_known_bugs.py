@@ -347,7 +347,7 @@ def test_footgun_43_the_state_of_a_removed_backend_is_forgotten(name: str, close
     gates: dict[str, Any] = {
         "unhealthy": HealthChecks[str](2, 1, recovery_time=10.0),
         "silent": ActiveChecks[str](2, 1, rng=Random(1), promotion="time", recovery_time=10.0),
-        "ejected": OutlierEjection[str](2, (), base_ejection_time=10.0, max_ejected=0.5),
+        "ejected": OutlierEjection[str](2, (), base_ejection_time=10.0, max_ejected_share=0.5),
         "cooling": CoolDown[str](2, base_time=10.0, jitter=0.0, rng=Random(1)),
         "failing": PassiveChecks[str](max_fails=2, fail_timeout=10.0),
     }

@@ -45,12 +45,12 @@ RETURNS = "a docstring says what is returned: 'Return ...', or when it is called
 def docstrings(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """The docstrings, and the strings that stand below an attribute."""
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        for statement in body if isinstance(body, list) else ():
-            value = getattr(statement, "value", None)
-            text = value.value if isinstance(value, ast.Constant) else None
-            if isinstance(statement, ast.Expr) and isinstance(text, str):
-                yield statement.lineno, text
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for statement in node.body:
+            value = statement.value if isinstance(statement, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield statement.lineno, value.value
 
 
 def strings(tree: ast.AST) -> Iterator[tuple[int, str]]:

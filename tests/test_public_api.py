@@ -26,6 +26,7 @@ NO_EXAMPLE = {
     "OutlierRule",
     "Waiting",
     "Binding",
+    "Claim",
     "ClientAddress",
     "FlowCounts",
     "Match",

@@ -13,7 +13,9 @@ __all__ = [
     "LATEST",
     "as_weights",
     "at_least",
+    "check_flags",
     "checked_avoid",
+    "checked_choice",
     "checked_rng",
     "duration",
     "number",
@@ -90,6 +92,10 @@ def duration(name: str, seconds: float, *, endless: bool = False) -> float:
 def checked_avoid(avoid: Collection[B]) -> Collection[B]:
     """Return the collection of backends.
 
+    >>> checked_avoid("a")
+    Traceback (most recent call last):
+    TypeError: avoid must be a collection of backends, not 'a'
+
     Raises TypeError for a str, for bytes, and for an object that is not a collection.
     """
     if isinstance(avoid, str | bytes) or not isinstance(avoid, Collection):
@@ -118,3 +124,19 @@ def checked_rng(rng: Random) -> Random:
     if not isinstance(rng, Random):
         raise TypeError(f"rng must be a random.Random, not {rng!r}")
     return rng
+
+
+def check_flags(**flags: bool) -> None:
+    """Raise InvalidSetting unless every setting is a bool."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise InvalidSetting(f"{name} must be a bool, not {value!r}")
+
+
+def checked_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """Return the value.  Raise InvalidSetting unless it is one of the choices."""
+    if value not in choices:
+        raise InvalidSetting(
+            f"{name} must be {', '.join(choices[:-1])} or {choices[-1]}, not {value!r}"
+        )
+    return value

@@ -20,6 +20,12 @@ class Timers(Generic[B]):
     cancelled time stays in the heap as a stale entry.  The entry is removed when it reaches the
     top.  If more than half of the heap is stale, the heap is rebuilt.  Every change is O(log n)
     amortised.
+
+    >>> timers = Timers()
+    >>> timers.set("a", 5.0)
+    >>> timers.set("b", 3.0)
+    >>> timers.first, timers.take(4.0), timers.first
+    (3.0, ['b'], 5.0)
     """
 
     def __init__(self) -> None:
@@ -74,3 +80,6 @@ class Timers(Generic[B]):
             if current.get(backend) is entry:
                 del current[backend]
                 yield backend, when
+
+    def __repr__(self) -> str:
+        return f"<Timers: {len(self._current)} set, the first at {self.first}>"

@@ -58,8 +58,8 @@ class IPHash(Balancer[B]):
         self._prefixes = Prefixes(ipv4_prefix, ipv6_prefix)
         if over is None:
             over = Modulo(identity=identity, hasher=hasher)
-        elif not over.keyed:
-            raise InvalidSetting(f"over must be a keyed balancer, not {type(over).__name__}")
+        elif not getattr(over, "keyed", False):
+            raise InvalidSetting(f"over must be a keyed balancer, not {over!r}")
         self._over = over
         self.fractional = over.fractional
         for backend, weight in as_weights(backends).items():

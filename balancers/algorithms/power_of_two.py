@@ -65,6 +65,8 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         load: Load[B] | None = None,
     ) -> None:
         at_least(1, choices=choices)
+        if load is not None and not callable(getattr(load, "value", None)):
+            raise TypeError(f"load must be a load, not {load!r}")
         self._load = load
         self._two_by_count = choices == 2 and load is None  # noqa: PLR2004 - the two in the name
         self._candidates: dict[B, _Candidate[B]] = {}

@@ -5,12 +5,11 @@ from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 from typing import Any, Generic, Literal
 
-from balancers._internal.checks import checked_avoid
+from balancers._internal.checks import checked_avoid, checked_choice
 from balancers._internal.types import B
 from balancers.algorithms._rank_buckets import RankBuckets
 from balancers.algorithms._smooth_scan import decimal_places, in_units
 from balancers.balancer import Key
-from balancers.errors import InvalidSetting
 from balancers.membership import Membership
 from balancers.outcome import SUCCESS, Outcome
 
@@ -123,8 +122,7 @@ class WeightedLeastConnections(Membership[B]):
         *,
         rule: Literal["wlc", "sed"] = "wlc",
     ) -> None:
-        if rule not in {"wlc", "sed"}:
-            raise InvalidSetting(f"rule must be 'wlc' or 'sed', not {rule!r}")
+        checked_choice("rule", rule, ("wlc", "sed"))
         self._extra = int(rule == "sed")  # added to the requests in flight
         self._decimals = 0
         self._next_serial = 0

@@ -1,5 +1,6 @@
 """Contains the gates.  Each gate reduces or stops the traffic of backends for one reason."""
 
+from balancers._internal.timers import Timers as Timers
 from balancers.gates.active_checks import ActiveChecks as ActiveChecks
 from balancers.gates.active_checks import Probe as Probe
 from balancers.gates.connection_limit import ConnectionLimit as ConnectionLimit

@@ -38,21 +38,21 @@ class ConnectionLimit(MemberGate[B, int]):
         del now
         return self._limit
 
-    def set(self, backend: B, n: int | None, now: float = 0.0) -> None:
-        """Limit this backend to ``n`` requests in flight.
+    def set(self, backend: B, limit: int | None, now: float = 0.0) -> None:
+        """Limit this backend to ``limit`` requests in flight.
 
         ``None`` restores the limit that was passed to the gate.
 
         Raises UnknownBackend, InvalidSetting, InvalidTime.
         """
         self.state_of(backend)
-        n = self._limit if n is None else n
-        at_least(1, n=n)
+        limit = self._limit if limit is None else limit
+        at_least(1, limit=limit)
         now = self.advance(now)
-        self._lowest_limit = min(self._lowest_limit, n)
-        before, self._members[backend] = self._members[backend], n
+        self._lowest_limit = min(self._lowest_limit, limit)
+        before, self._members[backend] = self._members[backend], limit
         in_flight = self.in_flight_on(backend)
-        if (in_flight >= n) != (in_flight >= before):
+        if (in_flight >= limit) != (in_flight >= before):
             self._notify_flip(backend, in_flight, now)
 
     def factor(self, backend: B, now: float) -> float:

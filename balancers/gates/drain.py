@@ -6,7 +6,7 @@ Its requests in flight may finish until a deadline, which ends the drain.
 from math import inf
 from typing import NamedTuple
 
-from balancers._internal.checks import duration
+from balancers._internal.checks import check_flags, duration
 from balancers._internal.types import B
 from balancers.gates.member_gate import MemberGate
 
@@ -74,6 +74,7 @@ class Drain(MemberGate[B, _DrainState]):
     def __init__(self, timeout: float = 30.0, last_resort: bool = False) -> None:
         super().__init__()
         self._timeout = duration("timeout", timeout, endless=True)
+        check_flags(last_resort=last_resort)
         self._last_resort = last_resort
         self._draining: dict[B, _DrainState] = {}
 

@@ -5,7 +5,7 @@ A rule decides when the results change the state of a backend.
 
 from typing import Literal
 
-from balancers._internal.checks import duration, valid_now
+from balancers._internal.checks import checked_choice, duration, valid_now
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.health_rules import Consecutive, HealthRule
@@ -102,8 +102,7 @@ class HealthChecks(MemberGate[B, Health]):
         promotion: Promotion = "either",
     ) -> None:
         super().__init__()
-        if promotion not in {"probes", "time", "either"}:
-            raise InvalidSetting(f"promotion must be probes, time or either, not {promotion!r}")
+        checked_choice("promotion", promotion, ("probes", "time", "either"))
         self._promotion = promotion
         default = Consecutive(unhealthy_threshold, healthy_threshold)
         self._unhealthy_threshold = unhealthy_threshold

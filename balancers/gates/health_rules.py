@@ -142,11 +142,11 @@ class Leaky:
 
 
 class SlidingWindow:
-    """Counts the failures, or the successes, among the last ``window`` results.
+    """Counts the failures, or the successes, among the last ``results`` results.
 
-    A healthy backend becomes unhealthy when ``unhealthy_threshold`` of the last ``window`` results
+    A healthy backend becomes unhealthy when ``unhealthy_threshold`` of the last ``results`` results
     are failures.  An unhealthy backend becomes healthy when ``healthy_threshold`` of the last
-    ``window`` results are successes.  Each change of the state deletes all results.
+    ``results`` results are successes.  Each change of the state deletes all results.
 
     >>> rule = SlidingWindow(4, unhealthy_threshold=2, healthy_threshold=3)
     >>> state = rule.initial_state(healthy=True)
@@ -155,21 +155,21 @@ class SlidingWindow:
     >>> state
     (False, ())
 
-    Raises InvalidSetting for a threshold below 1 or above ``window``.
+    Raises InvalidSetting for a threshold below 1 or above ``results``.
     """
 
     def __init__(
-        self, window: int = 10, unhealthy_threshold: int = 5, healthy_threshold: int = 8
+        self, results: int = 10, unhealthy_threshold: int = 5, healthy_threshold: int = 8
     ) -> None:
         thresholds = {
             "unhealthy_threshold": unhealthy_threshold,
             "healthy_threshold": healthy_threshold,
         }
-        at_least(1, window=window, **thresholds)
+        at_least(1, results=results, **thresholds)
         for name, threshold in thresholds.items():
-            if threshold > window:
-                raise InvalidSetting(f"{name} must be at most window, {window}, not {threshold}")
-        self._window = window
+            if threshold > results:
+                raise InvalidSetting(f"{name} must be at most results, {results}, not {threshold}")
+        self._length = results
         self._thresholds = (healthy_threshold, unhealthy_threshold)  # index: is it healthy?
 
     def initial_state(self, healthy: bool) -> State:
@@ -180,9 +180,9 @@ class SlidingWindow:
         return (healthy, ())
 
     def next_state(self, state: State, ok: bool) -> State:
-        """Add the result, and count the results that contradict the state; O(window)."""
+        """Add the result, and count the results that contradict the state; O(results)."""
         healthy, results = state
-        results = (*results[-self._window + 1 :], ok) if self._window > 1 else (ok,)
+        results = (*results[-self._length + 1 :], ok) if self._length > 1 else (ok,)
         if results.count(not healthy) == self._thresholds[healthy]:
             return (not healthy, ())
         return (healthy, results)
@@ -190,7 +190,7 @@ class SlidingWindow:
     def __repr__(self) -> str:
         healthy, unhealthy = self._thresholds
         return (
-            f"<SlidingWindow: window {self._window}, unhealthy_threshold {unhealthy}, "
+            f"<SlidingWindow: results {self._length}, unhealthy_threshold {unhealthy}, "
             f"healthy_threshold {healthy}>"
         )
 

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from balancers._internal.checks import checked_choice
 from balancers.errors import InvalidSetting
 from balancers.gates.health_rules import Consecutive, HealthRule, State
 
@@ -39,8 +40,7 @@ class HealthStateMachine:
         rule: HealthRule | None = None,
         initial: Initial = "up",
     ) -> None:
-        if initial not in {"unknown", "up", "down"}:
-            raise InvalidSetting(f"initial must be unknown, up or down, not {initial!r}")
+        checked_choice("initial", initial, ("unknown", "up", "down"))
         default = Consecutive(unhealthy_threshold, healthy_threshold)
         self._rule = default if rule is None else rule
         if not callable(getattr(self._rule, "next_state", None)):

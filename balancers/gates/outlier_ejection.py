@@ -5,7 +5,7 @@ from math import floor, inf
 from random import Random
 from typing import Generic, NamedTuple
 
-from balancers._internal.checks import at_least, checked_rng, duration, number
+from balancers._internal.checks import at_least, check_flags, checked_rng, duration, number
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -58,7 +58,7 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
     ``max_ejection_time``.  Each interval without an ejection reduces n by one.  With ``rng``, this
     time is extended at random by up to ``jitter`` of its length, a share from 0 to 1.
 
-    ``max_ejected`` is a share from 0 to 1.  All rules together eject at most this share of the
+    ``max_ejected_share`` is from 0 to 1.  All rules together eject at most this share of the
     members at a time.  One ejection is always allowed, unless the share is 0.  At least
     ``min_remaining`` members are not ejected.  If too many members are ejected because others have
     left, the gate ends ejections early.  It begins with the ejection that would end first.  With
@@ -79,8 +79,8 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
 
     A request costs O(1), an ejection O(log n), an evaluation of the rules O(n log n).
     Raises InvalidSetting for a count below 1, a duration that is not positive and finite,
-    ``base_ejection_time`` above ``max_ejection_time``, ``max_ejected`` or ``jitter`` outside 0…1,
-    or a positive ``jitter`` without ``rng``.
+    ``base_ejection_time`` above ``max_ejection_time``, ``max_ejected_share`` or ``jitter`` outside
+    0…1, or a positive ``jitter`` without ``rng``.
     Raises TypeError if one of ``rules`` is not an outlier rule, or ``rng`` is not a
     ``random.Random``.
     """
@@ -97,7 +97,7 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         base_ejection_time: float = 30.0,
         max_ejection_time: float = 300.0,
         jitter: float = 0.0,
-        max_ejected: float = 0.1,
+        max_ejected_share: float = 0.1,
         min_remaining: int = 1,
         dry_run: bool = False,
         rng: Random | None = None,
@@ -113,8 +113,8 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
                 f"base_ejection_time must be at most max_ejection_time, {max_ejection_time!r}, "
                 f"not {base_ejection_time!r}"
             )
-        if not 0 <= number("max_ejected", max_ejected) <= 1:
-            raise InvalidSetting(f"max_ejected must be 0 to 1, not {max_ejected!r}")
+        if not 0 <= number("max_ejected_share", max_ejected_share) <= 1:
+            raise InvalidSetting(f"max_ejected_share must be 0 to 1, not {max_ejected_share!r}")
         self._rng = None if rng is None else checked_rng(rng)
         if not 0 <= number("jitter", jitter) <= 1 or (jitter and rng is None):
             raise InvalidSetting(f"jitter must be 0 to 1, and 0 without an rng, not {jitter!r}")
@@ -127,8 +127,9 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         self._base_ejection_time = base_ejection_time
         self._max_ejection_time = max_ejection_time
         self._jitter = jitter
-        self._max_ejected = max_ejected
+        self._max_ejected_share = max_ejected_share
         self._min_remaining = min_remaining
+        check_flags(dry_run=dry_run)
         self._dry_run = dry_run
         self._ejections: dict[B, Ejection[B]] = {}
         self._to_evaluate: dict[B, None] = {}  # had requests or earlier ejections
@@ -214,7 +215,7 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         dry_run = ", dry run" if self._dry_run else ""
         return (
             f"<OutlierEjection: consecutive_failures {self._consecutive_failures}, rules {rules}, "
-            f"max_ejected {self._max_ejected}{dry_run}, "
+            f"max_ejected_share {self._max_ejected_share}{dry_run}, "
             f"{len(self.ejections())} of {len(self._members)} ejected>"
         )
 
@@ -274,8 +275,8 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
     def _allowed(self) -> int:
         """Return the largest number of members that may be ejected at the same time."""
         members = len(self._members)
-        share = floor(self._max_ejected * members + _ROUNDING)
-        lowest = 1 if self._max_ejected else 0
+        share = floor(self._max_ejected_share * members + _ROUNDING)
+        lowest = 1 if self._max_ejected_share else 0
         return max(0, min(max(share, lowest), members - self._min_remaining))
 
     def _end_expired(self, now: float) -> None:

@@ -5,6 +5,9 @@ When a backend joins or leaves, most keys keep their backend.
 
 from balancers.hashing.anchor import Anchor as Anchor
 from balancers.hashing.bounded_load import BoundedLoad as BoundedLoad
+from balancers.hashing.circle import Circle as Circle
+from balancers.hashing.hashed_balancer import CHUNK as CHUNK
+from balancers.hashing.hashed_balancer import Chooser as Chooser
 from balancers.hashing.hashed_balancer import HashedBalancer as HashedBalancer
 from balancers.hashing.jump import Jump as Jump
 from balancers.hashing.maglev import Maglev as Maglev

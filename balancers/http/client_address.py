@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, NamedTuple
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import at_least, check_flags
 from balancers._internal.grammar import TOKEN
 from balancers.addresses import Address
 from balancers.errors import InvalidKey, InvalidSetting
@@ -91,6 +91,7 @@ class TrustedProxies:
         self.header = header
         self._networks = Networks(networks)
         self._max_hops = max_hops
+        check_flags(local=local)
         self._local = local
         self._rfc7239 = header.lower() == "forwarded"
 

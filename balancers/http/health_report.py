@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 
-from balancers._internal.checks import number
+from balancers._internal.checks import check_flags, number
 from balancers.errors import InvalidSetting
 
 __all__ = ["CheckResult", "HealthReport"]
@@ -36,8 +36,7 @@ class CheckResult:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise InvalidSetting(f"name must be a str that is not empty, not {self.name!r}")
-        if not isinstance(self.ok, bool):
-            raise InvalidSetting(f"ok must be True or False, not {self.ok!r}")
+        check_flags(ok=self.ok, critical=self.critical)
         if not 0 <= number("latency", self.latency) < inf:
             raise InvalidSetting(f"latency must be finite seconds, 0 or more, not {self.latency!r}")
 

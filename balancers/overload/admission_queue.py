@@ -130,11 +130,12 @@ class AdmissionQueue(SharesBackends, Generic[T]):
 
     @property
     def due(self) -> float:
-        """The time in seconds at which the next entry expires; O(1).
+        """The time in seconds at which :meth:`expired` next has entries to report; O(1).
 
-        It is ``inf`` if no entry will expire.
+        It is ``inf`` if no entry will expire, and ``-inf`` if expired entries are waiting to be
+        reported.
         """
-        return self._deadlines.first
+        return -inf if self._expired else self._deadlines.first
 
     def __len__(self) -> int:
         return len(self._order)

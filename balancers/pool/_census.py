@@ -48,6 +48,8 @@ class Census:
         self._groups: dict[int, _Group] = {}
         """The groups by combination.  The combination 0 (open members) has no group; ``open``
         counts it."""
+        self._counts: dict[str, int] | None = None
+        """The result of :meth:`_count_reasons` until the next change."""
         self.members = 0
         self.open = 0
         """The number of members that no gate closes and whose weight is not 0."""
@@ -81,25 +83,36 @@ class Census:
         if self.open_hard:
             self.panicking = self.open / self.open_hard < (self._calm if before else self._panic)
         self.eligible = self.open_hard if self.panicking else self.open
-        return self.panicking is not before
+        if self.panicking is before:
+            return False
+        self._counts = None
+        return True
 
     def refusal(self, due: float, shared: str | None = None) -> NoBackendAvailable:
         """Return the error to raise when no backend can be picked.
 
         It counts every open member as avoided.  ``shared`` is a reason that closes all members at
-        once.  Cost: O(combinations · gates).
+        once.  Cost: O(reasons); O(combinations · gates) after a change.
         """
-        counts: dict[str, int] = {}
-        for group in self._groups.values():
-            for reason in group.hard_reasons if self.panicking else group.reasons:
-                counts[reason] = counts.get(reason, 0) + group.members
+        if self._counts is None:
+            self._counts = self._count_reasons()
+        counts = self._counts.copy()
         if shared is not None:
             counts[shared] = self.members
         elif self.eligible:
             counts["avoided"] = self.eligible
         return NoBackendAvailable(shared_reason(counts, self.members), counts, due)
 
+    def _count_reasons(self) -> dict[str, int]:
+        """Return the number of members that each reason closes; O(combinations · gates)."""
+        counts: dict[str, int] = {}
+        for group in self._groups.values():
+            for reason in group.hard_reasons if self.panicking else group.reasons:
+                counts[reason] = counts.get(reason, 0) + group.members
+        return counts
+
     def _add(self, combination: int) -> None:
+        self._counts = None
         if not combination & self._hard:
             self.open_hard += 1
             if not combination:
@@ -113,6 +126,7 @@ class Census:
         group.members += 1
 
     def _remove(self, combination: int) -> None:
+        self._counts = None
         if not combination & self._hard:
             self.open_hard -= 1
             if not combination:

@@ -38,6 +38,8 @@ class GateSet(Generic[B]):
     def __init__(self, gates: Iterable[Gate[B]], balancer: Balancer[B]) -> None:
         self.gates = tuple(gates)
         for gate in self.gates:
+            if not callable(getattr(gate, "factor", None)):
+                raise TypeError(f"gates must be gates, not {gate!r}")
             if gate.fractional and not balancer.fractional:
                 raise IncompatibleGate(
                     f"{type(gate).__name__} has fractions, which {type(balancer).__name__} ignores"

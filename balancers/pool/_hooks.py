@@ -47,7 +47,7 @@ def undo_start(
         with suppress(Exception):
             finished(backend, UNKNOWN, now)
     for gate in gates:
-        if gate.started == failed:
+        if getattr(gate, "started", None) == failed:
             return
         with suppress(Exception):
             gate.finished(backend, UNKNOWN, in_flight, now, now)

@@ -136,25 +136,22 @@ class Members(Generic[B]):
 
         If a gate raises an exception, its changes stay pending until the next call.
         """
-        changed, recovered = self._apply_changes(now)
+        recovered = self._apply_changes(now)
         if recovered:
             for backend in recovered:
                 for hook in self._gates.recovered:
                     hook(backend, now)
             self._apply_changes(now)
-        if changed:
-            self._update_panic(now)
+        self._update_panic(now)
 
-    def _apply_changes(self, now: float) -> tuple[bool, list[B]]:
+    def _apply_changes(self, now: float) -> list[B]:
         """Apply the changes of the gates.
 
-        Return whether a member changed, and the backends that were closed by a soft gate before and
-        are not closed by a soft gate now.
+        Return the backends that a soft gate closed before and that no soft gate closes now.
         """
-        gates, changed = self._gates, False
+        gates = self._gates
         recovered: list[B] = []
         for member, factors in gates.changes(self.by_backend, now):
-            changed = True
             closed_by, fractions = gates.classify(member.weight, factors)
             effective = self._effective_weight(member.weight, factors, closed_by, fractions)
             if effective != member.effective_weight:
@@ -164,7 +161,7 @@ class Members(Generic[B]):
                 recovered.append(member.backend)
             member.factors = factors
             self._reclassify(member, closed_by, fractions)
-        return changed, recovered
+        return recovered
 
     def _reclassify(self, member: Member[B], closed_by: int, fractions: bool) -> None:
         """Count a member by the reasons that close it now."""
@@ -247,9 +244,10 @@ class Members(Generic[B]):
 
     def _update_panic(self, now: float) -> None:
         """Begin or end a panic if necessary, and put the weights that this changes; O(n)."""
-        census, gates, put = self._census, self._gates, self._balancer.put
+        census = self._census
         if not census.update_panic():
             return
+        gates, put = self._gates, self._balancer.put
         panicking = census.panicking
         heeded = gates.hard if panicking else -1
         for member in self._limited_softly.values():

@@ -81,6 +81,9 @@ class LeaseContext(Generic[B]):
         self._release = release
         self._lease: Lease[B] | None = None
 
+    def __repr__(self) -> str:
+        return f"<LeaseContext: {'no lease' if self._lease is None else self._lease!r}>"
+
     def __enter__(self) -> Lease[B]:
         self._lease = self._acquire(self._clock())
         return self._lease

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from math import inf
-from typing import Generic
+from typing import Any, Generic
 
 from balancers._internal.checks import LATEST, as_weights, valid_now, valid_weight
 from balancers._internal.copying import SharesBackends
@@ -26,7 +26,7 @@ from balancers.pool._gate_set import GateSet
 from balancers.pool._hooks import hook, hooks, undo_start
 from balancers.pool._limit import PoolLimit
 from balancers.pool._members import Change, Members
-from balancers.pool._taken import taking
+from balancers.pool._taken import take, taking
 from balancers.pool.lease import Lease, LeaseContext
 
 __all__ = ["Pool"]
@@ -54,7 +54,7 @@ class Pool(SharesBackends, Generic[B]):
     per changed backend.  When a panic begins or ends, the cost is O(n).  No method blocks or calls
     a callback.  Threads must share one lock for a pool, its gates and its generator.  After an
     error nothing has changed.  A copy has the counts but not the leases.  Raises InvalidSetting,
-    InvalidTime.  Raises IncompatibleGate if a gate is fractional but the balancer is not.  Raises
+    InvalidTime, IncompatibleGate for a fractional gate over a balancer that is not fractional, and
     AlreadyInUse for a balancer or gate of another pool.
     """
 
@@ -121,11 +121,9 @@ class Pool(SharesBackends, Generic[B]):
 
         ``prefer`` is a backend, for example that of a session.  It is used if it is a member, is
         not in ``avoid``, and is not closed to bound requests by a gate.  If it cannot be used, a
-        backend is picked, or, with ``strict``, NoBackendAvailable is raised.
-        Raises NoBackendAvailable, MissingKey, InvalidTime.  Raises TypeError if ``avoid`` is a str.
-        Raises InvalidPick if the balancer picks a backend that is not a member.  An exception of a
-        gate is not caught.  After an error no count has changed, and the next call calls the gate
-        again.
+        backend is picked, or, with ``strict``, NoBackendAvailable is raised.  Raises MissingKey,
+        InvalidTime, and TypeError if ``avoid`` is a str.  Raises InvalidPick if the balancer picks
+        a backend that is not a member.  Exceptions of gates are not caught.
         """
         if not self._now <= now <= LATEST:
             now = valid_now(now, self._now)
@@ -212,9 +210,7 @@ class Pool(SharesBackends, Generic[B]):
     ) -> LeaseContext[B]:
         """Acquire a lease for a ``with`` block, and release it at the end.
 
-        ``clock`` returns the time for both.  An Exception in the block is a failure.  After a
-        cancellation or another BaseException, the outcome is unknown.  A lease that was released
-        inside the block is not released again.
+        ``clock`` returns the times.  An Exception is a failure, another BaseException unknown.
         """
         acquire = partial(self.acquire, key=key, prefer=prefer, strict=strict, avoid=avoid)
         return LeaseContext(clock, acquire, self.release)
@@ -288,8 +284,12 @@ class Pool(SharesBackends, Generic[B]):
     def _known_backends(self) -> Iterable[object]:
         return self._by_backend
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for part in (self._balancer, *self._gates):
+            take(part)
+
     def _full(self) -> tuple[str, ...]:
-        """Return the reason of the limit if the limit is reached."""
         return (self._limit.reason,) if self._limit is not None and self._limit.full else ()
 
     def _change(self, change: Change[B], now: float) -> None:

@@ -8,4 +8,5 @@ from balancers.sessions.learned_sessions import LearnedSessions as LearnedSessio
 from balancers.sessions.skew import SessionShare as SessionShare
 from balancers.sessions.skew import SessionSkew as SessionSkew
 from balancers.sessions.skew import session_skew as session_skew
+from balancers.sessions.tokens import Claim as Claim
 from balancers.sessions.tokens import SessionTokens as SessionTokens

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Generic
 
+from balancers._internal.checks import checked_choice
 from balancers._internal.types import B
 from balancers.balancer import Key
-from balancers.errors import DuplicateBackend, ForeignLease, InvalidSetting, UnknownBackend
+from balancers.errors import DuplicateBackend, ForeignLease, UnknownBackend
 from balancers.keys import Identity, key_bytes
 from balancers.pool import Lease, Pool
 from balancers.sessions.binding import CLOSED, UNKNOWN_BACKEND, Binding
@@ -42,8 +43,7 @@ class IdentityIndex(Generic[B]):
     """
 
     def __init__(self, pool: Pool[B], identity: Identity[B], failover: str) -> None:
-        if failover not in {"rebind", "strict"}:
-            raise InvalidSetting(f"failover must be rebind or strict, not {failover!r}")
+        checked_choice("failover", failover, ("rebind", "strict"))
         self._pool = pool
         self._identity = identity
         self._strict = failover == "strict"

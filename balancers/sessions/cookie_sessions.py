@@ -39,7 +39,7 @@ class CookieSessions(Generic[B]):
 
     >>> from random import SystemRandom
     >>> from balancers import Pool, RoundRobin
-    >>> from balancers.http.request import Request
+    >>> from balancers.http import Request
     >>> pool = Pool(RoundRobin(["a", "b"]))
     >>> tokens = SessionTokens([b"a secret of 32 random bytes here"], rng=SystemRandom())
     >>> sticky = CookieSessions(pool, tokens, name="backend")

@@ -30,7 +30,7 @@ class HeaderSessions(Generic[B]):
     more than once, it is malformed and none of its values is used.
 
     >>> from balancers import Pool, RoundRobin
-    >>> from balancers.http.request import Request
+    >>> from balancers.http import Request
     >>> sticky = HeaderSessions(Pool(RoundRobin(["a", "b"])), trusted=True)
     >>> sticky.resolve(Request(headers=[("X-Session-Server", "b")]), now=0.0, wall=0.0).backend
     'b'

@@ -29,7 +29,7 @@ NUMBERS: dict[str, Callable[[Any], object]] = {
     "jitter": lambda x: ActiveChecks[str](rng=Random(1), jitter=x),
     "recovery_time": lambda x: HealthChecks[str](recovery_time=x),
     "fail_timeout": lambda x: PassiveChecks[str](fail_timeout=x),
-    "max_ejected": lambda x: OutlierEjection[str](max_ejected=x),
+    "max_ejected_share": lambda x: OutlierEjection[str](max_ejected_share=x),
     "base_ejection_time": lambda x: OutlierEjection[str](base_ejection_time=x),
     "max_time": lambda x: CoolDown[str](rng=Random(1), max_time=x),
     "factor": lambda x: CoolDown[str](rng=Random(1), factor=x),

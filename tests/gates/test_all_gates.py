@@ -81,7 +81,7 @@ def every_gate(fractional: bool) -> list[Any]:
             interval=4.0,
             base_ejection_time=6.0,
             jitter=0.5,
-            max_ejected=SHARE,
+            max_ejected_share=SHARE,
             rng=Random(2),
         ),
         CoolDown(consecutive_failures=10**6, max_time=LONGEST, rng=Random(3)),

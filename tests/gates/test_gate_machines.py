@@ -259,7 +259,12 @@ class Ejections(GateMachine):
 
     def make(self) -> Pool[str]:
         self.gate: OutlierEjection[str] = OutlierEjection(
-            3, [], interval=1000.0, base_ejection_time=4.0, max_ejection_time=10.0, max_ejected=0.4
+            3,
+            [],
+            interval=1000.0,
+            base_ejection_time=4.0,
+            max_ejection_time=10.0,
+            max_ejected_share=0.4,
         )
         self.failures: dict[str, int] = {}
         self.ejections: dict[str, int] = {}

@@ -104,7 +104,7 @@ def close_and_open(gate: Any) -> tuple[Callable[[int], None], Callable[[int], No
     [
         lambda: HealthChecks[int](3, 1),
         lambda: ActiveChecks[int](3, 1, rng=Random(1)),
-        lambda: OutlierEjection[int](1, (), base_ejection_time=300.0, max_ejected=1.0),
+        lambda: OutlierEjection[int](1, (), base_ejection_time=300.0, max_ejected_share=1.0),
         lambda: PassiveChecks[int](1, 40.0),
     ],
     ids=["health", "probes", "ejection", "passive"],

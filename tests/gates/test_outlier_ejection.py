@@ -60,7 +60,7 @@ def test_a_percentage_is_exact() -> None:
 
 
 def test_every_quiet_interval_shortens_the_next_ejection_even_without_calls() -> None:
-    outliers: OutlierEjection[str] = OutlierEjection(1, (), max_ejected=0.5)
+    outliers: OutlierEjection[str] = OutlierEjection(1, (), max_ejected_share=0.5)
     pool = Pool(RoundRobin(["a", "b"]), [outliers])
 
     def fails(now: float) -> float:
@@ -196,7 +196,9 @@ def test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included()
             FailurePercentage(minimum_hosts=1, request_volume=1),
             MedianGap(minimum_hosts=1, request_volume=1),
         )
-        outliers, pool = pool_of(members, consecutive_failures=1, rules=rules, max_ejected=share)
+        outliers, pool = pool_of(
+            members, consecutive_failures=1, rules=rules, max_ejected_share=share
+        )
         for now in range(40):
             for backend in range(members - 1):
                 pool.release(pool.acquire(float(now), prefer=backend), float(now), ok=False)
@@ -205,17 +207,17 @@ def test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included()
 
 
 def test_footgun_25_a_single_member_is_never_ejected() -> None:
-    outliers, pool = pool_of(1, consecutive_failures=1, max_ejected=1.0)
+    outliers, pool = pool_of(1, consecutive_failures=1, max_ejected_share=1.0)
     fail(pool, 0, 0.0, 10)
     assert outliers.ejections() == []
-    outliers, pool = pool_of(5, consecutive_failures=1, max_ejected=1.0, min_remaining=3)
+    outliers, pool = pool_of(5, consecutive_failures=1, max_ejected_share=1.0, min_remaining=3)
     for backend in range(5):
         fail(pool, backend, 0.0)
     assert len(outliers.ejections()) == 2
 
 
 def test_the_budget_shrinks_when_members_leave() -> None:
-    outliers, pool = pool_of(20, consecutive_failures=1, max_ejected=0.1)
+    outliers, pool = pool_of(20, consecutive_failures=1, max_ejected_share=0.1)
     fail(pool, 18, 1.0)
     fail(pool, 19, 2.0)
     pool.update([10, 11, 18, 19], 3.0)
@@ -245,7 +247,7 @@ def test_restore_resets_the_failures() -> None:
 
 
 def test_a_panic_ignores_ejections() -> None:
-    outliers: OutlierEjection[int] = OutlierEjection(1, max_ejected=1.0)
+    outliers: OutlierEjection[int] = OutlierEjection(1, max_ejected_share=1.0)
     pool = Pool(RoundRobin(range(4)), [outliers], panic=0.5)
     for backend in range(3):
         fail(pool, backend, 1.0)
@@ -283,7 +285,7 @@ def test_the_budget_is_never_exceeded(
     outliers: OutlierEjection[int] = OutlierEjection(
         2,
         (MedianGap(minimum_hosts=2, request_volume=2),),
-        max_ejected=share,
+        max_ejected_share=share,
         min_remaining=min_remaining,
     )
     pool = Pool(RandomChoice(range(8), rng=Random(1)), [outliers])
@@ -316,8 +318,8 @@ def test_the_budget_is_never_exceeded(
         ({"interval": 0.0}, "interval"),
         ({"base_ejection_time": 301.0}, "base_ejection_time"),
         ({"max_ejection_time": nan}, "max_ejection_time"),
-        ({"max_ejected": 1.1}, "max_ejected"),
-        ({"max_ejected": nan}, "max_ejected"),
+        ({"max_ejected_share": 1.1}, "max_ejected_share"),
+        ({"max_ejected_share": nan}, "max_ejected_share"),
         ({"min_remaining": 0}, "min_remaining"),
         ({"jitter": 1.0}, "jitter"),
         ({"jitter": 1.1, "rng": Random(1)}, "jitter"),

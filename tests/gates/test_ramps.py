@@ -94,7 +94,9 @@ def test_every_recovery_starts_a_ramp_and_no_other_opening_does() -> None:
     """Footgun 33: every time, but not after a drain or a connection limit."""
     ramp: SlowStart[str] = SlowStart(WINDOW)
     health: HealthChecks[str] = HealthChecks(2, 1)
-    outliers: OutlierEjection[str] = OutlierEjection(1, base_ejection_time=4.0, max_ejected=0.5)
+    outliers: OutlierEjection[str] = OutlierEjection(
+        1, base_ejection_time=4.0, max_ejected_share=0.5
+    )
     drain: Drain[str] = Drain()
     gates: list[Any] = [ramp, health, outliers, drain, ConnectionLimit(1)]
     pool = Pool(WeightedRoundRobin(["a", "b"]), gates)

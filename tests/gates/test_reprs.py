@@ -21,33 +21,33 @@ from balancers.gates import (
 
 REPRS: dict[str, Callable[[], Any]] = {
     "<HealthChecks: <Leaky: unhealthy_threshold 9, ok_threshold 5, healthy_threshold 7>, "
-    "promotion time, 0 of 0 unhealthy>": lambda: HealthChecks(
+    "promotion time, 0 of 0 unhealthy>": lambda: HealthChecks[str](
         rule=Leaky(9, 5, 7), promotion="time"
     ),
     "<ActiveChecks: interval 5.0 s, timeout 3.0 s, "
     "<Consecutive: unhealthy_threshold 3, healthy_threshold 2>, promotion probes, "
-    "0 probes in flight, 0 of 0 unhealthy>": lambda: ActiveChecks(rng=Random(1)),
+    "0 probes in flight, 0 of 0 unhealthy>": lambda: ActiveChecks[str](rng=Random(1)),
     "<PassiveChecks: max_fails 1, fail_timeout 10.0 s, max_trials 1, "
     "0 of 0 closed or on trial>": PassiveChecks,
-    "<OutlierEjection: consecutive_failures 5, rules SuccessRate, max_ejected 0.1, "
+    "<OutlierEjection: consecutive_failures 5, rules SuccessRate, max_ejected_share 0.1, "
     "0 of 0 ejected>": OutlierEjection,
-    "<OutlierEjection: consecutive_failures None, rules none, max_ejected 0.1, dry run, "
-    "0 of 0 ejected>": lambda: OutlierEjection(None, (), dry_run=True),
-    "<CoolDown: consecutive_failures 5, 1.0 to 60.0 s, 0 of 0 closed>": lambda: CoolDown(
+    "<OutlierEjection: consecutive_failures None, rules none, max_ejected_share 0.1, dry run, "
+    "0 of 0 ejected>": lambda: OutlierEjection[str](None, (), dry_run=True),
+    "<CoolDown: consecutive_failures 5, 1.0 to 60.0 s, 0 of 0 closed>": lambda: CoolDown[str](
         rng=Random(1)
     ),
-    "<Drain: timeout 30.0 s, last_resort, 0 of 0 draining>": lambda: Drain(last_resort=True),
-    "<ConnectionLimit: limit 9, 0 of 0 closed>": lambda: ConnectionLimit(9),
+    "<Drain: timeout 30.0 s, last_resort, 0 of 0 draining>": lambda: Drain[str](last_resort=True),
+    "<ConnectionLimit: limit 9, 0 of 0 closed>": lambda: ConnectionLimit[str](9),
     "<DynamicLimit: minconn 1, maxconn 3, fullconn 9, limit now 1, 0 of 0 closed>": lambda: (
-        DynamicLimit(1, 3, 9)
+        DynamicLimit[str](1, 3, 9)
     ),
-    "<SlowStart: window 30.0 s, 8 steps, min_share 0.1, 0 of 0 ramping up>": lambda: SlowStart(
+    "<SlowStart: window 30.0 s, 8 steps, min_share 0.1, 0 of 0 ramping up>": lambda: SlowStart[str](
         30.0
     ),
-    "<WarmUp: window 30.0 s, 8 steps, min_share 0.1, 0 of 0 ramping up, 0 closed>": lambda: WarmUp(
-        30.0
-    ),
-    "<HealthStateMachine: unknown, <SlidingWindow: window 4, unhealthy_threshold 2, "
+    "<WarmUp: window 30.0 s, 8 steps, min_share 0.1, 0 of 0 ramping up, 0 closed>": lambda: WarmUp[
+        str
+    ](30.0),
+    "<HealthStateMachine: unknown, <SlidingWindow: results 4, unhealthy_threshold 2, "
     "healthy_threshold 3>>": lambda: HealthStateMachine(
         rule=SlidingWindow(4, 2, 3), initial="unknown"
     ),

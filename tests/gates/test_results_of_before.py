@@ -17,7 +17,7 @@ def test_a_request_of_a_panic_that_started_before_the_end_is_ignored_after_it(
     """With and without another call between the end and the result."""
     gate: Any = {
         "health": HealthChecks[str](1, 2, 10.0),
-        "ejection": OutlierEjection[str](1, (), base_ejection_time=10.0, max_ejected=0.5),
+        "ejection": OutlierEjection[str](1, (), base_ejection_time=10.0, max_ejected_share=0.5),
         "passive": PassiveChecks[str](1, 10.0),
     }[name]
     pool = Pool(RoundRobin(["a", "b"]), [gate], panic=1.0)
@@ -33,7 +33,7 @@ def test_a_request_of_a_panic_that_started_before_the_end_is_ignored_after_it(
 
 def test_a_removal_ends_expired_ejections_at_their_own_time() -> None:
     outliers: OutlierEjection[str] = OutlierEjection(
-        1, (), base_ejection_time=10.0, max_ejected=0.5
+        1, (), base_ejection_time=10.0, max_ejected_share=0.5
     )
     pool = Pool(RoundRobin(["a", "b", "c", "d"]), [outliers])
     for backend in "ab":

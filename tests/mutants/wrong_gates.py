@@ -62,7 +62,7 @@ def successes_never_reset_the_failures(self: Any, state: Any, ok: bool) -> Any:
     "gates/test_health_rules.py::test_every_sequence_of_twelve[of 3 2 2]",
 )
 def the_window_never_slides(self: Any, state: Any, ok: bool) -> Any:
-    full = len(state[1]) == self._window
+    full = len(state[1]) == self._length
     return sliding_window_next_state(self, (state[0], () if full else state[1]), ok)
 
 
@@ -147,7 +147,7 @@ def time_may_go_backwards(self: Any, now: float) -> float:
     "gates/test_outlier_ejection.py::test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included",
 )
 def the_budget_does_not_include_the_next_ejection(self: Any) -> int:
-    return int(self._max_ejected * len(self._members)) + 1
+    return int(self._max_ejected_share * len(self._members)) + 1
 
 
 @mutant(

@@ -22,6 +22,7 @@ from balancers import (
     WeightedRoundRobin,
 )
 from balancers.errors import InvalidTime
+from balancers.gates import MemberGate
 
 
 def refused(pool: Pool[str], **arguments: Any) -> NoBackendAvailable:
@@ -273,3 +274,44 @@ def test_a_replacement_under_the_same_name_is_no_duplicate() -> None:
     pool.update([old])
     pool.update([new])
     assert pool.acquire(0.0, "k").backend is new
+
+
+class FailingOnce(MemberGate[str, list[float]]):
+    """A soft gate whose factors are set by hand, and which raises once for chosen backends."""
+
+    reason = "by hand"
+    soft = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failing: set[str] = set()
+
+    def new_state(self, now: float) -> list[float]:
+        return [1]
+
+    def set(self, backend: str, factor: float) -> None:
+        self.state_of(backend)[0] = factor
+        self.notify_change(backend)
+
+    def factor(self, backend: str, now: float) -> float:
+        if backend in self.failing:
+            self.failing.remove(backend)
+            raise ArithmeticError(backend)
+        return self.state_of(backend)[0]
+
+
+def test_a_gate_that_raises_halfway_leaves_the_counts_right() -> None:
+    gate = FailingOnce()
+    pool = Pool(RoundRobin(["a", "b"]), [gate])
+    for backend in ("a", "b"):
+        gate.set(backend, 0)
+    with pytest.raises(NoBackendAvailable):
+        pool.acquire(1.0)
+    for backend in ("a", "b"):
+        gate.set(backend, 1)
+    gate.failing = {"b"}
+    with pytest.raises(ArithmeticError):
+        pool.acquire(2.0)
+    gate.set("b", 0)
+    assert pool.acquire(3.0).backend == "a"
+    assert repr(pool) == "<Pool of RoundRobin, FailingOnce: 1 of 2 open, 1 in flight>"

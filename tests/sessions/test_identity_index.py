@@ -104,7 +104,7 @@ class IndexMachine(RuleBasedStateMachine):
         assert self.index.members() == expected
 
     @invariant()
-    def nobody_is_named_twice_and_those_who_left_are_forgotten(self) -> None:
+    def no_member_is_named_twice_and_former_members_are_forgotten(self) -> None:
         assert self.asked <= self.joined
         assert len(self.index._digests) <= len(self.index._backends) + 2 * 6 + 16
         assert len(self.index._digests) <= 2 * 6 + 16 + 6
@@ -235,7 +235,7 @@ def honours(pool: Pool[str], now: float, backend: str) -> bool:
 
 
 def test_bound_is_what_the_pool_honours() -> None:
-    """Whenever no gate has news; and the backend is told all the same, so that the pool decides."""
+    """While no gate has pending changes; the backend is returned anyway, so the pool decides."""
     TALLY.clear()
     agreement()
     for case in ("True True False", "True False False", "True True True", "False True False",

@@ -10,8 +10,8 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.checks import checked_choice
 from balancers._internal.types import B
-from balancers.errors import InvalidSetting
 from balancers.hashing.circle import Circle
 from balancers.interop.envoy.cluster import HashCluster
 from balancers.interop.envoy.hosts import Table
@@ -73,10 +73,7 @@ class RingHash(HashCluster[B]):
     ) -> None:
         within(1, _MAX_RING_SIZE, maximum_ring_size=maximum_ring_size)
         within(1, maximum_ring_size, minimum_ring_size=minimum_ring_size)
-        if hash_function not in {"XX_HASH", "MURMUR_HASH_2"}:
-            raise InvalidSetting(
-                f"hash_function must be 'XX_HASH' or 'MURMUR_HASH_2', not {hash_function!r}"
-            )
+        checked_choice("hash_function", hash_function, ("XX_HASH", "MURMUR_HASH_2"))
         self._min_size, self._max_size = minimum_ring_size, maximum_ring_size
         self._point_hash: Hasher = XXHash64() if hash_function == "XX_HASH" else murmur2
         super().__init__(backends, **settings)

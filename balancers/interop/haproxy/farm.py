@@ -7,11 +7,10 @@ from dataclasses import replace
 from itertools import count
 from typing import cast
 
-from balancers._internal.checks import checked_avoid, valid_weight
+from balancers._internal.checks import check_flags, checked_avoid, valid_weight
 from balancers._internal.refusals import shared_reason
 from balancers.balancer import Key
 from balancers.errors import BalancersError, DuplicateBackend, NoBackendAvailable
-from balancers.interop.flags import check_flags
 from balancers.interop.haproxy.server import MAX_WEIGHT, Server
 from balancers.interop.whole_weights import whole_weight
 from balancers.membership import Membership

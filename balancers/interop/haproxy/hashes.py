@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from balancers.interop.flags import check_flags
+from balancers._internal.checks import check_flags
 
 __all__ = [
     "BITS",
@@ -107,7 +107,7 @@ def avalanche_each(a: Any) -> Any:
     return (a * 3221225473) & BITS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Hash:
     """Hashes data by a function and an optional avalanche (a bit-mixing step).
 
@@ -128,6 +128,10 @@ class Hash:
         if not callable(self.function):
             raise TypeError(f"function must be a function of bytes, not {self.function!r}")
         check_flags(avalanche=self.avalanche)
+
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__name__", repr(self.function))
+        return f"Hash({name}, avalanche={self.avalanche})"
 
     def __call__(self, data: bytes) -> int:
         """Return the 32-bit hash of the data; O(bytes)."""

@@ -3,9 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import at_least, check_flags
 from balancers.errors import InvalidSetting
-from balancers.interop.flags import check_flags
 
 __all__ = ["MAX_WEIGHT", "Server"]
 

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import at_least, check_flags
 from balancers.errors import InvalidSetting
-from balancers.interop.flags import check_flags
 
 __all__ = ["Peer", "Server", "smooth_round_robin"]
 
