@@ -88,9 +88,10 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         return self._choose(now, checked_avoid(avoid))
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Add one to the count of the backend, and inform the load.
+        """Add one to the backend's number of requests in flight.
 
-        The call is ignored if the backend is not a member.
+        If a ``load`` object was passed, its ``started`` is called too.  Nothing happens if the
+        backend is not a member.
         """
         candidate = self._candidates.get(backend)
         if candidate is not None:
@@ -99,9 +100,10 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
                 self._load.started(backend, now)
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Subtract one from the count of the backend, and inform the load.
+        """Subtract one from the backend's number of requests in flight.
 
-        The call is ignored if the backend is not a member or has no request in flight.
+        If a ``load`` object was passed, its ``finished`` is called too.  Nothing happens if the
+        backend is not a member or has no request in flight.
         """
         candidate = self._candidates.get(backend)
         if candidate is not None and candidate.in_flight:

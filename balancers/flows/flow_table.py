@@ -120,9 +120,9 @@ class FlowTable(SharesBackends, Generic[B]):
     def keep(self, flow: bytes, backend: B, now: float, state: FlowState) -> None:
         """Store the flow's backend and state.
 
-        An established flow does not become new on the same backend, so a late SYN does not shorten
-        its timeout.  Raises InvalidTime, InvalidSetting for another state, and TypeError for the
-        backend None or an unhashable argument.  After an error, the table is unchanged.
+        If the flow is ``established`` on this backend already, the state ``new`` is ignored: a late
+        SYN does not shorten the timeout.  Raises InvalidTime, InvalidSetting for another state, and
+        TypeError for the backend None or an unhashable argument.  Then the table is unchanged.
         """
         queue = self._queue_of(state)
         if backend is None:
