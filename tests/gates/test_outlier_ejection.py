@@ -35,7 +35,7 @@ def test_the_deviation_rule_detects_few_outliers(bad: int, of: int) -> None:
 
 
 @pytest.mark.parametrize(("bad", "of"), [(2, 5), (3, 10), (5, 20), (22, 100)])
-def test_footgun_26_the_deviation_rule_does_not_detect_many_outliers(bad: int, of: int) -> None:
+def test_the_deviation_rule_does_not_detect_many_outliers(bad: int, of: int) -> None:
     """Unhealthy backends lower the mean and widen the deviation, so none of them is detected."""
     assert detected(SuccessRate(), bad, of) == 0
     assert detected(MedianGap(), bad, of) == bad
@@ -175,7 +175,7 @@ def traffic(pool: Pool[int], failing: dict[int, float], start: float, seconds: i
     return now
 
 
-def test_footgun_28_half_of_the_requests_fail() -> None:
+def test_half_of_the_requests_fail() -> None:
     """Failures in a row do not detect it; success rates do, an interval later."""
     for rules in (list[OutlierRule](), [SuccessRate()]):
         outliers, pool = pool_of(5, consecutive_failures=20, rules=rules)
@@ -184,7 +184,7 @@ def test_footgun_28_half_of_the_requests_fail() -> None:
     assert [(one.backend, one.rule) for one in outliers.ejections()] == [(3, "SuccessRate")]
 
 
-def test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included() -> None:
+def test_the_budget_is_for_all_rules_together_the_next_one_included() -> None:
     for share, members, allowed in (
         (0.5, 3, 1),
         (0.67, 3, 2),
@@ -206,7 +206,7 @@ def test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included()
         assert len(outliers.ejections()) == allowed
 
 
-def test_footgun_25_a_single_member_is_never_ejected() -> None:
+def test_a_single_member_is_never_ejected() -> None:
     outliers, pool = pool_of(1, consecutive_failures=1, max_ejected_share=1.0)
     fail(pool, 0, 0.0, 10)
     assert outliers.ejections() == []

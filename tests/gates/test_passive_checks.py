@@ -22,7 +22,7 @@ def failing(now: float = 0.0, **settings: Any) -> tuple[PassiveChecks[str], Pool
     return gate, pool
 
 
-def test_footgun_30_one_request_is_let_through_after_the_pause_and_not_a_flood() -> None:
+def test_one_request_is_let_through_after_the_pause_and_not_a_flood() -> None:
     _, pool = failing()
     assert {pool.acquire(nextafter(10.0, 0)).backend for _ in range(9)} == {"b"}
     assert pool.due == 10.0
@@ -111,7 +111,7 @@ def test_the_only_member_is_never_closed_as_in_nginx() -> None:
     assert pool.acquire(4.0).backend == "a"
 
 
-def test_footgun_27_probes_do_not_promote_a_backend_that_fails_requests() -> None:
+def test_probes_do_not_promote_a_backend_that_fails_requests() -> None:
     """With probes alone it flips at every other probe; with either setting it stays closed."""
 
     def flips(*gates: Any) -> int:

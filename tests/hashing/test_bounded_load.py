@@ -161,7 +161,7 @@ def test_it_agrees_with_the_formula() -> None:
     )
 
 
-def test_footgun_23_the_bound_counts_the_request_itself() -> None:
+def test_the_bound_counts_the_request_itself() -> None:
     """The 16th request over 4 backends may be the 5th of one, ⌈1.25 · 16 / 4⌉, and not the 6th.
 
     Envoy accepts one more request at a backend that is exactly at its bound; here the bound holds

@@ -203,7 +203,7 @@ def test_mix_many_returns_mix_of_each_hash() -> None:
     ],
     ids=lambda names: names[0],
 )
-def test_footgun_17_structured_names_do_not_correlate(kind: Kind, names: list[str]) -> None:
+def test_structured_names_do_not_correlate(kind: Kind, names: list[str]) -> None:
     """Traefik mapped half of the keys to one of five such names.  Chi-square, p = 1e-6."""
     lb: Any = kind.make(names)
     clients = [f"10.{i >> 8}.{i & 255}.7" for i in range(20_000)]

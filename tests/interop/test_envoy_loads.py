@@ -55,7 +55,7 @@ def test_loads_add_up_to_a_hundred_percent_and_prefer_the_first_priorities(
         ((0, 100), (0, 100)),
     ],
 )
-def test_footgun_34_loads_equal_the_examples_of_envoy_as_its_code_rounds(
+def test_loads_equal_the_examples_of_envoy_as_its_code_rounds(
     healthy: tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
     """The examples are from its documentation, rounded as its code does where the two differ."""

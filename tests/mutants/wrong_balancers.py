@@ -64,7 +64,7 @@ def a_new_backend_is_picked_first(self: Any, backend: Any, old: Any, new: Any) -
         self._cycle = iter([backend, *self._order[1:]])
 
 
-@mutant(WeightedRoundRobin, "pick", "test_known_bugs.py::test_footgun_11_turns_are_evenly_spread")
+@mutant(WeightedRoundRobin, "pick", "test_known_bugs.py::test_turns_are_evenly_spread")
 def turns_come_in_blocks(self: Any, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
     blocks = [b for b, weight in candidates(self, avoid).items() for _ in range(int(weight))]
     self.turn = getattr(self, "turn", -1) + 1
@@ -74,7 +74,7 @@ def turns_come_in_blocks(self: Any, key: Any = None, now: float = 0.0, avoid: An
 @mutant(
     WeightedRoundRobin,
     "put",
-    "test_known_bugs.py::test_footgun_02_a_change_of_weight_takes_effect",
+    "test_known_bugs.py::test_a_change_of_weight_takes_effect",
 )
 def a_change_of_weight_is_ignored(self: Any, backend: Any, weight: float = 1) -> None:
     if not (weight and self.weights.get(backend)):
@@ -145,7 +145,7 @@ def less_busy_of(lb: Any, first: Any, second: Any, *, weighted: bool = True) -> 
 @mutant(
     PowerOfTwoChoices,
     "pick",
-    "test_known_bugs.py::test_footgun_08_choices_are_sampled_without_replacement",
+    "test_known_bugs.py::test_choices_are_sampled_without_replacement",
 )
 def choices_are_sampled_with_replacement(
     self: Any, key: Any = None, now: float = 0.0, avoid: Any = ()
@@ -157,7 +157,7 @@ def choices_are_sampled_with_replacement(
 @mutant(
     PowerOfTwoChoices,
     "pick",
-    "test_known_bugs.py::test_footgun_10_loads_are_compared_per_weight",
+    "test_known_bugs.py::test_loads_are_compared_per_weight",
 )
 def loads_are_compared_without_the_weight(
     self: Any, key: Any = None, now: float = 0.0, avoid: Any = ()
@@ -177,7 +177,7 @@ def modulo_uses_only_open_backends(
 @mutant(
     IPHash,
     "__init__",
-    "test_known_bugs.py::test_footgun_20_clients_of_one_network_are_distinguished",
+    "test_known_bugs.py::test_clients_of_one_network_are_distinguished",
 )
 def a_network_is_one_client(self: Any, *arguments: Any, **named: Any) -> None:
     ip_hash_init(self, *arguments, **{"ipv4_prefix": 24} | named)
@@ -206,7 +206,7 @@ def a_ring_uses_modulo(self: Any, key: Any = None, now: float = 0.0, avoid: Any 
 @mutant(
     HashRing,
     "_new_name",
-    "test_known_bugs.py::test_footgun_19_the_order_of_the_list_does_not_matter[HashRing]",
+    "test_known_bugs.py::test_the_order_of_the_list_does_not_matter[HashRing]",
 )
 def points_depend_on_the_order_of_the_list(self: Any, backend: Any) -> bytes:
     return bytes(named_new_name(self, backend)) + b"#%d" % len(self._names)

@@ -66,7 +66,7 @@ def the_window_never_slides(self: Any, state: Any, ok: bool) -> Any:
     return sliding_window_next_state(self, (state[0], () if full else state[1]), ok)
 
 
-@mutant(Health, "flip", "test_known_bugs.py::test_footgun_29_counters_do_not_outlive_a_flip")
+@mutant(Health, "flip", "test_known_bugs.py::test_counters_do_not_outlive_a_flip")
 def counters_outlive_a_flip(self: Any, healthy: bool, when: float) -> None:
     self.machine.reset(healthy)
     self.flipped_at = when
@@ -144,7 +144,7 @@ def time_may_go_backwards(self: Any, now: float) -> float:
 @mutant(
     OutlierEjection,
     "_allowed",
-    "gates/test_outlier_ejection.py::test_footgun_24_the_budget_is_for_all_rules_together_the_next_one_included",
+    "gates/test_outlier_ejection.py::test_the_budget_is_for_all_rules_together_the_next_one_included",
 )
 def the_budget_does_not_include_the_next_ejection(self: Any) -> int:
     return int(self._max_ejected_share * len(self._members)) + 1
@@ -184,7 +184,7 @@ def the_latest_pause_replaces_a_longer_one(
 @mutant(
     PassiveChecks,
     "started",
-    "gates/test_passive_checks.py::test_footgun_30_one_request_is_let_through_after_the_pause_and_not_a_flood",
+    "gates/test_passive_checks.py::test_one_request_is_let_through_after_the_pause_and_not_a_flood",
 )
 def all_requests_pass_after_a_pause(*arguments: Any) -> None:
     return
@@ -268,7 +268,7 @@ def idle_backends_are_in_the_mean(self: Any) -> float:
 @mutant(
     DynamicLimit,
     "limit_at",
-    "gates/test_limits.py::test_footgun_34_the_line_goes_through_zero_as_in_the_source_and_not_the_manual",
+    "gates/test_limits.py::test_the_line_goes_through_zero_as_in_the_source_and_not_the_manual",
 )
 def the_line_begins_at_minconn(self: Any, load: int) -> int:
     share = min(load, self._fullconn) / self._fullconn

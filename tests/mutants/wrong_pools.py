@@ -106,7 +106,7 @@ def elapsed_and_retry_after_are_lost(
 
 
 @mutant(
-    PoolLimit, "ended", "gates/test_limits.py::test_requests_on_a_former_member_are_not_counted"
+    PoolLimit, "ended", "pool/test_pool_limit.py::test_requests_on_a_former_member_are_not_counted"
 )
 def requests_of_a_former_member_stay_counted(self: Any, requests: int, now: float) -> None:
     if requests == 1:

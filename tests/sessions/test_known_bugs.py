@@ -15,7 +15,7 @@ from tests.sessions.samples import Browser, cookie_of, pool_of, token_of, tokens
 NEW: Binding[str] = Binding(None, "absent")
 
 
-def test_footgun_35_a_cookie_does_not_reveal_a_backend_and_cannot_choose_one() -> None:
+def test_a_cookie_does_not_reveal_a_backend_and_cannot_choose_one() -> None:
     """Base64 of the address could be read and forged; its plain hash could be looked up."""
     address = "10.0.0.7:8080"
     pool = pool_of([address, "10.0.0.8:8080"])
@@ -33,7 +33,7 @@ def test_footgun_35_a_cookie_does_not_reveal_a_backend_and_cannot_choose_one() -
         assert sticky.resolve(cookie_of(chosen), 0.0, 1e9).backend is None
 
 
-def test_footgun_36_tokens_use_the_wall_clock_and_are_valid_in_every_process() -> None:
+def test_tokens_use_the_wall_clock_and_are_valid_in_every_process() -> None:
     """Monotonic time failed in other processes; an expiry date computed once was soon past."""
     sealed = tokens(idle_timeout=60.0)
     here, there = pool_of(), pool_of()
@@ -54,7 +54,7 @@ def test_footgun_36_tokens_use_the_wall_clock_and_are_valid_in_every_process() -
     assert here_sticky.resolve(cookie_of(token_of(later)), 0.0, 2e9 + 29).bound
 
 
-def test_footgun_37_a_cookie_is_sent_only_when_needed_and_only_where_it_comes_back() -> None:
+def test_a_cookie_is_sent_only_when_needed_and_only_where_it_comes_back() -> None:
     """A cached Set-Cookie binds every client; a cookie of another path is not sent back."""
     pool = pool_of()
     sticky = CookieSessions(pool, tokens(idle_timeout=inf), path="/shop")
@@ -73,7 +73,7 @@ def test_footgun_37_a_cookie_is_sent_only_when_needed_and_only_where_it_comes_ba
 
 
 @pytest.mark.parametrize("table", [False, True])
-def test_footgun_38_a_reused_address_inherits_no_session(table: bool) -> None:
+def test_a_reused_address_inherits_no_session(table: bool) -> None:
     """A server with a reused address inherited the sessions of the previous one."""
     generation = {"10.0.0.1:80": 1, "10.0.0.2:80": 1}
     pool = pool_of(generation)
@@ -103,7 +103,7 @@ def test_footgun_38_a_reused_address_inherits_no_session(table: bool) -> None:
     assert found()[:2] == (None, "unknown backend")
 
 
-def test_footgun_38_a_dead_server_locks_out_no_client() -> None:
+def test_a_dead_server_locks_out_no_client() -> None:
     """With strict sessions, clients of a server that was removed got only errors."""
     health = HealthChecks[str](unhealthy_threshold=1)
     pool = pool_of("ab", [health])
@@ -123,7 +123,7 @@ def test_footgun_38_a_dead_server_locks_out_no_client() -> None:
         health.observe(home, True, 4.0)
 
 
-def test_footgun_39_sticky_load_counts_against_a_share() -> None:
+def test_sticky_load_counts_against_a_share() -> None:
     """New sessions were sent to a backend that was already busy with its old ones."""
     shares: dict[bool, float] = {}
     for charged in (True, False):
