@@ -43,7 +43,7 @@ class Murmur3:
     def __init__(self, seed: int = 0) -> None:
         if type(seed) is not int or not 0 <= seed <= _HIGHEST_SEED:
             raise InvalidSetting(f"seed must be an int, 0 to {_HIGHEST_SEED}, not {seed!r}")
-        from mmh3 import mmh3_x64_128_utupledigest  # noqa: PLC0415 - 2 ms, only for keyed balancers
+        from mmh3 import mmh3_x64_128_utupledigest  # noqa: PLC0415 - only keyed balancers need it
 
         self._digest = mmh3_x64_128_utupledigest
         self.seed = seed

@@ -9,9 +9,9 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import architecture_map  # noqa: E402 - the modules next door
-import pictures  # noqa: E402
+import pictures  # noqa: E402 - the same
 
-import reference  # noqa: E402
+import reference  # noqa: E402 - the same
 
 GENERATED = HERE / "generated"
 shutil.rmtree(GENERATED, ignore_errors=True)

@@ -70,7 +70,7 @@ class AddressSessions(LearnedSessions[B]):
         InvalidTime.
         """
         client = (session.client or None) if isinstance(session, Request) else session
-        return super().resolve(client, now, wall)  # type: ignore[arg-type] # _key accepts it
+        return super().resolve(client, now, wall)  # type: ignore[arg-type]  # the key accepts it
 
     def _key(self, session: object) -> bytes:
         return digest_of(self._prefixes.network(session))
