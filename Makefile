@@ -18,10 +18,10 @@ package: ## check one package, for example PACKAGE=gates: lint, types and its te
 test: ## run all tests in the quick profile; up to 5 min
 	$(PYTHON) -m pytest -q -n 4 --dist worksteal
 
-deep: ## run all tests in the deep profile; about 20 min
+deep: ## run all tests in the deep profile; about 12 min
 	HYPOTHESIS_PROFILE=deep $(PYTHON) -m pytest -q -n 2 --dist worksteal
 
-check: ## run everything that CI runs, and print the duration of each step; about 1 h
+check: ## run everything that CI runs, and print the duration of each step; about 20 min
 	bash .ci/run
 
 docs: ## build the documentation in docs/_build/html; about 1 min
