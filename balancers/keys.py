@@ -4,7 +4,6 @@ The builtin ``hash()`` is never used, because its results differ between process
 """
 
 from collections.abc import Callable
-from hashlib import blake2b
 from typing import cast
 
 from balancers._internal.grammar import HIGHEST_PORT
@@ -70,11 +69,14 @@ class KeyedBlake2:
     Raises InvalidSetting for a secret of another length.
     """
 
-    __slots__ = ("_secret",)
+    __slots__ = ("_blake2b", "_secret")
 
     def __init__(self, secret: bytes) -> None:
+        from hashlib import blake2b  # noqa: PLC0415 - only this class needs it
+
         if not isinstance(secret, bytes) or not 1 <= len(secret) <= blake2b.MAX_KEY_SIZE:
             raise InvalidSetting("secret must be 1 to 64 bytes")
+        self._blake2b = blake2b
         self._secret = secret
 
     def __repr__(self) -> str:
@@ -82,7 +84,9 @@ class KeyedBlake2:
 
     def __call__(self, data: bytes) -> int:
         """Return the 64-bit hash; O(bytes)."""
-        return int.from_bytes(blake2b(data, digest_size=8, key=self._secret).digest(), "little")
+        return int.from_bytes(
+            self._blake2b(data, digest_size=8, key=self._secret).digest(), "little"
+        )
 
 
 class XXHash64:
