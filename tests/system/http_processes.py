@@ -123,10 +123,18 @@ class Proxy(Process):
         complete, _, _ = (self.folder / "log").read_text().rpartition("\n")
         return [line for line in map(json.loads, complete.splitlines()) if field in line]
 
-    def attempts(self, request: str) -> list[tuple[str, bool | None]]:
-        """Return the backend and the outcome of each attempt of a request."""
-        lines = [line for line in self.lines_with("request") if line["request"] == request]
-        return [(line["backend"], line["ok"]) for line in lines]
+    def attempts(self, request: str, logged: int = 0) -> list[tuple[str, bool | None]]:
+        """Return the backend and the outcome of each attempt of a request.
+
+        The proxy logs an attempt after the client has its response.  So wait until ``logged``
+        attempts, or more, are there.
+        """
+
+        def lines() -> list[dict[str, Any]]:
+            return [line for line in self.lines_with("request") if line["request"] == request]
+
+        wait_until(lambda: len(lines()) >= logged, f"{logged} attempts of {request} are logged")
+        return [(line["backend"], line["ok"]) for line in lines()]
 
 
 class ScriptedBackend:
