@@ -52,14 +52,23 @@ class NoBackendAvailable(BalancersError, LookupError):
     retry_at: float
     """The time of the earliest announced change in seconds.  It is ``inf`` if no change is
     announced."""
+    full: int
+    """The number of backends that only limits of requests in flight close.  If it is positive, it
+    helps to wait: such a backend can serve the request as soon as another request ends.  Avoided
+    backends are not counted."""
 
     def __init__(
-        self, reason: str, counts: Mapping[str, int] | None = None, retry_at: float = inf
+        self,
+        reason: str,
+        counts: Mapping[str, int] | None = None,
+        retry_at: float = inf,
+        full: int = 0,
     ) -> None:
-        super().__init__(reason, counts, retry_at)
+        super().__init__(reason, counts, retry_at, full)
         self.reason = reason
         self.counts = {} if counts is None else counts
         self.retry_at = retry_at
+        self.full = full
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {reason}" for reason, count in self.counts.items())
@@ -112,7 +121,11 @@ class IncompatibleGate(BalancersError, ValueError):
 
 
 class AlreadyInUse(BalancersError, RuntimeError):
-    """Raised when a balancer or gate that belongs to one pool is passed to another pool."""
+    """Raised when an object that can be used once only is used again.
+
+    This is a balancer, gate or load that belongs to one pool or balancer and is passed to another,
+    or the context of one lease that is entered twice.
+    """
 
 
 class QueueFull(BalancersError, RuntimeError):

@@ -11,7 +11,19 @@ A factor may change for two causes only:
 Before each pick, the pool compares ``due`` with the current time.  The pool calls
 :meth:`~Gate.changes` only if ``due`` has come, so a pick does not check every backend.
 
-A gate stands for one reason only.  Its factors must not depend on the factors of other gates.
+A gate stands for one reason only.  Its factors must not depend on the factors of other gates.  A
+gate says what it knows.  The pool alone decides which gates it ignores when no member is open.
+
+Three more members are optional.  They are not part of the protocol, so that a class without them
+still conforms to it:
+
+* ``last_resort`` (a bool, False by default).  If True, the pool ignores this gate while no member
+  is open otherwise, before it ignores soft gates.  Such a gate must not be soft.
+* ``limits_in_flight`` (a bool, False by default).  True for a gate that closes a backend because of
+  its requests in flight.  Such a backend opens when a request ends, so it helps to wait.
+* ``unproven(backend)``, a method.  It returns True if a soft gate closes a backend that has had no
+  result yet.  The pool then treats the gate as hard for this backend.  When the value changes, the
+  backend must be among the changes.
 """
 
 from abc import abstractmethod
@@ -80,7 +92,9 @@ class Gate(Protocol[B]):
     def changes(self, now: float) -> Iterable[B]:
         """Return the backends whose factor changed since the last call.  Also set ``due`` again.
 
-        The result includes backends whose factor changed and then changed back.
+        The result includes backends whose factor changed and then changed back.  It must not
+        include backends whose factor did not change: from a soft gate that is not fractional, the
+        pool concludes that such a backend was closed in between, and has recovered.
         """
         ...
 
@@ -95,9 +109,8 @@ class Gate(Protocol[B]):
     def recovered(self, backend: B, now: float) -> None:
         """Called when a backend recovers.
 
-        Soft gates had closed the backend, and now all of them are open for it.  The pool checks for
-        recovery only at a request.  If a backend closes and opens again between two requests, this
-        method is not called.
+        Soft gates had closed the backend, and now all of them are open for it.  This includes a
+        backend that closed and opened again between two requests.
         """
         return
 

@@ -6,7 +6,7 @@ The builtin ``hash()`` is never used, because its results differ between process
 from collections.abc import Callable
 from typing import cast
 
-from balancers._internal.grammar import HIGHEST_PORT
+from balancers._internal.checks import HIGHEST_PORT
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidKey, InvalidSetting, MissingKey

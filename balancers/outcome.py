@@ -1,12 +1,13 @@
 """Defines outcomes.  An outcome describes how a request ended."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from balancers.errors import InvalidSetting
 
-__all__ = ["FAILURE", "SUCCESS", "UNKNOWN", "Outcome"]
+__all__ = ["FAILURE", "SUCCESS", "UNKNOWN", "Outcome", "Verdict", "count_capacity_as_unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +17,20 @@ class Outcome:
     ``ok`` is True for a success and False for a failure.  It is None if the result is unknown, for
     example after a cancellation.  An unknown result is not counted.  ``elapsed`` is the duration of
     the request in seconds, or None if it was not measured.  ``retry_after`` is in seconds, or None
-    if the backend sent none.
+    if the backend sent none.  ``status`` is the status code of the response, or None if there was
+    no response, for example because the connection broke.
 
-    >>> Outcome(ok=False, retry_after=2.0)
-    Outcome(ok=False, elapsed=None, retry_after=2.0)
+    >>> Outcome(ok=False, retry_after=2.0, status=429)
+    Outcome(ok=False, elapsed=None, retry_after=2.0, status=429)
 
-    Raises InvalidSetting for a duration that is negative, NaN or infinite.
+    Raises InvalidSetting for a duration that is negative, NaN or infinite, and for a ``status``
+    that is not an int.
     """
 
     ok: bool | None = True
     elapsed: float | None = None
     retry_after: float | None = None
+    status: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("elapsed", "retry_after"):
@@ -34,6 +38,25 @@ class Outcome:
             known = isinstance(value, int | float) and not isinstance(value, bool)
             if value is not None and not (known and 0 <= value < inf):
                 raise InvalidSetting(f"{name} must be finite seconds, 0 or more, not {value!r}")
+        if self.status is not None and type(self.status) is not int:
+            raise InvalidSetting(f"status must be an int, not {self.status!r}")
+
+
+Verdict = Callable[[Outcome], bool | None]
+"""A function that returns what an outcome says about the health of a backend: True for a success,
+False for a failure, None if it must not be counted."""
+
+
+def count_capacity_as_unknown(outcome: Outcome) -> bool | None:
+    """Return ``outcome.ok``, but None for an outcome with ``retry_after``.
+
+    A backend that sends ``retry_after`` lacks capacity (HTTP 429 and 503).  This says nothing about
+    its health.
+
+    >>> count_capacity_as_unknown(Outcome(ok=False, retry_after=2.0)) is None
+    True
+    """
+    return None if outcome.retry_after is not None else outcome.ok
 
 
 SUCCESS = Outcome(ok=True)

@@ -1,6 +1,7 @@
 """Validates arguments that several modules take."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from math import inf
 from numbers import Real
 from random import Random
@@ -10,6 +11,7 @@ from balancers._internal.types import B
 from balancers.errors import InvalidSetting, InvalidTime, InvalidWeight
 
 __all__ = [
+    "HIGHEST_PORT",
     "LATEST",
     "as_weights",
     "at_least",
@@ -23,6 +25,8 @@ __all__ = [
     "valid_weight",
 ]
 
+HIGHEST_PORT = 0xFFFF
+"""The highest port number.  A port number has 16 bits."""
 LATEST = 1e300
 """The latest valid time in seconds.  Because of this limit, sums of valid times are finite."""
 _MAX_WEIGHT = 1e300
@@ -35,8 +39,8 @@ def valid_weight(weight: float, backend: object) -> float:
     >>> valid_weight(3.0, "a")
     3
 
-    Raises InvalidWeight for a weight that is negative, above 1e300, NaN or not a number.  The
-    message contains the backend.
+    Raises InvalidWeight for a weight that is negative, above 1e300, NaN or not a number, and for a
+    positive Fraction that is 0 as a float.  The message contains the backend.
     """
     if type(weight) is int and 0 <= weight <= _MAX_WEIGHT:
         return weight
@@ -49,17 +53,24 @@ def valid_weight(weight: float, backend: object) -> float:
     if not valid:
         raise InvalidWeight(f"weight of {backend!r} must be 0 to {_MAX_WEIGHT:g}, not {weight!r}")
     integral = int(weight)
-    return integral if integral == weight else float(weight)
+    converted = integral if integral == weight else float(weight)
+    if weight and not converted:
+        raise InvalidWeight(f"weight of {backend!r} is too small for a float: {weight!r}")
+    return converted
 
 
 def valid_now(now: float, latest: float) -> float:
     """Return ``now``.  If ``now`` is earlier than ``latest``, return ``latest``.
 
-    ``latest`` is the latest time seen so far.  Raises InvalidTime if ``now`` is NaN, infinite or
-    beyond ±1e300.
+    ``latest`` is the latest time seen so far.  Raises InvalidTime if ``now`` is not an int or
+    float, is NaN, infinite or beyond ±1e300.  Other types that can be added to a float are allowed.
     """
-    if not -LATEST <= now <= LATEST:
-        raise InvalidTime(f"now must be finite seconds, not {now!r}")
+    try:
+        valid = -LATEST <= now + 0.0 <= LATEST
+    except (TypeError, ValueError, ArithmeticError):
+        valid = False
+    if not valid:
+        raise InvalidTime(f"now must be finite seconds as a float, not {now!r}")
     if now < latest:
         return latest
     return now
@@ -90,24 +101,33 @@ def duration(name: str, seconds: float, *, endless: bool = False) -> float:
 
 
 def checked_avoid(avoid: Collection[B]) -> Collection[B]:
-    """Return the collection of backends.
+    """Return the backends as a collection in which ``in`` is O(1); O(avoided).
 
     >>> checked_avoid("a")
     Traceback (most recent call last):
     TypeError: avoid must be a collection of backends, not 'a'
 
-    Raises TypeError for a str, for bytes, and for an object that is not a collection.
+    Raises TypeError for a str, for bytes, for an array, and for an object that is not a collection.
     """
-    if isinstance(avoid, str | bytes) or not isinstance(avoid, Collection):
+    if isinstance(avoid, AbstractSet | dict):
+        return avoid
+    if (
+        isinstance(avoid, str | bytes | bytearray)
+        or not isinstance(avoid, Collection)
+        or hasattr(avoid, "__array__")
+    ):
         raise TypeError(f"avoid must be a collection of backends, not {avoid!r}")
-    return avoid
+    return frozenset(avoid)
 
 
-def as_weights(backends: Iterable[B] | Mapping[B, float]) -> dict[B, float]:
+def as_weights(
+    backends: Iterable[B] | Mapping[B, float], known: Container[object] = ()
+) -> dict[B, float]:
     """Return the backends and their weights as a dict.
 
     A mapping contains the weights.  For any other iterable of backends, each weight is 1.  Raises
-    InvalidWeight.  Raises TypeError for a str, bytes or a backend that is not hashable.
+    InvalidWeight.  Raises TypeError for a str, bytes or a backend that is not hashable, and for
+    pairs of a backend and a weight.  A pair of a host and a port is a backend.
     """
     if isinstance(backends, str | bytes):
         raise TypeError(
@@ -116,7 +136,24 @@ def as_weights(backends: Iterable[B] | Mapping[B, float]) -> dict[B, float]:
     if isinstance(backends, Mapping):
         given = cast("Mapping[B, float]", backends)
         return {backend: valid_weight(weight, backend) for backend, weight in given.items()}
-    return dict.fromkeys(backends, 1)
+    weights: dict[B, float] = dict.fromkeys(backends, 1)
+    for backend in weights:
+        if type(backend) is tuple:
+            _refuse_weighted_pair(cast("tuple[object, ...]", backend), known)
+    return weights
+
+
+def _refuse_weighted_pair(pair: tuple[object, ...], known: Container[object]) -> None:
+    """Raise TypeError for a pair of a backend and a weight.  A host and a port are allowed."""
+    if len(pair) != 2:  # noqa: PLR2004 - a pair
+        return
+    first, second = pair
+    is_port = not isinstance(second, int) or 1 <= second <= HIGHEST_PORT
+    if isinstance(second, float) or not is_port or first in known:
+        raise TypeError(
+            f"{pair!r} is not a host and a port from 1 to {HIGHEST_PORT}; "
+            "to set weights, pass a mapping of backends to weights"
+        )
 
 
 def checked_rng(rng: Random) -> Random:

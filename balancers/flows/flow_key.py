@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 from typing import Any, Literal, Self, cast
 
-from balancers._internal.grammar import HIGHEST_PORT
+from balancers._internal.checks import HIGHEST_PORT
 from balancers.addresses import Address, address_of, unmapped
 from balancers.errors import InvalidKey, InvalidSetting
 

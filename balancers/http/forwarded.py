@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from balancers._internal.grammar import HIGHEST_PORT, TOKEN
+from balancers._internal.checks import HIGHEST_PORT
+from balancers._internal.grammar import TOKEN
 from balancers.addresses import Address
 from balancers.errors import InvalidSetting
 from balancers.http.networks import normalised

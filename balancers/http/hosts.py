@@ -3,7 +3,7 @@
 import re
 from ipaddress import IPv6Address
 
-from balancers._internal.grammar import HIGHEST_PORT
+from balancers._internal.checks import HIGHEST_PORT
 
 __all__ = ["read_host"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from balancers._internal.grammar import HIGHEST_PORT
+from balancers._internal.checks import HIGHEST_PORT
 from balancers.addresses import Address
 from balancers.errors import InvalidSetting
 from balancers.proxy_protocol._crc32c import crc32c

@@ -7,8 +7,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from balancers._internal.checks import at_least
-from balancers._internal.grammar import HIGHEST_PORT
+from balancers._internal.checks import HIGHEST_PORT, at_least
 from balancers.proxy_protocol._crc32c import crc32c
 from balancers.proxy_protocol.header import (
     CHECKSUM,
