@@ -13,6 +13,7 @@ from balancers.errors import InvalidSetting, InvalidTime, InvalidWeight
 __all__ = [
     "HIGHEST_PORT",
     "LATEST",
+    "NOTHING",
     "as_weights",
     "at_least",
     "check_flags",
@@ -20,6 +21,7 @@ __all__ = [
     "checked_choice",
     "checked_rng",
     "duration",
+    "not_negative",
     "number",
     "valid_now",
     "valid_weight",
@@ -29,6 +31,8 @@ HIGHEST_PORT = 0xFFFF
 """The highest port number.  A port number has 16 bits."""
 LATEST = 1e300
 """The latest valid time in seconds.  Because of this limit, sums of valid times are finite."""
+NOTHING = ()
+"""The empty tuple, which is one object.  It is the default of ``avoid``."""
 _MAX_WEIGHT = 1e300
 """The largest valid weight.  Because of this limit, sums of valid weights are finite."""
 
@@ -88,6 +92,13 @@ def number(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidSetting(f"{name} must be a number, not {value!r}")
     return cast("float", value)
+
+
+def not_negative(name: str, seconds: float) -> float:
+    """Return the seconds.  Raise InvalidSetting if they are negative, NaN or infinite."""
+    if not 0 <= number(name, seconds) <= LATEST:
+        raise InvalidSetting(f"{name} must be finite seconds, 0 or more, not {seconds!r}")
+    return seconds
 
 
 def duration(name: str, seconds: float, *, endless: bool = False) -> float:

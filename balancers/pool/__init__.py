@@ -6,3 +6,5 @@ A pool stores the members, their effective weights, and their requests in flight
 from balancers.pool.lease import Lease as Lease
 from balancers.pool.lease import LeaseContext as LeaseContext
 from balancers.pool.pool import Pool as Pool
+from balancers.pool.snapshot import MemberSnapshot as MemberSnapshot
+from balancers.pool.snapshot import Snapshot as Snapshot

@@ -1,7 +1,7 @@
 """Counts the members by the reasons that close them.
 
-The counts determine when a panic begins and ends.  They also determine the error that is raised
-when no backend can be picked.
+The counts determine which gates are ignored.  They also determine the error that is raised when no
+backend can be picked.
 """
 
 from typing import Any
@@ -14,49 +14,57 @@ from balancers.pool._gate_set import GateSet
 __all__ = ["Census"]
 
 
-class _Group:
-    """Counts the members that one combination of reasons closes.
-
-    ``reasons`` are the names of all these reasons.  ``hard_reasons`` are those that a panic does
-    not ignore.
-    """
-
-    __slots__ = ("hard_reasons", "members", "reasons")
-
-    def __init__(self, reasons: tuple[str, ...], hard_reasons: tuple[str, ...]) -> None:
-        self.members = 0
-        self.reasons = reasons
-        self.hard_reasons = hard_reasons
-
-
 class Census:
     """Counts the members for each combination of reasons that closes them.
 
     The counts are updated whenever a member changes.  So a refusal needs no loop over the members,
     even under overload.
 
-    Raises InvalidSetting unless 0 <= panic <= calm <= 1.
+    Raises InvalidSetting unless 0 <= panic <= calm <= 1, and for ``calm`` without a ``panic``.
     """
 
-    def __init__(self, gates: GateSet[Any], panic: float, calm: float) -> None:
-        if not 0 <= number("panic", panic) <= number("calm", calm) <= 1:
-            raise InvalidSetting(f"0 <= panic <= calm <= 1 fails for {panic!r} and {calm!r}")
-        self.panicking = False
+    def __init__(self, gates: GateSet[Any], panic: float | None, calm: float | None) -> None:
+        if panic is not None and not 0 <= number("panic", panic) <= 1:
+            raise InvalidSetting(f"panic must be 0 to 1, or None, not {panic!r}")
+        if calm is not None and not (panic and panic <= number("calm", calm) <= 1):
+            raise InvalidSetting(f"calm must be a positive panic, {panic!r}, to 1, not {calm!r}")
+        self._panic = panic
+        self._calm = panic if calm is None else calm
         self._gates = gates
-        self._hard = gates.hard
-        self._panic, self._calm = panic, calm
-        self._groups: dict[int, _Group] = {}
-        """The groups by combination.  The combination 0 (open members) has no group; ``open``
-        counts it."""
+        self._hard = ~gates.soft
+        self._groups: dict[int, int] = {}
+        """The number of members for each combination but 0.  ``open`` counts the members of 0."""
         self._counts: dict[str, int] | None = None
         """The result of :meth:`_count_reasons` until the next change."""
+        self.ignored = 0
+        """The combination of the reasons that are ignored now."""
         self.members = 0
         self.open = 0
         """The number of members that no gate closes and whose weight is not 0."""
-        self.open_hard = 0
-        """The number of members that no hard gate closes and whose weight is not 0."""
+        self._open_hard = 0
+        """The number of members that only soft gates close, and of open members."""
         self.eligible = 0
-        """The number of members that the balancer may pick, as of the last :meth:`update_panic`."""
+        """The number of members that the balancer may pick, as of the last :meth:`update`."""
+        self._full = 0
+        """The number of members that only limits close, valid together with ``_counts``."""
+        self.refusals: dict[str, int] = {}
+        """The number of refusals for each reason."""
+
+    @property
+    def panicking(self) -> bool:
+        """Whether soft gates are ignored."""
+        return bool(self.ignored & self._gates.soft)
+
+    @property
+    def last_resort(self) -> bool:
+        """Whether gates with ``last_resort`` are ignored."""
+        return bool(self.ignored & self._gates.last_resort)
+
+    def emptied(self) -> "Census":
+        """Return a census with the same settings and the same ignored reasons, but no members."""
+        copied = Census(self._gates, self._panic, None)
+        copied._calm, copied.ignored = self._calm, self.ignored
+        return copied
 
     def enter(self, combination: int) -> None:
         """Count a new member; O(1)."""
@@ -73,66 +81,121 @@ class Census:
         self._remove(before)
         self._add(after)
 
-    def update_panic(self) -> bool:
-        """Begin or end a panic if necessary.  Return whether one began or ended; O(1).
+    def update(self) -> bool:
+        """Decide which gates are ignored.  Return whether the decision changed.
 
-        A panic begins when ``open / open_hard`` is below ``panic``.  It ends when this quotient is
-        ``calm`` or more.  If ``open_hard`` is 0, nothing changes.
+        Cost: O(1), or O(combinations) while gates with ``last_resort`` are ignored or closing.
         """
-        before = self.panicking
-        if self.open_hard:
-            self.panicking = self.open / self.open_hard < (self._calm if before else self._panic)
-        self.eligible = self.open_hard if self.panicking else self.open
-        if self.panicking is before:
+        before = self.ignored
+        self.ignored = self._choose_ignored()
+        if not self.ignored:
+            self.eligible = self.open
+        elif self.ignored == self._gates.soft:
+            self.eligible = self._open_hard
+        else:
+            self.eligible = self._open_without(self.ignored)
+        if self.ignored == before:
             return False
         self._counts = None
         return True
 
-    def refusal(self, due: float, shared: str | None = None) -> NoBackendAvailable:
+    def describe(self) -> str:
+        """Return the number of open members, for an event."""
+        return f"{self.open} of {self._open_hard} open"
+
+    def refusal(
+        self, due: float, more_full: int = 0, limit: str | None = None
+    ) -> NoBackendAvailable:
         """Return the error to raise when no backend can be picked.
 
-        It counts every open member as avoided.  ``shared`` is a reason that closes all members at
-        once.  Cost: O(reasons); O(combinations · gates) after a change.
+        It counts every open member as avoided.  ``more_full`` is added to the number of members
+        that only limits close.  ``limit`` is a limit that closes all members at once.  Cost:
+        O(reasons); O(combinations · gates) after a change.
         """
         if self._counts is None:
             self._counts = self._count_reasons()
         counts = self._counts.copy()
-        if shared is not None:
-            counts[shared] = self.members
+        full = self._full + more_full
+        if limit is not None:
+            counts[limit] = self.members
+            full += self.eligible
         elif self.eligible:
             counts["avoided"] = self.eligible
-        return NoBackendAvailable(shared_reason(counts, self.members), counts, due)
+        reason = shared_reason(counts, self.members)
+        self.count_refusal(reason)
+        return NoBackendAvailable(reason, counts, due, full)
+
+    def count_refusal(self, reason: str) -> None:
+        """Count a refusal; O(1)."""
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+    def _choose_ignored(self) -> int:
+        """Return the reasons to ignore.  They are as few as possible.
+
+        If no member is open, gates with ``last_resort`` are ignored first, then soft gates, then
+        both.
+        """
+        soft, last_resort = self._gates.soft, self._gates.last_resort
+        if self.open or not last_resort:
+            return soft if self._panics(self.open, self._open_hard) else 0
+        both = soft | last_resort
+        opened = self._open_without(last_resort)
+        if opened:
+            return both if self._panics(opened, self._open_without(both)) else last_resort
+        if self._open_hard or self._panic is None or not self._open_without(both):
+            return soft if self._panics(0, self._open_hard) else 0
+        return both
+
+    def _panics(self, open_members: int, open_hard: int) -> bool:
+        """Return whether soft gates are ignored.
+
+        The number of open members is divided by the number of members that no hard gate closes.  If
+        hard gates close all members, nothing changes.
+        """
+        if self._panic is None or self._calm is None:
+            return False
+        before = self.panicking
+        if not open_hard:
+            return before
+        share = self._calm if before else self._panic
+        return not open_members or open_members / open_hard < share
+
+    def _open_without(self, ignored: int) -> int:
+        """Return the number of members that are open if these reasons are ignored."""
+        closed = self._groups.items()
+        return self.open + sum(count for reasons, count in closed if not reasons & ~ignored)
 
     def _count_reasons(self) -> dict[str, int]:
-        """Return the number of members that each reason closes; O(combinations · gates)."""
+        """Return the number of members that each reason closes.  Also set ``_full``."""
+        heeded = ~self.ignored
         counts: dict[str, int] = {}
-        for group in self._groups.values():
-            for reason in group.hard_reasons if self.panicking else group.reasons:
-                counts[reason] = counts.get(reason, 0) + group.members
+        self._full = 0
+        for combination, count in self._groups.items():
+            closed_by = combination & heeded
+            if self._gates.only_limits(closed_by):
+                self._full += count
+            for reason in self._gates.reasons(closed_by):
+                counts[reason] = counts.get(reason, 0) + count
         return counts
 
     def _add(self, combination: int) -> None:
         self._counts = None
         if not combination & self._hard:
-            self.open_hard += 1
+            self._open_hard += 1
             if not combination:
                 self.open += 1
                 return
-        group = self._groups.get(combination)
-        if group is None:
-            names = self._gates.reasons
-            group = _Group(names(combination), names(combination & self._hard))
-            self._groups[combination] = group
-        group.members += 1
+        self._groups[combination] = self._groups.get(combination, 0) + 1
 
     def _remove(self, combination: int) -> None:
         self._counts = None
         if not combination & self._hard:
-            self.open_hard -= 1
+            self._open_hard -= 1
             if not combination:
                 self.open -= 1
                 return
-        group = self._groups[combination]
-        group.members -= 1
-        if not group.members:
+        count = self._groups[combination] - 1
+        if count:
+            self._groups[combination] = count
+        else:
             del self._groups[combination]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import inf, prod, ulp
 from operator import attrgetter
-from typing import Generic
+from typing import Any, Generic
 
 from balancers._internal.types import B
 from balancers.balancer import Balancer
@@ -12,11 +12,17 @@ from balancers.errors import IncompatibleGate, InvalidSetting
 from balancers.gate import Gate
 from balancers.pool._hooks import hooks
 from balancers.pool._member import Member
+from balancers.pool._unproven import UnprovenGate, unproven_gate
 
-__all__ = ["GateSet"]
+__all__ = ["LEAVING", "QUIESCED", "GateSet"]
 
-_QUIESCED = 1
-"""The bit for weight 0 in a combination of reasons.  The gates have the higher bits."""
+QUIESCED = 1
+"""The bit for weight 0 in a combination of reasons."""
+LEAVING = 2
+"""The bit for a member that an update with ``keep`` no longer contains."""
+_OWN_REASONS = {QUIESCED: "quiesced", LEAVING: "leaving"}
+_FIRST_GATE = 4
+"""The bit of the first gate.  The other gates have the higher bits."""
 _SMALLEST = ulp(0.0)
 """The smallest positive float.  A product of positive factors is never less than this."""
 _ROUNDED_ABOVE = 1e-3
@@ -29,30 +35,39 @@ class GateSet(Generic[B]):
     """Combines the gates of a pool.
 
     The reasons that close a member are stored as one number, a *combination*.  It has one bit for
-    weight 0, and one bit for each gate whose factor is 0.  If the same reasons close two members,
-    the members have the same combination.
+    weight 0, one for a member that leaves, and one for each gate whose factor is 0.  If the same
+    reasons close two members, the members have the same combination.
 
-    Raises IncompatibleGate if a gate is fractional and the balancer does not honour fractions.
+    A gate with the method ``unproven`` has a second bit.  It is a hard reason, and closes the
+    members without a result.
+
+    Raises IncompatibleGate if a gate is fractional and the balancer does not honour fractions, or
+    if a soft gate has ``last_resort``.  Raises TypeError for an object that is not a gate.
     """
 
     def __init__(self, gates: Iterable[Gate[B]], balancer: Balancer[B]) -> None:
-        self.gates = tuple(gates)
-        for gate in self.gates:
-            if not callable(getattr(gate, "factor", None)):
-                raise TypeError(f"gates must be gates, not {gate!r}")
-            if gate.fractional and not balancer.fractional:
-                raise IncompatibleGate(
-                    f"{type(gate).__name__} has fractions, which {type(balancer).__name__} ignores"
-                )
+        self.gates = _checked_gates(gates, balancer)
+        self.watched: list[Any] = [*self.gates]
+        """The objects whose ``due`` the pool compares with the time of each request."""
         self.pending: dict[B, list[int]] = {}
-        """The backends whose changes were collected but are not applied yet, with the indices of
+        """The backends whose changes were collected but are not applied yet, with the places of
         the gates."""
-        self.hard = _QUIESCED
-        """The combination of all reasons that a panic does not ignore."""
-        self._bits = [_QUIESCED << place for place in range(1, len(self.gates) + 1)]
-        for bit, gate in zip(self._bits, self.gates, strict=True):
-            self.hard |= 0 if gate.soft else bit
-        self._hard_places = [place for place, gate in enumerate(self.gates) if not gate.soft]
+        self._places: list[Gate[B] | UnprovenGate[B]] = [*self.gates]
+        self._second_place: dict[int, int] = {}
+        for place, gate in enumerate(self.gates):
+            if (second := unproven_gate(gate)) is not None:
+                self._second_place[place] = len(self._places)
+                self._places.append(second)
+        self._bits = [_FIRST_GATE << place for place in range(len(self._places))]
+        bits = list(zip(self._bits, self._places, strict=True))
+        self.soft = sum(bit for bit, gate in bits if gate.soft)
+        self.last_resort = sum(bit for bit, gate in bits if getattr(gate, "last_resort", False))
+        self.ignorable = self.soft | self.last_resort
+        """The combination of all reasons that the pool may ignore."""
+        self.limits = sum(bit for bit, gate in bits if getattr(gate, "limits_in_flight", False))
+        spare = sum(bit for bit, gate in bits if gate.spares_bound)
+        self._closes_bound = ~(QUIESCED | LEAVING | spare)
+        self._tells_recovery = [gate.soft and not gate.fractional for gate in self._places]
         self._reasons: dict[int, tuple[str, ...]] = {}
         self.recovered = hooks(self.gates, Gate, "recovered")
 
@@ -63,28 +78,31 @@ class GateSet(Generic[B]):
         It is ``-inf`` if collected changes are not applied yet.
         """
         due = -inf if self.pending else inf
-        for gate in self.gates:
-            if gate.due < due:  # noqa: PLR1730 - a call of min() is slower
-                due = gate.due
+        for watched in self.watched:
+            due = min(due, watched.due)
         return due
 
     def factors(self, backend: B, now: float) -> list[float]:
         """Return the factor of each gate.  Raises InvalidSetting for a factor outside 0 to 1."""
         factors: list[float] = []
-        for gate in self.gates:
+        for gate in self._places:
             factor = gate.factor(backend, now)
             if factor != 1:
-                self._check(factor, gate, backend)
+                _check_factor(factor, gate, backend)
             factors.append(factor)
         return factors
 
-    def classify(self, weight: float, factors: Iterable[float]) -> tuple[int, bool]:
+    def classify(
+        self, weight: float, factors: Iterable[float], leaving: bool = False
+    ) -> tuple[int, bool]:
         """Return the combination of reasons that closes a member, and whether it has fractions.
 
         The combination is 0 if the member is open.  The second value is True if at least one factor
         is neither 0 nor 1.
         """
-        combination, fractions = 0 if weight else _QUIESCED, False
+        combination, fractions = 0 if weight else QUIESCED, False
+        if leaving:
+            combination |= LEAVING
         for bit, factor in zip(self._bits, factors, strict=False):
             if factor != 1:
                 if factor:
@@ -97,68 +115,96 @@ class GateSet(Generic[B]):
         """Return the reasons of a combination, without repetition; O(1) after the first call."""
         reasons = self._reasons.get(combination)
         if reasons is None:
-            named = ["quiesced"] if combination & _QUIESCED else []
-            pairs = zip(self._bits, self.gates, strict=True)
+            named = [reason for bit, reason in _OWN_REASONS.items() if combination & bit]
+            pairs = zip(self._bits, self._places, strict=True)
             named += [gate.reason for bit, gate in pairs if combination & bit]
             reasons = self._reasons[combination] = tuple(dict.fromkeys(named))
         return reasons
 
-    def closed_to_bound(self, factors: list[float], panicking: bool) -> tuple[str, ...]:
-        """Return the reasons for which even a bound request is refused."""
-        closing = [
-            gate.reason
-            for gate, factor in zip(self.gates, factors, strict=True)
-            if not (factor or gate.spares_bound or (gate.soft and panicking))
-        ]
-        return tuple(dict.fromkeys(closing))
+    def closed_to_bound(self, combination: int) -> int:
+        """Return the part of a combination that also refuses bound requests."""
+        return combination & self._closes_bound
 
-    def effective_weight(self, weight: float, factors: list[float], panicking: bool) -> float:
-        """Return the weight times the factors.  In a panic, the factors of soft gates are ignored.
+    def only_limits(self, combination: int) -> bool:
+        """Return whether limits of requests in flight, and nothing else, close a member."""
+        return bool(combination) and not combination & ~self.limits
+
+    def product(self, weight: float, factors: list[float], ignored: int) -> float:
+        """Return the weight times the factors of all gates that are not ignored.
 
         The order of the gates does not change the product.
         """
-        if panicking:
-            factors = [factors[place] for place in self._hard_places]
+        if ignored:
+            bits = zip(self._bits, factors, strict=True)
+            factors = [factor for bit, factor in bits if not bit & ignored]
         return _product(weight, *factors)
 
     def changes(
         self, members: Mapping[B, Member[B]], now: float
-    ) -> Iterator[tuple[Member[B], list[float]]]:
-        """Yield each member whose factors changed, with its new factors, in the order of joining.
+    ) -> Iterator[tuple[Member[B], list[float], bool]]:
+        """Yield each member that changed and its new factors, in the order of joining.
 
-        The changes of all gates are collected before the first member is yielded.  So the order of
-        the gates has no effect.  If a gate raises an exception, the changes that are not yielded
-        yet stay pending.
+        The third value is True if a soft gate closed the member and opened it again since the last
+        call.  The changes of all gates are collected before the first member is yielded.  So the
+        order of the gates has no effect.  If a gate raises an exception, the changes that are not
+        yielded yet stay pending.
         """
-        pending, gates = self.pending, self.gates
-        for place, gate in enumerate(gates):
-            if gate.due <= now:
-                for backend in gate.changes(now):
-                    pending.setdefault(backend, []).append(place)
+        pending, places = self.pending, self._places
+        self._collect(now)
         changed = [member for b in pending if (member := members.get(b)) is not None]
         if len(changed) > 1:
             changed.sort(key=_generation)
         for member in changed:
             backend, before, factors = member.backend, member.factors, member.factors
+            flapped = False
             for place in pending[backend]:
-                factor = gates[place].factor(backend, now)
+                factor = places[place].factor(backend, now)
                 if factor != factors[place]:
-                    self._check(factor, gates[place], backend)
+                    _check_factor(factor, places[place], backend)
                     factors = factors.copy() if factors is before else factors
                     factors[place] = factor
-            if factors is not before:
-                yield member, factors
+                elif factor == 1 and self._tells_recovery[place]:
+                    flapped = True
+            if factors is not before or flapped:
+                yield member, factors, flapped
             del pending[backend]
         pending.clear()
+
+    def _collect(self, now: float) -> None:
+        """Add the changes of all gates that are due to the pending changes."""
+        pending = self.pending
+        for place, gate in enumerate(self.gates):
+            if gate.due <= now:
+                for backend in gate.changes(now):
+                    places = pending.setdefault(backend, [])
+                    places.append(place)
+                    if place in self._second_place:
+                        places.append(self._second_place[place])
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_reasons": {}}  # only a cache
 
-    @staticmethod
-    def _check(factor: float, gate: Gate[B], backend: B) -> None:
-        if not 0 <= factor <= 1:
-            name = type(gate).__name__
-            raise InvalidSetting(f"{name} factor of {backend!r} must be 0 to 1, not {factor!r}")
+
+def _checked_gates(gates: Iterable[Gate[B]], balancer: Balancer[B]) -> tuple[Gate[B], ...]:
+    if not isinstance(gates, Iterable):
+        raise TypeError(f"gates must be a list of gates, not {gates!r}")
+    checked = tuple(gates)
+    for gate in checked:
+        if isinstance(gate, type) or not callable(getattr(gate, "factor", None)):
+            raise TypeError(f"gates must be gate objects, not {gate!r}")
+        if gate.fractional and not balancer.fractional:
+            raise IncompatibleGate(
+                f"{type(gate).__name__} has fractions, which {type(balancer).__name__} ignores"
+            )
+        if gate.soft and getattr(gate, "last_resort", False):
+            raise IncompatibleGate(f"a gate with last_resort must not be soft: {gate!r}")
+    return checked
+
+
+def _check_factor(factor: float, gate: Any, backend: object) -> None:
+    if not 0 <= factor <= 1:
+        name = type(gate).__name__
+        raise InvalidSetting(f"{name} factor of {backend!r} must be 0 to 1, not {factor!r}")
 
 
 @lru_cache(maxsize=4096)

@@ -16,13 +16,16 @@ class Member(Generic[B]):
     __slots__ = (
         "backend",
         "closed_by",
+        "departing",
         "effective_weight",
         "factors",
+        "failures",
         "former",
         "fractions",
         "generation",
         "in_flight",
         "owner",
+        "requests",
         "weight",
     )
 
@@ -41,5 +44,11 @@ class Member(Generic[B]):
         self.effective_weight: float = 0
         """The weight that the balancer was given last."""
         self.in_flight = 0
+        self.requests = 0
+        """The number of leases so far."""
+        self.failures = 0
+        """The number of leases that were released as failures so far."""
+        self.departing = False
+        """Whether the backend is leaving or has left the pool."""
         self.former = False
         """Whether the backend has left the pool."""

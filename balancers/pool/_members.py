@@ -1,36 +1,29 @@
-"""Stores the members of a pool, and passes their effective weights to the balancer."""
+"""Stores the members of a pool: who joins, who leaves, and which reasons close each member."""
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
-from typing import Generic, NamedTuple
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Generic
 
-from balancers._internal.checks import checked_avoid
 from balancers._internal.types import B
 from balancers.balancer import Balancer
-from balancers.errors import InvalidSetting, NoBackendAvailable, UnknownBackend
+from balancers.errors import BalancersError, InvalidSetting, UnknownBackend
 from balancers.event import Event
 from balancers.gate import Gate
 from balancers.pool._census import Census
+from balancers.pool._change import Change
+from balancers.pool._departures import Departures
 from balancers.pool._gate_set import GateSet
+from balancers.pool._hooks import call_each
 from balancers.pool._member import Member
+from balancers.pool._weights import Undo, Weights
+from balancers.pool.snapshot import MemberSnapshot, Snapshot
 
-__all__ = ["Change", "Members"]
-
-_Undo = list[tuple[Member[B], tuple[float, ...]]]
-"""The members whose weights were changed in the balancer.  For each member, the tuple contains the
-weights to put in order to restore it."""
-
-
-class Change(NamedTuple, Generic[B]):
-    """A change of the membership: new backends, new weights of members, and members to remove."""
-
-    joiners: Mapping[B, float] = {}
-    weights: Mapping[B, float] = {}
-    leavers: Collection[Member[B]] = ()
+__all__ = ["Members"]
 
 
 class Members(Generic[B]):
-    """Stores the state of every member.  Only this class changes the weights in the balancer.
+    """Stores the state of every member, and applies every change.
 
     Raises InvalidSetting if ``events`` is not a deque with a ``maxlen``.
     """
@@ -45,13 +38,17 @@ class Members(Generic[B]):
         if events is not None and (not isinstance(events, deque) or events.maxlen is None):
             raise InvalidSetting(f"events must be a deque with a maxlen, not {events!r}")
         self.by_backend: dict[B, Member[B]] = {}
-        self._balancer = balancer
+        self._former_requests = self._former_failures = 0  # of the backends that have left
+        self._weights = Weights(balancer, gates, census)
         self._gates = gates
         self._census = census
         self._events = events
         self._generation = 0
-        self._limited_softly: dict[B, Member[B]] = {}
-        """The members whose effective weight may change when a panic begins or ends."""
+        self._departures: Departures[B] = Departures()
+        self._recovering: dict[B, list[Callable[..., None]]] = {}
+        """The backends that have recovered, with the methods that are not called yet."""
+        self._ignorable: dict[B, Member[B]] = {}
+        """The members whose effective weight may change when gates are ignored."""
 
     def find(self, backend: B) -> Member[B]:
         """Return a member.  Raises UnknownBackend."""
@@ -65,103 +62,136 @@ class Members(Generic[B]):
         member = self.by_backend.get(backend)
         return 0 if member is None else member.in_flight
 
-    def factors(self, backend: B, now: float) -> tuple[Member[B], list[float]]:
-        """Return a member, and its factors at ``now``.  Raises UnknownBackend."""
-        return self.find(backend), self._gates.factors(backend, now)
-
-    def honours(self, prefer: B, strict: bool, avoid: Collection[B]) -> bool:
-        """Return whether the preferred backend can serve a bound request.
-
-        If it cannot, and ``strict`` is True, NoBackendAvailable is raised.  Raises TypeError if
-        ``avoid`` is not a collection of backends.
-        """
-        avoid = checked_avoid(avoid)
-        member = self.by_backend.get(prefer)
-        if member is None:
-            reasons: tuple[str, ...] = ("unknown",)
-        elif prefer in avoid:
-            reasons = ("avoided",)
-        elif not member.closed_by:
-            return True
-        else:
-            reasons = self._gates.closed_to_bound(member.factors, self._census.panicking)
-        if reasons and strict:
-            reason = reasons[0] if len(reasons) == 1 else "mixed"
-            raise NoBackendAvailable(reason, dict.fromkeys(reasons, 1), self._gates.due)
-        return not reasons
-
-    def difference(self, wanted: Mapping[B, float]) -> Change[B]:
-        """Return the change after which the members are exactly those of ``wanted``; O(n)."""
-        known = self.by_backend
-        joiners = {b: weight for b, weight in wanted.items() if b not in known}
-        weights = {b: w for b, w in wanted.items() if b in known and known[b].weight != w}
-        return Change(joiners, weights, [m for b, m in known.items() if b not in wanted])
+    def snapshot(self, now: float, limits: tuple[str, ...]) -> Snapshot[B]:
+        """Return what the pool counts; O(members).  ``limits`` close all members at once."""
+        members = tuple(
+            MemberSnapshot(
+                member.backend,
+                member.weight,
+                member.effective_weight,
+                tuple(dict.fromkeys((*self._gates.reasons(member.closed_by), *limits))),
+                member.in_flight,
+                member.requests,
+                member.failures,
+            )
+            for member in self.by_backend.values()
+        )
+        return Snapshot(
+            at=now,
+            members=members,
+            in_flight=sum(member.in_flight for member in members),
+            requests=self._former_requests + sum(member.requests for member in members),
+            failures=self._former_failures + sum(member.failures for member in members),
+            refusals=dict(self._census.refusals),
+            panicking=self._census.panicking,
+        )
 
     def change(self, change: Change[B], now: float) -> None:
         """Make the whole change.  If a gate or the balancer raises an exception, change nothing."""
-        joiners, weights, leavers = change
         entered: list[tuple[Gate[B], B]] = []
-        undo: _Undo[B] = []
+        undo: Undo[B] = []
         try:
-            joined = [self._enter(b, weight, entered, now) for b, weight in joiners.items()]
-            self._inform_balancer(joined, weights, leavers, undo)
+            joined = [self._enter(b, weight, entered, now) for b, weight in change.joiners.items()]
+            self._weights.change(joined, change, undo)
         except BaseException:
-            self._restore(undo, now)
+            self._weights.restore(undo, now)
             for gate, backend in entered:
                 gate.removed(backend, now)
             raise
-        for backend, weight in weights.items():
-            member = self.by_backend[backend]
+        self._begin_or_end_departures(change, now)
+        for member, weight in change.weights.items():
             member.weight = weight
-            self._reclassify(member, *self._gates.classify(weight, member.factors))
-        for member in leavers:
-            self._census.leave(member.closed_by)
-            if self._limited_softly:
-                self._limited_softly.pop(member.backend, None)
-            del self.by_backend[member.backend]
-            member.former = True
-            for gate in self._gates.gates:
-                gate.removed(member.backend, now)
-            self._record(now, "member", False, member.backend)
+        for member in (*change.weights, *change.kept):
+            self._reclassify(member, *self._classify(member))
+        for member in change.leavers:
+            self._leave(member, now)
         for member in joined:
             self.by_backend[member.backend] = member
             self._census.enter(member.closed_by)
             if member.fractions or member.closed_by:
                 self._reclassify(member, member.closed_by, member.fractions)
             self._record(now, "member", True, member.backend)
-        self._update_panic(now)
+        self._update_ignored(now)
+
+    def _begin_or_end_departures(self, change: Change[B], now: float) -> None:
+        if change.kept and self._departures not in self._gates.watched:
+            self._gates.watched.append(self._departures)
+        for member in change.kept:
+            member.departing = True
+            self._departures.keep(member, change.keep_until)
+            self._record(now, "leaving", True, member.backend, f"until {change.keep_until}")
+        for member in change.returners:
+            member.departing = False
+            self._departures.cancel(member)
+            self._record(now, "leaving", False, member.backend)
+
+    def report_removed(self, leavers: Iterable[Member[B]], now: float) -> None:
+        """Call ``removed`` of every gate for each backend that has left."""
+        gates = self._gates.gates
+        call_each([partial(gate.removed, m.backend, now) for m in leavers for gate in gates])
 
     def settle(self, now: float) -> None:
-        """Apply the changes of the gates.
+        """Apply the changes of the gates, and remove kept members whose time is over.
 
         If a gate raises an exception, its changes stay pending until the next call.
         """
-        recovered = self._apply_changes(now)
-        if recovered:
-            for backend in recovered:
-                for hook in self._gates.recovered:
-                    hook(backend, now)
+        try:
             self._apply_changes(now)
-        self._update_panic(now)
+            if self._recovering:
+                self._call_recovered(now)
+                self._apply_changes(now)
+        finally:
+            for backend in self._recovering:
+                self._gates.pending.setdefault(backend, [])
+            self._update_ignored(now)
+        if self._departures.due <= now:
+            self._remove_expired(now)
 
-    def _apply_changes(self, now: float) -> list[B]:
+    def released_departing(self, member: Member[B]) -> None:
+        """Called when a request on a member that is leaving has ended."""
+        if not member.in_flight:
+            self._departures.released(member)
+
+    def _remove_expired(self, now: float) -> None:
+        for member in self._departures.expired(now):
+            try:
+                self.change(Change(leavers=(member,)), now)
+            except BalancersError:
+                continue  # the balancer does not allow it yet
+            self.report_removed((member,), now)
+
+    def _call_recovered(self, now: float) -> None:
+        """Call ``recovered`` of the gates.  If a gate raises an exception, call it again later."""
+        recovering, self._recovering = self._recovering, {}
+        failed: Exception | None = None
+        for backend, methods in recovering.items():
+            for method in methods:
+                try:
+                    method(backend, now)
+                except Exception as error:  # noqa: BLE001 - raised below
+                    failed = failed or error
+                    self._recovering.setdefault(backend, []).append(method)
+        if failed is not None:
+            raise failed
+
+    def _apply_changes(self, now: float) -> None:
         """Apply the changes of the gates.
 
-        Return the backends that a soft gate closed before and that no soft gate closes now.
+        Also find the backends that a soft gate closed before and that no soft gate closes now.
         """
         gates = self._gates
-        recovered: list[B] = []
-        for member, factors in gates.changes(self.by_backend, now):
-            closed_by, fractions = gates.classify(member.weight, factors)
-            effective = self._effective_weight(member.weight, factors, closed_by, fractions)
-            if effective != member.effective_weight:
-                self._balancer.put(member.backend, effective)
-                member.effective_weight = effective
-            if gates.recovered and member.closed_by & ~gates.hard and not closed_by & ~gates.hard:
-                recovered.append(member.backend)
+        soft, recovered = gates.soft, gates.recovered
+        for member, factors, flapped in gates.changes(self.by_backend, now):
+            before = member.closed_by
             member.factors = factors
+            closed_by, fractions = self._classify(member)
+            self._weights.update(member, closed_by, fractions)
             self._reclassify(member, closed_by, fractions)
-        return recovered
+            if recovered and (flapped or before & soft) and not closed_by & soft:
+                self._recovering[member.backend] = [*recovered]
+
+    def _classify(self, member: Member[B]) -> tuple[int, bool]:
+        return self._gates.classify(member.weight, member.factors, member.departing)
 
     def _reclassify(self, member: Member[B], closed_by: int, fractions: bool) -> None:
         """Count a member by the reasons that close it now."""
@@ -169,18 +199,10 @@ class Members(Generic[B]):
             self._census.move(member.closed_by, closed_by)
             member.closed_by = closed_by
         member.fractions = fractions
-        if fractions or closed_by & ~self._gates.hard:
-            self._limited_softly[member.backend] = member
-        elif self._limited_softly:
-            self._limited_softly.pop(member.backend, None)
-
-    def _effective_weight(
-        self, weight: float, factors: list[float], closed_by: int, fractions: bool
-    ) -> float:
-        panicking = self._census.panicking
-        if closed_by & self._gates.hard if panicking else closed_by:
-            return 0
-        return self._gates.effective_weight(weight, factors, panicking) if fractions else weight
+        if fractions or closed_by & self._gates.ignorable:
+            self._ignorable[member.backend] = member
+        elif self._ignorable:
+            self._ignorable.pop(member.backend, None)
 
     def _enter(
         self, backend: B, weight: float, entered: list[tuple[Gate[B], B]], now: float
@@ -191,76 +213,34 @@ class Members(Generic[B]):
             entered.append((gate, backend))
             gate.added(backend, now)
         member.factors = self._gates.factors(backend, now)
-        member.closed_by, member.fractions = self._gates.classify(weight, member.factors)
+        member.closed_by, member.fractions = self._classify(member)
         return member
 
-    def _inform_balancer(
-        self,
-        joined: Iterable[Member[B]],
-        weights: Mapping[B, float],
-        leavers: Iterable[Member[B]],
-        undo: _Undo[B],
-    ) -> None:
-        """Pass a change to the balancer.  Weights that decrease come before weights that increase.
+    def _leave(self, member: Member[B], now: float) -> None:
+        """Remove a member from the books of the pool."""
+        self._census.leave(member.closed_by)
+        self._ignorable.pop(member.backend, None)
+        self._recovering.pop(member.backend, None)
+        del self.by_backend[member.backend]
+        self._former_requests += member.requests
+        self._former_failures += member.failures
+        if member.departing:
+            self._departures.cancel(member)
+        member.former = member.departing = True
+        self._record(now, "member", False, member.backend)
 
-        So the balancer does not refuse a state that exists only during the change.  Members are
-        removed in reverse order of joining, because some balancers require it.
-        """
-        for member in reversed([*leavers]):
-            undo.append((member, (member.weight, member.effective_weight)))
-            self._balancer.discard(member.backend)
-        increases = {b: weight - self.by_backend[b].weight for b, weight in weights.items()}
-        for backend in sorted(weights, key=increases.__getitem__):
-            member = self.by_backend[backend]
-            undo.append((member, (member.weight, member.effective_weight)))
-            self._put(member, weights[backend])
-        known = self._balancer.weights
-        for member in joined:
-            before = known.get(member.backend)
-            undo.append((member, () if before is None else (before,)))
-            self._put(member, member.weight)
-
-    def _put(self, member: Member[B], weight: float) -> None:
-        """Put the full weight, which the balancer may refuse.  Then put the effective weight."""
-        self._balancer.put(member.backend, weight)
-        member.effective_weight = weight
-        effective = self._gates.effective_weight(weight, member.factors, self._census.panicking)
-        if effective != weight:
-            self._balancer.put(member.backend, effective)
-            member.effective_weight = effective
-
-    def _restore(self, undo: _Undo[B], now: float) -> None:
-        """Restore the previous state of the balancer, including its in-flight counts."""
-        for member, weights in reversed(undo):
-            backend = member.backend
-            missing = backend not in self._balancer.weights
-            if not weights:
-                self._balancer.discard(backend)
-            for weight in weights:
-                self._balancer.put(backend, weight)
-                member.effective_weight = weight
-            for _ in range(member.in_flight if missing and weights else 0):
-                self._balancer.started(backend, now, True)
-
-    def _update_panic(self, now: float) -> None:
-        """Begin or end a panic if necessary, and put the weights that this changes; O(n)."""
+    def _update_ignored(self, now: float) -> None:
+        """Decide again which gates are ignored.  If this changes, put the changed weights; O(n)."""
         census = self._census
-        if not census.update_panic():
+        panicking, last_resort = census.panicking, census.last_resort
+        if not census.update():
             return
-        gates, put = self._gates, self._balancer.put
-        panicking = census.panicking
-        heeded = gates.hard if panicking else -1
-        for member in self._limited_softly.values():
-            effective: float = 0
-            if not member.closed_by & heeded:
-                effective = member.weight
-                if member.fractions:
-                    effective = gates.effective_weight(effective, member.factors, panicking)
-            if effective != member.effective_weight:
-                put(member.backend, effective)
-                member.effective_weight = effective
-        detail = f"{census.open} of {census.open_hard} open"
-        self._record(now, "panic", panicking, None, detail)
+        for member in self._ignorable.values():
+            self._weights.update(member, member.closed_by, member.fractions)
+        if census.last_resort is not last_resort:
+            self._record(now, "last resort", census.last_resort, None, census.describe())
+        if census.panicking is not panicking:
+            self._record(now, "panic", census.panicking, None, census.describe())
 
     def _record(
         self, now: float, reason: str, began: bool, backend: B | None, detail: str = ""

@@ -6,9 +6,11 @@ from typing import Generic, NoReturn
 
 from balancers._internal.checks import valid_now
 from balancers._internal.types import B
+from balancers.errors import AlreadyInUse, AlreadyReleased
+from balancers.outcome import Outcome
 from balancers.pool._member import Member
 
-__all__ = ["Lease", "LeaseContext"]
+__all__ = ["Lease", "LeaseContext", "reported_failure"]
 
 
 class Lease(Generic[B]):
@@ -19,7 +21,7 @@ class Lease(Generic[B]):
     released only once.
     """
 
-    __slots__ = ("_member", "acquired_at", "backend", "bound", "key", "panic", "released")
+    __slots__ = ("_member", "_report", "acquired_at", "backend", "bound", "key", "panic")
 
     backend: B
     """The backend that serves the request."""
@@ -31,8 +33,6 @@ class Lease(Generic[B]):
     """True if the backend was preferred by the caller, False if the balancer picked it."""
     panic: bool
     """Whether the pool was in a panic, which means that soft gates were ignored."""
-    released: bool
-    """Whether the lease has been released."""
 
     def __init__(
         self,
@@ -48,7 +48,31 @@ class Lease(Generic[B]):
         self.key = key
         self.bound = bound
         self.panic = panic
-        self.released = False
+        self._report: Outcome | bool | None = None  # True if released; a failure if reported
+
+    def failed(self, retry_after: float | None = None, status: int | None = None) -> None:
+        """Report that the request failed.  The lease is then released as a failure.
+
+        Call it in the block of :meth:`Pool.lease` if the failure is not an exception, for example
+        for a response with the ``status`` 503.  ``retry_after`` is in seconds.
+
+        >>> from balancers import Pool, RoundRobin
+        >>> pool = Pool(RoundRobin(["a"]))
+        >>> with pool.lease(lambda: 5.0) as lease:
+        ...     lease.failed(status=503)
+        >>> pool.snapshot().failures
+        1
+
+        Raises AlreadyReleased, InvalidSetting.
+        """
+        if self._report is True:
+            raise AlreadyReleased(f"already released: {self!r}")
+        self._report = Outcome(False, None, retry_after, status)
+
+    @property
+    def released(self) -> bool:
+        """Whether the lease has been released."""
+        return self._report is True
 
     @property
     def generation(self) -> int:
@@ -64,10 +88,19 @@ class Lease(Generic[B]):
         raise TypeError(f"a lease is released once, so it cannot be copied: {self!r}")
 
 
+def reported_failure(lease: Lease[B]) -> Outcome:
+    """Return what was reported by :meth:`Lease.failed`.  Raises AlreadyReleased."""
+    report = lease._report  # noqa: SLF001 - a function of this module
+    if isinstance(report, Outcome):
+        return report
+    raise AlreadyReleased(f"released twice: {lease!r}")
+
+
 class LeaseContext(Generic[B]):
     """The context manager that :meth:`Pool.lease` returns.
 
-    It acquires a lease at the beginning of the ``with`` block, and releases it at the end.
+    It acquires a lease at the beginning of the ``with`` block, and releases it at the end.  It can
+    be entered once only.
     """
 
     def __init__(
@@ -80,12 +113,16 @@ class LeaseContext(Generic[B]):
         self._acquire = acquire
         self._release = release
         self._lease: Lease[B] | None = None
+        self._entered = False
 
     def __repr__(self) -> str:
         return f"<LeaseContext: {'no lease' if self._lease is None else self._lease!r}>"
 
     def __enter__(self) -> Lease[B]:
+        if self._entered:
+            raise AlreadyInUse(f"entered twice: {self!r}; call lease() for each request")
         self._lease = self._acquire(self._clock())
+        self._entered = True
         return self._lease
 
     def __exit__(

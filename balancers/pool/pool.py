@@ -4,14 +4,20 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from math import inf
-from typing import Any, Generic
+from typing import Any
 
-from balancers._internal.checks import LATEST, as_weights, valid_now, valid_weight
-from balancers._internal.copying import SharesBackends
+from balancers._internal.checks import (
+    LATEST,
+    NOTHING,
+    as_weights,
+    checked_avoid,
+    not_negative,
+    valid_now,
+    valid_weight,
+)
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
 from balancers.errors import (
-    AlreadyReleased,
     DuplicateBackend,
     ForeignLease,
     InvalidPick,
@@ -20,19 +26,20 @@ from balancers.errors import (
 from balancers.event import Event
 from balancers.gate import Gate
 from balancers.outcome import FAILURE, SUCCESS, UNKNOWN, Outcome
-from balancers.pool._backends import Backends
 from balancers.pool._census import Census
+from balancers.pool._change import Change, difference
 from balancers.pool._gate_set import GateSet
-from balancers.pool._hooks import hook, hooks, undo_start
+from balancers.pool._hooks import call_rest, hook, hooks, undo_start
 from balancers.pool._limit import PoolLimit
-from balancers.pool._members import Change, Members
+from balancers.pool._members import Members
+from balancers.pool._reader import PoolReader
 from balancers.pool._taken import take, taking
-from balancers.pool.lease import Lease, LeaseContext
+from balancers.pool.lease import Lease, LeaseContext, reported_failure
 
 __all__ = ["Pool"]
 
 
-class Pool(SharesBackends, Generic[B]):
+class Pool(PoolReader[B]):
     """Picks a backend for each request, with one balancer and any number of gates.
 
     >>> from balancers import WeightedLeastConnections
@@ -42,13 +49,16 @@ class Pool(SharesBackends, Generic[B]):
     ('10.0.0.2:80', 1)
     >>> pool.release(lease, now=0.2, ok=True)
 
-    All members of the balancer become members of the pool at ``now`` (seconds).  ``panic`` and
-    ``calm`` are numbers from 0 to 1.  The pool divides the number of members that no gate closes by
-    the number that no hard gate closes.  A panic begins when the quotient is below ``panic``; with
-    0 it never begins.  It ends when the quotient is ``calm`` (default: ``panic``) or more.  During
-    a panic, soft gates are ignored.  ``limit`` (1 or more) is the highest number of requests in
-    flight on all members together.  Each :class:`~balancers.Event` is appended to ``events``, a
-    deque with a ``maxlen``.
+    All members of the balancer become members of the pool at ``now`` (seconds).  When no member is
+    open under all gates, but some members are open under the hard gates, the pool *fails open*: it
+    ignores the soft gates, for example health.  This is called a panic.  ``panic`` is a number from
+    0 to 1.  A panic also begins when the number of members that no gate closes, divided by the
+    number that no hard gate closes, is below ``panic``.  It ends when the quotient is ``calm``
+    (default: ``panic``) or more.  With ``panic=None`` the pool never ignores soft gates.  Gates
+    with ``last_resort`` are ignored first, and for every ``panic``.
+
+    ``limit`` (1 or more) is the highest number of requests in flight on all members together.  Each
+    :class:`~balancers.Event` is appended to ``events``, a deque with a ``maxlen``.
 
     ``acquire`` costs the balancer's ``pick`` and O(gates).  A change of a gate costs one ``put``
     per changed backend.  When a panic begins or ends, the cost is O(n).  No method blocks or calls
@@ -63,20 +73,21 @@ class Pool(SharesBackends, Generic[B]):
         balancer: Balancer[B],
         gates: Iterable[Gate[B]] = (),
         *,
-        panic: float = 0.0,
+        panic: float | None = 0.0,
         calm: float | None = None,
         limit: int | None = None,
         events: deque[Event] | None = None,
         now: float = 0.0,
     ) -> None:
-        self._gate_set = gate_set = GateSet(gates, balancer)
-        self._census = Census(gate_set, panic, panic if calm is None else calm)
-        self._members = members = Members(balancer, gate_set, self._census, events)
-        self._limit = None if limit is None else PoolLimit(limit, events)
-        self._now = valid_now(now, -inf)
-        self._balancer = balancer
-        self._by_backend = members.by_backend
+        if isinstance(balancer, type) or not callable(getattr(balancer, "pick", None)):
+            raise TypeError(f"balancer must be a balancer object, not {balancer!r}")
+        gate_set = GateSet(gates, balancer)
+        census = Census(gate_set, panic, calm)
+        members = Members(balancer, gate_set, census, events)
+        pool_limit = None if limit is None else PoolLimit(limit, events)
+        super().__init__(balancer, members, gate_set, census, pool_limit, valid_now(now, -inf))
         self._gates = gate_set.gates
+        self._watched = gate_set.watched
         self._pending = gate_set.pending
         self._pick = balancer.pick
         self._keyed = balancer.keyed
@@ -92,9 +103,14 @@ class Pool(SharesBackends, Generic[B]):
 
     def add(self, backend: B, weight: float = 1, now: float = 0.0) -> None:
         """Add a backend.  Raises DuplicateBackend, InvalidWeight, InvalidTime."""
-        if backend in self._by_backend:
+        weight = valid_weight(weight, backend)
+        member = self._by_backend.get(backend)
+        if member is None:
+            self._change(Change({backend: weight}), now)
+        elif member.departing:
+            self._change(Change(weights={member: weight}, returners={member}), now)
+        else:
             raise DuplicateBackend(f"already a member: {backend!r}")
-        self._change(Change({backend: valid_weight(weight, backend)}), now)
 
     def remove(self, backend: B, now: float = 0.0) -> None:
         """Remove a backend.  Its leases stay valid.  Raises UnknownBackend, InvalidTime."""
@@ -102,12 +118,27 @@ class Pool(SharesBackends, Generic[B]):
 
     def set_weight(self, backend: B, weight: float, now: float = 0.0) -> None:
         """Change a weight (0: not picked).  Raises UnknownBackend, InvalidWeight, InvalidTime."""
-        known = self._members.find(backend).backend
-        self._change(Change(weights={known: valid_weight(weight, backend)}), now)
+        member = self._members.find(backend)
+        self._change(Change(weights={member: valid_weight(weight, backend)}), now)
 
-    def update(self, weights: Mapping[B, float] | Iterable[B], now: float = 0.0) -> None:
-        """Replace all members.  A backend that was a member before keeps its state; O(n)."""
-        self._change(self._members.difference(as_weights(weights)), now)
+    def update(
+        self,
+        weights: Mapping[B, float] | Iterable[B],
+        now: float = 0.0,
+        keep: float | None = None,
+    ) -> None:
+        """Replace all members.  A backend that was a member before keeps its state; O(n).
+
+        A member that is not in ``weights`` leaves at once, and its state is lost.  With ``keep``
+        (seconds, 0 or more), it stays a member and keeps its state: its requests in flight, and
+        what the gates know.  Its reason is "leaving", and it gets bound requests only.  If a later
+        update contains it, it returns.  Otherwise it leaves when the time is over and no request is
+        in flight on it.  Raises InvalidWeight, InvalidTime, InvalidSetting, and TypeError.
+        """
+        now = valid_now(now, self._now)
+        until = None if keep is None else now + not_negative("keep", keep)
+        wanted = as_weights(weights, self._by_backend)
+        self._change(difference(self._by_backend, wanted, until), now)
 
     def acquire(  # noqa: C901, PLR0912 - calls cost more time than branches
         self,
@@ -122,33 +153,39 @@ class Pool(SharesBackends, Generic[B]):
         ``prefer`` is a backend, for example that of a session.  It is used if it is a member, is
         not in ``avoid``, and is not closed to bound requests by a gate.  If it cannot be used, a
         backend is picked, or, with ``strict``, NoBackendAvailable is raised.  Raises MissingKey,
-        InvalidTime, and TypeError if ``avoid`` is a str.  Raises InvalidPick if the balancer picks
-        a backend that is not a member.  Exceptions of gates are not caught.
+        InvalidTime, and TypeError if ``avoid`` is not a collection of backends.  Raises InvalidPick
+        if the balancer picks a backend that is not a member.  Exceptions of gates are not caught.
         """
-        if not self._now <= now <= LATEST:
+        try:
+            if not self._now <= now + 0.0 <= LATEST:
+                now = valid_now(now, self._now)
+        except (TypeError, ValueError, ArithmeticError):
             now = valid_now(now, self._now)
         self._now = now
-        for gate in self._gates:
-            if gate.due <= now:
+        if avoid is not NOTHING:
+            avoid = checked_avoid(avoid)
+        for watched in self._watched:
+            if watched.due <= now:
                 self._members.settle(now)
                 break
         else:
             if self._pending:
                 self._members.settle(now)
+        bound = prefer is not None and self._refusals.honours(prefer, strict, avoid)
         if self._limit is not None and self._limit.full:
-            raise self._census.refusal(self._gate_set.due, self._limit.reason)
-        bound = prefer is not None and self._members.honours(prefer, strict, avoid)
-        if prefer is None or not bound:
+            raise self._refusals.refusal(avoid, prefer, self._limit.reason)
+        picked = prefer
+        if picked is None or not bound:
             if not (self._census.eligible or self._keyed or avoid):
-                raise self._census.refusal(self._gate_set.due)
+                raise self._refusals.refusal(avoid, prefer)
             try:
-                prefer = self._pick(key, now, avoid)
+                picked = self._pick(key, now, avoid)
             except NoBackendAvailable:
-                raise self._census.refusal(self._gate_set.due) from None
+                raise self._refusals.refusal(avoid, prefer) from None
         try:
-            member = self._by_backend[prefer]
+            member = self._by_backend[picked]
         except (KeyError, TypeError):
-            raise InvalidPick(f"{self._balancer!r} picked {prefer!r}, not a member") from None
+            raise InvalidPick(f"{self._balancer!r} picked {picked!r}, not a member") from None
         member.in_flight = in_flight = member.in_flight + 1
         backend = member.backend
         started: Callable[..., None] | None = None
@@ -161,44 +198,63 @@ class Pool(SharesBackends, Generic[B]):
             member.in_flight -= 1
             undo_start(self._finished, self._gates, started, backend, member.in_flight, now)
             raise
+        member.requests += 1
         return Lease(member, now, key, bound, self._census.panicking)
 
-    def release(
+    def release(  # noqa: C901, PLR0912 - calls cost more time than branches
         self,
         lease: Lease[B],
         now: float,
         ok: bool | None = True,
         elapsed: float | None = None,
         retry_after: float | None = None,
+        status: int | None = None,
     ) -> None:
         """Release a lease, and report how the request ended; ``ok=None`` means unknown.
 
-        ``elapsed`` and ``retry_after`` are in seconds.  If the backend was removed, no count
-        changes.  Raises AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting.
+        ``elapsed`` and ``retry_after`` are in seconds.  The parameters are those of
+        :class:`~balancers.Outcome`.  If the backend was removed, no count changes.  If a gate
+        raises an exception, the lease is released, and the other gates are called too.  Raises
+        AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting.
         """
         member = lease._member  # noqa: SLF001 - a lease is the pool's own
-        if lease.released:
-            raise AlreadyReleased(f"released twice: {lease!r}")
+        if lease._report is not None:  # noqa: SLF001 - a lease is the pool's own
+            failure = reported_failure(lease)
+            ok, retry_after = False, retry_after or failure.retry_after
+            status = status or failure.status
         if member.owner is not self._members:
             raise ForeignLease(f"a lease of another pool: {lease!r}")
-        if not self._now <= now <= LATEST:
+        try:
+            if not self._now <= now + 0.0 <= LATEST:
+                now = valid_now(now, self._now)
+        except (TypeError, ValueError, ArithmeticError):
             now = valid_now(now, self._now)
-        if elapsed is None and retry_after is None:
-            outcome = UNKNOWN if ok is None else SUCCESS if ok else FAILURE
+        if elapsed is None and retry_after is None and status is None:
+            outcome = SUCCESS if ok else UNKNOWN if ok is None else FAILURE
         else:
-            outcome = Outcome(ok, elapsed, retry_after)
+            outcome = Outcome(ok, elapsed, retry_after, status)
         self._now = now
-        lease.released = True
+        lease._report = True  # noqa: SLF001 - a lease is the pool's own
         member.in_flight = in_flight = member.in_flight - 1
-        if member.former:
-            return
+        if outcome.ok is False:
+            member.failures += 1
+        if member.departing:
+            if member.former:
+                return
+            self._members.released_departing(member)
         backend = member.backend
         if self._limit is not None:
             self._limit.ended(1, now)
-        if self._finished is not None:
-            self._finished(backend, outcome, now)
-        for finished in self._gates_finished:
-            finished(backend, outcome, in_flight, lease.acquired_at, now)
+        finished: Callable[..., None] | None = None
+        try:
+            if self._finished is not None:
+                self._finished(backend, outcome, now)
+            for finished in self._gates_finished:
+                finished(backend, outcome, in_flight, lease.acquired_at, now)
+        except BaseException:
+            rest = (backend, outcome, in_flight, lease.acquired_at, now)
+            call_rest(self._gates_finished, finished, *rest)
+            raise
 
     def lease(
         self,
@@ -210,87 +266,20 @@ class Pool(SharesBackends, Generic[B]):
     ) -> LeaseContext[B]:
         """Acquire a lease for a ``with`` block, and release it at the end.
 
-        ``clock`` returns the times.  An Exception is a failure, another BaseException unknown.
+        ``clock`` returns the times in seconds, for example ``time.monotonic``.  The end of the
+        block is a success.  An Exception is a failure, another BaseException unknown.  If the
+        request failed without an exception, call :meth:`Lease.failed` in the block.  Use the result
+        for one block only.  Raises TypeError if ``clock`` is not a function.
         """
+        if not callable(clock):
+            raise TypeError(f"clock must be a function that returns seconds, not {clock!r}")
         acquire = partial(self.acquire, key=key, prefer=prefer, strict=strict, avoid=avoid)
         return LeaseContext(clock, acquire, self.release)
-
-    @property
-    def backends(self) -> Backends[B]:
-        """The members as a live, read-only set, in the order in which they joined; O(1)."""
-        return Backends(self._by_backend)
-
-    @property
-    def panicking(self) -> bool:
-        """Whether soft gates are ignored (a panic), as of the last request or change."""
-        return self._census.panicking
-
-    @property
-    def due(self) -> float:
-        """The earliest ``due`` of the gates: ``inf`` for no announced change, ``-inf`` for now."""
-        return self._gate_set.due
-
-    def generation(self, backend: B) -> int:
-        """Return a number that is higher each time the backend joins.  Raises UnknownBackend."""
-        return self._members.find(backend).generation
-
-    def owns(self, lease: Lease[B]) -> bool:
-        """Return whether this pool created the lease, even if it is released; O(1)."""
-        return lease._member.owner is self._members  # noqa: SLF001 - a lease is the pool's own
-
-    def weight(self, backend: B) -> float:
-        """Return the weight that was set for a member.  Raises UnknownBackend."""
-        return self._members.find(backend).weight
-
-    def effective_weight(self, backend: B) -> float:
-        """Return weight × factors at the latest time seen; O(gates).  Raises UnknownBackend."""
-        member, factors = self._members.factors(backend, self._now)
-        return self._gate_set.effective_weight(member.weight, factors, self.panicking)
-
-    def in_flight(self, backend: B) -> int:
-        """Return the number of leases on a member.  Raises UnknownBackend."""
-        return self._members.find(backend).in_flight
-
-    def state(self, backend: B) -> tuple[str, ...]:
-        """Return the reasons that close a member; O(gates).  Raises UnknownBackend."""
-        member, factors = self._members.factors(backend, self._now)
-        reasons = self._gate_set.reasons(self._gate_set.classify(member.weight, factors)[0])
-        return tuple(dict.fromkeys((*reasons, *self._full())))
-
-    def admits(self, backend: B, bound: bool = False, now: float | None = None) -> bool:
-        """Return whether the backend can serve a request, or a bound request; O(gates).
-
-        Raises UnknownBackend, InvalidTime.
-        """
-        at = self._now if now is None else valid_now(now, self._now)
-        member, factors = self._members.factors(backend, at)
-        if bound:
-            return not (self._gate_set.closed_to_bound(factors, self.panicking) or self._full())
-        weight = self._gate_set.effective_weight(member.weight, factors, self.panicking)
-        return weight > 0 and not self._full()
-
-    def __len__(self) -> int:
-        return len(self._by_backend)
-
-    def __contains__(self, backend: object) -> bool:
-        return backend in self._by_backend
-
-    def __repr__(self) -> str:
-        in_flight = sum(member.in_flight for member in self._by_backend.values())
-        parts = ", ".join(type(part).__name__ for part in (self._balancer, *self._gates))
-        counts = f"{self._census.eligible} of {len(self)} open, {in_flight} in flight"
-        return f"<Pool of {parts}: {counts}{', panic' if self.panicking else ''}>"
-
-    def _known_backends(self) -> Iterable[object]:
-        return self._by_backend
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         for part in (self._balancer, *self._gates):
             take(part)
-
-    def _full(self) -> tuple[str, ...]:
-        return (self._limit.reason,) if self._limit is not None and self._limit.full else ()
 
     def _change(self, change: Change[B], now: float) -> None:
         now = valid_now(now, self._now)
@@ -298,3 +287,5 @@ class Pool(SharesBackends, Generic[B]):
         self._now = now
         if self._limit is not None:
             self._limit.ended(sum(member.in_flight for member in change.leavers), now)
+        if change.leavers:
+            self._members.report_removed(change.leavers, now)

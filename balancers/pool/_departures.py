@@ -1,0 +1,51 @@
+"""Keeps members that an update no longer contains, until they are idle and their time is over."""
+
+from math import inf
+from typing import Generic
+
+from balancers._internal.timers import Timers
+from balancers._internal.types import B
+from balancers.pool._member import Member
+
+__all__ = ["Departures"]
+
+
+class Departures(Generic[B]):
+    """Stores the leaving members of a pool, and the times until which they are kept.
+
+    A member whose time is over but which has requests in flight is *overdue*.  It leaves when the
+    last of these requests is released.
+    """
+
+    def __init__(self) -> None:
+        self._timers: Timers[Member[B]] = Timers()
+        self._overdue: dict[Member[B], None] = {}
+        self.due = inf
+        """The time in seconds at which a member may leave; ``-inf`` if one can leave now."""
+
+    def keep(self, member: Member[B], until: float) -> None:
+        """Keep a member until this time; O(log n)."""
+        self._overdue.pop(member, None)
+        self._timers.set(member, until)
+        self._update_due()
+
+    def cancel(self, member: Member[B]) -> None:
+        """Stop keeping a member, because it has left or has returned; O(log n)."""
+        self._overdue.pop(member, None)
+        self._timers.cancel(member)
+        self._update_due()
+
+    def released(self, member: Member[B]) -> None:
+        """Called when a leaving member has no request in flight any more."""
+        if member in self._overdue:
+            self.due = -inf
+
+    def expired(self, now: float) -> list[Member[B]]:
+        """Return the members that can leave now, last joined first; O(overdue + log n)."""
+        self._overdue.update(dict.fromkeys(self._timers.take(now)))
+        self._update_due()
+        idle = [member for member in self._overdue if not member.in_flight]
+        return sorted(idle, key=lambda member: -member.generation)
+
+    def _update_due(self) -> None:
+        self.due = self._timers.first

@@ -1,0 +1,166 @@
+"""Defines the part of a pool that is read: members, weights, states and counts."""
+
+from collections.abc import Iterable
+from typing import Generic
+
+from balancers._internal.checks import valid_now
+from balancers._internal.copying import SharesBackends
+from balancers._internal.types import B
+from balancers.balancer import Balancer
+from balancers.pool._backends import Backends
+from balancers.pool._census import Census
+from balancers.pool._gate_set import GateSet
+from balancers.pool._limit import PoolLimit
+from balancers.pool._member import Member
+from balancers.pool._members import Members
+from balancers.pool._refusals import Refusals
+from balancers.pool.lease import Lease
+from balancers.pool.snapshot import Snapshot
+
+__all__ = ["PoolReader"]
+
+
+class PoolReader(SharesBackends, Generic[B]):
+    """Reads the state of a pool.  Every method returns what a request would find now.
+
+    For this, a method first applies the changes that are due, as a request would do.
+    """
+
+    def __init__(
+        self,
+        balancer: Balancer[B],
+        members: Members[B],
+        gate_set: GateSet[B],
+        census: Census,
+        limit: PoolLimit | None,
+        now: float,
+    ) -> None:
+        self._balancer = balancer
+        self._members = members
+        self._by_backend = members.by_backend
+        self._gate_set = gate_set
+        self._census = census
+        self._limit = limit
+        self._now = now
+        self._refusals = Refusals(members.by_backend, gate_set, census)
+
+    @property
+    def backends(self) -> Backends[B]:
+        """The members as a live, read-only set, in the order in which they joined; O(1)."""
+        return Backends(self._by_backend)
+
+    @property
+    def panicking(self) -> bool:
+        """Whether soft gates are ignored (a panic) at the latest time seen."""
+        self._settle()
+        return self._census.panicking
+
+    @property
+    def due(self) -> float:
+        """The earliest ``due`` of the gates: ``inf`` for no announced change, ``-inf`` for now."""
+        return self._gate_set.due
+
+    def generation(self, backend: B) -> int:
+        """Return a number that is higher each time the backend joins.  Raises UnknownBackend."""
+        return self._members.find(backend).generation
+
+    def owns(self, lease: Lease[B]) -> bool:
+        """Return whether this pool created the lease, even if it is released; O(1)."""
+        return lease._member.owner is self._members  # noqa: SLF001 - a lease is the pool's own
+
+    def weight(self, backend: B) -> float:
+        """Return the weight that was set for a member.  Raises UnknownBackend."""
+        return self._members.find(backend).weight
+
+    def effective_weight(self, backend: B) -> float:
+        """Return the weight that the balancer uses at the latest time seen; O(gates).
+
+        It is the weight times the factors of the gates that are not ignored.  Raises
+        UnknownBackend.
+        """
+        return self._settled(backend).effective_weight
+
+    def in_flight(self, backend: B) -> int:
+        """Return the number of leases on a member.  Raises UnknownBackend."""
+        return self._members.find(backend).in_flight
+
+    def state(self, backend: B) -> tuple[str, ...]:
+        """Return the reasons that close a member, also those that are ignored now; O(gates).
+
+        Raises UnknownBackend.
+        """
+        reasons = self._gate_set.reasons(self._settled(backend).closed_by)
+        return tuple(dict.fromkeys((*reasons, *self._full())))
+
+    def admits(self, backend: B, bound: bool = False, now: float | None = None) -> bool:
+        """Return whether the backend can serve a request, or a bound request; O(gates).
+
+        ``now`` can be later than the latest time seen; the call does not change this time.  The
+        cost is O(members · gates) if changes are announced until ``now`` and only gates that may be
+        ignored close the backend.  Raises UnknownBackend, InvalidTime.
+        """
+        return not (self._closed_by(backend, bound, now) or self._full())
+
+    def full(self, backend: B, now: float | None = None) -> bool:
+        """Return whether only limits of requests in flight refuse a bound request.
+
+        If True, the backend can serve the request when another request has ended.  The cost is that
+        of :meth:`admits`.  Raises UnknownBackend, InvalidTime.
+        """
+        closed_by = self._closed_by(backend, True, now)
+        return self._gate_set.only_limits(closed_by) or (not closed_by and bool(self._full()))
+
+    def snapshot(self) -> Snapshot[B]:
+        """Return what the pool counts, for example for a dashboard; O(members)."""
+        self._settle()
+        return self._members.snapshot(self._now, self._full())
+
+    def __len__(self) -> int:
+        return len(self._by_backend)
+
+    def __contains__(self, backend: object) -> bool:
+        return backend in self._by_backend
+
+    def __repr__(self) -> str:
+        in_flight = sum(member.in_flight for member in self._by_backend.values())
+        parts = ", ".join(type(part).__name__ for part in (self._balancer, *self._gate_set.gates))
+        counts = f"{self._census.eligible} of {len(self)} open, {in_flight} in flight"
+        panic = ", panic" if self._census.panicking else ""
+        return f"<Pool of {parts}: {counts}{panic}>"
+
+    def _known_backends(self) -> Iterable[object]:
+        return self._by_backend
+
+    def _full(self) -> tuple[str, ...]:
+        return (self._limit.reason,) if self._limit is not None and self._limit.full else ()
+
+    def _settle(self) -> None:
+        """Apply the changes that are due at the latest time seen, as a request would do."""
+        if self._gate_set.due <= self._now:
+            self._members.settle(self._now)
+
+    def _settled(self, backend: B) -> Member[B]:
+        """Apply the changes that are due, and return a member.  Raises UnknownBackend."""
+        self._members.find(backend)
+        self._settle()
+        return self._members.find(backend)
+
+    def _closed_by(self, backend: B, bound: bool, now: float | None) -> int:
+        """Return the combination of the reasons that refuse a request at ``now``."""
+        now = self._now if now is None else valid_now(now, self._now)
+        member = self._settled(backend)
+        gates, closed_by, ignored = self._gate_set, member.closed_by, self._census.ignored
+        if gates.due <= now:
+            closed_by = self._combination_at(member, now)
+            if closed_by & gates.ignorable:
+                census = self._census.emptied()
+                for other in self._by_backend.values():
+                    census.enter(self._combination_at(other, now))
+                census.update()
+                ignored = census.ignored
+        closed_by &= ~ignored
+        return gates.closed_to_bound(closed_by) if bound else closed_by
+
+    def _combination_at(self, member: Member[B], now: float) -> int:
+        factors = self._gate_set.factors(member.backend, now)
+        return self._gate_set.classify(member.weight, factors, member.departing)[0]

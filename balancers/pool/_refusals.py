@@ -1,0 +1,70 @@
+"""Decides about bound requests, and explains why no backend can be picked."""
+
+from collections.abc import Collection, Mapping
+from typing import Generic
+
+from balancers._internal.types import B
+from balancers.errors import NoBackendAvailable
+from balancers.pool._census import Census
+from balancers.pool._gate_set import GateSet
+from balancers.pool._member import Member
+
+__all__ = ["Refusals"]
+
+
+class Refusals(Generic[B]):
+    """Decides whether a member can serve a bound request, and creates the errors for refusals."""
+
+    def __init__(
+        self, by_backend: Mapping[B, Member[B]], gates: GateSet[B], census: Census
+    ) -> None:
+        self._by_backend = by_backend
+        self._gates = gates
+        self._census = census
+
+    def honours(self, prefer: B, strict: bool, avoid: Collection[B]) -> bool:
+        """Return whether the preferred backend can serve a bound request.
+
+        If it cannot, and ``strict`` is True, NoBackendAvailable is raised.
+        """
+        member = self._by_backend.get(prefer)
+        full = False
+        if member is None:
+            reasons: tuple[str, ...] = ("unknown",)
+        elif prefer in avoid:
+            reasons = ("avoided",)
+        elif not member.closed_by:
+            return True
+        else:
+            closing = self.closing_bound(member)
+            reasons = self._gates.reasons(closing)
+            full = self._gates.only_limits(closing)
+        if reasons and strict:
+            reason = reasons[0] if len(reasons) == 1 else "mixed"
+            self._census.count_refusal(reason)
+            counts = dict.fromkeys(reasons, 1)
+            raise NoBackendAvailable(reason, counts, self._gates.due, int(full))
+        return not reasons
+
+    def closing_bound(self, member: Member[B]) -> int:
+        """Return the combination of the reasons that refuse bound requests."""
+        return self._gates.closed_to_bound(member.closed_by & ~self._census.ignored)
+
+    def refusal(
+        self, avoid: Collection[B], prefer: B | None, limit: str | None = None
+    ) -> NoBackendAvailable:
+        """Return the error to raise when no backend can be picked; O(avoided + reasons).
+
+        ``limit`` is the reason of the limit of the pool, if this limit is reached.
+        """
+        heeded = ~self._census.ignored
+        avoided = [m for b in {*avoid} if (m := self._by_backend.get(b)) is not None]
+        full = -sum(self._is_full(member.closed_by & heeded, limit) for member in avoided)
+        home = None if prefer is None or prefer in avoid else self._by_backend.get(prefer)
+        if home is not None and not self._is_full(home.closed_by & heeded, limit):
+            full += self._is_full(self.closing_bound(home), limit)
+        return self._census.refusal(self._gates.due, full, limit)
+
+    def _is_full(self, closed_by: int, limit: str | None) -> bool:
+        """Return whether only limits close a member."""
+        return self._gates.only_limits(closed_by) or (limit is not None and not closed_by)

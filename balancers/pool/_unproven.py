@@ -1,0 +1,33 @@
+"""Presents the backends without a result as closed by a hard gate."""
+
+from collections.abc import Callable
+from typing import Any, Generic
+
+from balancers._internal.types import B
+from balancers.gate import Gate
+
+__all__ = ["UnprovenGate", "unproven_gate"]
+
+
+class UnprovenGate(Generic[B]):
+    """Closes the backends that have had no result, also while soft gates are ignored.
+
+    It has the reason of the soft gate that it belongs to.
+    """
+
+    soft = spares_bound = fractional = False
+
+    def __init__(self, reason: str, unproven: Callable[[B], bool]) -> None:
+        self.reason = reason
+        self._unproven = unproven
+
+    def factor(self, backend: B, now: float) -> float:
+        """Return 0 for a backend without a result, else 1."""
+        del now
+        return 0 if self._unproven(backend) else 1
+
+
+def unproven_gate(gate: Gate[B]) -> UnprovenGate[B] | None:
+    """Return the second gate of a soft gate that has the method ``unproven``, else None."""
+    unproven: Any = getattr(gate, "unproven", None)
+    return UnprovenGate(gate.reason, unproven) if gate.soft and callable(unproven) else None

@@ -1,0 +1,89 @@
+"""Passes the effective weights of the members to the balancer."""
+
+from collections.abc import Iterable
+from typing import Generic
+
+from balancers._internal.types import B
+from balancers.balancer import Balancer
+from balancers.pool._census import Census
+from balancers.pool._change import Change
+from balancers.pool._gate_set import GateSet
+from balancers.pool._member import Member
+
+__all__ = ["Undo", "Weights"]
+
+Undo = list[tuple[Member[B], tuple[float, ...]]]
+"""The members whose weights were changed in the balancer.  For each member, the tuple contains the
+weights to put in order to restore it."""
+
+
+class Weights(Generic[B]):
+    """Passes the effective weights to the balancer.  Only this class changes its weights."""
+
+    def __init__(self, balancer: Balancer[B], gates: GateSet[B], census: Census) -> None:
+        self._balancer = balancer
+        self._gates = gates
+        self._census = census
+
+    def update(self, member: Member[B], closed_by: int, fractions: bool) -> None:
+        """Put the effective weight of a member if it has changed."""
+        effective = self._effective(member.weight, member.factors, closed_by, fractions)
+        if effective != member.effective_weight:
+            self._balancer.put(member.backend, effective)
+            member.effective_weight = effective
+
+    def change(self, joined: Iterable[Member[B]], change: Change[B], undo: Undo[B]) -> None:
+        """Pass a change of the membership to the balancer.
+
+        Weights that decrease come before weights that increase.  So the balancer does not refuse a
+        state that exists only during the change.  Members are removed in reverse order of joining,
+        because some balancers require it.
+        """
+        for member in reversed([*change.leavers]):
+            undo.append((member, (member.weight, member.effective_weight)))
+            self._balancer.discard(member.backend)
+        for member in change.kept:
+            undo.append((member, (member.effective_weight,)))
+            self._balancer.put(member.backend, 0)
+            member.effective_weight = 0
+        increases = {m: weight - m.effective_weight for m, weight in change.weights.items()}
+        for member in sorted(increases, key=increases.__getitem__):
+            undo.append((member, (member.weight, member.effective_weight)))
+            departing = member.departing and member not in change.returners
+            self._put(member, change.weights[member], departing)
+        known = self._balancer.weights
+        for member in joined:
+            before = known.get(member.backend)
+            undo.append((member, () if before is None else (before,)))
+            self._put(member, member.weight, departing=False)
+
+    def restore(self, undo: Undo[B], now: float) -> None:
+        """Restore the previous state of the balancer, including its in-flight counts."""
+        for member, weights in reversed(undo):
+            backend = member.backend
+            missing = backend not in self._balancer.weights
+            if not weights:
+                self._balancer.discard(backend)
+            for weight in weights:
+                self._balancer.put(backend, weight)
+                member.effective_weight = weight
+            for _ in range(member.in_flight if missing and weights else 0):
+                self._balancer.started(backend, now, True)
+
+    def _put(self, member: Member[B], weight: float, departing: bool) -> None:
+        """Put the full weight, which the balancer may refuse.  Then put the effective weight."""
+        self._balancer.put(member.backend, weight)
+        member.effective_weight = weight
+        closed_by, fractions = self._gates.classify(weight, member.factors, departing)
+        effective = self._effective(weight, member.factors, closed_by, fractions)
+        if effective != weight:
+            self._balancer.put(member.backend, effective)
+            member.effective_weight = effective
+
+    def _effective(
+        self, weight: float, factors: list[float], closed_by: int, fractions: bool
+    ) -> float:
+        ignored = self._census.ignored
+        if closed_by & ~ignored:
+            return 0
+        return self._gates.product(weight, factors, ignored) if fractions else weight
