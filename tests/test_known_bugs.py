@@ -148,7 +148,7 @@ def test_the_share_of_a_closed_backend_is_divided_by_weight(down: str) -> None:
 def test_a_pick_always_ends() -> None:
     """With every healthy host disabled and the others down, a loop held the lock forever."""
     health, drain = HealthChecks[str](unhealthy_threshold=1), Drain[str]()
-    pool = Pool(WeightedRoundRobin(["a", "b", "c"]), [health, drain])
+    pool = Pool(WeightedRoundRobin(["a", "b", "c"]), [health, drain], panic=None)
     drain.begin("a", 0.0)
     for backend in "bc":
         health.observe(backend, False, 0.0)

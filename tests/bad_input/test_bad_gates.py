@@ -44,7 +44,7 @@ def test_a_gate_belongs_to_one_pool() -> None:
     pool = Pool(second, [unattached])
     attached.begin("a", 1.0)
     assert first.state("a") == ("draining",)
-    assert (pool.acquire(1.0).backend, first.due) == ("b", -inf)
+    assert (pool.acquire(1.0).backend, first.due) == ("b", inf)
 
 
 def test_a_pool_that_refuses_its_gates_leaves_them_unattached() -> None:

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import permutations
 from math import inf
@@ -55,6 +56,7 @@ class Model:
     failures: int = 0
     flipped_at: float = 0.0
     recovers_at: float = inf
+    kept_until: float | None = None
 
     def flip(self, healthy: bool, when: float) -> None:
         self.healthy, self.flipped_at = healthy, when
@@ -89,6 +91,7 @@ class Model:
     def closed(self) -> set[str]:
         reasons = {
             "quiesced": not self.weight,
+            "leaving": self.kept_until is not None,
             "unhealthy": not self.healthy,
             "draining": self.drains,
             "saturated": self.in_flight >= self.limit,
@@ -96,10 +99,21 @@ class Model:
         return {reason for reason, holds in reasons.items() if holds}
 
 
+def ignored_reasons(members: Iterable[Model], last_resort: bool) -> set[str]:
+    """Return the reasons that the pool ignores: as few as possible, so that a member is open."""
+    soft, drains = {"unhealthy"}, {"draining"}
+    choices: list[set[str]] = [set(), drains, soft, drains | soft] if last_resort else [set(), soft]
+    for ignored in choices:
+        if any(not member.closed() - ignored for member in members):
+            return ignored
+    return set()
+
+
 ACTIONS = [
     "leave",
     "re_add",
     "update",
+    "update_and_keep",
     "tune",
     "acquire",
     "avoid_all",
@@ -119,6 +133,7 @@ class PoolMachine(RuleBasedStateMachine):
     kind: Kind
     steps: Counter[str]
     order: tuple[int, ...]
+    last_resort: bool
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +141,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.gates: list[list[Any]] = []
         for order in (range(4), self.order):
             balancer = self.kind.make()
-            gates: list[Any] = [HealthChecks(FALL, RISE, RECOVERY), Drain(), ConnectionLimit(LIMIT)]
+            drain: Drain[str] = Drain(last_resort=self.last_resort)
+            gates: list[Any] = [HealthChecks(FALL, RISE, RECOVERY), drain, ConnectionLimit(LIMIT)]
             gates.append(SlowStart(4.0, 4) if balancer.fractional else Drain())
             self.gates.append(gates)
             self.pools.append(Pool(balancer, [gates[place] for place in order]))
@@ -145,6 +161,21 @@ class PoolMachine(RuleBasedStateMachine):
         self.steps[action] += 1
         getattr(self, action)(data)
 
+    @property
+    def ignored(self) -> set[str]:
+        return ignored_reasons(self.members.values(), self.last_resort)
+
+    def served(self, model: Model) -> bool:
+        return not model.closed() - self.ignored
+
+    def forget(self) -> None:
+        """Remove the kept members whose time is over, last joined first."""
+        for backend, model in reversed([*self.members.items()]):
+            over = model.kept_until is not None and model.kept_until <= self.now
+            is_last = backend == list(self.members)[-1]
+            if over and not model.in_flight and (is_last or not self.kind.only_last_leaves):
+                del self.members[backend]
+
     def add(self, backend: str, weight: float) -> None:
         for pool in self.pools:
             pool.add(backend, weight, self.now)
@@ -159,6 +190,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def remove(self, backend: str) -> str:
         """Remove a member and return it: the last member if only the last member can leave."""
+        self.settle()
         if backend not in self.members:
             return backend
         if self.kind.only_last_leaves and backend != list(self.members)[-1]:
@@ -193,11 +225,25 @@ class PoolMachine(RuleBasedStateMachine):
                 wanted.setdefault(backend, self.members[backend].weight)
         for pool in self.pools:
             pool.update(wanted, self.now)
-        survivors = {b: model for b, model in self.members.items() if b in wanted}
-        self.members = survivors
+        self.members = {b: model for b, model in self.members.items() if b in wanted}
+        self.apply(wanted)
+
+    def update_and_keep(self, data: st.DataObject) -> None:
+        wanted = data.draw(st.dictionaries(NAMES, WEIGHTS, max_size=4))
+        keep = data.draw(st.sampled_from([0.0, 1.0, 4.0]))
+        self.settle()
+        for pool in self.pools:
+            pool.update(wanted, self.now, keep=keep)
+        for backend, model in self.members.items():
+            if backend not in wanted and model.kept_until is None:
+                model.kept_until = self.now + keep
+        self.apply(wanted)
+
+    def apply(self, wanted: dict[str, float]) -> None:
         for backend, weight in wanted.items():
-            if backend in survivors:
-                survivors[backend].weight = weight
+            if backend in self.members:
+                self.members[backend].weight = weight
+                self.members[backend].kept_until = None
             else:
                 self.note(backend, weight)
 
@@ -212,17 +258,19 @@ class PoolMachine(RuleBasedStateMachine):
 
     def prefer(self, data: st.DataObject) -> None:
         backend, strict = data.draw(NAMES), data.draw(st.booleans())
-        model = self.members.get(backend)
         self.catch_up()
-        if model is not None and not model.closed() & {"unhealthy", "saturated"}:
+        model = self.members.get(backend)
+        hard_to_bound = {"unhealthy", "saturated"} - self.ignored
+        if model is not None and not model.closed() & hard_to_bound:
             self.record([pool.acquire(self.now, KEY, backend, strict) for pool in self.pools], True)
             assert self.held[-1][1] == backend
         elif strict:
             for pool in self.pools:
                 with pytest.raises(NoBackendAvailable) as refusal:
                     pool.acquire(self.now, KEY, backend, strict)
-                reasons = model.closed() & {"unhealthy", "saturated"} if model else {"unknown"}
+                reasons = model.closed() & hard_to_bound if model else {"unknown"}
                 assert set(refusal.value.counts) == reasons
+                assert refusal.value.full == (reasons == {"saturated"})
         else:
             self.check([], prefer=backend)
 
@@ -284,21 +332,35 @@ class PoolMachine(RuleBasedStateMachine):
             return str(refusal)
 
     def catch_up(self) -> None:
+        self.forget()
         for model in self.members.values():
             model.catch_up(self.now)
+
+    def settle(self) -> None:
+        for pool in self.pools:
+            pool.snapshot()
+        self.catch_up()
 
     def check(self, avoid: Any, now: float | None = None, prefer: str | None = None) -> None:
         """Acquire, and compare the lease or the refusal with the model."""
         self.catch_up()
         now = self.now if now is None else now
-        opened = {backend for backend, model in self.members.items() if not model.closed()}
+        opened = {backend for backend, model in self.members.items() if self.served(model)}
         if opened.difference(avoid):
             leases = [pool.acquire(now, KEY, prefer, avoid=avoid) for pool in self.pools]
             assert leases[0].backend in opened.difference(avoid)
             self.record(leases, False)
             return
-        counts = Counter(reason for model in self.members.values() for reason in model.closed())
+        ignored = self.ignored
+        models = self.members.values()
+        counts = Counter(reason for model in models for reason in model.closed() - ignored)
         counts += Counter(avoided=len(opened))
+        full = {b for b, model in self.members.items() if model.closed() - ignored == {"saturated"}}
+        home = self.members.get(prefer) if prefer is not None and prefer not in avoid else None
+        if home is not None and home.closed() - ignored - {"draining", "quiesced", "leaving"} == {
+            "saturated"
+        }:
+            full.add(str(prefer))
         for pool in self.pools:
             with pytest.raises(NoBackendAvailable) as refusal:
                 pool.acquire(now, KEY, prefer, avoid=avoid)
@@ -308,10 +370,12 @@ class PoolMachine(RuleBasedStateMachine):
                 assert refusal.value.reason in shared
             else:
                 assert refusal.value.reason == ("mixed" if self.members else "empty")
+            assert refusal.value.full == len(full.difference(avoid))
             assert refusal.value.retry_at == pool.due > self.now
 
     def record(self, leases: list[Lease[str]], bound: bool) -> None:
         first, second = leases
+        assert first.panic is second.panic is ("unhealthy" in self.ignored)
         assert (first.backend, first.bound) == (second.backend, second.bound)
         assert first.bound is bound
         assert first.acquired_at == self.now
@@ -321,12 +385,15 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def counts_equal_the_model(self) -> None:
+        self.settle()
         for pool in self.pools:
             assert list(pool.backends) == list(self.members)
             assert len(pool) == len(self.members)
             for backend, model in self.members.items():
                 assert pool.in_flight(backend) == model.in_flight
                 assert pool.weight(backend) == model.weight
+                assert set(pool.state(backend)) == model.closed()
+                assert pool.admits(backend) is self.served(model)
 
 
 ORDERS = list(permutations(range(4)))[1:]
@@ -337,7 +404,9 @@ def test_every_balancer_in_a_pool_against_a_model(kind: Kind) -> None:
     steps: Counter[str] = Counter()
     order = ORDERS[KINDS.index(kind) * 2 % len(ORDERS)]
     machine = type(
-        f"{kind.name} in a pool", (PoolMachine,), {"kind": kind, "steps": steps, "order": order}
+        f"{kind.name} in a pool",
+        (PoolMachine,),
+        {"kind": kind, "steps": steps, "order": order, "last_resort": KINDS.index(kind) % 2 == 0},
     )
     run_state_machine_as_test(
         machine, settings=settings(max_examples=RUNS, stateful_step_count=STEPS)

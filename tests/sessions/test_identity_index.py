@@ -201,11 +201,9 @@ class Site:
         for owner, request in self.sent.items():
             found = self.sticky.resolve(request, self.now, WALL)
             assert found.backend == owner
-            settled = self.pool.due > self.now
             honoured = honours(self.pool, self.now, owner)
-            TALLY[f"{settled} {honoured} {self.pool.panicking}"] += 1
-            if settled:
-                assert found.bound == honoured
+            TALLY[f"{honoured} {self.pool.panicking}"] += 1
+            assert found.bound == honoured
 
 
 @given(ACTIONS, st.sampled_from([0.0, 0.6]))
@@ -235,9 +233,8 @@ def honours(pool: Pool[str], now: float, backend: str) -> bool:
 
 
 def test_bound_is_what_the_pool_honours() -> None:
-    """While no gate has pending changes; the backend is returned anyway, so the pool decides."""
+    """The backend is returned anyway, so the pool decides."""
     TALLY.clear()
     agreement()
-    for case in ("True True False", "True False False", "True True True", "False True False",
-                 "False False False", "refused"):  # fmt: skip
+    for case in ("True False", "False False", "True True", "False True", "refused"):
         assert TALLY[case] > (20 if DEEP else 1), TALLY
