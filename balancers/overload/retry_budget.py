@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from types import TracebackType
+from typing import Self
 
 from balancers._internal.checks import at_least, number
 from balancers.errors import AlreadyInUse, AlreadyReleased, InvalidSetting
@@ -135,7 +136,7 @@ class BudgetedRequest:
         self._retrying = budget.begin(budget.requests)
         return self._retrying
 
-    def __enter__(self) -> "BudgetedRequest":
+    def __enter__(self) -> Self:
         if self._state != "new":
             raise AlreadyInUse("a request of a retry budget is entered once")
         self._state = "entered"
