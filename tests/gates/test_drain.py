@@ -127,7 +127,7 @@ def test_the_report_is_due_at_the_earliest_end_of_all_drains() -> None:
     assert endless.drained(1e300) == []
 
 
-def test_drains_against_a_model() -> None:
+def test_drains_against_a_model() -> None:  # noqa: C901 - one branch per call
     """The model keeps the starts and ends of all requests, and looks through them each time."""
     for seed in range(runs(300)):
         rng = Random(seed)

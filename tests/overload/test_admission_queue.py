@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from decimal import Decimal
 from math import inf, nan
 from typing import Any
 
@@ -81,6 +82,24 @@ class QueueMachine(RuleBasedStateMachine):
                 self.waiting.remove(one)
                 self.gone.append(one)
 
+    @rule(data=st.data())
+    def are_looked_through(self, data: st.DataObject) -> None:
+        """Some leave meanwhile, and one joins."""
+        ordered = sorted(self.waiting, key=lambda one: (-one.priority, one.number))
+        seen: list[Waiting[int]] = []
+        for entry in self.queue:
+            seen.append(entry)
+            if data.draw(st.booleans()):
+                assert self.queue.leave(entry)
+                self.waiting.remove(entry)
+                self.gone.append(entry)
+                if entry.item % 3 == 0:
+                    self.items += 1
+                    joined = self.queue.join(self.items, self.now, -9)
+                    self.waiting.append(joined)
+                    ordered.append(joined)
+        assert seen == ordered
+
     @rule()
     def copies_behave_alike(self) -> None:
         pickled = pickle.loads(pickle.dumps(self.queue))  # noqa: S301 - its own pickle
@@ -129,6 +148,9 @@ def test_bad_calls_change_nothing() -> None:
     bad: list[tuple[type[Exception], dict[str, Any]]] = [
         (InvalidTime, {"now": nan}),
         (InvalidTime, {"now": inf}),
+        (InvalidTime, {"now": None}),
+        (InvalidTime, {"now": Decimal(2)}),
+        (InvalidTime, {"now": "2"}),
         (InvalidSetting, {"now": 9.0, "timeout": 0.0}),
         (InvalidSetting, {"now": 9.0, "timeout": nan}),
         (TypeError, {"now": 9.0, "priority": 0.5}),
@@ -137,6 +159,11 @@ def test_bad_calls_change_nothing() -> None:
         with pytest.raises(error):
             queue.join("b", **arguments)
         assert len(queue) == 1
+        if error is InvalidTime:
+            for method in (queue.wake, queue.expired):
+                with pytest.raises(InvalidTime):
+                    method(arguments["now"])
+                assert [entry.item for entry in queue] == ["a"]
     joined = queue.join("b", 1.0)
     assert (joined.since, joined.number) == (1.0, 2)
     for settings_ in ({"limit": 0}, {"limit": 1, "timeout": 0.0}, {"limit": 1, "timeout": nan}):
