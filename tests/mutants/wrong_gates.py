@@ -159,11 +159,14 @@ def the_clock_of_a_limit_runs_backwards(
 
 @mutant(
     AdmissionQueue,
-    "leave",
-    "overload/test_admission_queue.py::test_the_queue_against_a_list",
+    "__iter__",
+    "overload/test_admission_queue.py::test_entries_leave_and_join_while_the_queue_is_looked_through",
 )
-def an_entry_that_leaves_stays_in_the_queue(self: Any, waiting: Any) -> bool:
-    return self._key(waiting) in self._order
+def an_entry_is_skipped_after_one_that_leaves(self: Any) -> Any:
+    place = 0
+    while place < len(self._order):
+        yield self._order.peekitem(place)[1]
+        place += 1
 
 
 @mutant(

@@ -142,6 +142,23 @@ def test_a_released_lease_wakes_exactly_one() -> None:
     assert repr(queue) == "<AdmissionQueue: 0 of 10 waiting, timeout 60.0 s>"
 
 
+def test_entries_leave_and_join_while_the_queue_is_looked_through() -> None:
+    queue: AdmissionQueue[str] = AdmissionQueue(limit=10)
+    for name in "abcd":
+        queue.join(name, 0.0)
+    queue.join("urgent", 0.0, priority=1)
+    seen: list[str] = []
+    for entry in queue:
+        seen.append(entry.item)
+        if entry.item in {"urgent", "b"}:
+            assert queue.leave(entry)
+        if entry.item == "c":
+            queue.join("last", 0.0)
+            queue.join("too late", 0.0, priority=2)
+    assert seen == ["urgent", "a", "b", "c", "d", "last"]
+    assert [entry.item for entry in queue] == ["too late", "a", "c", "d", "last"]
+
+
 def test_bad_calls_change_nothing() -> None:
     queue: AdmissionQueue[str] = AdmissionQueue(2)
     queue.join("a", 1.0)
