@@ -1,6 +1,6 @@
 """Limits the number of requests in flight on each backend to a fixed number."""
 
-from balancers._internal.checks import LATEST, at_least, valid_now
+from balancers._internal.checks import at_least, valid_now
 from balancers._internal.types import B
 from balancers.gates.member_gate import MemberGate
 from balancers.outcome import Outcome
@@ -67,9 +67,6 @@ class ConnectionLimit(MemberGate[B, int]):
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
         """Called when a request starts.  The backend may reach its limit."""
-        if type(now) is not float or not self._now <= now <= LATEST:
-            now = valid_now(now, self._now)
-        self._now = now
         if in_flight >= self._lowest_limit and in_flight == self._members.get(backend):
             self._notify_flip(backend, in_flight, now)
 
@@ -77,9 +74,6 @@ class ConnectionLimit(MemberGate[B, int]):
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
         """Called when a request ends.  The backend may fall below its limit."""
-        if type(now) is not float or not self._now <= now <= LATEST:
-            now = valid_now(now, self._now)
-        self._now = now
         if in_flight >= self._lowest_limit - 1 and in_flight + 1 == self._members.get(backend):
             self._notify_flip(backend, in_flight, now)
 
@@ -90,6 +84,7 @@ class ConnectionLimit(MemberGate[B, int]):
 
     def _notify_flip(self, backend: B, in_flight: int, now: float) -> None:
         """Record that the backend has opened or closed because of its limit."""
+        now = self.advance(now)
         limit = self._members[backend]
         self.notify_change(backend)
         self.record_event(backend, in_flight >= limit, now, f"{in_flight} of {limit} in flight")

@@ -36,7 +36,7 @@ class _CoolDownState:
     def __init__(self) -> None:
         self.failures_in_row = 0
         self.pauses_in_row = 0
-        self.ignore_before = -inf
+        self.ignore_before = -LATEST
         self.closed_until = -inf
 
 
@@ -124,14 +124,14 @@ class CoolDown(MemberGate[B, _CoolDownState]):
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
         """Called when a request ends."""
-        known = type(now) is type(started_at) is float  # the usual case, checked without a call
-        if not (known and self._now <= now <= LATEST and -LATEST <= started_at <= now):
-            started_at, now = valid_now(started_at, -inf), valid_now(now, self._now)
         state = self._members.get(backend)
         if state is None:
             return
-        self._now = now
+        known = type(now) is type(started_at) is float  # the usual case, checked without a call
+        if not (known and state.ignore_before <= started_at <= now <= LATEST):
+            started_at, now = valid_now(started_at, -inf), valid_now(now, self._now)
         if outcome.retry_after is not None:
+            now = self.advance(now)
             pause = min(outcome.retry_after, self._max_time)
             self._close(backend, state, now, pause, "retry_after")
         elif outcome.ok is None or started_at < state.ignore_before:
@@ -141,6 +141,7 @@ class CoolDown(MemberGate[B, _CoolDownState]):
         else:
             state.failures_in_row += 1
             if state.failures_in_row >= self._consecutive_failures:
+                now = self.advance(now)
                 pause = self._pause(state.pauses_in_row) * (1 - self._jitter * self._rng.random())
                 state.pauses_in_row += 1
                 state.failures_in_row = 0

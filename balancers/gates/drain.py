@@ -33,7 +33,8 @@ class _DrainState:
     """Stores the drain of one backend.
 
     ``deadline`` is in seconds.  ``idle_since`` is the time in seconds at which the drain began, or
-    at which the last request ended.  It has no meaning while requests are in flight.  ``reported``
+    at which the last request ended.  It has no meaning while requests are in flight, and is not
+    updated without ``quiet``.  ``reported``
     is True if :meth:`Drain.drained` has returned the end of the drain.
     """
 
@@ -95,6 +96,8 @@ class Drain(MemberGate[B, None]):
         self.last_resort: bool = last_resort
         """Whether the pool ignores this gate while no member is open otherwise."""
         self._quiet = quiet
+        if quiet:  # without it, a pool need not call this method at each request
+            self.finished = self._request_ended  # type: ignore[method-assign]  # an optional hook
         self._draining: dict[B, _DrainState] = {}
 
     def new_state(self, now: float) -> None:
@@ -178,7 +181,7 @@ class Drain(MemberGate[B, None]):
             default=inf,
         )
 
-    def finished(
+    def _request_ended(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
         """Called when a request ends.  The draining backend may be idle from now on."""

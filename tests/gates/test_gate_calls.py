@@ -54,9 +54,9 @@ CALLS: dict[str, tuple[list[str], Call]] = {
         ["ConnectionLimit", "DynamicLimit", "WarmUp"],
         lambda gate, b, now: gate.started(b, 2, now),
     ),
-    "a request ends": (
+    "a request fails": (
         ["CoolDown", "Drain", "ConnectionLimit", "DynamicLimit", "WarmUp"],
-        lambda gate, b, now: gate.finished(b, FAILURE, 0, 99.0, now),
+        lambda gate, b, now: gate.finished(b, FAILURE, 1, 99.0, now),
     ),
     "a success ends": (
         ["CoolDown"],
@@ -123,7 +123,8 @@ def test_an_earlier_time_counts_as_the_latest(name: str, call: str) -> None:
 def test_only_readers_leave_the_latest_time(name: str, call: str) -> None:
     gate, _, _ = busy(name)
     CALLS[call][1](gate, "b", 500.0)
-    assert gate._now == (100.0 if call in {"factor", "share"} else 500.0)
+    unused = {"factor", "share", "a success ends"}
+    assert gate._now == (100.0 if call in unused else 500.0)
     CALLS[call][1](gate, "b", 7.0)
     assert gate._now >= 100.0
 

@@ -129,7 +129,7 @@ def a_drain_is_never_reported_a_second_time(self: Any, backend: Any, now: float)
 
 @mutant(
     Drain,
-    "finished",
+    "_request_ended",
     "gates/test_drain.py::test_a_pause_between_two_requests_of_a_session_does_not_end_a_drain",
 )
 def a_drain_is_quiet_from_its_begin(*arguments: Any) -> None:
