@@ -6,7 +6,7 @@ After a backend joined or recovered, a ramp increases its share to 1 in several 
 from abc import abstractmethod
 from math import inf
 
-from balancers._internal.checks import at_least, duration, number
+from balancers._internal.checks import at_least, duration, number, valid_now
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate, S
@@ -88,13 +88,13 @@ class RampGate(MemberGate[B, S]):
     def begin(self, backend: B, now: float) -> None:
         """Start a ramp from ``min_share``; O(log n).
 
-        If a ramp is in progress, it is replaced.
+        If a ramp is in progress, it is replaced: it ends, and another one begins.
 
         Raises UnknownBackend, InvalidTime.
         """
         self.state_of(backend)
         now = self.advance(now)
-        self._ramping.pop(backend, None)
+        self._interrupt(backend, now, "replaced")
         early = len(self._ramping) * _GOLDEN_RATIO % 1
         self._ramping[backend] = _Ramp(now - early * self._window / self._steps)
         self.record_event(backend, True, now, f"for {self._window} s", reason="slow start")
@@ -114,25 +114,26 @@ class RampGate(MemberGate[B, S]):
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves; O(log n)."""
-        self._ramping.pop(backend, None)
+        self._interrupt(backend, self.advance(now), "removed")
         super().removed(backend, now)
 
     def recovered(self, backend: B, now: float) -> None:
         """Called when a backend recovers (soft gates had closed it).  It ramps up; O(log n)."""
-        self.begin(backend, now)
+        if backend in self._members:
+            self.begin(backend, now)
 
     def share(self, backend: B, now: float) -> float:
         """Return the share of a member, above 0 and at most 1.
 
         The share is 1 unless the member ramps up.
 
-        Raises UnknownBackend.
+        Raises UnknownBackend, InvalidTime.
         """
+        now = valid_now(now, self._now)
         ramp = self._ramping.get(backend)
         if ramp is None:
             self.state_of(backend)
             return 1
-        now = max(self._now, now)
         step = ramp.step
         while step < self._steps and ramp.start + self._offsets[self._next_steps[step]] <= now:
             step = self._next_steps[step]
@@ -154,6 +155,17 @@ class RampGate(MemberGate[B, S]):
         del self._ramping[backend]
         self.record_event(backend, False, when, reason="slow start")
         self._step_taken(backend, ramping=False, now=when)
+
+    def _interrupt(self, backend: B, now: float, detail: str) -> None:
+        """End the ramp of the backend, if there is one, and record this.
+
+        A ramp that reached the share 1 before ``now`` ended at that time.
+        """
+        ramp = self._ramping.pop(backend, None)
+        if ramp is not None:
+            end = ramp.start + self._offsets[-1]
+            detail = "" if end <= now else detail
+            self.record_event(backend, False, min(end, now), detail, reason="slow start")
 
     def __repr__(self) -> str:
         return (

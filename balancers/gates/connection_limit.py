@@ -1,6 +1,6 @@
 """Limits the number of requests in flight on each backend to a fixed number."""
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import at_least, valid_now
 from balancers._internal.types import B
 from balancers.gates.member_gate import MemberGate
 from balancers.outcome import Outcome
@@ -13,8 +13,9 @@ class ConnectionLimit(MemberGate[B, int]):
 
     The limit is the same for every backend.  You can set a different limit for one backend by
     :meth:`set`.  The gate is hard: the pool respects it even during a panic (when too few members
-    are open).  A closed backend gets no bound requests (requests of sticky sessions) either.  Every
-    method is O(1).
+    are open).  A closed backend gets no bound requests (requests of sticky sessions) either.  Such
+    a backend opens when a request ends.  The attribute ``full`` of a refusal counts the backends
+    that only limits close.  Every method is O(1).
 
     >>> from balancers import Pool, RoundRobin
     >>> pool = Pool(RoundRobin(["a"]), gates=[ConnectionLimit(1)])
@@ -27,6 +28,7 @@ class ConnectionLimit(MemberGate[B, int]):
     """
 
     reason = "saturated"
+    limits_in_flight: bool = True
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -56,20 +58,23 @@ class ConnectionLimit(MemberGate[B, int]):
             self._notify_flip(backend, in_flight, now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 1 if the backend is below its limit, else 0.  Raises UnknownBackend."""
-        del now
+        """Return 1 if the backend is below its limit, else 0.
+
+        Raises UnknownBackend, InvalidTime.
+        """
+        valid_now(now, self._now)
         return 1 if self.in_flight_on(backend) < self.state_of(backend) else 0
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
         """Called when a request starts.  The backend may reach its limit."""
-        if in_flight >= self._lowest_limit and in_flight == self._members[backend]:
+        if in_flight >= self._lowest_limit and in_flight == self._members.get(backend):
             self._notify_flip(backend, in_flight, now)
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
         """Called when a request ends.  The backend may fall below its limit."""
-        if in_flight >= self._lowest_limit - 1 and in_flight == self._members[backend] - 1:
+        if in_flight >= self._lowest_limit - 1 and in_flight + 1 == self._members.get(backend):
             self._notify_flip(backend, in_flight, now)
 
     def __repr__(self) -> str:
@@ -79,7 +84,7 @@ class ConnectionLimit(MemberGate[B, int]):
 
     def _notify_flip(self, backend: B, in_flight: int, now: float) -> None:
         """Record that the backend has opened or closed because of its limit."""
-        self._now = now
+        now = self.advance(now)
         limit = self._members[backend]
         self.notify_change(backend)
         self.record_event(backend, in_flight >= limit, now, f"{in_flight} of {limit} in flight")

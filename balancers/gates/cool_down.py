@@ -3,7 +3,15 @@
 from math import inf
 from random import Random
 
-from balancers._internal.checks import at_least, checked_rng, duration, number
+from balancers._internal.checks import (
+    LATEST,
+    at_least,
+    check_flags,
+    checked_rng,
+    duration,
+    number,
+    valid_now,
+)
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -28,7 +36,7 @@ class _CoolDownState:
     def __init__(self) -> None:
         self.failures_in_row = 0
         self.pauses_in_row = 0
-        self.ignore_before = -inf
+        self.ignore_before = -LATEST
         self.closed_until = -inf
 
 
@@ -44,12 +52,13 @@ class CoolDown(MemberGate[B, _CoolDownState]):
     ``max_time`` seconds.  After a success, the next pause lasts ``base_time`` again.  Each pause
     after failures is shortened by up to ``jitter`` of its length, a share from 0 to 1.  The exact
     share is sampled from ``rng``.  The results of requests that started before the last pause after
-    failures are ignored.
+    failures are ignored.  Requests of a backend that is not a member are ignored too.
 
     The gate is hard: the pool respects it even during a panic (when too few members are open).  A
     closed backend gets no bound requests (requests of sticky sessions) either.  If all backends
     cool down, the pool raises NoBackendAvailable.  Its ``retry_at`` is the time at which the first
-    backend opens.  Every method is O(log n).
+    backend opens.  With ``last_resort``, the pool ignores this gate instead, while no member is
+    open otherwise.  Every method is O(log n).
 
     >>> from random import Random
     >>> from balancers import Pool, RoundRobin
@@ -72,6 +81,7 @@ class CoolDown(MemberGate[B, _CoolDownState]):
         factor: float = 2.0,
         max_time: float = 60.0,
         jitter: float = 0.2,
+        last_resort: bool = False,
         *,
         rng: Random,
     ) -> None:
@@ -89,14 +99,17 @@ class CoolDown(MemberGate[B, _CoolDownState]):
         self._consecutive_failures = consecutive_failures
         self._base_time, self._factor, self._max_time = base_time, factor, max_time
         self._jitter = jitter
+        check_flags(last_resort=last_resort)
+        self.last_resort: bool = last_resort
+        """Whether the pool ignores this gate while no member is open otherwise."""
 
     def new_state(self, now: float) -> _CoolDownState:
         del now
         return _CoolDownState()
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 0 while the backend cools down, else 1.  Raises UnknownBackend."""
-        return 0 if max(now, self._now) < self.state_of(backend).closed_until else 1
+        """Return 0 while the backend cools down, else 1.  Raises UnknownBackend, InvalidTime."""
+        return 0 if valid_now(now, self._now) < self.state_of(backend).closed_until else 1
 
     def until(self, backend: B) -> float:
         """Return the time in seconds at which the last pause ends or ended.
@@ -111,7 +124,12 @@ class CoolDown(MemberGate[B, _CoolDownState]):
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
         """Called when a request ends."""
-        state = self._members[backend]
+        state = self._members.get(backend)
+        if state is None:
+            return
+        known = type(now) is type(started_at) is float  # the usual case, checked without a call
+        if not (known and state.ignore_before <= started_at <= now <= LATEST):
+            started_at, now = valid_now(started_at, -inf), valid_now(now, self._now)
         if outcome.retry_after is not None:
             now = self.advance(now)
             pause = min(outcome.retry_after, self._max_time)
@@ -136,10 +154,11 @@ class CoolDown(MemberGate[B, _CoolDownState]):
 
     def __repr__(self) -> str:
         """Show the settings and the number of closed members; O(members)."""
+        last_resort = ", last_resort" if self.last_resort else ""
         closed = sum(self._now < state.closed_until for state in self._members.values())
         return (
             f"<CoolDown: consecutive_failures {self._consecutive_failures}, "
-            f"{self._base_time} to {self._max_time} s, "
+            f"{self._base_time} to {self._max_time} s{last_resort}, "
             f"{closed} of {len(self._members)} closed>"
         )
 

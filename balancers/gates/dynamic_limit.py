@@ -6,7 +6,7 @@ The limit grows with the load of the whole pool.
 from collections import defaultdict
 from collections.abc import Sequence
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import at_least, valid_now
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -28,7 +28,9 @@ class DynamicLimit(MemberGate[B, int]):
     HAProxy's manual describes a different rule: a line from ``minconn`` to ``maxconn``.
 
     The gate is hard: the pool respects it even during a panic (when too few members are open).  A
-    closed backend gets no bound requests (requests of sticky sessions) either.
+    closed backend gets no bound requests (requests of sticky sessions) either.  Such a backend
+    opens when a request ends.  The attribute ``full`` of a refusal counts the backends that only
+    limits close.
 
     >>> limit = DynamicLimit(minconn=10, maxconn=100, fullconn=1000)
     >>> [limit.limit_at(load) for load in (1, 100, 101, 500, 999, 1000, 5000)]
@@ -41,6 +43,7 @@ class DynamicLimit(MemberGate[B, int]):
     """
 
     reason = "saturated"
+    limits_in_flight: bool = True
 
     def __init__(self, minconn: int, maxconn: int, fullconn: int) -> None:
         super().__init__()
@@ -76,8 +79,11 @@ class DynamicLimit(MemberGate[B, int]):
         self._update_limit(now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 1 if the backend is below the limit, else 0.  Raises UnknownBackend."""
-        del now
+        """Return 1 if the backend is below the limit, else 0.
+
+        Raises UnknownBackend, InvalidTime.
+        """
+        valid_now(now, self._now)
         return 1 if self.state_of(backend) < self._limit else 0
 
     def added(self, backend: B, now: float) -> None:
@@ -110,7 +116,11 @@ class DynamicLimit(MemberGate[B, int]):
         )
 
     def _count(self, backend: B, in_flight: int, now: float) -> None:
-        before = self._members[backend]
+        """Store the requests in flight of a member.  Ignore a backend that is not a member."""
+        now = self.advance(now)
+        before = self._members.get(backend)
+        if before is None:
+            return
         group = self._by_in_flight[before]
         del group[backend]
         if not group:

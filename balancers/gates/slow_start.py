@@ -27,6 +27,13 @@ class SlowStart(RampGate[B, None]):
     is fractional: a pool raises IncompatibleGate if its balancer does not honour fractions.  Use
     :class:`~balancers.gates.WarmUp` with such a balancer.  Every method is O(log n).
 
+    The new backend gets this share of the requests if the balancer picks by weight alone:
+    :class:`~balancers.WeightedRoundRobin` or :class:`~balancers.RandomChoice`.  A balancer that
+    compares the requests in flight gets close to it only if the other backends have many more than
+    1 / ``min_share`` requests in flight each, which is 10 by default.  With fewer, the new backend
+    gets a request whenever it is idle, so slow start has almost no effect.  Take a balancer that
+    picks by weight then.
+
     >>> from balancers import Pool, WeightedRoundRobin
     >>> ramp = SlowStart(window=30.0, steps=3)
     >>> pool = Pool(WeightedRoundRobin(["old"]), gates=[ramp])

@@ -5,6 +5,7 @@ The limit is a growing share of the mean number of requests in flight on the oth
 
 from math import inf
 
+from balancers._internal.checks import valid_now
 from balancers._internal.types import B
 from balancers.gates._ramp import RampGate
 from balancers.outcome import Outcome
@@ -42,7 +43,11 @@ class WarmUp(RampGate[B, _WarmUpState]):
 
     The gate is hard: the pool respects it even during a panic (when too few members are open).  A
     backend that ramps up does not count as unhealthy.  A closed backend still gets bound requests
-    (requests of sticky sessions).
+    (requests of sticky sessions).  It opens when one of its requests ends.  The attribute ``full``
+    of a refusal counts the backends that only limits close.
+
+    The limit is never below 1.  So this gate has no effect as long as the other backends have about
+    one request in flight each.
 
     >>> from balancers import LeastConnections, Pool
     >>> pool = Pool(LeastConnections(range(10)), gates=[WarmUp(window=30.0)])
@@ -59,6 +64,7 @@ class WarmUp(RampGate[B, _WarmUpState]):
     """
 
     reason = "warming up"
+    limits_in_flight: bool = True
     spares_bound = True
 
     def __init__(
@@ -79,8 +85,9 @@ class WarmUp(RampGate[B, _WarmUpState]):
     def factor(self, backend: B, now: float) -> float:
         """Return 0 if the backend ramps up and has reached its limit, else 1.
 
-        Raises UnknownBackend.
+        Raises UnknownBackend, InvalidTime.
         """
+        now = valid_now(now, self._now)
         in_flight = self.state_of(backend).in_flight
         if not in_flight or backend not in self._ramping:
             return 1
@@ -100,7 +107,7 @@ class WarmUp(RampGate[B, _WarmUpState]):
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves; O(log n)."""
-        if self._ramping and backend in self._members:
+        if self._ramping:
             self._count(backend, 0, now)
         super().removed(backend, now)
 
@@ -109,7 +116,11 @@ class WarmUp(RampGate[B, _WarmUpState]):
         return f"{super().__repr__()[:-1]}, {closed} closed>"
 
     def _count(self, backend: B, in_flight: int, now: float) -> None:
-        state = self._members[backend]
+        """Store the requests in flight of a member.  Ignore a backend that is not a member."""
+        now = self.advance(now)
+        state = self._members.get(backend)
+        if state is None:
+            return
         before, state.in_flight = state.in_flight, in_flight
         if state.ramping:
             self._sort_in(backend, state, now)

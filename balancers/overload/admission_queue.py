@@ -3,7 +3,7 @@
 The number of items is limited, and so is the time that each item waits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
@@ -35,8 +35,15 @@ class AdmissionQueue(SharesBackends, Generic[T]):
     """Lets at most ``limit`` items wait, each for at most ``timeout`` seconds.
 
     An item with a higher ``priority`` leaves the queue earlier.  Items with the same priority leave
-    in the order in which they arrived.  Call :meth:`wake` when a lease is released.  It removes one
-    item from the queue.  Then acquire a lease for that item.
+    in the order in which they arrived.  Add an item when ``full`` of a refusal is positive: only
+    then it helps to wait.  Call :meth:`wake` when a lease is released.  It removes one item from
+    the queue.  Then acquire a lease for that item.
+
+    If the items want different backends, the first item is not always the one that can be served.
+    Then iterate over the queue instead.  The iteration yields the entries in the order in which
+    :meth:`wake` would return them, each in O(log n).  Try to acquire a lease for an entry, and pass
+    the entry to :meth:`leave` if this succeeds.  Other entries keep their places.  Items can be
+    added and removed during the iteration.
 
     If an item has waited too long, :meth:`wake` does not return it.  :meth:`expired` returns each
     such item once.
@@ -48,6 +55,10 @@ class AdmissionQueue(SharesBackends, Generic[T]):
     balancers.errors.QueueFull: the queue is full: 2 items wait, limit 2
     >>> queue.wake(now=3.0).item, queue.expired(now=5.0)[0].item, len(queue)
     ('urgent', 'first', 0)
+    >>> for name in ("second", "third"):
+    ...     entry = queue.join(name, now=6.0)
+    >>> [entry.item for entry in queue if queue.leave(entry)], len(queue)
+    (['second', 'third'], 0)
 
     Every method is O(log n), plus O(log n) for each item that expires.  A deep copy of a queue
     contains the same item objects.
@@ -136,6 +147,13 @@ class AdmissionQueue(SharesBackends, Generic[T]):
         reported.
         """
         return -inf if self._expired else self._deadlines.first
+
+    def __iter__(self) -> Iterator[Waiting[T]]:
+        order, place = self._order, 0
+        while place < len(order):
+            key, waiting = order.peekitem(place)
+            yield waiting
+            place = order.bisect_right(key)
 
     def __len__(self) -> int:
         return len(self._order)

@@ -46,7 +46,7 @@ class Client:
             try:
                 return self.pool.acquire(self.clock())
             except NoBackendAvailable as refusal:
-                if not refusal.counts.get("saturated"):
+                if not refusal.full:
                     raise  # waiting for a release would not help
             self.released.clear()
             await self.released.wait()

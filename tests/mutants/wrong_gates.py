@@ -19,6 +19,7 @@ from balancers.gates import (
 )
 from balancers.gates._ramp import RampGate
 from balancers.gates.health_checks import Health
+from balancers.overload import AdmissionQueue, BudgetedRequest
 from tests.mutants.mutant import genuine, mutant
 
 health_finished = genuine(HealthChecks, "finished")
@@ -28,6 +29,7 @@ sliding_window_next_state = genuine(SlidingWindow, "next_state")
 member_added = genuine(MemberGate, "added")
 member_removed = genuine(MemberGate, "removed")
 health_observe = genuine(HealthChecks, "observe")
+drain_begin = genuine(Drain, "begin")
 ramp_begin = genuine(RampGate, "begin")
 passive_end_trial = genuine(PassiveChecks, "_end_trial")
 
@@ -117,13 +119,64 @@ def a_drain_has_no_deadline(self: Any, now: float) -> list[Drained]:
     return [Drained(backend, False, 0, now) for backend in idle]
 
 
+@mutant(Drain, "begin", "gates/test_drain.py::test_a_drain_that_begins_again_is_reported_again")
+def a_drain_is_never_reported_a_second_time(self: Any, backend: Any, now: float) -> None:
+    drain_begin(self, backend, now)
+    ended_before = self.__dict__.setdefault("_ended_before", set())
+    self._draining[backend].reported = backend in ended_before
+    ended_before.add(backend)
+
+
 @mutant(
     Drain,
-    "factor",
-    "gates/test_gates.py::test_with_last_resort_all_are_open_while_every_member_drains",
+    "_request_ended",
+    "gates/test_drain.py::test_a_pause_between_two_requests_of_a_session_does_not_end_a_drain",
 )
-def no_last_resort(self: Any, backend: Any, now: float) -> float:
-    return 0 if self.state_of(backend).deadline is not None else 1
+def a_drain_is_quiet_from_its_begin(*arguments: Any) -> None:
+    return
+
+
+@mutant(
+    RampGate,
+    "_interrupt",
+    "gates/test_paired_events.py::test_a_ramp_that_is_replaced_ends_before_the_next_one_begins",
+)
+def a_replaced_ramp_does_not_end(self: Any, backend: Any, now: float, detail: str) -> None:
+    self._ramping.pop(backend, None)
+
+
+@mutant(
+    ConnectionLimit,
+    "started",
+    "gates/test_gate_calls.py::test_the_clock_of_a_limit_does_not_run_backwards",
+)
+def the_clock_of_a_limit_runs_backwards(
+    self: Any, backend: Any, in_flight: int, now: float
+) -> None:
+    if in_flight == self._members.get(backend):
+        self._notify_flip(backend, in_flight, now)
+
+
+@mutant(
+    AdmissionQueue,
+    "__iter__",
+    "overload/test_admission_queue.py::test_entries_leave_and_join_while_the_queue_is_looked_through",
+)
+def an_entry_is_skipped_after_one_that_leaves(self: Any) -> Any:
+    place = 0
+    while place < len(self._order):
+        yield self._order.peekitem(place)[1]
+        place += 1
+
+
+@mutant(
+    BudgetedRequest,
+    "retry",
+    "overload/test_retry_budget.py::test_all_requests_fail_at_once[True-1.0-10]",
+)
+def a_request_that_asks_is_not_in_flight(self: Any) -> bool:
+    self._retrying = self._budget.begin(self._budget.requests - self._budget.retries - 1)
+    return bool(self._retrying)
 
 
 @mutant(

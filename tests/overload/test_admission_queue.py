@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from decimal import Decimal
 from math import inf, nan
 from typing import Any
 
@@ -81,6 +82,24 @@ class QueueMachine(RuleBasedStateMachine):
                 self.waiting.remove(one)
                 self.gone.append(one)
 
+    @rule(data=st.data())
+    def are_looked_through(self, data: st.DataObject) -> None:
+        """Some leave meanwhile, and one joins."""
+        ordered = sorted(self.waiting, key=lambda one: (-one.priority, one.number))
+        seen: list[Waiting[int]] = []
+        for entry in self.queue:
+            seen.append(entry)
+            if data.draw(st.booleans()):
+                assert self.queue.leave(entry)
+                self.waiting.remove(entry)
+                self.gone.append(entry)
+                if entry.item % 3 == 0:
+                    self.items += 1
+                    joined = self.queue.join(self.items, self.now, -9)
+                    self.waiting.append(joined)
+                    ordered.append(joined)
+        assert seen == ordered
+
     @rule()
     def copies_behave_alike(self) -> None:
         pickled = pickle.loads(pickle.dumps(self.queue))  # noqa: S301 - its own pickle
@@ -123,12 +142,32 @@ def test_a_released_lease_wakes_exactly_one() -> None:
     assert repr(queue) == "<AdmissionQueue: 0 of 10 waiting, timeout 60.0 s>"
 
 
+def test_entries_leave_and_join_while_the_queue_is_looked_through() -> None:
+    queue: AdmissionQueue[str] = AdmissionQueue(limit=10)
+    for name in "abcd":
+        queue.join(name, 0.0)
+    queue.join("urgent", 0.0, priority=1)
+    seen: list[str] = []
+    for entry in queue:
+        seen.append(entry.item)
+        if entry.item in {"urgent", "b"}:
+            assert queue.leave(entry)
+        if entry.item == "c":
+            queue.join("last", 0.0)
+            queue.join("too late", 0.0, priority=2)
+    assert seen == ["urgent", "a", "b", "c", "d", "last"]
+    assert [entry.item for entry in queue] == ["too late", "a", "c", "d", "last"]
+
+
 def test_bad_calls_change_nothing() -> None:
     queue: AdmissionQueue[str] = AdmissionQueue(2)
     queue.join("a", 1.0)
     bad: list[tuple[type[Exception], dict[str, Any]]] = [
         (InvalidTime, {"now": nan}),
         (InvalidTime, {"now": inf}),
+        (InvalidTime, {"now": None}),
+        (InvalidTime, {"now": Decimal(2)}),
+        (InvalidTime, {"now": "2"}),
         (InvalidSetting, {"now": 9.0, "timeout": 0.0}),
         (InvalidSetting, {"now": 9.0, "timeout": nan}),
         (TypeError, {"now": 9.0, "priority": 0.5}),
@@ -137,6 +176,11 @@ def test_bad_calls_change_nothing() -> None:
         with pytest.raises(error):
             queue.join("b", **arguments)
         assert len(queue) == 1
+        if error is InvalidTime:
+            for method in (queue.wake, queue.expired):
+                with pytest.raises(InvalidTime):
+                    method(arguments["now"])
+                assert [entry.item for entry in queue] == ["a"]
     joined = queue.join("b", 1.0)
     assert (joined.since, joined.number) == (1.0, 2)
     for settings_ in ({"limit": 0}, {"limit": 1, "timeout": 0.0}, {"limit": 1, "timeout": nan}):

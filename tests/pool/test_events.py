@@ -104,6 +104,7 @@ def test_a_drain_is_recorded_from_beginning_to_end() -> None:
         (2.0, "draining", True, "b", "until 32.0"),
         (4.0, "drained", True, "a", "idle"),
         (40.0, "drained", True, "b", "forced, 1 in flight"),
+        (41.0, "drained", False, "b", "cancelled"),
         (41.0, "draining", False, "b", "cancelled"),
     ]
 

@@ -11,6 +11,7 @@ OUTPUT = {
     "with_asyncio": "{'small': 10, 'large': 20}",
     "with_threads": "3000 served, still in flight: {'a': 0, 'b': 0, 'c': 0}",
     "retry": "100 answered, 3 attempts failed, b is unhealthy",
+    "waiting_room": "{'a': 12, 'b': 24, 'refused': 4}",
     "own_backend": "('10.0.0.1', 80)\nwest",
 }
 """The output of each recipe."""

@@ -1,0 +1,165 @@
+"""Events pair: each end of a reason follows its begin, for drains, pauses, limits and ramps."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+import pytest
+
+from balancers import (
+    ConnectionLimit,
+    Drain,
+    Event,
+    HealthChecks,
+    Lease,
+    LeastConnections,
+    NoBackendAvailable,
+    Pool,
+    SlowStart,
+    WeightedLeastConnections,
+)
+from balancers.gates import CoolDown, DynamicLimit, MemberGate, WarmUp
+from tests.depth import runs
+
+NAMES = "abcd"
+
+
+class Refusal(MemberGate[str, None]):
+    """A gate that refuses new members at times, so that a change of the pool is undone."""
+
+    reason = "refused"
+    refuses = False
+
+    def new_state(self, now: float) -> None:
+        if self.refuses:
+            raise RuntimeError("refused")
+
+    def factor(self, backend: str, now: float) -> float:
+        return 1
+
+
+def check_pairs(events: Iterable[Event], current: set[tuple[object, str]]) -> None:
+    """Update the reasons that hold.  Fail if one begins twice, or ends without a begin."""
+    for event in events:
+        key = (event.backend, event.reason)
+        assert (key in current) is not event.began, (event, current)
+        (current.add if event.began else current.discard)(key)
+        if event.reason == "member" and not event.began:
+            current.difference_update({one for one in current if one[0] == event.backend})
+
+
+class Case:
+    """A pool with one gate, and random calls of it."""
+
+    def __init__(self, make: Callable[[Random], Any], seed: int) -> None:
+        self.rng = rng = Random(seed)
+        self.gate = make(rng)
+        self.health: HealthChecks[str] = HealthChecks(1, 1, recovery_time=2.0)
+        self.refusal = Refusal()
+        self.events: deque[Event] = deque(maxlen=10_000)
+        kind: Any = WeightedLeastConnections if self.gate.fractional else LeastConnections
+        gates: list[Any] = [self.gate, self.health, self.refusal]
+        rng.shuffle(gates)
+        self.pool = Pool(kind(["a", "b", "c"]), gates, events=self.events)
+        self.now = 0.0
+        self.leases: list[Lease[str]] = []
+        self.current: set[tuple[object, str]] = set()
+
+    def step(self) -> None:
+        rng, pool, backend = self.rng, self.pool, self.rng.choice(NAMES)
+        self.now += rng.choice([0.0, 0.0, 0.0, 0.5, 1.0, 7.0])
+        now = self.now + rng.choice([0.0, 0.0, 0.0, -3.0, 2.0])
+        action = rng.randrange(10)
+        if action < 3:
+            with suppress(NoBackendAvailable):
+                prefer = rng.choice([None, backend])
+                avoid = rng.choice([set[str](), {rng.choice(NAMES)}])
+                self.leases.append(pool.acquire(now, prefer=prefer, avoid=avoid))
+        elif action < 5 and self.leases:
+            lease = self.leases.pop(rng.randrange(len(self.leases)))
+            retry_after = rng.choice([None, None, 0.0, 1.0, 3.0])
+            pool.release(lease, now, rng.choice([True, False, None]), retry_after=retry_after)
+        elif action == 5:
+            self.refusal.refuses = rng.random() < 0.4
+            with suppress(RuntimeError):
+                change = pool.remove if backend in pool.backends else pool.add
+                change(backend, now=now)
+        elif backend in pool.backends:
+            if action == 6:
+                self.health.observe(backend, rng.random() < 0.5, now)
+            else:
+                self.call(backend, now)
+
+    def call(self, backend: str, now: float) -> None:
+        """Call a method of the gate."""
+        rng, gate = self.rng, self.gate
+        if isinstance(gate, Drain):
+            rng.choice([gate.begin, gate.begin, gate.cancel])(backend, now)
+            gate.drained(now)
+        elif isinstance(gate, ConnectionLimit):
+            gate.set(backend, rng.choice([None, 1, 2, 3, 9]), now)
+        elif isinstance(gate, DynamicLimit):
+            gate.set_waiting(rng.randrange(9), now)
+        elif isinstance(gate, SlowStart | WarmUp):
+            gate.begin(backend, now)
+
+    def check(self, counts: Counter[str]) -> None:
+        counts.update(f"{event.reason} {event.detail}" for event in self.events if not event.began)
+        check_pairs(self.events, self.current)
+        self.events.clear()
+        if isinstance(self.gate, CoolDown | WarmUp | SlowStart):
+            return  # time ends these reasons too
+        for backend in self.pool.backends:
+            closed = self.gate.factor(backend, self.now) == 0
+            assert ((backend, self.gate.reason) in self.current) is closed
+
+
+GATES: dict[str, Callable[[Random], Any]] = {
+    "Drain": lambda rng: Drain[str](rng.choice([2.0, 20.0]), quiet=rng.choice([0.0, 1.0])),
+    "CoolDown": lambda rng: CoolDown[str](rng.choice([1, 2]), 2.0, max_time=9.0, rng=Random(1)),
+    "ConnectionLimit": lambda rng: ConnectionLimit[str](rng.choice([1, 2, 4])),
+    "DynamicLimit": lambda rng: DynamicLimit[str](1, rng.choice([3, 9]), rng.choice([2, 9])),
+    "SlowStart": lambda rng: SlowStart[str](rng.choice([2.0, 20.0]), rng.choice([2, 5])),
+    "WarmUp": lambda rng: WarmUp[str](rng.choice([2.0, 20.0]), rng.choice([2, 5])),
+}
+ENDS = {
+    "Drain": ["draining cancelled", "drained cancelled"],
+    "CoolDown": ["cooling down "],
+    "ConnectionLimit": ["saturated 1 of 2 in flight"],
+    "DynamicLimit": ["saturated 1 of 2 in flight"],
+    "SlowStart": ["slow start ", "slow start replaced", "slow start removed"],
+    "WarmUp": ["slow start ", "slow start replaced", "warming up 1 in flight"],
+}
+"""The ends that must happen, with their details."""
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_each_end_of_a_reason_follows_its_begin(name: str) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(runs(600)):
+        case = Case(GATES[name], seed)
+        for _ in range(120):
+            case.step()
+            case.check(counts)
+    for end in ENDS[name]:
+        assert counts[end] > 5, f"{end!r} was rare: {counts}"
+
+
+def test_a_ramp_that_is_replaced_ends_before_the_next_one_begins() -> None:
+    events: deque[Event] = deque(maxlen=99)
+    ramp: SlowStart[str] = SlowStart(10.0)
+    pool = Pool(WeightedLeastConnections(["a"]), [ramp], events=events)
+    events.clear()
+    for now in (0.0, 4.0, 20.0):
+        ramp.begin("a", now)
+    pool.remove("a", 21.0)
+    assert [event[:3] + event[4:] for event in events if event.reason == "slow start"] == [
+        (0.0, "slow start", True, "for 10.0 s"),
+        (4.0, "slow start", False, "replaced"),
+        (4.0, "slow start", True, "for 10.0 s"),
+        (14.0, "slow start", False, ""),  # it was over before the next one began
+        (20.0, "slow start", True, "for 10.0 s"),
+        (21.0, "slow start", False, "removed"),
+    ]
