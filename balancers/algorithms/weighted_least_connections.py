@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal
 from balancers._internal.checks import checked_avoid, checked_choice
 from balancers._internal.types import B
 from balancers.algorithms._rank_buckets import RankBuckets
-from balancers.algorithms._smooth_scan import decimal_places, in_units
+from balancers.algorithms._units import decimal_places, in_units
 from balancers.balancer import Key
 from balancers.membership import Membership
 from balancers.outcome import SUCCESS, Outcome
