@@ -7,7 +7,7 @@ A float weight has the value of its decimal text.  So the weights 0.3, 0.2 and 0
 from functools import lru_cache
 from math import gcd
 
-__all__ = ["Unit", "decimal_places", "in_units"]
+__all__ = ["Unit", "decimal_places", "in_units", "spare_decimals"]
 
 _USUAL_DECIMALS = 4
 """The number of decimal places that the unit has room for, if a weight with decimal places was ever
@@ -52,6 +52,22 @@ def in_units(weight: float, decimals: int) -> int:
         return weight * _ten_to(decimals)
     digits, places = _decimal(weight)
     return digits * _ten_to(decimals - places)
+
+
+def spare_decimals(numbers: list[int], decimals: int) -> int:
+    """Return how many of the decimal places are 0 in all numbers.  It is a multiple of 4.
+
+    >>> spare_decimals([3 * 10**16, 10**15], 20), spare_decimals([10**16], 4)
+    (12, 0)
+    """
+    spare = 0
+    if decimals > _USUAL_DECIMALS:
+        common = gcd(*numbers)
+        step = 10**_USUAL_DECIMALS
+        while decimals - spare > _USUAL_DECIMALS and common % step == 0:
+            common //= step
+            spare += _USUAL_DECIMALS
+    return min(spare, decimals)
 
 
 class Unit:

@@ -10,7 +10,7 @@ from balancers._internal.checks import at_least, checked_avoid
 from balancers._internal.types import B
 from balancers.algorithms._list_cursor import position_of
 from balancers.algorithms._smooth_scan import PlainScan, Scan, current_weights_after
-from balancers.algorithms._units import Unit, decimal_places, in_units
+from balancers.algorithms._units import Unit, decimal_places, in_units, spare_decimals
 from balancers.balancer import Key
 from balancers.membership import Membership
 
@@ -190,7 +190,7 @@ class WeightedRoundRobin(Membership[B]):
         return scan
 
     def _build_scan(self) -> Scan:
-        self._remove_trailing_zeros()
+        self._drop_spare_decimals()
         current_weights = list(self._current_weights.values())
         weights = list(self._effective_weights.values())
         self._order = list(self._effective_weights)
@@ -257,21 +257,15 @@ class WeightedRoundRobin(Membership[B]):
             backend: weight * factor for backend, weight in self._effective_weights.items()
         }
 
-    def _remove_trailing_zeros(self) -> None:
-        """Convert to a larger unit while all effective and current weights are multiples of it."""
-        if self._decimals <= _DECIMALS_STEP:
-            return
-        common = gcd(*self._effective_weights.values(), *self._current_weights.values())
-        decimals = self._decimals
-        while decimals > _DECIMALS_STEP and common % 10**_DECIMALS_STEP == 0:
-            common //= 10**_DECIMALS_STEP
-            decimals -= _DECIMALS_STEP
-        factor = 10 ** (self._decimals - decimals)
-        if factor > 1:
-            self._decimals = decimals
-            for numbers in (self._current_weights, self._effective_weights):
-                for backend, number in numbers.items():
-                    numbers[backend] = number // factor
+    def _drop_spare_decimals(self) -> None:
+        """Convert to a larger unit if all effective and current weights are multiples of it."""
+        numbers = [*self._effective_weights.values(), *self._current_weights.values()]
+        spare = spare_decimals(numbers, self._decimals)
+        if spare:
+            self._decimals -= spare
+            for row in (self._effective_weights, self._current_weights):
+                for backend, number in row.items():
+                    row[backend] = number // 10**spare
 
 
 def _make_scan(current_weights: list[int], effective_weights: list[int]) -> Scan:
