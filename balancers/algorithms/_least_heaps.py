@@ -56,8 +56,7 @@ class LeastHeaps(Index[B]):
     between two picks costs nothing.
     """
 
-    def __init__(self, extra: int, shift: int, picks_left: float) -> None:
-        self._extra = extra
+    def __init__(self, shift: int, picks_left: float) -> None:
         self._shift = shift
         self.picks_left = picks_left
         self._open = 0
@@ -102,20 +101,21 @@ class LeastHeaps(Index[B]):
         """Move members to the buckets of their new ranks; O(moved · log n) amortised."""
         for member in moved:
             member.moved = False
-            if member.place is not None:
-                rank = self._rank(member)
-                if rank != member.rank:
-                    self._leave_bucket(member)
-                    self._join_bucket(member, rank)
+            rank = self._rank(member)
+            if rank != member.rank:
+                self._leave_bucket(member)
+                self._join_bucket(member, rank)
         moved.clear()
 
     def _rank(self, member: Member[B]) -> float:
-        count = member.count + self._extra
-        return (count << self._shift) // member.weight if self._shift else count / member.weight
+        if self._shift:
+            return (member.count << self._shift) // member.weight
+        return member.count / member.weight
 
     def add(self, member: Member[B]) -> None:
         """Add a member; O(log n) amortised."""
         self._open += 1
+        member.moved = False
         self._join_bucket(member, self._rank(member))
 
     def remove(self, member: Member[B]) -> None:
@@ -123,7 +123,7 @@ class LeastHeaps(Index[B]):
         if member.place is not None:
             self._open -= 1
             self._leave_bucket(member)
-            member.place = None
+            member.moved = True
 
     def current_weight(self, member: Member[B]) -> int:
         """Return the current weight of a member; O(1)."""

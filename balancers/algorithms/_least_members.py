@@ -45,13 +45,13 @@ class Member(Generic[B]):
         "weight",
     )
 
-    def __init__(self, backend: B, serial: int) -> None:
+    def __init__(self, backend: B, serial: int, count: int) -> None:
         self.backend = backend
         self.serial = serial
-        self.count = 0
+        self.count = count
         self.current_weight = self.effective_weight = self.weight = 0
         self.given_weight: float = 0
-        self.moved = False
+        self.moved = True
         self.rank: float = inf
         self.place: Any = None
         """Where the member is in the index.  It is None while the member is not in the index."""

@@ -1,6 +1,7 @@
 """Implements weighted least connections for few members, as lists that are searched completely."""
 
 from math import inf
+from operator import add
 
 from balancers._internal.types import B
 from balancers.algorithms._least_members import Index, Member
@@ -14,38 +15,47 @@ class LeastScan(Index[B]):
     It is the fastest index for few members.
     """
 
-    def __init__(self, extra: int, shift: int, picks_left: float) -> None:
-        self._extra = extra
+    def __init__(self, shift: int, picks_left: float) -> None:
         self._shift = shift
         self.picks_left = picks_left
         self._members: list[Member[B]] = []
         self._ranks: list[float] = []
         self._weights: list[int] = []
         self._current_weights: list[int] = []
+        self._total = 0
 
     def pick(self, moved: list[Member[B]]) -> Member[B] | None:
         """Return the next member; O(n)."""
         ranks = self._ranks
         if self._shift:
-            self.picks_left -= 1
             self.settle(moved)
+            self.picks_left -= 1
             if self.picks_left < 0:
                 return None
-        elif moved:
-            extra = self._extra
-            for member in moved:
+        else:
+            while moved:
+                member = moved.pop()
                 member.moved = False
-                if member.place is not None:
-                    ranks[member.place] = (member.count + extra) / member.weight
-            moved.clear()
+                ranks[member.place] = member.count / member.weight
         if not ranks:
             return None
         least = min(ranks)
-        if ranks.count(least) == 1:
+        tied = ranks.count(least)
+        if tied == 1:
             return self._members[ranks.index(least)]
+        if tied < len(ranks):
+            return self._step(least)
+        current_weights = self._current_weights = [*map(add, self._current_weights, self._weights)]
+        greatest = max(current_weights)
+        best = current_weights.index(greatest)
+        current_weights[best] = greatest - self._total
+        return self._members[best]
+
+    def _step(self, least: float) -> Member[B]:
+        """Do one step of the smooth round robin among the members of this rank."""
         current_weights, best, greatest, total = self._current_weights, -1, -inf, 0
         weights = self._weights
-        for index, rank in enumerate(ranks):
+        for index, rank in enumerate(self._ranks):
             if rank == least:
                 weight = weights[index]
                 total += weight
@@ -59,16 +69,18 @@ class LeastScan(Index[B]):
         """Update the ranks of the moved members; O(moved)."""
         for member in moved:
             member.moved = False
-            if member.place is not None:
-                self._ranks[member.place] = self._rank(member)
+            self._ranks[member.place] = self._rank(member)
         moved.clear()
 
     def _rank(self, member: Member[B]) -> float:
-        count = member.count + self._extra
-        return (count << self._shift) // member.weight if self._shift else count / member.weight
+        if self._shift:
+            return (member.count << self._shift) // member.weight
+        return member.count / member.weight
 
     def add(self, member: Member[B]) -> None:
         """Insert a member in order of insertion; O(n)."""
+        member.moved = False
+        self._total += member.effective_weight
         place = len(self._members)
         while place and self._members[place - 1].serial > member.serial:
             place -= 1
@@ -83,7 +95,8 @@ class LeastScan(Index[B]):
         place: int | None = member.place
         if place is not None:
             member.current_weight = self._current_weights[place]
-            member.place = None
+            member.place, member.moved = None, True
+            self._total -= member.effective_weight
             for row in (self._members, self._ranks, self._weights, self._current_weights):
                 del row[place]
             self._number(place)

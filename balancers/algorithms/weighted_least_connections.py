@@ -56,14 +56,14 @@ class WeightedLeastConnections(Membership[B]):
         rule: Literal["wlc", "sed"] = "wlc",
     ) -> None:
         checked_choice("rule", rule, ("wlc", "sed"))
-        self._extra = int(rule == "sed")  # added to the requests in flight
+        self._extra = int(rule == "sed")  # the count of a backend without requests in flight
         self._decimals = 0
         self._next_serial = 0
         self._members: dict[B, Member[B]] = {}
         self._moved: list[Member[B]] = []  # the members whose rank may be out of date
         self._unit = Unit(1, set())
         self._max_weight = 1 << MAX_FLOAT_RANK_BITS
-        self._index: Index[B] = LeastScan(self._extra, 0, inf)
+        self._index: Index[B] = LeastScan(0, inf)
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
@@ -93,7 +93,7 @@ class WeightedLeastConnections(Membership[B]):
         The call is ignored if the backend is not a member or has no request in flight.
         """
         member = self._members.get(backend)
-        if member is not None and member.count:
+        if member is not None and member.count > self._extra:
             member.count -= 1
             if not member.moved:
                 member.moved = True
@@ -124,7 +124,7 @@ class WeightedLeastConnections(Membership[B]):
         index = self._index
         index.settle(self._moved)
         if old is None:
-            self._members[backend] = Member(backend, self._next_serial)
+            self._members[backend] = Member(backend, self._next_serial, self._extra)
             self._next_serial += 1
         member = self._members[backend]
         index.remove(member)
@@ -173,7 +173,7 @@ class WeightedLeastConnections(Membership[B]):
         self._max_weight = 1 << max(bits, MAX_FLOAT_RANK_BITS)
         kind = LeastScan if len(members) <= _MAX_SCANNED_MEMBERS else LeastHeaps
         shift, picks_left = (2 * bits + 2, len(members)) if is_wide else (0, inf)
-        self._index = kind(self._extra, shift, picks_left)
+        self._index = kind(shift, picks_left)
         for member, current in zip(members, current_weights, strict=True):
             member.current_weight = self._unit.current(current)
             self._set_numbers(member)
@@ -190,9 +190,8 @@ class WeightedLeastConnections(Membership[B]):
         return {**self.__dict__, "_index": None, "_moved": [], "_members": rows}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _members={}, _index=LeastScan(state["_extra"], 0, inf))
+        self.__dict__.update(state, _members={}, _index=LeastScan(0, inf))
         for backend, serial, count, given_weight, current_weight in state["_members"]:
-            member = self._members[backend] = Member(backend, serial)
-            member.count, member.given_weight = count, given_weight
-            member.current_weight = current_weight
+            member = self._members[backend] = Member(backend, serial, count)
+            member.given_weight, member.current_weight = given_weight, current_weight
         self._rebuild()
