@@ -49,6 +49,15 @@ class _Bucket(Generic[B]):
         return self.size
 
 
+def _first_valid(heap: list[_Entry[B]]) -> _Entry[B]:
+    """Remove stale entries from the top of a heap, and return the first valid entry."""
+    entry = heap[0]
+    while entry[2].place is not entry:
+        heappop(heap)
+        entry = heap[0]
+    return heap[0]
+
+
 class LeastHeaps(Index[B]):
     """Stores the open members in buckets by rank.
 
@@ -64,17 +73,14 @@ class LeastHeaps(Index[B]):
 
     def pick(self, moved: list[Member[B]]) -> Member[B] | None:
         """Return the next member; O(d + log n) for d different weights of tied members."""
-        if self._shift:
-            self.picks_left -= 1
-        if moved:
-            self.settle(moved)
+        self.settle(moved)
+        if self._shift and self._is_review_due():
+            return None
         bucket = self._buckets.lowest
         if not bucket.size:
             if not self._open:
                 return None
             bucket = self._buckets.lowest_filled()
-        if self.picks_left < 0:
-            return None
         steps, greatest = bucket.steps + 1, -inf
         best: _Entry[B] | None = None
         best_heap: list[_Entry[B]] = []
@@ -82,9 +88,8 @@ class LeastHeaps(Index[B]):
             heap = group.heap
             if heap:
                 entry = heap[0]
-                while entry[2].place is not entry:
-                    heappop(heap)
-                    entry = heap[0]
+                if entry[2].place is not entry:
+                    entry = _first_valid(heap)
                 current = weight * steps - entry[0]
                 if current > greatest or (current == greatest and best and entry[1] < best[1]):
                     greatest, best, best_heap = current, entry, heap
@@ -96,6 +101,10 @@ class LeastHeaps(Index[B]):
             member.place = entry = (best[0] + bucket.total, best[1], member)
             heapreplace(best_heap, entry)
         return member
+
+    def _is_review_due(self) -> bool:
+        self.picks_left -= 1
+        return self.picks_left < 0
 
     def settle(self, moved: list[Member[B]]) -> None:
         """Move members to the buckets of their new ranks; O(moved · log n) amortised."""

@@ -3,8 +3,8 @@
 The *rank* of a member is its number of requests in flight per weight.  Ranks are exact: equal ranks
 are equal numbers, and all others differ.  There are two cases:
 
-* If all weights have at most 26 bits, a rank is a quotient of two ints as a float.  Python rounds it
-  correctly, and two different quotients of such ints never have the same nearest float.
+* If all weights have at most 26 bits, a rank is a quotient of two ints as a float.  Python rounds
+  it correctly, and two different quotients of such ints never have the same nearest float.
 * Otherwise a rank is ``count * 2 ** shift // weight``.  The shift is twice the number of bits of
   the greatest weight, so two different quotients never have the same integral part.
 """
@@ -26,8 +26,12 @@ class Member(Generic[B]):
 
     ``given_weight`` is its weight.  ``weight`` and ``effective_weight`` are the weight as integers:
     the first one for the rank, the second one for the smooth round robin (see
-    ``_smooth_scan.py``).  All are 0 while the backend is closed.  ``current_weight`` belongs to the
-    smooth round robin too.  It is valid only while the member is not in the index.  ``moved`` is whether ``count`` may have changed since the index computed the rank.
+    ``_smooth_scan.py``).  ``current_weight`` belongs to the smooth round robin too.  It is valid
+    only while the member is not in the index.
+
+    ``moved`` is False while the index knows the rank.  When ``count`` changes and ``moved`` is
+    False, the owner sets it to True and passes the member to the index at the next pick.  It stays
+    True while the member is not in the index.
     """
 
     __slots__ = (
@@ -61,6 +65,8 @@ class Member(Generic[B]):
 
 class Index(Protocol[B]):
     """Finds the member with the lowest rank, and breaks ties by smooth weighted round robin."""
+
+    def __init__(self, shift: int, picks_left: float) -> None: ...
 
     def pick(self, moved: list[Member[B]]) -> Member[B] | None:
         """Update the ranks of the moved members, clear the list, and return the next member.

@@ -12,7 +12,8 @@ __all__ = ["LeastScan"]
 class LeastScan(Index[B]):
     """Stores the open members in order of insertion, with their ranks and current weights.
 
-    It is the fastest index for few members.
+    It is the fastest index for few members.  While all members have the same rank, only the current
+    weights change.
     """
 
     def __init__(self, shift: int, picks_left: float) -> None:
@@ -23,33 +24,41 @@ class LeastScan(Index[B]):
         self._weights: list[int] = []
         self._current_weights: list[int] = []
         self._total = 0
+        self._all_tied = False
 
     def pick(self, moved: list[Member[B]]) -> Member[B] | None:
         """Return the next member; O(n)."""
-        ranks = self._ranks
-        if self._shift:
-            self.settle(moved)
-            self.picks_left -= 1
-            if self.picks_left < 0:
-                return None
-        else:
-            while moved:
-                member = moved.pop()
-                member.moved = False
-                ranks[member.place] = member.count / member.weight
-        if not ranks:
+        if self._shift and self._is_review_due(moved):
             return None
-        least = min(ranks)
-        tied = ranks.count(least)
-        if tied == 1:
-            return self._members[ranks.index(least)]
-        if tied < len(ranks):
-            return self._step(least)
+        ranks = self._ranks
+        while moved:
+            member = moved.pop()
+            member.moved = False
+            rank = member.count / member.weight
+            if rank != ranks[member.place]:
+                ranks[member.place] = rank
+                self._all_tied = False
+        if not self._all_tied:
+            return self._pick_least() if ranks else None
         current_weights = self._current_weights = [*map(add, self._current_weights, self._weights)]
         greatest = max(current_weights)
         best = current_weights.index(greatest)
         current_weights[best] = greatest - self._total
         return self._members[best]
+
+    def _is_review_due(self, moved: list[Member[B]]) -> bool:
+        self.settle(moved)
+        self.picks_left -= 1
+        return self.picks_left < 0
+
+    def _pick_least(self) -> Member[B]:
+        ranks = self._ranks
+        least = min(ranks)
+        tied = ranks.count(least)
+        if tied == 1:
+            return self._members[ranks.index(least)]
+        self._all_tied = tied == len(ranks)
+        return self._step(least)
 
     def _step(self, least: float) -> Member[B]:
         """Do one step of the smooth round robin among the members of this rank."""
@@ -71,6 +80,7 @@ class LeastScan(Index[B]):
             member.moved = False
             self._ranks[member.place] = self._rank(member)
         moved.clear()
+        self._all_tied = False
 
     def _rank(self, member: Member[B]) -> float:
         if self._shift:
@@ -79,7 +89,7 @@ class LeastScan(Index[B]):
 
     def add(self, member: Member[B]) -> None:
         """Insert a member in order of insertion; O(n)."""
-        member.moved = False
+        member.moved = self._all_tied = False
         self._total += member.effective_weight
         place = len(self._members)
         while place and self._members[place - 1].serial > member.serial:
@@ -95,7 +105,7 @@ class LeastScan(Index[B]):
         place: int | None = member.place
         if place is not None:
             member.current_weight = self._current_weights[place]
-            member.place, member.moved = None, True
+            member.place, member.moved, self._all_tied = None, True, False
             self._total -= member.effective_weight
             for row in (self._members, self._ranks, self._weights, self._current_weights):
                 del row[place]

@@ -13,6 +13,8 @@ __all__ = ["WideScan"]
 
 _BITS = 62
 _MASK = (1 << _BITS) - 1
+_SPARE_BITS = 12
+"""The highest limb has at least so many bits more than the numbers at the start need."""
 _CLOSED = -(1 << 62)
 """The highest limb of a closed member.  It is so low that a closed member is never selected."""
 
@@ -28,8 +30,8 @@ class WideScan(Scan):
     def __init__(self, current_weights: list[int], effective_weights: list[int]) -> None:
         self.total = sum(effective_weights)
         greatest = max(self.total, *map(abs, current_weights))
-        limbs = 1 + max(1, (greatest.bit_length() + 12) // _BITS)
-        self.limit = 1 << (_BITS * (limbs - 1) + 40)
+        limbs = 1 + max(1, (greatest.bit_length() + _SPARE_BITS) // _BITS)
+        self.limit = 1 << (_BITS * limbs - _SPARE_BITS + 2)
         self._weights = list(effective_weights)
         self._current = self._split(current_weights, limbs)
         self._effective = self._split(effective_weights, limbs)
@@ -62,9 +64,9 @@ class WideScan(Scan):
     def _add_weights(self) -> None:
         limbs = self._current
         limbs += self._effective
-        for low, high in zip(limbs[:-1], limbs[1:], strict=True):
-            high += low >> _BITS
-            low &= _MASK
+        for index in range(len(limbs) - 1):
+            limbs[index + 1] += limbs[index] >> _BITS
+            limbs[index] &= _MASK
         self._steps_left -= 1
 
     @property

@@ -16,7 +16,7 @@ from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["WeightedLeastConnections"]
 
-_MAX_SCANNED_MEMBERS = 16
+_MAX_SCANNED_MEMBERS = 20
 """The largest number of members for which a scan is faster than heaps.  It was measured."""
 
 
@@ -171,14 +171,16 @@ class WeightedLeastConnections(Membership[B]):
         bits = (max(weights, default=0) // self._unit.size).bit_length()
         is_wide = bits > MAX_FLOAT_RANK_BITS
         self._max_weight = 1 << max(bits, MAX_FLOAT_RANK_BITS)
-        kind = LeastScan if len(members) <= _MAX_SCANNED_MEMBERS else LeastHeaps
         shift, picks_left = (2 * bits + 2, len(members)) if is_wide else (0, inf)
-        self._index = kind(shift, picks_left)
+        is_small = len(members) <= _MAX_SCANNED_MEMBERS
+        kind: type[Index[B]] = LeastScan[B] if is_small else LeastHeaps[B]
+        index = kind(shift, picks_left)
+        self._index = index
         for member, current in zip(members, current_weights, strict=True):
             member.current_weight = self._unit.current(current)
             self._set_numbers(member)
             if member.weight:
-                self._index.add(member)
+                index.add(member)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the members as plain rows.  To pickle an index could recurse too deeply."""

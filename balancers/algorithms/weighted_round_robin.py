@@ -154,7 +154,7 @@ class WeightedRoundRobin(Membership[B]):
         if len(picks) != period:
             if len(picks) > period:
                 picks.clear()
-            self._learn_until = period if period <= _MAX_PERIOD else 0
+            self._learn_until = int(period) if period <= _MAX_PERIOD else 0
         elif scan.is_period(picks):
             self._period = [self._order[index] for index in picks]
             self._replay = iter(self._period)
