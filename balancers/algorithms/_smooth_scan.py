@@ -10,55 +10,14 @@ step has three parts:
 
 The function ``ngx_http_upstream_get_peer`` of nginx does the same.  The names are those of nginx.
 
-All numbers are integers, so there are no rounding errors.  Weights are counted in a unit that is
-small enough for all of them.  So the weights 0.3, 0.2 and 0.1 give exactly the same picks as 3, 2
-and 1.
+All numbers are integers, so there are no rounding errors (see ``_units.py``).
 """
 
 from collections import Counter
-from functools import lru_cache
 from math import gcd, inf
 from typing import Protocol
 
-__all__ = ["PlainScan", "Scan", "decimal_places", "in_units"]
-
-
-def _decimal(weight: float) -> tuple[int, int]:
-    """Return the digits and the number of decimal places of a float.
-
-    They are those of the shortest decimal that equals the float.
-    """
-    mantissa, _, exponent = repr(weight).partition("e")
-    integral, _, fraction = mantissa.partition(".")
-    fraction = fraction.rstrip("0")
-    return int(integral + fraction), len(fraction) - int(exponent or 0)
-
-
-def _ten_to(decimals: int) -> int:
-    return int(10**decimals)
-
-
-@lru_cache(maxsize=4096)
-def decimal_places(weight: float) -> int:
-    """Return the number of decimal places of a weight.  It is 0 for an int.
-
-    >>> decimal_places(3), decimal_places(0.25), decimal_places(1e-7)
-    (0, 2, 7)
-    """
-    return 0 if isinstance(weight, int) else _decimal(weight)[1]
-
-
-@lru_cache(maxsize=4096)
-def in_units(weight: float, decimals: int) -> int:
-    """Return a weight as an integral number of units.  One unit is ``10 ** -decimals``.
-
-    >>> in_units(0.3, 1), in_units(2, 1)
-    (3, 20)
-    """
-    if isinstance(weight, int):
-        return weight * _ten_to(decimals)
-    digits, places = _decimal(weight)
-    return digits * _ten_to(decimals - places)
+__all__ = ["PlainScan", "Scan"]
 
 
 class Scan(Protocol):
@@ -70,7 +29,15 @@ class Scan(Protocol):
     total: int
     """The sum of the effective weights."""
     limit: float
-    """The greatest total that this class can represent."""
+    """The greatest total that this scan can represent."""
+
+    @property
+    def rebuild_due(self) -> bool:
+        """Whether another class may now be faster, and enough steps were done to pay for a test.
+
+        After a rebuild it is False for at least n steps, so the cost is O(1) for each step.
+        """
+        return False
 
     def step(self) -> int:
         """Do one step, and return the index of the picked member.
@@ -100,12 +67,16 @@ class Scan(Protocol):
     def set_weight(self, index: int, weight: int) -> None:
         """Set an effective weight; O(1).
 
-        The weight 0 closes the member.  A closed member keeps its current weight.
+        The weight 0 closes the member.  A closed member keeps its current weight.  If the total
+        becomes greater than ``limit``, no more steps can be done.
         """
         ...
 
-    def period(self) -> int:
-        """Return the number of steps after which the sequence of picks repeats; O(n)."""
+    def period(self) -> float:
+        """Return the number of steps after which the sequence of picks repeats; O(n).
+
+        The result is ``inf`` if the scan does not support periods.
+        """
         ...
 
     def is_period(self, picks: list[int]) -> bool:
@@ -194,3 +165,24 @@ class PlainScan(Scan):
 
     def __repr__(self) -> str:
         return f"<PlainScan: {len(self._effective)} members, total weight {self.total}>"
+
+
+def current_weights_after(steps: int, weights: list[int]) -> list[int]:
+    """Return current weights after about this number of steps from the start; O(n log n).
+
+    Each member has been picked as often as its share, rounded down or up.  Those with the largest
+    remainders are rounded up.  The real steps may have rounded other members up.  But no member is
+    more than 1 - 1/n picks ahead of its share.  Therefore, at the end of the period, when each
+    share is integral, all current weights are 0, as after the real steps.
+
+    >>> current_weights_after(3, [5, 1, 1])
+    [1, -4, 3]
+    """
+    total = sum(weights)
+    shares = [divmod(steps * weight, total) for weight in weights]
+    current_weights = [remainder for _, remainder in shares]
+    rounded_up = steps - sum(picks for picks, _ in shares)
+    order = sorted(range(len(weights)), key=current_weights.__getitem__, reverse=True)
+    for index in order[:rounded_up]:
+        current_weights[index] -= total
+    return current_weights

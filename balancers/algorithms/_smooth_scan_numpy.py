@@ -23,7 +23,7 @@ class VectorScan(Scan):
     The current weights are an array of type int64 and shape (n,).
     """
 
-    limit: float = 1 << 40  # current weights stay within a few totals, so 64 bits suffice
+    limit: float = 1 << 50  # current weights stay within a few totals, so 64 bits suffice
 
     def __init__(self, current_weights: list[int], effective_weights: list[int]) -> None:
         self._current: NDArray[np.int64] = np.array(current_weights, dtype=np.int64)
@@ -40,7 +40,7 @@ class VectorScan(Scan):
     def fits(cls, current_weights: list[int], effective_weights: list[int]) -> bool:
         """Return whether these numbers, and all numbers computed from them, fit into 64 bits."""
         within = bool(sum(effective_weights) <= cls.limit)
-        return within and max(map(abs, current_weights)) <= cls.limit * 65536
+        return within and max(map(abs, current_weights)) <= cls.limit * 256
 
     def step(self) -> int:
         """Do one step; O(n), vectorised."""
@@ -73,6 +73,8 @@ class VectorScan(Scan):
         """
         old = self._effective.item(index)
         self.total += weight - old
+        if self.total > self.limit:
+            return
         self._effective[index] = weight
         if old and not weight:
             self._closed[index] = int(self._current[index])

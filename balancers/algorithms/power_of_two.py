@@ -5,26 +5,49 @@ Two backends are sampled at random, and the less busy of them is picked.
 
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
+from math import isclose
 from random import Random
 from typing import Generic
 
 from balancers._internal.checks import at_least, checked_avoid
 from balancers._internal.types import B
 from balancers.algorithms._sampling_balancer import SamplingBalancer
+from balancers.algorithms._units import decimal_places, in_units
 from balancers.balancer import Key
 from balancers.load import Load
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["PowerOfTwoChoices"]
 
+_ROUNDING = 1e-12
+"""Two float loads per weight are equal if they differ by this share or less.  So rounding errors do
+not break ties."""
+
 
 class _Candidate(Generic[B]):
-    __slots__ = ("backend", "in_flight", "weight")
+    """Stores one backend, its weight, and its requests in flight.
+
+    ``units`` and ``step`` are the numerator and the denominator of the exact weight.
+    ``busy_steps`` is the number of requests in flight multiplied by ``step``.  So the requests in
+    flight per weight are exactly ``busy_steps / units``.  They are compared without division.
+    """
+
+    __slots__ = ("backend", "busy_steps", "step", "units", "weight")
 
     def __init__(self, backend: B) -> None:
         self.backend = backend
-        self.in_flight = 0
+        self.busy_steps = 0
+        self.units = 0
+        self.step = 1
         self.weight: float = 0
+
+    def set_weight(self, weight: float) -> None:
+        """Set the weight and keep the number of requests in flight."""
+        in_flight = self.busy_steps // self.step
+        decimals = max(0, decimal_places(weight))
+        self.weight = weight
+        self.units, self.step = in_units(weight, decimals), int(10**decimals)
+        self.busy_steps = in_flight * self.step
 
 
 class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
@@ -37,6 +60,11 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
 
     By default, the load of a backend is its number of requests in flight, as counted by ``started``
     and ``finished``.  To use another measure, pass it as ``load``.
+
+    A float weight has the value of its decimal text, and requests in flight per weight are compared
+    exactly: 30 requests for weight 1 and 21 for weight 0.7 are a tie.  The same is true for the
+    values of ``load`` if they are ints.  If they are floats, two values per weight that differ by
+    less than one part in 10 ** 12 are a tie, because such a difference can be a rounding error.
 
     The result is nearly as good as a comparison of all backends.  If the loads are out of date, the
     result is much better than such a comparison, because not all requests go to the backend that
@@ -80,8 +108,8 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         if self._two_by_count and not avoid:
             for first in self._block:
                 for second in self._block:
-                    busy = first.in_flight
-                    if busy and second.in_flight * first.weight < busy * second.weight:
+                    busy = first.busy_steps
+                    if busy and second.busy_steps * first.units < busy * second.units:
                         return second.backend
                     break
                 return first.backend
@@ -95,7 +123,7 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         """
         candidate = self._candidates.get(backend)
         if candidate is not None:
-            candidate.in_flight += 1
+            candidate.busy_steps += candidate.step
             if self._load is not None:
                 self._load.started(backend, now)
 
@@ -106,8 +134,8 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         backend is not a member or has no request in flight.
         """
         candidate = self._candidates.get(backend)
-        if candidate is not None and candidate.in_flight:
-            candidate.in_flight -= 1
+        if candidate is not None and candidate.busy_steps:
+            candidate.busy_steps -= candidate.step
             if self._load is not None:
                 self._load.finished(backend, outcome, now)
 
@@ -117,17 +145,31 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         else:
             size = min(self._group_size, self._open)
             group = list(islice(self._block, size)) or list(islice(self._next_block(), size))
-        best, least = group[0], self._value(group[0], now)
+        best, best_load = group[0], self._value(group[0], now)
         for other in group[1:]:
-            value = self._value(other, now)
-            if value * best.weight < least * other.weight:
-                best, least = other, value
+            load = self._value(other, now)
+            if self._is_less(load, other, best_load, best):
+                best, best_load = other, load
         return best.backend
 
     def _value(self, candidate: _Candidate[B], now: float) -> float:
         if self._load is None:
-            return candidate.in_flight
+            return candidate.busy_steps // candidate.step
         return self._load.value(candidate.backend, now)
+
+    @staticmethod
+    def _is_less(
+        load: float, candidate: _Candidate[B], best_load: float, best: _Candidate[B]
+    ) -> bool:
+        """Return whether a load per weight is less than another one."""
+        if type(load) is int and type(best_load) is int:
+            left, right = (
+                load * candidate.step * best.units,
+                best_load * best.step * candidate.units,
+            )
+            return left < right
+        ours, theirs = load * best.weight, best_load * candidate.weight
+        return ours < theirs and not isclose(ours, theirs, rel_tol=_ROUNDING)
 
     def _make_item(self, backend: B) -> _Candidate[B]:
         candidate = self._candidates[backend] = _Candidate(backend)
@@ -136,7 +178,7 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         super().update_index(backend, old, new)
         if new is not None:
-            self._candidates[backend].weight = new
+            self._candidates[backend].set_weight(new)
             return
         del self._candidates[backend]
         if self._load is not None:

@@ -4,23 +4,27 @@ Each backend is picked in proportion to its weight, and its picks are spread out
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from math import gcd
 
 from balancers._internal.checks import at_least, checked_avoid
 from balancers._internal.types import B
 from balancers.algorithms._list_cursor import position_of
-from balancers.algorithms._smooth_scan import PlainScan, Scan, decimal_places, in_units
+from balancers.algorithms._smooth_scan import PlainScan, Scan, current_weights_after
+from balancers.algorithms._units import Unit, decimal_places, in_units, spare_decimals
 from balancers.balancer import Key
 from balancers.membership import Membership
 
 __all__ = ["WeightedRoundRobin"]
 
 _DECIMALS_STEP = 4
-"""The number of decimal places grows in steps of this size.  So a slow start changes the unit once
-and not three times."""
+"""The number of decimal places grows in steps of this size.  So a slow start changes it once and
+not three times."""
 _MAX_PLAIN_MEMBERS = 24
 """The largest number of members for which a plain loop is faster than vectors.  It was measured."""
 _MAX_PERIOD = 1 << 20
 """The greatest length of a period that is learned, in picks."""
+_MAX_STEPS_AT_START = 1024
+"""The largest number of steps that are done for an offset.  The other picks are skipped at once."""
 _MAX_DEBT = 16
 """A bound request is not charged to a backend that is this many picks or more ahead of its
 share."""
@@ -76,6 +80,7 @@ class WeightedRoundRobin(Membership[B]):
         self._effective_weights: dict[B, int] = {}  # in units of 10 ** -decimals
         self._current_weights: dict[B, int] = {}  # of every member; valid only if there is no scan
         self._scan: Scan | None = None
+        self._unit = Unit(1, set())  # of the scan
         self._order: list[B] = []  # the members by their index in the scan
         self._indices: dict[B, int] = {}
         self._picks: list[int] = []  # the indices of one period, learned or being learned
@@ -116,7 +121,7 @@ class WeightedRoundRobin(Membership[B]):
         if not self._open:
             raise self.refusal()
         scan = self._scan
-        if scan is None or self._debts_outdated:
+        if scan is None or self._debts_outdated or scan.rebuild_due:
             scan = self._valid_scan()
         index = scan.step()
         if self._learn_until:
@@ -135,7 +140,8 @@ class WeightedRoundRobin(Membership[B]):
             scan.set_weight(self._indices[backend], 0)
         index = scan.step()
         for backend in avoided:
-            scan.set_weight(self._indices[backend], self._effective_weights[backend])
+            weight = self._unit.weight(self._effective_weights[backend])
+            scan.set_weight(self._indices[backend], weight)
         return self._order[index]
 
     def _learn(self, index: int) -> None:
@@ -148,7 +154,7 @@ class WeightedRoundRobin(Membership[B]):
         if len(picks) != period:
             if len(picks) > period:
                 picks.clear()
-            self._learn_until = period if period <= _MAX_PERIOD else 0
+            self._learn_until = int(period) if period <= _MAX_PERIOD else 0
         elif scan.is_period(picks):
             self._period = [self._order[index] for index in picks]
             self._replay = iter(self._period)
@@ -173,8 +179,10 @@ class WeightedRoundRobin(Membership[B]):
     def _valid_scan(self) -> Scan:
         """Return a scan of the current members with limited debts.
 
-        If there is no scan, it is created.
+        If there is no scan, or if it should be rebuilt, it is created.
         """
+        if self._scan is not None and self._scan.rebuild_due:
+            self._discard_scan()
         scan = self._scan or self._build_scan()
         if self._debts_outdated:
             scan.limit_debts(_MAX_DEBT)
@@ -182,24 +190,36 @@ class WeightedRoundRobin(Membership[B]):
         return scan
 
     def _build_scan(self) -> Scan:
+        self._drop_spare_decimals()
         current_weights = list(self._current_weights.values())
-        effective_weights = list(self._effective_weights.values())
+        weights = list(self._effective_weights.values())
         self._order = list(self._effective_weights)
         self._indices = {backend: index for index, backend in enumerate(self._order)}
-        self._scan = scan = _make_scan(current_weights, effective_weights)
+        steps = 0
+        if self._offset:
+            steps = self._offset % (sum(weights) // gcd(*weights))
+            self._offset = 0
+        if steps > _MAX_STEPS_AT_START:
+            current_weights = current_weights_after(steps - _MAX_STEPS_AT_START, weights)
+            steps = _MAX_STEPS_AT_START
+        unit = self._unit = Unit.of(current_weights, weights, self._decimals)
+        if unit.size > 1:
+            current_weights = [unit.current(current) for current in current_weights]
+            weights = [unit.weight(weight) for weight in weights]
+        self._scan = scan = _make_scan(current_weights, weights)
         self._learn_until = self._open
-        for _ in range(self._offset % scan.period() if self._offset else 0):
+        for _ in range(steps):
             scan.step()
-        self._offset = 0
         return scan
 
     def _discard_scan(self) -> None:
         """Store the current weights and remove the scan."""
         self._stop_replay()
         if self._scan is not None:
-            self._current_weights = dict(
-                zip(self._order, self._scan.current_weights(), strict=True)
-            )
+            current_weights = self._scan.current_weights()
+            if self._unit.size > 1:
+                current_weights = [self._unit.exact(current) for current in current_weights]
+            self._current_weights = dict(zip(self._order, current_weights, strict=True))
             self._scan = None
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
@@ -218,10 +238,14 @@ class WeightedRoundRobin(Membership[B]):
             self._discard_scan()
             self._current_weights[backend] = 0
         weight = self._effective_weights[backend] = in_units(new, self._decimals)
-        if self._scan is not None:
-            self._scan.set_weight(self._indices[backend], weight)
-            if self._scan.total > self._scan.limit:
-                self._discard_scan()
+        if self._scan is None:
+            return
+        if weight % self._unit.size:
+            self._discard_scan()
+            return
+        self._scan.set_weight(self._indices[backend], self._unit.weight(weight))
+        if self._scan.total > self._scan.limit:
+            self._discard_scan()
 
     def _use_smaller_unit(self, factor: int) -> None:
         """Convert all effective and current weights to a unit that is smaller by this factor."""
@@ -233,6 +257,16 @@ class WeightedRoundRobin(Membership[B]):
             backend: weight * factor for backend, weight in self._effective_weights.items()
         }
 
+    def _drop_spare_decimals(self) -> None:
+        """Convert to a larger unit if all effective and current weights are multiples of it."""
+        numbers = [*self._effective_weights.values(), *self._current_weights.values()]
+        spare = spare_decimals(numbers, self._decimals)
+        if spare:
+            self._decimals -= spare
+            for row in (self._effective_weights, self._current_weights):
+                for backend, number in row.items():
+                    row[backend] = number // 10**spare
+
 
 def _make_scan(current_weights: list[int], effective_weights: list[int]) -> Scan:
     if len(effective_weights) > _MAX_PLAIN_MEMBERS:
@@ -240,4 +274,7 @@ def _make_scan(current_weights: list[int], effective_weights: list[int]) -> Scan
 
         if VectorScan.fits(current_weights, effective_weights):
             return VectorScan(current_weights, effective_weights)
+        from balancers.algorithms._smooth_scan_wide import WideScan  # noqa: PLC0415 - loads numpy
+
+        return WideScan(current_weights, effective_weights)
     return PlainScan(current_weights, effective_weights)

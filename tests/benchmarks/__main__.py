@@ -15,6 +15,7 @@ from tests.benchmarks import (
     pools,
     routing,
     sessions,
+    weighted_small,
 )
 from tests.benchmarks.measure import Effort
 from tests.benchmarks.row import Row
@@ -59,6 +60,7 @@ def _all_rows() -> list[Row]:
         *routing.rows(),
         *sessions.rows(),
         *peers.rows(),
+        *weighted_small.rows(),
     ]
 
 
