@@ -36,7 +36,9 @@ from balancers import (
 from balancers.errors import DuplicateBackend, InvalidKey, InvalidSetting, InvalidWeight, MissingKey
 from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento
 from tests.depth import DEEP, runs
+from tests.hashing import steady
 from tests.hashing.evenness import HASHES
+from tests.hashing.steady import DOCUMENTED, measure
 from tests.kinds import METHODS, Kind, by_name
 
 NAMES = [f"n{i}" for i in range(7)]
@@ -46,7 +48,8 @@ OVERS: list[Callable[[], HashedBalancer[str]]] = [
     Memento[str],
     lambda: Anchor(capacity=7),
 ]
-SHOWN = run_path(str(Path(__file__).parents[2] / "docs/examples/prefix_caches.py"))
+ROOT = Path(__file__).parents[2]
+SHOWN = run_path(str(ROOT / "docs/examples/prefix_caches.py"))
 
 
 class Naive:
@@ -360,6 +363,27 @@ def test_the_share_of_requests_with_their_first_choice(
     assert abs(first_choices - share) <= within
 
 
+def test_the_figures_of_steady_traffic_are_those_of_the_page() -> None:
+    """In steady traffic 51 % have their first choice at c = 1.01, not 93 % as when filled once."""
+    page = (ROOT / "docs/algorithms/bounded_load.md").read_text(encoding="utf-8")
+    for c, slack, in_flight, share in DOCUMENTED:
+        count = f"{in_flight:,}".replace(",", " ")
+        assert f"| {c} | {slack} | {count} | {share:.0%}".replace("%", " %") in page
+    for row in DOCUMENTED[:1] + DOCUMENTED[-5:]:
+        measured, _ = measure(row, requests=5000)
+        assert abs(measured - row.share) < 0.03, row
+
+
+def test_the_command_fails_if_a_figure_is_missed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = DOCUMENTED[-1]._replace(share=0.9)
+    for rows, status in ((DOCUMENTED[-1:], 0), ([wrong, *DOCUMENTED[-1:]], 1)):
+        monkeypatch.setattr(steady, "DOCUMENTED", rows)
+        assert steady.main() == status
+        assert f"{status} of {len(rows)} missed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("points", "c", "least", "below"),
     [(100, 2, 1, 1.01), (100, 1.25, 1, 1.5), (100, 1.05, 1, 3), (1, 1.01, 5, 40)],
@@ -541,8 +565,8 @@ def test_no_adversary_gets_more_than_the_bound() -> None:
                 reference.counts[backend] += 1
 
 
-def test_all_bounds_together_exceed_the_requests_by_no_more_than_c_and_slack_allow() -> None:
-    """One key always: every backend fills to ⌈c·m/n⌉ + slack before the next one gets a request."""
+def test_one_key_fills_its_first_backend_exactly_to_the_bound() -> None:
+    """One key always: its first backend reaches ⌈c·m/n⌉ + slack, and none has more."""
     for c, slack in ((1, 0), (1.25, 1), (2, 5)):
         lb = BoundedLoad(Jump(range(5)), c=c, slack=slack)
         held: Counter[int] = Counter()
