@@ -81,7 +81,8 @@ def test_a_wrapper_refuses_the_balancer_of_a_pool(wrap: Wrap, make: Callable[[],
 
 
 def test_a_balancer_of_a_refused_wrapper_is_free_and_unchanged() -> None:
-    ring, first = HashRing({"a": 2, "b": 1}), LeastConnections({"a": 2, "b": 1})
+    ring: Any = HashRing({"a": 2, "b": 1})
+    first = LeastConnections({"a": 2, "b": 1})
     refusals: list[tuple[Any, Callable[[], object]]] = [
         (ring, lambda: BoundedLoad(ring, c=0.5)),
         (ring, lambda: BoundedLoad(ring, slack=-1)),
@@ -134,9 +135,7 @@ def test_a_copy_of_a_wrapper_owns_its_own_balancer(
 
 
 @WRAPPED
-def test_a_shallow_copy_would_share_the_inner_balancer(
-    wrap: Wrap, make: Callable[[], Any]
-) -> None:
+def test_a_shallow_copy_would_share_the_inner_balancer(wrap: Wrap, make: Callable[[], Any]) -> None:
     wrapper = wrap(make())
     with pytest.raises(AlreadyInUse):
         copy.copy(wrapper)
@@ -244,13 +243,16 @@ def test_other_direct_changes_end_in_a_pick_or_a_typed_error(kind: Kind) -> None
             inner.discard("c")
         else:
             inner.put("c", {"quiesce": 0, "open": 1, "reweigh": 7}[change])
-        picked = [attempt(lb, key, avoid) for key in range(60) for avoid in ((), ("a",), ("a", "b"))]
+        picked = [
+            attempt(lb, key, avoid) for key in range(60) for avoid in ((), ("a",), ("a", "b"))
+        ]
         assert set(picked) <= {"a", "b", "c", None}
         attempt(lb, 0, ("a", "b", "c"))
         lb.finished("c")
         lb.put("c", 1)
         for _ in range(9):
-            lb.finished("a"), lb.finished("b"), lb.finished("c")
+            for backend in "abc":
+                lb.finished(backend)
         assert {lb.pick(key) for key in range(200)} == {"a", "b", "c"}
 
 
@@ -271,7 +273,7 @@ def test_a_member_put_directly_into_a_fallback_is_an_error(make: Any) -> None:
     fallback.put("c")
     fallback.started("a")
     for pick in (lb.pick, lambda: pool.acquire(0.0)):
-        with pytest.raises(InvalidPick, match="LeastConnections.*'c'"):
+        with pytest.raises(InvalidPick, match=r"LeastConnections.*'c'"):
             pick()
     assert pool.in_flight("a") == 0
     fallback.discard("c")

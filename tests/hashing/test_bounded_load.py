@@ -527,8 +527,7 @@ def test_the_bound_per_backend_is_exact_in_every_state_of_three_backends(
             within = [
                 b
                 for b in live
-                if lb._counts[b] + 1
-                <= ceil(Fraction(c) * requests * shares[b] / total) + slack
+                if lb._counts[b] + 1 <= ceil(Fraction(c) * requests * shares[b] / total) + slack
             ]
             assert within
             for order, digest in orders.items():
