@@ -1,7 +1,7 @@
 PYTHON ?= .venv/bin/python
 PACKAGE ?= gates
 
-.PHONY: help demo package test deep check docs notebooks bench parity
+.PHONY: help demo package test deep check docs notebooks bench steady parity
 
 # Durations are for two cores.
 help: ## list the targets (default)
@@ -32,6 +32,9 @@ notebooks: ## execute the notebooks; 30 s
 
 bench: ## run the benchmarks, or those with ROWS="text" in their name; up to 20 min
 	$(PYTHON) -m tests.benchmarks $(if $(ROWS),--rows "$(ROWS)")
+
+steady: ## measure BoundedLoad in steady traffic, and compare with its documented figures; 25 s
+	$(PYTHON) -m tests.hashing.steady
 
 parity: ## compare with the real nginx, HAProxy, Envoy and caddy; PARITY="--seed 7" repeats a run; about 3 min
 	PYTHON=$(PYTHON) bash tests/parity/live/install.sh

@@ -141,7 +141,11 @@ class ForeignLease(BalancersError, ValueError):
 
 
 class InvalidPick(BalancersError, RuntimeError):
-    """Raised when a balancer picks a backend that is not a member of the pool."""
+    """Raised when a balancer picks a backend that is not a member of the pool.
+
+    A balancer that uses another balancer raises it too, if the other balancer picks a backend that
+    is not a member, because its members were changed directly.
+    """
 
 
 class MissingKey(BalancersError, TypeError):

@@ -14,7 +14,9 @@ class Load(Protocol[B_contra]):
     """Measures how busy each backend is.  A lower number means less busy.
 
     Use one Load object for one balancer only.  The balancer calls ``started``, ``finished`` and
-    ``removed`` on it.  A subclass must define ``value``.  The other methods do nothing by default.
+    ``removed`` on it.  It sets the attribute ``taken`` of the load to True, and another balancer
+    then raises AlreadyInUse.  A subclass must define ``value``.  The other methods do nothing by
+    default.
     """
 
     @abstractmethod

@@ -1,11 +1,12 @@
-"""Marks balancers and gates that belong to a pool."""
+"""Marks balancers, gates and loads that belong to a pool or to another balancer."""
 
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from balancers.errors import AlreadyInUse
 
-__all__ = ["free", "take"]
+__all__ = ["free", "take", "wrapping"]
 
 
 class _Taken:
@@ -28,14 +29,15 @@ _TAKEN = _Taken()
 
 
 def take(part: Any) -> None:
-    """Mark a balancer or gate as part of a pool.
+    """Mark a balancer, gate or load as part of a pool or of a balancer.
 
     The mark is the attribute ``taken``.  An object that cannot have this attribute, or that uses
     the name for something else, is not marked.  Raises AlreadyInUse for a marked part.
     """
     mark = getattr(part, "taken", False)
     if mark is _TAKEN:
-        raise AlreadyInUse(f"this {type(part).__name__} belongs to a pool already: {part!r}")
+        name = type(part).__name__
+        raise AlreadyInUse(f"this {name} belongs to a pool or a balancer already: {part!r}")
     if mark is False:
         with suppress(AttributeError):
             part.taken = _TAKEN
@@ -45,3 +47,25 @@ def free(part: Any) -> None:
     """Remove the mark."""
     if getattr(part, "taken", False) is _TAKEN:
         part.taken = False
+
+
+@contextmanager
+def wrapping(inner: Any) -> Generator[None]:
+    """Mark the inner balancer of a balancer that the block constructs.
+
+    If the block raises an exception, remove the mark, and restore the members of the inner balancer
+    and their weights.  Raises AlreadyInUse if the inner balancer is marked already.
+    """
+    take(inner)
+    before: dict[Any, float] = {}
+    try:
+        before.update(inner.weights)
+        yield
+    except BaseException:
+        for backend in reversed([*inner.weights]):
+            if backend not in before:
+                inner.discard(backend)
+        for backend, weight in before.items():
+            inner.put(backend, weight)
+        free(inner)
+        raise

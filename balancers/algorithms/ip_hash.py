@@ -1,8 +1,10 @@
 """Implements IP hash: the same client always gets the same backend."""
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from balancers._internal.checks import as_weights
+from balancers._internal.taken import take, wrapping
 from balancers._internal.types import B
 from balancers.addresses import Address, Prefixes
 from balancers.algorithms._modulo import Modulo
@@ -30,7 +32,8 @@ class IPHash(Balancer[B]):
     members, sorted by name.  It is simple, and it distributes the clients evenly.  All positive
     weights have the same effect.  If the weight of a backend changes to or from 0, only its own
     clients move.  If a backend joins or leaves, nearly all clients move.  With ``over=HashRing()``
-    few clients move, and weights are honoured.  There are no ties.
+    few clients move, and weights are honoured.  There are no ties.  From then on, ``over`` belongs
+    to this balancer.
 
     >>> lb = IPHash(["a", "b", "c"])
     >>> lb
@@ -40,7 +43,7 @@ class IPHash(Balancer[B]):
 
     Cost: the parsing of the address and the ``pick`` of ``over``.  By default this is O(1) while
     most members are open.  Raises InvalidSetting if a prefix is outside its range or if ``over`` is
-    not keyed.
+    not keyed, and AlreadyInUse if ``over`` belongs to a pool or another balancer.
     """
 
     keyed = True
@@ -58,12 +61,14 @@ class IPHash(Balancer[B]):
         self._prefixes = Prefixes(ipv4_prefix, ipv6_prefix)
         if over is None:
             over = Modulo(identity=identity, hasher=hasher)
-        elif not getattr(over, "keyed", False):
+        elif isinstance(over, type) or not getattr(over, "keyed", False):
             raise InvalidSetting(f"over must be a keyed balancer, not {over!r}")
         self._over = over
         self.fractional = over.fractional
-        for backend, weight in as_weights(backends).items():
-            over.put(backend, weight)
+        given = as_weights(backends)
+        with wrapping(over):
+            for backend, weight in given.items():
+                over.put(backend, weight)
 
     @property
     def weights(self) -> Mapping[B, float]:
@@ -103,6 +108,10 @@ class IPHash(Balancer[B]):
         if key is None:
             raise MissingKey("key must be the client's address, not None")
         return self._prefixes.network(key)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        take(self._over)
 
     def __repr__(self) -> str:
         return f"<IPHash: over {self._over!r}>"

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from math import isclose
 from random import Random
-from typing import Generic
+from typing import Any, Generic
 
 from balancers._internal.checks import at_least, checked_avoid
+from balancers._internal.taken import take
 from balancers._internal.types import B
 from balancers.algorithms._sampling_balancer import SamplingBalancer
 from balancers.algorithms._units import decimal_places, in_units
@@ -81,7 +82,8 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
     O((choices + avoided) · log n).  ``started`` and ``finished`` are O(1).  A change of weight is
     O(log n).
     Raises InvalidSetting for ``choices`` below 1.  Raises TypeError unless ``rng`` is a
-    ``random.Random``.
+    ``random.Random``, and for a ``load`` that is not a load.  Raises AlreadyInUse for a ``load`` of
+    another balancer.
     """
 
     def __init__(
@@ -93,12 +95,16 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         load: Load[B] | None = None,
     ) -> None:
         at_least(1, choices=choices)
-        if load is not None and not callable(getattr(load, "value", None)):
+        if isinstance(load, type) or (
+            load is not None and not callable(getattr(load, "value", None))
+        ):
             raise TypeError(f"load must be a load, not {load!r}")
         self._load = load
         self._two_by_count = choices == 2 and load is None  # noqa: PLR2004 - the two in the name
         self._candidates: dict[B, _Candidate[B]] = {}
         super().__init__(backends, rng, group_size=choices)
+        if load is not None:
+            take(load)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Sample some backends, and return the least busy of them; O(1) amortised.
@@ -183,3 +189,8 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         del self._candidates[backend]
         if self._load is not None:
             self._load.removed(backend)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._load is not None:
+            take(self._load)

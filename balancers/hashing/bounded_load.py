@@ -9,16 +9,18 @@ from fractions import Fraction
 from functools import partial
 from itertools import islice
 from math import inf
-from numbers import Rational
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from balancers._internal.checks import at_least, number
 from balancers._internal.copying import SharesBackends
+from balancers._internal.exact import exact
+from balancers._internal.taken import take
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
-from balancers.errors import InvalidSetting
+from balancers.errors import InvalidPick, InvalidSetting
 from balancers.hashing._successors import picked_in_turn
 from balancers.hashing.hashed_balancer import CHUNK, HashedBalancer
 from balancers.outcome import SUCCESS, Outcome
@@ -34,11 +36,15 @@ class BoundedLoad(SharesBackends, Balancer[B]):
     ``over`` is the balancer that determines the order of preference.  The load of a backend is its
     number of requests in flight: those reported by ``started`` and not yet by ``finished``.
 
-    A picked backend has at most max(1, ⌈c·(m + 1)·w/W⌉) requests in flight, the new one included.
-    Here w is the backend's weight and W is the sum of the weights.  m is the number of requests in
-    flight before the pick.  W and m include only backends that are neither avoided nor quiesced
-    (weight 0: the backend stays a member but is not picked).  At least one of these backends is
-    always below its bound.
+    A picked backend has at most ⌈c·(m + 1)·w/W⌉ + ``slack`` requests in flight, the new one
+    included.  Here w is the backend's weight and W is the sum of the weights.  m is the number of
+    requests in flight before the pick.  W and m include only backends that are neither avoided nor
+    quiesced (weight 0: the backend stays a member but is not picked).  At least one of these
+    backends is always below its bound.
+
+    With few requests in flight, the fair share is less than one request.  Then the second of two
+    simultaneous requests of a key goes to another backend, even if all others are idle.  With
+    ``slack=1``, two requests of a key always fit.
 
     The bound is computed without rounding: ``c`` and the weights have the decimal values that they
     are printed with, so 1.1 is exactly 11/10.  The bound applies at the time of the pick.  It
@@ -49,42 +55,42 @@ class BoundedLoad(SharesBackends, Balancer[B]):
     If the key's first backend is at its bound, the next in the key's order is tried.  So a key is
     cached by a few backends and not by all.  With a large ``c`` the picks are those of ``over``.
 
-    The members of ``over`` become the members of this balancer.  From then on, add and remove
-    backends through this balancer and not through ``over``.
+    The members of ``over`` become the members of this balancer, and ``over`` belongs to it from
+    then on.  So change members through this balancer only.  Otherwise picks raise InvalidPick.
 
     >>> from balancers.hashing import Jump
     >>> lb = BoundedLoad(Jump(["a", "b", "c"]), c=1.25)
-    >>> [lb.pick_hashed(0xDEADBEEF) for _ in range(2)]
-    ['c', 'c']
-    >>> lb.started("c")
-    >>> lb.pick_hashed(0xDEADBEEF)
-    'a'
-    >>> lb.finished("c")
-    >>> lb.pick_hashed(0xDEADBEEF)
-    'c'
+    >>> first = lb.pick_hashed(0xDEADBEEF)
+    >>> lb.started(first)
+    >>> first, lb.pick_hashed(0xDEADBEEF)
+    ('c', 'a')
     >>> lb
-    <BoundedLoad: c=1.25, over <Jump: 3 of 3 open>>
+    <BoundedLoad: c=1.25, slack=0, over <Jump: 3 of 3 open>>
 
     Cost: ``pick`` costs as much as ``over.pick``, plus O(number of avoided backends), plus one step
-    of ``over.succession`` for each backend that is at its bound.  ``started`` and ``finished`` are
-    O(1).
-    Raises InvalidSetting for ``c`` below 1 or not finite, and if ``over`` is not a HashedBalancer.
+    of ``over.succession`` for each backend at its bound.  ``started`` and ``finished`` are O(1).
+    Raises InvalidSetting for ``c`` below 1 or not finite, for a ``slack`` that is not an int of 0
+    or more, and if ``over`` is not a HashedBalancer.  Raises AlreadyInUse if ``over`` belongs to a
+    pool or another balancer.
     """
 
     keyed = True
 
-    def __init__(self, over: HashedBalancer[B], c: float = 1.25) -> None:
+    def __init__(self, over: HashedBalancer[B], c: float = 1.25, *, slack: int = 0) -> None:
         if not isinstance(over, HashedBalancer):
             raise InvalidSetting(f"over must be a balancer of balancers.hashing, not {over!r}")
         if not 1 <= number("c", c) < inf:
             raise InvalidSetting(f"c must be finite and at least 1, not {c!r}")
+        at_least(0, slack=slack)
+        take(over)
         self.fractional = over.fractional
         self._over = over
         self._c = c
-        self._c_numerator, self._c_denominator = _exact(c).as_integer_ratio()
+        self._slack = slack
+        self._c_numerator, self._c_denominator = exact(c).as_integer_ratio()
         self._counts: dict[B, int] = dict.fromkeys(over.weights, 0)
         self._open_weights: dict[B, _Exact] = {}
-        # A backend of weight w is below its bound while count * denominator < numerator * w.
+        # Below its bound: (count - slack) * denominator < numerator * weight.
         self._numerator: _Exact = self._c_numerator  # c·(m + 1) times the denominator of c
         self._denominator: _Exact = 0  # W times the denominator of c
         for backend, weight in over.weights.items():
@@ -102,6 +108,11 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         For example, 1.25 allows 25 % more requests than the fair share.
         """
         return self._c
+
+    @property
+    def slack(self) -> int:
+        """The number of requests that a backend may have beyond ``c`` times its fair share."""
+        return self._slack
 
     @property
     def weights(self) -> Mapping[B, float]:
@@ -130,26 +141,28 @@ class BoundedLoad(SharesBackends, Balancer[B]):
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Return the first backend, in the key's order of preference, that is below its bound.
 
-        Raises MissingKey, InvalidKey, NoBackendAvailable.
+        Raises MissingKey, InvalidKey, NoBackendAvailable, InvalidPick.
         """
         first = self._over.pick(key, now, avoid)
         numerator, denominator = (
             self._bound_without(avoid) if avoid else (self._numerator, self._denominator)
         )
-        if self._counts[first] * denominator < numerator * self._open_weights[first]:
+        weight = self._open_weights.get(first)
+        if weight and (self._counts[first] - self._slack) * denominator < numerator * weight:
             return first
         return self._first_below(self._over.hash_key(key), numerator, denominator, avoid)
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
         """Return the first backend, in the order of a 64-bit hash, that is below its bound.
 
-        Raises InvalidKey, NoBackendAvailable.
+        Raises InvalidKey, NoBackendAvailable, InvalidPick.
         """
         first = self._over.pick_hashed(digest, avoid)
         numerator, denominator = (
             self._bound_without(avoid) if avoid else (self._numerator, self._denominator)
         )
-        if self._counts[first] * denominator < numerator * self._open_weights[first]:
+        weight = self._open_weights.get(first)
+        if weight and (self._counts[first] - self._slack) * denominator < numerator * weight:
             return first
         return self._first_below(digest, numerator, denominator, avoid)
 
@@ -164,7 +177,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         """
         at_least(1, k=k)
         digest = self._over.hash_key(key)
-        in_turn = picked_in_turn(partial(self.pick_hashed, digest), lambda: len(self._open_weights))
+        in_turn = picked_in_turn(partial(self.pick_hashed, digest), self._over.eligible)
         return list(islice(in_turn, k))
 
     def hash_key(self, key: Key | None) -> int:
@@ -186,26 +199,29 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
         ``hashes`` is an array ``uint64[n]``.  The result is an array ``intp[n]``: the index of each
         backend in the order of ``weights``.  The loads do not change during the call.  So do not
-        use the result to send n requests: it ignores the load that these requests add.
-
-        The cost is that of ``over.pick_many``, plus one pick for each hash whose first backend is
-        at its bound.
-        Raises NoBackendAvailable; TypeError for another dtype, InvalidKey for another shape.
+        use the result to send n requests: it ignores the load that these requests add.  Cost: that
+        of ``over.pick_many``, plus one pick for each hash whose first backend is at its bound.
+        Raises NoBackendAvailable, InvalidPick; TypeError for another dtype, InvalidKey for another
+        shape.
         """
         picked = self._over.pick_many(hashes)
-        members = list(self._over.weights)
+        weights = self._over.weights
         numerator, denominator = self._numerator, self._denominator
-        full = {
+        below = {
             backend
             for backend, weight in self._open_weights.items()
-            if self._counts[backend] * denominator >= numerator * weight
+            if (self._counts[backend] - self._slack) * denominator < numerator * weight
         }
-        is_full = np.array([backend in full for backend in members], dtype=np.bool_)
-        if is_full.any():
+        passed = np.array([backend not in below for backend in weights], dtype=np.bool_)
+        if passed.any():
+            members = list(weights)
             places = {backend: place for place, backend in enumerate(members)}
             for start in range(0, len(hashes), CHUNK):
                 chunk = picked[start : start + CHUNK]
-                for each in np.flatnonzero(is_full[chunk]):
+                for each in np.flatnonzero(passed[chunk]):
+                    first = members[chunk[each]]
+                    if first not in self._open_weights:
+                        raise self._changed_directly(first)
                     digest = int(hashes[start + each])
                     chunk[each] = places[self._first_below(digest, numerator, denominator, ())]
         return picked
@@ -244,36 +260,41 @@ class BoundedLoad(SharesBackends, Balancer[B]):
     def _first_below(
         self, digest: int, numerator: _Exact, denominator: _Exact, avoid: Collection[B]
     ) -> B:
-        """Return the first backend that has fewer than c·(m + 1)·w/W requests in flight.
+        """Return the first backend that has fewer than c·(m + 1)·w/W + slack requests in flight.
 
         With one more request, its load is at most the bound.  Such a backend always exists: if
         every backend had c·(m + 1)·w/W requests or more, their sum would be more than m.
         """
-        counts, weights = self._counts, self._open_weights
-        return next(
-            backend
-            for backend in self._over.succession(digest)
-            if counts[backend] * denominator < numerator * weights[backend] and backend not in avoid
-        )
+        counts, weights, slack = self._counts, self._open_weights, self._slack
+        for backend in self._over.succession(digest):
+            if backend not in weights:
+                if backend in avoid:
+                    continue
+                raise self._changed_directly(backend)
+            load = (counts[backend] - slack) * denominator
+            if load < numerator * weights[backend] and backend not in avoid:
+                return backend
+        raise InvalidPick(f"{self._over!r} has other members or weights than {self!r}")
+
+    def _changed_directly(self, picked: B) -> InvalidPick:
+        """Return the error for an inner balancer that was changed without this balancer."""
+        return InvalidPick(f"{self._over!r} picked {picked!r}, not an open member of {self!r}")
 
     def _set_open_weight(self, backend: B, weight: float) -> None:
         """Store the exact weight, and update numerator and denominator.  0 removes the weight."""
         old = self._open_weights.pop(backend, 0)
         if weight:
-            exact = weight if isinstance(weight, int) else _exact(weight)
-            self._open_weights[backend] = exact
-            self._denominator += self._c_denominator * exact
+            self._open_weights[backend] = decimal = exact(weight)
+            self._denominator += self._c_denominator * decimal
         self._denominator -= self._c_denominator * old
         self._numerator += self._c_numerator * self._counts[backend] * ((weight > 0) - (old > 0))
 
     def _known_backends(self) -> Iterable[object]:
         return self._counts
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        take(self._over)
+
     def __repr__(self) -> str:
-        return f"<BoundedLoad: c={self._c!r}, over {self._over!r}>"
-
-
-def _exact(value: float) -> Fraction:
-    """Return the decimal value that a float is printed with; a rational number is unchanged."""
-    given: object = value
-    return Fraction(given if isinstance(given, Rational) else repr(float(value)))
+        return f"<BoundedLoad: c={self._c!r}, slack={self._slack}, over {self._over!r}>"

@@ -62,7 +62,7 @@ class Rendezvous(HashedBalancer[B]):
     ) -> None:
         self._name_factors: dict[B, np.uint64] = {}
         self._open_weights: Counter[float] = Counter()  # how many open members have each weight
-        self._key_factor = np.empty((), dtype=np.uint64)  # reused (a numpy scalar is slower)
+        self._key_factor = np.zeros((), dtype=np.uint64)  # reused (a numpy scalar is slower)
         self._ranks: dict[B, int] = {}  # indices in _sorted_members; empty when out of date
         super().__init__(backends, identity=identity, hasher=hasher)
 

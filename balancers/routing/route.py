@@ -27,7 +27,6 @@ Rank = tuple[tuple[int, int], tuple[int, ...], float, int, int]
 _HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[ -~\t\x80-\xff]*[!-~\x80-\xff])?)?")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CAPTURE = re.compile(r"\{([^\W\d]\w*)(\.\.\.)?\}")
-_LITERAL_RANK, _CAPTURE_RANK = 0, 1
 _END: Ending = "end"
 _REST: Ending = "rest"
 _PREFIX: Ending = "prefix"
@@ -111,7 +110,6 @@ class Route(Generic[T_co]):
     ) -> None:
         if path is not None and prefix is not None:
             raise InvalidSetting(f"path or prefix must be None, not {path!r} and {prefix!r}")
-        self.value = value
         self.host = None if host is None else _host(host)
         self.path = path
         self.prefix = "/" if path is None and prefix is None else prefix
@@ -122,6 +120,7 @@ class Route(Generic[T_co]):
             *_checks("cookie", cookies),
             *_checks("query", query),
         )
+        self.value = value
 
     @property
     def rank(self) -> Rank:
@@ -132,15 +131,12 @@ class Route(Generic[T_co]):
         2. Paths are compared segment by segment from the left.  The end of the path or a literal
            comes first, then a capture, then ``{rest...}``, then the end of a prefix.
         3. Routes with fewer methods come first.  A route for any method comes last.
-        4. Routes with more conditions come first.
-        5. Routes with more conditions on a value come first.
+        4. Routes with more conditions come first, then those with more conditions on a value.
         """
         host = (2, 0) if self.host is None else (0, 0)
         if self.host is not None and self.host[0] == "*":
             host = (1, -self.host.count("."))
-        ranks = [
-            _LITERAL_RANK if segment is not None else _CAPTURE_RANK for segment in self.segments
-        ]
+        ranks = [int(segment is None) for segment in self.segments]  # a capture after a literal
         path = (*ranks, *_ENDING_RANKS[self.ending])
         on_value = sum(check.value is not None for check in self.checks)
         return host, path, len(self.methods) or inf, -len(self.checks), -on_value
@@ -178,6 +174,11 @@ class Route(Generic[T_co]):
             arguments[name] = found or None
         given = [f"{name}={value!r}" for name, value in arguments.items() if value is not None]
         return f"Route({', '.join([repr(self.value), *given])})"
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, "value"):  # the last attribute that is set, also from a pickle
+            raise AttributeError(f"a route is immutable: {name} cannot be set")
+        super().__setattr__(name, value)
 
     def __copy__(self) -> Self:
         return self

@@ -1,18 +1,19 @@
 """Splits clients between values by weight.  A client gets the same value in every process."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
-from fractions import Fraction
+from collections.abc import Collection, Iterable, Mapping
 from itertools import accumulate
 from math import lcm, log
 from random import Random
 from types import MappingProxyType
 from typing import Generic, TypeVar, cast
 
-from balancers._internal.checks import checked_rng, valid_weight
+from balancers._internal.checks import checked_avoid, checked_rng, valid_weight
 from balancers._internal.copying import SharesBackends
+from balancers._internal.exact import exact
+from balancers._internal.refusals import shared_reason
 from balancers.balancer import Key
-from balancers.errors import DuplicateBackend, InvalidWeight
+from balancers.errors import DuplicateBackend, InvalidWeight, NoBackendAvailable
 from balancers.keys import Hasher, Identity, Murmur3, key_bytes, name_of
 
 __all__ = ["Split"]
@@ -56,8 +57,9 @@ class Split(SharesBackends, Generic[T]):
     >>> len(before), len(after), before <= after
     (104, 200, True)
 
-    ``pick`` costs O(values), but O(values²) if the weights are floats without a common unit.
-    ``draw`` costs O(log values).
+    ``pick`` costs O(values), but O(values²) if the weights have many decimals and no common unit.
+    ``draw`` costs O(log values).  Weights count as the decimals that they are printed as, so 0.1
+    and 0.2 are exactly 1 and 2.
 
     Raises InvalidWeight for an invalid weight and for a sum of 0.  Raises DuplicateBackend for a
     value that is given twice and for two values with the same name.  Raises TypeError for a value
@@ -86,8 +88,8 @@ class Split(SharesBackends, Generic[T]):
     @property
     def shares(self) -> dict[T, float]:
         """The share of the traffic that each value gets, from 0 to 1."""
-        total = sum(map(Fraction, self._weights.values()))
-        return {value: float(Fraction(weight) / total) for value, weight in self._weights.items()}
+        total = sum(map(exact, self._weights.values()))
+        return {value: float(exact(weight) / total) for value, weight in self._weights.items()}
 
     def reweigh(self, weights: Mapping[T, float] | Iterable[tuple[T, float]]) -> None:
         """Replace all values and their weights.
@@ -110,44 +112,74 @@ class Split(SharesBackends, Generic[T]):
         positive = {name: value for name, value in named.items() if valid[value]}
         if not positive:
             raise InvalidWeight(f"weights must contain a weight above 0, not {valid!r}")
-        exact = {value: Fraction(valid[value]) for value in positive.values()}
+        decimals = {value: exact(valid[value]) for value in positive.values()}
         # weight * unit is an integer for each weight; multiple // (weight * unit) is exact, so that
         # multiplying by it is the same as dividing by the weight, apart from a common factor
-        unit = lcm(*(weight.denominator for weight in exact.values()))
-        multiple = lcm(*(int(weight * unit) for weight in exact.values()))
-        ends = [*accumulate(exact.values())]
+        unit = lcm(*(weight.denominator for weight in decimals.values()))
+        multiple = lcm(*(int(weight * unit) for weight in decimals.values()))
+        ends = [*accumulate(decimals.values())]
         self._bidders = [
             (
                 self._salt + _length_prefixed(name),
-                multiple // int(exact[positive[name]] * unit),
+                multiple // int(decimals[positive[name]] * unit),
                 positive[name],
             )
             for name in sorted(positive)
         ]
-        self._positive, self._ends = list(exact), [float(end / ends[-1]) for end in ends]
+        self._positive, self._ends = list(decimals), [float(end / ends[-1]) for end in ends]
         self._weights = valid
 
-    def pick(self, key: Key | None) -> T:
-        """Return the value of a client; O(values).
+    def pick(self, key: Key | None, avoid: Collection[T] = ()) -> T:
+        """Return the value of a client, and never a value in ``avoid``; O(values).
 
-        Raises MissingKey for None, and InvalidKey or TypeError for an invalid key.
+        ``avoid`` contains values that are not wanted for this request, for example those that a
+        retry has tried.  The clients of these values are divided between all other values, in the
+        ratio of the weights.  All other clients keep their value.
+
+        Raises MissingKey for None, and InvalidKey or TypeError for an invalid key.  Raises
+        NoBackendAvailable if all values of positive weight are avoided, and TypeError for an
+        ``avoid`` that is not a collection of values.
         """
         data = key_bytes(key)
         hasher = self._hasher
-        best, winner = -1, self._bidders[0][2]
-        for prefix, multiplier, value in self._bidders:
+        bidders = self._bidders
+        if avoid:
+            avoid = checked_avoid(avoid)
+            bidders = [bidder for bidder in bidders if bidder[2] not in avoid]
+            if not bidders:
+                raise self._refusal()
+        best, winner = -1, bidders[0][2]
+        for prefix, multiplier, value in bidders:
             bid = _exponential(hasher(prefix + data)) * multiplier
             if bid < best or best < 0:
                 best, winner = bid, value
         return winner
 
-    def draw(self, rng: Random) -> T:
-        """Return a random value; O(log values).
+    def draw(self, rng: Random, avoid: Collection[T] = ()) -> T:
+        """Return a random value, and never a value in ``avoid``; O(log values).
 
-        The probability of a value is its share.  Use this method for a request without a key.
-        Raises TypeError for an ``rng`` that is not a ``random.Random``.
+        The probability of a value is its share.  Use this method for a request without a key.  With
+        ``avoid``, the shares are those of the other values, and the cost is O(values).
+
+        Raises TypeError for an ``rng`` that is not a ``random.Random``.  Raises NoBackendAvailable
+        and TypeError for the same ``avoid`` as :meth:`pick`.
         """
-        return self._positive[bisect_right(self._ends, checked_rng(rng).random())]
+        rng = checked_rng(rng)
+        if not avoid:
+            return self._positive[bisect_right(self._ends, rng.random())]
+        avoid = checked_avoid(avoid)
+        left = [value for value in self._positive if value not in avoid]
+        if not left:
+            raise self._refusal()
+        ends = [*accumulate(exact(self._weights[value]) for value in left)]
+        return left[bisect_right([float(end / ends[-1]) for end in ends], rng.random())]
+
+    def _refusal(self) -> NoBackendAvailable:
+        """Return the error to raise when all values of positive weight are avoided."""
+        members, positive = len(self._weights), len(self._positive)
+        counts = {"quiesced": members - positive, "avoided": positive}
+        counts = {reason: count for reason, count in counts.items() if count}
+        return NoBackendAvailable(shared_reason(counts, members), counts)
 
     def _known_backends(self) -> Iterable[T]:
         return self._weights

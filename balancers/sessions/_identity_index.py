@@ -64,8 +64,23 @@ class IdentityIndex(Generic[B]):
         if entry is None:
             return Binding(None, UNKNOWN_BACKEND, False, ticket)
         backend = entry[0]
-        reason = "" if self._pool.admits(backend, True, now) else CLOSED
-        return Binding(backend, reason, self._strict, ticket)
+        if self._pool.admits(backend, True, now):
+            return Binding(backend, "", self._strict, ticket)
+        full = self._pool.full(backend, now)
+        return Binding(backend, CLOSED, self._strict, ticket, full)
+
+    def keeps(self, binding: Binding[B], digest: bytes) -> bool:
+        """Return whether a session stays on its backend although another backend served a request.
+
+        ``binding`` was returned for the request.  ``digest`` is the identity of the session's
+        backend.  The session stays if nothing but limits of requests in flight closed the backend:
+        they closed it when the session was looked up, or they close it now.  The session moves if
+        the backend has left the pool, or is closed for another reason; O(gates).
+        """
+        entry = self._current(digest)
+        if entry is None or entry[0] != binding.backend or (binding.reason and not binding.full):
+            return False
+        return self._pool.full(entry[0]) or (binding.full and self._pool.admits(entry[0], True))
 
     def digest(self, lease: Lease[B]) -> bytes | None:
         """Return the digest of a lease's backend; O(1).

@@ -47,15 +47,17 @@ class SealedSessions(Generic[B]):
 
         The client needs no new token if its token is valid and does not have to be renewed, or if
         the backend of the lease has left the pool.  If the lease is on another backend than the
-        client's token, a new session starts at ``wall``.  If a token is renewed, the session keeps
-        its start time.
+        client's token, a new session starts at ``wall``, unless the backend of the token was only
+        full.  If a token is renewed, the session keeps its start time.
         """
         ident = self._identities.digest(lease)
         if ident is None:
             return None
         claim = binding.ticket
-        if not isinstance(claim, Claim) or claim.ident != ident:
+        if not isinstance(claim, Claim):
+            return self._tokens.seal(ident, wall)
+        if claim.ident != ident and not self._identities.keeps(binding, claim.ident):
             return self._tokens.seal(ident, wall)
         if self._tokens.needs_renewal(claim, wall, self._max_age):
-            return self._tokens.seal(ident, wall, claim.issued_at)
+            return self._tokens.seal(claim.ident, wall, claim.issued_at)
         return None

@@ -41,13 +41,16 @@ class Binding(NamedTuple, Generic[B]):
     * not yet valid: the times of the token are in the future according to the wall clock
     * unknown backend: the backend has left the pool
     * closed: the backend is a member, but at the time of the look-up it refused all requests, also
-      bound requests
+      bound requests; ``full`` says whether only limits of requests in flight closed it
     * out of path: the request has no cookie, and its target is outside the path of the cookie, so
       the client would not send the cookie with such a request
 
     ``backend`` is set if the request is bound or if the reason is closed.  In all other cases it is
     None.  A closed backend can be passed to the pool too, because it may have opened since.  If it
     is still closed, the pool picks another backend, or refuses the request if ``strict`` is True.
+    A full backend keeps its session: this request is served elsewhere, and the next request of the
+    session prefers the full backend again.
+
     Pass the binding to the ``issue`` method of the object that returned it.  ``ticket`` is used by
     that method only.
     """
@@ -56,6 +59,7 @@ class Binding(NamedTuple, Generic[B]):
     reason: str = ABSENT
     strict: bool = False
     ticket: object = None
+    full: bool = False
 
     @property
     def bound(self) -> bool:

@@ -30,8 +30,9 @@ class CookieSessions(Generic[B]):
     is called once per member.
 
     ``failover`` says what happens to a session if its backend is closed.  With ``"rebind"``, the
-    session is moved to another backend.  With ``"strict"``, the request is refused.  If the backend
-    has left the pool, the session is always moved.
+    session is moved to another backend.  If the backend is only full, because of limits of requests
+    in flight, another backend serves the request, but the session is not moved.  With ``"strict"``,
+    the request is refused.  If the backend has left the pool, the session is always moved.
 
     The other arguments are attributes of the cookie.  ``max_age`` is in seconds.  If it is None,
     the cookie is kept until the browser closes.  Browsers ignore a ``Secure`` cookie that they
@@ -102,7 +103,8 @@ class CookieSessions(Generic[B]):
         If several cookies have the name, the tokens of the first four are opened in order.  The
         first binding whose request is bound is returned.  So a cookie of another site, or an old
         cookie, does not hide the valid cookie.  If no cookie binds the request, the first binding
-        that has a backend is returned.  If no binding has a backend, the first binding is returned.
+        to a full backend is returned, or else the first binding that has a backend.  If no binding
+        has a backend, the first binding is returned.
 
         ``wall`` is the time in seconds since an epoch that all processes share.  It is compared
         with the times in the token.  ``now`` is the time in seconds of the pool's clock.  The gates
@@ -117,7 +119,7 @@ class CookieSessions(Generic[B]):
                 return found
             unbound.append(found)
         if unbound:
-            return next((found for found in unbound if found.backend is not None), unbound[0])
+            return max(unbound, key=lambda found: (found.full, found.backend is not None))
         covered = path_covers(self._path, request.target)
         return Binding(None, ABSENT if covered else OUT_OF_PATH)
 
@@ -126,7 +128,9 @@ class CookieSessions(Generic[B]):
 
         A cookie has to be sent in these cases:
 
-        * The client has no valid cookie, or the lease is on another backend than the cookie.
+        * The client has no valid cookie.
+        * The lease is on another backend than the cookie, and the backend of the cookie is lost: it
+          has left the pool, or was closed by something that is not a limit of requests in flight.
         * The token is older than a quarter of the idle timeout or of ``max_age``.
         * The token was not sealed with the first key.
 

@@ -79,8 +79,9 @@ class HeaderSessions(Generic[B]):
     def issue(self, lease: Lease[B], wall: float, binding: Binding[B]) -> str | None:
         """Return a new value for the header, or None if no value has to be sent.
 
-        No value has to be sent if the client's value is valid and does not have to be renewed, or
-        if the backend of the lease has left the pool.  Raises InvalidTime, ForeignLease.
+        No value has to be sent if the client's value is valid and does not have to be renewed, if
+        the backend of the lease has left the pool, or if the session's own backend was only full.
+        Raises InvalidTime, ForeignLease.
         """
         return self._codec.write(lease, wall, binding)
 
@@ -104,8 +105,10 @@ class _PlainNames(Generic[B]):
         return self._identities.binding(ident, ident, now) if name else Binding(None, MALFORMED)
 
     def write(self, lease: Lease[B], wall: float, binding: Binding[B]) -> str | None:
-        ident = self._identities.digest(lease)
-        if ident is None or ident == binding.ticket:
+        ident, home = self._identities.digest(lease), binding.ticket
+        if ident is None or ident == home:
+            return None
+        if isinstance(home, bytes) and self._identities.keeps(binding, home):
             return None
         return self._identity(lease.backend).decode()
 

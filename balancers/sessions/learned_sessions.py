@@ -86,15 +86,18 @@ class LearnedSessions(Generic[B]):
     def issue(self, lease: Lease[B], wall: float, binding: Binding[B]) -> None:
         """Store that the session of the binding is now on the backend of the lease.
 
-        The method returns None, because nothing has to be sent to the client.  It does nothing if
-        the backend has left the pool.  It does not add a session that is not in the table.  Only
-        in :class:`AddressSessions`, it adds the address.  Raises ForeignLease.
+        If the backend of the session was only full, the session stays there.  The method returns
+        None, because nothing has to be sent to the client.  It does nothing if the backend has left
+        the pool.  It does not add a session that is not in the table.  Only in
+        :class:`AddressSessions`, it adds the address.  Raises ForeignLease.
         """
         key, ident = binding.ticket, self._identities.digest(lease)
         if isinstance(key, bytes) and ident is not None:
             self._expire(lease.acquired_at)
+            home = self._table.get(key, (ident,))[0]
             if self._learns_from_requests or key in self._table:
-                self._store(key, ident)
+                keeps = home != ident and self._identities.keeps(binding, home)
+                self._store(key, home if keeps else ident)
 
     def learn(self, session: Key, lease: Lease[B], now: float) -> None:
         """Store that the session is on the backend of the lease.

@@ -7,6 +7,7 @@ from copy import deepcopy
 from fractions import Fraction
 from math import ceil, inf, nan
 from pathlib import Path
+from random import Random
 from runpy import run_path
 from typing import Any
 
@@ -34,8 +35,10 @@ from balancers import (
 )
 from balancers.errors import DuplicateBackend, InvalidKey, InvalidSetting, InvalidWeight, MissingKey
 from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento
-from tests.depth import runs
+from tests.depth import DEEP, runs
+from tests.hashing import steady
 from tests.hashing.evenness import HASHES
+from tests.hashing.steady import DOCUMENTED, measure
 from tests.kinds import METHODS, Kind, by_name
 
 NAMES = [f"n{i}" for i in range(7)]
@@ -45,15 +48,17 @@ OVERS: list[Callable[[], HashedBalancer[str]]] = [
     Memento[str],
     lambda: Anchor(capacity=7),
 ]
-SHOWN = run_path(str(Path(__file__).parents[2] / "docs/examples/prefix_caches.py"))
+ROOT = Path(__file__).parents[2]
+SHOWN = run_path(str(ROOT / "docs/examples/prefix_caches.py"))
 
 
 class Naive:
     """The formula of the bound, computed from every backend for each pick."""
 
-    def __init__(self, over: HashedBalancer[str], c: str) -> None:
+    def __init__(self, over: HashedBalancer[str], c: str, slack: int = 0) -> None:
         self.over = over
         self.c = Fraction(c)
+        self.slack = slack
         self.counts: Counter[str] = Counter()
 
     def most(self, backend: str, avoid: Collection[str] = ()) -> int:
@@ -64,7 +69,7 @@ class Naive:
             if weight and b not in avoid
         }
         m = sum(self.counts[b] for b in live)
-        return max(1, ceil(self.c * (m + 1) * live[backend] / sum(live.values())))
+        return ceil(self.c * (m + 1) * live[backend] / sum(live.values())) + self.slack
 
     def pick(self, digest: int, avoid: Collection[str] = ()) -> str:
         passed = [*avoid]
@@ -81,10 +86,14 @@ class BoundedMachine(RuleBasedStateMachine):
     lb: BoundedLoad[str]
     reference: Naive
 
-    @initialize(over=st.sampled_from(OVERS), c=st.sampled_from(["1", "1.1", "1.25", "2", "1e9"]))
-    def begin(self, over: Callable[[], HashedBalancer[str]], c: str) -> None:
-        self.lb = BoundedLoad(over(), c=float(c))
-        self.reference = Naive(over(), c)
+    @initialize(
+        over=st.sampled_from(OVERS),
+        c=st.sampled_from(["1", "1.1", "1.25", "2", "1e9"]),
+        slack=st.sampled_from([0, 0, 1, 2, 50]),
+    )
+    def begin(self, over: Callable[[], HashedBalancer[str]], c: str, slack: int) -> None:
+        self.lb = BoundedLoad(over(), c=float(c), slack=slack)
+        self.reference = Naive(over(), c, slack)
 
     @rule(backend=st.sampled_from(NAMES), weight=st.sampled_from([0, *WEIGHTS]))
     def put(self, backend: str, weight: float) -> None:
@@ -354,6 +363,27 @@ def test_the_share_of_requests_with_their_first_choice(
     assert abs(first_choices - share) <= within
 
 
+def test_the_figures_of_steady_traffic_are_those_of_the_page() -> None:
+    """In steady traffic 51 % have their first choice at c = 1.01, not 93 % as when filled once."""
+    page = (ROOT / "docs/algorithms/bounded_load.md").read_text(encoding="utf-8")
+    for c, slack, in_flight, share in DOCUMENTED:
+        count = f"{in_flight:,}".replace(",", " ")
+        assert f"| {c} | {slack} | {count} | {share:.0%}".replace("%", " %") in page
+    for row in DOCUMENTED[:1] + DOCUMENTED[-5:]:
+        measured, _ = measure(row, requests=5000)
+        assert abs(measured - row.share) < 0.03, row
+
+
+def test_the_command_fails_if_a_figure_is_missed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = DOCUMENTED[-1]._replace(share=0.9)
+    for rows, status in ((DOCUMENTED[-1:], 0), ([wrong, *DOCUMENTED[-1:]], 1)):
+        monkeypatch.setattr(steady, "DOCUMENTED", rows)
+        assert steady.main() == status
+        assert f"{status} of {len(rows)} missed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("points", "c", "least", "below"),
     [(100, 2, 1, 1.01), (100, 1.25, 1, 1.5), (100, 1.05, 1, 3), (1, 1.01, 5, 40)],
@@ -425,6 +455,137 @@ def test_copies_and_pickles_keep_the_counts_and_are_independent() -> None:
 def test_c_must_be_a_finite_number_of_at_least_1(c: Any) -> None:
     with pytest.raises(InvalidSetting, match="c must be"):
         BoundedLoad(Jump(["a"]), c=c)
+
+
+@pytest.mark.parametrize("slack", [-1, 1.0, 0.5, "1", None, True, inf, nan])
+def test_slack_must_be_an_int_of_at_least_0(slack: Any) -> None:
+    ring = Jump(["a"])
+    with pytest.raises(InvalidSetting, match=f"slack must be .* not {slack!r}"):
+        BoundedLoad(ring, slack=slack)
+    assert BoundedLoad(ring, slack=3).slack == 3
+
+
+@pytest.mark.parametrize("c", [1, 1.25, 4])
+def test_with_slack_the_second_request_of_a_session_stays_while_all_are_idle(c: float) -> None:
+    """Without slack it goes to a cold backend, at c = 4 too: ⌈4 · 2 / 8⌉ is 1."""
+    for key in range(50):
+        cold, warm = (BoundedLoad(HashRing(range(8)), c=c, slack=slack) for slack in (0, 1))
+        for lb in (cold, warm):
+            lb.started(lb.pick(key))
+        assert cold.pick(key) != cold.over.pick(key)
+        assert warm.pick(key) == warm.over.pick(key)
+        warm.started(warm.pick(key))
+        if c < 2:
+            assert warm.pick(key) != warm.over.pick(key)
+
+
+def counts_reached(lb: BoundedLoad[int], depth: int) -> Iterator[None]:
+    """Walk every sequence of starts and ends of at most this length, each load once a depth."""
+    members = list(lb.weights)
+    seen: set[tuple[int, ...]] = set()
+    level: list[tuple[int, ...]] = [(0,) * len(members)]
+    for _ in range(depth + 1):
+        following: list[tuple[int, ...]] = []
+        for loads in level:
+            for backend, load in zip(members, loads, strict=True):
+                while lb._counts[backend] < load:
+                    lb.started(backend, bound=True)
+                while lb._counts[backend] > load:
+                    lb.finished(backend)
+            yield
+            for at in range(len(members)):
+                for change in (1, -1):
+                    after = (*loads[:at], loads[at] + change, *loads[at + 1 :])
+                    if after[at] >= 0 and after not in seen:
+                        seen.add(after)
+                        following.append(after)
+        level = following
+
+
+SIX_ORDERS = [int(digest) for digest in HASHES[:40]]
+
+
+@pytest.mark.parametrize("slack", [0, 1, 2])
+@pytest.mark.parametrize("c", ["1", "1.1", "2"])
+@pytest.mark.parametrize("weights", [[1, 1, 1], [0.1, 0.2, 0.7], [1, 0, 3], [5, 1e-9, 1]])
+def test_the_bound_per_backend_is_exact_in_every_state_of_three_backends(
+    weights: list[float], c: str, slack: int
+) -> None:
+    """In each state, each avoid, each order of preference: the pick is the first within its bound.
+
+    Bound requests lead to every state, also to those beyond the bound.
+    """
+    lb = BoundedLoad(Memento(dict(enumerate(weights))), c=float(c), slack=slack)
+    orders = {tuple(lb.over.succession(digest)): digest for digest in SIX_ORDERS}
+    opened = [backend for backend, weight in enumerate(weights) if weight]
+    assert len(orders) == (6 if len(opened) == 3 else 2)
+    for _ in counts_reached(lb, 7 if DEEP else 5):
+        for avoid in ((), (0,), (2,), (0, 1)):
+            live = [b for b in opened if b not in avoid]
+            shares = {b: Fraction(str(weights[b])) for b in live}
+            requests, total = sum(lb._counts[b] for b in live) + 1, sum(shares.values())
+            within = [
+                b
+                for b in live
+                if lb._counts[b] + 1 <= ceil(Fraction(c) * requests * shares[b] / total) + slack
+            ]
+            assert within
+            for order, digest in orders.items():
+                first = next(b for b in order if b in within)
+                assert lb.pick_hashed(digest, avoid) == first
+
+
+def test_no_adversary_gets_more_than_the_bound() -> None:
+    """It ends, starts and re-weighs at random, and always sends to the fullest backend's key."""
+    rng = Random(10)
+    for _ in range(runs(100)):
+        slack, c = rng.randrange(4), rng.choice(["1", "1.01", "1.25", "3"])
+        lb = BoundedLoad(HashRing(NAMES, points=4), c=float(c), slack=slack)
+        reference = Naive(HashRing(NAMES, points=4), c, slack)
+        keys = {lb.over.pick_hashed(digest): digest for digest in HASHES[:500].tolist()}
+        for _ in range(150):
+            action = rng.random()
+            if action < 0.25:
+                busy = [b for b in NAMES if reference.counts[b]]
+                for backend in rng.sample(busy, len(busy) // 2):
+                    lb.finished(backend)
+                    reference.counts[backend] -= 1
+            elif action < 0.35:
+                backend, weight = rng.choice(NAMES[1:]), rng.choice([0, *WEIGHTS])
+                lb.put(backend, weight)
+                reference.over.put(backend, weight)
+            else:
+                fullest = max(NAMES, key=lambda b: (reference.counts[b], b))
+                avoid = {b for b in NAMES if b != fullest and rng.random() < 0.2} - {"n0"}
+                backend = lb.pick_hashed(keys[fullest], avoid)
+                assert reference.counts[backend] + 1 <= reference.most(backend, avoid)
+                assert backend == reference.pick(keys[fullest], avoid)
+                lb.started(backend)
+                reference.counts[backend] += 1
+
+
+def test_one_key_fills_its_first_backend_exactly_to_the_bound() -> None:
+    """One key always: its first backend reaches ⌈c·m/n⌉ + slack, and none has more."""
+    for c, slack in ((1, 0), (1.25, 1), (2, 5)):
+        lb = BoundedLoad(Jump(range(5)), c=c, slack=slack)
+        held: Counter[int] = Counter()
+        for m in range(200):
+            backend = lb.pick("one key")
+            lb.started(backend)
+            held[backend] += 1
+            assert held[backend] <= ceil(Fraction(str(c)) * (m + 1) / 5) + slack
+        assert max(held.values()) == ceil(Fraction(str(c)) * 40) + slack
+
+
+@pytest.mark.parametrize("c", [np.float64(1.1), np.int64(2), np.float32(1.5), Fraction(11, 10)])
+def test_numbers_of_other_types_are_exact_too(c: Any) -> None:
+    lb = BoundedLoad(Jump(range(10)), c=c)
+    for backend in range(10):
+        for _ in range(1000):
+            lb.started(backend)
+    lb.put(3, 1e300)
+    assert lb.pick("k") in range(10)
+    assert type(lb._numerator) in (int, Fraction)
 
 
 @pytest.mark.parametrize("over", [RoundRobin(["a"]), IPHash(["a"]), ["a"], None])

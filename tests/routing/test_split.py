@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Collection
 from copy import deepcopy
 from fractions import Fraction
 from math import inf, log, nan, sqrt
@@ -14,7 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from balancers.errors import DuplicateBackend, InvalidKey, InvalidWeight, MissingKey
+from balancers.errors import (
+    DuplicateBackend,
+    InvalidKey,
+    InvalidWeight,
+    MissingKey,
+    NoBackendAvailable,
+)
 from balancers.keys import KeyedBlake2, Murmur3
 from balancers.routing import Split
 from tests.depth import runs
@@ -308,6 +315,98 @@ def test_a_missing_key_or_generator_raises() -> None:
 
 def name_of_list(value: tuple[str, ...]) -> str:
     return value[0]
+
+
+def scanned(split: Split[Any], key: str, avoid: Collection[Any]) -> object:
+    """The split without the avoided values, built anew."""
+    left = {value: weight for value, weight in split.weights.items() if value not in avoid}
+    return Split(left, salt="s").pick(key)
+
+
+@settings(max_examples=runs(200), deadline=None)
+@given(weights, st.sets(st.sampled_from(NAMES)))
+def test_avoid_is_exact_and_moves_no_other_client(
+    weights: dict[str, float], avoid: set[str]
+) -> None:
+    split, rng = Split(weights, salt="s"), Random(1)
+    left = [value for value, weight in weights.items() if weight and value not in avoid]
+    for key in FEW[:100]:
+        if not left:
+            with pytest.raises(NoBackendAvailable):
+                split.pick(key, avoid)
+            continue
+        home, picked = split.pick(key), split.pick(key, avoid)
+        assert picked == scanned(split, key, avoid)
+        assert picked in left
+        assert home in avoid or picked == home
+        assert split.draw(rng, avoid) in left
+
+
+def test_the_clients_of_avoided_values_spread_in_the_ratio_of_the_weights() -> None:
+    split = Split({"a": 50, "b": 10, "c": 20, "d": 20, "off": 0})
+    orphans = [key for key in KEYS if split.pick(key) == "a"]
+    spread = Counter(split.pick(key, avoid=["a"]) for key in orphans)
+    drawn = Counter(split.draw(Random(n), avoid=["a"]) for n in range(10_000))
+    for value, share in (("b", 0.2), ("c", 0.4), ("d", 0.4)):
+        assert within(spread[value], len(orphans), share)
+        assert within(drawn[value], 10_000, share)
+    assert set(spread) == set(drawn) == {"b", "c", "d"}
+    second = Counter(split.pick(key, avoid=("a", "c")) for key in KEYS)
+    assert within(second["b"], len(KEYS), 1 / 3)
+
+
+def test_a_retry_can_try_each_value_once() -> None:
+    split = Split({"a": 1, "b": 2, "c": 3, "off": 0})
+    for key in FEW[:50]:
+        tried: list[str] = []
+        for _ in range(3):
+            tried.append(split.pick(key, avoid=tried))
+        assert set(tried) == {"a", "b", "c"}
+        with pytest.raises(NoBackendAvailable) as refusal:
+            split.pick(key, avoid=tried)
+        assert (refusal.value.reason, refusal.value.counts) == (
+            "mixed",
+            {"quiesced": 1, "avoided": 3},
+        )
+    with pytest.raises(NoBackendAvailable) as refusal:
+        Split({"a": 1}).draw(Random(1), avoid={"a"})
+    assert (refusal.value.reason, refusal.value.counts) == ("avoided", {"avoided": 1})
+
+
+@pytest.mark.parametrize("avoid", [[], (), set(), {}, ["z"], ["off"], {"off": 1}.keys(), {"z": 1}])
+def test_avoiding_nothing_that_is_picked_changes_nothing(avoid: Any) -> None:
+    split = Split({"a": 1, "b": 2, "off": 0})
+    assert [split.pick(key, avoid) for key in FEW] == [split.pick(key) for key in FEW]
+    one, other = Random(3), Random(3)
+    assert [split.draw(one, avoid) for _ in FEW] == [split.draw(other) for _ in FEW]
+
+
+@pytest.mark.parametrize("avoid", ["a", b"a", 7, bytearray(b"a"), object(), iter("a"), [["a"]]])
+def test_avoid_must_be_a_collection_of_values(avoid: Any) -> None:
+    split, rng = Split({"a": 1, "b": 1}), Random(1)
+    state = rng.getstate()
+    with pytest.raises(TypeError):
+        split.pick("k", avoid)
+    with pytest.raises(TypeError):
+        split.draw(rng, avoid)
+    with pytest.raises(NoBackendAvailable):
+        split.draw(rng, ["a", "b"])
+    assert rng.getstate() == state
+    with pytest.raises(MissingKey):
+        split.pick(None, ["a"])
+
+
+@pytest.mark.parametrize("others", [{"b": 0.2, "c": 0.7}, {"b": 0.7, "c": 0.2}])
+def test_weights_count_as_the_decimals_that_they_are_printed_as(others: dict[str, float]) -> None:
+    """As binary fractions, 0.1 and 0.7 are not exactly 1 and 7, and have no small common unit."""
+    decimal = Split({"a": 0.1, **others})
+    whole = Split({"a": 1, **{value: round(10 * weight) for value, weight in others.items()}})
+    assert [bid[1:] for bid in decimal._bidders] == [bid[1:] for bid in whole._bidders]
+    assert (
+        decimal.shares
+        == whole.shares
+        == {value: weight / 10 for value, weight in whole.weights.items()}
+    )
 
 
 def test_a_copy_is_independent_and_shares_the_values() -> None:

@@ -38,7 +38,9 @@ class Cookie(FallsBack):
         self._secret = key_bytes(secret)
         self._fallback = First() if fallback is None else fallback
         self._values: dict[bytes, str] = {}
-        super().__init__(self._all_members(backends))
+        members = self._all_members(backends)
+        with self._wrapping():
+            super().__init__(members)
 
     def value(self, backend: str) -> str:
         """Return the cookie value of an upstream: the HMAC-SHA-256 of its dial string, in hex."""

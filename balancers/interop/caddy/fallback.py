@@ -1,11 +1,13 @@
 """Lets a second balancer, the fallback, pick for requests without a usable key."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import cast
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
 from balancers._internal.checks import as_weights
+from balancers._internal.taken import take, wrapping
 from balancers.balancer import Balancer
-from balancers.errors import InvalidSetting, MissingKey
+from balancers.errors import InvalidPick, InvalidSetting, MissingKey
 from balancers.membership import Membership
 from balancers.outcome import SUCCESS, Outcome
 
@@ -15,8 +17,9 @@ __all__ = ["FallsBack"]
 class FallsBack(Membership[str]):
     """Makes the members of this balancer also members of another balancer, the fallback.
 
-    A subclass must set ``_fallback`` before it calls the constructor.  Its ``update_index`` must
-    call :meth:`_update_fallback` before it changes its own state.
+    A subclass must set ``_fallback`` before it calls the constructor, and it must call the
+    constructor inside :meth:`_wrapping`.  Its ``update_index`` must call :meth:`_update_fallback`
+    before it changes its own state.  The fallback then belongs to this balancer.
     """
 
     keyed = True
@@ -33,10 +36,20 @@ class FallsBack(Membership[str]):
         given = as_weights(backends)
         return {**self._fallback.weights, **given} if self._fallback is not None else given
 
+    def _wrapping(self) -> AbstractContextManager[None]:
+        """Mark the fallback.  If the block raises an exception, restore the fallback.
+
+        Raises AlreadyInUse.
+        """
+        return nullcontext() if self._fallback is None else wrapping(self._fallback)
+
     def _pick_from_fallback(self, now: float, avoid: Collection[str]) -> str:
         if self._fallback is None:
             raise MissingKey("a request without a key needs a fallback, and none was given")
-        return self._fallback.pick(now=now, avoid=avoid)
+        picked = self._fallback.pick(now=now, avoid=avoid)
+        if picked not in self._weights:
+            raise InvalidPick(f"{self._fallback!r} picked {picked!r}, not a member of {self!r}")
+        return picked
 
     def _update_fallback(self, backend: str, new: float | None) -> None:
         if self._fallback is None:
@@ -45,6 +58,11 @@ class FallsBack(Membership[str]):
             self._fallback.discard(backend)
         else:
             self._fallback.put(backend, new)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._fallback is not None:
+            take(self._fallback)
 
     def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
         """Called when a request starts.  The fallback is notified."""

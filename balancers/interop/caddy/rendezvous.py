@@ -39,7 +39,9 @@ class Rendezvous(FallsBack, NamedMembership[str]):
         identity: Identity[str] = name_of,
     ) -> None:
         self._fallback = fallback
-        super().__init__(self._all_members(backends), identity=identity, hasher=XXHash64())
+        members, hasher = self._all_members(backends), XXHash64()
+        with self._wrapping():
+            super().__init__(members, identity=identity, hasher=hasher)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
         """Return the upstream of the key.
