@@ -47,7 +47,7 @@ class IPHash(Balancer[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         over: Balancer[B] | None = None,
         ipv4_prefix: int = 32,
@@ -62,7 +62,7 @@ class IPHash(Balancer[B]):
             raise InvalidSetting(f"over must be a keyed balancer, not {over!r}")
         self._over = over
         self.fractional = over.fractional
-        for backend, weight in as_weights(backends).items():
+        for backend, weight in as_weights(() if backends is None else backends).items():
             over.put(backend, weight)
 
     @property

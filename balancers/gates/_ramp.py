@@ -7,9 +7,9 @@ from abc import abstractmethod
 from math import inf
 
 from balancers._internal.checks import at_least, duration, number
-from balancers._internal.types import B
+from balancers._internal.types import B, S
 from balancers.errors import InvalidSetting
-from balancers.gates.member_gate import MemberGate, S
+from balancers.gates.member_gate import MemberGate
 
 __all__ = ["RampGate"]
 
