@@ -45,7 +45,7 @@ class Murmur3:
         from mmh3 import mmh3_x64_128_utupledigest  # noqa: PLC0415 - only keyed balancers need it
 
         self._digest = mmh3_x64_128_utupledigest
-        self.seed = seed
+        self.seed: int = seed
 
     def __repr__(self) -> str:
         return f"<Murmur3: seed {self.seed}>"
@@ -116,7 +116,7 @@ class XXHash64:
                 "XXHash64 needs the package xxhash: install balancers[xxhash]"
             ) from error
         self._digest = xxh64_intdigest
-        self.seed = seed
+        self.seed: int = seed
 
     def __repr__(self) -> str:
         return f"<XXHash64: seed {self.seed}>"

@@ -61,7 +61,7 @@ class IPHash(Balancer[B]):
         elif not getattr(over, "keyed", False):
             raise InvalidSetting(f"over must be a keyed balancer, not {over!r}")
         self._over = over
-        self.fractional = over.fractional
+        self.fractional: bool = over.fractional
         for backend, weight in as_weights(() if backends is None else backends).items():
             over.put(backend, weight)
 

@@ -110,7 +110,7 @@ class RampGate(MemberGate[B, S]):
             self.begin(backend, now)
             # The pool asks for the factor of a new member without being notified.
             self._changed.pop(backend, None)
-            self.due = -inf if self._changed else self.timers.first
+            self.due: float = -inf if self._changed else self.timers.first
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves; O(log n)."""

@@ -38,7 +38,7 @@ class _DrainState:
 
     def __init__(self) -> None:
         self.deadline: float | None = None
-        self.reported = False
+        self.reported: bool = False
 
 
 class Drain(MemberGate[B, _DrainState]):

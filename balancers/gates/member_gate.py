@@ -114,7 +114,7 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
         The pool then calls ``factor`` for this backend again.
         """
         self._changed[backend] = None
-        self.due = -inf
+        self.due: float = -inf
 
     def advance(self, now: float) -> float:
         """Store ``now`` as the latest time, and return it.

@@ -78,7 +78,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
             raise InvalidSetting(f"over must be a balancer of balancers.hashing, not {over!r}")
         if not 1 <= number("c", c) < inf:
             raise InvalidSetting(f"c must be finite and at least 1, not {c!r}")
-        self.fractional = over.fractional
+        self.fractional: bool = over.fractional
         self._over = over
         self._c = c
         self._c_numerator, self._c_denominator = _exact(c).as_integer_ratio()
