@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     B = TypeVar("B", default=Any)
     S = TypeVar("S", default=Any)
+    T = TypeVar("T", default=Any)
 else:
     from typing import TypeVar
 
@@ -19,5 +20,7 @@ else:
     ``"10.0.0.1:80"``."""
     S = TypeVar("S")
     """The type of the object that a class stores per backend, for example its state."""
+    T = TypeVar("T")
+    """The type of any other object of the caller, for example of one that waits in a queue."""
 
-__all__ = ["B", "S"]
+__all__ = ["B", "S", "T"]
