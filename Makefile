@@ -1,7 +1,7 @@
 PYTHON ?= .venv/bin/python
 PACKAGE ?= gates
 
-.PHONY: help demo package test deep check docs notebooks bench steady parity
+.PHONY: help demo package test types deep check docs notebooks bench steady parity
 
 # Durations are for two cores.
 help: ## list the targets (default)
@@ -17,6 +17,12 @@ package: ## check one package, for example PACKAGE=gates: lint, types and its te
 
 test: ## run all tests in the quick profile; up to 5 min
 	$(PYTHON) -m pytest -q -n 4 --dist worksteal
+
+types: ## check all types, and those of every Python block of README.md and docs/; 2 min
+	$(PYTHON) -m mypy
+	$(PYTHON) -m pyright --pythonpath $(PYTHON)
+	$(PYTHON) -m pyright --pythonpath $(PYTHON) --verifytypes balancers --ignoreexternal
+	$(PYTHON) -m tests.typing.pages
 
 deep: ## run all tests in the deep profile; about 12 min
 	HYPOTHESIS_PROFILE=deep $(PYTHON) -m pytest -q -n 2 --dist worksteal

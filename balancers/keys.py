@@ -4,7 +4,7 @@ The builtin ``hash()`` is never used, because its results differ between process
 """
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from balancers._internal.checks import HIGHEST_PORT
 from balancers._internal.types import B
@@ -45,7 +45,7 @@ class Murmur3:
         from mmh3 import mmh3_x64_128_utupledigest  # noqa: PLC0415 - only keyed balancers need it
 
         self._digest = mmh3_x64_128_utupledigest
-        self.seed = seed
+        self.seed: int = seed
 
     def __repr__(self) -> str:
         return f"<Murmur3: seed {self.seed}>"
@@ -116,7 +116,7 @@ class XXHash64:
                 "XXHash64 needs the package xxhash: install balancers[xxhash]"
             ) from error
         self._digest = xxh64_intdigest
-        self.seed = seed
+        self.seed: int = seed
 
     def __repr__(self) -> str:
         return f"<XXHash64: seed {self.seed}>"
@@ -155,7 +155,7 @@ def key_bytes(key: Key | None) -> bytes:
     raise TypeError(f"key must be bytes, str or int, not {key!r}")
 
 
-def name_of(backend: object) -> bytes | str:
+def name_of(backend: Any) -> bytes | str:
     """Return the name of a backend that is a str, bytes, an int or a pair (host, port).
 
     The name of a str or bytes is the backend itself.  The name of an int is its 8 bytes, as
@@ -169,6 +169,7 @@ def name_of(backend: object) -> bytes | str:
     returns their names.  The repr of a backend is not used, because it may contain a memory
     address.
     """
+    # The parameter is Any and not object: else pyright infers object as the type of all backends.
     if isinstance(backend, str | bytes):
         return backend
     if isinstance(backend, int) and not isinstance(backend, bool):

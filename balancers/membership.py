@@ -66,10 +66,10 @@ class Membership(SharesBackends, Balancer[B]):
     balancers.errors.NoBackendAvailable: no backend available: mixed (1 quiesced, 2 avoided)
     """
 
-    def __init__(self, backends: Iterable[B] | Mapping[B, float] = ()) -> None:
+    def __init__(self, backends: Iterable[B] | Mapping[B, float] | None = None) -> None:
         self._weights: dict[B, float] = {}
         self._open = 0
-        for backend, weight in as_weights(backends).items():
+        for backend, weight in as_weights(() if backends is None else backends).items():
             self.put(backend, weight)
 
     @property

@@ -71,7 +71,7 @@ class NamedMembership(Membership[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         identity: Identity[B] = name_of,
         hasher: Hasher | None = None,

@@ -121,7 +121,7 @@ def checked_avoid(avoid: Collection[B]) -> Collection[B]:
     Raises TypeError for a str, for bytes, for an array, and for an object that is not a collection.
     """
     if isinstance(avoid, AbstractSet | dict):
-        return avoid
+        return cast("Collection[B]", avoid)
     if (
         isinstance(avoid, str | bytes | bytearray)
         or not isinstance(avoid, Collection)

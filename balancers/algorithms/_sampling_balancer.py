@@ -3,23 +3,21 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from random import Random
-from typing import Generic, TypeVar
+from typing import Generic
 
 from balancers._internal.checks import checked_rng
-from balancers._internal.types import B
+from balancers._internal.types import B, S
 from balancers.algorithms._weighted_sampler import WeightedSampler
 from balancers.membership import Membership
 
 __all__ = ["SamplingBalancer"]
-
-T = TypeVar("T")
 
 _GONE = -1
 """A weight that no member has.  It marks a member that left, so that a block sampled with this
 member is never resumed."""
 
 
-class SamplingBalancer(Membership[B], Generic[B, T]):
+class SamplingBalancer(Membership[B], Generic[B, S]):
     """Samples members at random by weight.  A block of items is sampled in advance.
 
     The items are sampled in groups of ``group_size``.  When a weight changes, the block is
@@ -34,22 +32,22 @@ class SamplingBalancer(Membership[B], Generic[B, T]):
     fractional = True
 
     def __init__(
-        self, backends: Iterable[B] | Mapping[B, float], rng: Random, group_size: int
+        self, backends: Iterable[B] | Mapping[B, float] | None, rng: Random, group_size: int
     ) -> None:
         self._rng = checked_rng(rng)
         self._group_size = group_size
-        self._sampler: WeightedSampler[T] = WeightedSampler(rng)
+        self._sampler: WeightedSampler[S] = WeightedSampler(rng)
         self._indices: dict[B, int] = {}
-        self._block: Iterator[T] = iter(())
-        self._suspended_block: Iterator[T] = self._block
+        self._block: Iterator[S] = iter(())
+        self._suspended_block: Iterator[S] = self._block
         self._changed: dict[B, float] = {}  # the weights that the block was sampled with
         super().__init__(backends)
 
     @abstractmethod
-    def _make_item(self, backend: B) -> T:
+    def _make_item(self, backend: B) -> S:
         """Return the item for a new member.  The samples consist of such items."""
 
-    def _next_block(self) -> Iterator[T]:
+    def _next_block(self) -> Iterator[S]:
         """Sample a new block and return it.  Raises NoBackendAvailable."""
         if not self._open:
             raise self.refusal()
@@ -59,7 +57,7 @@ class SamplingBalancer(Membership[B], Generic[B, T]):
         self._block = iter(self._sampler.sample_block(self._group_size))
         return self._block
 
-    def _sample_avoiding(self, avoid: Iterable[B]) -> list[T]:
+    def _sample_avoiding(self, avoid: Iterable[B]) -> list[S]:
         """Return one group without the avoided backends.  Raises NoBackendAvailable."""
         excluded = [self._indices[backend] for backend in avoid if backend in self._indices]
         group = self._sampler.sample(self._group_size, excluded)

@@ -50,7 +50,7 @@ class IPHash(Balancer[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         over: Balancer[B] | None = None,
         ipv4_prefix: int = 32,
@@ -64,8 +64,8 @@ class IPHash(Balancer[B]):
         elif isinstance(over, type) or not getattr(over, "keyed", False):
             raise InvalidSetting(f"over must be a keyed balancer, not {over!r}")
         self._over = over
-        self.fractional = over.fractional
-        given = as_weights(backends)
+        self.fractional: bool = over.fractional
+        given = as_weights(() if backends is None else backends)
         with wrapping(over):
             for backend, weight in given.items():
                 over.put(backend, weight)

@@ -36,7 +36,7 @@ class LeastConnections(Membership[B]):
     keyed = False
     fractional = False
 
-    def __init__(self, backends: Iterable[B] | Mapping[B, float] = ()) -> None:
+    def __init__(self, backends: Iterable[B] | Mapping[B, float] | None = None) -> None:
         self._counts: dict[B, int] = {}
         # The open members by count.  Each bucket is in the order of the next picks.
         self._buckets: RankBuckets[OrderedDict[B, None]] = RankBuckets(OrderedDict)

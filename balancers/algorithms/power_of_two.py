@@ -88,7 +88,7 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         rng: Random,
         choices: int = 2,

@@ -28,7 +28,9 @@ class RandomChoice(SamplingBalancer[B, B]):
     Raises TypeError unless ``rng`` is a ``random.Random``.
     """
 
-    def __init__(self, backends: Iterable[B] | Mapping[B, float] = (), *, rng: Random) -> None:
+    def __init__(
+        self, backends: Iterable[B] | Mapping[B, float] | None = None, *, rng: Random
+    ) -> None:
         super().__init__(backends, rng, group_size=1)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:

@@ -38,7 +38,9 @@ class RoundRobin(Membership[B]):
     keyed = False
     fractional = False
 
-    def __init__(self, backends: Iterable[B] | Mapping[B, float] = (), *, offset: int = 0) -> None:
+    def __init__(
+        self, backends: Iterable[B] | Mapping[B, float] | None = None, *, offset: int = 0
+    ) -> None:
         at_least(0, offset=offset)
         self._offset = offset
         self._next_serial = 0

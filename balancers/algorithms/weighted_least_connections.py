@@ -51,7 +51,7 @@ class WeightedLeastConnections(Membership[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         rule: Literal["wlc", "sed"] = "wlc",
     ) -> None:

@@ -73,7 +73,9 @@ class WeightedRoundRobin(Membership[B]):
     keyed = False
     fractional = True
 
-    def __init__(self, backends: Iterable[B] | Mapping[B, float] = (), *, offset: int = 0) -> None:
+    def __init__(
+        self, backends: Iterable[B] | Mapping[B, float] | None = None, *, offset: int = 0
+    ) -> None:
         at_least(0, offset=offset)
         self._offset = offset
         self._decimals = 0

@@ -7,9 +7,9 @@ from abc import abstractmethod
 from math import inf
 
 from balancers._internal.checks import at_least, duration, number, valid_now
-from balancers._internal.types import B
+from balancers._internal.types import B, S
 from balancers.errors import InvalidSetting
-from balancers.gates.member_gate import MemberGate, S
+from balancers.gates.member_gate import MemberGate
 
 __all__ = ["RampGate"]
 
@@ -110,7 +110,7 @@ class RampGate(MemberGate[B, S]):
             self.begin(backend, now)
             # The pool asks for the factor of a new member without being notified.
             self._changed.pop(backend, None)
-            self.due = -inf if self._changed else self.timers.first
+            self.due: float = -inf if self._changed else self.timers.first
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves; O(log n)."""

@@ -137,7 +137,7 @@ class ActiveChecks(HealthChecks[B]):
             sent.append(probe)
         if self._postponed:
             self._postponed -= {probe.backend for probe in sent}
-        self.due = min(self.due, self._next_instant())
+        self.due: float = min(self.due, self._next_instant())
         return sent
 
     @property

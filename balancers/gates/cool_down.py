@@ -34,10 +34,10 @@ class _CoolDownState:
     __slots__ = ("closed_until", "failures_in_row", "ignore_before", "pauses_in_row")
 
     def __init__(self) -> None:
-        self.failures_in_row = 0
-        self.pauses_in_row = 0
-        self.ignore_before = -LATEST
-        self.closed_until = -inf
+        self.failures_in_row: int = 0
+        self.pauses_in_row: int = 0
+        self.ignore_before: float = -LATEST
+        self.closed_until: float = -inf
 
 
 class CoolDown(MemberGate[B, _CoolDownState]):

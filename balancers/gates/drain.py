@@ -41,9 +41,9 @@ class _DrainState:
     __slots__ = ("deadline", "idle_since", "reported")
 
     def __init__(self, deadline: float, idle_since: float) -> None:
-        self.deadline = deadline
-        self.idle_since = idle_since
-        self.reported = False
+        self.deadline: float = deadline
+        self.idle_since: float = idle_since
+        self.reported: bool = False
 
 
 class Drain(MemberGate[B, None]):

@@ -24,17 +24,17 @@ class Health:
     __slots__ = ("awaits_time", "failures", "flipped_at", "machine", "probed")
 
     def __init__(self, machine: HealthStateMachine, now: float) -> None:
-        self.machine = machine
-        self.failures = 0
+        self.machine: HealthStateMachine = machine
+        self.failures: int = 0
         """The number of requests that failed in a row."""
-        self.flipped_at = now
+        self.flipped_at: float = now
         """The time in seconds at which the state last changed.
 
         The results of requests and probes that started earlier are ignored.
         """
-        self.probed = False
+        self.probed: bool = False
         """Whether the result of a probe was ever reported."""
-        self.awaits_time = False
+        self.awaits_time: bool = False
         """Whether the backend waits for its promotion by time.
 
         Until then, the results of its probes are ignored.

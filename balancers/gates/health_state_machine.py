@@ -49,7 +49,7 @@ class HealthStateMachine:
             self._rule.initial_state(healthy=False),
             self._rule.initial_state(healthy=True),
         )
-        self.healthy = initial != "down"
+        self.healthy: bool = initial != "down"
         self._state: State = self._initial_states[self.healthy]
         self._unknown = initial == "unknown"
 

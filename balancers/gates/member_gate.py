@@ -13,19 +13,17 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic
 
 from balancers._internal.checks import valid_now
 from balancers._internal.copying import SharesBackends
 from balancers._internal.timers import Timers
-from balancers._internal.types import B
+from balancers._internal.types import B, S
 from balancers.errors import UnknownBackend
 from balancers.event import Event
 from balancers.gate import Gate
 
 __all__ = ["MemberGate"]
-
-S = TypeVar("S")
 
 
 class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
@@ -116,7 +114,7 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
         The pool then calls ``factor`` for this backend again.
         """
         self._changed[backend] = None
-        self.due = -inf
+        self.due: float = -inf
 
     def advance(self, now: float) -> float:
         """Store ``now`` as the latest time, and return it.

@@ -41,10 +41,11 @@ class _EjectionState:
     __slots__ = ("changed_at", "earlier_ejections", "failures_in_row", "requests", "successes")
 
     def __init__(self, now: float) -> None:
-        self.failures_in_row = 0
-        self.successes = self.requests = 0
-        self.earlier_ejections = 0
-        self.changed_at = now
+        self.failures_in_row: int = 0
+        self.successes: int = 0
+        self.requests: int = 0
+        self.earlier_ejections: int = 0
+        self.changed_at: float = now
 
 
 class OutlierEjection(MemberGate[B, _EjectionState]):
@@ -227,7 +228,7 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         self._to_evaluate[backend] = None
         if self._next_evaluation == inf:
             self._next_evaluation = now + self._interval
-            self.due = min(self.due, self._next_evaluation)
+            self.due: float = min(self.due, self._next_evaluation)
 
     def _evaluate(self, now: float) -> None:
         """Apply every rule to the interval that ended.  Start the next interval if needed."""

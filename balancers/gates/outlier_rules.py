@@ -34,7 +34,7 @@ class OutlierRule(Protocol):
 
 
 @dataclass(frozen=True)
-class SuccessRate:
+class SuccessRate(OutlierRule):
     """Finds backends whose success rate is far below the mean of all success rates.
 
     An outlier is more than ``stdev_factor`` standard deviations below the mean.  The rule compares
@@ -77,7 +77,7 @@ class SuccessRate:
 
 
 @dataclass(frozen=True)
-class FailurePercentage:
+class FailurePercentage(OutlierRule):
     """Finds backends for which at least ``percentage`` percent of the requests failed.
 
     The results of the other backends have no effect.  The rule evaluates only backends with at
@@ -122,7 +122,7 @@ class FailurePercentage:
 
 
 @dataclass(frozen=True)
-class MedianGap:
+class MedianGap(OutlierRule):
     """Finds backends whose success rate is far below the median of all success rates.
 
     An outlier is more than ``gap`` percentage points below the median.  It is also more than

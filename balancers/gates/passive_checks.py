@@ -27,10 +27,10 @@ class _PassiveState:
 
     def __init__(self, max_fails: int, now: float) -> None:
         self.failures: deque[float] = deque(maxlen=max_fails)
-        self.ignore_before = now
-        self.on_trial = False
-        self.trials_since = now
-        self.trials_in_flight = 0
+        self.ignore_before: float = now
+        self.on_trial: bool = False
+        self.trials_since: float = now
+        self.trials_in_flight: int = 0
 
 
 class PassiveChecks(MemberGate[B, _PassiveState]):

@@ -24,8 +24,8 @@ class _WarmUpState:
     __slots__ = ("in_flight", "limit_key", "ramping")
 
     def __init__(self) -> None:
-        self.in_flight = 0
-        self.ramping = False
+        self.in_flight: int = 0
+        self.ramping: bool = False
         self.limit_key: tuple[float, int] | None = None
 
 

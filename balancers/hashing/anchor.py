@@ -57,7 +57,7 @@ class Anchor(RehashingBalancer[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         capacity: int,
         identity: Identity[B] = name_of,

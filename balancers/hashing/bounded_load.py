@@ -83,7 +83,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
             raise InvalidSetting(f"c must be finite and at least 1, not {c!r}")
         at_least(0, slack=slack)
         take(over)
-        self.fractional = over.fractional
+        self.fractional: bool = over.fractional
         self._over = over
         self._c = c
         self._slack = slack

@@ -56,8 +56,8 @@ class Circle(Generic[B]):
 
     def clear(self) -> None:
         """Remove every point."""
-        self.size = 0
-        self.shift = 64
+        self.size: int = 0
+        self.shift: int = 64
         self.cells: list[tuple[int, ...]] = [()]
         """The points of each cell in ascending order; the cell of a hash is ``hash >> shift``."""
         self.owners: list[tuple[B, ...]] = [()]
@@ -222,11 +222,12 @@ class PointTable:
         dtype: type[np.signedinteger[Any]] = np.intp,
     ) -> None:
         bits = min(max_bits, (_TABLE_CELLS_PER_POINT * len(points)).bit_length())
-        self.points = points
+        self.points: NDArray[np.uint64] = points
         self._shift = np.uint64(64 - bits)
-        self.occupied = (points[:-1] >> self._shift).astype(np.intp)
-        self.repeats = np.diff(self.occupied, prepend=-1, append=(1 << bits) - 1)
-        self.firsts = np.repeat(np.arange(len(points), dtype=dtype), self.repeats)
+        self.occupied: NDArray[np.intp] = (points[:-1] >> self._shift).astype(np.intp)
+        self.repeats: NDArray[np.intp] = np.diff(self.occupied, prepend=-1, append=(1 << bits) - 1)
+        indices = np.arange(len(points), dtype=dtype)
+        self.firsts: NDArray[np.signedinteger[Any]] = np.repeat(indices, self.repeats)
 
     def cells(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Return the cell of each hash, as a new array."""

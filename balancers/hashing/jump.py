@@ -48,7 +48,7 @@ class Jump(RehashingBalancer[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         identity: Identity[B] = name_of,
         hasher: Hasher | None = None,

@@ -57,7 +57,7 @@ class Maglev(RehashingBalancer[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         size: int = 65537,
         identity: Identity[B] = name_of,

@@ -50,7 +50,7 @@ class Memento(RehashingBalancer[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         identity: Identity[B] = name_of,
         hasher: Hasher | None = None,

@@ -55,7 +55,7 @@ class MultiProbe(HashedBalancer[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         probes: int = 21,
         identity: Identity[B] = name_of,

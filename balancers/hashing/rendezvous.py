@@ -55,7 +55,7 @@ class Rendezvous(HashedBalancer[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         identity: Identity[B] = name_of,
         hasher: Hasher | None = None,

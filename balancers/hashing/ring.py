@@ -62,7 +62,7 @@ class HashRing(HashedBalancer[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         points: int = 160,
         max_points: int = 1 << 23,
@@ -83,7 +83,7 @@ class HashRing(HashedBalancer[B]):
         self._stale = False  # a member is outdated, or too few points are open
         self._ready = False  # the ring is not stale and has points
         self._seed: int | None = None  # the seed of the default hash function, if it is used
-        given = as_weights(backends)
+        given = as_weights(() if backends is None else backends)
         needed = sum(self._point_count(weight) for weight in given.values() if weight)
         if needed > max_points:
             raise RingTooLarge(f"the ring needs {needed} points, more than max_points={max_points}")

@@ -34,8 +34,8 @@ class RequestFields:
     def __init__(
         self, request: Request, query: str, parsed: dict[Kind, Values] | None = None
     ) -> None:
-        self.method = request.method
-        self.query = query
+        self.method: str = request.method
+        self.query: str = query
         self._request = request
         self._parsed: dict[Kind, Values] = {} if parsed is None else parsed
 

@@ -69,7 +69,7 @@ class HealthReport:
     """
 
     def __init__(self, checks: Iterable[CheckResult] = (), *, uptime: float, version: str) -> None:
-        self.checks = tuple(checks)
+        self.checks: tuple[CheckResult, ...] = tuple(checks)
         if not 0 <= number("uptime", uptime) < inf:
             raise InvalidSetting(f"uptime must be finite seconds, 0 or more, not {uptime!r}")
         names = [check.name for check in self.checks]

@@ -5,16 +5,15 @@ The number of items is limited, and so is the time that each item waits.
 
 from collections.abc import Iterable, Iterator
 from math import inf
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple
 
 from balancers._internal.checks import at_least, duration, valid_now
 from balancers._internal.copying import SharesBackends
 from balancers._internal.timers import Timers
+from balancers._internal.types import T
 from balancers.errors import QueueFull
 
 __all__ = ["AdmissionQueue", "Waiting"]
-
-T = TypeVar("T")
 
 
 class Waiting(NamedTuple, Generic[T]):

@@ -94,6 +94,8 @@ class Route(Generic[T_co]):
         "value",
     )
 
+    segments: tuple[str | None, ...]
+    names: tuple[str, ...]
     ending: Ending
 
     def __init__(
@@ -110,11 +112,11 @@ class Route(Generic[T_co]):
     ) -> None:
         if path is not None and prefix is not None:
             raise InvalidSetting(f"path or prefix must be None, not {path!r} and {prefix!r}")
-        self.host = None if host is None else _host(host)
-        self.path = path
-        self.prefix = "/" if path is None and prefix is None else prefix
+        self.host: str | None = None if host is None else _host(host)
+        self.path: str | None = path
+        self.prefix: str | None = "/" if path is None and prefix is None else prefix
         self.segments, self.names, self.ending = _pattern(self.path, self.prefix)
-        self.methods = _methods(methods)
+        self.methods: tuple[str, ...] = _methods(methods)
         self.checks: tuple[Check, ...] = (
             *_checks("header", headers),
             *_checks("cookie", cookies),

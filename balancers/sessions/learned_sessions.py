@@ -58,9 +58,9 @@ class LearnedSessions(Generic[B]):
         self._identities = IdentityIndex(pool, identity, failover)
         self._table: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
         self._now = float("-inf")
-        self.evicted = 0
+        self.evicted: int = 0
         """The number of sessions that were removed because the table was full."""
-        self.expired = 0
+        self.expired: int = 0
         """The number of sessions that were removed because they were not used for longer than
         ``idle_timeout`` seconds."""
 

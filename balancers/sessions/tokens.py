@@ -102,8 +102,8 @@ class SessionTokens:
             raise InvalidSetting(
                 f"clock_skew must be finite seconds, 0 or more, not {clock_skew!r}"
             )
-        self.idle_timeout = duration("idle_timeout", idle_timeout, endless=True)
-        self.lifetime = duration("lifetime", lifetime, endless=True)
+        self.idle_timeout: float = duration("idle_timeout", idle_timeout, endless=True)
+        self.lifetime: float = duration("lifetime", lifetime, endless=True)
         self._clock_skew = clock_skew
         self._rng = checked_rng(rng)
         self._keys = [

@@ -6,8 +6,9 @@ The proxy of ``proxy.py`` runs over three HTTP backends, one of double weight an
 a process.  Clients on many loopback addresses send requests all the time.  One backend is killed
 and one is drained with requests in flight, one is added, and the killed one is restarted.
 
-The exit code is 0 if no client saw an error, the drained backend lost no request and got no new
-one, and the shares in the quiet phases are those that the algorithm guarantees.
+At the end it prints each guarantee with its measured value and its bound.  The exit code is 0 if no
+client saw an error, the drained backend lost no request and got no new one, and the shares in the
+quiet phases are those that the algorithm guarantees.
 """
 
 import argparse
@@ -21,44 +22,45 @@ import sys
 import tempfile
 from asyncio.subprocess import Process
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from balancers import HashRing, IPHash
 
 HERE = Path(__file__).parent
 CLIENTS, ADDRESSES = 24, 240
-INTERVAL, TIMEOUT, FALL, RISE = 0.5, 0.4, 3, 2  # the proxy's probes
+INTERVAL, TIMEOUT, FALL, RISE = 1.0, 0.9, 3, 2  # the proxy's probes
 FAIL_TIMEOUT = 1.0  # seconds for which failed requests close a backend
 QUIET = 2.5  # seconds of each quiet phase
 FAST, SLOW = 0.04, 0.12  # seconds that a backend takes per request
 
 # Bounds that follow from the settings, in seconds.  Probes are sent once per interval, with a
-# jitter of a tenth.  While the state is changing, they are sent once per fifth of it, but not
-# before the previous probe was answered or timed out.
-FAST_INTERVAL = max(TIMEOUT, INTERVAL / 5 * 1.1)
-DOWN = INTERVAL * 1.1 + (FALL - 1) * FAST_INTERVAL + TIMEOUT  # failed requests may close it earlier
-UP = INTERVAL * 1.1 + (RISE - 1) * FAST_INTERVAL + TIMEOUT
+# jitter of a tenth, and once per fifth of it while the state is changing.  Failed requests may
+# close a backend earlier.
+FAST_INTERVAL = INTERVAL / 5
+DOWN = (INTERVAL + (FALL - 1) * FAST_INTERVAL) * 1.1
+UP = (INTERVAL + (RISE - 1) * FAST_INTERVAL) * 1.1
+SLACK = 4.0  # is added to each of these bounds, for a busy machine
 
-# The shares that each algorithm guarantees in a quiet phase, and the tolerance.
+# What each algorithm guarantees in a quiet phase, and the bound.
 EQUAL, BY_WEIGHT, RANDOM, BY_LOAD, BY_KEY = range(5)
 GUARANTEES = {
-    "RoundRobin": (EQUAL, 0.03),  # of the requests
-    "WeightedRoundRobin": (BY_WEIGHT, 0.03),
-    "RandomChoice": (RANDOM, 4.5),  # standard deviations
-    "LeastConnections": (BY_LOAD, 1.6),  # greatest over least in flight, per weight if weighted
-    "WeightedLeastConnections": (BY_LOAD, 1.6),
-    "PowerOfTwoChoices": (BY_LOAD, 2.2),
+    "RoundRobin": (EQUAL, 3.0),
+    "WeightedRoundRobin": (BY_WEIGHT, 3.0),
+    "RandomChoice": (RANDOM, 4.5),
+    "LeastConnections": (BY_LOAD, 1.25),
+    "WeightedLeastConnections": (BY_LOAD, 1.25),
+    "PowerOfTwoChoices": (BY_LOAD, 1.5),
     "IPHash": (BY_KEY, 0.0),
     "HashRing": (BY_KEY, 0.0),
 }
 DESCRIPTIONS = {
-    EQUAL: "equal shares, within {:.0%} of the requests",
-    BY_WEIGHT: "shares by weight, within {:.0%} of the requests",
-    RANDOM: "shares by weight, within {} standard deviations",
-    BY_LOAD: "equal in flight per weight, the greatest at most {} times the least",
-    BY_KEY: "each client address on the backend that the same class picks in this process",
+    EQUAL: "greatest distance from equal shares, in % of the requests",
+    BY_WEIGHT: "greatest distance from shares by weight, in % of the requests",
+    RANDOM: "greatest distance from shares by weight, in standard deviations",
+    BY_LOAD: "requests in flight per weight, greatest / least",
+    BY_KEY: "requests that are not on the backend of their client's address",
 }
 
 
@@ -72,6 +74,29 @@ class Answer:
     backend: str = ""
     in_flight: int = 0
     delay: float = 0.0
+
+
+@dataclass
+class Phase:
+    """Some seconds in which nothing changes, and the weights of the backends in it."""
+
+    title: str
+    started: float
+    ended: float
+    weights: dict[str, int]
+
+
+class Check(NamedTuple):
+    """A guarantee, the value that was measured, and the greatest value that is allowed."""
+
+    guarantee: str
+    measured: float
+    bound: float
+    details: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return self.measured <= self.bound
 
 
 @dataclass
@@ -107,12 +132,11 @@ class Drill:
     folder: Path
     answers: list[Answer] = field(default_factory=list[Answer])
     events: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
-    timeline: list[tuple[float, str, str]] = field(default_factory=list[tuple[float, str, str]])
-    failures: list[str] = field(default_factory=list[str])
+    changes: list[Check] = field(default_factory=list[Check])
+    waiting: dict[int, float] = field(default_factory=dict[int, float])
+    """When each client that waits for an answer sent its request."""
     backends: dict[str, Backend] = field(default_factory=dict[str, Backend])
-    quiet_phases: list[tuple[str, float, float, dict[str, int]]] = field(
-        default_factory=list[tuple[str, float, float, dict[str, int]]]
-    )
+    phases: list[Phase] = field(default_factory=list[Phase])
     listen: str = ""
     proxy: Process | None = None
     stopped: bool = False
@@ -137,21 +161,26 @@ class Drill:
             await self.quiet_phase("before")
             at = self.clock()
             a.kill()
-            await self.detect("A killed", at, DOWN, lambda: self.events_of("unhealthy", a))
+            await self.detect(
+                "A was killed: seconds until the proxy closes it", at, DOWN, "unhealthy", a
+            )
             b.drain = True
             at = self.configure()
-            await self.detect("B drains", at, 0.0, lambda: self.events_of("draining", b))
+            await self.detect(
+                "B is to drain: seconds until it gets no new requests", at, 0.0, "draining", b
+            )
             drained_at = self.clock()
-            await self.detect("B drained", at, b.delay, lambda: self.events_of("drained", b))
+            await self.detect(
+                "B is to drain: seconds until its last request has ended", at, b.delay, "drained", b
+            )
             self.backends[d.name] = d
             await d.start()
             at = self.configure()
-            await self.detect("D added", at, 0.0, lambda: self.events_of("member", d))
+            await self.detect("D was added: seconds until it is a member", at, 0.0, "member", d)
             await a.start()
-            at = self.clock()
-            bound = max(UP, FAIL_TIMEOUT) + 2 * SLOW  # until a request comes and is answered
-            await self.detect("A serves again", at, bound, lambda: self.served(a, at))
-            await asyncio.sleep(2 * SLOW)
+            at, bound = self.clock(), max(UP, FAIL_TIMEOUT) + 2 * SLOW  # with one request
+            await self.detect("A was restarted: seconds until it serves again", at, bound, "", a)
+            await self.requests_end()
             await self.quiet_phase("after")
             self.stopped = True
             await asyncio.gather(*tasks[1:-1])
@@ -163,8 +192,8 @@ class Drill:
             if self.proxy is not None and self.proxy.returncode is None:
                 self.proxy.terminate()
                 await self.proxy.wait()
-        self.check(b, drained_at)
-        return not self.failures
+        self.checks = self.check(b, drained_at)
+        return all(check.holds for check in self.checks)
 
     async def start_proxy(self) -> "asyncio.Task[None]":
         """Start the proxy, or a sabotaged one, and a task that reads its output."""
@@ -229,10 +258,12 @@ class Drill:
             address = f"127.0.{1 + turn // 200}.{2 + turn % 200}"
             turn = (turn + CLIENTS) % ADDRESSES
             answer = Answer(address, self.clock(), 0.0)
+            self.waiting[number] = answer.started
             with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
                 async with asyncio.timeout(5):
                     await self.request(answer)
             answer.ended = self.clock()
+            del self.waiting[number]
             self.answers.append(answer)
 
     async def request(self, answer: Answer) -> None:
@@ -251,17 +282,26 @@ class Drill:
 
     async def quiet_phase(self, title: str) -> None:
         """Change nothing for some seconds, and store the phase."""
+        weights = {
+            backend.name: backend.weight for backend in self.backends.values() if not backend.drain
+        }
         started = self.clock()
         await asyncio.sleep(QUIET)
-        weights = {
-            backend.name: 0 if backend.drain else backend.weight
-            for backend in self.backends.values()
-        }
-        self.quiet_phases.append((title, started, self.clock(), weights))
-        await asyncio.sleep(2 * SLOW)  # requests of this phase end before the next step
+        self.phases.append(Phase(title, started, self.clock(), weights))
+        await self.requests_end()
 
-    def events_of(self, reason: str, backend: Backend) -> list[float]:
-        """Return the times at which the proxy reported that a reason began for a backend."""
+    async def requests_end(self) -> None:
+        """Wait until all requests that clients have sent are answered."""
+        now = self.clock()
+        while True:
+            if all(sent > now for sent in self.waiting.values()):
+                return
+            await asyncio.sleep(0.02)
+
+    def when(self, reason: str, backend: Backend) -> list[float]:
+        """Return the times at which a reason began for a backend; without one, those of answers."""
+        if not reason:
+            return [x.ended for x in self.answers if x.backend == backend.name]
         wanted = (reason, True, backend.name)
         return [
             float(str(event["at"]))
@@ -269,24 +309,19 @@ class Drill:
             if (event.get("reason"), event.get("began"), event.get("backend")) == wanted
         ]
 
-    def served(self, backend: Backend, since: float) -> list[float]:
-        """Return when the backend answered requests that started at ``since`` or later."""
-        return [x.ended for x in self.answers if x.backend == backend.name and x.started >= since]
-
     async def detect(
-        self, title: str, at: float, bound: float, seen: Callable[[], list[float]]
+        self, guarantee: str, at: float, bound: float, reason: str, backend: Backend
     ) -> None:
-        """Wait until ``seen`` returns a time, and compare it with the bound."""
-        slack = 1.5  # seconds, for a busy machine
-        while self.clock() < at + bound + slack:
-            for when in seen():
-                if when >= at:
-                    delay = f"after {when - at:.2f} s, bound {bound:.2f} s"
-                    self.timeline.append((at - self.started_at, title, delay))
-                    return
+        """Wait for an event of the proxy after a change, or without a reason for an answer.
+
+        ``at`` is when the change was made.
+        """
+        delay, allowed = math.inf, bound + SLACK
+        while delay == math.inf and self.clock() < at + allowed:
             await asyncio.sleep(0.02)
-        self.timeline.append((at - self.started_at, title, f"not within {bound + slack:.1f} s"))
-        self.failures.append(f"{title}: not within {bound:.2f} s and {slack} s of slack")
+            times = [when for when in self.when(reason, backend) if when >= at]
+            delay = min(times, default=math.inf) - at
+        self.changes.append(Check(guarantee, delay, allowed, f"at {at - self.started_at:.2f} s"))
 
     async def progress(self) -> None:
         """Update a status line; without a terminal, print one line per second."""
@@ -298,79 +333,93 @@ class Drill:
             text = f"{seconds:5.1f} s  {len(self.answers)} requests, {failed} failed"
             print(f"\r{text}" if live else text, end="" if live else "\n", flush=True)
 
-    def check(self, drained: Backend, drained_at: float) -> None:
-        """Check every guarantee against what was observed."""
+    def check(self, drained: Backend, drained_at: float) -> list[Check]:
+        """Compare every guarantee with what was observed."""
         failed = sum(not answer.backend for answer in self.answers)
-        if failed:
-            refusals = {
-                str(event["detail"]) for event in self.events if event.get("reason") == "refused"
-            }
-            details = "".join(f"; refused: {detail}" for detail in refusals)
-            text = f"{failed} requests failed that another backend could have served{details}"
-            self.failures.append(text)
+        refusals = {str(x["detail"]) for x in self.events if x.get("reason") == "refused"}
         late = [x for x in self.answers if x.backend == drained.name and x.started > drained_at]
-        if late:
-            self.failures.append(f"{len(late)} new requests went to the draining {drained.letter}")
-        for title, started, ended, weights in self.quiet_phases:
-            seen = [x for x in self.answers if started <= x.started < ended and x.backend]
-            error = check_shares(self.options.algorithm, seen, weights, ended - started)
-            if error:
-                self.failures.append(f"shares {title}: {error}")
+        return [
+            Check("failures seen by clients", failed, 0, "; ".join(refusals)),
+            Check(f"new requests went to the draining {drained.letter}", len(late), 0),
+            *self.changes,
+            *(self.check_shares(phase) for phase in self.phases),
+        ]
+
+    def check_shares(self, phase: Phase) -> Check:
+        """Compare the shares in a quiet phase with those that the algorithm guarantees."""
+        algorithm, letters = (
+            self.options.algorithm,
+            {x.name: x.letter for x in self.backends.values()},
+        )
+        kind, bound = GUARANTEES[algorithm]
+        title = f"{phase.title}: {DESCRIPTIONS[kind]}"
+        seen = [x for x in self.answers if phase.started <= x.started < phase.ended and x.backend]
+        if kind == BY_KEY:
+            ring = (IPHash if algorithm == "IPHash" else HashRing)(phase.weights)
+            wrong = sum(ring.pick(answer.client) != answer.backend for answer in seen)
+            return Check(title, wrong if seen else math.inf, bound)
+        if kind == BY_LOAD:
+            in_flight = mean_in_flight(self.answers, phase)
+            if algorithm != "LeastConnections":  # which ignores weights
+                in_flight = {name: mean / phase.weights[name] for name, mean in in_flight.items()}
+            details = ", ".join(f"{letters[name]} {mean:.1f}" for name, mean in in_flight.items())
+            least, greatest = min(in_flight.values()), max(in_flight.values())
+            return Check(title, greatest / least if least else math.inf, bound, details)
+        counts = Counter(answer.backend for answer in seen)
+        fair = {name: 1 if kind == EQUAL else weight for name, weight in phase.weights.items()}
+        total, distance = sum(fair.values()), 0.0
+        for name, weight in fair.items():
+            share = weight / total
+            unit = 0.01 if kind != RANDOM else math.sqrt(share * (1 - share) / max(1, len(seen)))
+            distance = max(distance, abs(counts[name] / max(1, len(seen)) - share) / unit)
+        details = ", ".join(f"{letters[name]} {counts[name]}" for name in fair)
+        return Check(title, distance, bound, f"requests: {details}")
 
     def show(self) -> None:
-        """Print the timeline, the table and the result."""
-        kind, tolerance = GUARANTEES[self.options.algorithm]
-        print(f"\n{self.options.algorithm}: {len(self.answers)} requests")
-        for at, title, delay in self.timeline:
-            print(f"  {at:5.2f} s  {title:15} {delay}")
-        print("  backend  weight  delay  requests  before  after  peak in flight")
+        """Print the backends, and every guarantee with its measured value and its bound."""
+        failed = sum(not answer.backend for answer in self.answers)
+        print(f"\n{self.options.algorithm}: {len(self.answers)} requests of {CLIENTS} clients")
+        print(f"failures seen by clients: {failed}")
+        print("\n  backend  weight  time per request  requests  before  after  peak in flight")
         for backend in self.backends.values():
             own = [answer for answer in self.answers if answer.backend == backend.name]
-            shares = [
-                sum(started <= x.started < ended for x in own)
-                / max(1, sum(started <= x.started < ended for x in self.answers))
-                for _, started, ended, _ in self.quiet_phases
-            ]
             peak = max((answer.in_flight for answer in own), default=0)
-            cells = "".join(f"{share:8.1%}" for share in shares)
+            cells = ""
+            for phase in self.phases:
+                started = [phase.started <= x.started < phase.ended for x in self.answers]
+                on_it = [phase.started <= x.started < phase.ended for x in own]
+                cells += f"{sum(on_it) / max(1, sum(started)):8.1%}"
             print(
-                f"  {backend.letter:7}{backend.weight:8}{backend.delay * 1000:5.0f} ms"
+                f"  {backend.letter:7}{backend.weight:8}{backend.delay * 1000:15.0f} ms"
                 f"{len(own):10}{cells}{peak:16}"
             )
-        print(f"  guaranteed: {DESCRIPTIONS[kind].format(tolerance)}")
-        failed = sum(not answer.backend for answer in self.answers)
-        print(f"  failures seen by clients: {failed}")
-        print("\n".join(f"FAILED: {text}" for text in self.failures) or "all guarantees held")
+        print(f"  before, after: shares of the requests in {QUIET} s without changes, before the")
+        print("  first change and after the last one")
+        print(f"\n  {'guarantee':62}{'measured':>10}{'bound':>7}")
+        for check in self.checks:
+            result = "ok" if check.holds else "FAILED"
+            measured = f"{check.measured:.2f}".removesuffix(".00")
+            bound = f"{check.bound:.2f}".removesuffix(".00")
+            details = f"  ({check.details})" if check.details else ""
+            print(f"  {check.guarantee:62}{measured:>10}{bound:>7}  {result}{details}")
+        print(f"  bounds on seconds include {SLACK:g} s for a busy machine")
+        failed = sum(not check.holds for check in self.checks)
+        print(f"\n{failed} guarantees FAILED" if failed else "\nall guarantees held")
 
 
-def check_shares(
-    algorithm: str, seen: list[Answer], weights: dict[str, int], seconds: float
-) -> str:
-    """Return how the shares of a quiet phase violate the guarantee, or an empty text."""
-    kind, tolerance = GUARANTEES[algorithm]
-    counts = Counter(answer.backend for answer in seen)
-    open_weights = {name: weight for name, weight in weights.items() if weight}
-    if kind == BY_KEY:
-        ring = (IPHash if algorithm == "IPHash" else HashRing)(weights)
-        wrong = sum(ring.pick(answer.client) != answer.backend for answer in seen)
-        return f"{wrong} of {len(seen)} requests were on another backend" * bool(wrong)
-    if kind == BY_LOAD:
-        in_flight = {
-            name: sum(x.delay for x in seen if x.backend == name)
-            / seconds
-            / (1 if algorithm == "LeastConnections" else weight)
-            for name, weight in open_weights.items()
-        }
-        greatest, least = max(in_flight.values()), min(in_flight.values())
-        values = ", ".join(f"{value:.1f}" for value in in_flight.values())
-        return f"in flight per weight: {values}" * (greatest > tolerance * least)
-    total = len(open_weights) if kind == EQUAL else sum(open_weights.values())
-    for name, weight in open_weights.items():
-        fair = (1 if kind == EQUAL else weight) / total
-        allowed = tolerance if kind != RANDOM else tolerance * math.sqrt(fair / len(seen))
-        if abs(counts[name] / len(seen) - fair) > allowed:
-            return f"{counts[name]} of {len(seen)} to a backend with a share of {fair:.1%}"
-    return ""
+def mean_in_flight(answers: list[Answer], phase: Phase) -> dict[str, float]:
+    """Return the mean number of requests in flight on each open backend in a phase.
+
+    A request is in flight from its start to its end, as its client saw them.  For this time the
+    proxy holds it and the balancer counts it.  The time that the backend itself takes is shorter,
+    and much shorter on a busy machine.
+    """
+    held = dict.fromkeys(phase.weights, 0.0)
+    for answer in answers:
+        if answer.backend in held:
+            begun, ended = max(answer.started, phase.started), min(answer.ended, phase.ended)
+            held[answer.backend] += max(0.0, ended - begun)
+    return {name: seconds / (phase.ended - phase.started) for name, seconds in held.items()}
 
 
 def free_address(host: str = "127.0.0.1") -> str:

@@ -132,7 +132,7 @@ def test_a_keyed_balancer_refuses_a_backend_without_a_name(kind: Kind, backend: 
     before_in_pool = pool_state(pool)
     with pytest.raises(TypeError, match="identity="):
         pool.add(backend)
-    with pytest.raises(TypeError, match="identity=|not a host and a port"):
+    with pytest.raises(TypeError, match=r"identity=|not a host and a port"):
         pool.update(["d", backend])
     assert pool_state(pool) == before_in_pool
 

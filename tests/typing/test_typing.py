@@ -1,8 +1,14 @@
 """The code that the type checkers accept also runs."""
 
+from importlib import import_module
+from inspect import isfunction, signature
 from random import Random
 
+import pytest
+
 from balancers import Balancer, LeastConnections, Outcome, Pool, PowerOfTwoChoices, RoundRobin
+from tests.packages import PUBLIC
+from tests.typing import unannotated
 from tests.typing.own_backends import NODES, alone, every_balancer, in_a_pool, made_empty
 from tests.typing.own_balancers import FirstOpen, Heaviest, WithoutInheritance, as_balancer
 from tests.typing.own_gates import LoadWithoutInheritance, Maintenance, Quota, Reported
@@ -44,3 +50,32 @@ def test_user_defined_backends() -> None:
     for lb in every_balancer():
         assert Pool(lb).acquire(0.0, "192.0.2.7").backend in NODES
     assert isinstance(LeastConnections(NODES), Balancer)
+
+
+def test_objects_without_backends_work_without_annotations() -> None:
+    for lb in unannotated.balancers():
+        assert dict(lb.weights) == {}
+        lb.put("1" if lb.keyed else "a")
+    assert unannotated.pool().acquire(0.0).backend == "a"
+    assert len(unannotated.queue()) == 0
+    assert [len(lb.weights) for lb in unannotated.with_backends({"a": 1})] == [0, 1, 1]
+
+
+PUBLIC_OBJECTS = [getattr(import_module(home), name) for home in PUBLIC for name in PUBLIC[home]]
+CONSTRUCTORS: list[type] = [
+    made
+    for made in PUBLIC_OBJECTS
+    if isinstance(made, type)
+    and isfunction(vars(made).get("__init__"))
+    and "backends" in signature(made).parameters
+]
+
+
+def test_most_balancers_take_backends() -> None:
+    assert len(CONSTRUCTORS) >= len(unannotated.balancers())
+
+
+@pytest.mark.parametrize("made", CONSTRUCTORS, ids=lambda made: made.__qualname__)
+def test_the_default_of_backends_is_none(made: type) -> None:
+    """From the default ``()`` pyright infers a balancer of Never."""
+    assert signature(made).parameters["backends"].default is None

@@ -30,7 +30,7 @@ class Cookie(FallsBack):
 
     def __init__(
         self,
-        backends: Iterable[str] | Mapping[str, float] = (),
+        backends: Iterable[str] | Mapping[str, float] | None = None,
         *,
         secret: str | bytes = b"",
         fallback: Balancer[str] | None = None,

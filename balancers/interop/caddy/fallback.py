@@ -25,7 +25,9 @@ class FallsBack(Membership[str]):
     keyed = True
     _fallback: Balancer[str] | None
 
-    def _all_members(self, backends: Iterable[str] | Mapping[str, float]) -> Mapping[str, float]:
+    def _all_members(
+        self, backends: Iterable[str] | Mapping[str, float] | None
+    ) -> Mapping[str, float]:
         """Return the weights of ``backends`` and of the members that the fallback already has.
 
         Raises InvalidSetting if the fallback is not a balancer.
@@ -33,7 +35,7 @@ class FallsBack(Membership[str]):
         fallback = cast("object", self._fallback)
         if isinstance(fallback, type) or not isinstance(fallback, Balancer | None):
             raise InvalidSetting(f"fallback must be a balancer, not {fallback!r}")
-        given = as_weights(backends)
+        given = as_weights(() if backends is None else backends)
         return {**self._fallback.weights, **given} if self._fallback is not None else given
 
     def _wrapping(self) -> AbstractContextManager[None]:

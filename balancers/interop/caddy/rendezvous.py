@@ -33,7 +33,7 @@ class Rendezvous(FallsBack, NamedMembership[str]):
 
     def __init__(
         self,
-        backends: Iterable[str] | Mapping[str, float] = (),
+        backends: Iterable[str] | Mapping[str, float] | None = None,
         *,
         fallback: Balancer[str] | None = None,
         identity: Identity[str] = name_of,

@@ -49,7 +49,7 @@ class RoundRobin(Membership[str]):
     Cost: ``pick`` O(n).
     """
 
-    def __init__(self, backends: Iterable[str] | Mapping[str, float] = ()) -> None:
+    def __init__(self, backends: Iterable[str] | Mapping[str, float] | None = None) -> None:
         self._counter = 0
         super().__init__(backends)
 
@@ -85,7 +85,7 @@ class WeightedRoundRobin(Membership[str]):
     Cost: ``pick`` O(n).  Raises InvalidWeight for a weight that is not an integer.
     """
 
-    def __init__(self, backends: Iterable[str] | Mapping[str, float] = ()) -> None:
+    def __init__(self, backends: Iterable[str] | Mapping[str, float] | None = None) -> None:
         self._counter = 0
         self._last_weights: dict[str, int] = {}  # the last positive weight of every member
         super().__init__(backends)

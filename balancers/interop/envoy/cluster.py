@@ -45,7 +45,7 @@ class HashCluster(HashedBalancer[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         hash_balance_factor: int | None = None,
         locality: Callable[[B], Locality] = default_locality,

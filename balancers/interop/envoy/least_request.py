@@ -50,7 +50,7 @@ class LeastRequest(ScheduledCluster[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         rng: Random,
         phase: int = 0,

@@ -47,7 +47,7 @@ class Maglev(HashCluster[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         table_size: int = 65537,
         **settings: Unpack[ClusterSettings[B]],

@@ -1,5 +1,6 @@
 """Computes the hash of a request by the hash policies of a route."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -14,8 +15,22 @@ from balancers.keys import XXHash64, key_bytes
 __all__ = ["Cookie", "HashPolicy", "Header", "QueryParameter", "SourceIP", "request_hash"]
 
 
+class HashPolicy(ABC):
+    """The base class of hash policies: an entry of ``hash_policy`` in a route of Envoy."""
+
+    __slots__ = ()
+
+    terminal: bool
+    """Whether the next policies are ignored if there is a hash by then."""
+
+    @abstractmethod
+    def hash(self, request: Request) -> int | None:
+        """Return the 64-bit hash, or None if the request has nothing to hash."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
-class Header:
+class Header(HashPolicy):
     """Hashes the value of a header with XXH64.
 
     The value is the whole line as received.  An empty value is hashed too.  If the request has
@@ -49,7 +64,7 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Cookie:
+class Cookie(HashPolicy):
     """Hashes the value of a cookie with XXH64.
 
     Double quotes that enclose the value are removed.  An empty value has no hash.  If the name
@@ -79,7 +94,7 @@ class Cookie:
 
 
 @dataclass(frozen=True, slots=True)
-class QueryParameter:
+class QueryParameter(HashPolicy):
     """Hashes the first value of a query parameter with XXH64.
 
     ``%`` and ``+`` are not decoded.
@@ -101,7 +116,7 @@ class QueryParameter:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceIP:
+class SourceIP(HashPolicy):
     """Hashes the address of the client with XXH64, as text and without the port.
 
     The text of an IPv6 address is compressed and in lower case.
@@ -119,10 +134,6 @@ class SourceIP:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             text = f"::ffff:{address.ipv4_mapped}"
         return XXHash64()(text.encode())
-
-
-HashPolicy = Header | Cookie | QueryParameter | SourceIP
-"""A hash policy: one entry of ``hash_policy`` in the route of Envoy."""
 
 
 def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None:

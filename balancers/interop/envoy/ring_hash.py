@@ -64,7 +64,7 @@ class RingHash(HashCluster[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         minimum_ring_size: int = 1024,
         maximum_ring_size: int = _MAX_RING_SIZE,

@@ -36,7 +36,7 @@ class RoundRobin(ScheduledCluster[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         phase: int = 0,
         healthy_panic_threshold: int = 50,

@@ -45,7 +45,7 @@ class Continuum(HashedBalancer[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float],
+        backends: Iterable[B] | Mapping[B, float] | None,
         *,
         identity: Identity[B],
         hasher: Hasher,

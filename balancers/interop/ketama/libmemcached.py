@@ -54,7 +54,7 @@ class LibmemcachedKetama(Continuum[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         weighted: bool = False,
         hash: str | None = None,  # noqa: A002 - as the client names it
@@ -108,7 +108,7 @@ class LibmemcachedSpy(LibmemcachedKetama[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         hash: str | None = None,  # noqa: A002 - as the client names it
         identity: Identity[B] = name_of,

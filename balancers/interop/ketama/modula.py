@@ -85,7 +85,7 @@ class LibmemcachedModula(_Modula[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         hash: str = "default",  # noqa: A002 - as the client names it
         identity: Identity[B] = name_of,
@@ -112,7 +112,7 @@ class TwemproxyModula(_Modula[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         names: Mapping[B, str] | None = None,
         hash: str = "fnv1a_64",  # noqa: A002 - as the configuration names it

@@ -44,7 +44,7 @@ class TwemproxyKetama(Continuum[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         names: Mapping[B, str] | None = None,
         hash: str = "fnv1a_64",  # noqa: A002 - as the configuration names it

@@ -44,7 +44,7 @@ class UHashRing(Continuum[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         vnodes: int = 160,
         identity: Identity[B] = name_of,
@@ -85,7 +85,7 @@ class UHashRingKetama(Continuum[B]):
 
     def __init__(
         self,
-        backends: Iterable[B] | Mapping[B, float] = (),
+        backends: Iterable[B] | Mapping[B, float] | None = None,
         *,
         vnodes: int = 40,
         replicas: int = 4,

@@ -67,21 +67,20 @@ class Peer:
     )
 
     def __init__(self, server: Server) -> None:
-        self.server = server
-        self.weight = server.weight
-        self.down = server.down
-        self.effective_weight = server.weight
+        self.server: Server = server
+        self.weight: int = server.weight
+        self.down: bool = server.down
+        self.effective_weight: int = server.weight
         """The weight that round robin uses.
 
         Each failure reduces it.  Each round-robin step adds 1, until ``weight`` is reached."""
-        self.current_weight = 0
-        self.conns = 0
-        self.fails = 0
-        self.accessed = self.checked = -inf
-        """``accessed`` is the time of the last failure.
-
-        ``checked`` is the time of the last failure or trial request, whichever was later.
-        """
+        self.current_weight: int = 0
+        self.conns: int = 0
+        self.fails: int = 0
+        self.accessed: float = -inf
+        """The time of the last failure."""
+        self.checked: float = -inf
+        """The time of the last failure or trial request, whichever was later."""
 
     def full(self) -> bool:
         """Return whether ``max_conns`` requests are in flight."""
