@@ -114,7 +114,7 @@ def checked_avoid(avoid: Collection[B]) -> Collection[B]:
 
     Raises TypeError for a str, for bytes, for an array, and for an object that is not a collection.
     """
-    if type(avoid) in _EXACT_SETS or isinstance(avoid, AbstractSet | dict):
+    if avoid is NO_BACKENDS or type(avoid) in _EXACT_SETS or isinstance(avoid, AbstractSet | dict):
         return avoid
     if (
         isinstance(avoid, str | bytes | bytearray)

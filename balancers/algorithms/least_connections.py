@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 
-from balancers._internal.checks import checked_avoid
+from balancers._internal.checks import NO_BACKENDS, checked_avoid
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.membership import Membership
@@ -58,7 +58,7 @@ class LeastConnections(Membership[B]):
 
         Raises NoBackendAvailable.
         """
-        if avoid:
+        if avoid is not NO_BACKENDS:
             return self._pick_avoiding(checked_avoid(avoid))
         lowest = self._lowest
         for backend in lowest:
@@ -140,13 +140,12 @@ class LeastConnections(Membership[B]):
         first = self._first
         while True:
             level = self._lowest_level()
-            if first and (level is None or first[0][0] <= level):
+            if first and (level < 0 or first[0][0] <= level):
                 entry = count, number, backend = heappop(first)
                 if self._reopened.get(backend) != number:
                     continue  # the entry is stale, because the count of the backend changed
                 del self._reopened[backend]
             else:
-                assert level is not None, "at least one member is open"
                 count, number = level, self._next_number
                 backend, _ = self._ties[level].popitem(last=False)
                 self._next_number += 1
@@ -155,8 +154,8 @@ class LeastConnections(Membership[B]):
                 return entry
             self._closed[backend] = number
 
-    def _lowest_level(self) -> int | None:
-        """Return the lowest count whose tie is not empty, or None; O(log n) amortised.
+    def _lowest_level(self) -> int:
+        """Return the lowest count whose tie is not empty, or -1; O(log n) amortised.
 
         Empty ties of lower counts are removed.  The tie of the next lower count is kept, because it
         is probably needed again soon.
@@ -169,7 +168,7 @@ class LeastConnections(Membership[B]):
             if ties.get(level + 1):
                 return level + 1
             del ties[heappop(levels)]
-        return None
+        return -1
 
     def _tie(self, count: int) -> OrderedDict[B, None]:
         """Return the tie of a count.  If it does not exist, it is created."""
