@@ -5,7 +5,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 from typing import Any, Generic, Literal
 
-from balancers._internal.checks import checked_avoid, checked_choice
+from balancers._internal.checks import NO_BACKENDS, checked_avoid, checked_choice
 from balancers._internal.types import B
 from balancers.algorithms._rank_buckets import RankBuckets
 from balancers.algorithms._smooth_scan import decimal_places, in_units
@@ -135,7 +135,7 @@ class WeightedLeastConnections(Membership[B]):
 
         Raises NoBackendAvailable.
         """
-        if avoid:
+        if avoid is not NO_BACKENDS:
             return self._pick_avoiding(checked_avoid(avoid))
         bucket = self._buckets.lowest
         if not bucket.size:

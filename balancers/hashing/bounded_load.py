@@ -14,7 +14,7 @@ from numbers import Rational
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers._internal.checks import at_least, number
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid, number
 from balancers._internal.copying import SharesBackends
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
@@ -132,6 +132,8 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
         Raises MissingKey, InvalidKey, NoBackendAvailable.
         """
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         first = self._over.pick(key, now, avoid)
         numerator, denominator = (
             self._bound_without(avoid) if avoid else (self._numerator, self._denominator)
@@ -145,6 +147,8 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
         Raises InvalidKey, NoBackendAvailable.
         """
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         first = self._over.pick_hashed(digest, avoid)
         numerator, denominator = (
             self._bound_without(avoid) if avoid else (self._numerator, self._denominator)
