@@ -13,7 +13,7 @@ from balancers.errors import InvalidSetting, InvalidTime, InvalidWeight
 __all__ = [
     "HIGHEST_PORT",
     "LATEST",
-    "NOTHING",
+    "NO_BACKENDS",
     "as_weights",
     "at_least",
     "check_flags",
@@ -31,8 +31,10 @@ HIGHEST_PORT = 0xFFFF
 """The highest port number.  A port number has 16 bits."""
 LATEST = 1e300
 """The latest valid time in seconds.  Because of this limit, sums of valid times are finite."""
-NOTHING = ()
-"""The empty tuple, which is one object.  It is the default of ``avoid``."""
+_EXACT_SETS = (set, frozenset, dict)  # tested first, because this is faster than isinstance
+NO_BACKENDS: tuple[()] = ()
+"""The default of ``avoid``.  It is one object, so ``is`` is the fastest test for it, and every
+other argument can be validated by :func:`checked_avoid`."""
 _MAX_WEIGHT = 1e300
 """The largest valid weight.  Because of this limit, sums of valid weights are finite."""
 
@@ -120,7 +122,7 @@ def checked_avoid(avoid: Collection[B]) -> Collection[B]:
 
     Raises TypeError for a str, for bytes, for an array, and for an object that is not a collection.
     """
-    if isinstance(avoid, AbstractSet | dict):
+    if avoid is NO_BACKENDS or type(avoid) in _EXACT_SETS or isinstance(avoid, AbstractSet | dict):
         return cast("Collection[B]", avoid)
     if (
         isinstance(avoid, str | bytes | bytearray)

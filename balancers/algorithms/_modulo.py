@@ -7,7 +7,7 @@ leaves.
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 
-from balancers._internal.checks import checked_avoid
+from balancers._internal.checks import NO_BACKENDS, checked_avoid
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.keys import Hasher, Identity, name_of
@@ -52,8 +52,8 @@ class Modulo(NamedMembership[B]):
         Raises MissingKey, InvalidKey, NoBackendAvailable.
         """
         digest = self.hash_key(key)
-        if avoid:
-            checked_avoid(avoid)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         if not self._open:
             raise self.refusal()
         members, count, weights = self._sorted, len(self._sorted), self._weights

@@ -9,7 +9,7 @@ from math import isclose
 from random import Random
 from typing import Any, Generic
 
-from balancers._internal.checks import at_least, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
 from balancers._internal.taken import take
 from balancers._internal.types import B
 from balancers.algorithms._sampling_balancer import SamplingBalancer
@@ -111,7 +111,7 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
 
         Raises NoBackendAvailable.
         """
-        if self._two_by_count and not avoid:
+        if self._two_by_count and avoid is NO_BACKENDS:
             for first in self._block:
                 for second in self._block:
                     busy = first.busy_steps

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from random import Random
 
-from balancers._internal.checks import checked_avoid
+from balancers._internal.checks import NO_BACKENDS, checked_avoid
 from balancers._internal.types import B
 from balancers.algorithms._sampling_balancer import SamplingBalancer
 from balancers.balancer import Key
@@ -35,8 +35,10 @@ class RandomChoice(SamplingBalancer[B, B]):
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Return a random backend; O(1) amortised.  Raises NoBackendAvailable."""
-        if avoid:
-            return self._sample_avoiding(checked_avoid(avoid))[0]
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
+            if avoid:
+                return self._sample_avoiding(avoid)[0]
         for backend in self._block:
             return backend
         return next(self._next_block())

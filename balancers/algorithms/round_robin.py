@@ -1,9 +1,9 @@
 """Implements round robin: picks each backend in turn, in order of insertion."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from balancers._internal.checks import at_least, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
 from balancers._internal.types import B
 from balancers.algorithms._list_cursor import cursor_at, position_of
 from balancers.balancer import Key
@@ -11,15 +11,24 @@ from balancers.membership import Membership
 
 __all__ = ["RoundRobin"]
 
+_MIN_PICKS = 64
+"""Cycles without changes are prepared in advance, so that a new list of picks is needed only once
+in this number of picks."""
+
 
 class RoundRobin(Membership[B]):
     """Picks each backend once in n picks, in order of insertion.
 
-    The picks form cycles: in each cycle, every open backend is picked once.  If a backend leaves,
-    it is skipped.  A new backend joins the next cycle.  A backend of weight 0 keeps its position in
-    the order.  If a backend is avoided when it is its turn, it must wait for the next cycle.  A
-    backend that stays open waits at most 2·n picks, where n is the largest number of members during
-    this time.  All positive weights have the same effect.  There are no ties.
+    The picks form cycles.  In each cycle, every open backend is picked once, and no backend is
+    picked twice, even if it closes and opens again.  A backend of weight 0 keeps its position in
+    the order.  If it is closed when it is its turn, it is skipped and must wait for the next cycle.
+    The same holds for a backend that is avoided when it is its turn.  A new backend joins the next
+    cycle.  All positive weights have the same effect.  There are no ties.
+
+    A backend that stays open and is not avoided waits for at most 2·n - 2 picks of other backends,
+    where n is the largest number of members during this time.  The time begins with its last pick,
+    with the last pick that avoided it, or when it opened.  Other backends may close, open, join,
+    leave and be avoided at any time.
 
     The first cycle starts at the position ``offset``.  If several processes use the same backends,
     pass a different ``offset`` in each process.  Otherwise all of them pick the same backend first.
@@ -47,9 +56,11 @@ class RoundRobin(Membership[B]):
         self._serials: dict[B, int] = {}  # of every member, in order of insertion
         self._order: list[B] = []  # the open members of this cycle
         self._order_serials: list[int] = []
+        self._passed_serial = -1  # in this cycle, turns up to this serial are over
         self._joining: dict[B, None] = {}  # the open members that join the next cycle
         self._joining_serial = 0  # the lowest serial that joins in the next cycle
-        self._cycle: Iterator[B] = iter(self._order)
+        self._picks: list[B] = self._order  # the order, once or several times
+        self._cycle: Iterator[B] = iter(self._picks)
         super().__init__(backends)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
@@ -57,17 +68,21 @@ class RoundRobin(Membership[B]):
 
         Raises NoBackendAvailable.  The error does not change the state.
         """
-        if not avoid:
-            for backend in self._cycle:
-                return backend
-            if self._order and not self._joining:
-                self._joining_serial = self._next_serial
-                self._cycle = iter(self._order)
-                return next(self._cycle)
-        return self._search(checked_avoid(avoid))
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
+            if avoid:
+                return self._search(avoid)
+        for backend in self._cycle:
+            return backend
+        if not self._order or self._joining:
+            return self._search(NO_BACKENDS)
+        self._joining_serial, self._passed_serial = self._next_serial, -1
+        self._picks = self._order * max(1, _MIN_PICKS // len(self._order))
+        self._cycle = iter(self._picks)
+        return next(self._cycle)
 
     def _search(self, avoid: Collection[B]) -> B:
-        for position in range(position_of(self._order, self._cycle), len(self._order)):
+        for position in range(self._turn(), len(self._order)):
             if self._order[position] not in avoid:
                 self._cycle = cursor_at(self._order, position + 1)
                 return self._order[position]
@@ -87,8 +102,26 @@ class RoundRobin(Membership[B]):
         self._order_serials.extend(self._serials[backend] for backend in joining)
         self._joining.clear()
         self._joining_serial = self._next_serial
+        self._passed_serial = -1
+
+    def _turn(self) -> int:
+        """Return the position of the next pick in the order; O(1).
+
+        Cycles that were prepared in advance are discarded.
+        """
+        position = position_of(self._picks, self._cycle)
+        if position > len(self._order):
+            position = (position - 1) % len(self._order) + 1
+            self._joining_serial, self._passed_serial = self._next_serial, -1
+        if position:
+            self._passed_serial = max(self._passed_serial, self._order_serials[position - 1])
+        self._picks = self._order
+        self._cycle = cursor_at(self._picks, position)
+        return position
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
+        if bool(old) != bool(new):
+            self._turn()
         if old is None:
             self._serials[backend] = self._next_serial
             self._next_serial += 1
@@ -108,13 +141,11 @@ class RoundRobin(Membership[B]):
             else:
                 self._joining[backend] = None
             return
-        turn = position_of(self._order, self._cycle)
         position = bisect_left(self._order_serials, serial)
         if position < len(self._order) and self._order_serials[position] == serial:
             del self._order[position], self._order_serials[position]
-            turn -= position < turn
         else:
             self._order.insert(position, backend)
             self._order_serials.insert(position, serial)
-            turn += position < turn
+        turn = bisect_right(self._order_serials, self._passed_serial)
         self._cycle = cursor_at(self._order, turn)

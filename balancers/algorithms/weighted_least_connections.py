@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import Any, Literal
 
-from balancers._internal.checks import checked_avoid, checked_choice
+from balancers._internal.checks import NO_BACKENDS, checked_avoid, checked_choice
 from balancers._internal.types import B
 from balancers.algorithms._least_heaps import LeastHeaps
 from balancers.algorithms._least_members import MAX_FLOAT_RANK_BITS, Index, Member
@@ -71,7 +71,7 @@ class WeightedLeastConnections(Membership[B]):
 
         Raises NoBackendAvailable.
         """
-        if avoid:
+        if avoid is not NO_BACKENDS:
             return self._pick_avoiding(checked_avoid(avoid))
         member = self._index.pick(self._moved)
         if member is None:

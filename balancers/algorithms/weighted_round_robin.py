@@ -6,7 +6,7 @@ Each backend is picked in proportion to its weight, and its picks are spread out
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import gcd
 
-from balancers._internal.checks import at_least, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
 from balancers._internal.types import B
 from balancers.algorithms._list_cursor import position_of
 from balancers.algorithms._smooth_scan import PlainScan, Scan, current_weights_after
@@ -98,7 +98,7 @@ class WeightedRoundRobin(Membership[B]):
 
         Raises NoBackendAvailable.  The error does not change the current weights.
         """
-        if not avoid:
+        if avoid is NO_BACKENDS:
             for backend in self._replay:
                 return backend
             return self._step()

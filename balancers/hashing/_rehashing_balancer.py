@@ -46,7 +46,7 @@ class RehashingBalancer(HashedBalancer[B]):
         The cost is O(1) table look-ups, expected, if many of the n members are open.  It is O(n) if
         very few are open.  Raises InvalidKey, NoBackendAvailable.
         """
-        self.check_pick(digest, avoid)
+        avoid = self.check_pick(digest, avoid)
         weights = self._weights
         for _ in range(REHASHES):
             backend = self._owner(digest)

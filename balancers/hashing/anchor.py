@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import NO_BACKENDS, at_least
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.hashing._rehashing_balancer import RehashingBalancer
@@ -90,7 +90,7 @@ class Anchor(RehashingBalancer[B]):
 
         Raises InvalidKey, NoBackendAvailable.
         """
-        if type(digest) is int and not digest >> 64 and not avoid:
+        if type(digest) is int and not digest >> 64 and avoid is NO_BACKENDS:
             bucket = digest % self._capacity
             remaining = self._remaining
             if remaining[bucket]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers._internal.checks import at_least, number
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid, number
 from balancers._internal.copying import SharesBackends
 from balancers._internal.exact import exact
 from balancers._internal.taken import take
@@ -143,6 +143,8 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
         Raises MissingKey, InvalidKey, NoBackendAvailable, InvalidPick.
         """
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         first = self._over.pick(key, now, avoid)
         numerator, denominator = (
             self._bound_without(avoid) if avoid else (self._numerator, self._denominator)
@@ -157,6 +159,8 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
         Raises InvalidKey, NoBackendAvailable, InvalidPick.
         """
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         first = self._over.pick_hashed(digest, avoid)
         numerator, denominator = (
             self._bound_without(avoid) if avoid else (self._numerator, self._denominator)

@@ -36,7 +36,8 @@ A subclass may define:
 A subclass may call these methods and this property, and does not define them:
 
 * ``check_pick(digest, avoid)``: validates the arguments of ``pick_hashed``.  If it does not raise
-  an exception, there is an open backend that is not avoided.
+  an exception, there is an open backend that is not avoided.  It returns the avoided backends as a
+  collection in which ``in`` is O(1).
 * ``refusal()``: returns the exception to raise when no backend can be picked.
 * ``hash_key(key)``: returns the 64-bit hash of a key or of a name.  It uses the ``hasher`` that was
   passed to the constructor.
@@ -50,7 +51,7 @@ This example is a complete balancer.  It moves nearly all keys when a backend op
 
 >>> class Modulo(HashedBalancer[str]):
 ...     def pick_hashed(self, digest, avoid=()):
-...         self.check_pick(digest, avoid)
+...         avoid = self.check_pick(digest, avoid)
 ...         order = [b for b, weight in self.weights.items() if weight]
 ...         order = order[digest % len(order) :] + order[: digest % len(order)]
 ...         return next(backend for backend in order if backend not in avoid)
@@ -76,7 +77,7 @@ import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
-from balancers._internal.checks import at_least, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidKey
@@ -219,7 +220,9 @@ class HashedBalancer(NamedMembership[B]):
         return self._open
 
     def check_pick(self, digest: int, avoid: Collection[B]) -> Collection[B]:
-        """Validate the arguments of :meth:`pick_hashed`, and return ``avoid``.
+        """Validate the arguments of :meth:`pick_hashed`, and return ``avoid``; O(avoided).
+
+        In the returned collection, ``in`` is O(1).
 
         Raises InvalidKey if ``digest`` is not an int from 0 to 2⁶⁴ - 1, TypeError if ``avoid`` is
         not a collection of backends, NoBackendAvailable if all open backends are avoided or none is
@@ -227,8 +230,8 @@ class HashedBalancer(NamedMembership[B]):
         """
         if type(digest) is not int or not 0 <= digest <= BITS:
             raise InvalidKey(f"digest must be an int of 64 bits, not {digest!r}")
-        if avoid:
-            checked_avoid(avoid)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         if not self._open or (avoid and self._all_avoided(avoid)):
             raise self.refusal()
         return avoid

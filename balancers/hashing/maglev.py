@@ -11,7 +11,7 @@ import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import NO_BACKENDS, at_least
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidSetting
@@ -83,7 +83,7 @@ class Maglev(RehashingBalancer[B]):
             digest = mmh3_x64_128_utupledigest(key, self._seed)[0]
         else:
             digest = self.hash_key(key)
-        if self._slots and not avoid:
+        if self._slots and avoid is NO_BACKENDS:
             backend = self._slots[digest % self._size]
             if self._weights[backend]:
                 return backend

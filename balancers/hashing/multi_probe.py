@@ -72,7 +72,7 @@ class MultiProbe(HashedBalancer[B]):
 
         Raises InvalidKey, NoBackendAvailable.
         """
-        self.check_pick(digest, avoid)
+        avoid = self.check_pick(digest, avoid)
         return self._nearest_owner(
             [digest * factor & BITS for factor in self._probe_factors], avoid
         )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.checks import NO_BACKENDS
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.hashing.hashed_balancer import CHUNK, Chooser, HashedBalancer, mix
@@ -69,13 +70,13 @@ class Rendezvous(HashedBalancer[B]):
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Return the key's backend; O(n).  Raises MissingKey, InvalidKey, NoBackendAvailable."""
         digest = self.hash_key(key)
-        if avoid or not self._open:
+        if avoid is not NO_BACKENDS or not self._open:
             return self.pick_hashed(digest, avoid)
         return self._highest(digest)
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
         """Return the backend of a 64-bit hash; O(n).  Raises InvalidKey, NoBackendAvailable."""
-        self.check_pick(digest, avoid)
+        avoid = self.check_pick(digest, avoid)
         if not avoid:
             return self._highest(digest)
         return next(backend for backend in self.succession(digest) if backend not in avoid)

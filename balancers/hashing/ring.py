@@ -8,7 +8,7 @@ import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
-from balancers._internal.checks import as_weights, at_least
+from balancers._internal.checks import NO_BACKENDS, as_weights, at_least
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import RingTooLarge
@@ -100,7 +100,7 @@ class HashRing(HashedBalancer[B]):
             digest = mmh3_x64_128_utupledigest(key, self._seed)[0]
         else:
             digest = self.hash_key(key)
-        if self._ready and not avoid:
+        if self._ready and avoid is NO_BACKENDS:
             circle = self._circle
             cell = digest >> circle.shift
             place = bisect_left(circle.cells[cell], digest)
@@ -117,7 +117,7 @@ class HashRing(HashedBalancer[B]):
 
         Raises InvalidKey, NoBackendAvailable.
         """
-        self.check_pick(digest, avoid)
+        avoid = self.check_pick(digest, avoid)
         if self._stale:
             self._refresh()
         closed = self._closed

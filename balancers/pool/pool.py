@@ -8,7 +8,7 @@ from typing import Any
 
 from balancers._internal.checks import (
     LATEST,
-    NOTHING,
+    NO_BACKENDS,
     as_weights,
     checked_avoid,
     not_negative,
@@ -162,7 +162,7 @@ class Pool(PoolReader[B]):
         except (TypeError, ValueError, ArithmeticError):
             now = valid_now(now, self._now)
         self._now = now
-        if avoid is not NOTHING:
+        if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
         for watched in self._watched:
             if watched.due <= now:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from hmac import HMAC
 
-from balancers._internal.checks import checked_avoid
+from balancers._internal.checks import NO_BACKENDS, checked_avoid
 from balancers.balancer import Balancer, Key
 from balancers.interop.caddy.fallback import FallsBack
 from balancers.interop.caddy.sequences import First
@@ -52,8 +52,8 @@ class Cookie(FallsBack):
         If the cookie names no available upstream, the pick of the fallback is returned.
         Raises NoBackendAvailable.
         """
-        if avoid:
-            checked_avoid(avoid)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         upstream = None if key is None else self._values.get(key_bytes(key))
         if upstream is not None and self._weights[upstream] and upstream not in avoid:
             return upstream

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from balancers._internal.checks import checked_avoid
+from balancers._internal.checks import NO_BACKENDS, checked_avoid
 from balancers.balancer import Balancer, Key
 from balancers.interop.caddy.fallback import FallsBack
 from balancers.keys import Identity, XXHash64, key_bytes, name_of
@@ -49,11 +49,11 @@ class Rendezvous(FallsBack, NamedMembership[str]):
         If the key is None or empty, the pick of the fallback is returned.
         Raises MissingKey if there is neither a key nor a fallback, InvalidKey, NoBackendAvailable.
         """
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         data = b"" if key is None else key_bytes(key)
         if not data:
             return self._pick_from_fallback(now, avoid)
-        if avoid:
-            checked_avoid(avoid)
         highest, best = 0, None  # as in caddy, a score of 0 is never picked
         for upstream, weight in self._weights.items():
             if weight and upstream not in avoid:

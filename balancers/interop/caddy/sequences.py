@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from itertools import accumulate
 
-from balancers._internal.checks import checked_avoid
+from balancers._internal.checks import NO_BACKENDS, checked_avoid
 from balancers.balancer import Key
 from balancers.interop.whole_weights import whole_weight
 from balancers.membership import Membership
@@ -27,8 +27,8 @@ class First(Membership[str]):
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
         """Return the first available upstream.  Raises NoBackendAvailable."""
-        if avoid:
-            checked_avoid(avoid)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         for upstream, weight in self._weights.items():
             if weight and upstream not in avoid:
                 return upstream
@@ -55,8 +55,8 @@ class RoundRobin(Membership[str]):
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
         """Return the next upstream.  Raises NoBackendAvailable."""
-        if avoid:
-            checked_avoid(avoid)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         upstreams = list(self._weights)
         for _ in upstreams:
             self._counter = (self._counter + 1) % _COUNTER_RANGE
@@ -92,8 +92,8 @@ class WeightedRoundRobin(Membership[str]):
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
         """Return the next upstream.  Raises NoBackendAvailable."""
-        if avoid:
-            checked_avoid(avoid)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         weighted = [upstream for upstream in self._weights if self._last_weights[upstream]]
         usable = [each for each in weighted if self._weights[each] and each not in avoid]
         if not weighted:

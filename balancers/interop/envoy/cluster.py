@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers._internal.checks import checked_avoid
+from balancers._internal.checks import NO_BACKENDS, checked_avoid
 from balancers._internal.refusals import shared_reason
 from balancers._internal.types import B
 from balancers.errors import InvalidKey, InvalidSetting, NoBackendAvailable, UnknownBackend
@@ -110,8 +110,8 @@ class HashCluster(HashedBalancer[B]):
         """
         if type(digest) is not int or not 0 <= digest <= BITS:
             raise InvalidKey(f"digest must be an int of 64 bits, not {digest!r}")
-        if avoid:
-            checked_avoid(avoid)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         sets = self._current_sets()
         if not sets:
             raise NoBackendAvailable("empty")

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from math import lcm
 
-from balancers._internal.checks import at_least, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import NoBackendAvailable
@@ -58,8 +58,8 @@ class ScheduledCluster(Membership[B]):
         Cost: O(log n).  The first pick after a change is O(n log n).
         Raises NoBackendAvailable.
         """
-        if avoid:
-            checked_avoid(avoid)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         hosts = self._current_hosts()
         if not hosts or _all_in(hosts, avoid):
             raise self.refusal()

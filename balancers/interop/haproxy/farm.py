@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count
 from typing import cast
 
-from balancers._internal.checks import check_flags, checked_avoid, valid_weight
+from balancers._internal.checks import NO_BACKENDS, check_flags, checked_avoid, valid_weight
 from balancers._internal.refusals import shared_reason
 from balancers.balancer import Key
 from balancers.errors import BalancersError, DuplicateBackend, NoBackendAvailable
@@ -104,7 +104,9 @@ class Farm(Membership[str]):
         Raises NoBackendAvailable.  This error is also raised when HAProxy would queue the request
         because the servers are full.
         """
-        name = self._choose(key, checked_avoid(avoid) if avoid else ())
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
+        name = self._choose(key, avoid)
         if name is None:
             raise self._refusal(avoid)
         return name

@@ -63,7 +63,7 @@ class Continuum(HashedBalancer[B]):
         themselves never try a second server.
         Raises InvalidKey, NoBackendAvailable.
         """
-        self.check_pick(digest, avoid)
+        avoid = self.check_pick(digest, avoid)
         self._refresh()
         for owner in self._circle.walk(self._position(digest)):
             if owner not in avoid:

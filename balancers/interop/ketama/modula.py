@@ -38,7 +38,7 @@ class _Modula(HashedBalancer[B]):
         If the server is in ``avoid``, the servers of the next slots are tried.
         Raises InvalidKey, NoBackendAvailable.
         """
-        self.check_pick(digest, avoid)
+        avoid = self.check_pick(digest, avoid)
         slots = self._current_slots()
         first = (digest & WORD) % len(slots)
         for place in range(first, first + len(slots)):

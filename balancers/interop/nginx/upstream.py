@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import ClassVar, cast
 
-from balancers._internal.checks import LATEST, as_weights, checked_avoid, valid_now
+from balancers._internal.checks import LATEST, NO_BACKENDS, as_weights, checked_avoid, valid_now
 from balancers._internal.refusals import shared_reason
 from balancers.balancer import Key
 from balancers.errors import BalancersError, DuplicateBackend, InvalidSetting, NoBackendAvailable
@@ -72,7 +72,9 @@ class Upstream(Membership[str]):
         """
         self._now = valid_now(now, self._now)
         second = self._now // 1
-        peer = self._choose(key, second, checked_avoid(avoid) if avoid else ())
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
+        peer = self._choose(key, second, avoid)
         if peer is None:
             raise self._refusal(second)
         peer.picked(second)
