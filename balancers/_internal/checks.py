@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from math import inf
 from numbers import Real
 from random import Random
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting, InvalidTime, InvalidWeight
@@ -18,6 +18,7 @@ __all__ = [
     "at_least",
     "check_flags",
     "checked_avoid",
+    "checked_callable",
     "checked_choice",
     "checked_rng",
     "duration",
@@ -26,6 +27,8 @@ __all__ = [
     "valid_now",
     "valid_weight",
 ]
+
+F = TypeVar("F")
 
 HIGHEST_PORT = 0xFFFF
 """The highest port number.  A port number has 16 bits."""
@@ -65,18 +68,19 @@ def valid_weight(weight: float, backend: object) -> float:
     return converted
 
 
-def valid_now(now: float, latest: float) -> float:
+def valid_now(now: float, latest: float, name: str = "now") -> float:
     """Return ``now``.  If ``now`` is earlier than ``latest``, return ``latest``.
 
     ``latest`` is the latest time seen so far.  Raises InvalidTime if ``now`` is not an int or
     float, is NaN, infinite or beyond ±1e300.  Other types that can be added to a float are allowed.
+    The message contains ``name``, the name of the argument.
     """
     try:
         valid = -LATEST <= now + 0.0 <= LATEST
     except (TypeError, ValueError, ArithmeticError):
         valid = False
     if not valid:
-        raise InvalidTime(f"now must be finite seconds as a float, not {now!r}")
+        raise InvalidTime(f"{name} must be finite seconds as a float, not {now!r}")
     if now < latest:
         return latest
     return now
@@ -123,7 +127,7 @@ def checked_avoid(avoid: Collection[B]) -> Collection[B]:
     Raises TypeError for a str, for bytes, for an array, and for an object that is not a collection.
     """
     if avoid is NO_BACKENDS or type(avoid) in _EXACT_SETS or isinstance(avoid, AbstractSet | dict):
-        return cast("Collection[B]", avoid)
+        return avoid
     if (
         isinstance(avoid, str | bytes | bytearray)
         or not isinstance(avoid, Collection)
@@ -174,6 +178,13 @@ def checked_rng(rng: Random) -> Random:
     if not isinstance(rng, Random):
         raise TypeError(f"rng must be a random.Random, not {rng!r}")
     return rng
+
+
+def checked_callable(name: str, function: F) -> F:
+    """Return the function.  Raise TypeError unless it can be called."""
+    if not callable(function):
+        raise TypeError(f"{name} must be a function, not {function!r}")
+    return function
 
 
 def check_flags(**flags: bool) -> None:

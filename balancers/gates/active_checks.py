@@ -4,18 +4,18 @@ A probe without an answer counts as a failure.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from math import inf
 from random import Random
-from typing import Generic, NamedTuple
+from typing import Generic, Literal, NamedTuple
 
-from balancers._internal.checks import LATEST, checked_rng, duration, number, valid_now
+from balancers._internal.checks import checked_choice, checked_rng, duration, number
 from balancers._internal.timers import Timers
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
-from balancers.gates.health_checks import Health, HealthChecks, Promotion
+from balancers.gates.health_checks import HealthChecks
 from balancers.gates.health_rules import HealthRule
 from balancers.gates.health_state_machine import Initial
+from balancers.outcome import Verdict, count_capacity_as_unknown
 
 __all__ = ["ActiveChecks", "Probe"]
 
@@ -45,7 +45,7 @@ class ActiveChecks(HealthChecks[B]):
     The interval between the probes of a backend depends on its state:
 
     * Usually, it is ``interval`` seconds.
-    * While the state is unknown or the rule counts results that may change it, it is
+    * While the state is unknown or the rule counts results that contradict it, it is
       ``fast_interval`` seconds (default: ``interval`` / 5).
     * After ``slow_after`` seconds in the unhealthy state, it is ``slow_interval`` seconds (default:
       6 × ``interval``).
@@ -54,11 +54,15 @@ class ActiveChecks(HealthChecks[B]):
     of its length.  The exact share is sampled from ``rng``.  Several proxies therefore do not probe
     at the same time.  The first probes of the backends are spread over one interval.  If a probe is
     more than two intervals late, because ``probes`` was not called, the probe is moved to a random
-    time within the next interval.
+    time within the next interval.  No probe is ever scheduled for a time that has passed.
 
     ``promotion`` selects what promotes (marks as healthy) a backend after failed requests demoted
     it.  With ``probes``, the default, successful probes promote it.  With ``time``, it is promoted
-    ``recovery_time`` seconds later.  Use ``time`` if probes succeed while requests fail.
+    ``recovery_time`` seconds later.  Use ``time`` if probes succeed while requests fail.  The value
+    ``either`` of :class:`HealthChecks` is refused, because a backend with a schedule has probes.
+
+    ``verdict`` is a function that returns what the outcome of a request counts as: True for a
+    success, False for a failure, None for neither.
 
     >>> from balancers import Pool, RoundRobin
     >>> checks = ActiveChecks(unhealthy_threshold=1, rng=Random(1))
@@ -70,8 +74,9 @@ class ActiveChecks(HealthChecks[B]):
     A probe costs O(log n) to send, and O(log n) to answer.
     Raises InvalidSetting for a threshold below 1, a duration that is not positive and finite, a
     timeout that is not below ``interval``, a ``fast_interval`` above ``interval``, a
-    ``slow_interval`` below ``interval``, or a jitter that is negative, or 1 or more.
-    Raises TypeError unless ``rng`` is a ``random.Random``.
+    ``slow_interval`` below ``interval``, a jitter that is negative, or 1 or more, or a
+    ``promotion`` other than ``probes`` and ``time``.
+    Raises TypeError unless ``rng`` is a ``random.Random`` and ``verdict`` is a function.
     """
 
     def __init__(
@@ -88,9 +93,11 @@ class ActiveChecks(HealthChecks[B]):
         jitter: float = 0.1,
         rule: HealthRule | None = None,
         initial: Initial = "up",
-        promotion: Promotion = "probes",
+        promotion: Literal["probes", "time"] = "probes",
         recovery_time: float = 10.0,
+        verdict: Verdict = count_capacity_as_unknown,
     ) -> None:
+        checked_choice("promotion", promotion, ("probes", "time"))
         super().__init__(
             unhealthy_threshold,
             healthy_threshold,
@@ -98,6 +105,7 @@ class ActiveChecks(HealthChecks[B]):
             rule=rule,
             initial=initial,
             promotion=promotion,
+            verdict=verdict,
         )
         self._rng = checked_rng(rng)
         self._interval = duration("interval", interval)
@@ -123,10 +131,7 @@ class ActiveChecks(HealthChecks[B]):
 
     def probes(self, now: float) -> list[Probe[B]]:
         """Return the probes that you must send now; O(log n) per probe.  Raises InvalidTime."""
-        self._expire(valid_now(now, self._now))
-        now = self.advance(now)
-        for backend, when in self.timers.pop(now):
-            self.timer_expired(backend, when)
+        now = self.settle(now)
         if self._scheduled.first < now - 2 * self._interval:
             self._postpone_late(now)
         deadline = now + self._timeout
@@ -158,24 +163,20 @@ class ActiveChecks(HealthChecks[B]):
         """
         if immediate and ok:
             raise InvalidSetting("immediate must be False for a success, not True")
-        if not self._now <= now <= LATEST:
-            now = valid_now(now, self._now)
-        backend, _, _, deadline = probe
-        if deadline <= now:
-            self._expire(now)
-        self._now = now
+        now = self.settle(now)
+        backend = probe.backend
         if self._awaited.get(backend) != probe:
             return False
         del self._awaited[backend]
-        return self._count_result(probe, ok, now, immediate)
+        return self._count_result(probe, ok, immediate, now, now)
 
     def factor(self, backend: B, now: float) -> float:
         """Return 1 if the backend is healthy at ``now``, else 0.
 
         A probe whose deadline has passed at ``now`` is included as a failure.
-        Raises UnknownBackend.
+        Raises UnknownBackend, InvalidTime.
         """
-        health, probe = self.state_of(backend), self._awaited.get(backend)
+        health, probe, now = self.state_of(backend), self._awaited.get(backend), self.clamp(now)
         promoted_at = self.timers.get(backend)
         if promoted_at < inf:
             return 1 if promoted_at <= now else 0
@@ -183,27 +184,27 @@ class ActiveChecks(HealthChecks[B]):
             return 1 if health.machine.healthy else 0
         return 1 if health.machine.would_be_healthy(ok=False) else 0
 
-    def changes(self, now: float) -> Iterable[B]:
-        """Return the backends whose factor changed since the last call."""
-        self._expire(valid_now(now, self._now))
-        return super().changes(now)
+    def expire(self, now: float) -> None:
+        """Count each probe whose deadline has passed as a failure at the time of its deadline."""
+        while self._next_deadline() <= now:
+            _, probe = self._awaited.popitem(last=False)
+            super().expire(probe.deadline)
+            self._count_result(probe, False, False, probe.deadline, now)
+        super().expire(now)
 
     def added(self, backend: B, now: float) -> None:
         """Called when a backend joins.  Schedules its first probe; O(log n)."""
+        now = self.settle(now)
         super().added(backend, now)
-        self._scheduled.set(backend, self._now + self._rng.random() * self._interval)
+        self._scheduled.set(backend, now + self._rng.random() * self._interval)
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves.  An answer to its probe will be ignored; O(log n)."""
+        now = self.settle(now)
         self._scheduled.cancel(backend)
         self._postponed.discard(backend)
         self._awaited.pop(backend, None)
         super().removed(backend, now)
-
-    def new_state(self, now: float) -> Health:
-        health = super().new_state(now)
-        health.probed = True
-        return health
 
     def _settings(self) -> str:
         return f"interval {self._interval} s, timeout {self._timeout} s, {super()._settings()}"
@@ -212,18 +213,23 @@ class ActiveChecks(HealthChecks[B]):
         return f"{len(self._awaited)} probes in flight, {super()._summary()}"
 
     def _postpone_late(self, now: float) -> None:
-        """Postpone each probe that is more than two intervals late.
+        """Postpone each probe that is more than two intervals late."""
+        for backend, when in [*self._scheduled.pop(now - 2 * self._interval)]:
+            self._schedule(backend, when, now)
 
-        A probe that was already postponed once becomes due at ``now``.
+    def _schedule(self, backend: B, when: float, now: float) -> None:
+        """Schedule the next probe of a backend for ``when``, or for ``now`` if that is later.
+
+        If ``when`` is more than two intervals ago, the probe is postponed.  A probe that was
+        already postponed once becomes due at ``now``.
         """
-        for backend in self._scheduled.take(now - 2 * self._interval):
-            wait = 0.0 if backend in self._postponed else self._rng.random() * self._interval
-            self._scheduled.set(backend, now + wait)
-            self._postponed.add(backend)
-
-    def _promote_by_time(self, backend: B, health: Health, now: float) -> None:
-        self._expire(now)
-        super()._promote_by_time(backend, health, now)
+        if when < now:
+            late = when <= now - 2 * self._interval and backend not in self._postponed
+            when = now
+            if late:
+                self._postponed.add(backend)
+                when += self._rng.random() * self._interval
+        self._scheduled.set(backend, when)
 
     def _next_instant(self) -> float:
         return min(self.timers.first, self._next_deadline())
@@ -231,31 +237,25 @@ class ActiveChecks(HealthChecks[B]):
     def _next_deadline(self) -> float:
         return next(iter(self._awaited.values())).deadline if self._awaited else inf
 
-    def _expire(self, now: float) -> None:
-        """Count each probe whose deadline has passed as a failure at the time of its deadline."""
-        while self._next_deadline() <= now:
-            _, probe = self._awaited.popitem(last=False)
-            self._count_result(probe, ok=False, now=probe.deadline)
+    def _count_result(
+        self, probe: Probe[B], ok: bool, immediate: bool, when: float, now: float
+    ) -> bool:
+        """Count a result at the time ``when`` if it is valid, and return whether it was counted.
 
-    def _count_result(self, probe: Probe[B], ok: bool, now: float, immediate: bool = False) -> bool:
-        """Count a result if it is valid, and return whether it was counted.
-
-        Also schedule the next probe of the backend.
+        Also schedule the next probe of the backend, at ``now`` or later.
         """
         backend, _, sent_at, _ = probe
         health = self._members[backend]
         machine = health.machine
-        if health.awaits_time:
-            super()._promote_by_time(backend, health, now)
         counts = sent_at >= health.flipped_at and not health.awaits_time
-        if counts and machine.observe(ok, immediate):
-            self._flip(backend, health, machine.healthy, now, "by probes")
+        if counts:
+            self._count_probe(backend, health, ok, immediate, when)
         if not machine.settled:
             interval = self._fast_interval
-        elif machine.healthy or now - health.flipped_at < self._slow_after:
+        elif machine.healthy or when - health.flipped_at < self._slow_after:
             interval = self._interval
         else:
             interval = self._slow_interval
         jittered = interval * (self._jitter_start + self._jitter_width * self._rng.random())
-        self._scheduled.set(backend, max(now, sent_at + jittered))
+        self._schedule(backend, sent_at + jittered, now)
         return counts

@@ -5,13 +5,19 @@ A rule decides when the results change the state of a backend.
 
 from typing import Literal
 
-from balancers._internal.checks import checked_choice, duration, valid_now
+from balancers._internal.checks import (
+    LATEST,
+    checked_callable,
+    checked_choice,
+    duration,
+    valid_now,
+)
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.health_rules import Consecutive, HealthRule
 from balancers.gates.health_state_machine import HealthStateMachine, Initial
 from balancers.gates.member_gate import MemberGate
-from balancers.outcome import Outcome
+from balancers.outcome import SUCCESS, Outcome, Verdict, count_capacity_as_unknown
 
 __all__ = ["Health", "HealthChecks", "Promotion"]
 
@@ -63,7 +69,8 @@ class HealthChecks(MemberGate[B, Health]):
     you pass a ``rule``, the rule decides about the probes instead of the two thresholds.
 
     ``initial`` is the state of a new member: ``up``, ``down`` or ``unknown``.  A member whose state
-    is ``unknown`` is open until its first probe decides.
+    is ``unknown`` is open until its first probe decides.  A member that is ``down`` is
+    :meth:`unproven` until its first probe, and the pool does not serve it even during a panic.
 
     ``promotion`` selects what promotes a backend after failed requests demoted it:
 
@@ -72,6 +79,10 @@ class HealthChecks(MemberGate[B, Health]):
       probes are ignored.
     * ``either``: time promotes it if no probe was reported since the backend was added.  Otherwise,
       successful probes promote it.
+
+    ``verdict`` is a function that returns what the outcome of a request counts as: True for a
+    success, False for a failure, None for neither.  By default, an outcome with ``retry_after``
+    counts as neither.
 
     The result of a request or a probe is ignored if the state of the backend changed after the
     request or probe started.  Every method is O(1), or O(log n) if it changes the state.
@@ -85,7 +96,7 @@ class HealthChecks(MemberGate[B, Health]):
 
     Raises InvalidSetting for a threshold below 1, a ``recovery_time`` that is not positive and
     finite, an unknown ``promotion`` or an unknown ``initial`` state.
-    Raises TypeError if ``rule`` is not a health rule.
+    Raises TypeError if ``rule`` is not a health rule, or ``verdict`` is not a function.
     """
 
     reason = "unhealthy"
@@ -100,6 +111,7 @@ class HealthChecks(MemberGate[B, Health]):
         rule: HealthRule | None = None,
         initial: Initial = "up",
         promotion: Promotion = "either",
+        verdict: Verdict = count_capacity_as_unknown,
     ) -> None:
         super().__init__()
         checked_choice("promotion", promotion, ("probes", "time", "either"))
@@ -109,13 +121,18 @@ class HealthChecks(MemberGate[B, Health]):
         self._rule = default if rule is None else rule
         self._machine = HealthStateMachine(rule=self._rule, initial=initial)
         self._recovery_time = duration("recovery_time", recovery_time)
+        self._verdict = checked_callable("verdict", verdict)
+        self._plain = verdict is count_capacity_as_unknown
 
     def new_state(self, now: float) -> Health:
         return Health(self._machine.copy(), now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 1 if the backend is healthy at ``now``, else 0.  Raises UnknownBackend."""
-        healthy = self.state_of(backend).machine.healthy
+        """Return 1 if the backend is healthy at ``now``, else 0.
+
+        Raises UnknownBackend, InvalidTime.
+        """
+        healthy, now = self.state_of(backend).machine.healthy, self.clamp(now)
         return 1 if healthy or self.timers.get(backend) <= now else 0
 
     def healthy(self, backend: B) -> bool:
@@ -124,6 +141,14 @@ class HealthChecks(MemberGate[B, Health]):
         Raises UnknownBackend.
         """
         return self.factor(backend, self._now) > 0
+
+    def unproven(self, backend: B) -> bool:
+        """Return whether the backend joined as ``down`` and no result of a probe was counted yet.
+
+        Any result that is counted ends this, even a failure.  The pool does not ignore this gate
+        for an unproven backend.  Raises UnknownBackend.
+        """
+        return self.state_of(backend).machine.unproven
 
     def observe(
         self,
@@ -144,32 +169,54 @@ class HealthChecks(MemberGate[B, Health]):
         health = self.state_of(backend)
         if immediate and ok:
             raise InvalidSetting("immediate must be False for a success, not True")
-        started_at = None if started_at is None else valid_now(started_at, started_at)
-        now = self.advance(now)
-        self._promote_by_time(backend, health, now)
+        if started_at is not None:
+            valid_now(started_at, started_at, "started_at")
+        now = self.settle(now)
         if started_at is not None and started_at < health.flipped_at:
             return
         health.probed = True
         if self._promotion == "either":
             self.timers.cancel(backend)
             health.awaits_time = False
-        if not health.awaits_time and health.machine.observe(ok, immediate):
-            self._flip(backend, health, health.machine.healthy, now, "by probes")
+        if not health.awaits_time:
+            self._count_probe(backend, health, ok, immediate, now)
+
+    def added(self, backend: B, now: float) -> None:
+        """Called when a backend joins; O(1)."""
+        super().added(backend, now)
+        if not self._members[backend].machine.healthy:
+            self.record_event(backend, True, self._now, "no result yet")
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Called when a request ends.
+        """Called when a request ends.  The call is ignored if the backend is not a member.
 
         Failures in a row make the backend unhealthy.  A success resets their count, but never makes
-        the backend healthy.
+        the backend healthy.  Raises InvalidTime.
         """
-        health = self._members[backend]
-        if outcome.ok:
-            if health.failures and started_at >= health.flipped_at:
-                health.failures = 0
-        elif outcome.ok is not None:
-            self._count_failure(backend, health, started_at, self.advance(now))
+        try:
+            health = self._members[backend]
+            quiet = outcome is SUCCESS and self._plain and not health.failures
+            if quiet and health.flipped_at <= started_at + 0.0 <= now + 0.0 <= LATEST:
+                if self._now < now:  # noqa: PLR1730 - a call of max() is slower
+                    self._now = now
+                return  # nothing changes; this is faster than the calls below
+        except KeyError:
+            return
+        except (TypeError, ArithmeticError):  # an invalid time
+            health = self._members[backend]
+        ok = self._verdict(outcome)
+        valid_now(started_at, started_at, "started_at")
+        now = self.settle(now)
+        if ok is None or started_at < health.flipped_at:
+            return
+        if ok:
+            health.failures = 0
+        elif health.machine.healthy:
+            health.failures += 1
+            if health.failures >= self._unhealthy_threshold:
+                self._demote(backend, health, now)
 
     def timer_expired(self, backend: B, when: float) -> None:
         self._flip(backend, self._members[backend], True, when, "by time")
@@ -185,23 +232,21 @@ class HealthChecks(MemberGate[B, Health]):
         unhealthy = sum(not self.healthy(backend) for backend in self._members)
         return f"{unhealthy} of {len(self._members)} unhealthy"
 
-    def _count_failure(self, backend: B, health: Health, started_at: float, now: float) -> None:
-        self._promote_by_time(backend, health, now)
-        if started_at < health.flipped_at or not health.machine.healthy:
-            return
-        health.failures += 1
-        if health.failures >= self._unhealthy_threshold:
-            self._flip(backend, health, False, now, "by requests")
-            if self._promotion == "time" or (self._promotion == "either" and not health.probed):
-                self.timers.set(backend, now + self._recovery_time)
-                health.awaits_time = True
+    def _count_probe(
+        self, backend: B, health: Health, ok: bool, immediate: bool, when: float
+    ) -> None:
+        unproven = health.machine.unproven
+        if health.machine.observe(ok, immediate):
+            self._flip(backend, health, health.machine.healthy, when, "by probes")
+        elif unproven:
+            self.notify_change(backend)
 
-    def _promote_by_time(self, backend: B, health: Health, now: float) -> None:
-        """Promote the backend if the time of its promotion has come at ``now``."""
-        when = self.timers.get(backend)
-        if when <= now:
-            self.timers.cancel(backend)
-            self.timer_expired(backend, when)
+    def _demote(self, backend: B, health: Health, now: float) -> None:
+        """Make the backend unhealthy because its requests failed."""
+        self._flip(backend, health, False, now, "by requests")
+        if self._promotion == "time" or (self._promotion == "either" and not health.probed):
+            self.timers.set(backend, now + self._recovery_time)
+            health.awaits_time = True
 
     def _flip(self, backend: B, health: Health, healthy: bool, when: float, detail: str) -> None:
         health.flip(healthy, when)

@@ -20,6 +20,11 @@ class HealthRule(Protocol):
     """Decides from the results of a backend whether it is healthy.
 
     Both methods must be pure functions: the same arguments always give the same state.
+
+    A third method is optional.  It is not part of the protocol, so that a class without it still
+    conforms: ``settled(state)`` returns whether the rule counts no result that contradicts the
+    state.  Without it, a state is settled if it equals the initial state.  Define it if a rule also
+    stores results that do not contradict the state.
     """
 
     def initial_state(self, healthy: bool) -> State:
@@ -186,6 +191,11 @@ class SlidingWindow:
         if results.count(not healthy) == self._thresholds[healthy]:
             return (not healthy, ())
         return (healthy, results)
+
+    def settled(self, state: State) -> bool:
+        """Return whether no stored result contradicts the state; O(results)."""
+        healthy, results = state
+        return (not healthy) not in results
 
     def __repr__(self) -> str:
         healthy, unhealthy = self._thresholds

@@ -30,7 +30,7 @@ class HealthStateMachine:
     Raises TypeError if ``rule`` is not a health rule.
     """
 
-    __slots__ = ("_initial_states", "_rule", "_state", "_unknown", "healthy")
+    __slots__ = ("_initial_states", "_rule", "_state", "_unknown", "healthy", "unproven")
 
     def __init__(
         self,
@@ -52,6 +52,8 @@ class HealthStateMachine:
         self.healthy: bool = initial != "down"
         self._state: State = self._initial_states[self.healthy]
         self._unknown = initial == "unknown"
+        self.unproven = initial == "down"
+        """Whether the first state was ``down`` and no result has been counted since."""
 
     def observe(self, ok: bool, immediate: bool = False) -> bool:
         """Count a result, and return whether it changed the state; O(1).
@@ -62,6 +64,7 @@ class HealthStateMachine:
         if immediate and ok:
             raise InvalidSetting("immediate must be False for a success, not True")
         before = self.healthy
+        self.unproven = False
         if self._unknown or immediate:
             self.reset(bool(ok))
         else:
@@ -78,11 +81,16 @@ class HealthStateMachine:
 
     @property
     def settled(self) -> bool:
-        """Whether the state is known and the rule counts no results at the moment.
+        """Whether the state is known and the rule counts no result that contradicts it.
 
         For example, it is False after one failure of a healthy backend that stays healthy.
         """
-        return not self._unknown and self._state == self._initial_states[self.healthy]
+        if self._unknown:
+            return False
+        settled = getattr(self._rule, "settled", None)
+        if settled is None:
+            return self._state == self._initial_states[self.healthy]
+        return bool(settled(self._state))
 
     def would_be_healthy(self, ok: bool) -> bool:
         """Return whether the backend would be healthy after this result.
@@ -94,7 +102,7 @@ class HealthStateMachine:
     def reset(self, healthy: bool) -> None:
         """Set the state regardless of the results, and reset the counts."""
         self._state = self._initial_states[healthy]
-        self._unknown = False
+        self._unknown = self.unproven = False
         self.healthy = healthy
 
     def __repr__(self) -> str:

@@ -5,8 +5,12 @@ To write a subclass:
 * Define :meth:`~MemberGate.new_state` and ``factor``.
 * Call :meth:`~MemberGate.notify_change` when an event changes the factor of a backend.
 * If time changes factors too, set ``self.timers`` and define :meth:`~MemberGate.timer_expired`.
-* Call :meth:`~MemberGate.state_of`, :meth:`~MemberGate.advance`, :meth:`~MemberGate.in_flight_on`
-  and :meth:`~MemberGate.record_event` as needed.
+* Pass each time that a caller gives you to :meth:`~MemberGate.settle` or, in a method that only
+  reads, to :meth:`~MemberGate.clamp`.  Both refuse an invalid time, and both replace a time that is
+  earlier than the latest one.
+* Call :meth:`~MemberGate.state_of` for a backend that must be a member.  In ``started`` and
+  ``finished``, call :meth:`~MemberGate.find_state`: they must ignore every other backend.
+* Call :meth:`~MemberGate.in_flight_on` and :meth:`~MemberGate.record_event` as needed.
 """
 
 from abc import abstractmethod
@@ -81,12 +85,8 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
 
         This costs O(1) per backend, plus O(log n) per expired timer.
         """
-        now = self.advance(now)
-        changed, timers = self._changed, self.timers
-        for backend, when in timers.pop(now):
-            changed[backend] = None
-            self.timer_expired(backend, when)
-        self._changed = {}
+        self.expire(self.advance(now))
+        changed, self._changed = self._changed, {}
         self.due = self._next_instant()
         return list(changed)
 
@@ -96,10 +96,12 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves; O(log n)."""
+        now = self.advance(now)
         self._members.pop(backend, None)
         self._changed.pop(backend, None)
         self.timers.cancel(backend)
-        self.due = -inf if self._changed else self._next_instant()
+        due = self._next_instant()
+        self.due = -inf if self._changed or due <= now else due
 
     def state_of(self, backend: B) -> S:
         """Return the state of a member.  Raises UnknownBackend."""
@@ -108,10 +110,32 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
         except KeyError:
             raise UnknownBackend(backend) from None
 
-    def notify_change(self, backend: B) -> None:
-        """Record that the factor of the backend has changed, or may have changed.
+    def find_state(self, backend: B) -> S | None:
+        """Return the state of a member, or None for a backend that is not a member.
 
-        The pool then calls ``factor`` for this backend again.
+        The methods ``started`` and ``finished`` must ignore a backend that is not a member:
+
+        >>> class Errors(MemberGate[str, list[int]]):
+        ...     reason = "errors"
+        ...     def new_state(self, now):
+        ...         return [0]
+        ...     def factor(self, backend, now):
+        ...         return 0 if self.state_of(backend)[0] > 2 else 1
+        ...     def finished(self, backend, outcome, in_flight, started_at, now):
+        ...         state = self.find_state(backend)
+        ...         if state is not None and outcome.ok is False:
+        ...             state[0] += 1
+        ...             if state[0] == 3:
+        ...                 self.notify_change(backend)
+        """
+        return self._members.get(backend)
+
+    def notify_change(self, backend: B) -> None:
+        """Record that the factor of the backend has changed.
+
+        The pool then calls ``factor`` for this backend again.  A soft gate that is not fractional
+        must not call this for a factor that has not changed: if such a backend is open, the pool
+        concludes that it was closed for a moment and has recovered.
         """
         self._changed[backend] = None
         self.due: float = -inf
@@ -119,11 +143,41 @@ class MemberGate(SharesBackends, Gate[B], Generic[B, S]):
     def advance(self, now: float) -> float:
         """Store ``now`` as the latest time, and return it.
 
-        If ``now`` is earlier than the latest time, the latest time is kept and returned.
+        If ``now`` is earlier than the latest time, the latest time is kept and returned.  Nothing
+        else happens; see :meth:`settle`.  Raises InvalidTime.
+        """
+        self._now = now = valid_now(now, self._now)
+        if self.due <= now:
+            self.due = -inf  # the time of the pool may be earlier than the time of this gate
+        return now
+
+    def settle(self, now: float) -> float:
+        """Store ``now`` as the latest time, and apply what time has changed.
+
+        Return the latest time.  Call this first in every method that changes a state.  It costs
+        O(1), plus O(log n) per expired timer.  Raises InvalidTime.
+        """
+        now = self.advance(now)
+        if self.due <= now:
+            self.expire(now)
+        return now
+
+    def expire(self, now: float) -> None:
+        """Apply what time has changed until ``now``: call :meth:`timer_expired` for each timer.
+
+        Override this if the gate has other timers too.
+        """
+        for backend, when in self.timers.pop(now):
+            self.notify_change(backend)
+            self.timer_expired(backend, when)
+
+    def clamp(self, now: float) -> float:
+        """Return ``now``, or the latest time if ``now`` is earlier; O(1).
+
+        Call this in every method that reads a state at a time.  The call changes no state.
         Raises InvalidTime.
         """
-        self._now = valid_now(now, self._now)
-        return self._now
+        return valid_now(now, self._now)
 
     def in_flight_on(self, backend: B) -> int:
         """Return the number of requests in flight on a backend.

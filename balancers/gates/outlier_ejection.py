@@ -3,14 +3,23 @@
 from collections.abc import Iterable
 from math import floor, inf
 from random import Random
-from typing import Generic, NamedTuple
 
-from balancers._internal.checks import at_least, check_flags, checked_rng, duration, number
+from balancers._internal.checks import (
+    LATEST,
+    at_least,
+    check_flags,
+    checked_callable,
+    checked_rng,
+    duration,
+    number,
+    valid_now,
+)
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
+from balancers.gates._ejection import Ejection, EjectionState
 from balancers.gates.member_gate import MemberGate
 from balancers.gates.outlier_rules import OutlierRule, SuccessRate
-from balancers.outcome import Outcome
+from balancers.outcome import SUCCESS, Outcome, Verdict, count_capacity_as_unknown
 
 __all__ = ["Ejection", "OutlierEjection"]
 
@@ -18,37 +27,7 @@ _ROUNDING = 1e-9
 """This number is added before rounding down.  Without it, 0.29 × 100 would be rounded to 28."""
 
 
-class Ejection(NamedTuple, Generic[B]):
-    """Describes one ejection of a backend by a rule.
-
-    The ejection starts at the time ``at`` and ends at the time ``until``, in seconds.
-    """
-
-    backend: B
-    rule: str
-    at: float
-    until: float
-
-
-class _EjectionState:
-    """Stores the results and the earlier ejections of one backend.
-
-    ``successes`` and ``requests`` count the results of the current interval.
-    The next ejection lasts (1 + ``earlier_ejections``) times the base time.
-    ``changed_at`` is when the backend joined, or was last ejected or restored, in seconds.
-    """
-
-    __slots__ = ("changed_at", "earlier_ejections", "failures_in_row", "requests", "successes")
-
-    def __init__(self, now: float) -> None:
-        self.failures_in_row: int = 0
-        self.successes: int = 0
-        self.requests: int = 0
-        self.earlier_ejections: int = 0
-        self.changed_at: float = now
-
-
-class OutlierEjection(MemberGate[B, _EjectionState]):
+class OutlierEjection(MemberGate[B, EjectionState]):
     """Closes a backend for some time (ejects it) if it fails more often than the others.
 
     A backend is ejected at once after ``consecutive_failures`` failures in a row (None: never).
@@ -57,18 +36,24 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
 
     The n-th ejection of a backend lasts n × ``base_ejection_time`` seconds, at most
     ``max_ejection_time``.  Each interval without an ejection reduces n by one.  With ``rng``, this
-    time is extended at random by up to ``jitter`` of its length, a share from 0 to 1.
+    time is then extended at random by up to ``jitter`` of its length, a share from 0 to 1.  As in
+    Envoy, an ejection with jitter may therefore be longer than ``max_ejection_time``.
 
     ``max_ejected_share`` is from 0 to 1.  All rules together eject at most this share of the
     members at a time.  One ejection is always allowed, unless the share is 0.  At least
-    ``min_remaining`` members are not ejected.  If too many members are ejected because others have
+    ``min_remaining`` members (1 or more) are not ejected, so an only member is never ejected: there
+    is no other backend to compare it with.  Both numbers count all members of the pool, as in
+    Envoy, also those that other gates close or whose weight is 0.  The pool, and not this gate,
+    decides what to do when no member is open.  If too many members are ejected because others have
     left, the gate ends ejections early.  It begins with the ejection that would end first.  With
     ``dry_run``, no backend is closed: :meth:`ejections` returns the ejections that would happen.
 
-    Outcomes with ``retry_after`` mean a lack of capacity and are ignored.  The results of requests
-    that started before the last ejection or its end are ignored too.  The gate is soft: the pool
-    ignores it during a panic (when too few members are open).  The defaults are from Envoy.  In
-    Envoy, ``jitter`` is a duration, and one ejection is not always allowed.
+    ``verdict`` is a function that returns what the outcome of a request counts as: True for a
+    success, False for a failure, None for neither.  By default, an outcome with ``retry_after``
+    counts as neither.  The results of requests that started before the last ejection or its end are
+    ignored.  The gate is soft: the pool ignores it during a panic (when too few members are open).
+    The defaults are from Envoy.  In Envoy, ``jitter`` is a duration, one ejection is not always
+    allowed, and ``min_remaining`` does not exist.
 
     >>> from balancers import Pool, RoundRobin
     >>> outliers = OutlierEjection(consecutive_failures=2)
@@ -82,8 +67,8 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
     Raises InvalidSetting for a count below 1, a duration that is not positive and finite,
     ``base_ejection_time`` above ``max_ejection_time``, ``max_ejected_share`` or ``jitter`` outside
     0…1, or a positive ``jitter`` without ``rng``.
-    Raises TypeError if one of ``rules`` is not an outlier rule, or ``rng`` is not a
-    ``random.Random``.
+    Raises TypeError if one of ``rules`` is not an outlier rule, ``rng`` is not a ``random.Random``,
+    or ``verdict`` is not a function.
     """
 
     reason = "ejected"
@@ -102,6 +87,7 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         min_remaining: int = 1,
         dry_run: bool = False,
         rng: Random | None = None,
+        verdict: Verdict = count_capacity_as_unknown,
     ) -> None:
         super().__init__()
         if consecutive_failures is not None:
@@ -132,17 +118,19 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         self._min_remaining = min_remaining
         check_flags(dry_run=dry_run)
         self._dry_run = dry_run
+        self._verdict = checked_callable("verdict", verdict)
+        self._plain = verdict is count_capacity_as_unknown
         self._ejections: dict[B, Ejection[B]] = {}
         self._to_evaluate: dict[B, None] = {}  # had requests or earlier ejections
         self._next_evaluation = inf
 
-    def new_state(self, now: float) -> _EjectionState:
-        return _EjectionState(now)
+    def new_state(self, now: float) -> EjectionState:
+        return EjectionState(now)
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 0 while the backend is ejected, else 1.  Raises UnknownBackend."""
+        """Return 0 while the backend is ejected, else 1.  Raises UnknownBackend, InvalidTime."""
         self.state_of(backend)
-        ejection = self._ejections.get(backend)
+        ejection, now = self._ejections.get(backend), self.clamp(now)
         return 1 if ejection is None or self._dry_run or ejection.until <= now else 0
 
     def ejections(self) -> list[Ejection[B]]:
@@ -150,52 +138,59 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         return [one for one in self._ejections.values() if one.until > self._now]
 
     def restore(self, backend: B, now: float) -> None:
-        """End the ejection of a backend now.  If the backend is not ejected, do nothing.
-
-        Raises UnknownBackend, InvalidTime.
-        """
+        """End the ejection of a backend, if it is ejected.  Raises UnknownBackend, InvalidTime."""
         self.state_of(backend)
-        now = self.advance(now)
+        now = self.settle(now)
         if backend in self._ejections:
             self._restore(backend, now)
 
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
-        """Called when a request ends."""
-        state, ok = self._members[backend], outcome.ok
-        if self._ejections:
-            self._end_expired(self.advance(now))
-        if ok is None or outcome.retry_after is not None or started_at < state.changed_at:
+        """Called when a request ends.  An unknown backend is ignored.  Raises InvalidTime."""
+        try:
+            state = self._members[backend]
+        except KeyError:
             return
-        if backend not in self._to_evaluate:
-            self._schedule_evaluation(backend, self.advance(now))
-        state.requests += 1
-        if ok:
-            state.successes += 1
+        if (
+            outcome is SUCCESS
+            and self._plain
+            and state.requests
+            and type(started_at) is type(now) is float
+            and state.changed_at <= started_at <= now < self.due
+            and self._now <= now <= LATEST
+        ):  # faster than the calls below, and the same
+            self._now = now
+            state.requests += 1
             state.failures_in_row = 0
             return
-        now = self.advance(now)
+        ok = self._verdict(outcome)
+        valid_now(started_at, started_at, "started_at")
+        now = self.settle(now)
+        if ok is None or started_at < state.changed_at:
+            return
+        if not state.requests:
+            self._schedule_evaluation(backend, now)
+        state.requests += 1
+        if ok:
+            state.failures_in_row = 0
+            return
+        state.failures += 1
         state.failures_in_row += 1
         if state.failures_in_row == self._consecutive_failures:
             state.failures_in_row = 0
             self._eject(backend, state, "consecutive failures", now)
 
     def changes(self, now: float) -> Iterable[B]:
-        """Return the backends whose factor changed since the last call.
-
-        If the interval has ended, evaluate the rules.
-        """
-        changed = dict.fromkeys(super().changes(now))
-        if self._next_evaluation <= self._now:
-            self._evaluate(self._now)
-            changed |= dict.fromkeys(super().changes(now))
-        return list(changed)
+        """Return the backends whose factor changed.  Evaluate the rules if the interval is over."""
+        now = self.settle(now)
+        if self._next_evaluation <= now:
+            self._evaluate(now)
+        return super().changes(now)
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves; O(log n), plus O(ejected) per ejection that ends early."""
-        now = self.advance(now)
-        self._end_expired(now)
+        now = self.settle(now)
         self._ejections.pop(backend, None)
         self._to_evaluate.pop(backend, None)
         super().removed(backend, now)
@@ -206,9 +201,14 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
     def timer_expired(self, backend: B, when: float) -> None:
         del self._ejections[backend]
         state = self._members[backend]
-        state.failures_in_row = state.successes = state.requests = 0
+        state.failures_in_row = state.failures = state.requests = 0
         state.changed_at = when
         self.record_event(backend, False, when)
+
+    def notify_change(self, backend: B) -> None:
+        """Record that the factor has changed.  In a dry run, no factor changes."""
+        if not self._dry_run:
+            super().notify_change(backend)
 
     def __repr__(self) -> str:
         """Show the settings and the number of ejected members; O(ejected)."""
@@ -232,18 +232,17 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
 
     def _evaluate(self, now: float) -> None:
         """Apply every rule to the interval that ended.  Start the next interval if needed."""
-        self._end_expired(now)
         started, self._next_evaluation = self._next_evaluation - self._interval, inf
         backends = [b for b in self._members if b in self._to_evaluate]
         self._to_evaluate = {}
         counts = {
-            b: (state.successes, state.requests)
+            b: (state.requests - state.failures, state.requests)
             for b in backends
             if (state := self._members[b]).requests and b not in self._ejections
         }
         for backend in backends:
             state = self._members[backend]
-            state.successes = state.requests = 0
+            state.failures = state.requests = 0
             if backend not in self._ejections:
                 quiet = now - max(state.changed_at, started)
                 quiet_intervals = floor(quiet / self._interval + _ROUNDING)
@@ -257,7 +256,7 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
             if self._members[backend].earlier_ejections:
                 self._schedule_evaluation(backend, now)
 
-    def _eject(self, backend: B, state: _EjectionState, rule: str, now: float) -> None:
+    def _eject(self, backend: B, state: EjectionState, rule: str, now: float) -> None:
         """Eject the backend, unless it is ejected already or no further ejection is allowed."""
         if backend in self._ejections or len(self._ejections) >= self._allowed():
             return
@@ -269,22 +268,17 @@ class OutlierEjection(MemberGate[B, _EjectionState]):
         state.changed_at = now
         self._ejections[backend] = Ejection(backend, rule, now, now + pause)
         self.timers.set(backend, now + pause)
+        self.due = min(self.due, now + pause)
         self._schedule_evaluation(backend, now)
         self.notify_change(backend)
         self.record_event(backend, True, now, f"{rule}, dry run" if self._dry_run else rule)
 
     def _allowed(self) -> int:
-        """Return the largest number of members that may be ejected at the same time."""
+        """Return how many of all members may be ejected at the same time."""
         members = len(self._members)
         share = floor(self._max_ejected_share * members + _ROUNDING)
         lowest = 1 if self._max_ejected_share else 0
         return max(0, min(max(share, lowest), members - self._min_remaining))
-
-    def _end_expired(self, now: float) -> None:
-        """End the ejections whose end has come at ``now``."""
-        for backend, when in self.timers.pop(now):
-            self.timer_expired(backend, when)
-            self.notify_change(backend)
 
     def _restore(self, backend: B, now: float) -> None:
         self.timers.cancel(backend)
