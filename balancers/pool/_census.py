@@ -60,6 +60,13 @@ class Census:
         """Whether gates with ``last_resort`` are ignored."""
         return bool(self.ignored & self._gates.last_resort)
 
+    @property
+    def may_ignore(self) -> int:
+        """The reasons that would be ignored if a limit opened a member now."""
+        if self.eligible:
+            return 0
+        return self._gates.last_resort | (0 if self._panic is None else self._gates.soft)
+
     def emptied(self) -> "Census":
         """Return a census with the same settings and the same ignored reasons, but no members."""
         copied = Census(self._gates, self._panic, None)
@@ -172,7 +179,7 @@ class Census:
         self._full = 0
         for combination, count in self._groups.items():
             closed_by = combination & heeded
-            if self._gates.only_limits(closed_by):
+            if self._gates.only_limits(closed_by, self.may_ignore):
                 self._full += count
             for reason in self._gates.reasons(closed_by):
                 counts[reason] = counts.get(reason, 0) + count

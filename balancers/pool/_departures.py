@@ -27,25 +27,30 @@ class Departures(Generic[B]):
         """Keep a member until this time; O(log n)."""
         self._overdue.pop(member, None)
         self._timers.set(member, until)
-        self._update_due()
+        self.update_due()
 
     def cancel(self, member: Member[B]) -> None:
         """Stop keeping a member, because it has left or has returned; O(log n)."""
         self._overdue.pop(member, None)
         self._timers.cancel(member)
-        self._update_due()
+        self.update_due()
 
     def released(self, member: Member[B]) -> None:
         """Called when a leaving member has no request in flight any more."""
         if member in self._overdue:
             self.due = -inf
 
+    def member_left(self) -> None:
+        """Called when a member has left.  A balancer may allow others to leave only now."""
+        if self._overdue:
+            self.due = -inf
+
     def expired(self, now: float) -> list[Member[B]]:
         """Return the members that can leave now, last joined first; O(overdue + log n)."""
         self._overdue.update(dict.fromkeys(self._timers.take(now)))
-        self._update_due()
         idle = [member for member in self._overdue if not member.in_flight]
         return sorted(idle, key=lambda member: -member.generation)
 
-    def _update_due(self) -> None:
+    def update_due(self) -> None:
+        """Set ``due`` again after the members that can leave have left."""
         self.due = self._timers.first

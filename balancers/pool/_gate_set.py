@@ -125,9 +125,12 @@ class GateSet(Generic[B]):
         """Return the part of a combination that also refuses bound requests."""
         return combination & self._closes_bound
 
-    def only_limits(self, combination: int) -> bool:
-        """Return whether limits of requests in flight, and nothing else, close a member."""
-        return bool(combination) and not combination & ~self.limits
+    def only_limits(self, combination: int, ignorable: int = 0) -> bool:
+        """Return whether limits of requests in flight close a member, and nothing else.
+
+        The reasons in ``ignorable`` do not matter.
+        """
+        return bool(combination & self.limits) and not combination & ~(self.limits | ignorable)
 
     def product(self, weight: float, factors: list[float], ignored: int) -> float:
         """Return the weight times the factors of all gates that are not ignored.

@@ -105,6 +105,7 @@ class Members(Generic[B]):
             self._reclassify(member, *self._classify(member))
         for member in change.leavers:
             self._leave(member, now)
+            self._departures.member_left()
         for member in joined:
             self.by_backend[member.backend] = member
             self._census.enter(member.closed_by)
@@ -159,6 +160,7 @@ class Members(Generic[B]):
             except BalancersError:
                 continue  # the balancer does not allow it yet
             self.report_removed((member,), now)
+        self._departures.update_due()
 
     def _call_recovered(self, now: float) -> None:
         """Call ``recovered`` of the gates.  If a gate raises an exception, call it again later."""

@@ -57,14 +57,15 @@ class Refusals(Generic[B]):
 
         ``limit`` is the reason of the limit of the pool, if this limit is reached.
         """
-        heeded = ~self._census.ignored
-        avoided = [m for b in {*avoid} if (m := self._by_backend.get(b)) is not None]
-        full = -sum(self._is_full(member.closed_by & heeded, limit) for member in avoided)
-        home = None if prefer is None or prefer in avoid else self._by_backend.get(prefer)
-        if home is not None and not self._is_full(home.closed_by & heeded, limit):
-            full += self._is_full(self.closing_bound(home), limit)
-        return self._census.refusal(self._gates.due, full, limit)
+        census, gates = self._census, self._gates
 
-    def _is_full(self, closed_by: int, limit: str | None) -> bool:
-        """Return whether only limits close a member."""
-        return self._gates.only_limits(closed_by) or (limit is not None and not closed_by)
+        def is_full(closed_by: int, may_ignore: int) -> bool:
+            return gates.only_limits(closed_by, may_ignore) or (limit is not None and not closed_by)
+
+        heeded = ~census.ignored
+        avoided = [m for b in {*avoid} if (m := self._by_backend.get(b)) is not None]
+        full = -sum(is_full(member.closed_by & heeded, census.may_ignore) for member in avoided)
+        home = None if prefer is None or prefer in avoid else self._by_backend.get(prefer)
+        if home is not None and not is_full(home.closed_by & heeded, census.may_ignore):
+            full += is_full(self.closing_bound(home), 0)
+        return census.refusal(gates.due, full, limit)

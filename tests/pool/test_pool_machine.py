@@ -38,6 +38,7 @@ WEIGHTS = st.sampled_from([0, 1, 1, 2, 3, 0.5])
 KEY = "192.0.2.7"
 RUNS, STEPS = runs(280), 50  # some runs end early: the test requires 70 % of the steps
 LIMIT, FALL, RISE, RECOVERY = 3, 2, 2, 5.0
+FULL, SPARING = {"saturated"}, {"draining", "quiesced", "leaving"}
 
 
 @dataclass
@@ -99,14 +100,17 @@ class Model:
         return {reason for reason, holds in reasons.items() if holds}
 
 
-def ignored_reasons(members: Iterable[Model], last_resort: bool) -> set[str]:
-    """Return the reasons that the pool ignores: as few as possible, so that a member is open."""
+def ignored_reasons(members: Iterable[Model], last_resort: bool, before: set[str]) -> set[str]:
+    """Return the reasons that the pool ignores: as few as possible, so that a member is open.
+
+    If no member can be opened, a panic stays as it is.
+    """
     soft, drains = {"unhealthy"}, {"draining"}
     choices: list[set[str]] = [set(), drains, soft, drains | soft] if last_resort else [set(), soft]
     for ignored in choices:
         if any(not member.closed() - ignored for member in members):
             return ignored
-    return set()
+    return before & soft
 
 
 ACTIONS = [
@@ -147,6 +151,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.gates.append(gates)
             self.pools.append(Pool(balancer, [gates[place] for place in order]))
         self.members: dict[str, Model] = {}
+        self.ignored: set[str] = set()
         self.now = 0.0
         self.serial = 0
         self.held: list[tuple[list[Lease[str]], str, int]] = []
@@ -160,10 +165,6 @@ class PoolMachine(RuleBasedStateMachine):
     def step(self, action: str, data: st.DataObject) -> None:
         self.steps[action] += 1
         getattr(self, action)(data)
-
-    @property
-    def ignored(self) -> set[str]:
-        return ignored_reasons(self.members.values(), self.last_resort)
 
     def served(self, model: Model) -> bool:
         return not model.closed() - self.ignored
@@ -201,6 +202,7 @@ class PoolMachine(RuleBasedStateMachine):
         for pool in self.pools:
             pool.remove(backend, self.now)
         del self.members[backend]
+        self.settle()
         return backend
 
     def re_add(self, data: st.DataObject) -> None:
@@ -211,10 +213,12 @@ class PoolMachine(RuleBasedStateMachine):
         backend, weight = data.draw(NAMES), data.draw(WEIGHTS)
         n = data.draw(st.sampled_from([None, 1, 2, 5]))
         if backend in self.members:
-            for pool, gates in zip(self.pools, self.gates, strict=True):
+            for pool in self.pools:
                 pool.set_weight(backend, weight, self.now)
-                gates[2].set(backend, n)
             self.members[backend].weight = weight
+            self.settle()
+            for gates in self.gates:
+                gates[2].set(backend, n)
             self.members[backend].limit = LIMIT if n is None else n
 
     def update(self, data: st.DataObject) -> None:
@@ -335,6 +339,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.forget()
         for model in self.members.values():
             model.catch_up(self.now)
+        self.ignored = ignored_reasons(self.members.values(), self.last_resort, self.ignored)
 
     def settle(self) -> None:
         for pool in self.pools:
@@ -355,11 +360,12 @@ class PoolMachine(RuleBasedStateMachine):
         models = self.members.values()
         counts = Counter(reason for model in models for reason in model.closed() - ignored)
         counts += Counter(avoided=len(opened))
-        full = {b for b, model in self.members.items() if model.closed() - ignored == {"saturated"}}
-        home = self.members.get(prefer) if prefer is not None and prefer not in avoid else None
-        if home is not None and home.closed() - ignored - {"draining", "quiesced", "leaving"} == {
-            "saturated"
-        }:
+        home = self.members.get(prefer) if prefer is not None else None
+        would_be = ignored  # if a limit opened a member
+        if not opened:
+            would_be = {"unhealthy", *({"draining"} if self.last_resort else ())}
+        full = {b for b, model in self.members.items() if model.closed() - would_be == FULL}
+        if home is not None and home.closed() - ignored - SPARING == FULL:
             full.add(str(prefer))
         for pool in self.pools:
             with pytest.raises(NoBackendAvailable) as refusal:
