@@ -197,11 +197,19 @@ class HealthChecks(MemberGate[B, Health]):
         """
         try:
             health = self._members[backend]
-            quiet = outcome is SUCCESS and self._plain and not health.failures
-            if quiet and health.flipped_at <= started_at + 0.0 <= now + 0.0 <= LATEST:
-                if self._now < now:  # noqa: PLR1730 - a call of max() is slower
-                    self._now = now
-                return  # nothing changes; this is faster than the calls below
+            if (
+                outcome is SUCCESS
+                and self._plain
+                and not health.failures
+                and health.flipped_at <= started_at
+                and now - started_at >= 0.0  # raises TypeError for a Decimal
+                and now <= LATEST
+            ):  # no count changes; this is faster than the calls below
+                if now <= self._now:
+                    return
+                if now < self.due:
+                    self._now = now + 0.0
+                    return
         except KeyError:
             return
         except (TypeError, ArithmeticError):  # an invalid time

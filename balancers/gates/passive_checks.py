@@ -124,7 +124,8 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
         state = self._members.get(backend)
         if state is None:
             return
-        if not state.failing and type(now) is float and self._now <= now <= LATEST:
+        quiet = not state.failing and type(now) is float
+        if quiet and self._now <= now < self.due and now <= LATEST:
             self._now = now
             return  # nothing else changes; this is faster than the call below
         now = self.settle(now)
@@ -142,11 +143,19 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
         """
         try:
             state = self._members[backend]
-            quiet = outcome is SUCCESS and self._plain and not state.failing
-            if quiet and state.ignore_before <= started_at + 0.0 <= now + 0.0 <= LATEST:
-                if self._now < now:  # noqa: PLR1730 - a call of max() is slower
-                    self._now = now
-                return  # nothing changes; this is faster than the calls below
+            if (
+                outcome is SUCCESS
+                and self._plain
+                and not state.failing
+                and state.ignore_before <= started_at
+                and now - started_at >= 0.0  # raises TypeError for a Decimal
+                and now <= LATEST
+            ):  # no count changes; this is faster than the calls below
+                if now <= self._now:
+                    return
+                if now < self.due:
+                    self._now = now + 0.0
+                    return
         except KeyError:
             return
         except (TypeError, ArithmeticError):  # an invalid time

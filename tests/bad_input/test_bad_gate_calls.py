@@ -3,6 +3,7 @@
 import pickle
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from math import inf, nan
 from random import Random
@@ -10,17 +11,30 @@ from typing import Any
 
 import pytest
 
-from balancers import ConnectionLimit, Drain, HealthChecks, Pool, SlowStart, WeightedRoundRobin
+from balancers import (
+    FAILURE,
+    SUCCESS,
+    ConnectionLimit,
+    Drain,
+    HealthChecks,
+    Outcome,
+    Pool,
+    RoundRobin,
+    SlowStart,
+    WeightedRoundRobin,
+)
 from balancers.errors import InvalidSetting, InvalidTime, UnknownBackend
 from balancers.gates import (
     ActiveChecks,
     CoolDown,
     DynamicLimit,
+    MemberGate,
     OutlierEjection,
     PassiveChecks,
     Probe,
     WarmUp,
 )
+from balancers.outcome import UNKNOWN
 from tests.bad_input.samples import INVALID_TIMES
 
 Call = Callable[[], object]
@@ -110,6 +124,137 @@ def test_results_for_unknown_backends_are_refused(name: str) -> None:
     if hasattr(gate, "answer"):  # a late answer of a backend that left is not an error
         assert not gate.answer(Probe("absent", 1, 100.0, 103.0), ok=True, now=100.0)
         assert pickle.dumps(pool) == before
+
+
+HEALTH_GATES = ("HealthChecks", "ActiveChecks", "PassiveChecks", "OutlierEjection")
+NOT_TIMES: list[Any] = [*INVALID_TIMES, None, Decimal(101), "101", b"1", 1j, [101.0]]
+
+
+def timed_calls(gate: Any, now: Any) -> dict[str, Call]:
+    """Return every call of a health gate with an invalid time as ``now`` or ``started_at``."""
+    calls = calls_of(gate, "b", now)
+    for outcome in (SUCCESS, FAILURE, UNKNOWN, Outcome(ok=True, status=200)):
+        calls[f"finished {outcome}"] = partial(gate.finished, "b", outcome, 0, 100.0, now)
+        calls[f"finished since {outcome}"] = partial(gate.finished, "b", outcome, 0, now, 100.0)
+    calls["factor"] = partial(gate.factor, "b", now)
+    calls["added"] = partial(gate.added, "c", now)
+    calls["removed"] = partial(gate.removed, "b", now)
+    if isinstance(gate, PassiveChecks):
+        calls["started"] = partial(gate.started, "b", 1, now)
+    if isinstance(gate, HealthChecks):
+        for ok in (True, False):
+            calls[f"observe {ok}"] = partial(gate.observe, "b", ok, now)
+            if now is not None:
+                calls[f"observe since {ok}"] = partial(gate.observe, "b", ok, 100.0, now)
+    if isinstance(gate, ActiveChecks):
+        probe = Probe("b", 1, 99.0, 102.0)
+        calls["answer"] = partial(gate.answer, probe, True, now)
+    return calls
+
+
+@pytest.mark.parametrize("name", HEALTH_GATES)
+@pytest.mark.parametrize("now", NOT_TIMES, ids=repr)
+def test_every_time_of_a_health_gate_is_checked(name: str, now: Any) -> None:
+    for failing in ("a", "b"):
+        gate, pool = gate_and_pool(name)
+        gate.finished(failing, FAILURE, 0, 100.0, 100.0)
+        before = pickle.dumps(pool)
+        for what, call in timed_calls(gate, now).items():
+            with pytest.raises(InvalidTime, match=re.escape(repr(now))):
+                call()
+            assert pickle.dumps(pool) == before, what
+
+
+@pytest.mark.parametrize("name", HEALTH_GATES)
+def test_a_message_names_the_argument(name: str) -> None:
+    gate, _ = gate_and_pool(name)
+    with pytest.raises(InvalidTime, match="started_at must be"):
+        gate.finished("a", SUCCESS, 0, nan, 100.0)
+    with pytest.raises(InvalidTime, match="now must be"):
+        gate.finished("a", SUCCESS, 0, 100.0, nan)
+
+
+@pytest.mark.parametrize("name", HEALTH_GATES)
+@pytest.mark.parametrize("outcome", [SUCCESS, FAILURE, UNKNOWN, Outcome(ok=False, status=500)])
+def test_a_request_of_an_unknown_backend_is_ignored(name: str, outcome: Outcome) -> None:
+    gate, pool = gate_and_pool(name)
+    before = pickle.dumps(pool)
+    gate.started("absent", 1, 100.0)
+    gate.finished("absent", outcome, 0, 99.0, 100.0)
+    assert pickle.dumps(pool) == before
+    pool.remove("a", 101.0)
+    before = pickle.dumps(pool)
+    gate.started("a", 1, 101.0)
+    gate.finished("a", outcome, 0, 99.0, 101.0)
+    assert pickle.dumps(pool) == before
+    empty = EVERY_GATE[name]()
+    empty.started("a", 1, 1.0)
+    empty.finished("a", outcome, 0, 1.0, 1.0)
+
+
+class Errors(MemberGate[str, list[int]]):
+    """A gate as its author writes it: it closes a backend after two failures."""
+
+    reason = "errors"
+
+    def new_state(self, now: float) -> list[int]:
+        return [0]
+
+    def factor(self, backend: str, now: float) -> float:
+        self.clamp(now)
+        return 0 if self.state_of(backend)[0] >= 2 else 1
+
+    def finished(
+        self, backend: str, outcome: Outcome, in_flight: int, started_at: float, now: float
+    ) -> None:
+        self.settle(now)
+        state = self.find_state(backend)
+        if state is not None and outcome.ok is False:
+            state[0] += 1
+            if state[0] == 2:
+                self.notify_change(backend)
+
+
+def test_a_gate_of_an_author_ignores_unknown_backends_and_refuses_invalid_times() -> None:
+    gate = Errors()
+    pool = Pool(RoundRobin(["a", "b"]), [gate])
+    before = pickle.dumps(gate)
+    gate.started("absent", 1, 0.0)
+    gate.finished("absent", FAILURE, 0, 0.0, 0.0)
+    assert pickle.dumps(gate) == before
+    for now in NOT_TIMES:
+        for call in (
+            partial(gate.finished, "a", FAILURE, 0, 0.0, now),
+            partial(gate.factor, "a", now),
+            partial(gate.changes, now),
+            partial(gate.added, "c", now),
+            partial(gate.removed, "b", now),
+        ):
+            with pytest.raises(InvalidTime):
+                call()
+    assert pickle.dumps(gate) == before
+    with pytest.raises(UnknownBackend, match="absent"):
+        gate.factor("absent", 0.0)
+    for _ in range(2):
+        pool.release(pool.acquire(1.0, prefer="a"), 1.0, ok=False)
+    assert pool.state("a") == ("errors",)
+
+
+def test_a_gate_that_knows_a_later_time_than_its_pool_announces_what_it_knows() -> None:
+    """The pool is at 5 s.  A call of the gate at 100 s ends what ends before."""
+    outliers: OutlierEjection[str] = OutlierEjection(1)
+    health: HealthChecks[str] = HealthChecks(1, 1, promotion="time")
+    passive: PassiveChecks[str] = PassiveChecks(1, 10.0)
+    for gate in (outliers, health, passive):
+        pool = Pool(RoundRobin(["a", "b"]), [gate])
+        pool.release(pool.acquire(5.0, prefer="a"), 5.0, ok=False)
+        assert {pool.acquire(5.0).backend for _ in range(4)} == {"b"}
+        gate.finished("b", UNKNOWN, 0, 5.0, 100.0)
+        assert gate.due == -inf
+        assert gate.factor("a", 5.0) == 1
+        assert outliers.ejections() == [] or gate is not outliers
+        assert pool.admits("a")
+        assert pool.acquire(5.0, avoid=["b"]).backend == "a"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from balancers import Pool, RoundRobin
 from balancers.errors import InvalidSetting, InvalidTime
-from balancers.gates import ActiveChecks, Probe
+from balancers.gates import (
+    ActiveChecks,
+    Consecutive,
+    HealthRule,
+    HealthStateMachine,
+    Leaky,
+    Probe,
+    SlidingWindow,
+)
+from balancers.gates.health_rules import State
 
 INTERVAL, TIMEOUT, FAST, SLOW, JITTER = 5.0, 3.0, 1.0, 30.0, 0.1
 
@@ -256,3 +265,106 @@ def test_bad_calls_change_nothing() -> None:
     with pytest.raises(TypeError, match="7"):
         ActiveChecks(rng=7)  # type: ignore[arg-type] # refused
     assert checks.answer(probe, ok=True, now=probe.sent_at)
+
+
+@pytest.mark.parametrize("silent", [0.0, 0.5, 3.0, 30.0, 1e6])
+@pytest.mark.parametrize("answered", [True, False, None])
+def test_no_probe_is_scheduled_in_the_past(answered: bool | None, silent: float) -> None:
+    """The prober sleeps for a while; its probes get an answer, a failure, or no answer."""
+    checks, pool = checked_pool(20)
+    now = 0.0
+    for turn in range(30):
+        now = max(now, checks.probes_due) + silent * (turn % 3 == 0)
+        probes = checks.probes(now)
+        assert checks.probes_due > now
+        for probe in probes if answered is not None else ():
+            assert checks.answer(probe, answered, now)
+            assert checks._scheduled.get(probe.backend) >= now
+        pool.admits(0)
+        now += silent * (turn % 3 == 1)
+        list(checks.changes(now))  # counts the probes without an answer
+        for backend in {probe.backend for probe in probes} - set(checks._awaited):
+            assert answered is not None or checks._scheduled.get(backend) >= now
+
+
+def test_probes_without_an_answer_are_spread_after_a_long_silence() -> None:
+    checks, _ = checked_pool(1000)
+    sent = 0
+    now = 0.0
+    while sent < 1000:
+        now += 0.05
+        sent += len(checks.probes(now))
+    now += 3600.0
+    most = total = 0
+    for _ in range(101):
+        probes = checks.probes(now)
+        most, total = max(most, len(probes)), total + len(probes)
+        for probe in probes:
+            checks.answer(probe, True, now)
+        now += 0.05
+    assert total >= 990
+    assert most <= 40  # 10 expected
+
+
+def test_the_interval_is_fast_only_while_a_result_contradicts_the_state() -> None:
+    checks, _ = checked_pool(1, jitter=0.0, rule=SlidingWindow(4, 3, 3))
+    gaps: list[float] = []
+    before = 0.0
+    for ok in (True, True, False, True, True, True, True, True):
+        probe = next_probe(checks)
+        gaps.append(probe.sent_at - before)
+        before = probe.sent_at
+        checks.answer(probe, ok, before)
+    assert gaps[1:] == pytest.approx([INTERVAL, INTERVAL, *[FAST] * 4, INTERVAL])
+
+
+@pytest.mark.parametrize(
+    "rule", [Consecutive(3, 2), Leaky(3, 3, 4), SlidingWindow(4, 3, 2), SlidingWindow(1, 1, 1)]
+)
+def test_settled_means_that_no_counted_result_contradicts_the_state(rule: HealthRule) -> None:
+    """Every sequence of nine results: what is counted is what a further result can see."""
+
+    def distance(state: State) -> int:
+        contrary, count = not state[0], 0
+        while state[0] is not contrary:
+            state, count = rule.next_state(state, contrary), count + 1
+        return count
+
+    def walk(machine: HealthStateMachine, left: int) -> None:
+        initial = rule.initial_state(machine.healthy)
+        if machine.settled:
+            assert distance(machine._state) == distance(initial)
+        if distance(machine._state) < distance(initial):
+            assert not machine.settled
+        for ok in (True, False) if left else ():
+            after = machine.copy()
+            after.observe(ok)
+            walk(after, left - 1)
+
+    walk(HealthStateMachine(rule=rule), 9)
+    assert not HealthStateMachine(rule=rule, initial="unknown").settled
+
+
+@pytest.mark.parametrize("promotion", ["either", "requests", None])
+def test_a_promotion_that_a_schedule_cannot_have_is_refused(promotion: Any) -> None:
+    with pytest.raises(
+        InvalidSetting, match=f"promotion must be probes or time, not {promotion!r}"
+    ):
+        ActiveChecks(rng=Random(1), promotion=promotion)
+
+
+def test_a_member_that_is_down_is_unproven_until_its_probe_ends() -> None:
+    checks, pool = checked_pool(1, initial="down", healthy_threshold=2)
+    probe = next_probe(checks)
+    assert checks.unproven(0)
+    list(checks.changes(probe.deadline - 0.1))
+    assert checks.unproven(0)
+    assert list(checks.changes(probe.deadline)) == [0]  # a missing answer is a result
+    assert not checks.unproven(0)
+    assert checks.factor(0, probe.deadline) == 0
+    pool.remove(0, probe.deadline)
+    pool.add(0, now=probe.deadline)
+    assert checks.unproven(0)
+    checks.answer(next_probe(checks), True, checks._now)
+    assert not checks.unproven(0)
+    assert not checks.healthy(0)

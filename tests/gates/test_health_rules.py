@@ -1,16 +1,20 @@
 """Health rules against simple models on every sequence, and how often they flip."""
 
+import copy
+import pickle
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 
-from balancers import HealthChecks, Pool, RoundRobin
-from balancers.errors import InvalidSetting
+from balancers import Event, HealthChecks, Outcome, Pool, RoundRobin
+from balancers.errors import InvalidSetting, UnknownBackend
 from balancers.gates import (
     Consecutive,
     HealthRule,
@@ -195,6 +199,59 @@ def test_health_checks_with_another_rule_and_initial_state() -> None:
     assert pool.acquire(0.0).backend == "a"
     unknown.observe("a", False, 1.0)
     assert pool.state("a") == ("unhealthy",)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_member_that_is_down_is_unproven_until_a_probe_counts(first: bool) -> None:
+    health: HealthChecks[str] = HealthChecks(3, 2, initial="down")
+    pool = Pool(RoundRobin(["a", "b"]), [health], now=5.0)
+    assert [health.unproven(b) for b in "ab"] == [True, True]
+    health.observe("a", first, 6.0, started_at=4.0)  # sent before it joined
+    health.finished("a", Outcome(ok=first), 0, 5.0, 6.0)  # requests never promote
+    assert health.unproven("a")
+    assert list(health.changes(6.0)) == []
+    health.observe("a", first, 6.0)
+    assert [health.unproven(b) for b in "ab"] == [False, True]
+    assert list(health.changes(6.0)) == ["a"]
+    assert health.factor("a", 6.0) == 0
+    health.observe("a", False, 7.0)
+    assert list(health.changes(7.0)) == []
+    for copied in (copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):  # noqa: S301 - its own pickle
+        [gate] = copied._gates
+        assert [gate.unproven(b) for b in "ab"] == [False, True]
+    pool.remove("a", 8.0)
+    with pytest.raises(UnknownBackend, match="'a'"):
+        health.unproven("a")
+    pool.add("a", now=9.0)
+    assert health.unproven("a")
+
+
+@pytest.mark.parametrize("initial", ["up", "unknown"])
+def test_no_other_member_is_unproven(initial: Any) -> None:
+    health: HealthChecks[str] = HealthChecks(1, 1, initial=initial)
+    Pool(RoundRobin(["a"]), [health])
+    assert not health.unproven("a")
+    health.observe("a", False, 1.0, immediate=True)
+    assert not health.unproven("a")
+
+
+def test_a_first_immediate_failure_is_a_result() -> None:
+    health: HealthChecks[str] = HealthChecks(initial="down")
+    Pool(RoundRobin(["a"]), [health])
+    health.observe("a", False, 1.0, immediate=True)
+    assert not health.unproven("a")
+    assert list(health.changes(1.0)) == ["a"]
+
+
+def test_a_member_that_is_down_is_recorded_as_unhealthy_from_the_start() -> None:
+    events: deque[Event] = deque(maxlen=9)
+    health: HealthChecks[str] = HealthChecks(1, 1, initial="down")
+    Pool(RoundRobin(["a"]), [health], events=events, now=3.0)
+    health.observe("a", True, 4.0)
+    assert [event for event in events if event.reason == "unhealthy"] == [
+        (3.0, "unhealthy", True, "a", "no result yet"),
+        (4.0, "unhealthy", False, "a", "by probes"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,18 @@ def test_jitter_only_lengthens() -> None:
     assert 43.0 < max(lasted) <= 45.0
 
 
+def test_jitter_is_added_after_the_limit_of_the_length_as_in_envoy() -> None:
+    lasted: set[float] = set()
+    for seed in range(40):
+        outliers, pool = pool_of(
+            2, consecutive_failures=1, max_ejection_time=30.0, jitter=1.0, rng=Random(seed)
+        )
+        fail(pool, 0, 0.0)
+        lasted.add(outliers.ejections()[0].until)
+    assert 30.0 <= min(lasted) < 33.0
+    assert 57.0 < max(lasted) <= 60.0
+
+
 OK_OR_NOT = st.sampled_from([True, False, False, None])
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from balancers import FAILURE, ConnectionLimit, Drain, HealthChecks, SlowStart
-from balancers._internal.checks import valid_now
+from balancers._internal.checks import LATEST, valid_now
 from balancers.gates import (
     ActiveChecks,
     Consecutive,
@@ -28,6 +28,7 @@ leaky_next_state = genuine(Leaky, "next_state")
 sliding_window_next_state = genuine(SlidingWindow, "next_state")
 member_added = genuine(MemberGate, "added")
 member_removed = genuine(MemberGate, "removed")
+member_notify_change = genuine(MemberGate, "notify_change")
 health_observe = genuine(HealthChecks, "observe")
 drain_begin = genuine(Drain, "begin")
 ramp_begin = genuine(RampGate, "begin")
@@ -216,13 +217,58 @@ def the_budget_is_forgotten_when_members_leave(self: Any, backend: Any, now: flo
 
 @mutant(
     ActiveChecks,
-    "_expire",
+    "expire",
     "gates/test_active_checks.py::test_an_outage_is_detected_within_the_bound_that_the_settings_imply[0]",
 )
 def a_missing_answer_is_a_success(self: Any, now: float) -> None:
-    while self._next_instant() <= now:
+    while self._next_deadline() <= now:
         _, probe = self._awaited.popitem(last=False)
-        self._count_result(probe, True, probe.deadline)
+        self._count_result(probe, True, False, probe.deadline, now)
+
+
+@mutant(
+    ActiveChecks,
+    "_schedule",
+    "gates/test_active_checks.py::test_no_probe_is_scheduled_in_the_past",
+)
+def a_probe_is_scheduled_in_the_past(self: Any, backend: Any, when: float, now: float) -> None:
+    self._scheduled.set(backend, when)
+
+
+@mutant(
+    SlidingWindow,
+    "settled",
+    "gates/test_active_checks.py::test_the_interval_is_fast_only_while_a_result_contradicts_the_state",
+)
+def a_window_is_settled_only_without_results(self: Any, state: Any) -> bool:
+    return not state[1]
+
+
+@mutant(
+    OutlierEjection,
+    "notify_change",
+    "gates/test_soft_gates.py::test_changes_events_and_time[ejection, dry run]",
+)
+def a_dry_run_reports_changes(self: Any, backend: Any) -> None:
+    member_notify_change(self, backend)
+
+
+@mutant(
+    PassiveChecks,
+    "notify_change",
+    "gates/test_soft_gates.py::test_changes_events_and_time[passive, one trial]",
+)
+def the_only_member_is_among_the_changes(self: Any, backend: Any) -> None:
+    member_notify_change(self, backend)
+
+
+@mutant(
+    MemberGate,
+    "clamp",
+    "gates/test_soft_gates.py::test_changes_events_and_time[health, time]",
+)
+def a_reader_may_go_back_in_time(self: Any, now: float) -> float:
+    return valid_now(now, now)
 
 
 @mutant(CoolDown, "_close", "gates/test_cool_down.py::test_a_pause_is_never_shortened")
@@ -261,9 +307,10 @@ def any_outcome_of_a_trial_opens(
 )
 def a_trial_that_does_not_end_closes_for_ever(self: Any, backend: Any, when: float) -> None:
     state = self._members[backend]
-    if not state.on_trial:
+    if state.on_trial:
+        self.timers.set(backend, LATEST)
+    else:
         state.on_trial, state.ignore_before, state.trials_in_flight = True, when, 0
-        self.notify_change(backend)
 
 
 @mutant(

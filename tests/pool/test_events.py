@@ -152,10 +152,13 @@ def test_marks_and_trials() -> None:
     pool.release(pool.acquire(30.0, avoid=["b"]), 31.0)
     assert take_events(events) == [
         (1.0, "failing", True, "a", "1 failed"),
-        (11.0, "failing", False, "a", "on trial"),
+        (11.0, "failing", False, "a", "the pause is over"),
+        (11.0, "on trial", True, "a", ""),
+        (12.0, "on trial", False, "a", "the trial failed"),
         (12.0, "failing", True, "a", "the trial failed"),
-        (22.0, "failing", False, "a", "on trial"),
-        (31.0, "failing", False, "a", "the trial succeeded"),
+        (22.0, "failing", False, "a", "the pause is over"),
+        (22.0, "on trial", True, "a", ""),
+        (31.0, "on trial", False, "a", "the trial succeeded"),
     ]
 
 
