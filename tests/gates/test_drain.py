@@ -162,7 +162,8 @@ def test_drains_against_a_model() -> None:  # noqa: C901 - one branch per call
                 if draining in reported:
                     continue
                 in_flight = sum(lease.backend == draining for lease in leases)
-                idle = inf if in_flight else max(ends[draining], began) + quiet
+                quiet_since = max(ends[draining], began) if quiet else began
+                idle = inf if in_flight else quiet_since + quiet
                 due = min(due, idle, began + timeout)
                 if min(idle, began + timeout) <= now:
                     expected.append((draining, idle > now, in_flight, now))
