@@ -1,7 +1,7 @@
 PYTHON ?= .venv/bin/python
 PACKAGE ?= gates
 
-.PHONY: help demo package test types deep check docs notebooks bench steady parity
+.PHONY: help demo drills package test types deep check docs notebooks bench steady parity
 
 # Durations are for two cores.
 help: ## list the targets (default)
@@ -9,6 +9,9 @@ help: ## list the targets (default)
 
 demo: ## run the drill: a real proxy with real backends that fail; 10 s
 	$(PYTHON) docs/examples/drill.py
+
+drills: ## run the drills while every core is busy: 20 honest ones pass, sabotaged ones fail; 8 min
+	$(PYTHON) -m tests.system.drills
 
 package: ## check one package, for example PACKAGE=gates: lint, types and its tests; 5 to 50 s
 	$(PYTHON) -m ruff check balancers/$(PACKAGE) $(wildcard tests/$(PACKAGE))

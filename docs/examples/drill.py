@@ -33,7 +33,7 @@ CLIENTS, ADDRESSES = 24, 240
 INTERVAL, TIMEOUT, FALL, RISE = 1.0, 0.9, 3, 2  # the proxy's probes
 FAIL_TIMEOUT = 1.0  # seconds for which failed requests close a backend
 QUIET = 2.5  # seconds of each quiet phase
-FAST, SLOW = 0.04, 0.12  # seconds that a backend takes per request
+FAST, SLOW = 0.08, 0.24  # seconds that a backend takes per request
 
 # Bounds that follow from the settings, in seconds.  Probes are sent once per interval, with a
 # jitter of a tenth, and once per fifth of it while the state is changing.  Failed requests may
@@ -78,12 +78,17 @@ class Answer:
 
 @dataclass
 class Phase:
-    """Some seconds in which nothing changes, and the weights of the backends in it."""
+    """Some seconds in which nothing changes; the weight of a draining backend is 0 in them."""
 
     title: str
     started: float
     ended: float
     weights: dict[str, int]
+
+    @property
+    def open_weights(self) -> dict[str, int]:
+        """The weights of the backends that get requests."""
+        return {name: weight for name, weight in self.weights.items() if weight}
 
 
 class Check(NamedTuple):
@@ -283,7 +288,8 @@ class Drill:
     async def quiet_phase(self, title: str) -> None:
         """Change nothing for some seconds, and store the phase."""
         weights = {
-            backend.name: backend.weight for backend in self.backends.values() if not backend.drain
+            backend.name: 0 if backend.drain else backend.weight
+            for backend in self.backends.values()
         }
         started = self.clock()
         await asyncio.sleep(QUIET)
@@ -347,10 +353,8 @@ class Drill:
 
     def check_shares(self, phase: Phase) -> Check:
         """Compare the shares in a quiet phase with those that the algorithm guarantees."""
-        algorithm, letters = (
-            self.options.algorithm,
-            {x.name: x.letter for x in self.backends.values()},
-        )
+        letters = {backend.name: backend.letter for backend in self.backends.values()}
+        algorithm = self.options.algorithm
         kind, bound = GUARANTEES[algorithm]
         title = f"{phase.title}: {DESCRIPTIONS[kind]}"
         seen = [x for x in self.answers if phase.started <= x.started < phase.ended and x.backend]
@@ -366,7 +370,7 @@ class Drill:
             least, greatest = min(in_flight.values()), max(in_flight.values())
             return Check(title, greatest / least if least else math.inf, bound, details)
         counts = Counter(answer.backend for answer in seen)
-        fair = {name: 1 if kind == EQUAL else weight for name, weight in phase.weights.items()}
+        fair = {name: 1 if kind == EQUAL else weight for name, weight in phase.open_weights.items()}
         total, distance = sum(fair.values()), 0.0
         for name, weight in fair.items():
             share = weight / total
@@ -414,7 +418,7 @@ def mean_in_flight(answers: list[Answer], phase: Phase) -> dict[str, float]:
     proxy holds it and the balancer counts it.  The time that the backend itself takes is shorter,
     and much shorter on a busy machine.
     """
-    held = dict.fromkeys(phase.weights, 0.0)
+    held = dict.fromkeys(phase.open_weights, 0.0)
     for answer in answers:
         if answer.backend in held:
             begun, ended = max(answer.started, phase.started), min(answer.ended, phase.ended)

@@ -5,6 +5,8 @@ python http_backend.py HOST:PORT [DELAY_SECONDS]
 Each browser gets its own session.  The response is JSON: the name of the backend, the number of
 visits in this session, and the request as it arrived.  A session that moves to another backend
 starts again at one visit.
+
+GET /health is answered immediately, with the number of requests that have arrived so far.
 """
 
 import json
@@ -31,6 +33,7 @@ class Backend(BaseHTTPRequestHandler):
     name = ""
     delay = 0.0
     visits: ClassVar = Counter[str]()
+    arrived: ClassVar = list[str]()  # the paths of all requests
 
     def handle(self) -> None:
         with suppress(ConnectionError):  # the client disconnected
@@ -44,8 +47,9 @@ class Backend(BaseHTTPRequestHandler):
     def respond(self) -> None:
         received = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path == "/health":
-            self.send("{}")
+            self.send(json.dumps({"requests": len(self.arrived)}))
             return
+        self.arrived.append(self.path)
         time.sleep(self.delay)
         session, known = self.session()
         self.visits[session] += 1

@@ -40,7 +40,7 @@ SIGMAS = 4.5  # tolerance of a share, in standard deviations
 VISITS = 12  # per session, after each change of a backend
 DELAY = 0.01  # seconds per request of a backend
 LIMIT = 30.0  # seconds for steps that take one or two
-INTERVAL, TIMEOUT = 1.0, 0.9  # seconds between probes of the proxy, and for one probe
+INTERVAL, TIMEOUT = 3.0, 2.5  # seconds between probes of the proxy, and for one probe
 TRUSTED = "127.9.0.1"  # a trusted proxy in front
 
 
@@ -250,7 +250,7 @@ class Drill:
         ]
         for request in requests:
             request.start()
-        time.sleep(0.3)
+        wait_until(lambda: arrived(slow) >= CLIENTS, f"{CLIENTS} requests are on a backend")
         self.proxy.signal(signal.SIGTERM)
         for request in requests:
             request.join()
@@ -390,6 +390,13 @@ def free_address(host: str) -> str:
     with closing(socket.socket()) as probe:
         probe.bind((host, 0))
         return f"{host}:{probe.getsockname()[1]}"
+
+
+def arrived(backend: Process) -> int:
+    """Return how many requests have arrived at a backend."""
+    with closing(HTTPConnection(backend.name, timeout=LIMIT)) as connection:
+        connection.request("GET", "/health")
+        return int(json.loads(connection.getresponse().read())["requests"])
 
 
 def listens(name: str) -> bool:
