@@ -25,10 +25,11 @@ class RoundRobin(Membership[B]):
     The same holds for a backend that is avoided when it is its turn.  A new backend joins the next
     cycle.  All positive weights have the same effect.  There are no ties.
 
-    A backend that stays open and is not avoided waits for at most 2·n - 2 picks of other backends,
-    where n is the largest number of members during this time.  The time begins with its last pick,
-    with the last pick that avoided it, or when it opened.  Other backends may close, open, join,
-    leave and be avoided at any time.
+    Let n be the largest number of members during a wait.  After a backend was picked, it waits for
+    at most n - 1 picks of others while it stays open and is not avoided.  The same holds after it
+    opened, and after a pick that avoided it.  A new backend waits for at most 2·n - 2 picks of
+    others before its first pick: the rest of a cycle, and nearly all of the next cycle.  Other
+    backends may close, open, join, leave and be avoided at any time.
 
     The first cycle starts at the position ``offset``.  If several processes use the same backends,
     pass a different ``offset`` in each process.  Otherwise all of them pick the same backend first.
