@@ -121,12 +121,12 @@ class Reported:
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
 
-    def value(self, backend: str, now: float) -> float:
+    def value(self, backend: str, now: float = 0.0) -> float:
         return float(self.values[backend])
 
-    def started(self, backend: str, now: float) -> None: ...
+    def started(self, backend: str, now: float = 0.0) -> None: ...
 
-    def finished(self, backend: str, outcome: Any, now: float) -> None: ...
+    def finished(self, backend: str, outcome: Any = None, now: float = 0.0) -> None: ...
 
     def removed(self, backend: str) -> None: ...
 
@@ -160,26 +160,37 @@ def test_weights_of_float_loads_count_too() -> None:
 SIZES = [0, 1, 3, 8, 20, 10**9]
 
 
-def random_operations(rng: Random, count: int, weights: list[float]) -> list[Callable[[Any], Any]]:
+Operation = tuple[str, str, float, list[str]]
+
+
+def random_operations(rng: Random, count: int, weights: list[float]) -> list[Operation]:
     """Return operations that join, leave, close, re-weigh, pick, start and finish."""
-    operations: list[Callable[[Any], Any]] = []
     names = [f"b{index}" for index in range(rng.choice([3, 6, 12]))]
-    for _ in range(count):
-        b, w = rng.choice(names), rng.choice([*weights, 0])
-        avoided = rng.sample(names, rng.randrange(3))
-        operations.append(
-            rng.choice(
-                [
-                    lambda lb, b=b, w=w: lb.put(b, w),
-                    lambda lb, b=b: lb.discard(b),
-                    *[lambda lb: any(lb.weights.values()) and lb.pick()] * 6,
-                    lambda lb, a=avoided: {*lb.weights} - {*a, *closed(lb)} and lb.pick(avoid=a),
-                    *[lambda lb, b=b: lb.started(b)] * 3,
-                    *[lambda lb, b=b: lb.finished(b)] * 2,
-                ]
-            )
+    kinds = ["put", "discard", *["pick"] * 6, "avoid", *["started"] * 3, *["finished"] * 2]
+    return [
+        (
+            rng.choice(kinds),
+            rng.choice(names),
+            rng.choice([*weights, 0]),
+            rng.sample(names, rng.randrange(3)),
         )
-    return operations
+        for _ in range(count)
+    ]
+
+
+def done(lb: Any, operation: Operation) -> str | None:
+    """Do an operation, and return the pick if there is one."""
+    kind, backend, weight, avoid = operation
+    if kind == "put":
+        lb.put(backend, weight)
+    elif kind in {"discard", "started", "finished"}:
+        getattr(lb, kind)(backend)
+    else:
+        avoided = avoid if kind == "avoid" else []
+        if {*lb.weights} - {*avoided, *closed(lb)}:
+            picked: str = lb.pick(avoid=avoided)
+            return picked
+    return None
 
 
 def closed(lb: Any) -> list[str]:
@@ -195,14 +206,14 @@ def test_scan_and_heaps_give_the_same_picks(
     for _ in range(runs(120)):
         operations = random_operations(rng, 150, weights)
         plain = NaiveWeightedLeastConnections(extra)
-        expected = [operation(plain) for operation in operations]
+        expected = [done(plain, operation) for operation in operations]
         for size in SIZES:
             monkeypatch.setattr(weighted_least_connections, "_MAX_SCANNED_MEMBERS", size)
             lb: Any = WeightedLeastConnections(rule="sed" if extra else "wlc")
             for operation, result in zip(operations, expected, strict=True):
-                assert operation(lb) == result
+                assert done(lb, operation) == result
                 if rng.random() < 0.02:
-                    lb = rng.choice([deepcopy, pickled])(lb)
+                    lb = pickled(lb) if rng.random() < 0.5 else deepcopy(lb)
 
 
 def test_the_state_is_carried_over_the_border_in_both_directions() -> None:
@@ -283,31 +294,33 @@ def test_one_weight_with_many_decimals_does_not_slow_down_for_ever(
             cost_of_changes(copy)
             after = cost_of_changes(copy)
             assert after <= 1.25 * before + 3, (n, before, after)
-        assert during <= 3 * before + 40, (n, before, during)
+        assert during <= 6 * before, (n, before, during)
 
 
 def integers_of(lb: object) -> list[int]:
     """Return the number of bits of all numbers that a balancer stores."""
     found: list[int] = []
     seen: set[int] = set()
-
-    def visit(value: Any) -> None:
+    waiting: list[Any] = [lb]
+    while waiting:
+        value = waiting.pop()
         if isinstance(value, int):
             found.append(value.bit_length())
         elif id(value) not in seen and not isinstance(value, str):
             seen.add(id(value))
-            if isinstance(value, dict):
-                visit(list(value.values()))
-            elif isinstance(value, list | tuple | set):
-                for each in value:
-                    visit(each)
-            else:
-                for name in getattr(type(value), "__slots__", ()):
-                    visit(getattr(value, name, None))
-                visit(getattr(value, "__dict__", None))
-
-    visit(lb)
+            waiting += contents(value)
     return found
+
+
+def contents(value: Any) -> list[Any]:
+    if type(value) in {list, tuple, set}:
+        return list(value)
+    values = getattr(value, "values", None)
+    if callable(values):
+        stored: Any = values()
+        return list(stored)
+    slots: Any = getattr(type(value), "__slots__", ())
+    return [getattr(value, name, None) for name in (*slots, "__dict__")]
 
 
 @pytest.mark.parametrize("make", [WeightedRoundRobin, WeightedLeastConnections])
@@ -354,7 +367,7 @@ def test_round_robin_is_exact_for_weights_of_any_size(n: int, weights: list[floa
             if plain.candidates(avoid):
                 assert lb.pick(avoid=avoid) == plain.pick(avoid)
             if rng.random() < 0.03:
-                lb = rng.choice([deepcopy, pickled])(lb)
+                lb = pickled(lb) if rng.random() < 0.5 else deepcopy(lb)
 
 
 def change_one(rng: Random, balancers: tuple[Any, Any], backend: str, weight: float) -> None:

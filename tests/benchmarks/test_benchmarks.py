@@ -13,6 +13,7 @@ from tests.benchmarks import (
     pools,
     routing,
     sessions,
+    weighted_small,
 )
 from tests.benchmarks.measure import Effort, Measured, Run, measure
 from tests.benchmarks.row import SIZES, Row
@@ -27,6 +28,7 @@ OURS = [
     *flows.rows(),
     *routing.rows(),
     *sessions.rows(),
+    *weighted_small.rows(),
 ]
 SMALL = [row for row in OURS if row.n == SIZES[0]]
 
@@ -99,7 +101,7 @@ def test_the_table_is_complete() -> None:
     assert {row.unit for row in rows} == {
         "U", "H", "the open ring", "import dataclasses", *peers.PACKAGES, "roundrobin.smooth",
         "hmac.digest", "among 10", "a pick after a flip", "a gather", "the textbook",
-        "a loop of picks", "HashRing.pick",
+        "a loop of picks", "HashRing.pick", "the plain scan", "the plain sample",
     } - {"roundrobin"}  # fmt: skip
 
 
