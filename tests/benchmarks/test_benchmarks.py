@@ -14,6 +14,7 @@ from tests.benchmarks import (
     routing,
     sessions,
     small,
+    weighted_small,
 )
 from tests.benchmarks.measure import Effort, Measured, Run, measure
 from tests.benchmarks.row import SIZES, Row
@@ -29,6 +30,7 @@ OURS = [
     *routing.rows(),
     *sessions.rows(),
     *small.rows(),
+    *weighted_small.rows(),
 ]
 SMALL = [row for row in OURS if row.n in {3, SIZES[0]}]
 
@@ -101,7 +103,7 @@ def test_the_table_is_complete() -> None:
     assert {row.unit for row in rows} == {
         "U", "H", "the open ring", "import dataclasses", *peers.PACKAGES, "roundrobin.smooth",
         "hmac.digest", "among 10", "a pick after a flip", "a gather", "the textbook",
-        "a loop of picks", "HashRing.pick", "the plainest code",
+        "a loop of picks", "HashRing.pick", "the plainest code", "the plain scan", "the plain sample",
     } - {"roundrobin"}  # fmt: skip
 
 
