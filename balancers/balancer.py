@@ -25,10 +25,10 @@ There are three ways to write a balancer:
 * Do not inherit, and define every member of the protocol: ``keyed``, ``fractional``, ``weights``,
   ``put``, ``discard``, ``pick``, ``started`` and ``finished``.
 
-A balancer belongs to one pool.  The pool sets the attribute ``taken`` of the balancer to True.  If
-``taken`` is True already, the pool raises AlreadyInUse.  The attribute is not a member of the
-protocol: a balancer without it counts as free.  Some objects cannot have attributes; then the pool
-cannot detect that another pool uses the balancer.
+A balancer belongs to one pool, or to one other balancer that picks with it.  The owner sets the
+attribute ``taken`` of the balancer to True.  If ``taken`` is True already, it raises AlreadyInUse.
+The attribute is not a member of the protocol: a balancer without it counts as free.  Some objects
+cannot have attributes; then it cannot be detected that such a balancer is used twice.
 """
 
 from abc import abstractmethod

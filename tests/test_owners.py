@@ -201,7 +201,7 @@ def test_a_member_put_directly_is_an_error_and_counts_nothing(kind: Kind) -> Non
     inner.put("c")
     refused = 0
     for key in range(200):
-        for pick in (lb.pick, lambda key: lb.pick_hashed(lb.hash_key(key)), single(lb)):
+        for pick in picks(lb):
             owner = inner.pick(key)
             if owner == "c":
                 with pytest.raises(InvalidPick, match=f"{type(inner).__name__}.*'c'.*BoundedLoad"):
@@ -226,9 +226,13 @@ def test_a_member_put_directly_is_an_error_and_counts_nothing(kind: Kind) -> Non
     assert {lb.pick(key) for key in range(200)} == {"a", "b"}
 
 
-def single(lb: BoundedLoad[Any]) -> Callable[[int], object]:
-    """Return a pick of one key by ``pick_many``."""
-    return lambda key: list(lb.weights)[lb.pick_many(lb.hash_many([key]))[0]]
+def picks(lb: BoundedLoad[Any]) -> list[Callable[[int], object]]:
+    """Return the three ways to pick by a key."""
+    return [
+        lb.pick,
+        lambda key: lb.pick_hashed(lb.hash_key(key)),
+        lambda key: list(lb.weights)[lb.pick_many(lb.hash_many([key]))[0]],
+    ]
 
 
 @pytest.mark.parametrize("kind", METHODS, ids=by_name)

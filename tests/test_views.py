@@ -64,16 +64,16 @@ from tests.sessions.samples import tokens
 WEIGHTS = {"a": 2, "b": 1, "c": 0}
 FLOW = FlowKey("tcp", "192.0.2.1", 1, "198.51.100.7", 443)
 GATES: dict[str, Callable[[], Any]] = {
-    "HealthChecks": lambda: HealthChecks(1, 1, recovery_time=9.0),
-    "ActiveChecks": lambda: ActiveChecks(1, 1, rng=Random(1)),
-    "PassiveChecks": lambda: PassiveChecks(max_fails=1),
-    "OutlierEjection": lambda: OutlierEjection(1, [FailurePercentage()], rng=Random(2)),
-    "CoolDown": lambda: CoolDown(rng=Random(3)),
-    "Drain": lambda: Drain(timeout=10.0),
-    "ConnectionLimit": lambda: ConnectionLimit(2),
-    "DynamicLimit": lambda: DynamicLimit(minconn=1, maxconn=5, fullconn=12),
-    "SlowStart": lambda: SlowStart(8.0, 4),
-    "WarmUp": lambda: WarmUp(8.0, 4),
+    "HealthChecks": lambda: HealthChecks[str](1, 1, recovery_time=9.0),
+    "ActiveChecks": lambda: ActiveChecks[str](1, 1, rng=Random(1)),
+    "PassiveChecks": lambda: PassiveChecks[str](max_fails=1),
+    "OutlierEjection": lambda: OutlierEjection[str](1, [FailurePercentage()], rng=Random(2)),
+    "CoolDown": lambda: CoolDown[str](rng=Random(3)),
+    "Drain": lambda: Drain[str](timeout=10.0),
+    "ConnectionLimit": lambda: ConnectionLimit[str](2),
+    "DynamicLimit": lambda: DynamicLimit[str](minconn=1, maxconn=5, fullconn=12),
+    "SlowStart": lambda: SlowStart[str](8.0, 4),
+    "WarmUp": lambda: WarmUp[str](8.0, 4),
 }
 INTEROP: dict[str, Callable[[], Any]] = {
     f"{program.__name__.rpartition('.')[2]}.{name}": getattr(program, name)
@@ -90,6 +90,11 @@ INTEROP: dict[str, Callable[[], Any]] = {
     for name in names
 }  # fmt: skip
 INTEROP["envoy.LeastRequest"] = lambda: envoy.LeastRequest(rng=Random(1))
+
+
+def is_a(value: Any, kind: Any) -> bool:
+    """Return whether the value has this type.  To the type checker, the value stays Any."""
+    return isinstance(value, kind)
 
 
 def balancer_in_use(make: Callable[..., Balancer[Any]], names: Iterable[str]) -> Balancer[Any]:
@@ -139,7 +144,7 @@ def gate_in_use(name: str) -> Any:
 def sessions_in_use(make: Callable[..., Any]) -> Any:
     pool = Pool(RoundRobin(WEIGHTS))
     sticky = make(pool)
-    if isinstance(sticky, LearnedSessions):
+    if is_a(sticky, LearnedSessions):
         for number in range(4):
             sticky.learn(f"192.0.2.{number}", pool.acquire(0.0), 0.0)
     return sticky
@@ -187,8 +192,8 @@ SAMPLES: dict[str, Callable[[], Any]] = {
     "Maglev-of-10": lambda: balancer_in_use(partial(Maglev, size=11), "abc"),
     **{name: partial(gate_in_use, name) for name in GATES},
     "Pool": pool_in_use,
-    "CookieSessions": partial(sessions_in_use, lambda pool: CookieSessions(pool, tokens())),
-    "HeaderSessions": partial(sessions_in_use, lambda pool: HeaderSessions(pool, trusted=True)),
+    "CookieSessions": partial(sessions_in_use, partial(CookieSessions, tokens=tokens())),
+    "HeaderSessions": partial(sessions_in_use, partial(HeaderSessions, trusted=True)),
     "LearnedSessions": partial(sessions_in_use, LearnedSessions),
     "AddressSessions": partial(sessions_in_use, AddressSessions),
     "SessionTokens": tokens,
@@ -252,7 +257,7 @@ def calls(sample: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
         needed = [p.name for p in parameters if p.default is p.empty and p.kind != p.VAR_KEYWORD]
         if all(each in ARGUMENTS for each in needed):
             yield name, partial(call, name=name, needed=needed)
-    if isinstance(sample, Iterable):
+    if is_a(sample, Iterable):
         yield "iteration", list
 
 
@@ -266,42 +271,41 @@ def outcome_of(function: Callable[[Any], Any], sample: Any) -> Any:
         result = function(sample)
     except Exception as error:  # noqa: BLE001 - any error is a result here
         return error
-    return list(result) if isinstance(result, Iterator) else result
+    return list(result) if is_a(result, Iterator) else result
 
 
 def spoil(value: Any, seen: dict[int, Any]) -> None:  # noqa: C901, PLR0912 - one branch per type
     """Change everything that can be changed in a value, through every public way."""
-    if id(value) in seen or isinstance(value, str | bytes | int | float | type | None | Event):
+    if id(value) in seen or is_a(value, str | bytes | int | float | type | None | Event):
         return
     seen[id(value)] = value  # kept alive, so that no other object gets its id
     if hasattr(value, "mapping"):  # a view of a dict, which names the dict
         owner = value.mapping
-        spoil([*owner.values()] if isinstance(owner, MappingProxyType) else owner, seen)
-    if isinstance(value, np.ndarray):
+        spoil([*owner.values()] if is_a(owner, MappingProxyType) else owner, seen)
+    if is_a(value, np.ndarray):
         if value.flags.writeable:
             value[...] = 0
         spoil(value.base, seen)
-    elif isinstance(value, Mapping):
+    elif is_a(value, Mapping):
         for each in [*value.values()]:
             spoil(each, seen)
         for view in (value.keys(), value.values(), value.items()):
             spoil(view, seen)
-        if not isinstance(value, MappingProxyType) and hasattr(value, "clear"):
-            changeable: Any = value
-            changeable.clear()
-            changeable["spoilt"] = 99
-    elif isinstance(value, Collection):
+        if not is_a(value, MappingProxyType) and hasattr(value, "clear"):
+            value.clear()
+            value["spoilt"] = 99
+    elif is_a(value, Collection):
         for each in [*value]:
             spoil(each, seen)
-    if isinstance(value, list | deque | bytearray):
+    if is_a(value, list | deque | bytearray):
         value.clear()
-    if isinstance(value, set):
+    if is_a(value, set):
         value.clear()
         value.add("spoilt")
-    if isinstance(value, BaseException):
+    if is_a(value, BaseException):
         spoil(value.args, seen)
         spoil(vars(value), seen)
-    if type(value).__module__.startswith("balancers") and not isinstance(value, FunctionType):
+    if type(value).__module__.startswith("balancers") and not is_a(value, FunctionType):
         names = [name for name in dir(value) if not name.startswith("_")]
         attributes = {name: getattr(value, name) for name in names}
         for name, each in attributes.items():
@@ -313,25 +317,25 @@ def spoil(value: Any, seen: dict[int, Any]) -> None:  # noqa: C901, PLR0912 - on
 
 def kept(value: Any, seen: dict[int, tuple[int, Any]]) -> Any:  # noqa: PLR0911 - one return per type
     """Return all that an object keeps, as tuples that can be compared."""
-    if value is None or isinstance(value, str | bytes | int | float | type):
+    if value is None or is_a(value, str | bytes | int | float | type):
         return (type(value).__name__, repr(value))
     if id(value) in seen:
         return ("seen", seen[id(value)][0])
     seen[id(value)] = len(seen), value  # kept alive, so that no other object gets its id
-    if isinstance(value, np.ndarray):
+    if is_a(value, np.ndarray):
         return ("array", value.dtype.str, value.shape, value.tobytes())
-    if isinstance(value, Mapping):
+    if is_a(value, Mapping):
         pairs = tuple((kept(key, seen), kept(each, seen)) for key, each in value.items())
         return (type(value).__name__, pairs)
-    if isinstance(value, AbstractSet):
+    if is_a(value, AbstractSet):
         return (type(value).__name__, tuple(sorted(map(repr, value))))
-    if isinstance(value, list | tuple | deque):
+    if is_a(value, list | tuple | deque):
         return (type(value).__name__, tuple(kept(each, seen) for each in value))
-    if isinstance(value, Random):
+    if is_a(value, Random):
         return ("Random", value.getstate())
-    if isinstance(value, MethodType):
+    if is_a(value, MethodType):
         return ("method", value.__name__, kept(value.__self__, seen))
-    if isinstance(value, Iterator):
+    if is_a(value, Iterator):
         return (type(value).__name__, tuple(kept(each, seen) for each in copy.copy(value)))
     slots = [
         name
@@ -376,7 +380,7 @@ GIVEN_BY_THE_CALLER: dict[str, tuple[Callable[[Any], Any], Callable[[], Any]]] =
     "Route methods": (lambda methods: Route("x", methods=methods), lambda: ["GET"]),
     "Pool": (lambda gates: Pool(RoundRobin(["a"]), gates), lambda: [ConnectionLimit(1)]),
     "OutlierEjection": (
-        lambda rules: OutlierEjection(1, rules, rng=Random(1)),
+        lambda rules: OutlierEjection[str](1, rules, rng=Random(1)),
         lambda: [FailurePercentage()],
     ),
     "SessionTokens": (tokens, lambda: [b"a key of thirty-two bytes, new.!"]),

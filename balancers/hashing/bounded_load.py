@@ -223,7 +223,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
             for start in range(0, len(hashes), CHUNK):
                 chunk = picked[start : start + CHUNK]
                 for each in np.flatnonzero(passed[chunk]):
-                    first = members[chunk[each]]
+                    first: B = members[int(chunk[each])]
                     if first not in self._open_weights:
                         raise self._changed_directly(first)
                     digest = int(hashes[start + each])

@@ -38,7 +38,7 @@ class Client:
     pool: Pool[str]
     kind: str
     failover: str = "rebind"
-    sealed: dict[str, Any] = field(default_factory=dict)
+    sealed: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         pool, sealed, failover = self.pool, tokens(**self.sealed), self.failover
