@@ -1,0 +1,187 @@
+"""Recoveries between two requests, and errors of one gate that must not cost another its news."""
+
+from typing import Any
+
+import pytest
+
+from balancers import (
+    Drain,
+    HealthChecks,
+    LeastConnections,
+    Outcome,
+    Pool,
+    RoundRobin,
+    SlowStart,
+    WeightedRoundRobin,
+)
+from balancers.gates import MemberGate, WarmUp
+
+
+class Fragile(MemberGate[str, None]):
+    """Raises an error in the methods that are named in ``failing``."""
+
+    reason = "fragile"
+    soft = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failing: set[str] = set()
+        self.calls: list[tuple[str, str]] = []
+
+    def call(self, method: str, backend: str) -> None:
+        self.calls.append((method, backend))
+        if method in self.failing:
+            raise ArithmeticError(method)
+
+    def new_state(self, now: float) -> None:
+        del now
+
+    def factor(self, backend: str, now: float) -> float:
+        del now
+        if "factor" in self.failing and backend in "bd":
+            raise ArithmeticError(backend)
+        return 1
+
+    def recovered(self, backend: str, now: float) -> None:
+        del now
+        self.call("recovered", backend)
+
+    def started(self, backend: str, in_flight: int, now: float) -> None:
+        del in_flight, now
+        self.call("started", backend)
+
+    def finished(
+        self, backend: str, outcome: Outcome, in_flight: int, started_at: float, now: float
+    ) -> None:
+        del outcome, in_flight, started_at, now
+        self.call("finished", backend)
+
+    def removed(self, backend: str, now: float) -> None:
+        super().removed(backend, now)
+        self.call("removed", backend)
+
+
+def flap(health: HealthChecks[str], backend: str, now: float) -> None:
+    health.observe(backend, False, now)
+    health.observe(backend, True, now)
+
+
+def test_a_recovery_between_two_requests_starts_a_ramp() -> None:
+    health: HealthChecks[str] = HealthChecks(1, 1)
+    pool = Pool(WeightedRoundRobin(["a", "b"]), [SlowStart[str](10.0), health])
+    pool.acquire(0.0)
+    flap(health, "a", 1.0)
+    assert pool.effective_weight("a") == 0.1
+    assert pool.state("a") == ()
+    assert pool.admits("a")
+    lease = pool.acquire(1.0)
+    assert pool.effective_weight("a") == 0.1
+    pool.release(lease, 1.0)
+    pool.acquire(12.0)
+    assert pool.effective_weight("a") == 1
+
+
+def test_a_cold_backend_is_not_flooded_after_a_recovery_between_two_requests() -> None:
+    """Of 15 requests, all 15 went to the cold backend."""
+    health: HealthChecks[str] = HealthChecks(1, 1)
+    pool = Pool(LeastConnections([*"abc"]), [health, WarmUp[str](30.0)])
+    for backend in "bc" * 15:
+        pool.acquire(0.0, prefer=backend)
+    flap(health, "a", 1.0)
+    picks = [pool.acquire(1.0).backend for _ in range(15)]
+    assert picks.count("a") <= 3
+
+
+def test_every_recovery_at_once_starts_a_ramp() -> None:
+    for close_first in (False, True):
+        health: HealthChecks[str] = HealthChecks(1, 1)
+        pool = Pool(WeightedRoundRobin([*"abcd"]), [health, SlowStart[str](10.0)])
+        for backend in "bcd":
+            health.observe(backend, False, 0.0)
+        if close_first:
+            pool.acquire(0.0)
+        for backend in "bcd":
+            health.observe(backend, True, 1.0)
+        pool.acquire(1.0)
+        assert [pool.effective_weight(b) for b in "abcd"] == [1, 0.1, 0.1, 0.1]
+
+
+def test_no_recovery_while_another_soft_gate_closes_it() -> None:
+    health, other = HealthChecks[str](1, 1), HealthChecks[str](1, 1)
+    pool = Pool(WeightedRoundRobin(["a", "b"]), [health, other, SlowStart[str](10.0)])
+    other.observe("a", False, 0.0)
+    pool.acquire(0.0)
+    flap(health, "a", 1.0)
+    pool.acquire(1.0)
+    other.observe("a", True, 20.0)
+    assert pool.effective_weight("a") == 0.1
+
+
+def test_the_end_of_a_drain_is_no_recovery() -> None:
+    drain: Drain[str] = Drain()
+    pool = Pool(WeightedRoundRobin(["a", "b"]), [drain, SlowStart[str](10.0)])
+    drain.begin("a", 0.0)
+    drain.cancel("a", 0.0)
+    pool.acquire(0.0)
+    assert pool.effective_weight("a") == 1
+
+
+@pytest.mark.parametrize("method", ["factor", "recovered"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_gate_that_raises_costs_no_other_gate_its_recoveries(method: str, place: int) -> None:
+    fragile, health, ramp = Fragile(), HealthChecks[str](1, 1), SlowStart[str](10.0)
+    gates: list[Any] = [health, ramp]
+    gates.insert(place, fragile)
+    pool = Pool(WeightedRoundRobin([*"abcd"]), gates)
+    for backend in "bcd":
+        health.observe(backend, False, 0.0)
+    pool.acquire(0.0)
+    fragile.failing = {method}
+    for backend in "bcd":
+        health.observe(backend, True, 1.0)
+        fragile.notify_change(backend)
+    for _ in range(2):
+        with pytest.raises(ArithmeticError):
+            pool.acquire(1.0)
+        assert pool.due == float("-inf")
+    fragile.failing = set()
+    pool.acquire(1.0)
+    assert [pool.effective_weight(b) for b in "abcd"] == [1, 0.1, 0.1, 0.1]
+    assert {backend for name, backend in fragile.calls if name == "recovered"} == {*"bcd"}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_gate_that_raises_at_the_end_of_a_request_costs_no_other_gate_its_news(
+    place: int,
+) -> None:
+    fragile, health, second = Fragile(), HealthChecks[str](1), HealthChecks[str](1)
+    gates: list[Any] = [health, second]
+    gates.insert(place, fragile)
+    balancer = LeastConnections(["a"])
+    pool = Pool(balancer, gates, limit=1)
+    lease = pool.acquire(0.0)
+    fragile.failing = {"finished"}
+    with pytest.raises(ArithmeticError):
+        pool.release(lease, 1.0, ok=False)
+    assert pool.state("a") == ("unhealthy",)
+    assert [gate.factor("a", 1.0) for gate in (health, second)] == [0, 0]
+    assert (lease.released, pool.in_flight("a")) == (True, 0)
+    assert pool.acquire(1.0).backend == "a"
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_gate_that_raises_when_a_backend_leaves_keeps_the_counts_right(place: int) -> None:
+    fragile, health = Fragile(), HealthChecks[str](1)
+    gates: list[Any] = [health]
+    gates.insert(place, fragile)
+    pool = Pool(RoundRobin([*"abc"]), gates, limit=2)
+    pool.acquire(0.0, prefer="a")
+    pool.acquire(0.0, prefer="b")
+    fragile.failing = {"removed"}
+    with pytest.raises(ArithmeticError):
+        pool.update(["c"], 1.0)
+    assert list(pool.backends) == ["c"]
+    assert pool.acquire(1.0).backend == "c"
+    assert [backend for name, backend in fragile.calls if name == "removed"] == ["a", "b"]
+    pool.add("a", now=2.0)
+    assert pool.state("a") == ()

@@ -1,0 +1,185 @@
+"""A refusal says whether it helps to wait: how many backends are closed by nothing but limits."""
+
+import copy
+import pickle
+from collections import deque
+from itertools import product
+from typing import Any
+
+import pytest
+
+from balancers import ConnectionLimit, Drain, HealthChecks, NoBackendAvailable, Pool, RoundRobin
+from balancers.gates import DynamicLimit, MemberGate
+
+
+def refusal_of(pool: Pool[str], now: float = 0.0, **options: Any) -> NoBackendAvailable:
+    with pytest.raises(NoBackendAvailable) as refusal:
+        pool.acquire(now, **options)
+    return refusal.value
+
+
+def test_a_refusal_tells_a_full_backend_from_a_dead_one() -> None:
+    """Reason and counts are the same with and without the backend that is merely full."""
+    seen: list[tuple[str, int]] = []
+    for full in (False, True):
+        health, limit, drain = HealthChecks[str](1), ConnectionLimit[str](1), Drain[str]()
+        pool = Pool(RoundRobin(["a", "b"]), [health, limit, drain], panic=None)
+        for backend in "ab":
+            pool.acquire(0.0, prefer=backend)
+        health.observe("a", False, 0.0)
+        if not full:
+            drain.begin("b", 0.0)
+        refusal = refusal_of(pool)
+        seen.append((refusal.reason, refusal.full))
+    assert seen == [("saturated", 0), ("saturated", 1)]
+
+
+class Closing(MemberGate[str, None]):
+    """Closes what is in ``closed``."""
+
+    def __init__(self, reason: str, soft: bool = False) -> None:
+        super().__init__()
+        self.reason, self.soft = reason, soft
+        self.closed: set[str] = set()
+
+    def new_state(self, now: float) -> None:
+        del now
+
+    def factor(self, backend: str, now: float) -> float:
+        del now
+        return 0 if backend in self.closed else 1
+
+    def close(self, backends: set[str]) -> None:
+        changed, self.closed = self.closed ^ backends, backends
+        for backend in changed:
+            self.notify_change(backend)
+
+
+CHOICES = [
+    set[str](),
+    {"saturated"},
+    {"down"},
+    {"gone"},
+    {"saturated", "down"},
+    {"saturated", "gone"},
+]
+
+
+@pytest.mark.parametrize("panic", [0.0, None])
+def test_full_is_the_number_of_backends_for_which_it_helps_to_wait(panic: float | None) -> None:
+    """For every combination over three members and every ``avoid``: end a request, and look."""
+    for combination in product(CHOICES, repeat=3):
+        closed = dict(zip("abc", combination, strict=True))
+        limit, soft, hard = ConnectionLimit[str](1), Closing("down", soft=True), Closing("gone")
+        pool = Pool(RoundRobin([*"abc"]), [limit, soft, hard], panic=panic)
+        leases = {b: pool.acquire(0.0, prefer=b) for b in "abc" if "saturated" in closed[b]}
+        soft.close({b for b in "abc" if "down" in closed[b]})
+        hard.close({b for b in "abc" if "gone" in closed[b]})
+        for avoid in ([], ["a"], ["b", "c"], [*"abc"]):
+            waiting = copy.deepcopy(pool)
+            try:
+                waiting.acquire(0.0, avoid=avoid)
+            except NoBackendAvailable as refusal:
+                served = 0
+                for backend in leases:
+                    freed = pool_with_one_free(closed, backend, panic)
+                    try:
+                        served += freed.acquire(0.0, avoid=avoid).backend == backend
+                    except NoBackendAvailable:
+                        continue
+                assert refusal.full == served, (closed, avoid)
+
+
+def pool_with_one_free(closed: dict[str, set[str]], free: str, panic: float | None) -> Pool[str]:
+    """Return a pool in the same state, in which one full backend has become free."""
+    limit, soft, hard = ConnectionLimit[str](1), Closing("down", soft=True), Closing("gone")
+    pool = Pool(RoundRobin([*"abc"]), [limit, soft, hard], panic=panic)
+    leases = {b: pool.acquire(0.0, prefer=b) for b in "abc" if "saturated" in closed[b]}
+    soft.close({b for b in "abc" if "down" in closed[b]})
+    hard.close({b for b in "abc" if "gone" in closed[b]})
+    pool.release(leases[free], 0.0, ok=None)
+    return pool
+
+
+def test_the_limit_of_the_pool_counts_the_backends_that_could_serve() -> None:
+    health: HealthChecks[str] = HealthChecks(1)
+    pool = Pool(RoundRobin([*"abc"]), [health], limit=1, panic=None)
+    lease = pool.acquire(0.0)
+    assert refusal_of(pool).full == 3
+    assert refusal_of(pool, avoid=["a", "x"]).full == 2
+    assert refusal_of(pool, avoid=[*"abc"]).full == 0
+    health.observe("a", False, 0.0)
+    assert refusal_of(pool).full == 2
+    assert refusal_of(pool, prefer="b", strict=True).full == 2
+    assert refusal_of(pool, prefer="a", strict=True).reason == "unhealthy"
+    for backend in "bc":
+        health.observe(backend, False, 0.0)
+    assert (refusal_of(pool).reason, refusal_of(pool).full) == ("unhealthy", 0)
+    pool.release(lease, 0.0)
+
+
+def test_a_strict_refusal_says_whether_the_home_is_only_full() -> None:
+    health, limit, drain = HealthChecks[str](1), ConnectionLimit[str](1), Drain[str]()
+    pool = Pool(RoundRobin(["a", "b"]), [health, limit, drain])
+    pool.acquire(0.0, prefer="a")
+    refusal = refusal_of(pool, prefer="a", strict=True)
+    assert (refusal.reason, refusal.full) == ("saturated", 1)
+    assert pool.full("a")
+    drain.begin("a", 0.0)  # spares bound requests
+    assert refusal_of(pool, prefer="a", strict=True).full == 1
+    health.observe("a", False, 7.0)
+    refusal = refusal_of(pool, 7.0, prefer="a", strict=True)
+    assert (refusal.reason, refusal.full) == ("mixed", 0)
+    assert not pool.full("a")
+    assert refusal_of(pool, prefer="x", strict=True).full == 0
+    assert refusal_of(pool, prefer="b", strict=True, avoid=["b"]).full == 0
+
+
+def test_a_strict_refusal_says_when_to_try_again() -> None:
+    health: HealthChecks[str] = HealthChecks(1, recovery_time=10.0)
+    pool = Pool(RoundRobin(["a", "b"]), [health])
+    pool.release(pool.acquire(0.0), 1.0, ok=False)
+    assert refusal_of(pool, 2.0, prefer="a", strict=True).retry_at == 11.0
+
+
+def test_a_bound_request_that_waits_counts_its_home() -> None:
+    """A draining home that is full serves the session as soon as a request ends."""
+    drain, limit = Drain[str](), ConnectionLimit[str](1)
+    pool = Pool(RoundRobin(["a", "b"]), [drain, limit])
+    lease = pool.acquire(0.0, prefer="a")
+    drain.begin("a", 0.0)
+    pool.set_weight("b", 0)
+    assert refusal_of(pool).full == 0
+    assert refusal_of(pool, prefer="a").full == 1
+    pool.release(lease, 0.0)
+    assert pool.acquire(0.0, prefer="a").bound
+
+
+def test_every_limit_counts() -> None:
+    pool = Pool(RoundRobin(["a"]), [DynamicLimit[str](1, 1, 1)])
+    pool.acquire(0.0)
+    assert refusal_of(pool).full == 1
+
+
+def test_full_survives_a_pickle() -> None:
+    refusal = NoBackendAvailable("saturated", {"saturated": 2}, 3.0, 2)
+    assert pickle.loads(pickle.dumps(refusal)).full == 2  # noqa: S301 - own
+
+
+def test_a_waiting_client_is_served_whenever_a_backend_is_free() -> None:
+    """400 clients want one of two backends, one of which is dead: all of them are served."""
+    health, limit = HealthChecks[str](1), ConnectionLimit[str](5)
+    pool = Pool(RoundRobin(["dead", "alive"]), [health, limit], panic=None)
+    health.observe("dead", False, 0.0)
+    waiting, held, served = deque(range(400)), deque[Any](), 0
+    now = 0.0
+    while waiting:
+        try:
+            held.append(pool.acquire(now))
+            waiting.popleft()
+            served += 1
+        except NoBackendAvailable as refusal:
+            assert refusal.full == 1
+            now += 1.0
+            pool.release(held.popleft(), now)
+    assert served == 400
