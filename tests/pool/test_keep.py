@@ -40,7 +40,7 @@ def test_a_flap_forgives_nothing_with_keep() -> None:
     health.observe("d", False, 0.0)
     pool.release(pool.acquire(0.0, prefer="e"), 0.0, ok=False)
     before = {backend: (pool.state(backend), pool.generation(backend)) for backend in "abcde"}
-    assert before["e"][0] == ("failing", "ejected")
+    assert before["e"][0] == ("unhealthy", "failing", "ejected")
     for now in (1.0, 2.0, 3.0):
         pool.update(["f"], now, keep=30.0)
         assert {pool.acquire(now).backend for _ in range(9)} == {"f"}

@@ -1,6 +1,5 @@
 """A refusal says whether it helps to wait: how many backends are closed by nothing but limits."""
 
-import copy
 import pickle
 from collections import deque
 from itertools import product
@@ -55,8 +54,8 @@ class Closing(MemberGate[str, None]):
             self.notify_change(backend)
 
 
-CHOICES = [
-    set[str](),
+CHOICES: list[set[str]] = [
+    set(),
     {"saturated"},
     {"down"},
     {"gone"},
@@ -70,34 +69,31 @@ def test_full_is_the_number_of_backends_for_which_it_helps_to_wait(panic: float 
     """For every combination over three members and every ``avoid``: end a request, and look."""
     for combination in product(CHOICES, repeat=3):
         closed = dict(zip("abc", combination, strict=True))
-        limit, soft, hard = ConnectionLimit[str](1), Closing("down", soft=True), Closing("gone")
-        pool = Pool(RoundRobin([*"abc"]), [limit, soft, hard], panic=panic)
-        leases = {b: pool.acquire(0.0, prefer=b) for b in "abc" if "saturated" in closed[b]}
-        soft.close({b for b in "abc" if "down" in closed[b]})
-        hard.close({b for b in "abc" if "gone" in closed[b]})
         for avoid in ([], ["a"], ["b", "c"], [*"abc"]):
-            waiting = copy.deepcopy(pool)
-            try:
-                waiting.acquire(0.0, avoid=avoid)
-            except NoBackendAvailable as refusal:
-                served = 0
-                for backend in leases:
-                    freed = pool_with_one_free(closed, backend, panic)
-                    try:
-                        served += freed.acquire(0.0, avoid=avoid).backend == backend
-                    except NoBackendAvailable:
-                        continue
-                assert refusal.full == served, (closed, avoid)
+            refusal = answer(pool_with(closed, panic), avoid)
+            if isinstance(refusal, NoBackendAvailable):
+                full = [backend for backend in "abc" if "saturated" in closed[backend]]
+                freed = [answer(pool_with(closed, panic, backend), avoid) for backend in full]
+                assert refusal.full == sum(b in full for b in freed), (closed, avoid)
 
 
-def pool_with_one_free(closed: dict[str, set[str]], free: str, panic: float | None) -> Pool[str]:
-    """Return a pool in the same state, in which one full backend has become free."""
+def answer(pool: Pool[str], avoid: list[str]) -> object:
+    """Return the backend that serves a request, or the refusal."""
+    try:
+        return pool.acquire(0.0, avoid=avoid).backend
+    except NoBackendAvailable as refusal:
+        return refusal
+
+
+def pool_with(closed: dict[str, set[str]], panic: float | None, free: str = "") -> Pool[str]:
+    """Return a pool in which these reasons close the backends; ``free`` ends its request."""
     limit, soft, hard = ConnectionLimit[str](1), Closing("down", soft=True), Closing("gone")
     pool = Pool(RoundRobin([*"abc"]), [limit, soft, hard], panic=panic)
     leases = {b: pool.acquire(0.0, prefer=b) for b in "abc" if "saturated" in closed[b]}
     soft.close({b for b in "abc" if "down" in closed[b]})
     hard.close({b for b in "abc" if "gone" in closed[b]})
-    pool.release(leases[free], 0.0, ok=None)
+    if free:
+        pool.release(leases[free], 0.0, ok=None)
     return pool
 
 
@@ -174,12 +170,11 @@ def test_a_waiting_client_is_served_whenever_a_backend_is_free() -> None:
     waiting, held, served = deque(range(400)), deque[Any](), 0
     now = 0.0
     while waiting:
-        try:
-            held.append(pool.acquire(now))
-            waiting.popleft()
-            served += 1
-        except NoBackendAvailable as refusal:
-            assert refusal.full == 1
+        if len(held) == 5:
+            assert refusal_of(pool, now).full == 1
             now += 1.0
             pool.release(held.popleft(), now)
+        held.append(pool.acquire(now))
+        waiting.popleft()
+        served += 1
     assert served == 400
