@@ -127,9 +127,12 @@ class Members(Generic[B]):
             self._record(now, "leaving", False, member.backend)
 
     def report_removed(self, leavers: Iterable[Member[B]], now: float) -> None:
-        """Call ``removed`` of every gate for each backend that has left."""
-        gates = self._gates.gates
-        call_each([partial(gate.removed, m.backend, now) for m in leavers for gate in gates])
+        """Call ``removed`` of every gate for each backend that has left.  Record the events."""
+        calls: list[Callable[[], None]] = []
+        for member in leavers:
+            calls += [partial(gate.removed, member.backend, now) for gate in self._gates.gates]
+            calls.append(partial(self._record, now, "member", False, member.backend))
+        call_each(calls)
 
     def settle(self, now: float) -> None:
         """Apply the changes of the gates, and remove kept members whose time is over.
@@ -229,7 +232,6 @@ class Members(Generic[B]):
         if member.departing:
             self._departures.cancel(member)
         member.former = member.departing = True
-        self._record(now, "member", False, member.backend)
 
     def _update_ignored(self, now: float) -> None:
         """Decide again which gates are ignored.  If this changes, put the changed weights; O(n)."""

@@ -3,6 +3,7 @@
 import copy
 import re
 from math import inf, nan
+from typing import Any
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_the_lease_of_another_pool_is_refused(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"elapsed": -1.0}, {"retry_after": nan}, {"elapsed": inf}])
-def test_a_refused_release_does_not_release_the_lease(wrong: dict[str, float]) -> None:
+def test_a_refused_release_does_not_release_the_lease(wrong: dict[str, Any]) -> None:
     pool = Pool(RoundRobin(["a"]))
     lease = pool.acquire(1.0)
     with pytest.raises(InvalidSetting):

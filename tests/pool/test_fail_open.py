@@ -97,7 +97,7 @@ def test_the_lease_and_an_event_say_that_the_pool_failed_open() -> None:
     lease = pool.acquire(2.0)
     assert lease.panic
     assert pool.state(lease.backend) == ("unhealthy",)
-    assert events[-1] == Event(0.0, "panic", True, None, "0 of 2 open")
+    assert events[-1] == Event(2.0, "panic", True, None, "0 of 2 open")
     health.observe("a", True, 3.0)
     health.observe("a", True, 3.0)
     assert not pool.acquire(3.0).panic
