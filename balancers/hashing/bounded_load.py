@@ -100,7 +100,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
     @property
     def c(self) -> float:
-        """The load that a backend may have, in fair shares: 1.25 allows 25 % more than its share."""
+        """The load that a backend may have, in fair shares.  1.25 allows 25 % more than that."""
         return self._c
 
     @property
