@@ -52,9 +52,6 @@ class BoundedLoad(SharesBackends, Balancer[B]):
     backend is not picked until its load is below its bound.  Requests that are bound to a backend,
     for example by a sticky session, are counted but never refused.
 
-    If the key's first backend is at its bound, the next in the key's order is tried.  So a key is
-    cached by a few backends and not by all.  With a large ``c`` the picks are those of ``over``.
-
     The members of ``over`` become the members of this balancer, and ``over`` belongs to it from
     then on.  So change members through this balancer only.  Otherwise picks raise InvalidPick.
 
@@ -103,10 +100,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
     @property
     def c(self) -> float:
-        """The load that a backend may have, as a multiple of its fair share of all requests.
-
-        For example, 1.25 allows 25 % more requests than the fair share.
-        """
+        """The load that a backend may have, in fair shares.  1.25 allows 25 % more than that."""
         return self._c
 
     @property

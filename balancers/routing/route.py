@@ -158,8 +158,7 @@ class Route(Generic[T_co]):
         """
         if not self.names:
             return {}
-        places = [place for place, segment in enumerate(self.segments) if segment is None]
-        parts = [segments[place] for place in places]
+        parts = [segments[place] for place, own in enumerate(self.segments) if own is None]
         if self.ending == _REST:
             parts.append("/".join(segments[len(self.segments) :]))
         return {name: unquoted(part) for name, part in zip(self.names, parts, strict=True)}

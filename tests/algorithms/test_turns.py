@@ -268,7 +268,9 @@ def test_a_guided_search_finds_no_longer_wait(seed: int) -> None:
 
     def action() -> Action:
         name = rng.choice(["pick", "pick", "pick", "flip", "reweigh", "join", "leave", "pick"])
-        some = rng.sample([*others, "stays"] if name == "pick" else others, rng.choice([0, 1, 1, 3]))
+        some = rng.sample(
+            [*others, "stays"] if name == "pick" else others, rng.choice([0, 1, 1, 3])
+        )
         return name, tuple(some)
 
     def longest(sequence: list[Action]) -> float:

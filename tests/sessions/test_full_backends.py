@@ -187,6 +187,54 @@ def test_a_backend_that_fills_after_the_look_up_keeps_its_session(kind: str) -> 
 
 
 @EVERY_KIND
+def test_a_backend_that_is_free_again_when_the_request_ends_keeps_its_session(kind: str) -> None:
+    pool = limited()
+    client = Client(pool, kind)
+    client.begin("b")
+    held = pool.acquire(1.0, prefer="b", strict=True)
+    found = client.resolve(1.0)
+    lease = pool.acquire(1.0, prefer=found.backend)
+    pool.release(held, 1.5)
+    assert lease.backend != "b"
+    assert pool.admits("b", True)
+    client.issue(lease, found, 2.0)
+    assert (client.home(2.0), client.sent) == ("b", [])
+
+
+@EVERY_KIND
+def test_a_backend_that_was_lost_at_the_look_up_and_is_full_later_loses_its_session(
+    kind: str,
+) -> None:
+    health = HealthChecks[str](unhealthy_threshold=1, healthy_threshold=1)
+    pool = limited(health)
+    client = Client(pool, kind)
+    client.begin("b")
+    health.observe("b", False, 1.0)
+    found = client.resolve(1.0)
+    lease = pool.acquire(1.0, prefer=found.backend)
+    health.observe("b", True, 2.0)
+    pool.acquire(2.0, prefer="b", strict=True)
+    assert pool.full("b")
+    client.issue(lease, found, 3.0)
+    assert client.home(3.0) == lease.backend != "b"
+
+
+def test_a_session_that_was_learned_anew_meanwhile_follows_the_later_result() -> None:
+    """The binding is of a backend that has the session no more."""
+    pool = limited()
+    sticky = LearnedSessions(pool)
+    lease = pool.acquire(0.0, prefer="b", strict=True)
+    sticky.learn("id", lease, 0.0)
+    found = sticky.resolve("id", 0.0)
+    assert found.full
+    elsewhere = pool.acquire(0.0, prefer="a", strict=True)
+    sticky.learn("id", pool.acquire(0.0, prefer="c", strict=True), 0.0)
+    assert pool.full("c")
+    sticky.issue(elsewhere, 0.0, found)
+    assert sticky.resolve("id", 0.0).backend == "a"
+
+
+@EVERY_KIND
 def test_a_retry_that_avoids_its_own_backend_moves_the_session(kind: str) -> None:
     """The backend failed this request, so it is not only full."""
     pool = limited()
