@@ -335,7 +335,7 @@ class Passive(GateMachine):
 
     def make(self) -> Pool[str]:
         self.models: dict[str, PassiveModel] = {}
-        return Pool(RoundRobin(), [PassiveChecks(self.FAILS, self.PAUSE, self.TRIALS)])
+        return Pool(RoundRobin(), [PassiveChecks(self.FAILS, self.PAUSE, self.TRIALS)], panic=None)
 
     def model(self, backend: str) -> PassiveModel:
         model = self.models.setdefault(backend, PassiveModel(self.joined_at[backend]))
