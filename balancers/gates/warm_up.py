@@ -107,9 +107,14 @@ class WarmUp(RampGate[B, _WarmUpState]):
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves; O(log n)."""
-        if self._ramping:
-            self._count(backend, 0, now)
+        state = self._members.get(backend)
+        ramping = bool(self._ramping)
         super().removed(backend, now)
+        if state is not None and state.limit_key is not None:
+            del self._limited[state.limit_key]
+        if state is not None and ramping and not state.ramping:
+            busy = state.in_flight > 0
+            self._change_mean(-state.in_flight, -busy, self.advance(now))
 
     def __repr__(self) -> str:
         closed = len(self._limited) - self._limited.bisect_left((self._mean(), 0))

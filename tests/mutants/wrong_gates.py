@@ -139,10 +139,10 @@ def a_drain_is_quiet_from_its_begin(*arguments: Any) -> None:
 
 @mutant(
     RampGate,
-    "_interrupt",
+    "_end_replaced",
     "gates/test_paired_events.py::test_a_ramp_that_is_replaced_ends_before_the_next_one_begins",
 )
-def a_replaced_ramp_does_not_end(self: Any, backend: Any, now: float, detail: str) -> None:
+def a_replaced_ramp_does_not_end(self: Any, backend: Any, now: float) -> None:
     self._ramping.pop(backend, None)
 
 
