@@ -148,14 +148,15 @@ def a_replaced_ramp_does_not_end(self: Any, backend: Any, now: float) -> None:
 
 @mutant(
     ConnectionLimit,
-    "started",
+    "_notify_flip",
     "gates/test_gate_calls.py::test_the_clock_of_a_limit_does_not_run_backwards",
 )
 def the_clock_of_a_limit_runs_backwards(
     self: Any, backend: Any, in_flight: int, now: float
 ) -> None:
-    if in_flight == self._members.get(backend):
-        self._notify_flip(backend, in_flight, now)
+    self._now, limit = now, self._members[backend]
+    self.notify_change(backend)
+    self.record_event(backend, in_flight >= limit, now, f"{in_flight} of {limit} in flight")
 
 
 @mutant(
