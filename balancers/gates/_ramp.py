@@ -6,7 +6,7 @@ After a backend joined or recovered, a ramp increases its share to 1 in several 
 from abc import abstractmethod
 from math import inf
 
-from balancers._internal.checks import at_least, duration, number, valid_now
+from balancers._internal.checks import at_least, duration, number
 from balancers._internal.types import B, S
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -110,7 +110,8 @@ class RampGate(MemberGate[B, S]):
             self.begin(backend, now)
             # The pool asks for the factor of a new member without being notified.
             self._changed.pop(backend, None)
-            self.due: float = -inf if self._changed else self.timers.first
+            due = self.timers.first
+            self.due: float = -inf if self._changed or due <= self._now else due
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves; O(log n)."""
@@ -129,7 +130,7 @@ class RampGate(MemberGate[B, S]):
 
         Raises UnknownBackend, InvalidTime.
         """
-        now = valid_now(now, self._now)
+        now = self.clamp(now)
         ramp = self._ramping.get(backend)
         if ramp is None:
             self.state_of(backend)

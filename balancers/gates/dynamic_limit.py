@@ -6,7 +6,7 @@ The limit grows with the load of the whole pool.
 from collections import defaultdict
 from collections.abc import Sequence
 
-from balancers._internal.checks import at_least, valid_now
+from balancers._internal.checks import at_least
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -83,7 +83,7 @@ class DynamicLimit(MemberGate[B, int]):
 
         Raises UnknownBackend, InvalidTime.
         """
-        valid_now(now, self._now)
+        self.clamp(now)
         return 1 if self.state_of(backend) < self._limit else 0
 
     def added(self, backend: B, now: float) -> None:

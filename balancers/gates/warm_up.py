@@ -5,7 +5,6 @@ The limit is a growing share of the mean number of requests in flight on the oth
 
 from math import inf
 
-from balancers._internal.checks import valid_now
 from balancers._internal.types import B
 from balancers.gates._ramp import RampGate
 from balancers.outcome import Outcome
@@ -87,7 +86,7 @@ class WarmUp(RampGate[B, _WarmUpState]):
 
         Raises UnknownBackend, InvalidTime.
         """
-        now = valid_now(now, self._now)
+        now = self.clamp(now)
         in_flight = self.state_of(backend).in_flight
         if not in_flight or backend not in self._ramping:
             return 1

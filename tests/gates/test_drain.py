@@ -1,5 +1,7 @@
 """Drains: when they end, what is reported, and which requests a backend still gets."""
 
+import copy
+import pickle
 from collections import deque
 from math import inf, nan
 from random import Random
@@ -95,6 +97,21 @@ def test_an_idle_backend_is_quiet_from_the_begin_of_its_drain() -> None:
     assert drain.drained_due == 25.0  # the deadline comes first
     assert drain.drained(24.9) == []
     assert drain.drained(25.0) == [Drained("b", True, 0, 25.0)]
+
+
+def test_copies_wait_for_quiet_too() -> None:
+    drain: Drain[str] = Drain(timeout=60.0, quiet=5.0)
+    pool = Pool(RoundRobin(["a", "b"]), [drain])
+    drain.begin("a", 1.0)
+    for copied in (copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):  # noqa: S301 - its own
+        gate: Any = copied._gates[0]
+        assert gate is not drain
+        copied.release(copied.acquire(3.0, prefer="a"), 4.0)
+        assert gate.drained_due == 9.0
+        assert drain.drained_due == 6.0
+        assert gate.drained(6.0) == []
+        assert gate.drained(9.0) == [Drained("a", False, 0, 9.0)]
+    assert drain.drained(6.0) == [Drained("a", False, 0, 6.0)]
 
 
 def test_a_drain_that_is_over_still_gets_bound_requests_until_its_backend_is_removed() -> None:

@@ -70,7 +70,7 @@ class Case:
     def step(self) -> None:
         rng, pool, backend = self.rng, self.pool, self.rng.choice(NAMES)
         self.now += rng.choice([0.0, 0.0, 0.0, 0.5, 1.0, 7.0])
-        now = self.now + rng.choice([0.0, 0.0, 0.0, -3.0, 2.0])
+        now = self.now + rng.choice([0.0, 0.0, 0.0, -3.0, 2.0, 9.0])
         action = rng.randrange(10)
         if action < 3:
             with suppress(NoBackendAvailable):
@@ -107,6 +107,15 @@ class Case:
             gate.set_waiting(rng.randrange(9), now)
         elif isinstance(gate, SlowStart | WarmUp):
             gate.begin(backend, now)
+
+    def check_law(self) -> None:
+        """Each change of a factor was announced, also when the gate is ahead of the pool."""
+        pool = self.pool
+        place = pool._gates.index(self.gate)
+        if self.gate.due > pool._now:
+            for backend, member in pool._by_backend.items():
+                factor = self.gate.factor(backend, pool._now)
+                assert member.factors[place] == factor, (self.gate, backend)
 
     def check(self, counts: Counter[str]) -> None:
         counts.update(f"{event.reason} {event.detail}" for event in self.events if not event.began)
@@ -146,6 +155,7 @@ def test_each_end_of_a_reason_follows_its_begin(name: str) -> None:
         for _ in range(120):
             case.step()
             case.check(counts)
+            case.check_law()
     for end in ENDS[name]:
         assert counts[end] > 5, f"{end!r} was rare: {counts}"
 
