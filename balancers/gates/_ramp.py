@@ -6,7 +6,7 @@ After a backend joined or recovered, a ramp increases its share to 1 in several 
 from abc import abstractmethod
 from math import inf
 
-from balancers._internal.checks import at_least, duration, number, valid_now
+from balancers._internal.checks import at_least, duration, number
 from balancers._internal.types import B, S
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -94,7 +94,7 @@ class RampGate(MemberGate[B, S]):
         """
         self.state_of(backend)
         now = self.advance(now)
-        self._interrupt(backend, now, "replaced")
+        self._end_replaced(backend, now)
         early = len(self._ramping) * _GOLDEN_RATIO % 1
         self._ramping[backend] = _Ramp(now - early * self._window / self._steps)
         self.record_event(backend, True, now, f"for {self._window} s", reason="slow start")
@@ -110,11 +110,12 @@ class RampGate(MemberGate[B, S]):
             self.begin(backend, now)
             # The pool asks for the factor of a new member without being notified.
             self._changed.pop(backend, None)
-            self.due: float = -inf if self._changed else self.timers.first
+            due = self.timers.first
+            self.due: float = -inf if self._changed or due <= self._now else due
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves; O(log n)."""
-        self._interrupt(backend, self.advance(now), "removed")
+        self._ramping.pop(backend, None)
         super().removed(backend, now)
 
     def recovered(self, backend: B, now: float) -> None:
@@ -129,7 +130,7 @@ class RampGate(MemberGate[B, S]):
 
         Raises UnknownBackend, InvalidTime.
         """
-        now = valid_now(now, self._now)
+        now = self.clamp(now)
         ramp = self._ramping.get(backend)
         if ramp is None:
             self.state_of(backend)
@@ -156,15 +157,15 @@ class RampGate(MemberGate[B, S]):
         self.record_event(backend, False, when, reason="slow start")
         self._step_taken(backend, ramping=False, now=when)
 
-    def _interrupt(self, backend: B, now: float, detail: str) -> None:
-        """End the ramp of the backend, if there is one, and record this.
+    def _end_replaced(self, backend: B, now: float) -> None:
+        """End the ramp of the backend, if there is one, because another one begins.
 
         A ramp that reached the share 1 before ``now`` ended at that time.
         """
         ramp = self._ramping.pop(backend, None)
         if ramp is not None:
             end = ramp.start + self._offsets[-1]
-            detail = "" if end <= now else detail
+            detail = "" if end <= now else "replaced"
             self.record_event(backend, False, min(end, now), detail, reason="slow start")
 
     def __repr__(self) -> str:

@@ -1,6 +1,6 @@
 """Limits the number of requests in flight on each backend to a fixed number."""
 
-from balancers._internal.checks import at_least, valid_now
+from balancers._internal.checks import at_least
 from balancers._internal.types import B
 from balancers.gates.member_gate import MemberGate
 from balancers.outcome import Outcome
@@ -62,7 +62,7 @@ class ConnectionLimit(MemberGate[B, int]):
 
         Raises UnknownBackend, InvalidTime.
         """
-        valid_now(now, self._now)
+        self.clamp(now)
         return 1 if self.in_flight_on(backend) < self.state_of(backend) else 0
 
     def started(self, backend: B, in_flight: int, now: float) -> None:

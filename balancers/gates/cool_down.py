@@ -109,7 +109,7 @@ class CoolDown(MemberGate[B, _CoolDownState]):
 
     def factor(self, backend: B, now: float) -> float:
         """Return 0 while the backend cools down, else 1.  Raises UnknownBackend, InvalidTime."""
-        return 0 if valid_now(now, self._now) < self.state_of(backend).closed_until else 1
+        return 0 if self.clamp(now) < self.state_of(backend).closed_until else 1
 
     def until(self, backend: B) -> float:
         """Return the time in seconds at which the last pause ends or ended.
@@ -129,7 +129,7 @@ class CoolDown(MemberGate[B, _CoolDownState]):
             return
         known = type(now) is type(started_at) is float  # the usual case, checked without a call
         if not (known and state.ignore_before <= started_at <= now <= LATEST):
-            started_at, now = valid_now(started_at, -inf), valid_now(now, self._now)
+            started_at, now = valid_now(started_at, -inf, "started_at"), self.clamp(now)
         if outcome.retry_after is not None:
             now = self.advance(now)
             pause = min(outcome.retry_after, self._max_time)

@@ -6,7 +6,7 @@ Its requests in flight may finish until a deadline, which ends the drain.
 from math import inf
 from typing import NamedTuple
 
-from balancers._internal.checks import check_flags, duration, number, valid_now
+from balancers._internal.checks import check_flags, duration, number
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -105,7 +105,7 @@ class Drain(MemberGate[B, None]):
 
     def factor(self, backend: B, now: float) -> float:
         """Return 0 while the backend drains, else 1.  Raises UnknownBackend, InvalidTime."""
-        valid_now(now, self._now)
+        self.clamp(now)
         return 0 if self.draining(backend) else 1
 
     def begin(self, backend: B, now: float) -> None:

@@ -6,7 +6,7 @@ The limit grows with the load of the whole pool.
 from collections import defaultdict
 from collections.abc import Sequence
 
-from balancers._internal.checks import at_least, valid_now
+from balancers._internal.checks import at_least
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -83,7 +83,7 @@ class DynamicLimit(MemberGate[B, int]):
 
         Raises UnknownBackend, InvalidTime.
         """
-        valid_now(now, self._now)
+        self.clamp(now)
         return 1 if self.state_of(backend) < self._limit else 0
 
     def added(self, backend: B, now: float) -> None:
@@ -93,10 +93,13 @@ class DynamicLimit(MemberGate[B, int]):
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves.  Its requests are no longer part of the load."""
-        if backend in self._members:
-            self._count(backend, 0, now)
-            del self._by_in_flight[0][backend]
+        in_flight = self._members.get(backend)
         super().removed(backend, now)
+        if in_flight is not None:
+            self._closed.pop(backend, None)
+            self._leave_group(backend, in_flight)
+            self._total -= in_flight
+            self._update_limit(self.advance(now))
 
     def started(self, backend: B, in_flight: int, now: float) -> None:
         """Called when a request starts."""
@@ -121,15 +124,18 @@ class DynamicLimit(MemberGate[B, int]):
         before = self._members.get(backend)
         if before is None:
             return
-        group = self._by_in_flight[before]
-        del group[backend]
-        if not group:
-            del self._by_in_flight[before]
+        self._leave_group(backend, before)
         self._members[backend] = in_flight
         self._by_in_flight[in_flight][backend] = None
         self._total += in_flight - before
         self._update_limit(now)
         self._update_closed(backend, now)
+
+    def _leave_group(self, backend: B, in_flight: int) -> None:
+        group = self._by_in_flight[in_flight]
+        del group[backend]
+        if not group:
+            del self._by_in_flight[in_flight]
 
     def _update_limit(self, now: float) -> None:
         """Set the limit for the current load.  Open and close backends accordingly."""

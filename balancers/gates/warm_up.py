@@ -5,7 +5,6 @@ The limit is a growing share of the mean number of requests in flight on the oth
 
 from math import inf
 
-from balancers._internal.checks import valid_now
 from balancers._internal.types import B
 from balancers.gates._ramp import RampGate
 from balancers.outcome import Outcome
@@ -87,7 +86,7 @@ class WarmUp(RampGate[B, _WarmUpState]):
 
         Raises UnknownBackend, InvalidTime.
         """
-        now = valid_now(now, self._now)
+        now = self.clamp(now)
         in_flight = self.state_of(backend).in_flight
         if not in_flight or backend not in self._ramping:
             return 1
@@ -107,9 +106,14 @@ class WarmUp(RampGate[B, _WarmUpState]):
 
     def removed(self, backend: B, now: float) -> None:
         """Called when a backend leaves; O(log n)."""
-        if self._ramping:
-            self._count(backend, 0, now)
+        state = self._members.get(backend)
+        ramping = bool(self._ramping)
         super().removed(backend, now)
+        if state is not None and state.limit_key is not None:
+            del self._limited[state.limit_key]
+        if state is not None and ramping and not state.ramping:
+            busy = state.in_flight > 0
+            self._change_mean(-state.in_flight, -busy, self.advance(now))
 
     def __repr__(self) -> str:
         closed = len(self._limited) - self._limited.bisect_left((self._mean(), 0))

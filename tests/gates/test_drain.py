@@ -1,5 +1,7 @@
 """Drains: when they end, what is reported, and which requests a backend still gets."""
 
+import copy
+import pickle
 from collections import deque
 from math import inf, nan
 from random import Random
@@ -7,9 +9,18 @@ from typing import Any
 
 import pytest
 
-from balancers import Drain, Event, Lease, Pool, RoundRobin
+from balancers import (
+    ConnectionLimit,
+    Drain,
+    Event,
+    HealthChecks,
+    Lease,
+    NoBackendAvailable,
+    Pool,
+    RoundRobin,
+)
 from balancers.errors import InvalidSetting, UnknownBackend
-from balancers.gates import Drained
+from balancers.gates import CoolDown, Drained
 from tests.depth import runs
 
 
@@ -88,6 +99,21 @@ def test_an_idle_backend_is_quiet_from_the_begin_of_its_drain() -> None:
     assert drain.drained(25.0) == [Drained("b", True, 0, 25.0)]
 
 
+def test_copies_wait_for_quiet_too() -> None:
+    drain: Drain[str] = Drain(timeout=60.0, quiet=5.0)
+    pool = Pool(RoundRobin(["a", "b"]), [drain])
+    drain.begin("a", 1.0)
+    for copied in (copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):  # noqa: S301 - its own
+        gate: Any = copied._gates[0]
+        assert gate is not drain
+        copied.release(copied.acquire(3.0, prefer="a"), 4.0)
+        assert gate.drained_due == 9.0
+        assert drain.drained_due == 6.0
+        assert gate.drained(6.0) == []
+        assert gate.drained(9.0) == [Drained("a", False, 0, 9.0)]
+    assert drain.drained(6.0) == [Drained("a", False, 0, 6.0)]
+
+
 def test_a_drain_that_is_over_still_gets_bound_requests_until_its_backend_is_removed() -> None:
     """The deadline is reported; who asks for the report removes the backend."""
     drain: Drain[str] = Drain(timeout=30.0)
@@ -125,6 +151,97 @@ def test_the_report_is_due_at_the_earliest_end_of_all_drains() -> None:
     endless.begin("a", 1.0)
     assert endless.drained_due == inf
     assert endless.drained(1e300) == []
+
+
+class Others:
+    """A pool in which "a" drains as a last resort, and "b" is closed for another reason."""
+
+    def __init__(self, why: str, last_resort: bool, panic: float | None) -> None:
+        self.drain: Drain[str] = Drain(last_resort=last_resort)
+        self.health: HealthChecks[str] = HealthChecks(1, 1)
+        self.pauses: CoolDown[str] = CoolDown(rng=Random(1))
+        gates: list[Any] = [self.pauses, self.drain, self.health, ConnectionLimit(3)]
+        self.pool = Pool(RoundRobin(["a", "b"]), gates, panic=panic)
+        self.drain.begin("a", 0.0)
+        if why == "down":
+            self.health.observe("b", False, 0.0)
+        elif why == "of weight 0":
+            self.pool.set_weight("b", 0, 0.0)
+        elif why == "full":
+            for _ in range(3):
+                self.pool.acquire(0.0, prefer="b")
+        elif why == "cooling down":
+            self.pool.release(self.pool.acquire(0.0, prefer="b"), 0.0, retry_after=9.0)
+        elif why == "removed":
+            self.pool.remove("b", 0.0)
+        elif why == "draining":
+            self.drain.begin("b", 0.0)
+
+
+WHY = ["down", "of weight 0", "full", "cooling down", "removed", "draining"]
+
+
+@pytest.mark.parametrize("why", WHY)
+@pytest.mark.parametrize("panic", [0.0, 0.9, None])
+def test_a_last_resort_serves_when_the_other_member_cannot(why: str, panic: float | None) -> None:
+    """It once served only if every member drained."""
+    case = Others(why, last_resort=True, panic=panic)
+    served = {case.pool.acquire(1.0).backend for _ in range(3)}
+    assert "a" in served
+    if why != "draining" and (why, panic) != ("down", 0.9):  # then the pool also panics
+        assert served == {"a"}
+    if (why, panic) in {("down", 0.0), ("down", 0.9)}:
+        return  # the pool fails open, with or without a last resort
+    case = Others(why, last_resort=False, panic=panic)
+    with pytest.raises(NoBackendAvailable):
+        case.pool.acquire(1.0)
+
+
+@pytest.mark.parametrize("panic", [0.0, 0.9, None])
+def test_a_last_resort_is_not_used_while_another_member_is_open(panic: float | None) -> None:
+    case = Others("not closed", last_resort=True, panic=panic)
+    leases = [case.pool.acquire(1.0) for _ in range(3)]
+    assert [lease.backend for lease in leases] == ["b"] * 3
+    assert case.pool.acquire(1.0).backend == "a"  # "b" is full
+    case.pool.release(leases[0], 2.0)
+    assert case.pool.acquire(2.0).backend == "b"
+
+
+@pytest.mark.parametrize("panic", [0.0, None])
+def test_two_operators_drain_one_backend_each(panic: float | None) -> None:
+    one, two = Drain[str](last_resort=True), Drain[str](last_resort=True)
+    pool = Pool(RoundRobin(["a", "b"]), [one, two], panic=panic)
+    one.begin("a", 0.0)
+    assert {pool.acquire(0.0).backend for _ in range(4)} == {"b"}
+    two.begin("b", 1.0)
+    assert {pool.acquire(1.0).backend for _ in range(4)} == {"a", "b"}
+    one.cancel("a", 2.0)
+    assert {pool.acquire(2.0).backend for _ in range(4)} == {"a"}
+    one.begin("a", 3.0)
+    two.begin("a", 3.0)
+    one.cancel("a", 4.0)  # the other operator still drains it
+    assert not pool.admits("b", now=4.0) or pool.admits("a", now=4.0)
+    assert {pool.acquire(4.0).backend for _ in range(4)} == {"a", "b"}
+    pool.add("c", now=5.0)
+    assert {pool.acquire(5.0).backend for _ in range(4)} == {"c"}
+
+
+def test_the_pauses_of_all_members_can_be_a_last_resort() -> None:
+    for last_resort in (False, True):
+        gate: CoolDown[str] = CoolDown(last_resort=last_resort, rng=Random(1))
+        pool = Pool(RoundRobin(["a", "b"]), [gate], panic=None)
+        pool.release(pool.acquire(0.0, prefer="a"), 0.0, retry_after=9.0)
+        assert {pool.acquire(1.0).backend for _ in range(4)} == {"b"}
+        pool.release(pool.acquire(1.0, prefer="b"), 1.0, retry_after=9.0)
+        if last_resort:
+            assert {pool.acquire(2.0).backend for _ in range(4)} == {"a", "b"}
+        else:
+            with pytest.raises(NoBackendAvailable, match="cooling down"):
+                pool.acquire(2.0)
+        assert {pool.acquire(9.5).backend for _ in range(4)} == {"a"}
+    assert "last_resort" in repr(gate)
+    with pytest.raises(InvalidSetting, match="last_resort must be"):
+        CoolDown(last_resort=1, rng=Random(1))  # type: ignore[arg-type] # refused
 
 
 def test_drains_against_a_model() -> None:  # noqa: C901 - one branch per call

@@ -139,23 +139,24 @@ def a_drain_is_quiet_from_its_begin(*arguments: Any) -> None:
 
 @mutant(
     RampGate,
-    "_interrupt",
+    "_end_replaced",
     "gates/test_paired_events.py::test_a_ramp_that_is_replaced_ends_before_the_next_one_begins",
 )
-def a_replaced_ramp_does_not_end(self: Any, backend: Any, now: float, detail: str) -> None:
+def a_replaced_ramp_does_not_end(self: Any, backend: Any, now: float) -> None:
     self._ramping.pop(backend, None)
 
 
 @mutant(
     ConnectionLimit,
-    "started",
+    "_notify_flip",
     "gates/test_gate_calls.py::test_the_clock_of_a_limit_does_not_run_backwards",
 )
 def the_clock_of_a_limit_runs_backwards(
     self: Any, backend: Any, in_flight: int, now: float
 ) -> None:
-    if in_flight == self._members.get(backend):
-        self._notify_flip(backend, in_flight, now)
+    self._now, limit = now, self._members[backend]
+    self.notify_change(backend)
+    self.record_event(backend, in_flight >= limit, now, f"{in_flight} of {limit} in flight")
 
 
 @mutant(

@@ -63,7 +63,7 @@ class Case:
         kind: Callable[[Any], Balancer[str]] = LeastConnections,
         limit: int | None = None,
     ) -> None:
-        self.pool = Pool(kind(list(backends)), gates, limit=limit)
+        self.pool = Pool(kind(list(backends)), gates, panic=None, limit=limit)
         self.queue: AdmissionQueue[Any] = AdmissionQueue(waiting, timeout)
         self.room = RECIPE.WaitingRoom(self.pool, self.queue)
         self.served: list[tuple[object, str]] = []
