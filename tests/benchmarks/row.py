@@ -43,5 +43,5 @@ class Row:
         verdict = "met" if self.met(found) else f"missed: {off:.2f} of the target"
         return (
             f"{self.name:<44} {self.n:>6} {found.ours:>12,.0f} {found.other:>14,.0f} "
-            f"{figure:>8.1f} {self.unit:<18} {sign} {abs(self.reach):<6g} {verdict}"
+            f"{figure:>8.{1 if figure >= 1 else 2}f} {self.unit:<18} {sign} {abs(self.reach):<6g} {verdict}"
         )
