@@ -215,7 +215,7 @@ PLAIN: dict[str, tuple[Callable[[int], Pick], float, float]] = {
     "Memento": (plain_jump, 3.5, 2.6),
     "BoundedLoad-over-HashRing": (plain_bounded_ring, 1, 1),
 }
-"""The plainest code of each kind, and how many times as long ours may take with 3 and 10 members."""
+"""The plainest code of each kind, and how much longer ours may take with 3 and 10 members."""
 
 
 def rows() -> Iterator[Row]:
