@@ -37,7 +37,8 @@ class Name(str):
 def presets() -> Iterator[tuple[str, Callable[..., Balancer[Any]]]]:
     """Yield every balancer of ``balancers.interop``."""
     for program in (caddy, envoy, haproxy, ketama, nginx):
-        for name, kind in inspect.getmembers(program, inspect.isclass):
+        kinds: list[tuple[str, Any]] = inspect.getmembers(program, inspect.isclass)
+        for name, kind in kinds:
             if hasattr(kind, "pick"):
                 make: Callable[..., Balancer[Any]] = kind
                 if "rng" in inspect.signature(kind).parameters:
@@ -123,7 +124,7 @@ def test_every_kind_of_collection_avoids_the_same(name: str) -> None:
     by_name = dict.fromkeys(some, 1)
     kinds: list[Any] = [
         some, tuple(some), set(some), frozenset(some), by_name, by_name.keys(), deque(some),
-        {i: backend for i, backend in enumerate(some)}.values(), some * 3,
+        dict(enumerate(some)).values(), some * 3,
     ]  # fmt: skip
     alike = [of_size(name, 5) for _ in kinds]
     for _ in range(12):

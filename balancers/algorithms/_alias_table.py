@@ -12,6 +12,9 @@ T = TypeVar("T")
 
 _MIN_SHARE = 2.0**-40
 """The smallest part of the total weight that 53 random bits can sample precisely enough."""
+_MAX_SHORT = 1 << 14
+"""The largest number of items of equal weight for which 32 random bits are enough.  The probability
+of each item is then exact to one part in 2¹⁸."""
 
 
 class AliasTable(Generic[T]):
@@ -37,11 +40,15 @@ class AliasTable(Generic[T]):
 
     def sample(self, rng: Random, count: int) -> list[T]:
         """Return ``count`` items.  Each is sampled independently by weight; O(count)."""
-        share = _uniform(rng, count) * len(self._items)
-        indices = share.astype(np.intp)
-        if not self._equal_weights:
-            keep, alias = self._alias()
-            indices = np.where(share - indices < keep[indices], indices, alias[indices])
+        if self._equal_weights and len(self._items) <= _MAX_SHORT:
+            short = np.frombuffer(rng.randbytes(4 * count), dtype="<u4").astype(np.int64)
+            indices: NDArray[np.intp] = (short * len(self._items)) >> 32
+        else:
+            share = _uniform(rng, count) * len(self._items)
+            indices = share.astype(np.intp)
+            if not self._equal_weights:
+                keep, alias = self._alias()
+                indices = np.where(share - indices < keep[indices], indices, alias[indices])
         sampled: list[T] = self._items[indices].tolist()
         return sampled
 

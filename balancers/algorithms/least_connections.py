@@ -45,6 +45,7 @@ class LeastConnections(Membership[B]):
         # members of a count come before the other members, in the order of their numbers.
         self._ties: dict[int, OrderedDict[B, None]] = {}
         self._levels: list[int] = []  # a heap of the keys of _ties
+        self._closed_in_ties: set[B] = set()
         self._next_number = 0
         self._closed: dict[B, int] = {}  # the numbers of closed members
         self._reopened: dict[B, int] = {}  # the numbers of the members in the heap
@@ -62,7 +63,7 @@ class LeastConnections(Membership[B]):
             return self._pick_avoiding(checked_avoid(avoid))
         lowest = self._lowest
         for backend in lowest:
-            if self._weights[backend]:
+            if backend not in self._closed_in_ties:
                 lowest.move_to_end(backend)
                 return backend
             break
@@ -111,6 +112,8 @@ class LeastConnections(Membership[B]):
         self._leave(backend, count)
         self._counts[backend] = count + change
         self._tie(count + change)[backend] = None
+        if not self._weights[backend]:
+            self._closed_in_ties.add(backend)
         self._lowest = OrderedDict()
 
     def _pick_avoiding(self, avoid: Collection[B]) -> B:
@@ -152,6 +155,7 @@ class LeastConnections(Membership[B]):
                 entry = count, number, backend
             if self._weights[backend]:
                 return entry
+            self._closed_in_ties.discard(backend)
             self._closed[backend] = number
 
     def _lowest_level(self) -> int:
@@ -201,7 +205,12 @@ class LeastConnections(Membership[B]):
         if new is None:
             self._leave(backend, count)
             del self._counts[backend]
-        elif new and backend in self._closed:
+            self._closed_in_ties.discard(backend)
+        elif not new:
+            self._closed_in_ties.add(backend)
+        elif backend not in self._closed:
+            self._closed_in_ties.discard(backend)
+        else:
             number = self._reopened[backend] = self._closed.pop(backend)
             heappush(self._first, (count, number, backend))
             self._lowest = OrderedDict()

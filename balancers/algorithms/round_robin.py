@@ -11,7 +11,7 @@ from balancers.membership import Membership
 
 __all__ = ["RoundRobin"]
 
-_MIN_PICKS = 64
+_MIN_PICKS = 256
 """Cycles without changes are prepared in advance, so that a new list of picks is needed only once
 in this number of picks."""
 

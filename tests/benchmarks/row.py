@@ -39,9 +39,9 @@ class Row:
     def line(self, found: Measured) -> str:
         """Return the row as a line of text."""
         sign, figure = ("<=", self.figure(found)) if self.reach > 0 else (">=", self.figure(found))
-        off = figure / abs(self.reach)
+        off, places = figure / abs(self.reach), 1 if figure >= 1 else 2
         verdict = "met" if self.met(found) else f"missed: {off:.2f} of the target"
         return (
             f"{self.name:<44} {self.n:>6} {found.ours:>12,.0f} {found.other:>14,.0f} "
-            f"{figure:>8.1f} {self.unit:<18} {sign} {abs(self.reach):<6g} {verdict}"
+            f"{figure:>8.{places}f} {self.unit:<18} {sign} {abs(self.reach):<6g} {verdict}"
         )

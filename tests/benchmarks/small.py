@@ -131,7 +131,7 @@ def plain_choices(n: int, choices: int) -> Pick:
 
 
 def plain_modulo(n: int) -> Pick:
-    """Without members that left, this is what tables and buckets come to."""
+    """Move nearly all keys when a member leaves, which is less than Maglev and Anchor promise."""
     members = names(n)
     return lambda key: members[hash_of(key) % n]
 
@@ -195,35 +195,35 @@ def of_address(plain: Pick) -> Pick:
     return lambda key: plain(ip_address(key).packed)
 
 
-PLAIN: dict[str, tuple[Callable[[int], Pick], float]] = {
-    "RoundRobin": (plain_round_robin, 2.5),
-    "WeightedRoundRobin": (plain_weighted_round_robin, 0.3),
-    "RandomChoice": (plain_random_choice, 0.3),
-    "LeastConnections": (plain_least_connections, 1.5),
-    "WeightedLeastConnections": (plain_weighted_least, 1.5),
-    "WeightedLeastConnections-sed": (plain_shortest_delay, 1.5),
-    "PowerOfTwoChoices": (partial(plain_choices, choices=2), 0.3),
-    "PowerOfTwoChoices-3-load": (partial(plain_choices, choices=3), 2),
-    "IPHash": (lambda n: of_address(plain_modulo(n)), 1.5),
-    "IPHash-over-HashRing": (lambda n: of_address(plain_ring(n)), 1.5),
-    "HashRing": (plain_ring, 1.5),
-    "Maglev": (plain_modulo, 2),
-    "Rendezvous": (plain_rendezvous, 1.5),
-    "MultiProbe": (plain_multi_probe, 1),
-    "Jump": (plain_jump, 1.5),
-    "Anchor": (plain_modulo, 2),
-    "Memento": (plain_modulo, 2.5),
-    "BoundedLoad-over-HashRing": (plain_bounded_ring, 2),
+PLAIN: dict[str, tuple[Callable[[int], Pick], float, float]] = {
+    "RoundRobin": (plain_round_robin, 3, 3),
+    "WeightedRoundRobin": (plain_weighted_round_robin, 0.3, 0.15),
+    "RandomChoice": (plain_random_choice, 0.15, 0.15),
+    "LeastConnections": (plain_least_connections, 1.6, 1.3),
+    "WeightedLeastConnections": (plain_weighted_least, 1.7, 1.5),
+    "WeightedLeastConnections-sed": (plain_shortest_delay, 1.7, 1.5),
+    "PowerOfTwoChoices": (partial(plain_choices, choices=2), 0.35, 0.35),
+    "PowerOfTwoChoices-3-load": (partial(plain_choices, choices=3), 1, 1),
+    "IPHash": (lambda n: of_address(plain_modulo(n)), 1.8, 1.8),
+    "IPHash-over-HashRing": (lambda n: of_address(plain_ring(n)), 1.7, 1.7),
+    "HashRing": (plain_ring, 1.4, 1.4),
+    "Maglev": (plain_modulo, 1.7, 1.7),
+    "Rendezvous": (plain_rendezvous, 4.5, 2),
+    "MultiProbe": (plain_multi_probe, 2, 2),
+    "Jump": (plain_jump, 2.7, 2.3),
+    "Anchor": (plain_modulo, 7.5, 6.5),
+    "Memento": (plain_jump, 3.5, 2.6),
+    "BoundedLoad-over-HashRing": (plain_bounded_ring, 1, 1),
 }
-"""The plainest code of each kind, and how many times as long a pick of ours may take."""
+"""The plainest code of each kind, and how much longer ours may take with 3 and 10 members."""
 
 
 def rows() -> Iterator[Row]:
     """Return the rows of this file."""
     for kind in KINDS:
-        plain, reach = PLAIN[kind.name]
+        plain, *reaches = PLAIN[kind.name]
         what = "a request" if kind.least or kind.lighter_of_two or "Least" in kind.name else "pick"
-        for n in SMALL:
+        for n, reach in zip(SMALL, reaches, strict=True):
             name = f"{kind.name}, {what}, small"
             yield Row(name, n, PLAINEST, reach, partial(_small, kind, plain, n))
 
@@ -237,11 +237,9 @@ def _small(kind: Kind, plain: Callable[[int], Pick], n: int) -> tuple[Run, Run]:
             assert len({other(key) for key in KEYS[:2000]}) == n
             return keyed(lb.pick), keyed(other)
         return _of_clients(lb.pick), _of_clients(other)
-    period = 10_000
-    served = dict.fromkeys(names(n), 0)
-    for _ in range(period):
-        served[lb.pick()] += 1
-    assert min(served.values()) > 0
+    served = {lb.pick() for _ in range(10_000)}
+    heaviest = {name for name, weight in lb.weights.items() if weight == max(lb.weights.values())}
+    assert served == (heaviest if kind.name.endswith("sed") else set(names(n)))
     pick, started, finished = lb.pick, lb.started, lb.finished
     if "Least" not in kind.name and not kind.lighter_of_two:
         return repeated(pick), repeated(other)

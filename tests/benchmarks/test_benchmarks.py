@@ -1,7 +1,11 @@
 """The benchmarks are correct: tested without the other packages, and with a simulated clock."""
 
+from math import inf
+from typing import Any
+
 import pytest
 
+from tests.benchmarks import __main__ as command
 from tests.benchmarks import (
     classic,
     flows,
@@ -18,6 +22,7 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.measure import Effort, Measured, Run, measure
 from tests.benchmarks.row import SIZES, Row
+from tests.kinds import KINDS
 
 OURS = [
     *classic.rows(),
@@ -87,6 +92,32 @@ def test_a_row_reports_whether_its_target_was_met() -> None:
     assert peer.met(Measured(10, 120, 1 / 12))
     assert not peer.met(Measured(10, 110, 1 / 11))
     assert "missed: 0.92 of the target" in peer.line(Measured(10, 110, 1 / 11))
+
+
+@pytest.mark.parametrize(("ratios", "code"), [([2.0], 0), ([9, 9, 2], 0), ([9, 9, 9, 9], 1)])
+def test_a_miss_that_stays_is_an_exit_code(
+    ratios: list[float], code: int, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """A row that misses is measured again, because another program may have slowed it."""
+    left = iter(ratios)
+    row = Row(
+        "ours", 10, "U", 2.5, lambda: (print, print), lambda *_: Measured(1, 1, next(left))
+    )  # fmt: skip
+    monkeypatch.setattr(command, "_all_rows", lambda: [row])
+    monkeypatch.setattr("sys.argv", ["benchmarks"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == code
+    assert not list(left)
+    assert f"{code} missed" in capsys.readouterr().out
+
+
+def test_every_balancer_has_rows_against_the_plainest_code() -> None:
+    assert small.PLAIN.keys() == {kind.name for kind in KINDS}
+    for kind in KINDS:
+        found = [row for row in small.rows() if row.name.startswith(f"{kind.name}, ")]
+        assert [row.n for row in found] == [3, 10]
+        assert all(0 < row.reach < inf for row in found)
 
 
 def test_the_table_is_complete() -> None:
