@@ -52,23 +52,20 @@ class LeastScan(Index[B]):
         return self.picks_left < 0
 
     def _pick_least(self) -> Member[B]:
+        """Return the member of the lowest rank.  Do one step if there are several."""
         ranks = self._ranks
         least = min(ranks)
         tied = ranks.count(least)
         if tied == 1:
             return self._members[ranks.index(least)]
         self._all_tied = tied == len(ranks)
-        return self._step(least)
-
-    def _step(self, least: float) -> Member[B]:
-        """Do one step of the smooth round robin among the members of this rank."""
-        current_weights, best, greatest, total = self._current_weights, -1, -inf, 0
-        weights = self._weights
-        for index, rank in enumerate(self._ranks):
+        weights, current_weights = self._weights, self._current_weights
+        best, greatest, total = -1, -inf, 0
+        for index, rank in enumerate(ranks):
             if rank == least:
                 weight = weights[index]
                 total += weight
-                current = current_weights[index] = current_weights[index] + weight
+                current_weights[index] = current = current_weights[index] + weight
                 if current > greatest:
                     best, greatest = index, current
         current_weights[best] -= total

@@ -1,8 +1,11 @@
 """Implements smooth weighted round robin with vectors.
 
-This is the fastest implementation for many members.  All numbers must fit into 64 bits.
+``VectorScan`` is the fastest implementation for many members.  All numbers must fit into 64 bits.
+``WideScan`` has no such limit.
 """
 
+from collections import Counter
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -10,11 +13,15 @@ from numpy.typing import NDArray
 
 from balancers.algorithms._smooth_scan import Scan
 
-__all__ = ["VectorScan"]
+__all__ = ["VectorScan", "WideScan"]
 
 _CLOSED = -(1 << 62)
-"""The vector contains this number as the current weight of each closed member.  It is so low that
-``argmax`` never selects it."""
+"""The vector contains this number as the current weight of each closed member, or as its highest
+limb.  It is so low that ``argmax`` never selects it."""
+_BITS = 62
+_MASK = (1 << _BITS) - 1
+_SPARE_BITS = 12
+"""The highest limb has at least so many bits more than the numbers at the start need."""
 
 
 class VectorScan(Scan):
@@ -105,3 +112,136 @@ class VectorScan(Scan):
 
     def __repr__(self) -> str:
         return f"<VectorScan: {len(self._effective)} members, total weight {self.total}>"
+
+
+class WideScan(Scan):
+    """Does each step with a few vector operations for each limb of 62 bits.
+
+    A number is the sum of its limbs, and limb i is multiplied by ``2 ** (62 * i)``.  The highest
+    limb has the sign.  The others are not negative.  Both arrays are of type int64 and shape
+    (limbs, n).  Two limbs are enough for weights with 20 decimal places.
+    """
+
+    def __init__(self, current_weights: list[int], effective_weights: list[int]) -> None:
+        self.total = sum(effective_weights)
+        greatest = max(self.total, *map(abs, current_weights))
+        limbs = 1 + max(1, (greatest.bit_length() + _SPARE_BITS) // _BITS)
+        self.limit = 1 << (_BITS * limbs - _SPARE_BITS + 2)
+        self._weights = list(effective_weights)
+        self._current = self._split(current_weights, limbs)
+        self._effective = self._split(effective_weights, limbs)
+        self._closed: dict[int, int] = {}
+        for index, weight in enumerate(effective_weights):
+            if not weight:
+                self._close(index)
+        self._steps_left = len(effective_weights)
+
+    @staticmethod
+    def _split(numbers: list[int], limbs: int) -> NDArray[np.int64]:
+        rows = [[number >> _BITS * i & _MASK for number in numbers] for i in range(limbs - 1)]
+        rows.append([number >> _BITS * (limbs - 1) for number in numbers])
+        return np.array(rows, dtype=np.int64)
+
+    def _set(self, array: NDArray[np.int64], index: int, number: int) -> None:
+        array[:, index] = self._split([number], len(array))[:, 0]
+
+    def _number(self, index: int) -> int:
+        number = 0
+        for limb in reversed(self._current[:, index].tolist()):
+            number = (number << _BITS) + limb
+        return number
+
+    def _close(self, index: int) -> None:
+        self._closed[index] = self._number(index)
+        self._current[:, index] = 0
+        self._current[-1, index] = _CLOSED
+
+    def _add_weights(self) -> None:
+        limbs = self._current
+        limbs += self._effective
+        for index in range(len(limbs) - 1):
+            limbs[index + 1] += limbs[index] >> _BITS
+            limbs[index] &= _MASK
+        self._steps_left -= 1
+
+    @property
+    def rebuild_due(self) -> bool:
+        """Whether n steps were done."""
+        return self._steps_left <= 0
+
+    def step(self) -> int:
+        """Do one step; O(n), vectorised."""
+        self._add_weights()
+        highest = self._current[-1]
+        best = int(highest.argmax())
+        candidates: NDArray[Any] = np.flatnonzero(highest == highest[best])
+        for limb in self._current[-2::-1]:
+            if len(candidates) == 1:
+                break
+            values = limb[candidates]
+            candidates = candidates[values == values.max()]
+        best = int(candidates[0])
+        self._set(self._current, best, self._number(best) - self.total)
+        return best
+
+    def charge(self, index: int, max_debt: int) -> bool:
+        """Do one step that picks the member at the index; O(n), vectorised."""
+        if self._number(index) <= max_debt * (self._weights[index] - self.total):
+            return False
+        self._add_weights()
+        self._set(self._current, index, self._number(index) - self.total)
+        return True
+
+    def limit_debts(self, max_debt: int) -> None:
+        """Limit the current weight of each member that has a positive weight; O(n)."""
+        for index, weight in enumerate(self._weights):
+            if weight:
+                lower, upper = max_debt * (weight - self.total), max(max_debt * weight, self.total)
+                current = self._number(index)
+                if not lower <= current <= upper:
+                    self._set(self._current, index, lower if current < lower else upper)
+
+    def set_weight(self, index: int, weight: int) -> None:
+        """Set an effective weight; O(1).
+
+        When a member closes, its current weight is stored.  When the member opens, its current
+        weight is restored.
+        """
+        old = self._weights[index]
+        self.total += weight - old
+        self._weights[index] = weight
+        if self.total > self.limit:
+            return
+        self._set(self._effective, index, weight)
+        if old and not weight:
+            self._close(index)
+        elif weight and not old:
+            self._set(self._current, index, self._closed.pop(index))
+
+    def period(self) -> float:
+        """Return ``inf``.  Numbers that need several limbs have no period of a useful length."""
+        return inf
+
+    def is_period(self, picks: list[int]) -> bool:
+        """Return False, because no period is learned."""
+        return False
+
+    def advance(self, picks: list[int]) -> None:
+        """Add and subtract the sums of all these steps at once; O(picks + n)."""
+        counts = Counter(picks)
+        for index, weight in enumerate(self._weights):
+            if weight:
+                change = weight * len(picks) - self.total * counts[index]
+                self._set(self._current, index, self._number(index) + change)
+
+    def current_weights(self) -> list[int]:
+        """Return the current weights of all members, including closed members; O(n)."""
+        numbers = [0] * len(self._weights)
+        for limb in reversed(self._current.tolist()):
+            numbers = [(n << _BITS) + each for n, each in zip(numbers, limb, strict=True)]
+        for index, current in self._closed.items():
+            numbers[index] = current
+        return numbers
+
+    def __repr__(self) -> str:
+        return f"<WideScan: {len(self._weights)} members, {len(self._current)} limbs>"

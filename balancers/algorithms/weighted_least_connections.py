@@ -23,7 +23,9 @@ _MAX_SCANNED_MEMBERS = 20
 class WeightedLeastConnections(Membership[B]):
     """Picks the backend with the lowest in-flight / weight.  This is the safe default.
 
-    The balancer counts the requests that are reported with ``started`` and ``finished``.  A tie is
+    The balancer counts the requests that are reported with ``started`` and ``finished``.  A float
+    weight has the value of its decimal text, and requests in flight per weight are compared
+    exactly: 30 requests for weight 1 and 21 for weight 0.7 are a tie.  A tie is
     broken by one step of smooth weighted round robin among the tied backends.  The state of this
     round robin changes only in such steps.  The picks are exactly those of ``least_conn`` of nginx
     1.22, so the backends of an idle pool are picked in proportion to their weights.
@@ -40,10 +42,12 @@ class WeightedLeastConnections(Membership[B]):
     >>> lb.pick()
     'a'
 
-    Cost: ``pick`` is O(d + log n) for d different weights among the tied backends; ``avoid`` adds
-    O(avoided · log n).  ``started``, ``finished`` and a change of weight are O(log n) amortised.  A
-    weight with more decimal places than all before costs O(n log n).  Raises InvalidSetting for
-    another rule.
+    Cost: ``pick`` is O(d + log n) amortised for d different weights among the tied backends;
+    ``avoid`` adds O(avoided · log n).  ``started`` and ``finished`` are O(1); a backend whose count
+    has changed is moved by the next pick, in O(log n) amortised.  A change of weight is O(log n)
+    amortised.  With up to 20 members, a scan is used instead: ``pick`` and a change of weight are
+    O(n).  A weight with more decimal places than all others costs O(n log n).  Raises
+    InvalidSetting for another rule.
     """
 
     keyed = False

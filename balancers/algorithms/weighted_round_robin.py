@@ -47,8 +47,12 @@ class WeightedRoundRobin(Membership[B]):
     next server.
 
     ``offset`` is the number of picks to skip at the start.  If several processes use the same
-    backends, pass a different ``offset`` in each process.  Otherwise all of them pick the same
-    backend first.
+    backends, pass a different ``offset`` in each process, for example a 32-bit hash of its name.
+    Otherwise all of them pick the same backend first.  The first pick does at most 1024 steps for
+    an offset.  If the offset, modulo the period, is greater, the steps before are replaced by a
+    computed state, in which each backend had its share of the picks, rounded down or up.  The
+    steps that follow lead to the same state as real steps in all cases that were tried.  From the
+    end of the period on, the picks are always the same.
 
     A bound request, for example of a session, goes to its backend without a pick.  It is reported
     with ``started``, and counts as a pick of its backend.  The backend then gets fewer picks, until
@@ -66,7 +70,12 @@ class WeightedRoundRobin(Membership[B]):
     Cost: ``pick`` is O(n) until a complete period is learned (at most 1 048 576 picks).  It is
     vectorised above 24 members.  After that, the period is repeated, and ``pick`` is O(1).  With
     ``avoid``, and for a bound request, the cost is O(n).  To close or open a backend is O(1), plus
-    one pass over the picks of the period that were repeated.  Joining and leaving are O(n).
+    one pass over the picks of the period that were repeated.  Joining and leaving are O(n), and so
+    is a weight with more decimal places than all others.  Above 24 members, such a weight makes a
+    pick several times as expensive if it has about 12 decimal places or more, because the numbers
+    do not fit into 64 bits.  At most n picks after the weight has changed or the backend has left,
+    the cost is the usual one again.
+
     Raises InvalidSetting unless ``offset`` is an int of 0 or more.
     """
 
@@ -272,11 +281,12 @@ class WeightedRoundRobin(Membership[B]):
 
 def _make_scan(current_weights: list[int], effective_weights: list[int]) -> Scan:
     if len(effective_weights) > _MAX_PLAIN_MEMBERS:
-        from balancers.algorithms._smooth_scan_numpy import VectorScan  # noqa: PLC0415 - loads numpy
+        from balancers.algorithms._smooth_scan_numpy import (  # noqa: PLC0415 - loads numpy
+            VectorScan,
+            WideScan,
+        )
 
         if VectorScan.fits(current_weights, effective_weights):
             return VectorScan(current_weights, effective_weights)
-        from balancers.algorithms._smooth_scan_wide import WideScan  # noqa: PLC0415 - loads numpy
-
         return WideScan(current_weights, effective_weights)
     return PlainScan(current_weights, effective_weights)

@@ -5,7 +5,7 @@ from copy import deepcopy
 from itertools import pairwise
 from pickle import dumps, loads
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -319,7 +319,8 @@ def contents(value: Any) -> list[Any]:
     if callable(values):
         stored: Any = values()
         return list(stored)
-    slots: Any = getattr(type(value), "__slots__", ())
+    kind = cast("type[object]", type(value))
+    slots: Any = getattr(kind, "__slots__", ())
     return [getattr(value, name, None) for name in (*slots, "__dict__")]
 
 
