@@ -38,6 +38,10 @@ class Census:
         """The result of :meth:`_count_reasons` until the next change."""
         self.ignored = 0
         """The combination of the reasons that are ignored now."""
+        self.panicking = False
+        """Whether soft gates are ignored."""
+        self.last_resort = False
+        """Whether gates with ``last_resort`` are ignored."""
         self.members = 0
         self.open = 0
         """The number of members that no gate closes and whose weight is not 0."""
@@ -45,20 +49,12 @@ class Census:
         """The number of members that only soft gates close, and of open members."""
         self.eligible = 0
         """The number of members that the balancer may pick, as of the last :meth:`update`."""
+        self._reason = ""
         self._full = 0
-        """The number of members that only limits close, valid together with ``_counts``."""
+        """The shared reason, and the number of members that only limits close.  Both are valid
+        together with ``_counts``."""
         self.refusals: dict[str, int] = {}
         """The number of refusals for each reason."""
-
-    @property
-    def panicking(self) -> bool:
-        """Whether soft gates are ignored."""
-        return bool(self.ignored & self._gates.soft)
-
-    @property
-    def last_resort(self) -> bool:
-        """Whether gates with ``last_resort`` are ignored."""
-        return bool(self.ignored & self._gates.last_resort)
 
     @property
     def may_ignore(self) -> int:
@@ -71,6 +67,7 @@ class Census:
         """Return a census with the same settings and the same ignored reasons, but no members."""
         copied = Census(self._gates, self._panic, None)
         copied._calm, copied.ignored = self._calm, self.ignored
+        copied.panicking, copied.last_resort = self.panicking, self.last_resort
         return copied
 
     def enter(self, combination: int) -> None:
@@ -94,15 +91,16 @@ class Census:
         Cost: O(1), or O(combinations) while gates with ``last_resort`` are ignored or closing.
         """
         before = self.ignored
-        self.ignored = self._choose_ignored()
-        if not self.ignored:
+        if self.open and not self._panic:
+            self.ignored = 0
             self.eligible = self.open
-        elif self.ignored == self._gates.soft:
-            self.eligible = self._open_hard
         else:
-            self.eligible = self._open_without(self.ignored)
+            self.ignored = self._choose_ignored()
+            self.eligible = self._open_without(self.ignored) if self.ignored else self.open
         if self.ignored == before:
             return False
+        self.panicking = bool(self.ignored & self._gates.soft)
+        self.last_resort = bool(self.ignored & self._gates.last_resort)
         self._counts = None
         return True
 
@@ -121,14 +119,15 @@ class Census:
         """
         if self._counts is None:
             self._counts = self._count_reasons()
-        counts = self._counts.copy()
-        full = self._full + more_full
+            self._reason = shared_reason(self._counts, self.members)
+        counts, reason, full = self._counts.copy(), self._reason, self._full + more_full
         if limit is not None:
             counts[limit] = self.members
             full += self.eligible
+            reason = shared_reason(counts, self.members)
         elif self.eligible:
             counts["avoided"] = self.eligible
-        reason = shared_reason(counts, self.members)
+            reason = shared_reason(counts, self.members)
         self.count_refusal(reason)
         return NoBackendAvailable(reason, counts, due, full)
 

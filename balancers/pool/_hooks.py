@@ -6,7 +6,7 @@ from typing import Any
 
 from balancers.outcome import UNKNOWN
 
-__all__ = ["call_each", "call_rest", "hook", "hooks", "undo_start"]
+__all__ = ["call_rest", "hook", "hooks", "undo_start"]
 
 
 def hook(part: Any, protocol: Any, name: str) -> Callable[..., None] | None:
@@ -51,18 +51,6 @@ def undo_start(
             return
         with suppress(Exception):
             gate.finished(backend, UNKNOWN, in_flight, now, now)
-
-
-def call_each(calls: Iterable[Callable[[], None]]) -> None:
-    """Make all calls, even if some raise an exception.  Then raise the first exception."""
-    failed: Exception | None = None
-    for call in calls:
-        try:
-            call()
-        except Exception as error:  # noqa: BLE001 - raised below
-            failed = failed or error
-    if failed is not None:
-        raise failed
 
 
 def call_rest(

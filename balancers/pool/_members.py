@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Generic
 
 from balancers._internal.types import B
@@ -14,7 +13,6 @@ from balancers.pool._census import Census
 from balancers.pool._change import Change
 from balancers.pool._departures import Departures
 from balancers.pool._gate_set import GateSet
-from balancers.pool._hooks import call_each
 from balancers.pool._member import Member
 from balancers.pool._weights import Undo, Weights
 from balancers.pool.snapshot import MemberSnapshot, Snapshot
@@ -128,11 +126,16 @@ class Members(Generic[B]):
 
     def report_removed(self, leavers: Iterable[Member[B]], now: float) -> None:
         """Call ``removed`` of every gate for each backend that has left.  Record the events."""
-        calls: list[Callable[[], None]] = []
+        failed: Exception | None = None
         for member in leavers:
-            calls += [partial(gate.removed, member.backend, now) for gate in self._gates.gates]
-            calls.append(partial(self._record, now, "member", False, member.backend))
-        call_each(calls)
+            for gate in self._gates.gates:
+                try:
+                    gate.removed(member.backend, now)
+                except Exception as error:  # noqa: BLE001 - raised below
+                    failed = failed or error
+            self._record(now, "member", False, member.backend)
+        if failed is not None:
+            raise failed
 
     def settle(self, now: float) -> None:
         """Apply the changes of the gates, and remove kept members whose time is over.
@@ -189,7 +192,7 @@ class Members(Generic[B]):
         for member, factors, flapped in gates.changes(self.by_backend, now):
             before = member.closed_by
             member.factors = factors
-            closed_by, fractions = self._classify(member)
+            closed_by, fractions = gates.classify(member.weight, factors, member.departing)
             self._weights.update(member, closed_by, fractions)
             self._reclassify(member, closed_by, fractions)
             if recovered and (flapped or before & soft) and not closed_by & soft:

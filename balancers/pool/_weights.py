@@ -27,7 +27,12 @@ class Weights(Generic[B]):
 
     def update(self, member: Member[B], closed_by: int, fractions: bool) -> None:
         """Put the effective weight of a member if it has changed."""
-        effective = self._effective(member.weight, member.factors, closed_by, fractions)
+        ignored = self._census.ignored
+        effective = member.weight
+        if closed_by & ~ignored:
+            effective = 0
+        elif fractions:
+            effective = self._gates.product(effective, member.factors, ignored)
         if effective != member.effective_weight:
             self._balancer.put(member.backend, effective)
             member.effective_weight = effective
@@ -73,17 +78,13 @@ class Weights(Generic[B]):
     def _put(self, member: Member[B], weight: float, departing: bool) -> None:
         """Put the full weight, which the balancer may refuse.  Then put the effective weight."""
         self._balancer.put(member.backend, weight)
-        member.effective_weight = weight
+        member.effective_weight = effective = weight
         closed_by, fractions = self._gates.classify(weight, member.factors, departing)
-        effective = self._effective(weight, member.factors, closed_by, fractions)
+        ignored = self._census.ignored
+        if closed_by & ~ignored:
+            effective = 0
+        elif fractions:
+            effective = self._gates.product(weight, member.factors, ignored)
         if effective != weight:
             self._balancer.put(member.backend, effective)
             member.effective_weight = effective
-
-    def _effective(
-        self, weight: float, factors: list[float], closed_by: int, fractions: bool
-    ) -> float:
-        ignored = self._census.ignored
-        if closed_by & ~ignored:
-            return 0
-        return self._gates.product(weight, factors, ignored) if fractions else weight
