@@ -225,7 +225,7 @@ class Members(Generic[B]):
         return member
 
     def _leave(self, member: Member[B], now: float) -> None:
-        """Remove a member from the books of the pool."""
+        """Remove a member from the pool."""
         self._census.leave(member.closed_by)
         self._ignorable.pop(member.backend, None)
         self._recovering.pop(member.backend, None)
