@@ -133,7 +133,7 @@ NOT_TIMES: list[Any] = [*INVALID_TIMES, None, Decimal(101), "101", b"1", 1j, [10
 def timed_calls(gate: Any, now: Any) -> dict[str, Call]:
     """Return every call of a health gate with an invalid time as ``now`` or ``started_at``."""
     calls = calls_of(gate, "b", now)
-    kind: Any = type(gate)
+    kind: Any = gate.__class__
     for outcome in (SUCCESS, FAILURE, UNKNOWN, Outcome(ok=True, status=200)):
         calls[f"finished {outcome}"] = partial(gate.finished, "b", outcome, 0, 100.0, now)
         calls[f"finished since {outcome}"] = partial(gate.finished, "b", outcome, 0, now, 100.0)

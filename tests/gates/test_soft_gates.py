@@ -201,7 +201,7 @@ class Driver:
     def check_state(self) -> None:
         """The events agree with what the gate shows."""
         gate = self.gates[0]
-        kind: Any = type(gate)
+        kind: Any = gate.__class__
         begun = {backend for backend, reason in self.current if reason == gate.reason}
         closed = {b for b in self.seen if not gate.factor(b, self.now)}
         trials = {backend for backend, reason in self.current if reason == "on trial"}
@@ -218,7 +218,7 @@ class Driver:
 
 def contents(value: Any) -> Any:
     """Return everything that an object stores, as tuples."""
-    kind: Any = type(value)
+    kind: Any = value.__class__
     if kind is dict:
         return tuple((key, contents(item)) for key, item in value.items())
     if issubclass(kind, list | tuple | deque):
