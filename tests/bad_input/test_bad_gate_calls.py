@@ -133,20 +133,21 @@ NOT_TIMES: list[Any] = [*INVALID_TIMES, None, Decimal(101), "101", b"1", 1j, [10
 def timed_calls(gate: Any, now: Any) -> dict[str, Call]:
     """Return every call of a health gate with an invalid time as ``now`` or ``started_at``."""
     calls = calls_of(gate, "b", now)
+    kind: Any = gate.__class__
     for outcome in (SUCCESS, FAILURE, UNKNOWN, Outcome(ok=True, status=200)):
         calls[f"finished {outcome}"] = partial(gate.finished, "b", outcome, 0, 100.0, now)
         calls[f"finished since {outcome}"] = partial(gate.finished, "b", outcome, 0, now, 100.0)
     calls["factor"] = partial(gate.factor, "b", now)
     calls["added"] = partial(gate.added, "c", now)
     calls["removed"] = partial(gate.removed, "b", now)
-    if isinstance(gate, PassiveChecks):
+    if kind is PassiveChecks:
         calls["started"] = partial(gate.started, "b", 1, now)
-    if isinstance(gate, HealthChecks):
+    if issubclass(kind, HealthChecks):
         for ok in (True, False):
             calls[f"observe {ok}"] = partial(gate.observe, "b", ok, now)
             if now is not None:
                 calls[f"observe since {ok}"] = partial(gate.observe, "b", ok, 100.0, now)
-    if isinstance(gate, ActiveChecks):
+    if kind is ActiveChecks:
         probe = Probe("b", 1, 99.0, 102.0)
         calls["answer"] = partial(gate.answer, probe, True, now)
     return calls

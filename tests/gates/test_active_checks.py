@@ -278,7 +278,7 @@ def test_no_probe_is_scheduled_in_the_past(answered: bool | None, silent: float)
         probes = checks.probes(now)
         assert checks.probes_due > now
         for probe in probes if answered is not None else ():
-            assert checks.answer(probe, answered, now)
+            assert checks.answer(probe, answered is True, now)
             assert checks._scheduled.get(probe.backend) >= now
         pool.admits(0)
         now += silent * (turn % 3 == 1)

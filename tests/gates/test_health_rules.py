@@ -217,7 +217,7 @@ def test_a_member_that_is_down_is_unproven_until_a_probe_counts(first: bool) -> 
     health.observe("a", False, 7.0)
     assert list(health.changes(7.0)) == []
     for copied in (copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):  # noqa: S301 - its own pickle
-        [gate] = copied._gates
+        gate: Any = copied._gates[0]
         assert [gate.unproven(b) for b in "ab"] == [False, True]
     pool.remove("a", 8.0)
     with pytest.raises(UnknownBackend, match="'a'"):

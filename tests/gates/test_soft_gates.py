@@ -43,13 +43,18 @@ OUTCOMES = [
 
 
 def active(**settings: Any) -> ActiveChecks[str]:
-    times = {"interval": 4.0, "timeout": 1.5, "fast_interval": 1.0, "slow_after": 6.0}
+    times: dict[str, Any] = {
+        "interval": 4.0,
+        "timeout": 1.5,
+        "fast_interval": 1.0,
+        "slow_after": 6.0,
+    }
     return ActiveChecks(2, 2, rng=Random(3), jitter=0.0, **times, **settings)
 
 
 def ejection(**settings: Any) -> OutlierEjection[str]:
     rules = [MedianGap(minimum_hosts=2, request_volume=2)]
-    times = {"interval": 4.0, "base_ejection_time": 3.0, "max_ejection_time": 7.0}
+    times: dict[str, Any] = {"interval": 4.0, "base_ejection_time": 3.0, "max_ejection_time": 7.0}
     return OutlierEjection(2, rules, **times, **settings)
 
 
@@ -70,6 +75,10 @@ KINDS: dict[str, Callable[[], Any]] = {
 }
 
 
+def no_requests(_: str) -> int:
+    return 0
+
+
 class Driver:
     """Calls one gate and its twin, and records the true factors."""
 
@@ -77,7 +86,7 @@ class Driver:
         self.rng = Random(seed)
         self.gates = [make(), make()]
         self.events: deque[Event] = deque(maxlen=10_000)
-        self.gates[0].attach(lambda _: 0, self.events)
+        self.gates[0].attach(no_requests, self.events)
         self.now = self.collected_at = 0.0
         self.seen: dict[str, set[tuple[float, bool]]] = {}
         self.current: set[tuple[object, str]] = set()
@@ -192,13 +201,14 @@ class Driver:
     def check_state(self) -> None:
         """The events agree with what the gate shows."""
         gate = self.gates[0]
+        kind: Any = gate.__class__
         begun = {backend for backend, reason in self.current if reason == gate.reason}
         closed = {b for b in self.seen if not gate.factor(b, self.now)}
         trials = {backend for backend, reason in self.current if reason == "on trial"}
-        if isinstance(gate, OutlierEjection):
+        if kind is OutlierEjection:
             assert begun == {one.backend for one in gate.ejections()}
             assert closed == (set() if gate._dry_run else begun)
-        elif isinstance(gate, PassiveChecks):
+        elif kind is PassiveChecks:
             assert not begun & trials
             assert closed <= begun | trials
             assert begun <= closed or len(self.seen) == 1
@@ -208,17 +218,16 @@ class Driver:
 
 def contents(value: Any) -> Any:
     """Return everything that an object stores, as tuples."""
-    if isinstance(value, dict):
-        pairs: dict[Any, Any] = value
-        return tuple((key, contents(item)) for key, item in pairs.items())
-    if isinstance(value, list | tuple | deque):
-        items: list[Any] = [*value]
-        return tuple(map(contents, items))
-    if isinstance(value, Random):
+    kind: Any = value.__class__
+    if kind is dict:
+        return tuple((key, contents(item)) for key, item in value.items())
+    if issubclass(kind, list | tuple | deque):
+        return tuple(map(contents, value))
+    if kind is Random:
         return value.getstate()
-    if isinstance(value, Timers):
+    if kind is Timers:
         return sorted((backend, value.get(backend)) for backend in value._current)
-    if type(value).__module__.startswith("balancers"):
+    if kind.__module__.startswith("balancers"):
         names: list[str] = [*getattr(value, "__dict__", ()), *getattr(value, "__slots__", ())]
         return tuple((name, contents(getattr(value, name))) for name in names)
     return value

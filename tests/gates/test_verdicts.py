@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -14,10 +15,10 @@ from balancers.outcome import UNKNOWN, Verdict, count_capacity_as_unknown
 
 Make = Callable[..., Any]
 GATES: dict[str, Make] = {
-    "HealthChecks": lambda **verdict: HealthChecks[str](1, **verdict),
-    "ActiveChecks": lambda **verdict: ActiveChecks[str](1, rng=Random(1), **verdict),
-    "PassiveChecks": lambda **verdict: PassiveChecks[str](1, **verdict),
-    "OutlierEjection": lambda **verdict: OutlierEjection[str](1, **verdict),
+    "HealthChecks": partial(HealthChecks[str], 1),
+    "ActiveChecks": partial(ActiveChecks[str], 1, rng=Random(1)),
+    "PassiveChecks": partial(PassiveChecks[str], 1),
+    "OutlierEjection": partial(OutlierEjection[str], 1),
 }
 every_gate = pytest.mark.parametrize("make", GATES.values(), ids=GATES)
 
@@ -36,6 +37,16 @@ def capacity_is_health(outcome: Outcome) -> bool | None:
 
 def slow_is_a_failure(outcome: Outcome) -> bool | None:
     return False if outcome.elapsed is not None and outcome.elapsed > 1.0 else outcome.ok
+
+
+def never(_: Outcome) -> bool | None:
+    return False
+
+
+def refuses_successes(outcome: Outcome) -> bool | None:
+    if outcome.ok:
+        raise RuntimeError("refused")
+    return outcome.ok
 
 
 def gate_in_a_pool(make: Make, **verdict: Any) -> Any:
@@ -78,14 +89,14 @@ def test_the_verdict_decides_what_counts(
 
 @every_gate
 def test_a_verdict_may_call_the_plain_success_a_failure(make: Make) -> None:
-    assert closes(gate_in_a_pool(make, verdict=lambda _: False), SUCCESS)
+    assert closes(gate_in_a_pool(make, verdict=never), SUCCESS)
     seen: list[Outcome] = []
 
     def record(outcome: Outcome) -> bool | None:
         seen.append(outcome)
         return outcome.ok
 
-    assert not closes(gate_in_a_pool(make, verdict=record), SUCCESS, UNKNOWN, BUSY.__class__())
+    assert not closes(gate_in_a_pool(make, verdict=record), SUCCESS, UNKNOWN, Outcome())
     assert seen == [SUCCESS, UNKNOWN, SUCCESS]
 
 
@@ -121,15 +132,15 @@ def test_a_verdict_must_be_a_function(make: Make, verdict: Any) -> None:
 def test_copies_keep_the_verdict(make: Make, verdict: Verdict) -> None:
     pool = Pool(RoundRobin(["a", "b"]), [make(verdict=verdict)])
     for copied in (copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):  # noqa: S301 - its own pickle
-        [gate] = copied._gates
+        gate: Any = copied._gates[0]
         assert not closes(gate, SUCCESS, BUSY, SUCCESS)
         assert closes(gate, APPLICATION_ERROR) is (verdict is count_capacity_as_unknown)
 
 
 @every_gate
 def test_a_verdict_that_raises_leaves_the_gate_as_it_was(make: Make) -> None:
-    gate = gate_in_a_pool(make, verdict=lambda outcome: 1 / 0 if outcome.ok else outcome.ok)
-    with pytest.raises(ZeroDivisionError):
+    gate = gate_in_a_pool(make, verdict=refuses_successes)
+    with pytest.raises(RuntimeError, match="refused"):
         gate.finished("a", SUCCESS, 0, 1.0, 5.0)
     assert gate._now == 0.0
     assert closes(gate, FAILURE)
