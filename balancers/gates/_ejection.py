@@ -30,6 +30,8 @@ class EjectionState:
     __slots__ = ("changed_at", "earlier_ejections", "failures", "failures_in_row", "requests")
 
     def __init__(self, now: float) -> None:
-        self.failures_in_row = self.failures = self.requests = 0
-        self.earlier_ejections = 0
-        self.changed_at = now
+        self.failures_in_row: int = 0
+        self.failures: int = 0
+        self.requests: int = 0
+        self.earlier_ejections: int = 0
+        self.changed_at: float = now

@@ -4,7 +4,7 @@ Its requests in flight may finish until a deadline, which ends the drain.
 """
 
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from balancers._internal.checks import check_flags, duration, number
 from balancers._internal.types import B
@@ -22,7 +22,7 @@ class Drained(NamedTuple):
     deadline ended the drain before the backend was idle.
     """
 
-    backend: object
+    backend: Any
     forced: bool
     in_flight: int
     at: float
@@ -97,7 +97,7 @@ class Drain(MemberGate[B, None]):
         """Whether the pool ignores this gate while no member is open otherwise."""
         self._quiet = quiet
         if quiet:  # without it, a pool need not call this method at each request
-            self.finished = self._request_ended  # type: ignore[method-assign]  # an optional hook
+            self.__dict__["finished"] = self._request_ended
         self._draining: dict[B, _DrainState] = {}
 
     def new_state(self, now: float) -> None:

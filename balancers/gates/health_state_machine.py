@@ -52,7 +52,7 @@ class HealthStateMachine:
         self.healthy: bool = initial != "down"
         self._state: State = self._initial_states[self.healthy]
         self._unknown = initial == "unknown"
-        self.unproven = initial == "down"
+        self.unproven: bool = initial == "down"
         """Whether the first state was ``down`` and no result has been counted since."""
 
     def observe(self, ok: bool, immediate: bool = False) -> bool:

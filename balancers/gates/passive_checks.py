@@ -229,7 +229,7 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
         if self.timers.get(backend) == inf:
             self.notify_change(backend)
         self.timers.set(backend, now + self._fail_timeout)
-        self.due = min(self.due, now + self._fail_timeout)
+        self.due: float = min(self.due, now + self._fail_timeout)
 
     def _open(self, backend: B) -> None:
         if self.timers.get(backend) < inf:

@@ -117,12 +117,9 @@ class Route(Generic[T_co]):
         self.prefix: str | None = "/" if path is None and prefix is None else prefix
         self.segments, self.names, self.ending = _pattern(self.path, self.prefix)
         self.methods: tuple[str, ...] = _methods(methods)
-        self.checks: tuple[Check, ...] = (
-            *_checks("header", headers),
-            *_checks("cookie", cookies),
-            *_checks("query", query),
-        )
-        self.value = value
+        of_headers, of_cookies = _checks("header", headers), _checks("cookie", cookies)
+        self.checks: tuple[Check, ...] = (*of_headers, *of_cookies, *_checks("query", query))
+        self.value: T_co = value
 
     @property
     def rank(self) -> Rank:

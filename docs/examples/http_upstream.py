@@ -33,7 +33,7 @@ class Upstream:
         self.drain = balancers.Drain[str](settings.drain_timeout)
         marks = PassiveChecks[str](settings.fall, settings.fail_timeout)
         gates: list[balancers.Gate[str]] = [self.checks, marks, self.drain]
-        self.pool = balancers.Pool(make(settings.algorithm), gates, panic=1e-9, events=events)
+        self.pool = balancers.Pool(make(settings.algorithm), gates, events=events)
         self.sessions: CookieSessions[str] | None = None
         self.schedule_changed = asyncio.Event()  # the next probe may be due earlier now
 

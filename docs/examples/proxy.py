@@ -45,7 +45,7 @@ class Proxy:
         marks = PassiveChecks[str](settings.fall, settings.fail_timeout)
         gates: list[balancers.Gate[str]] = [self.checks, marks, self.drain]
         self.events = deque[balancers.Event](maxlen=1000)
-        self.pool = balancers.Pool(make(settings.algorithm), gates, panic=1e-9, events=self.events)
+        self.pool = balancers.Pool(make(settings.algorithm), gates, events=self.events)
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.schedule_changed = asyncio.Event()  # the next probe may be due earlier now
         self.serving: set[asyncio.Task[None] | None] = set()  # keeps tasks alive
