@@ -33,8 +33,8 @@ SETTLED = 30_000
 
 def rows() -> Iterator[Row]:
     """Return the rows of this file."""
-    for n, reach in ((3, 33), (10, 30)):
-        yield Row("LeastConnections, a request, crowded", n, "U", reach, partial(_crowded, n))
+    for n, most in ((3, 33), (10, 30)):
+        yield Row("LeastConnections, a request, crowded", n, "U", most, partial(_crowded, n))
     for n in SIZES:
         large = n == SIZES[-1]
         yield Row("RoundRobin.pick", n, "U", 2.4, partial(_round_robin, n))
