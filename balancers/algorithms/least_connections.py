@@ -125,6 +125,13 @@ class LeastConnections(Membership[B]):
         """Return the next backend that is not avoided.  All avoided backends are open members."""
         if len(avoided) == self._open:
             raise self.refusal()
+        if not avoided and not self._first:
+            tie = self._lowest = self._ties[self._lowest_level()]
+            for backend in tie:
+                if backend not in self._closed_in_ties:
+                    tie.move_to_end(backend)
+                    return backend
+                break
         skipped: list[tuple[int, int, B]] = []
         while (entry := self._take_first())[2] in avoided:
             skipped.append(entry)

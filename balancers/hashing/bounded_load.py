@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid, number
+from balancers._internal.checks import at_least, checked_avoid, number
 from balancers._internal.copying import SharesBackends
 from balancers._internal.exact import exact
 from balancers._internal.taken import take
@@ -137,8 +137,6 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
         Raises MissingKey, InvalidKey, NoBackendAvailable, InvalidPick.
         """
-        if avoid is not NO_BACKENDS:
-            avoid = checked_avoid(avoid)
         first = self._over.pick(key, now, avoid)
         numerator, denominator = (
             self._bound_without(avoid) if avoid else (self._numerator, self._denominator)
@@ -153,8 +151,6 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
         Raises InvalidKey, NoBackendAvailable, InvalidPick.
         """
-        if avoid is not NO_BACKENDS:
-            avoid = checked_avoid(avoid)
         first = self._over.pick_hashed(digest, avoid)
         numerator, denominator = (
             self._bound_without(avoid) if avoid else (self._numerator, self._denominator)
@@ -263,7 +259,8 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         With one more request, its load is at most the bound.  Such a backend always exists: if
         every backend had c·(m + 1)·w/W requests or more, their sum would be more than m.
         """
-        counts, weights, slack = self._counts, self._open_weights, self._slack
+        avoid, slack = checked_avoid(avoid), self._slack
+        counts, weights = self._counts, self._open_weights
         for backend in self._over.succession(digest):
             if backend not in weights:
                 if backend in avoid:

@@ -33,6 +33,8 @@ SETTLED = 30_000
 
 def rows() -> Iterator[Row]:
     """Return the rows of this file."""
+    for n, most in ((3, 33), (10, 30)):
+        yield Row("LeastConnections, a request, crowded", n, "U", most, partial(_crowded, n))
     for n in SIZES:
         large = n == SIZES[-1]
         yield Row("RoundRobin.pick", n, "U", 2.4, partial(_round_robin, n))
@@ -169,6 +171,27 @@ def _requests(make: Make, n: int, loaded: bool) -> tuple[Run, Run]:
         finished(in_flight.popleft())
 
     return repeated(request_under_load if loaded else request), attribute()
+
+
+def _crowded(n: int) -> tuple[Run, Run]:
+    """Time requests that end in random order, with a hundred in flight per backend."""
+    lb, rng = LeastConnections(names(n)), Random(1)
+    ends = [rng.randrange(100 * n) for _ in range(5000)]
+    in_flight = list[str]()
+    for _ in range(100 * n):
+        in_flight.append(lb.pick())
+        lb.started(in_flight[-1])
+    assert set(Counter(in_flight).values()) == {100}
+    pick, started, finished, end = lb.pick, lb.started, lb.finished, cycle(ends)
+
+    def run(times: int) -> None:
+        for place in islice(end, times):
+            backend = pick()
+            started(backend)
+            finished(in_flight[place])
+            in_flight[place] = backend
+
+    return run, attribute()
 
 
 def _flips(make: Make, n: int) -> tuple[Run, Run]:

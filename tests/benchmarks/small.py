@@ -199,7 +199,7 @@ PLAIN: dict[str, tuple[Callable[[int], Pick], float, float]] = {
     "RoundRobin": (plain_round_robin, 3, 3),
     "WeightedRoundRobin": (plain_weighted_round_robin, 0.3, 0.15),
     "RandomChoice": (plain_random_choice, 0.15, 0.15),
-    "LeastConnections": (plain_least_connections, 1.6, 1.3),
+    "LeastConnections": (plain_least_connections, 2.2, 1.3),
     "WeightedLeastConnections": (plain_weighted_least, 1.7, 1.5),
     "WeightedLeastConnections-sed": (plain_shortest_delay, 1.7, 1.5),
     "PowerOfTwoChoices": (partial(plain_choices, choices=2), 0.35, 0.35),

@@ -134,7 +134,8 @@ def test_the_table_is_complete() -> None:
     assert {row.unit for row in rows} == {
         "U", "H", "the open ring", "import dataclasses", *peers.PACKAGES, "roundrobin.smooth",
         "hmac.digest", "among 10", "a pick after a flip", "a gather", "the textbook",
-        "a loop of picks", "HashRing.pick", "the plainest code", "the plain scan", "the plain sample",
+        "a loop of picks", "HashRing.pick", "the plainest code",
+        "the plain scan", "the plain sample",
     } - {"roundrobin"}  # fmt: skip
 
 
