@@ -87,7 +87,10 @@ class Index(Protocol[B]):
         ...
 
     def remove(self, member: Member[B]) -> None:
-        """Remove a member, if it is in the index.  Its current weight becomes valid."""
+        """Remove a member, if it is in the index.  Its current weight becomes valid.
+
+        Call :meth:`settle` first, so that no member is waiting to be moved.
+        """
         ...
 
     def current_weight(self, member: Member[B]) -> int:

@@ -102,7 +102,7 @@ class LeastScan(Index[B]):
         place: int | None = member.place
         if place is not None:
             member.current_weight = self._current_weights[place]
-            member.place, member.moved, self._all_tied = None, True, False
+            member.place, member.moved = None, True
             self._total -= member.effective_weight
             for row in (self._members, self._ranks, self._weights, self._current_weights):
                 del row[place]

@@ -9,8 +9,14 @@ from typing import Any, cast
 
 import pytest
 
-from balancers import PowerOfTwoChoices, WeightedLeastConnections, WeightedRoundRobin
+from balancers import (
+    NoBackendAvailable,
+    PowerOfTwoChoices,
+    WeightedLeastConnections,
+    WeightedRoundRobin,
+)
 from balancers.algorithms import weighted_least_connections
+from balancers.algorithms._smooth_scan import current_weights_after
 from tests.depth import runs
 from tests.references import NaiveWeightedLeastConnections, NaiveWeightedRoundRobin, exact
 from tests.work import work_of
@@ -52,7 +58,11 @@ def random_case(rng: Random) -> tuple[dict[str, float], dict[str, int], set[str]
     return weights, counts, {b for b in names if ranks[b] == min(ranks.values())}
 
 
-def test_thirty_requests_for_weight_1_are_as_many_as_21_for_weight_0_7() -> None:
+@pytest.mark.parametrize("size", [0, 20])
+def test_thirty_requests_for_weight_1_are_as_many_as_21_for_weight_0_7(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(weighted_least_connections, "_MAX_SCANNED_MEMBERS", size)
     lb = started(WeightedLeastConnections({"a": 1, "b": 0.7}), {"a": 30, "b": 21})
     assert "".join(lb.pick() for _ in range(17)) == "ababaabababaababa"
     two = started(PowerOfTwoChoices({"a": 1, "b": 0.7}, rng=Random(1)), {"a": 30, "b": 21})
@@ -406,6 +416,38 @@ def test_only_the_ratios_of_the_weights_count() -> None:
         assert [lb.pick() for _ in range(100)] == [one.pick() for _ in range(100)]
 
 
+@pytest.mark.parametrize("n", [3, 30])
+def test_ties_are_exact_after_a_fine_weight_left(n: int) -> None:
+    """The remainders that the fine weight left behind still decide between equal numbers."""
+    for fine in MANY_DECIMALS:
+        lb, plain = WeightedLeastConnections[str](), NaiveWeightedLeastConnections()
+        for each in (lb, plain):
+            each.put("fine", fine)
+            for index in range(n):
+                each.put(f"b{index}", 1 + index % 3)
+        assert [lb.pick() for _ in range(n)] == [plain.pick() for _ in range(n)]
+        for each in (lb, plain):
+            each.discard("fine")
+        assert [lb.pick() for _ in range(5 * n)] == [plain.pick() for _ in range(5 * n)]
+        for each in (lb, plain):
+            each.put("b0", 2.5)
+        assert [lb.pick() for _ in range(2 * n)] == [plain.pick() for _ in range(2 * n)]
+
+
+def test_a_pick_after_all_left_or_closed_is_refused() -> None:
+    lb = WeightedLeastConnections({"a": 1, "b": 2, "c": 1 / 3})
+    lb.pick()
+    lb.put("a", 0)
+    for backend in "bc":
+        lb.pick()
+        lb.discard(backend)
+    with pytest.raises(NoBackendAvailable, match="quiesced"):
+        lb.pick()
+    lb.discard("a")
+    with pytest.raises(NoBackendAvailable):
+        lb.pick()
+
+
 # An offset costs a bounded number of steps.
 
 
@@ -425,15 +467,29 @@ def test_the_work_of_an_offset_is_bounded(n: int) -> None:
 
 def test_an_offset_skips_exactly_so_many_picks() -> None:
     rng = Random(6)
-    for _ in range(runs(60)):
-        n = rng.choice([1, 2, 3, 5, 12, 30])
-        weights = {f"b{i}": rng.choice([rng.randint(1, 400), 0.5]) for i in range(n)}
-        weights["b0"] = 401
-        offset = rng.choice([0, 1, 5, 500, 3000, 10_000])
+    for _ in range(runs(300)):
+        weights = {f"b{i}": rng.randint(1, 400) / 10 for i in range(rng.choice([3, 5, 12, 30]))}
+        offset = rng.choice([0, 1, 5, 1024, 1025, rng.randrange(6000)])
         lb, plain = WeightedRoundRobin(weights, offset=offset), WeightedRoundRobin(weights)
         for _ in range(offset):
             plain.pick()
         assert [lb.pick() for _ in range(300)] == [plain.pick() for _ in range(300)]
+    alone = WeightedRoundRobin({"a": 5, "closed": 0}, offset=10**9)
+    assert alone.pick() == "a"
+
+
+def test_the_computed_state_is_that_of_the_nearest_counts() -> None:
+    rng = Random(8)
+    for _ in range(runs(2000)):
+        weights = [rng.choice([0, rng.randint(1, 60)]) for _ in range(rng.randint(1, 9))]
+        weights.append(rng.randint(1, 9))
+        n, total, steps = len(weights), sum(weights), rng.randrange(10_000)
+        state = current_weights_after(steps, weights)
+        assert sum(state) == 0
+        for current, weight in zip(state, weights, strict=True):
+            assert (steps * weight - current) % total == 0
+            assert -(n - 1) * total <= n * current < n * total
+            assert weight or not current
 
 
 def test_different_offsets_start_apart() -> None:
