@@ -2,7 +2,7 @@
 
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from random import Random
@@ -68,7 +68,7 @@ def picks(lb: Balancer[Any]) -> list[Callable[[Any], Any]]:
 
 
 @contextmanager
-def refused(shown: str) -> Iterator[None]:
+def refused(shown: str) -> Generator[None]:
     with pytest.raises(TypeError) as raised:
         yield
     assert "avoid" in str(raised.value)

@@ -133,13 +133,21 @@ def plain_choices(n: int, choices: int) -> Pick:
 def plain_modulo(n: int) -> Pick:
     """Move nearly all keys when a member leaves, which is less than Maglev and Anchor promise."""
     members = names(n)
-    return lambda key: members[hash_of(key) % n]
+
+    def pick(key: bytes) -> str:
+        return members[hash_of(key) % n]
+
+    return pick
 
 
 def plain_ring(n: int, points: int = 8) -> Pick:
     owners = {hash_of(f"{name}-{i}".encode()): name for name in names(n) for i in range(points)}
     circle = sorted(owners)
-    return lambda key: owners[circle[bisect(circle, hash_of(key)) % len(circle)]]
+
+    def pick(key: bytes) -> str:
+        return owners[circle[bisect(circle, hash_of(key)) % len(circle)]]
+
+    return pick
 
 
 def plain_bounded_ring(n: int) -> Pick:
@@ -158,7 +166,11 @@ def plain_bounded_ring(n: int) -> Pick:
 
 def plain_rendezvous(n: int) -> Pick:
     members = names(n)
-    return lambda key: max(members, key=lambda name: hash_of(name.encode() + key))
+
+    def pick(key: bytes) -> str:
+        return max(members, key=lambda name: hash_of(name.encode() + key))
+
+    return pick
 
 
 def plain_multi_probe(n: int) -> Pick:
@@ -192,7 +204,11 @@ def plain_jump(n: int) -> Pick:
 
 def of_address(plain: Pick) -> Pick:
     """Pick by the address of a client."""
-    return lambda key: plain(ip_address(key).packed)
+
+    def pick(key: str) -> Any:
+        return plain(ip_address(key).packed)
+
+    return pick
 
 
 PLAIN: dict[str, tuple[Callable[[int], Pick], float, float]] = {
