@@ -38,9 +38,9 @@ class Census:
         """The result of :meth:`_count_reasons` until the next change."""
         self.ignored: int = 0
         """The combination of the reasons that are ignored now."""
-        self.panicking = False
+        self.panicking: bool = False
         """Whether soft gates are ignored."""
-        self.last_resort = False
+        self.last_resort: bool = False
         """Whether gates with ``last_resort`` are ignored."""
         self.members: int = 0
         self.open: int = 0
@@ -92,7 +92,7 @@ class Census:
         """
         before = self.ignored
         if self.open and not self._panic:
-            self.ignored: int = 0
+            self.ignored = 0
             self.eligible = self.open
         else:
             self.ignored = self._choose_ignored()
