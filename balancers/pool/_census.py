@@ -36,18 +36,18 @@ class Census:
         """The number of members for each combination but 0.  ``open`` counts the members of 0."""
         self._counts: dict[str, int] | None = None
         """The result of :meth:`_count_reasons` until the next change."""
-        self.ignored = 0
+        self.ignored: int = 0
         """The combination of the reasons that are ignored now."""
-        self.panicking = False
+        self.panicking: bool = False
         """Whether soft gates are ignored."""
-        self.last_resort = False
+        self.last_resort: bool = False
         """Whether gates with ``last_resort`` are ignored."""
-        self.members = 0
-        self.open = 0
+        self.members: int = 0
+        self.open: int = 0
         """The number of members that no gate closes and whose weight is not 0."""
         self._open_hard = 0
         """The number of members that only soft gates close, and of open members."""
-        self.eligible = 0
+        self.eligible: int = 0
         """The number of members that the balancer may pick, as of the last :meth:`update`."""
         self._reason = ""
         self._full = 0

@@ -1,6 +1,6 @@
 """Combines all gates of a pool: their factors, reasons and changes."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import inf, prod, ulp
 from operator import attrgetter
@@ -46,7 +46,7 @@ class GateSet(Generic[B]):
     """
 
     def __init__(self, gates: Iterable[Gate[B]], balancer: Balancer[B]) -> None:
-        self.gates = _checked_gates(gates, balancer)
+        self.gates: tuple[Gate[B], ...] = _checked_gates(gates, balancer)
         self.watched: list[Any] = [*self.gates]
         """The objects whose ``due`` the pool compares with the time of each request."""
         self.pending: dict[B, list[int]] = {}
@@ -60,16 +60,20 @@ class GateSet(Generic[B]):
                 self._places.append(second)
         self._bits = [_FIRST_GATE << place for place in range(len(self._places))]
         bits = list(zip(self._bits, self._places, strict=True))
-        self.soft = sum(bit for bit, gate in bits if gate.soft)
-        self.last_resort = sum(bit for bit, gate in bits if getattr(gate, "last_resort", False))
-        self.ignorable = self.soft | self.last_resort
+        self.soft: int = sum(bit for bit, gate in bits if gate.soft)
+        self.last_resort: int = sum(
+            bit for bit, gate in bits if getattr(gate, "last_resort", False)
+        )
+        self.ignorable: int = self.soft | self.last_resort
         """The combination of all reasons that the pool may ignore."""
-        self.limits = sum(bit for bit, gate in bits if getattr(gate, "limits_in_flight", False))
+        self.limits: int = sum(
+            bit for bit, gate in bits if getattr(gate, "limits_in_flight", False)
+        )
         spare = sum(bit for bit, gate in bits if gate.spares_bound)
         self._closes_bound = ~(QUIESCED | LEAVING | spare)
         self._tells_recovery = [gate.soft and not gate.fractional for gate in self._places]
         self._reasons: dict[int, tuple[str, ...]] = {}
-        self.recovered = hooks(self.gates, Gate, "recovered")
+        self.recovered: list[Callable[..., None]] = hooks(self.gates, Gate, "recovered")
 
     @property
     def due(self) -> float:

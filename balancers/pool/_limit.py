@@ -21,7 +21,7 @@ class PoolLimit:
         self._limit = limit
         self._events = events
         self._in_flight = 0
-        self.full = False
+        self.full: bool = False
 
     def started(self, backend: object, in_flight: int, now: float) -> None:
         """Called when a request starts.  The parameters are those of a gate."""

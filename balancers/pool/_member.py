@@ -30,25 +30,25 @@ class Member(Generic[B]):
     )
 
     def __init__(self, backend: B, weight: float, owner: object, generation: int) -> None:
-        self.backend = backend
-        self.weight = weight
-        self.owner = owner
-        self.generation = generation
+        self.backend: B = backend
+        self.weight: float = weight
+        self.owner: object = owner
+        self.generation: int = generation
         self.factors: list[float] = []
         """The factor of each gate, in the order of the gates."""
-        self.closed_by = 0
+        self.closed_by: int = 0
         """The reasons that close the backend, as a combination (see
         :mod:`balancers.pool._gate_set`)."""
-        self.fractions = False
+        self.fractions: bool = False
         """Whether at least one factor is neither 0 nor 1."""
         self.effective_weight: float = 0
         """The weight that the balancer was given last."""
-        self.in_flight = 0
-        self.requests = 0
+        self.in_flight: int = 0
+        self.requests: int = 0
         """The number of leases so far."""
-        self.failures = 0
+        self.failures: int = 0
         """The number of leases that were released as failures so far."""
-        self.departing = False
+        self.departing: bool = False
         """Whether the backend is leaving or has left the pool."""
-        self.former = False
+        self.former: bool = False
         """Whether the backend has left the pool."""
