@@ -174,7 +174,9 @@ def test_every_balancer_runs_while_impure_functions_raise(kind: Kind) -> None:
     """Run the state machine of every balancer with every gate, copies and pickles included."""
     steps: Counter[str] = Counter()
     machine = type(
-        f"{kind.name}, pure", (PoolMachine,), {"kind": kind, "steps": steps, "order": ORDERS[0]}
+        f"{kind.name}, pure",
+        (PoolMachine,),
+        {"kind": kind, "steps": steps, "order": ORDERS[0], "last_resort": False},
     )
     run_state_machine_as_test(
         machine, settings=settings(max_examples=runs(15), stateful_step_count=50)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Generic
 
 from balancers._internal.types import B
@@ -84,8 +85,12 @@ class Members(Generic[B]):
             panicking=self._census.panicking,
         )
 
-    def change(self, change: Change[B], now: float) -> None:
-        """Make the whole change.  If a gate or the balancer raises an exception, change nothing."""
+    def change(self, change: Change[B], now: float) -> Exception | None:
+        """Make the whole change.  If a gate or the balancer raises an exception, change nothing.
+
+        Return the first exception that ``removed`` of a gate raised.  It is too late to undo the
+        change then.
+        """
         entered: list[tuple[Gate[B], B]] = []
         undo: Undo[B] = []
         try:
@@ -102,8 +107,8 @@ class Members(Generic[B]):
         for member in (*change.weights, *change.kept):
             self._reclassify(member, *self._classify(member))
         for member in change.leavers:
-            self._leave(member, now)
-            self._departures.member_left()
+            self._leave(member)
+        failed = self._report_removed(change.leavers, now) if change.leavers else None
         for member in joined:
             self.by_backend[member.backend] = member
             self._census.enter(member.closed_by)
@@ -111,6 +116,7 @@ class Members(Generic[B]):
                 self._reclassify(member, member.closed_by, member.fractions)
             self._record(now, "member", True, member.backend)
         self._update_ignored(now)
+        return failed
 
     def _begin_or_end_departures(self, change: Change[B], now: float) -> None:
         if change.kept and self._departures not in self._gates.watched:
@@ -124,18 +130,20 @@ class Members(Generic[B]):
             self._departures.cancel(member)
             self._record(now, "leaving", False, member.backend)
 
-    def report_removed(self, leavers: Iterable[Member[B]], now: float) -> None:
-        """Call ``removed`` of every gate for each backend that has left.  Record the events."""
+    def _report_removed(self, leavers: Iterable[Member[B]], now: float) -> Exception | None:
+        """Call ``removed`` of every gate for each backend that has left.  Record the events.
+
+        Return the first exception.
+        """
         failed: Exception | None = None
         for member in leavers:
             for gate in self._gates.gates:
                 try:
                     gate.removed(member.backend, now)
-                except Exception as error:  # noqa: BLE001 - raised below
+                except Exception as error:  # noqa: BLE001 - returned
                     failed = failed or error
             self._record(now, "member", False, member.backend)
-        if failed is not None:
-            raise failed
+        return failed
 
     def settle(self, now: float) -> None:
         """Apply the changes of the gates, and remove kept members whose time is over.
@@ -160,13 +168,13 @@ class Members(Generic[B]):
             self._departures.released(member)
 
     def _remove_expired(self, now: float) -> None:
+        failed: Exception | None = None
         for member in self._departures.expired(now):
-            try:
-                self.change(Change(leavers=(member,)), now)
-            except BalancersError:
-                continue  # the balancer does not allow it yet
-            self.report_removed((member,), now)
+            with suppress(BalancersError):  # the balancer may not allow it yet
+                failed = self.change(Change(leavers=(member,)), now) or failed
         self._departures.update_due()
+        if failed is not None:
+            raise failed
 
     def _call_recovered(self, now: float) -> None:
         """Call ``recovered`` of the gates.  If a gate raises an exception, call it again later."""
@@ -224,7 +232,7 @@ class Members(Generic[B]):
         member.closed_by, member.fractions = self._classify(member)
         return member
 
-    def _leave(self, member: Member[B], now: float) -> None:
+    def _leave(self, member: Member[B]) -> None:
         """Remove a member from the pool."""
         self._census.leave(member.closed_by)
         self._ignorable.pop(member.backend, None)
@@ -235,6 +243,7 @@ class Members(Generic[B]):
         if member.departing:
             self._departures.cancel(member)
         member.former = member.departing = True
+        self._departures.member_left()
 
     def _update_ignored(self, now: float) -> None:
         """Decide again which gates are ignored.  If this changes, put the changed weights; O(n)."""

@@ -283,9 +283,9 @@ class Pool(PoolReader[B]):
 
     def _change(self, change: Change[B], now: float) -> None:
         now = valid_now(now, self._now)
-        self._members.change(change, now)
+        failed = self._members.change(change, now)
         self._now = now
         if self._limit is not None:
             self._limit.ended(sum(member.in_flight for member in change.leavers), now)
-        if change.leavers:
-            self._members.report_removed(change.leavers, now)
+        if failed is not None:
+            raise failed

@@ -9,7 +9,15 @@ __all__ = ["MemberSnapshot", "Snapshot"]
 
 
 class MemberSnapshot(NamedTuple, Generic[B]):
-    """Describes one member of a pool at one time."""
+    """Describes one member of a pool at one time.
+
+    >>> from balancers import Pool, WeightedRoundRobin
+    >>> pool = Pool(WeightedRoundRobin({"a": 2}))
+    >>> lease = pool.acquire(now=1.0)
+    >>> member = pool.snapshot().members[0]
+    >>> member.backend, member.state, member.in_flight, member.requests, member.failures
+    ('a', (), 1, 1, 0)
+    """
 
     backend: B
     weight: float
