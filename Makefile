@@ -24,7 +24,7 @@ test: ## run all tests in the quick profile; up to 5 min
 types: ## check all types, and those of every Python block of README.md and docs/; 2 min
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pyright --pythonpath $(PYTHON)
-	$(PYTHON) -m pyright --pythonpath $(PYTHON) --verifytypes balancers --ignoreexternal
+	PYTHONPATH=$(CURDIR) $(PYTHON) -m pyright --pythonpath $(PYTHON) --verifytypes balancers --ignoreexternal
 	$(PYTHON) -m tests.typing.pages
 
 deep: ## run all tests in the deep profile; about 12 min

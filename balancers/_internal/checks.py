@@ -126,7 +126,8 @@ def checked_avoid(avoid: Collection[B]) -> Collection[B]:
 
     Raises TypeError for a str, for bytes, for an array, and for an object that is not a collection.
     """
-    if avoid is NO_BACKENDS or type(avoid) in _EXACT_SETS or isinstance(avoid, AbstractSet | dict):
+    given: Any = avoid
+    if given is NO_BACKENDS or type(given) in _EXACT_SETS or isinstance(given, AbstractSet | dict):
         return avoid
     if (
         isinstance(avoid, str | bytes | bytearray)

@@ -1,7 +1,7 @@
 """Presents the backends without a result as closed by a hard gate."""
 
 from collections.abc import Callable
-from typing import Any, Generic
+from typing import Generic
 
 from balancers._internal.types import B
 from balancers.gate import Gate
@@ -29,5 +29,5 @@ class UnprovenGate(Generic[B]):
 
 def unproven_gate(gate: Gate[B]) -> UnprovenGate[B] | None:
     """Return the second gate of a soft gate that has the method ``unproven``, else None."""
-    unproven: Any = getattr(gate, "unproven", None)
-    return UnprovenGate(gate.reason, unproven) if gate.soft and callable(unproven) else None
+    unproven: Callable[[B], bool] | None = getattr(gate, "unproven", None)
+    return None if unproven is None or not gate.soft else UnprovenGate(gate.reason, unproven)

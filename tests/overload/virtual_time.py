@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["VirtualTimeLoop"]
 
@@ -14,8 +14,8 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self.now = 0.0
         self.when_idle: Callable[[], None] = lambda: None
         super().__init__()
-        selector: Any = self._selector  # type: ignore[attr-defined] # of asyncio, not public
-        select = selector.select
+        selector = cast("Any", self._selector)  # type: ignore[attr-defined] # not public
+        select = cast("Callable[[float | None], Any]", selector.select)
 
         def jump(timeout: float | None) -> Any:
             events = select(0)
