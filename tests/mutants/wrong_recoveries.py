@@ -114,12 +114,16 @@ def an_error_ends_the_calls_of_finished(methods: Any, failed: Any, *arguments: A
 
 @mutant(
     Members,
-    "report_removed",
+    "_report_removed",
     "pool/test_recovery.py::"
     "test_a_gate_that_raises_when_a_backend_leaves_keeps_the_counts_right[0]",
 )
-def an_error_ends_the_calls_of_removed(self: Any, leavers: Any, now: float) -> None:
+def an_error_ends_the_calls_of_removed(self: Any, leavers: Any, now: float) -> Exception | None:
     for member in leavers:
         for gate in self._gates.gates:
-            gate.removed(member.backend, now)
+            try:
+                gate.removed(member.backend, now)
+            except ArithmeticError as error:
+                return error
         self._record(now, "member", False, member.backend)
+    return None
