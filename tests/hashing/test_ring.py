@@ -171,3 +171,14 @@ def test_a_ring_that_is_too_large_is_refused_with_its_size() -> None:
     assert len(HashRing(range(52_428)).weights) == 52_428
     with pytest.raises(RingTooLarge, match="needs 16000161 points"):
         HashRing({"a": 1, "b": 40_000.0, "c": 59_999.999, "d": 0, "e": 0.0001})
+
+
+def test_a_pick_agrees_with_a_batch_while_the_ring_empties() -> None:
+    """When few points are left in many cells, each change concerns several empty cells in a row."""
+    ring = HashRing([f"b{i}" for i in range(300)], points=1)
+    hashes = ring.hash_many(range(300))
+    for i in range(240):
+        ring.pick(0)
+        ring.discard(f"b{i}")
+        if i % 8 == 0:
+            assert owner_names(ring, hashes).tolist() == [ring.pick(key) for key in range(300)]

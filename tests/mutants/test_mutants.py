@@ -1,14 +1,32 @@
-"""Each mutant is caught by its test: the test fails while the mutant replaces the method."""
+"""Each mutant is caught by its test: the test fails while the mutant is in place."""
 
 from collections import Counter
 
 import pytest
 
 from balancers import BalancersError
-from tests.mutants import wrong_balancers, wrong_gates, wrong_pools
+from tests.mutants import (
+    wrong_balancers,
+    wrong_checks,
+    wrong_gates,
+    wrong_keys,
+    wrong_panics,
+    wrong_pools,
+    wrong_recoveries,
+    wrong_refusals,
+)
 from tests.mutants.mutant import MUTANTS, Mutant
 
-MODULES = (wrong_balancers, wrong_gates, wrong_pools)
+MODULES = (
+    wrong_balancers,
+    wrong_checks,
+    wrong_gates,
+    wrong_keys,
+    wrong_panics,
+    wrong_pools,
+    wrong_recoveries,
+    wrong_refusals,
+)
 
 
 class Recorder:
@@ -38,7 +56,7 @@ def failures_of(test: str) -> list[type[BaseException]]:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
-    monkeypatch.setattr(mutant.owner, mutant.attribute, mutant.replacement)
+    monkeypatch.setattr(mutant.owner, mutant.attribute, mutant.replacing)
     failures = failures_of(mutant.caught_by)
     assert failures, f"{mutant.name} passes {mutant.caught_by}"
     expected = (AssertionError, pytest.fail.Exception, BalancersError)

@@ -1,11 +1,9 @@
-"""Wrong ways to pick a backend."""
+"""Wrong ways to pick a backend without a key."""
 
 from random import choices
 from typing import Any
 
 from balancers import (
-    HashRing,
-    IPHash,
     LeastConnections,
     PowerOfTwoChoices,
     RandomChoice,
@@ -14,28 +12,17 @@ from balancers import (
     WeightedRoundRobin,
 )
 from balancers.algorithms._list_cursor import cursor_at
-from balancers.algorithms._modulo import Modulo
 from balancers.algorithms._sampling_balancer import SamplingBalancer
 from balancers.membership import Membership
-from balancers.named_membership import NamedMembership
-from tests.mutants.mutant import genuine, mutant
+from tests.mutants.mutant import candidates, genuine, mutant
 
 round_robin_pick = genuine(RoundRobin, "pick")
 round_robin_flip = genuine(RoundRobin, "_flip")
 round_robin_update_index = genuine(RoundRobin, "update_index")
 weighted_put = genuine(WeightedRoundRobin, "put")
+least_update_index = genuine(LeastConnections, "update_index")
 sampling_update_index = genuine(SamplingBalancer, "update_index")
-named_hash_key = genuine(NamedMembership, "hash_key")
-named_new_name = genuine(NamedMembership, "_new_name")
-ip_hash_init = genuine(IPHash, "__init__")
 membership_discard = genuine(Membership, "discard")
-
-
-def candidates(lb: Any, avoid: Any) -> dict[Any, float]:
-    left = {b: weight for b, weight in lb.weights.items() if weight and b not in avoid}
-    if not left:
-        raise lb.refusal()
-    return left
 
 
 @mutant(RoundRobin, "pick", "algorithms/test_turns.py::test_an_avoided_backend_has_used_its_turn")
@@ -53,6 +40,16 @@ def a_retry_does_not_use_the_turn_of_avoided_backends(
 def the_cycle_starts_again_at_every_flip(self: Any, backend: Any, serial: int) -> None:
     round_robin_flip(self, backend, serial)
     self._cycle = cursor_at(self._order, 0)
+
+
+@mutant(
+    RoundRobin,
+    "_flip",
+    "algorithms/test_turns.py::test_a_backend_that_reopens_after_its_turn_waits_for_the_next_cycle",
+)
+def a_backend_that_reopens_gets_its_turn_again(self: Any, backend: Any, serial: int) -> None:
+    self._passed_serial = min(self._passed_serial, serial - 1)
+    round_robin_flip(self, backend, serial)
 
 
 @mutant(
@@ -104,6 +101,21 @@ def the_first_in_the_list_wins_ties(
 
 
 @mutant(
+    LeastConnections,
+    "update_index",
+    "algorithms/test_turns.py::test_many_backends_that_reopen_keep_their_places",
+)
+def a_flip_moves_a_backend_to_the_last_place(self: Any, backend: Any, old: Any, new: Any) -> None:
+    least_update_index(self, backend, old, new)
+    if old is not None and new is not None:
+        self._move(backend, 0)
+        if new:
+            self._closed_in_ties.discard(backend)
+        else:
+            self._closed_in_ties.add(backend)
+
+
+@mutant(
     WeightedLeastConnections,
     "pick",
     "algorithms/test_nginx_vectors.py::test_a_balancer_alone_picks_as_nginx[nginx_leastconn_5_1_1_2]",
@@ -137,7 +149,8 @@ def samples_are_not_discarded_after_a_change(
 def less_busy_of(lb: Any, first: Any, second: Any, *, weighted: bool = True) -> Any:
     def load(backend: Any) -> float:
         candidate = lb._candidates[backend]
-        return float(candidate.in_flight / (candidate.weight if weighted else 1))
+        in_flight = candidate.busy_steps / candidate.step
+        return float(in_flight / (candidate.weight if weighted else 1))
 
     return second if load(second) < load(first) else first
 
@@ -164,63 +177,3 @@ def loads_are_compared_without_the_weight(
 ) -> Any:
     first, second = self._rng.sample([*candidates(self, avoid)], 2)
     return less_busy_of(self, first, second, weighted=False)
-
-
-@mutant(Modulo, "pick", "hashing/test_hash_ring.py::test_a_flip_moves_only_its_clients[None]")
-def modulo_uses_only_open_backends(
-    self: Any, key: Any = None, now: float = 0.0, avoid: Any = ()
-) -> Any:
-    left = sorted(candidates(self, avoid))
-    return left[self.hash_key(key) % len(left)]
-
-
-@mutant(
-    IPHash,
-    "__init__",
-    "test_known_bugs.py::test_clients_of_one_network_are_distinguished",
-)
-def a_network_is_one_client(self: Any, *arguments: Any, **named: Any) -> None:
-    ip_hash_init(self, *arguments, **{"ipv4_prefix": 24} | named)
-
-
-@mutant(
-    NamedMembership,
-    "hash_key",
-    "bad_input/test_bad_keys.py::"
-    "test_an_unkeyed_balancer_ignores_the_key_and_a_keyed_one_needs_it[HashRing]",
-)
-def a_missing_key_is_accepted(self: Any, key: Any) -> int:
-    return 0 if key is None else named_hash_key(self, key)
-
-
-@mutant(
-    HashRing,
-    "pick",
-    "hashing/test_hash_ring.py::test_joining_takes_keys_and_leaving_moves_only_its_own[None]",
-)
-def a_ring_uses_modulo(self: Any, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
-    left = sorted(candidates(self, avoid))
-    return left[self.hash_key(key) % len(left)]
-
-
-@mutant(
-    HashRing,
-    "_new_name",
-    "test_known_bugs.py::test_the_order_of_the_list_does_not_matter[HashRing]",
-)
-def points_depend_on_the_order_of_the_list(self: Any, backend: Any) -> bytes:
-    return bytes(named_new_name(self, backend)) + b"#%d" % len(self._names)
-
-
-@mutant(
-    HashRing,
-    "pick_hashed",
-    "hashing/test_hash_ring.py::test_a_pick_visits_every_backend_before_it_refuses",
-)
-def the_search_for_an_open_backend_ends_early(self: Any, digest: int, avoid: Any = ()) -> Any:
-    if self._stale:
-        self._refresh()
-    for owner in self._circle.owners[digest >> self._circle.shift]:
-        if owner not in self._closed and owner not in avoid:
-            return owner
-    raise self.refusal()

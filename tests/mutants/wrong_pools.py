@@ -1,20 +1,20 @@
-"""Wrong ways to count requests and apply changes in a pool."""
+"""Wrong ways to count requests, to apply changes, and to keep members that vanish."""
 
 from typing import Any
 
-from balancers import Lease, NoBackendAvailable, Outcome, Pool
+from balancers import Lease, Outcome, Pool
 from balancers.pool import LeaseContext
-from balancers.pool._census import Census
-from balancers.pool._gate_set import GateSet
+from balancers.pool._departures import Departures
 from balancers.pool._limit import PoolLimit
 from balancers.pool._members import Members
+from balancers.pool._weights import Weights
 from tests.mutants.mutant import genuine, mutant
 
 lease_exit = genuine(LeaseContext, "__exit__")
 pool_release = genuine(Pool, "release")
 pool_acquire = genuine(Pool, "acquire")
-gate_set_changes = genuine(GateSet, "changes")
-census_update_panic = genuine(Census, "update_panic")
+pool_update = genuine(Pool, "update")
+weights_change = genuine(Weights, "change")
 
 
 @mutant(
@@ -30,7 +30,7 @@ def a_cancelled_request_leaks_its_count(self: Any, kind: Any, error: Any, trace:
 @mutant(Pool, "release", "bad_input/test_bad_leases.py::test_a_lease_is_released_once[RoundRobin]")
 def a_lease_may_be_released_twice(self: Any, lease: Any, now: float, ok: Any = True) -> None:
     pool_release(self, lease, now, ok)
-    lease.released = False
+    lease._report = None
 
 
 @mutant(
@@ -56,11 +56,6 @@ def an_update_replaces_every_member(self: Any, weights: Any, now: float = 0.0) -
         self.add(backend, weights[backend] if isinstance(weights, dict) else 1, now)
 
 
-@mutant(Members, "honours", "pool/test_pool.py::test_prefer_and_strict")
-def prefer_ignores_every_gate(self: Any, prefer: Any, strict: bool, avoid: Any) -> bool:
-    return prefer in self.by_backend
-
-
 @mutant(Pool, "acquire", "pool/test_pool.py::test_gates_get_all_details_of_a_request")
 def gates_are_not_called_for_a_request(self: Any, *arguments: Any, **named: Any) -> Any:
     hooks, self._gates_started = self._gates_started, []
@@ -71,25 +66,13 @@ def gates_are_not_called_for_a_request(self: Any, *arguments: Any, **named: Any)
         self._gates_started = hooks
 
 
-@mutant(Members, "_effective_weight", "pool/test_pool.py::test_panic_never_ignores_a_hard_gate")
-def panic_opens_everything(
-    self: Any, weight: float, factors: list[float], closed_by: int, fractions: bool
-) -> float:
-    return weight if self._census.panicking or not closed_by else 0
-
-
 @mutant(
-    Members,
-    "_restore",
+    Weights,
+    "restore",
     "bad_input/test_bad_updates.py::test_a_failed_update_restores_the_counts_of_a_removed_backend",
 )
 def a_refused_update_is_not_undone(self: Any, undo: Any, now: float) -> None:
     return
-
-
-@mutant(Census, "refusal", "pool/test_pool.py::test_a_refusal_has_reasons_and_counts")
-def a_refusal_without_reasons(self: Any, due: float, shared: str | None = None) -> Any:
-    return NoBackendAvailable(shared or "avoided", {}, due)
 
 
 @mutant(Pool, "release", "pool/test_pool.py::test_gates_get_all_details_of_a_request")
@@ -113,17 +96,47 @@ def requests_of_a_former_member_stay_counted(self: Any, requests: int, now: floa
         self._in_flight -= 1
 
 
+@mutant(Pool, "update", "pool/test_keep.py::test_a_flap_forgives_nothing_with_keep")
+def a_member_that_returns_is_a_new_member(
+    self: Any, weights: Any, now: float = 0.0, keep: float | None = None
+) -> None:
+    for backend in weights:
+        if backend in self and self._members.find(backend).departing:
+            self.remove(backend, now)
+    pool_update(self, weights, now, keep)
+
+
 @mutant(
-    GateSet,
-    "changes",
-    "gates/test_limits.py::test_the_order_of_gates_does_not_matter_when_two_backends_change_at_once",
+    Weights, "change", "pool/test_keep.py::test_every_balancer_keeps_and_forgets[LeastConnections]"
 )
-def changes_are_applied_in_the_order_of_gates(self: Any, members: Any, now: float) -> Any:
-    for member in members.values():
-        member.generation = 0
-    return gate_set_changes(self, members, now)
+def a_kept_member_serves_new_requests(self: Any, joined: Any, change: Any, undo: Any) -> None:
+    weights_change(self, joined, change._replace(kept=()), undo)
 
 
-@mutant(Census, "update_panic", "pool/test_events.py::test_panic_begins_and_ends")
-def panic_never_ends(self: Any) -> bool:
-    return not self.panicking and census_update_panic(self)
+@mutant(
+    Members,
+    "_remove_expired",
+    "pool/test_keep.py::test_a_vanished_member_is_forgotten_when_it_is_idle_and_the_time_is_over",
+)
+def a_kept_member_is_never_forgotten(self: Any, now: float) -> None:
+    self._departures.expired(now)
+    self._departures.update_due()
+
+
+@mutant(
+    Departures,
+    "released",
+    "pool/test_keep.py::test_a_vanished_member_is_forgotten_when_it_is_idle_and_the_time_is_over",
+)
+def an_overdue_member_is_not_forgotten_when_it_becomes_idle(self: Any, member: Any) -> None:
+    return
+
+
+@mutant(
+    Departures,
+    "expired",
+    "pool/test_keep.py::test_a_vanished_member_is_forgotten_when_it_is_idle_and_the_time_is_over",
+)
+def a_kept_member_is_forgotten_while_it_is_busy(self: Any, now: float) -> list[Any]:
+    self._overdue.update(dict.fromkeys(self._timers.take(now)))
+    return [*self._overdue]

@@ -185,3 +185,43 @@ def test_a_gate_that_raises_when_a_backend_leaves_keeps_the_counts_right(place: 
     assert [backend for name, backend in fragile.calls if name == "removed"] == ["a", "b"]
     pool.add("a", now=2.0)
     assert pool.state("a") == ()
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_factor_that_raises_keeps_the_recoveries_found_before_it(place: int) -> None:
+    """The changes of "a" and "c" are applied before the one of "d" raises the error."""
+    fragile, health, ramp = Fragile(), HealthChecks[str](1, 1), SlowStart[str](10.0)
+    gates: list[Any] = [health, ramp]
+    gates.insert(place, fragile)
+    pool = Pool(WeightedRoundRobin([*"abcd"]), gates)
+    for backend in "acd":
+        health.observe(backend, False, 0.0)
+    pool.acquire(0.0)
+    fragile.failing = {"factor"}
+    for backend in "acd":
+        health.observe(backend, True, 1.0)
+        fragile.notify_change(backend)
+    with pytest.raises(ArithmeticError):
+        pool.acquire(1.0)
+    fragile.failing = set()
+    pool.acquire(1.0)
+    assert [pool.effective_weight(b) for b in "abcd"] == [0.1, 1, 0.1, 0.1]
+
+
+def test_the_order_of_gates_does_not_decide_which_ramp_steps_first() -> None:
+    """Ramps that begin together step at different times.  The first member has the first ramp."""
+    weights: list[list[float]] = []
+    for reverse in (False, True):
+        first, second = HealthChecks[str](1, 1), HealthChecks[str](1, 1)
+        gates: list[Any] = [first, second, SlowStart[str](10.0, 5)]
+        pool = Pool(WeightedRoundRobin([*"abc"]), gates[::-1] if reverse else gates)
+        for ok in (False, True):
+            second.observe("a", ok, 1.0)
+            first.observe("b", ok, 1.0)
+            pool.acquire(1.0)
+        weights.append([])
+        for step in range(100):
+            pool.acquire(1.0 + step / 10)
+            weights[-1] += [pool.effective_weight(backend) for backend in "ab"]
+    assert weights[0] == weights[1]
+    assert weights[0][::2] != weights[0][1::2]
