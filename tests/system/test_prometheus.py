@@ -165,20 +165,14 @@ def test_leaving_and_returning() -> None:
 
 
 def test_lost_events_do_not_leave_a_reason_that_never_ends() -> None:
-    health: HealthChecks[str] = HealthChecks(1, recovery_time=1.0)
-    pool, _, collector = web(health, maxlen=3)
-    health.observe("a", False, 1.0)
-    samples(collector)
-    for second in range(2, 12):  # the end of "a" is lost
-        health.observe("a", True, float(second))
-        health.observe("a", True, float(second))
-        health.observe("b", second % 2 == 0, float(second))
-        pool.release(pool.acquire(float(second)), float(second))
-    samples(collector)
-    before = value(samples(collector), "reason_seconds_total", backend="a", reason="unhealthy")
-    pool.release(pool.acquire(1000.0), 1000.0)
-    after = value(samples(collector), "reason_seconds_total", backend="a", reason="unhealthy")
-    assert before == after
+    reasons, events = RECIPE.Reasons(), deque[Event](maxlen=3)
+    events.append(Event(1.0, "unhealthy", True, "a"))
+    reasons.read(events, 2.0)
+    events.append(Event(3.0, "unhealthy", False, "a"))  # the end is lost
+    events.extend(Event(4.0, "saturated", began, "b") for began in (True, False, True))
+    reasons.read(events, 1000.0)
+    assert reasons.seconds["a", "unhealthy"] == 1
+    assert reasons.seconds["b", "saturated"] == 996
 
 
 def test_an_event_earlier_than_the_latest_reading_takes_no_time_back() -> None:
