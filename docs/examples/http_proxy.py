@@ -156,7 +156,7 @@ class Proxy:
 
     async def attempt(self, job: Job, lease: balancers.Lease[str]) -> None:
         """Send the request to one backend, and report the outcome to its pool."""
-        routed, ok, why = job.routed, None, ""
+        routed, ok, status, why = job.routed, None, None, ""
         try:
             backend = await job.upstream.connect(lease.backend)
             with closing(backend.writer):
@@ -167,7 +167,7 @@ class Proxy:
             ok, why = False, f"{failed}: {failed.__cause__}"
             raise
         finally:
-            job.upstream.pool.release(lease, self.clock(), ok)
+            job.upstream.pool.release(lease, self.clock(), ok, status=status)
             self.log(
                 request=f"{routed.request.method} {routed.request.target}",
                 client=routed.client,

@@ -3,7 +3,7 @@
 ``--fall`` failed probes or failed requests close a backend.  Refused connections, timeouts and 5xx
 are failures.  ``--rise`` successful probes open a backend that probes closed (ActiveChecks); one
 successful trial request opens a backend that requests closed (PassiveChecks).  A backend gets
-requests while both gates are open.  If no backend is open, all of them are tried (panic).
+requests while both gates are open.  If no backend is open, the pool ignores both gates (panic).
 
 SIGTERM: stop accepting, and finish open connections.  SIGHUP: read the backends again.
 SIGUSR1: print the counts.

@@ -1,54 +1,65 @@
 """Retry on another backend: ``avoid`` contains the backends that were tried."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from balancers import HealthChecks, NoBackendAvailable, Pool, RoundRobin
+
+SERVER_ERROR = 500
+
+
+class Response(NamedTuple):
+    status: int
+    body: bytes
 
 
 def send_with_retries(
     pool: Pool[str],
     clock: Callable[[], float],
-    send: Callable[[str], bytes],
+    send: Callable[[str], Response],
     attempts: int = 3,
-) -> bytes:
-    """Try up to ``attempts`` backends, each once; raise the error of the last one."""
+) -> Response:
+    """Try up to ``attempts`` backends, each once; return or raise the result of the last one."""
     tried: set[str] = set()
-    failure: OSError | None = None
+    result: Response | OSError | None = None
     while len(tried) < attempts:
         try:
-            lease = pool.acquire(clock(), avoid=tried)
-        except NoBackendAvailable as refusal:
-            raise failure or refusal from None  # the last failure is more useful
-        tried.add(lease.backend)
-        ok = None
-        try:
-            answer = send(lease.backend)
-            ok = True
-        except OSError as error:
-            ok, failure = False, error
-        else:
-            return answer
-        finally:
-            pool.release(lease, clock(), ok)
-    raise failure or ValueError(f"attempts must be 1 or more, not {attempts!r}")
+            with pool.lease(clock, avoid=tried) as lease:
+                tried.add(lease.backend)
+                result = send(lease.backend)
+                if result.status < SERVER_ERROR:
+                    return result
+                lease.failed(status=result.status)
+        except OSError as error:  # the lease is released as a failure
+            result = error
+        except NoBackendAvailable:
+            if result is None:
+                raise
+            break  # the last result is more useful than the refusal
+    if isinstance(result, Response):
+        return result
+    raise result or ValueError(f"attempts must be 1 or more, not {attempts!r}")
 
 
 def main() -> None:
     """Send a hundred requests while one backend of three fails."""
     requested: list[str] = []
 
-    def send(backend: str) -> bytes:
+    def send(backend: str) -> Response:
         requested.append(backend)
-        if backend == "b":
+        if backend != "b":
+            return Response(200, b"pong")
+        if requested.count("b") > 1:
             raise ConnectionRefusedError(backend)
-        return b"pong"
+        return Response(503, b"stopping")
 
     ticks = iter(range(10**6))
     health: HealthChecks[str] = HealthChecks(unhealthy_threshold=3)
     pool = Pool(RoundRobin(["a", "b", "c"]), [health])
     answers = [send_with_retries(pool, lambda: next(ticks) / 100, send) for _ in range(100)]
+    answered = sum(answer.status < SERVER_ERROR for answer in answers)
     failed, (state,) = requested.count("b"), pool.state("b")
-    print(f"{len(answers)} answered, {failed} attempts failed, b is {state}")
+    print(f"{answered} answered, {failed} attempts failed, b is {state}")
 
 
 if __name__ == "__main__":

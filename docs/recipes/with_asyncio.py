@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 
 from balancers import (
     ConnectionLimit,
@@ -12,7 +13,8 @@ from balancers import (
     WeightedLeastConnections,
 )
 
-Send = Callable[[str, bytes], Awaitable[bytes]]
+SERVER_ERROR = 500
+Send = Callable[[str, bytes], Awaitable[tuple[int, bytes]]]
 
 
 class Client:
@@ -28,23 +30,18 @@ class Client:
         self.released = asyncio.Event()
 
     async def request(self, body: bytes) -> bytes:
-        lease = await self.acquire()
-        ok = None  # the outcome of a cancelled request is unknown
-        try:
-            answer = await self.send(lease.backend, body)
-            ok = True
-        except OSError:
-            ok = False
-            raise
-        finally:
-            self.pool.release(lease, self.clock(), ok)
-            self.released.set()
-        return answer
+        with ExitStack() as stack:  # an exception is a failure, a cancellation is neither
+            lease = await self.acquire(stack)
+            status, answer = await self.send(lease.backend, body)
+            if status >= SERVER_ERROR:
+                lease.failed(status=status)
+            return answer
 
-    async def acquire(self) -> Lease[str]:
+    async def acquire(self, stack: ExitStack) -> Lease[str]:
+        stack.callback(self.released.set)  # called after the lease is released
         while True:
             try:
-                return self.pool.acquire(self.clock())
+                return stack.enter_context(self.pool.lease(self.clock))
             except NoBackendAvailable as refusal:
                 if not refusal.full:
                     raise  # waiting for a release would not help
@@ -56,11 +53,11 @@ async def main() -> None:
     """Send thirty requests at once while six may be in flight."""
     served: list[str] = []
 
-    async def send(backend: str, body: bytes) -> bytes:
+    async def send(backend: str, body: bytes) -> tuple[int, bytes]:
         for _ in range(3):
             await asyncio.sleep(0)
         served.append(backend)
-        return body
+        return 200, body
 
     client = Client({"small": 1, "large": 2}, send)
     await asyncio.gather(*(client.request(b"ping") for _ in range(30)))

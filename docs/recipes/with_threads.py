@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from threading import Lock
 from time import monotonic
 
-from balancers import HealthChecks, LeastConnections, Pool
+from balancers import HealthChecks, Lease, LeastConnections, Pool
 
 
 class Backends:
@@ -18,12 +18,12 @@ class Backends:
         self._pool: Pool[str] = Pool(LeastConnections(names), [self._health], now=monotonic())
 
     @contextmanager
-    def acquired(self) -> Generator[str, None, None]:
+    def lease(self) -> Generator[Lease[str], None, None]:
         with self._lock:
             lease = self._pool.acquire(monotonic())
         ok = None
         try:
-            yield lease.backend
+            yield lease  # the block may call lease.failed()
             ok = True
         except Exception:
             ok = False
@@ -46,8 +46,8 @@ def main() -> None:
     backends = Backends("a", "b", "c")
 
     def request(number: int) -> str:
-        with backends.acquired() as name:
-            return f"{number} by {name}"
+        with backends.lease() as lease:
+            return f"{number} by {lease.backend}"
 
     with ThreadPoolExecutor(8) as threads:
         served = list(threads.map(request, range(3000)))
