@@ -128,7 +128,7 @@ class Census:
         elif self.eligible:
             counts["avoided"] = self.eligible
             reason = shared_reason(counts, self.members)
-        self.count_refusal(reason)
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
         return NoBackendAvailable(reason, counts, due, full)
 
     def count_refusal(self, reason: str) -> None:

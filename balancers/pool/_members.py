@@ -48,6 +48,8 @@ class Members(Generic[B]):
         """The backends that have recovered, with the methods that are not called yet."""
         self._ignorable: dict[B, Member[B]] = {}
         """The members whose effective weight may change when gates are ignored."""
+        self._outdated = False
+        """Whether the weights of these members must be put again, because an attempt failed."""
 
     def find(self, backend: B) -> Member[B]:
         """Return a member.  Raises UnknownBackend."""
@@ -199,9 +201,9 @@ class Members(Generic[B]):
         soft, recovered = gates.soft, gates.recovered
         for member, factors, flapped in gates.changes(self.by_backend, now):
             before = member.closed_by
-            member.factors = factors
             closed_by, fractions = gates.classify(member.weight, factors, member.departing)
-            self._weights.update(member, closed_by, fractions)
+            self._weights.update(member, factors, closed_by, fractions)
+            member.factors = factors
             self._reclassify(member, closed_by, fractions)
             if recovered and (flapped or before & soft) and not closed_by & soft:
                 self._recovering[member.backend] = [*recovered]
@@ -246,17 +248,25 @@ class Members(Generic[B]):
         self._departures.member_left()
 
     def _update_ignored(self, now: float) -> None:
-        """Decide again which gates are ignored.  If this changes, put the changed weights; O(n)."""
+        """Decide again which gates are ignored.  If this changes, put the changed weights; O(n).
+
+        If the balancer raises an exception, the weights are put at the next call.
+        """
         census = self._census
         panicking, last_resort = census.panicking, census.last_resort
-        if not census.update():
+        if not census.update() and not self._outdated:
             return
-        for member in self._ignorable.values():
-            self._weights.update(member, member.closed_by, member.fractions)
         if census.last_resort is not last_resort:
             self._record(now, "last resort", census.last_resort, None, census.describe())
         if census.panicking is not panicking:
             self._record(now, "panic", census.panicking, None, census.describe())
+        self._outdated = True
+        try:
+            self._weights.update_all(self._ignorable.values())
+            self._outdated = False
+        finally:
+            if self._outdated:
+                self._gates.pending.update({backend: [] for backend in self._ignorable})
 
     def _record(
         self, now: float, reason: str, began: bool, backend: B | None, detail: str = ""

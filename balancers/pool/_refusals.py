@@ -58,8 +58,6 @@ class Refusals(Generic[B]):
         ``limit`` is the reason of the limit of the pool, if this limit is reached.
         """
         census, gates = self._census, self._gates
-        if prefer is None and not avoid:
-            return census.refusal(gates.due, 0, limit)
 
         def is_full(closed_by: int, may_ignore: int) -> bool:
             return gates.only_limits(closed_by, may_ignore) or (limit is not None and not closed_by)

@@ -25,17 +25,33 @@ class Weights(Generic[B]):
         self._gates = gates
         self._census = census
 
-    def update(self, member: Member[B], closed_by: int, fractions: bool) -> None:
-        """Put the effective weight of a member if it has changed."""
+    def update(
+        self, member: Member[B], factors: list[float], closed_by: int, fractions: bool
+    ) -> None:
+        """Put the effective weight that a member has with these factors, if it has changed."""
         ignored = self._census.ignored
         effective = member.weight
         if closed_by & ~ignored:
             effective = 0
         elif fractions:
-            effective = self._gates.product(effective, member.factors, ignored)
+            effective = self._gates.product(effective, factors, ignored)
         if effective != member.effective_weight:
             self._balancer.put(member.backend, effective)
             member.effective_weight = effective
+
+    def update_all(self, members: Iterable[Member[B]]) -> None:
+        """Put the effective weights of these members after other gates are ignored; O(members)."""
+        ignored, put, product = self._census.ignored, self._balancer.put, self._gates.product
+        heeded = ~ignored
+        for member in members:
+            effective: float = 0
+            if not member.closed_by & heeded:
+                effective = member.weight
+                if member.fractions:
+                    effective = product(effective, member.factors, ignored)
+            if effective != member.effective_weight:
+                put(member.backend, effective)
+                member.effective_weight = effective
 
     def change(self, joined: Iterable[Member[B]], change: Change[B], undo: Undo[B]) -> None:
         """Pass a change of the membership to the balancer.

@@ -156,10 +156,7 @@ class Pool(PoolReader[B]):
         InvalidTime, and TypeError if ``avoid`` is not a collection of backends.  Raises InvalidPick
         if the balancer picks a backend that is not a member.  Exceptions of gates are not caught.
         """
-        try:
-            if not self._now <= now + 0.0 <= LATEST:
-                now = valid_now(now, self._now)
-        except (TypeError, ValueError, ArithmeticError):
+        if not (now.__class__ is float and self._now <= now <= LATEST):
             now = valid_now(now, self._now)
         self._now = now
         if avoid is not NO_BACKENDS:
@@ -177,6 +174,8 @@ class Pool(PoolReader[B]):
         picked = prefer
         if picked is None or not bound:
             if not (self._census.eligible or self._keyed or avoid):
+                if prefer is None:
+                    raise self._census.refusal(self._gate_set.due)
                 raise self._refusals.refusal(avoid, prefer)
             try:
                 picked = self._pick(key, now, avoid)
@@ -201,7 +200,7 @@ class Pool(PoolReader[B]):
         member.requests += 1
         return Lease(member, now, key, bound, self._census.panicking)
 
-    def release(  # noqa: C901, PLR0912 - calls cost more time than branches
+    def release(  # noqa: C901 - calls cost more time than branches
         self,
         lease: Lease[B],
         now: float,
@@ -224,10 +223,7 @@ class Pool(PoolReader[B]):
             status = status or failure.status
         if member.owner is not self._members:
             raise ForeignLease(f"a lease of another pool: {lease!r}")
-        try:
-            if not self._now <= now + 0.0 <= LATEST:
-                now = valid_now(now, self._now)
-        except (TypeError, ValueError, ArithmeticError):
+        if not (now.__class__ is float and self._now <= now <= LATEST):
             now = valid_now(now, self._now)
         if elapsed is None and retry_after is None and status is None:
             outcome = SUCCESS if ok else UNKNOWN if ok is None else FAILURE

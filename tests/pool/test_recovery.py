@@ -1,5 +1,6 @@
 """Recoveries between two requests, and errors of one gate that must not cost another its news."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -225,3 +226,47 @@ def test_the_order_of_gates_does_not_decide_which_ramp_steps_first() -> None:
             weights[-1] += [pool.effective_weight(backend) for backend in "ab"]
     assert weights[0] == weights[1]
     assert weights[0][::2] != weights[0][1::2]
+
+
+class Refusing(RoundRobin[str]):
+    """Raises an error when the weight of a backend in ``failing`` changes."""
+
+    failing = ""
+
+    def put(self, backend: str, weight: float = 1) -> None:
+        if backend in self.failing:
+            raise ArithmeticError(backend)
+        super().put(backend, weight)
+
+
+def pool_after_changes(failing: str, panic: float | None, ok: bool) -> Pool[str]:
+    """Return a pool after two backends failed, or recovered, while the balancer raised errors."""
+    health: HealthChecks[str] = HealthChecks(1, 1)
+    balancer = Refusing([*"abc"])
+    pool = Pool(balancer, [health], panic=panic)
+    for backend in "bc" if ok else "a":
+        health.observe(backend, False, 0.0)
+    pool.acquire(0.0)
+    balancer.failing = failing
+    for backend in "bc":
+        health.observe(backend, ok, 1.0)
+    for _ in range(2):
+        with suppress(ArithmeticError, LookupError):
+            pool.acquire(1.0)
+    balancer.failing = ""
+    pool.snapshot()
+    assert all(pool.effective_weight(b) == weight for b, weight in balancer.weights.items())
+    return pool
+
+
+@pytest.mark.parametrize("panic", [None, 0.0, 0.5])
+@pytest.mark.parametrize("failing", ["a", "b", "c", "abc"])
+def test_a_balancer_that_raises_at_a_change_gets_it_again(
+    failing: str, panic: float | None
+) -> None:
+    for ok in (False, True):
+        pool, other = (pool_after_changes(name, panic, ok) for name in (failing, ""))
+        assert pool.panicking == other.panicking
+        for backend in "abc":
+            assert pool.effective_weight(backend) == other.effective_weight(backend)
+            assert pool.state(backend) == other.state(backend)
