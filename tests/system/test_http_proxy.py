@@ -198,9 +198,11 @@ def test_the_cookie_is_set_once_and_the_response_is_private(site: Proxy) -> None
 
 
 def test_a_forged_cookie_is_replaced(site: Proxy) -> None:
+    request = "/only/shop?forged"
     with httpx.Client(base_url=site.url, cookies={"home": "A" * 107}) as client:
-        answer = client.get("/only/shop")
+        answer = client.get(request)
     assert any(x.startswith("home=") for x in answer.headers.get_list("set-cookie"))
+    site.attempts(f"GET {request}", logged=1)  # it is logged after the response
     assert site.lines_with("session")[-1]["session"] == "forged"
 
 
