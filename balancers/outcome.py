@@ -38,7 +38,8 @@ class Outcome:
             known = isinstance(value, int | float) and not isinstance(value, bool)
             if value is not None and not (known and 0 <= value < inf):
                 raise InvalidSetting(f"{name} must be finite seconds, 0 or more, not {value!r}")
-        if self.status is not None and type(self.status) is not int:
+        status: Any = self.status
+        if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
             raise InvalidSetting(f"status must be an int, not {self.status!r}")
 
 

@@ -94,8 +94,10 @@ def a_backend_without_a_result_is_served_in_a_panic(self: Any, backend: Any, now
 
 
 @mutant(Weights, "update", "pool/test_pool.py::test_panic_never_ignores_a_hard_gate")
-def a_panic_opens_everything(self: Any, member: Any, closed_by: int, fractions: bool) -> None:
-    weights_update(self, member, 0 if self._census.panicking else closed_by, fractions)
+def a_panic_opens_everything(
+    self: Any, member: Any, factors: Any, closed_by: int, fractions: bool
+) -> None:
+    weights_update(self, member, factors, 0 if self._census.panicking else closed_by, fractions)
 
 
 @mutant(Census, "update", "pool/test_events.py::test_panic_begins_and_ends")
