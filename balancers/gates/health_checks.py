@@ -195,25 +195,19 @@ class HealthChecks(MemberGate[B, Health]):
         Failures in a row make the backend unhealthy.  A success resets their count, but never makes
         the backend healthy.  Raises InvalidTime.
         """
-        try:
-            health = self._members[backend]
-            if (
-                outcome is SUCCESS
-                and self._plain
-                and not health.failures
-                and health.flipped_at <= started_at
-                and now - started_at >= 0.0  # raises TypeError for a Decimal
-                and now <= LATEST
-            ):  # no count changes; this is faster than the calls below
-                if now <= self._now:
-                    return
-                if now < self.due:
-                    self._now = now + 0.0
-                    return
-        except KeyError:
+        health = self._members.get(backend)
+        if health is None:
             return
-        except (TypeError, ArithmeticError):  # an invalid time
-            health = self._members[backend]
+        if (
+            outcome is SUCCESS
+            and self._plain
+            and not health.failures
+            and now.__class__ is started_at.__class__ is float
+            and health.flipped_at <= started_at <= now <= LATEST
+            and (now <= self._now or now < self.due)
+        ):  # no count changes; this is faster than the calls below
+            self._now = max(self._now, now)
+            return
         ok = self._verdict(outcome)
         valid_now(started_at, started_at, "started_at")
         now = self.settle(now)

@@ -141,25 +141,19 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
 
         The call is ignored if the backend is not a member.  Raises InvalidTime.
         """
-        try:
-            state = self._members[backend]
-            if (
-                outcome is SUCCESS
-                and self._plain
-                and not state.failing
-                and state.ignore_before <= started_at
-                and now - started_at >= 0.0  # raises TypeError for a Decimal
-                and now <= LATEST
-            ):  # no count changes; this is faster than the calls below
-                if now <= self._now:
-                    return
-                if now < self.due:
-                    self._now = now + 0.0
-                    return
-        except KeyError:
+        state = self._members.get(backend)
+        if state is None:
             return
-        except (TypeError, ArithmeticError):  # an invalid time
-            state = self._members[backend]
+        if (
+            outcome is SUCCESS
+            and self._plain
+            and not state.failing
+            and now.__class__ is started_at.__class__ is float
+            and state.ignore_before <= started_at <= now <= LATEST
+            and (now <= self._now or now < self.due)
+        ):  # no count changes; this is faster than the calls below
+            self._now = max(self._now, now)
+            return
         ok = self._verdict(outcome)
         valid_now(started_at, started_at, "started_at")
         now = self.settle(now)
