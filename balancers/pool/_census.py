@@ -56,12 +56,20 @@ class Census:
         self.refusals: dict[str, int] = {}
         """The number of refusals for each reason."""
 
-    @property
-    def may_ignore(self) -> int:
-        """The reasons that would be ignored if a limit opened a member now."""
-        if self.eligible:
-            return 0
-        return self._gates.last_resort | (0 if self._panic is None else self._gates.soft)
+    def is_full(self, combination: int) -> bool:
+        """Return whether a member could serve if limits of requests in flight did not close it.
+
+        It could also serve if its other reasons would be ignored then.
+        """
+        gates = self._gates
+        if gates.only_limits(combination & ~self.ignored):
+            return True
+        if self.open:
+            return False
+        ignorable = gates.last_resort
+        if not self.eligible and self._panic is not None:
+            ignorable |= gates.soft
+        return gates.only_limits(combination, ignorable)
 
     def emptied(self) -> "Census":
         """Return a census with the same settings and the same ignored reasons, but no members."""
@@ -177,10 +185,9 @@ class Census:
         counts: dict[str, int] = {}
         self._full = 0
         for combination, count in self._groups.items():
-            closed_by = combination & heeded
-            if self._gates.only_limits(closed_by, self.may_ignore):
+            if self.is_full(combination):
                 self._full += count
-            for reason in self._gates.reasons(closed_by):
+            for reason in self._gates.reasons(combination & heeded):
                 counts[reason] = counts.get(reason, 0) + count
         return counts
 

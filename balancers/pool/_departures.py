@@ -27,13 +27,19 @@ class Departures(Generic[B]):
         """Keep a member until this time; O(log n)."""
         self._overdue.pop(member, None)
         self._timers.set(member, until)
-        self.update_due()
+        self.due = min(self.due, self._timers.first)
 
     def cancel(self, member: Member[B]) -> None:
         """Stop keeping a member, because it has left or has returned; O(log n)."""
         self._overdue.pop(member, None)
         self._timers.cancel(member)
-        self.update_due()
+        if self.due != -inf:
+            self.due = self._timers.first
+
+    def is_over(self, member: Member[B], now: float) -> bool:
+        """Return whether a kept member leaves at the first request at ``now`` or later."""
+        until = self._timers.get(member)
+        return not member.in_flight and (until <= now or member in self._overdue)
 
     def released(self, member: Member[B]) -> None:
         """Called when a leaving member has no request in flight any more."""

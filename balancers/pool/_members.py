@@ -1,7 +1,7 @@
 """Stores the members of a pool: who joins, who leaves, and which reasons close each member."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Generic
 
@@ -15,6 +15,7 @@ from balancers.pool._change import Change
 from balancers.pool._departures import Departures
 from balancers.pool._gate_set import GateSet
 from balancers.pool._member import Member
+from balancers.pool._recoveries import Recoveries
 from balancers.pool._weights import Undo, Weights
 from balancers.pool.snapshot import MemberSnapshot, Snapshot
 
@@ -44,8 +45,7 @@ class Members(Generic[B]):
         self._events = events
         self._generation = 0
         self._departures: Departures[B] = Departures()
-        self._recovering: dict[B, list[Callable[..., None]]] = {}
-        """The backends that have recovered, with the methods that are not called yet."""
+        self.recoveries: Recoveries[B] = Recoveries(gates.recovered)
         self._ignorable: dict[B, Member[B]] = {}
         """The members whose effective weight may change when gates are ignored."""
         self._outdated = False
@@ -101,7 +101,8 @@ class Members(Generic[B]):
         except BaseException:
             self._weights.restore(undo, now)
             for gate, backend in entered:
-                gate.removed(backend, now)
+                with suppress(Exception):  # the first exception is raised
+                    gate.removed(backend, now)
             raise
         self._begin_or_end_departures(change, now)
         for member, weight in change.weights.items():
@@ -152,24 +153,45 @@ class Members(Generic[B]):
 
         If a gate raises an exception, its changes stay pending until the next call.
         """
+        if self.recoveries.read_at:
+            self.recoveries.repeat(self.by_backend, self._gates.soft, now)
+        self._apply(now)
+        if self._departures.due <= now:
+            self.remove_expired(now)
+
+    def settle_to_read(self, now: float) -> None:
+        """Apply the changes of the gates before the state is read.  No member is removed.
+
+        ``now`` is the time of the last request or change.
+        """
+        recovered = self._apply(now)
+        self.recoveries.read_at.update(dict.fromkeys(recovered, now))
+
+    def _apply(self, now: float) -> list[B]:
+        """Apply the changes of the gates, and return the backends that have recovered."""
+        recovered: list[B] = []
+        waiting = self.recoveries.waiting
         try:
             self._apply_changes(now)
-            if self._recovering:
-                self._call_recovered(now)
+            if waiting:
+                recovered = [*waiting]
+                self.recoveries.report(now)
                 self._apply_changes(now)
         finally:
-            for backend in self._recovering:
+            for backend in waiting:
                 self._gates.pending.setdefault(backend, [])
             self._update_ignored(now)
-        if self._departures.due <= now:
-            self._remove_expired(now)
+        return recovered
 
     def released_departing(self, member: Member[B]) -> None:
         """Called when a request on a member that is leaving has ended."""
         if not member.in_flight:
             self._departures.released(member)
 
-    def _remove_expired(self, now: float) -> None:
+    def remove_expired(self, now: float) -> None:
+        """Remove the kept members whose time is over and which are idle; O(overdue)."""
+        if self._departures.due > now:
+            return
         failed: Exception | None = None
         for member in self._departures.expired(now):
             with suppress(BalancersError):  # the balancer may not allow it yet
@@ -178,19 +200,9 @@ class Members(Generic[B]):
         if failed is not None:
             raise failed
 
-    def _call_recovered(self, now: float) -> None:
-        """Call ``recovered`` of the gates.  If a gate raises an exception, call it again later."""
-        recovering, self._recovering = self._recovering, {}
-        failed: Exception | None = None
-        for backend, methods in recovering.items():
-            for method in methods:
-                try:
-                    method(backend, now)
-                except Exception as error:  # noqa: BLE001 - raised below
-                    failed = failed or error
-                    self._recovering.setdefault(backend, []).append(method)
-        if failed is not None:
-            raise failed
+    def is_over(self, member: Member[B], now: float) -> bool:
+        """Return whether a kept member leaves at a request at ``now``."""
+        return member.departing and self._departures.is_over(member, now)
 
     def _apply_changes(self, now: float) -> None:
         """Apply the changes of the gates.
@@ -198,15 +210,15 @@ class Members(Generic[B]):
         Also find the backends that a soft gate closed before and that no soft gate closes now.
         """
         gates = self._gates
-        soft, recovered = gates.soft, gates.recovered
+        soft = gates.soft
         for member, factors, flapped in gates.changes(self.by_backend, now):
             before = member.closed_by
             closed_by, fractions = gates.classify(member.weight, factors, member.departing)
             self._weights.update(member, factors, closed_by, fractions)
             member.factors = factors
             self._reclassify(member, closed_by, fractions)
-            if recovered and (flapped or before & soft) and not closed_by & soft:
-                self._recovering[member.backend] = [*recovered]
+            if (flapped or before & soft) and not closed_by & soft:
+                self.recoveries.found(member.backend)
 
     def _classify(self, member: Member[B]) -> tuple[int, bool]:
         return self._gates.classify(member.weight, member.factors, member.departing)
@@ -238,7 +250,7 @@ class Members(Generic[B]):
         """Remove a member from the pool."""
         self._census.leave(member.closed_by)
         self._ignorable.pop(member.backend, None)
-        self._recovering.pop(member.backend, None)
+        self.recoveries.forget(member.backend)
         del self.by_backend[member.backend]
         self._former_requests += member.requests
         self._former_failures += member.failures
@@ -257,7 +269,8 @@ class Members(Generic[B]):
         if not census.update() and not self._outdated:
             return
         if census.last_resort is not last_resort:
-            self._record(now, "last resort", census.last_resort, None, census.describe())
+            detail = f"{census.eligible} of {census.members} serve"
+            self._record(now, "last resort", census.last_resort, None, detail)
         if census.panicking is not panicking:
             self._record(now, "panic", census.panicking, None, census.describe())
         self._outdated = True

@@ -9,12 +9,12 @@ from balancers._internal.types import B
 from balancers.balancer import Balancer
 from balancers.pool._backends import Backends
 from balancers.pool._census import Census
-from balancers.pool._gate_set import GateSet
+from balancers.pool._gate_set import GONE, GateSet
 from balancers.pool._limit import PoolLimit
 from balancers.pool._member import Member
 from balancers.pool._members import Members
 from balancers.pool._refusals import Refusals
-from balancers.pool.lease import Lease
+from balancers.pool.lease import Lease, member_of
 from balancers.pool.snapshot import Snapshot
 
 __all__ = ["PoolReader"]
@@ -57,7 +57,10 @@ class PoolReader(SharesBackends, Generic[B]):
 
     @property
     def due(self) -> float:
-        """The earliest ``due`` of the gates: ``inf`` for no announced change, ``-inf`` for now."""
+        """The time of the next announced change in seconds; ``inf`` for none, ``-inf`` for now.
+
+        It is the earliest ``due`` of the gates, and of the members that an update keeps.
+        """
         return self._gate_set.due
 
     def generation(self, backend: B) -> int:
@@ -66,7 +69,7 @@ class PoolReader(SharesBackends, Generic[B]):
 
     def owns(self, lease: Lease[B]) -> bool:
         """Return whether this pool created the lease, even if it is released; O(1)."""
-        return lease._member.owner is self._members  # noqa: SLF001 - a lease is the pool's own
+        return member_of(lease).owner is self._members
 
     def weight(self, backend: B) -> float:
         """Return the weight that was set for a member.  Raises UnknownBackend."""
@@ -108,7 +111,10 @@ class PoolReader(SharesBackends, Generic[B]):
         of :meth:`admits`.  Raises UnknownBackend, InvalidTime.
         """
         closed_by = self._closed_by(backend, True, now)
-        return self._gate_set.only_limits(closed_by) or (not closed_by and bool(self._full()))
+        if not closed_by:
+            return bool(self._full())
+        is_full = self._gate_set.only_limits(closed_by)
+        return is_full or self._census.is_full(self._members.find(backend).closed_by)
 
     def snapshot(self) -> Snapshot[B]:
         """Return what the pool counts, for example for a dashboard; O(members)."""
@@ -137,7 +143,7 @@ class PoolReader(SharesBackends, Generic[B]):
     def _settle(self) -> None:
         """Apply the changes that are due at the latest time seen, as a request would do."""
         if self._gate_set.due <= self._now:
-            self._members.settle(self._now)
+            self._members.settle_to_read(self._now)
 
     def _settled(self, backend: B) -> Member[B]:
         """Apply the changes that are due, and return a member.  Raises UnknownBackend."""
@@ -149,6 +155,8 @@ class PoolReader(SharesBackends, Generic[B]):
         """Return the combination of the reasons that refuse a request at ``now``."""
         now = self._now if now is None else valid_now(now, self._now)
         member = self._settled(backend)
+        if self._members.is_over(member, now):
+            return GONE
         gates, closed_by, ignored = self._gate_set, member.closed_by, self._census.ignored
         if gates.due <= now:
             closed_by = self._combination_at(member, now)

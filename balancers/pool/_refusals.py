@@ -38,7 +38,7 @@ class Refusals(Generic[B]):
         else:
             closing = self.closing_bound(member)
             reasons = self._gates.reasons(closing)
-            full = self._gates.only_limits(closing)
+            full = self._gates.only_limits(closing) or self._census.is_full(member.closed_by)
         if reasons and strict:
             reason = reasons[0] if len(reasons) == 1 else "mixed"
             self._census.count_refusal(reason)
@@ -51,21 +51,31 @@ class Refusals(Generic[B]):
         return self._gates.closed_to_bound(member.closed_by & ~self._census.ignored)
 
     def refusal(
-        self, avoid: Collection[B], prefer: B | None, limit: str | None = None
+        self,
+        avoid: Collection[B],
+        prefer: B | None,
+        limit: str | None = None,
+        strict: bool = False,
     ) -> NoBackendAvailable:
         """Return the error to raise when no backend can be picked; O(avoided + reasons).
 
-        ``limit`` is the reason of the limit of the pool, if this limit is reached.
+        ``limit`` is the reason of the limit of the pool, if this limit is reached.  With
+        ``strict``, nothing but this limit refuses the preferred backend.
         """
         census, gates = self._census, self._gates
+        if strict and prefer is not None:
+            refused = census.refusal(gates.due, 0, limit)
+            return NoBackendAvailable(refused.reason, refused.counts, refused.retry_at, 1)
+        limited = limit is not None
 
-        def is_full(closed_by: int, may_ignore: int) -> bool:
-            return gates.only_limits(closed_by, may_ignore) or (limit is not None and not closed_by)
+        def is_full(member: Member[B]) -> bool:
+            closed = member.closed_by & ~census.ignored
+            return census.is_full(member.closed_by) or (limited and not closed)
 
-        heeded = ~census.ignored
         avoided = [m for b in {*avoid} if (m := self._by_backend.get(b)) is not None]
-        full = -sum(is_full(member.closed_by & heeded, census.may_ignore) for member in avoided)
+        full = -sum(map(is_full, avoided))
         home = None if prefer is None or prefer in avoid else self._by_backend.get(prefer)
-        if home is not None and not is_full(home.closed_by & heeded, census.may_ignore):
-            full += is_full(self.closing_bound(home), 0)
+        if home is not None and not is_full(home):
+            closing = self.closing_bound(home)
+            full += gates.only_limits(closing) or (limited and not closing)
         return census.refusal(gates.due, full, limit)

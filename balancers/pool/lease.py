@@ -10,7 +10,7 @@ from balancers.errors import AlreadyInUse, AlreadyReleased
 from balancers.outcome import Outcome
 from balancers.pool._member import Member
 
-__all__ = ["Lease", "LeaseContext", "reported_failure"]
+__all__ = ["Lease", "LeaseContext", "member_of", "reported_failure"]
 
 
 class Lease(Generic[B]):
@@ -50,7 +50,7 @@ class Lease(Generic[B]):
         self.panic = panic
         self._report: Outcome | bool | None = None  # True if released; a failure if reported
 
-    def failed(self, retry_after: float | None = None, status: int | None = None) -> None:
+    def failed(self, *, retry_after: float | None = None, status: int | None = None) -> None:
         """Report that the request failed.  The lease is then released as a failure.
 
         Call it in the block of :meth:`Pool.lease` if the failure is not an exception, for example
@@ -86,6 +86,14 @@ class Lease(Generic[B]):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"a lease is released once, so it cannot be copied: {self!r}")
+
+
+def member_of(lease: Lease[B]) -> Member[B]:
+    """Return the member that a lease belongs to.  Raises TypeError for any other object."""
+    try:
+        return lease._member  # noqa: SLF001 - a function of this module
+    except AttributeError:
+        raise TypeError(f"lease must be a lease of a pool, not {lease!r}") from None
 
 
 def reported_failure(lease: Lease[B]) -> Outcome:

@@ -34,7 +34,7 @@ from balancers.pool._limit import PoolLimit
 from balancers.pool._members import Members
 from balancers.pool._reader import PoolReader
 from balancers.pool._taken import take, taking
-from balancers.pool.lease import Lease, LeaseContext, reported_failure
+from balancers.pool.lease import Lease, LeaseContext, member_of, reported_failure
 
 __all__ = ["Pool"]
 
@@ -88,6 +88,7 @@ class Pool(PoolReader[B]):
         super().__init__(balancer, members, gate_set, census, pool_limit, valid_now(now, -inf))
         self._gates = gate_set.gates
         self._watched = gate_set.watched
+        self._recovered_at = members.recoveries.read_at
         self._pending = gate_set.pending
         self._pick = balancer.pick
         self._keyed = balancer.keyed
@@ -104,6 +105,7 @@ class Pool(PoolReader[B]):
     def add(self, backend: B, weight: float = 1, now: float = 0.0) -> None:
         """Add a backend.  Raises DuplicateBackend, InvalidWeight, InvalidTime."""
         weight = valid_weight(weight, backend)
+        now = self._advance(now)
         member = self._by_backend.get(backend)
         if member is None:
             self._change(Change({backend: weight}), now)
@@ -114,12 +116,13 @@ class Pool(PoolReader[B]):
 
     def remove(self, backend: B, now: float = 0.0) -> None:
         """Remove a backend.  Its leases stay valid.  Raises UnknownBackend, InvalidTime."""
+        now = self._advance(now)
         self._change(Change(leavers=(self._members.find(backend),)), now)
 
     def set_weight(self, backend: B, weight: float, now: float = 0.0) -> None:
         """Change a weight (0: not picked).  Raises UnknownBackend, InvalidWeight, InvalidTime."""
-        member = self._members.find(backend)
-        self._change(Change(weights={member: valid_weight(weight, backend)}), now)
+        weight, now = valid_weight(weight, backend), self._advance(now)
+        self._change(Change(weights={self._members.find(backend): weight}), now)
 
     def update(
         self,
@@ -132,12 +135,14 @@ class Pool(PoolReader[B]):
         A member that is not in ``weights`` leaves at once, and its state is lost.  With ``keep``
         (seconds, 0 or more), it stays a member and keeps its state: its requests in flight, and
         what the gates know.  Its reason is "leaving", and it gets bound requests only.  If a later
-        update contains it, it returns.  Otherwise it leaves when the time is over and no request is
-        in flight on it.  Raises InvalidWeight, InvalidTime, InvalidSetting, and TypeError.
+        update contains it, it returns.  Otherwise it leaves at the first request or change after
+        the time is over and no request is in flight on it.  Raises InvalidWeight, InvalidTime,
+        InvalidSetting, and TypeError.
         """
-        now = valid_now(now, self._now)
-        until = None if keep is None else now + not_negative("keep", keep)
         wanted = as_weights(weights, self._by_backend)
+        keep = None if keep is None else not_negative("keep", keep)
+        now = self._advance(now)
+        until = None if keep is None else now + keep
         self._change(difference(self._by_backend, wanted, until), now)
 
     def acquire(  # noqa: C901, PLR0912 - calls cost more time than branches
@@ -166,11 +171,11 @@ class Pool(PoolReader[B]):
                 self._members.settle(now)
                 break
         else:
-            if self._pending:
+            if self._pending or self._recovered_at:
                 self._members.settle(now)
         bound = prefer is not None and self._refusals.honours(prefer, strict, avoid)
         if self._limit is not None and self._limit.full:
-            raise self._refusals.refusal(avoid, prefer, self._limit.reason)
+            raise self._refusals.refusal(avoid, prefer, self._limit.reason, strict)
         picked = prefer
         if picked is None or not bound:
             if not (self._census.eligible or self._keyed or avoid):
@@ -200,7 +205,7 @@ class Pool(PoolReader[B]):
         member.requests += 1
         return Lease(member, now, key, bound, self._census.panicking)
 
-    def release(  # noqa: C901 - calls cost more time than branches
+    def release(  # noqa: C901, PLR0912 - calls cost more time than branches
         self,
         lease: Lease[B],
         now: float,
@@ -216,7 +221,7 @@ class Pool(PoolReader[B]):
         raises an exception, the lease is released, and the other gates are called too.  Raises
         AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting.
         """
-        member = lease._member  # noqa: SLF001 - a lease is the pool's own
+        member = member_of(lease)
         if lease._report is not None:  # noqa: SLF001 - a lease is the pool's own
             failure = reported_failure(lease)
             ok, retry_after = False, retry_after or failure.retry_after
@@ -226,13 +231,15 @@ class Pool(PoolReader[B]):
         if not (now.__class__ is float and self._now <= now <= LATEST):
             now = valid_now(now, self._now)
         if elapsed is None and retry_after is None and status is None:
-            outcome = SUCCESS if ok else UNKNOWN if ok is None else FAILURE
+            outcome = SUCCESS if ok is True else UNKNOWN if ok is None else FAILURE
+            if ok is not outcome.ok:
+                outcome = Outcome(ok)
         else:
             outcome = Outcome(ok, elapsed, retry_after, status)
         self._now = now
         lease._report = True  # noqa: SLF001 - a lease is the pool's own
         member.in_flight = in_flight = member.in_flight - 1
-        if outcome.ok is False:
+        if not outcome.ok and outcome.ok is not None:
             member.failures += 1
         if member.departing:
             if member.former:
@@ -277,8 +284,13 @@ class Pool(PoolReader[B]):
         for part in (self._balancer, *self._gates):
             take(part)
 
-    def _change(self, change: Change[B], now: float) -> None:
+    def _advance(self, now: float) -> float:
+        """Return the time of a change.  Before it, remove the kept members whose time is over."""
         now = valid_now(now, self._now)
+        self._members.remove_expired(now)
+        return now
+
+    def _change(self, change: Change[B], now: float) -> None:
         failed = self._members.change(change, now)
         self._now = now
         if self._limit is not None:

@@ -199,3 +199,25 @@ def test_a_wrong_report_changes_nothing(retry_after: Any) -> None:
         lease.failed(retry_after=retry_after)
     pool.release(lease, 0.0)
     assert pool.snapshot().failures == 0
+
+
+@pytest.mark.parametrize("ok", [503, "yes", 0.5, []])
+def test_an_outcome_is_true_false_or_none(ok: Any) -> None:
+    pool = Pool(RoundRobin(["a"]))
+    lease = pool.acquire(0.0)
+    with pytest.raises((TypeError, InvalidSetting), match="ok"):
+        pool.release(lease, 1.0, ok)
+    assert not lease.released
+    pool.release(lease, 1.0, ok=np.False_)
+    assert pool.snapshot().failures == 1
+
+
+@pytest.mark.parametrize("wrong", [None, "a", 3])
+def test_only_a_lease_can_be_released(wrong: Any) -> None:
+    pool = Pool(RoundRobin(["a"]))
+    with pytest.raises(TypeError, match="lease must be a lease of a pool, not"):
+        pool.release(wrong, 1.0)
+    with pytest.raises(TypeError, match="lease must be a lease of a pool, not"):
+        pool.owns(wrong)
+    with pytest.raises(TypeError, match="lease must be a lease of a pool, not"):
+        pool.release(pool.lease(lambda: 1.0), 1.0)  # type: ignore[arg-type]  # refused

@@ -136,9 +136,12 @@ def test_a_kept_member_can_be_removed_at_once() -> None:
     pool.update(["a"], 4.0, keep=0.0)
     pool.update([], 4.0, keep=0.0)
     pool.update(["b"], 4.0, keep=0.0)
-    assert list(pool.backends) == ["a", "b"]
-    assert pool.acquire(4.0).backend == "b"
     assert list(pool.backends) == ["b"]
+    pool.update([], 4.0, keep=0.0)
+    assert pool.state("b") == ("leaving",)  # to read removes no member
+    with pytest.raises(NoBackendAvailable, match="empty"):
+        pool.acquire(4.0)
+    assert not pool.backends
 
 
 def test_an_absence_is_no_recovery() -> None:
@@ -191,3 +194,56 @@ def test_jump_forgets_a_member_when_it_is_the_last() -> None:
     assert set(pool.backends) <= {*"abc"}
     leases = sum(pool.in_flight(b) for b in pool.backends if b != "a")
     assert list(pool.backends) == ["a"] or leases
+
+
+def test_a_member_that_became_idle_is_forgotten_whatever_happens_to_others() -> None:
+    for change in ("add", "update"):
+        pool = Pool(RoundRobin([*"abc"]))
+        leases = {lease.backend: lease for lease in [pool.acquire(0.0) for _ in range(3)]}
+        pool.update(["a"], 0.0, keep=5.0)
+        pool.acquire(6.0)
+        pool.release(leases["b"], 7.0)
+        if change == "add":
+            pool.add("c", now=7.0)
+        else:
+            pool.update(["a"], 7.0, keep=1000.0)
+        pool.acquire(8.0)
+        assert list(pool.backends) == ["a", "c"]
+
+
+def test_reading_removes_no_member() -> None:
+    pool = Pool(RoundRobin([*"abc"]))
+    pool.update(["b", "c"], 0.0, keep=0.0)
+    assert [pool.state(backend) for backend in pool.backends] == [("leaving",), (), ()]
+    assert not pool.admits("a", bound=True)  # a request would remove it
+    with pytest.raises(NoBackendAvailable, match="unknown"):
+        pool.acquire(0.0, prefer="a", strict=True)
+    assert "a" not in pool
+
+
+def test_a_reader_knows_that_the_time_of_a_kept_member_will_be_over() -> None:
+    pool = Pool(RoundRobin(["a", "b"]))
+    pool.update(["b"], 0.0, keep=10.0)
+    assert [pool.admits("a", bound=True, now=now) for now in (0.0, 9.0, 10.0)] == [
+        True,
+        True,
+        False,
+    ]
+    lease = pool.acquire(1.0, prefer="a")
+    assert pool.admits("a", bound=True, now=20.0)
+    pool.release(lease, 11.0)
+    assert not pool.admits("a", bound=True, now=20.0)
+
+
+def test_a_change_after_the_time_finds_the_member_forgotten() -> None:
+    drain: Drain[str] = Drain()
+    pool = Pool(RoundRobin(["a", "b"]), [drain])
+    drain.begin("a", 0.0)
+    pool.update(["b"], 0.0, keep=10.0)
+    pool.update(["a", "b"], 10.0, keep=10.0)
+    assert (pool.state("a"), pool.generation("a")) == ((), 3)
+    pool.update(["b"], 11.0, keep=10.0)
+    with pytest.raises(UnknownBackend):
+        pool.set_weight("a", 2, 21.0)
+    with pytest.raises(UnknownBackend):
+        pool.remove("a", 21.0)

@@ -4,7 +4,7 @@ import copy
 import pickle
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from math import inf
 from typing import Any
@@ -169,6 +169,13 @@ class PoolMachine(RuleBasedStateMachine):
     def served(self, model: Model) -> bool:
         return not model.closed() - self.ignored
 
+    def is_full(self, model: Model) -> bool:
+        """Return whether the member would serve if its limit did not close it."""
+        others = [other for other in self.members.values() if other is not model]
+        freed = replace(model, in_flight=0)
+        ignored = ignored_reasons([*others, freed], self.last_resort, self.ignored)
+        return "saturated" in model.closed() and not freed.closed() - ignored
+
     def forget(self) -> None:
         """Remove the kept members whose time is over, last joined first."""
         for backend, model in reversed([*self.members.items()]):
@@ -178,6 +185,7 @@ class PoolMachine(RuleBasedStateMachine):
                 del self.members[backend]
 
     def add(self, backend: str, weight: float) -> None:
+        self.request_nothing()
         for pool in self.pools:
             pool.add(backend, weight, self.now)
         self.note(backend, weight)
@@ -191,7 +199,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def remove(self, backend: str) -> str:
         """Remove a member and return it: the last member if only the last member can leave."""
-        self.settle()
+        self.request_nothing()
         if backend not in self.members:
             return backend
         if self.kind.only_last_leaves and backend != list(self.members)[-1]:
@@ -212,6 +220,7 @@ class PoolMachine(RuleBasedStateMachine):
     def tune(self, data: st.DataObject) -> None:
         backend, weight = data.draw(NAMES), data.draw(WEIGHTS)
         n = data.draw(st.sampled_from([None, 1, 2, 5]))
+        self.request_nothing()
         if backend in self.members:
             for pool in self.pools:
                 pool.set_weight(backend, weight, self.now)
@@ -223,6 +232,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def update(self, data: st.DataObject) -> None:
         wanted = data.draw(st.dictionaries(NAMES, WEIGHTS, min_size=2, max_size=5))
+        self.request_nothing()
         if self.kind.only_last_leaves:  # every member before the last one that stays, stays too
             staying = [place for place, b in enumerate(self.members) if b in wanted]
             for backend in list(self.members)[: max(staying, default=-1) + 1]:
@@ -235,7 +245,7 @@ class PoolMachine(RuleBasedStateMachine):
     def update_and_keep(self, data: st.DataObject) -> None:
         wanted = data.draw(st.dictionaries(NAMES, WEIGHTS, max_size=4))
         keep = data.draw(st.sampled_from([0.0, 1.0, 4.0]))
-        self.settle()
+        self.request_nothing()
         for pool in self.pools:
             pool.update(wanted, self.now, keep=keep)
         for backend, model in self.members.items():
@@ -262,7 +272,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def prefer(self, data: st.DataObject) -> None:
         backend, strict = data.draw(NAMES), data.draw(st.booleans())
-        self.catch_up()
+        self.request_nothing()
         model = self.members.get(backend)
         hard_to_bound = {"unhealthy", "saturated"} - self.ignored
         if model is not None and not model.closed() & hard_to_bound:
@@ -274,7 +284,8 @@ class PoolMachine(RuleBasedStateMachine):
                     pool.acquire(self.now, KEY, backend, strict)
                 reasons = model.closed() & hard_to_bound if model else {"unknown"}
                 assert set(refusal.value.counts) == reasons
-                assert refusal.value.full == (reasons == {"saturated"})
+                full = reasons == FULL or (model is not None and self.is_full(model))
+                assert refusal.value.full == full
         else:
             self.check([], prefer=backend)
 
@@ -335,8 +346,15 @@ class PoolMachine(RuleBasedStateMachine):
         except NoBackendAvailable as refusal:
             return str(refusal)
 
-    def catch_up(self) -> None:
+    def request_nothing(self) -> None:
+        """Make a request that is refused.  Only requests and changes remove kept members."""
+        for pool in self.pools:
+            with pytest.raises(NoBackendAvailable, match="unknown"):
+                pool.acquire(self.now, KEY, "no member", strict=True)
         self.forget()
+        self.catch_up()
+
+    def catch_up(self) -> None:
         for model in self.members.values():
             model.catch_up(self.now)
         self.ignored = ignored_reasons(self.members.values(), self.last_resort, self.ignored)
@@ -348,7 +366,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     def check(self, avoid: Any, now: float | None = None, prefer: str | None = None) -> None:
         """Acquire, and compare the lease or the refusal with the model."""
-        self.catch_up()
+        self.request_nothing()
         now = self.now if now is None else now
         opened = {backend for backend, model in self.members.items() if self.served(model)}
         if opened.difference(avoid):
@@ -361,10 +379,7 @@ class PoolMachine(RuleBasedStateMachine):
         counts = Counter(reason for model in models for reason in model.closed() - ignored)
         counts += Counter(avoided=len(opened))
         home = self.members.get(prefer) if prefer is not None else None
-        would_be = ignored  # if a limit opened a member
-        if not opened:
-            would_be = {"unhealthy", *({"draining"} if self.last_resort else ())}
-        full = {b for b, model in self.members.items() if model.closed() - would_be == FULL}
+        full = {b for b, model in self.members.items() if self.is_full(model)}
         if home is not None and home.closed() - ignored - SPARING == FULL:
             full.add(str(prefer))
         for pool in self.pools:

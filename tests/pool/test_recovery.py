@@ -15,7 +15,7 @@ from balancers import (
     SlowStart,
     WeightedRoundRobin,
 )
-from balancers.gates import MemberGate, WarmUp
+from balancers.gates import MemberGate, PassiveChecks, WarmUp
 
 
 class Fragile(MemberGate[str, None]):
@@ -270,3 +270,81 @@ def test_a_balancer_that_raises_at_a_change_gets_it_again(
         for backend in "abc":
             assert pool.effective_weight(backend) == other.effective_weight(backend)
             assert pool.state(backend) == other.state(backend)
+
+
+def test_reading_does_not_use_up_a_slow_start() -> None:
+    """A dashboard or a session reads the pool long after the last request."""
+    for read in (False, True):
+        health: HealthChecks[str] = HealthChecks(1, 1)
+        pool = Pool(WeightedRoundRobin(["a", "b"]), [health, SlowStart[str](30.0)])
+        pool.acquire(1.0)
+        flap(health, "a", 500.0)
+        if read:
+            pool.snapshot()
+            assert pool.effective_weight("a") == 0.1
+            assert pool.admits("a", bound=True, now=506.0)
+            assert pool.due > 1.0
+        pool.acquire(506.0)
+        assert pool.effective_weight("a") == 0.1
+        pool.acquire(521.0)
+        assert 0.4 < pool.effective_weight("a") < 0.6
+        pool.acquire(600.0)
+        assert pool.effective_weight("a") == 1
+
+
+def test_reading_does_not_flood_a_cold_backend() -> None:
+    health: HealthChecks[str] = HealthChecks(1, 1)
+    pool = Pool(LeastConnections([*"abc"]), [health, WarmUp[str](30.0)])
+    for backend in "bc" * 15:
+        pool.acquire(0.0, prefer=backend)
+    flap(health, "a", 500.0)
+    pool.snapshot()
+    picks = [pool.acquire(506.0).backend for _ in range(15)]
+    assert picks.count("a") <= 3
+
+
+def test_a_recovery_that_was_read_ends_with_the_backend() -> None:
+    health: HealthChecks[str] = HealthChecks(1, 1)
+    pool = Pool(WeightedRoundRobin(["a", "b"]), [health, SlowStart[str](30.0)])
+    pool.acquire(1.0)
+    flap(health, "a", 500.0)
+    pool.snapshot()
+    pool.remove("a", 505.0)
+    assert pool.acquire(506.0).backend == "b"
+
+
+def test_an_interruption_loses_no_recovery() -> None:
+    class Interrupting(Fragile):
+        def recovered(self, backend: str, now: float) -> None:
+            super().recovered(backend, now)
+            if "interrupt" in self.failing:
+                raise KeyboardInterrupt
+
+    fragile, health, ramp = Interrupting(), HealthChecks[str](1, 1), SlowStart[str](10.0)
+    pool = Pool(WeightedRoundRobin([*"abcd"]), [fragile, health, ramp])
+    for backend in "bcd":
+        flap(health, backend, 1.0)
+    fragile.failing = {"interrupt"}
+    with pytest.raises(KeyboardInterrupt):
+        pool.acquire(1.0)
+    fragile.failing = set()
+    pool.acquire(1.0)
+    assert [pool.effective_weight(b) for b in "abcd"] == [1, 0.1, 0.1, 0.1]
+
+
+def test_a_failed_join_leaves_no_gate_with_a_backend_that_is_no_member() -> None:
+    """Also if a gate raises when the join is undone."""
+
+    class Refusing(Fragile):
+        def added(self, backend: str, now: float) -> None:
+            super().added(backend, now)
+            self.call("added", backend)
+
+    passive: PassiveChecks[str] = PassiveChecks()
+    first, last = Refusing(), Refusing()
+    pool = Pool(RoundRobin(["a"]), [first, passive, last], panic=None)
+    first.failing, last.failing = {"removed"}, {"added"}
+    with pytest.raises(ArithmeticError, match="added"):
+        pool.add("b", now=0.0)
+    pool.release(pool.acquire(0.0), 0.0, ok=False)
+    assert pool.state("a") == ()  # nginx never closes a single server

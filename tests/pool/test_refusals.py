@@ -106,7 +106,8 @@ def test_the_limit_of_the_pool_counts_the_backends_that_could_serve() -> None:
     assert refusal_of(pool, avoid=[*"abc"]).full == 0
     health.observe("a", False, 0.0)
     assert refusal_of(pool).full == 2
-    assert refusal_of(pool, prefer="b", strict=True).full == 2
+    strict = refusal_of(pool, prefer="b", strict=True)
+    assert (strict.reason, strict.full) == ("saturated", 1)
     assert refusal_of(pool, prefer="a", strict=True).reason == "unhealthy"
     for backend in "bc":
         health.observe(backend, False, 0.0)
@@ -178,3 +179,28 @@ def test_a_waiting_client_is_served_whenever_a_backend_is_free() -> None:
         waiting.popleft()
         served += 1
     assert served == 400
+
+
+def test_a_strict_request_waits_for_a_home_that_would_serve_when_the_pool_fails_open() -> None:
+    health, limit = HealthChecks[str](1), ConnectionLimit[str](1)
+    pool = Pool(RoundRobin(["a"]), [health, limit])
+    lease = pool.acquire(1.0)
+    health.observe("a", False, 1.0)
+    for options in ({}, {"prefer": "a"}, {"prefer": "a", "strict": True}):
+        assert refusal_of(pool, 1.0, **options).full == 1
+    assert pool.full("a")
+    pool.release(lease, 2.0)
+    assert pool.acquire(2.0, prefer="a", strict=True).bound
+
+
+def test_full_knows_a_last_resort_while_the_pool_fails_open() -> None:
+    health, limit = HealthChecks[str](1), ConnectionLimit[str](1)
+    drain = Drain[str](last_resort=True)
+    pool = Pool(RoundRobin(["b", "d", "c"]), [health, limit, drain])
+    health.observe("b", False, 0.0)
+    lease = pool.acquire(0.0, prefer="c")
+    pool.acquire(0.0, prefer="d")
+    drain.begin("c", 0.0)
+    assert refusal_of(pool, avoid={"b", "d"}).full == 1
+    pool.release(lease, 1.0)
+    assert pool.acquire(1.0, avoid={"b", "d"}).backend == "c"

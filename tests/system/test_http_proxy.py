@@ -489,7 +489,8 @@ def test_a_request_that_is_not_idempotent_is_not_retried(tmp_path: Path) -> None
 
 
 def test_a_request_that_no_backend_received_is_retried(tmp_path: Path) -> None:
-    with proxy_over(tmp_path, respond_with(OK), respond_with(OK)) as (proxy, gone, _):
+    both = respond_with(OK), respond_with(OK)
+    with proxy_over(tmp_path, *both, interval=60.0) as (proxy, gone, _):  # no probe notices it
         gone.close()
         assert not listens(gone.name)
         assert httpx.post(proxy.url).text == "ok"
