@@ -21,9 +21,10 @@ __all__ = ["PoolReader"]
 
 
 class PoolReader(SharesBackends, Generic[B]):
-    """Reads the state of a pool.  Every method returns what a request would find now.
+    """Reads the state of a pool.
 
-    For this, a method first applies the changes that are due, as a request would do.
+    What depends on the gates is what a request would find at the latest time seen: a method first
+    applies the changes that are due then.  It removes no member.
     """
 
     def __init__(

@@ -208,7 +208,8 @@ def test_an_outcome_is_true_false_or_none(ok: Any) -> None:
     with pytest.raises((TypeError, InvalidSetting), match="ok"):
         pool.release(lease, 1.0, ok)
     assert not lease.released
-    pool.release(lease, 1.0, ok=np.False_)
+    failed: Any = np.False_
+    pool.release(lease, 1.0, ok=failed)
     assert pool.snapshot().failures == 1
 
 

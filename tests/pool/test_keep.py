@@ -224,11 +224,8 @@ def test_reading_removes_no_member() -> None:
 def test_a_reader_knows_that_the_time_of_a_kept_member_will_be_over() -> None:
     pool = Pool(RoundRobin(["a", "b"]))
     pool.update(["b"], 0.0, keep=10.0)
-    assert [pool.admits("a", bound=True, now=now) for now in (0.0, 9.0, 10.0)] == [
-        True,
-        True,
-        False,
-    ]
+    answers = [pool.admits("a", bound=True, now=now) for now in (0.0, 9.0, 10.0)]
+    assert answers == [True, True, False]
     lease = pool.acquire(1.0, prefer="a")
     assert pool.admits("a", bound=True, now=20.0)
     pool.release(lease, 11.0)
