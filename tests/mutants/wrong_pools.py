@@ -115,7 +115,7 @@ def a_kept_member_serves_new_requests(self: Any, joined: Any, change: Any, undo:
 
 @mutant(
     Members,
-    "_remove_expired",
+    "remove_expired",
     "pool/test_keep.py::test_a_vanished_member_is_forgotten_when_it_is_idle_and_the_time_is_over",
 )
 def a_kept_member_is_never_forgotten(self: Any, now: float) -> None:

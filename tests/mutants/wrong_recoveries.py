@@ -5,11 +5,12 @@ from typing import Any
 from balancers.pool import pool as pool_module
 from balancers.pool._gate_set import GateSet
 from balancers.pool._members import Members
+from balancers.pool._recoveries import Recoveries
 from tests.mutants.mutant import genuine, mutant
 
 gate_set_changes = genuine(GateSet, "changes")
 members_apply_changes = genuine(Members, "_apply_changes")
-members_call_recovered = genuine(Members, "_call_recovered")
+recoveries_report = genuine(Recoveries, "report")
 members_departures = genuine(Members, "_begin_or_end_departures")
 
 
@@ -45,25 +46,26 @@ def changes_are_applied_in_the_order_of_gates(self: Any, members: Any, now: floa
 
 
 @mutant(
-    Members,
-    "_call_recovered",
+    Recoveries,
+    "report",
     "pool/test_recovery.py::test_every_recovery_at_once_starts_a_ramp",
 )
 def only_the_first_of_several_recoveries_counts(self: Any, now: float) -> None:
-    first = next(iter(self._recovering))
-    self._recovering = {first: self._recovering[first]}
-    members_call_recovered(self, now)
+    for backend in [*self.waiting][1:]:
+        del self.waiting[backend]
+    recoveries_report(self, now)
 
 
 @mutant(
-    Members,
-    "_call_recovered",
+    Recoveries,
+    "report",
     "pool/test_recovery.py::"
     "test_a_gate_that_raises_costs_no_other_gate_its_recoveries[0-recovered]",
 )
 def a_gate_that_raises_ends_the_calls_of_recovered(self: Any, now: float) -> None:
-    recovering, self._recovering = self._recovering, {}
-    for backend, methods in recovering.items():
+    waiting = dict(self.waiting)
+    self.waiting.clear()
+    for backend, methods in waiting.items():
         for method in methods:
             method(backend, now)
 
@@ -77,7 +79,7 @@ def recoveries_found_before_an_error_are_lost(self: Any, now: float) -> None:
     try:
         members_apply_changes(self, now)
     except BaseException:
-        self._recovering.clear()
+        self.recoveries.waiting.clear()
         raise
 
 
@@ -98,7 +100,7 @@ def due_ignores_changes_that_are_pending_after_an_error(self: Any) -> float:
 def an_absence_counts_as_a_recovery(self: Any, change: Any, now: float) -> None:
     members_departures(self, change, now)
     for member in change.returners:
-        self._recovering[member.backend] = [*self._gates.recovered]
+        self.recoveries.found(member.backend)
         self._gates.pending.setdefault(member.backend, [])
 
 
@@ -127,3 +129,8 @@ def an_error_ends_the_calls_of_removed(self: Any, leavers: Any, now: float) -> E
                 return error
         self._record(now, "member", False, member.backend)
     return None
+
+
+@mutant(Recoveries, "repeat", "pool/test_recovery.py::test_reading_does_not_use_up_a_slow_start")
+def a_reading_uses_up_a_slow_start(self: Any, members: Any, soft: int, now: float) -> None:
+    self.read_at.clear()
