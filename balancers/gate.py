@@ -21,9 +21,10 @@ still conforms to it:
   is open otherwise, before it ignores soft gates.  Such a gate must not be soft.
 * ``limits_in_flight`` (a bool, False by default).  True for a gate that closes a backend because of
   its requests in flight.  Such a backend opens when a request ends, so it helps to wait.
-* ``unproven(backend)``, a method.  It returns True if a soft gate closes a backend that has had no
-  result yet.  The pool then treats the gate as hard for this backend.  When the value changes, the
-  backend must be among the changes.
+* ``unproven(backend, now)``, a method.  It returns True if a soft gate closes a backend that has
+  had no result until ``now``.  The pool then treats the gate as hard for this backend.  When the
+  value changes, the backend must be among the changes, and ``due`` must announce a change that time
+  causes.
 """
 
 from abc import abstractmethod

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from balancers._internal.checks import checked_ok
 from balancers.errors import InvalidSetting
 
 __all__ = ["FAILURE", "SUCCESS", "UNKNOWN", "Outcome", "Verdict", "count_capacity_as_unknown"]
@@ -23,8 +24,9 @@ class Outcome:
     >>> Outcome(ok=False, retry_after=2.0, status=429)
     Outcome(ok=False, elapsed=None, retry_after=2.0, status=429)
 
-    Raises InvalidSetting for a duration that is negative, NaN or infinite, and for a ``status``
-    that is not an int.
+    Raises InvalidSetting for a duration that is negative, NaN or infinite, for a ``status`` that is
+    not an int, and for an ``ok`` that is not True, False or None.  The numbers 1 and 0 count as
+    True and False, and so do the bools of numpy.
     """
 
     ok: bool | None = True
@@ -33,6 +35,11 @@ class Outcome:
     status: int | None = None
 
     def __post_init__(self) -> None:
+        if self.ok is not None:
+            try:
+                object.__setattr__(self, "ok", checked_ok(self.ok))
+            except TypeError:
+                raise InvalidSetting(f"ok must be True, False or None, not {self.ok!r}") from None
         for name in ("elapsed", "retry_after"):
             value: Any = getattr(self, name)
             known = isinstance(value, int | float) and not isinstance(value, bool)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from math import inf
+from math import inf, nan
 from numbers import Real
 from random import Random
 from typing import Any, TypeVar, cast
@@ -20,6 +20,7 @@ __all__ = [
     "checked_avoid",
     "checked_callable",
     "checked_choice",
+    "checked_ok",
     "checked_rng",
     "duration",
     "not_negative",
@@ -71,19 +72,28 @@ def valid_weight(weight: float, backend: object) -> float:
 def valid_now(now: float, latest: float, name: str = "now") -> float:
     """Return ``now``.  If ``now`` is earlier than ``latest``, return ``latest``.
 
-    ``latest`` is the latest time seen so far.  Raises InvalidTime if ``now`` is not an int or
-    float, is NaN, infinite or beyond ±1e300.  Other types that can be added to a float are allowed.
-    The message contains ``name``, the name of the argument.
+    ``latest`` is the latest time seen so far.  Any other type that can be added to a float is
+    allowed, for example a Fraction, and is returned as a float.  Raises InvalidTime if ``now`` is
+    NaN, infinite, beyond ±1e300, a bool, an array with dimensions, or of any other type.  The
+    message contains ``name``, the name of the argument.
     """
-    try:
-        valid = -LATEST <= now + 0.0 <= LATEST
-    except (TypeError, ValueError, ArithmeticError):
-        valid = False
-    if not valid:
+    seconds = now if type(now) is float or type(now) is int else _as_seconds(now)
+    if not -LATEST <= seconds <= LATEST:
         raise InvalidTime(f"{name} must be finite seconds as a float, not {now!r}")
-    if now < latest:
+    if seconds < latest:
         return latest
-    return now
+    return seconds
+
+
+def _as_seconds(now: Any) -> float:
+    """Return the time as a float.  Return NaN for an object that is not a time."""
+    is_bool = isinstance(now, bool) or getattr(getattr(now, "dtype", None), "kind", "") == "b"
+    if is_bool or getattr(now, "shape", ()):  # of numpy: a bool, an array with dimensions
+        return nan
+    try:
+        return float(now + 0.0)
+    except (TypeError, ValueError, ArithmeticError):
+        return nan
 
 
 def at_least(least: int, /, **settings: int) -> None:
@@ -144,17 +154,20 @@ def as_weights(
     """Return the backends and their weights as a dict.
 
     A mapping contains the weights.  For any other iterable of backends, each weight is 1.  Raises
-    InvalidWeight.  Raises TypeError for a str, bytes or a backend that is not hashable, and for
-    pairs of a backend and a weight.  A pair of a host and a port is a backend.
+    InvalidWeight.  Raises TypeError for a str, bytes, an object that is not iterable, a backend
+    that is not hashable, and for pairs of a backend and a weight.  A pair of a host and a port is a
+    backend.
     """
-    if isinstance(backends, str | bytes):
-        raise TypeError(
-            f"backends must be an iterable of backends or a mapping to weights, not {backends!r}"
-        )
     if isinstance(backends, Mapping):
         given = cast("Mapping[B, float]", backends)
         return {backend: valid_weight(weight, backend) for backend, weight in given.items()}
-    weights: dict[B, float] = dict.fromkeys(backends, 1)
+    wanted = "backends must be an iterable of backends or a mapping to weights"
+    if isinstance(backends, str | bytes):
+        raise TypeError(f"{wanted}, not {backends!r}")
+    try:
+        weights: dict[B, float] = dict.fromkeys(backends, 1)
+    except TypeError as error:
+        raise TypeError(f"{wanted}, not {backends!r}: {error}") from error
     for backend in weights:
         if type(backend) is tuple:
             _refuse_weighted_pair(cast("tuple[object, ...]", backend), known)
@@ -169,8 +182,8 @@ def _refuse_weighted_pair(pair: tuple[object, ...], known: Container[object]) ->
     is_port = not isinstance(second, int) or 1 <= second <= HIGHEST_PORT
     if isinstance(second, float) or not is_port or first in known:
         raise TypeError(
-            f"{pair!r} is not a host and a port from 1 to {HIGHEST_PORT}; "
-            "to set weights, pass a mapping of backends to weights"
+            f"{pair!r} is not a host and a port from 1 to {HIGHEST_PORT}, and a backend of another "
+            "kind needs identity=; to set weights, pass a mapping of backends to weights"
         )
 
 
@@ -186,6 +199,23 @@ def checked_callable(name: str, function: F) -> F:
     if not callable(function):
         raise TypeError(f"{name} must be a function, not {function!r}")
     return function
+
+
+def checked_ok(ok: Any) -> bool:
+    """Return the result as a bool.  Raise TypeError unless it is True or False.
+
+    1 and 0 are allowed, and so are the bools of numpy.  A float is refused, because it is usually
+    a time that was passed as the result.
+    """
+    if ok is True or ok is False:
+        return bool(ok)
+    try:
+        valid = ok in {True, False} and not isinstance(ok, float)
+    except (TypeError, ValueError):  # not hashable
+        valid = False
+    if not valid:
+        raise TypeError(f"ok must be True or False, not {ok!r}")
+    return bool(ok)
 
 
 def check_flags(**flags: bool) -> None:

@@ -8,7 +8,7 @@ from math import inf
 from random import Random
 from typing import Generic, Literal, NamedTuple
 
-from balancers._internal.checks import checked_choice, checked_rng, duration, number
+from balancers._internal.checks import checked_choice, checked_ok, checked_rng, duration, number
 from balancers._internal.timers import Timers
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
@@ -159,8 +159,10 @@ class ActiveChecks(HealthChecks[B]):
         A result does not count if it is late, if it was reported before, if the backend's state
         changed after the probe was sent, or if the backend has left since.  With ``immediate``,
         this single failure makes the backend unhealthy.
-        Raises InvalidTime.  Raises InvalidSetting for a success with ``immediate``.
+        Raises InvalidTime.  Raises InvalidSetting for a success with ``immediate``.  Raises
+        TypeError unless ``ok`` is True or False.
         """
+        ok = checked_ok(ok)
         if immediate and ok:
             raise InvalidSetting("immediate must be False for a success, not True")
         now = self.settle(now)
@@ -183,6 +185,17 @@ class ActiveChecks(HealthChecks[B]):
         if probe is None or probe.deadline > now or probe.sent_at < health.flipped_at:
             return 1 if health.machine.healthy else 0
         return 1 if health.machine.would_be_healthy(ok=False) else 0
+
+    def unproven(self, backend: B, now: float) -> bool:
+        """Return whether the backend joined as ``down`` and has no counted result of a probe.
+
+        A probe whose deadline has passed at ``now`` is included as a failure.
+        Raises UnknownBackend, InvalidTime.
+        """
+        if not super().unproven(backend, now):
+            return False
+        probe = self._awaited.get(backend)
+        return probe is None or probe.deadline > self.clamp(now)
 
     def expire(self, now: float) -> None:
         """Count each probe whose deadline has passed as a failure at the time of its deadline."""

@@ -7,6 +7,7 @@ from balancers._internal.checks import (
     LATEST,
     at_least,
     check_flags,
+    checked_callable,
     checked_rng,
     duration,
     number,
@@ -15,7 +16,7 @@ from balancers._internal.checks import (
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
-from balancers.outcome import Outcome
+from balancers.outcome import Outcome, Verdict, count_capacity_as_unknown
 
 __all__ = ["CoolDown"]
 
@@ -54,6 +55,10 @@ class CoolDown(MemberGate[B, _CoolDownState]):
     share is sampled from ``rng``.  The results of requests that started before the last pause after
     failures are ignored.  Requests of a backend that is not a member are ignored too.
 
+    ``verdict`` is a function that returns what the outcome of a request counts as: True for a
+    success, False for a failure, None for neither.  It is not called for an outcome with
+    ``retry_after``.
+
     The gate is hard: the pool respects it even during a panic (when too few members are open).  A
     closed backend gets no bound requests (requests of sticky sessions) either.  If all backends
     cool down, the pool raises NoBackendAvailable.  Its ``retry_at`` is the time at which the first
@@ -69,7 +74,8 @@ class CoolDown(MemberGate[B, _CoolDownState]):
 
     Raises InvalidSetting for ``consecutive_failures`` below 1, a time that is not positive and
     finite, a ``base_time`` above ``max_time``, a ``factor`` that is below 1 or not finite, or a
-    ``jitter`` outside 0…1.  Raises TypeError unless ``rng`` is a ``random.Random``.
+    ``jitter`` outside 0…1.  Raises TypeError unless ``rng`` is a ``random.Random`` and ``verdict``
+    is a function.
     """
 
     reason = "cooling down"
@@ -84,6 +90,7 @@ class CoolDown(MemberGate[B, _CoolDownState]):
         last_resort: bool = False,
         *,
         rng: Random,
+        verdict: Verdict = count_capacity_as_unknown,
     ) -> None:
         super().__init__()
         at_least(1, consecutive_failures=consecutive_failures)
@@ -99,6 +106,8 @@ class CoolDown(MemberGate[B, _CoolDownState]):
         self._consecutive_failures = consecutive_failures
         self._base_time, self._factor, self._max_time = base_time, factor, max_time
         self._jitter = jitter
+        self._verdict = checked_callable("verdict", verdict)
+        self._plain = verdict is count_capacity_as_unknown
         check_flags(last_resort=last_resort)
         self.last_resort: bool = last_resort
         """Whether the pool ignores this gate while no member is open otherwise."""
@@ -134,9 +143,11 @@ class CoolDown(MemberGate[B, _CoolDownState]):
             now = self.advance(now)
             pause = min(outcome.retry_after, self._max_time)
             self._close(backend, state, now, pause, "retry_after")
-        elif outcome.ok is None or started_at < state.ignore_before:
             return
-        elif outcome.ok:
+        ok = outcome.ok if self._plain else self._verdict(outcome)
+        if ok is None or started_at < state.ignore_before:
+            return
+        if ok:
             state.failures_in_row = state.pauses_in_row = 0
         else:
             state.failures_in_row += 1

@@ -3,12 +3,14 @@
 A rule decides when the results change the state of a backend.
 """
 
+from math import inf
 from typing import Literal
 
 from balancers._internal.checks import (
     LATEST,
     checked_callable,
     checked_choice,
+    checked_ok,
     duration,
     valid_now,
 )
@@ -142,13 +144,14 @@ class HealthChecks(MemberGate[B, Health]):
         """
         return self.factor(backend, self._now) > 0
 
-    def unproven(self, backend: B) -> bool:
-        """Return whether the backend joined as ``down`` and no result of a probe was counted yet.
+    def unproven(self, backend: B, now: float) -> bool:
+        """Return whether the backend joined as ``down`` and has no counted result of a probe.
 
-        Any result that is counted ends this, even a failure.  The pool does not ignore this gate
-        for an unproven backend.  Raises UnknownBackend.
+        Any result that is counted until ``now`` ends this, even a failure.  The pool does not
+        ignore this gate for an unproven backend.  Raises UnknownBackend, InvalidTime.
         """
-        return self.state_of(backend).machine.unproven
+        health, _ = self.state_of(backend), self.clamp(now)
+        return health.machine.unproven
 
     def observe(
         self,
@@ -165,12 +168,13 @@ class HealthChecks(MemberGate[B, Health]):
 
         With ``immediate``, this single failure makes the backend unhealthy, whatever the threshold.
         Raises UnknownBackend, InvalidTime.  Raises InvalidSetting for a success with ``immediate``.
+        Raises TypeError unless ``ok`` is True or False.
         """
-        health = self.state_of(backend)
+        health, ok = self.state_of(backend), checked_ok(ok)
         if immediate and ok:
             raise InvalidSetting("immediate must be False for a success, not True")
         if started_at is not None:
-            valid_now(started_at, started_at, "started_at")
+            started_at = valid_now(started_at, -inf, "started_at")
         now = self.settle(now)
         if started_at is not None and started_at < health.flipped_at:
             return

@@ -10,7 +10,15 @@ from typing import Any, Protocol
 from balancers._internal.checks import at_least
 from balancers.errors import InvalidSetting
 
-__all__ = ["Consecutive", "HealthRule", "Leaky", "SlidingWindow", "State", "transitions"]
+__all__ = [
+    "Consecutive",
+    "HealthRule",
+    "Leaky",
+    "SlidingWindow",
+    "State",
+    "checked_rule",
+    "transitions",
+]
 
 State = tuple[Any, ...]
 """A tuple.  Its first item is True if the backend is healthy.  The rule defines the rest."""
@@ -205,6 +213,16 @@ class SlidingWindow:
         )
 
 
+def checked_rule(rule: HealthRule) -> HealthRule:
+    """Return the rule.  Raise TypeError unless it is a health rule.  A class is not a rule."""
+    methods = (getattr(rule, name, None) for name in ("initial_state", "next_state"))
+    if isinstance(rule, type) or not all(map(callable, methods)):
+        raise TypeError(
+            f"rule must be a health rule, not {rule!r}; pass an object, for example Leaky()"
+        )
+    return rule
+
+
 def transitions(rule: HealthRule) -> dict[State, tuple[State, State]]:
     """Return all states of a rule; O(states).
 
@@ -215,7 +233,10 @@ def transitions(rule: HealthRule) -> dict[State, tuple[State, State]]:
     (True, 0) (True, 1) (True, 0)
     (False, 0) (False, 0) (True, 0)
     (True, 1) (False, 0) (True, 0)
+
+    Raises TypeError if ``rule`` is not a health rule.
     """
+    checked_rule(rule)
     table: dict[State, tuple[State, State]] = {}
     ahead = [rule.initial_state(healthy=True), rule.initial_state(healthy=False)]
     for state in ahead:

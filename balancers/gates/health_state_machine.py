@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from balancers._internal.checks import checked_choice
+from balancers._internal.checks import checked_choice, checked_ok
 from balancers.errors import InvalidSetting
-from balancers.gates.health_rules import Consecutive, HealthRule, State
+from balancers.gates.health_rules import Consecutive, HealthRule, State, checked_rule
 
 __all__ = ["HealthStateMachine", "Initial"]
 
@@ -42,9 +42,7 @@ class HealthStateMachine:
     ) -> None:
         checked_choice("initial", initial, ("unknown", "up", "down"))
         default = Consecutive(unhealthy_threshold, healthy_threshold)
-        self._rule = default if rule is None else rule
-        if not callable(getattr(self._rule, "next_state", None)):
-            raise TypeError(f"rule must be a health rule, not {rule!r}")
+        self._rule = default if rule is None else checked_rule(rule)
         self._initial_states = (  # index: is it healthy?
             self._rule.initial_state(healthy=False),
             self._rule.initial_state(healthy=True),
@@ -59,16 +57,18 @@ class HealthStateMachine:
         """Count a result, and return whether it changed the state; O(1).
 
         With ``immediate``, this single failure makes the backend unhealthy.
-        Raises InvalidSetting for a success with ``immediate``.
+        Raises InvalidSetting for a success with ``immediate``.  Raises TypeError unless ``ok`` is
+        True or False.
         """
+        ok = checked_ok(ok)
         if immediate and ok:
             raise InvalidSetting("immediate must be False for a success, not True")
         before = self.healthy
         self.unproven = False
         if self._unknown or immediate:
-            self.reset(bool(ok))
+            self.reset(ok)
         else:
-            self._state = state = self._rule.next_state(self._state, bool(ok))
+            self._state = state = self._rule.next_state(self._state, ok)
             self.healthy = bool(state[0])
         return before != self.healthy
 
@@ -95,8 +95,9 @@ class HealthStateMachine:
     def would_be_healthy(self, ok: bool) -> bool:
         """Return whether the backend would be healthy after this result.
 
-        The call changes no state.
+        The call changes no state.  Raises TypeError unless ``ok`` is True or False.
         """
+        ok = checked_ok(ok)
         return bool(ok if self._unknown else self._rule.next_state(self._state, ok)[0])
 
     def reset(self, healthy: bool) -> None:

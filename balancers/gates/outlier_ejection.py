@@ -18,7 +18,7 @@ from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates._ejection import Ejection, EjectionState
 from balancers.gates.member_gate import MemberGate
-from balancers.gates.outlier_rules import OutlierRule, SuccessRate
+from balancers.gates.outlier_rules import OutlierRule, SuccessRate, checked_rules
 from balancers.outcome import SUCCESS, Outcome, Verdict, count_capacity_as_unknown
 
 __all__ = ["Ejection", "OutlierEjection"]
@@ -106,10 +106,7 @@ class OutlierEjection(MemberGate[B, EjectionState]):
         if not 0 <= number("jitter", jitter) <= 1 or (jitter and rng is None):
             raise InvalidSetting(f"jitter must be 0 to 1, and 0 without an rng, not {jitter!r}")
         self._consecutive_failures = consecutive_failures
-        self._rules = tuple(rules)
-        for rule in self._rules:
-            if not callable(getattr(rule, "threshold", None)):
-                raise TypeError(f"rules must be outlier rules, not {rule!r}")
+        self._rules = checked_rules(rules)
         self._interval = duration("interval", interval)
         self._base_ejection_time = base_ejection_time
         self._max_ejection_time = max_ejection_time

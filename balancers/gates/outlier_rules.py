@@ -3,7 +3,7 @@
 A rule is a pure function of the numbers of successes and requests.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
 from statistics import mean, median, pstdev
@@ -13,7 +13,7 @@ from balancers._internal.checks import at_least, number
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 
-__all__ = ["FailurePercentage", "MedianGap", "OutlierRule", "SuccessRate"]
+__all__ = ["FailurePercentage", "MedianGap", "OutlierRule", "SuccessRate", "checked_rules"]
 
 Counts = Mapping[B, tuple[int, int]]
 """Maps each backend to two numbers of one interval: its successes and its requests."""
@@ -168,6 +168,22 @@ class MedianGap(OutlierRule):
         middle = median(rates.values())
         deviation = _NORMAL * median(abs(rate - middle) for rate in rates.values())
         return middle - max(self.gap, self.factor * deviation), rates
+
+
+def checked_rules(rules: Iterable[OutlierRule]) -> tuple[OutlierRule, ...]:
+    """Return the rules as a tuple.
+
+    Raises TypeError for an object that is not iterable, and for an item that is not an outlier
+    rule.  A class is not a rule.
+    """
+    example = "pass a list of objects, for example [MedianGap()]"
+    if not isinstance(rules, Iterable):
+        raise TypeError(f"rules must be a list of outlier rules, not {rules!r}; {example}")
+    checked = tuple(rules)
+    for rule in checked:
+        if isinstance(rule, type) or not callable(getattr(rule, "threshold", None)):
+            raise TypeError(f"rules must be outlier rules, not {rule!r}; {example}")
+    return checked
 
 
 def _rates(counts: Counts[B], request_volume: int) -> dict[B, float]:

@@ -149,6 +149,8 @@ class BudgetedRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._state != "entered":
+            return  # the request is not counted
         self._state = "ended"
         self._budget._requests -= 1  # noqa: SLF001 - the two classes are one unit
         if self._retrying:

@@ -17,17 +17,16 @@ class UnprovenGate(Generic[B]):
 
     soft = spares_bound = fractional = False
 
-    def __init__(self, reason: str, unproven: Callable[[B], bool]) -> None:
+    def __init__(self, reason: str, unproven: Callable[[B, float], bool]) -> None:
         self.reason = reason
         self._unproven = unproven
 
     def factor(self, backend: B, now: float) -> float:
-        """Return 0 for a backend without a result, else 1."""
-        del now
-        return 0 if self._unproven(backend) else 1
+        """Return 0 for a backend without a result at ``now``, else 1."""
+        return 0 if self._unproven(backend, now) else 1
 
 
 def unproven_gate(gate: Gate[B]) -> UnprovenGate[B] | None:
     """Return the second gate of a soft gate that has the method ``unproven``, else None."""
-    unproven: Callable[[B], bool] | None = getattr(gate, "unproven", None)
+    unproven: Callable[[B, float], bool] | None = getattr(gate, "unproven", None)
     return None if unproven is None or not gate.soft else UnprovenGate(gate.reason, unproven)

@@ -8,7 +8,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Generic, TypeVar, cast
 
-from balancers._internal.checks import checked_avoid, checked_rng, valid_weight
+from balancers._internal.checks import NO_BACKENDS, checked_avoid, checked_rng, valid_weight
 from balancers._internal.copying import SharesBackends
 from balancers._internal.exact import exact
 from balancers._internal.refusals import shared_reason
@@ -143,7 +143,7 @@ class Split(SharesBackends, Generic[T]):
         data = key_bytes(key)
         hasher = self._hasher
         bidders = self._bidders
-        if avoid:
+        if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
             bidders = [bidder for bidder in bidders if bidder[2] not in avoid]
             if not bidders:
@@ -165,9 +165,10 @@ class Split(SharesBackends, Generic[T]):
         and TypeError for the same ``avoid`` as :meth:`pick`.
         """
         rng = checked_rng(rng)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         if not avoid:
             return self._positive[bisect_right(self._ends, rng.random())]
-        avoid = checked_avoid(avoid)
         left = [value for value in self._positive if value not in avoid]
         if not left:
             raise self._refusal()

@@ -80,9 +80,11 @@ class WaitingRoom:
             raise
 
     def release(self, lease: Lease[str], ok: bool | None = True) -> None:
-        """Release a lease, and serve the next request."""
-        self.pool.release(lease, self.loop.time(), ok)
-        self.serve()
+        """Release a lease, and serve the next request, also after an error of a gate."""
+        try:
+            self.pool.release(lease, self.loop.time(), ok)
+        finally:
+            self.serve()
 
     def serve(self) -> None:
         """Serve every waiting request that a backend is open for, in the order of the queue.

@@ -1,20 +1,42 @@
 """Mistakes of a first use: each gets an error that says what was given and what is wanted."""
 
+import pickle
 from decimal import Decimal
 from fractions import Fraction
 from math import inf, nan
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 
-from balancers import Drain, HealthChecks, LeastConnections, Pool, RoundRobin, WeightedRoundRobin
+from balancers import (
+    Drain,
+    HashRing,
+    HealthChecks,
+    IPHash,
+    LeastConnections,
+    Maglev,
+    Outcome,
+    Pool,
+    RoundRobin,
+    WeightedRoundRobin,
+)
 from balancers.errors import (
     AlreadyInUse,
     AlreadyReleased,
     InvalidSetting,
     InvalidTime,
     InvalidWeight,
+)
+from balancers.gates import (
+    ActiveChecks,
+    HealthStateMachine,
+    Leaky,
+    MedianGap,
+    OutlierEjection,
+    SuccessRate,
+    transitions,
 )
 from tests.bad_input.samples import filled
 from tests.kinds import KINDS, Kind, by_name
@@ -30,6 +52,13 @@ NO_TIMES: list[Any] = [
     inf,
     -inf,
     1e301,
+    True,
+    False,
+    np.True_,
+    np.array(True),
+    np.array([1.0]),
+    10**400,
+    Fraction(10**400),
 ]
 
 
@@ -82,11 +111,135 @@ def test_a_time_must_be_finite_seconds(now: Any) -> None:
     pool.release(lease, 2.0)
 
 
-@pytest.mark.parametrize("now", [5, True, Fraction(5), np.float64(5), np.int64(5)], ids=repr)
+@pytest.mark.parametrize(
+    "now", [5, Fraction(5), np.float64(5), np.int64(5), np.array(5.0)], ids=repr
+)
 def test_any_real_number_is_a_time(now: Any) -> None:
     pool = Pool(RoundRobin(["a"]), [HealthChecks[str](1), Drain[str]()])
     pool.release(pool.acquire(now), now, ok=False)
     assert pool.state("a") == ("unhealthy",)
+
+
+def test_a_time_that_can_change_is_not_stored() -> None:
+    """A pool stored the array that it got, and its time changed with it."""
+    now: Any = np.array(5.0)
+    pool = Pool(RoundRobin(["a", "b"]), [HealthChecks[str](1), Drain[str]()])
+    lease = pool.acquire(now)
+    now += 1000.0
+    assert (lease.acquired_at, type(lease.acquired_at)) == (5.0, float)
+    pool.release(lease, 6.0)
+    assert pool.acquire(7.0).acquired_at == 7.0
+
+
+NO_RESULTS: list[Any] = [
+    None,
+    503,
+    200,
+    2,
+    -1,
+    1.0,
+    0.0,
+    nan,
+    "ok",
+    "",
+    b"",
+    [True],
+    np.array([1, 0]),
+]
+
+
+@pytest.mark.parametrize("ok", NO_RESULTS, ids=repr)
+def test_a_result_is_true_or_false(ok: Any) -> None:
+    health, checks = HealthChecks[str](1, 1), ActiveChecks[str](1, 1, rng=Random(1))
+    pool = Pool(RoundRobin(["a", "b"]), [health, checks])
+    [probe, *_] = checks.probes(5.0)
+    machine = HealthStateMachine(1, 1)
+    before = pickle.dumps((pool, machine))
+    calls: list[Any] = [
+        lambda: health.observe("a", ok, 6.0),
+        lambda: health.observe("a", ok, 6.0, started_at=5.0),
+        lambda: health.observe("a", ok, 6.0, immediate=True),
+        lambda: health.observe("a", ok, True),  # the time and the result were swapped
+        lambda: checks.observe("a", ok, 6.0),
+        lambda: checks.answer(probe, ok, 6.0),
+        lambda: machine.observe(ok),
+        lambda: machine.observe(ok, immediate=True),
+        lambda: machine.would_be_healthy(ok),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="ok must be True or False, not"):
+            call()
+        assert pickle.dumps((pool, machine)) == before
+    if ok is not None:
+        with pytest.raises(InvalidSetting, match="ok must be True, False or None, not"):
+            Outcome(ok=ok)
+
+
+@pytest.mark.parametrize("true", [True, 1, np.True_, np.int64(1)], ids=repr)
+def test_one_and_zero_are_results(true: Any) -> None:
+    both: list[Any] = [true, type(true)(0)]
+    for ok in both:
+        health: HealthChecks[str] = HealthChecks(1, 1)
+        Pool(RoundRobin(["a", "b"]), [health])
+        health.observe("a", ok, 1.0)
+        assert health.healthy("a") is bool(ok)
+        machine = HealthStateMachine(1, 1)
+        assert machine.would_be_healthy(ok) is bool(ok)
+        machine.observe(ok)
+        assert machine.healthy is bool(ok)
+        assert Outcome(ok=ok).ok is bool(ok)
+        assert Outcome(ok=ok) == Outcome(ok=bool(ok))
+
+
+class HalfARule:
+    def next_state(self, state: Any, ok: bool) -> Any:
+        return state
+
+
+@pytest.mark.parametrize("rule", [Leaky, HalfARule(), HalfARule, "leaky", MedianGap()])
+def test_a_health_rule_is_an_object(rule: Any) -> None:
+    for make in (
+        lambda: HealthChecks[str](rule=rule),
+        lambda: ActiveChecks[str](rule=rule, rng=Random(1)),
+        lambda: HealthStateMachine(rule=rule),
+        lambda: transitions(rule),
+    ):
+        with pytest.raises(TypeError, match=r"rule must be a health rule, not .*; pass an object"):
+            make()
+
+
+@pytest.mark.parametrize("rules", [[MedianGap], [SuccessRate(), Leaky()], "rule", [None]], ids=repr)
+def test_outlier_rules_are_objects(rules: Any) -> None:
+    with pytest.raises(TypeError, match=r"rules must be outlier rules, not .*; pass a list"):
+        OutlierEjection[str](rules=rules)
+
+
+@pytest.mark.parametrize("rules", [MedianGap(), MedianGap, None, 3], ids=repr)
+def test_outlier_rules_are_a_list(rules: Any) -> None:
+    with pytest.raises(TypeError, match=r"rules must be a list of outlier rules, not .*; pass a"):
+        OutlierEjection[str](rules=rules)
+    assert "rules none" in repr(OutlierEjection[str](rules=[]))
+
+
+NO_BACKENDS: list[Any] = [5, None, 1.5, "ab", b"ab", [["a", 1.0]], [{"a": 1}], ({"a"},), Leaky]
+
+
+@pytest.mark.parametrize("backends", NO_BACKENDS, ids=repr)
+def test_backends_are_an_iterable_or_a_mapping(backends: Any) -> None:
+    pool: Pool[Any] = Pool(WeightedRoundRobin({"a": 1, "b": 3}))
+    before = pool.snapshot()
+    calls: list[Any] = [lambda: pool.update(backends), lambda: pool.update(backends, keep=1.0)]
+    if backends is not None:  # a balancer without backends
+        calls += [
+            lambda kind=kind: kind(backends) for kind in (RoundRobin, Maglev, HashRing, IPHash)
+        ]
+    for call in calls:
+        with pytest.raises(
+            TypeError, match="iterable of backends or a mapping to weights"
+        ) as wrong:
+            call()
+        assert repr(backends) in str(wrong.value)
+    assert pool.snapshot() == before
 
 
 PAIRS: list[Any] = [("a", 1.0), ("a", 0.5), ("c", 0), ("c", 65536), ("c", -1), ("a", 3), ("a", "x")]
@@ -96,6 +249,8 @@ PAIRS: list[Any] = [("a", 1.0), ("a", 0.5), ("c", 0), ("c", 65536), ("c", -1), (
 def test_pairs_of_backends_and_weights_are_no_backends(pair: Any) -> None:
     pool: Pool[Any] = Pool(WeightedRoundRobin({"a": 1, "b": 3}))
     with pytest.raises(TypeError, match="mapping of backends to weights"):
+        pool.update([pair, "b"])
+    with pytest.raises(TypeError, match="identity="):
         pool.update([pair, "b"])
     with pytest.raises(TypeError, match="mapping of backends to weights"):
         pool.update([pair, "b"], keep=1.0)

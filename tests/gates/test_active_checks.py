@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import Pool, RoundRobin
-from balancers.errors import InvalidSetting, InvalidTime
+from balancers import HealthChecks, NoBackendAvailable, Pool, RoundRobin
+from balancers.errors import InvalidSetting, InvalidTime, UnknownBackend
 from balancers.gates import (
     ActiveChecks,
     Consecutive,
@@ -356,15 +356,44 @@ def test_a_promotion_that_a_schedule_cannot_have_is_refused(promotion: Any) -> N
 def test_a_member_that_is_down_is_unproven_until_its_probe_ends() -> None:
     checks, pool = checked_pool(1, initial="down", healthy_threshold=2)
     probe = next_probe(checks)
-    assert checks.unproven(0)
+    assert checks.unproven(0, probe.sent_at)
     list(checks.changes(probe.deadline - 0.1))
-    assert checks.unproven(0)
+    assert checks.unproven(0, probe.deadline - 0.1)
+    assert not checks.unproven(0, probe.deadline)  # before the failure is counted
+    assert checks.unproven(0, probe.deadline - 0.1)
     assert list(checks.changes(probe.deadline)) == [0]  # a missing answer is a result
-    assert not checks.unproven(0)
+    assert not checks.unproven(0, checks._now)
     assert checks.factor(0, probe.deadline) == 0
     pool.remove(0, probe.deadline)
     pool.add(0, now=probe.deadline)
-    assert checks.unproven(0)
+    assert checks.unproven(0, checks._now)
     checks.answer(next_probe(checks), True, checks._now)
-    assert not checks.unproven(0)
+    assert not checks.unproven(0, checks._now)
     assert not checks.healthy(0)
+
+
+def test_a_pool_foresees_that_a_probe_without_an_answer_is_a_result() -> None:
+    """``admits`` said no at the deadline, and ``acquire`` at the same time got a lease."""
+    checks, pool = checked_pool(2, initial="down")
+    probe = next_probe(checks)
+    before = pickle.dumps(pool)
+    for now, admitted in ((probe.sent_at, False), (probe.deadline, True), (1e6, True)):
+        assert pool.admits(probe.backend, now=now) is admitted
+        assert not pool.admits(1 - probe.backend, now=now)  # its probe is not due yet
+        assert pickle.dumps(pool) == before
+    with pytest.raises(NoBackendAvailable):
+        pool.acquire(probe.deadline - 0.1)
+    lease = pool.acquire(probe.deadline)
+    assert (lease.backend, lease.panic) == (probe.backend, True)
+
+
+@pytest.mark.parametrize("now", [None, nan, "5", True])
+def test_a_call_of_unproven_needs_a_member_and_a_time(now: Any) -> None:
+    gates: list[HealthChecks[int]] = [HealthChecks(initial="down"), checked_pool(1)[0]]
+    Pool(RoundRobin([0]), gates[:1])
+    for gate in gates:
+        with pytest.raises(InvalidTime, match="now"):
+            gate.unproven(0, now)
+        with pytest.raises(UnknownBackend, match="9"):
+            gate.unproven(9, 1.0)
+        assert gate.unproven(0, 1.0) is (gate is gates[0])

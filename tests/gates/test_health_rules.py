@@ -205,41 +205,41 @@ def test_health_checks_with_another_rule_and_initial_state() -> None:
 def test_a_member_that_is_down_is_unproven_until_a_probe_counts(first: bool) -> None:
     health: HealthChecks[str] = HealthChecks(3, 2, initial="down")
     pool = Pool(RoundRobin(["a", "b"]), [health], now=5.0)
-    assert [health.unproven(b) for b in "ab"] == [True, True]
+    assert [health.unproven(b, 5.0) for b in "ab"] == [True, True]
     health.observe("a", first, 6.0, started_at=4.0)  # sent before it joined
     health.finished("a", Outcome(ok=first), 0, 5.0, 6.0)  # requests never promote
-    assert health.unproven("a")
+    assert health.unproven("a", 9.0)
     assert list(health.changes(6.0)) == []
     health.observe("a", first, 6.0)
-    assert [health.unproven(b) for b in "ab"] == [False, True]
+    assert [health.unproven(b, 6.0) for b in "ab"] == [False, True]
     assert list(health.changes(6.0)) == ["a"]
     assert health.factor("a", 6.0) == 0
     health.observe("a", False, 7.0)
     assert list(health.changes(7.0)) == []
     for copied in (copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):  # noqa: S301 - its own pickle
         gate: Any = copied._gates[0]
-        assert [gate.unproven(b) for b in "ab"] == [False, True]
+        assert [gate.unproven(b, 7.0) for b in "ab"] == [False, True]
     pool.remove("a", 8.0)
     with pytest.raises(UnknownBackend, match="'a'"):
-        health.unproven("a")
+        health.unproven("a", 9.0)
     pool.add("a", now=9.0)
-    assert health.unproven("a")
+    assert health.unproven("a", 9.0)
 
 
 @pytest.mark.parametrize("initial", ["up", "unknown"])
 def test_no_other_member_is_unproven(initial: Any) -> None:
     health: HealthChecks[str] = HealthChecks(1, 1, initial=initial)
     Pool(RoundRobin(["a"]), [health])
-    assert not health.unproven("a")
+    assert not health.unproven("a", 9.0)
     health.observe("a", False, 1.0, immediate=True)
-    assert not health.unproven("a")
+    assert not health.unproven("a", 9.0)
 
 
 def test_a_first_immediate_failure_is_a_result() -> None:
     health: HealthChecks[str] = HealthChecks(initial="down")
     Pool(RoundRobin(["a"]), [health])
     health.observe("a", False, 1.0, immediate=True)
-    assert not health.unproven("a")
+    assert not health.unproven("a", 9.0)
     assert list(health.changes(1.0)) == ["a"]
 
 

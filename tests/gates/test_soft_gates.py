@@ -95,7 +95,7 @@ class Driver:
 
     def unproven(self, backend: str) -> bool:
         gate = self.gates[0]
-        return hasattr(gate, "unproven") and gate.unproven(backend)
+        return hasattr(gate, "unproven") and gate.unproven(backend, self.now)
 
     def sample(self) -> None:
         """Record the factors of now, before or after a call."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from balancers import FAILURE, SUCCESS, HealthChecks, Outcome, Pool, RoundRobin
-from balancers.gates import ActiveChecks, OutlierEjection, PassiveChecks
+from balancers.gates import ActiveChecks, CoolDown, OutlierEjection, PassiveChecks
 from balancers.outcome import UNKNOWN, Verdict, count_capacity_as_unknown
 
 Make = Callable[..., Any]
@@ -19,6 +19,7 @@ GATES: dict[str, Make] = {
     "ActiveChecks": partial(ActiveChecks[str], 1, rng=Random(1)),
     "PassiveChecks": partial(PassiveChecks[str], 1),
     "OutlierEjection": partial(OutlierEjection[str], 1),
+    "CoolDown": partial(CoolDown[str], 1, rng=Random(1)),
 }
 every_gate = pytest.mark.parametrize("make", GATES.values(), ids=GATES)
 
@@ -65,14 +66,11 @@ def closes(gate: Any, *outcomes: Outcome) -> bool:
 @pytest.mark.parametrize(
     ("verdict", "outcome", "closed"),
     [
-        (None, BUSY, False),
         (None, Outcome(ok=False, retry_after=0.0), False),
         (None, APPLICATION_ERROR, True),
         (None, BROKEN, True),
         (None, UNKNOWN, False),
         (None, SUCCESS, False),
-        (capacity_is_health, BUSY, True),
-        (only_broken_connections, BUSY, False),
         (only_broken_connections, APPLICATION_ERROR, False),
         (only_broken_connections, BROKEN, True),
         (only_broken_connections, UNKNOWN, False),
@@ -85,6 +83,28 @@ def test_the_verdict_decides_what_counts(
 ) -> None:
     given = {} if verdict is None else {"verdict": verdict}
     assert closes(gate_in_a_pool(make, **given), outcome) is closed
+
+
+@pytest.mark.parametrize(
+    ("verdict", "closed"),
+    [(None, False), (capacity_is_health, True), (only_broken_connections, False)],
+)
+@every_gate
+def test_the_verdict_decides_whether_a_lack_of_capacity_counts(
+    make: Make, verdict: Verdict | None, closed: bool
+) -> None:
+    given = {} if verdict is None else {"verdict": verdict}
+    gate = gate_in_a_pool(make, **given)
+    pauses = gate.reason == "cooling down"  # it does what the backend asks, whatever the verdict is
+    assert closes(gate, BUSY) is (closed or pauses)
+    assert not pauses or gate.until("a") == 3.0
+
+
+def test_a_cool_down_counts_what_its_verdict_says() -> None:
+    """An error of the application closed the backend, although no other gate counted it."""
+    gate = gate_in_a_pool(partial(CoolDown[str], 2, rng=Random(1)), verdict=only_broken_connections)
+    assert not closes(gate, BROKEN, APPLICATION_ERROR, BROKEN)  # a success between two failures
+    assert closes(gate, UNKNOWN, BROKEN)
 
 
 @every_gate
@@ -133,7 +153,7 @@ def test_copies_keep_the_verdict(make: Make, verdict: Verdict) -> None:
     pool = Pool(RoundRobin(["a", "b"]), [make(verdict=verdict)])
     for copied in (copy.deepcopy(pool), pickle.loads(pickle.dumps(pool))):  # noqa: S301 - its own pickle
         gate: Any = copied._gates[0]
-        assert not closes(gate, SUCCESS, BUSY, SUCCESS)
+        assert not closes(gate, SUCCESS, UNKNOWN, SUCCESS)
         assert closes(gate, APPLICATION_ERROR) is (verdict is count_capacity_as_unknown)
 
 

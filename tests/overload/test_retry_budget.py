@@ -111,6 +111,28 @@ def test_a_request_is_in_flight_in_its_block_only() -> None:
     assert (budget.requests, budget.retries) == (0, 0)
 
 
+@pytest.mark.parametrize("steps", ["x", "xx", "xix", "ixx", "ixxx", "ixix", "xiixx"])
+def test_the_end_of_a_request_that_is_not_in_flight_counts_nothing(steps: str) -> None:
+    """Each step is i (enter) or x (exit).  The counts became negative."""
+    budget = RetryBudget(min_retries=9)
+    with budget.request() as other:
+        assert other.retry()
+        request, in_flight, entered = budget.request(), False, False
+        for step in steps:
+            if step == "x":
+                request.__exit__(None, None, None)
+                in_flight = False
+            elif entered:
+                with pytest.raises(AlreadyInUse, match="once"):
+                    request.__enter__()
+            else:
+                request.__enter__()
+                assert request.retry()
+                in_flight = entered = True
+            assert (budget.requests, budget.retries) == (1 + in_flight, 1 + in_flight)
+    assert (budget.requests, budget.retries) == (0, 0)
+
+
 def test_a_share_of_a_tenth_is_exact() -> None:
     """0.1 * 30 is a little more than 3 in floats, which would allow a fourth retry."""
     budget = RetryBudget(share=0.1, min_retries=0)

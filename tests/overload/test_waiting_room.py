@@ -20,10 +20,12 @@ from balancers import (
     Balancer,
     ConnectionLimit,
     Drain,
+    Gate,
     HashRing,
     HealthChecks,
     LeastConnections,
     NoBackendAvailable,
+    Outcome,
     Pool,
     RoundRobin,
     WeightedLeastConnections,
@@ -247,6 +249,43 @@ def test_a_full_queue_does_not_stop_a_request_that_need_not_wait() -> None:
         assert isinstance(results[3], QueueFull)
         assert isinstance(results["one too many"], QueueFull)
         assert case.served == [(0, "a"), ("any", "b"), (1, "a"), (2, "a")]
+        case.check_empty()
+
+    run(test)
+
+
+class RaisesAtTheEnd(Gate[str]):
+    """A gate that raises an exception when a request of the first task ends."""
+
+    reason = "none"
+    ends = 0
+
+    def factor(self, backend: str, now: float) -> float:
+        return 1
+
+    def changes(self, now: float) -> list[str]:
+        return []
+
+    def finished(
+        self, backend: str, outcome: Outcome, in_flight: int, started_at: float, now: float
+    ) -> None:
+        self.ends += 1
+        if self.ends == 1:
+            raise ArithmeticError("the gate")
+
+
+def test_a_gate_that_raises_at_the_end_of_a_request_stops_no_other() -> None:
+    """The requests that waited were served by nothing any more."""
+
+    async def test(loop: VirtualTimeLoop) -> None:
+        case = Case([ConnectionLimit(1), RaisesAtTheEnd()])
+        for number in range(3):
+            case.send(number)
+        results = await case.results()
+        assert isinstance(results.pop(0), ArithmeticError)
+        assert results == {1: None, 2: None}
+        assert [name for name, _ in case.served] == [0, 1, 2]
+        assert loop.now == 3.0
         case.check_empty()
 
     run(test)

@@ -11,6 +11,7 @@ from math import inf, log, nan, sqrt
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -340,6 +341,26 @@ def test_avoid_is_exact_and_moves_no_other_client(
         assert picked in left
         assert home in avoid or picked == home
         assert split.draw(rng, avoid) in left
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+def test_an_array_is_not_a_collection_of_values(size: int) -> None:
+    """An array raised the error of numpy, or was taken as empty."""
+    split = Split({"a": 1, "b": 2})
+    wrong: list[Any] = [np.array(["a", "b", "c"][:size]), "ab"[:size], b"ab"[:size], None, 0, False]
+    for avoid in wrong:
+        with pytest.raises(TypeError, match="avoid must be a collection of backends"):
+            split.pick("key", avoid)
+        with pytest.raises(TypeError, match="avoid must be a collection of backends"):
+            split.draw(Random(1), avoid)
+
+
+def test_any_empty_collection_avoids_nothing() -> None:
+    split = Split({"a": 1, "b": 2})
+    collections: list[Any] = [(), [], set(), frozenset(), {}]
+    for empty in collections:
+        assert split.pick("key", empty) == split.pick("key")
+        assert split.draw(Random(1), empty) == split.draw(Random(1))
 
 
 def test_the_clients_of_avoided_values_spread_in_the_ratio_of_the_weights() -> None:
