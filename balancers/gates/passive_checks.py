@@ -152,7 +152,8 @@ class PassiveChecks(MemberGate[B, _PassiveState]):
             and state.ignore_before <= started_at <= now <= LATEST
             and (now <= self._now or now < self.due)
         ):  # no count changes; this is faster than the calls below
-            self._now = max(self._now, now)
+            if now > self._now:  # noqa: PLR1730 - a call of max() is slower
+                self._now = now
             return
         ok = self._verdict(outcome)
         valid_now(started_at, started_at, "started_at")

@@ -219,9 +219,12 @@ class Pool(PoolReader[B]):
         ``elapsed`` and ``retry_after`` are in seconds.  The parameters are those of
         :class:`~balancers.Outcome`.  If the backend was removed, no count changes.  If a gate
         raises an exception, the lease is released, and the other gates are called too.  Raises
-        AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting.
+        AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting, and TypeError.
         """
-        member = member_of(lease)
+        try:
+            member = lease._member  # noqa: SLF001 - a lease is the pool's own
+        except AttributeError:
+            member = member_of(lease)
         if lease._report is not None:  # noqa: SLF001 - a lease is the pool's own
             failure = reported_failure(lease)
             ok, retry_after = False, retry_after or failure.retry_after
@@ -231,15 +234,14 @@ class Pool(PoolReader[B]):
         if not (now.__class__ is float and self._now <= now <= LATEST):
             now = valid_now(now, self._now)
         if elapsed is None and retry_after is None and status is None:
-            outcome = SUCCESS if ok is True else UNKNOWN if ok is None else FAILURE
-            if ok is not outcome.ok:
-                outcome = Outcome(ok)
+            known = SUCCESS if ok is True else FAILURE if ok is False else UNKNOWN
+            outcome = known if known.ok is ok else Outcome(ok)
         else:
             outcome = Outcome(ok, elapsed, retry_after, status)
         self._now = now
         lease._report = True  # noqa: SLF001 - a lease is the pool's own
         member.in_flight = in_flight = member.in_flight - 1
-        if not outcome.ok and outcome.ok is not None:
+        if outcome.ok is False:
             member.failures += 1
         if member.departing:
             if member.former:
@@ -267,12 +269,11 @@ class Pool(PoolReader[B]):
         strict: bool = False,
         avoid: Collection[B] = (),
     ) -> LeaseContext[B]:
-        """Acquire a lease for a ``with`` block, and release it at the end.
+        """Acquire a lease for one ``with`` block, and release it at the end.
 
         ``clock`` returns the times in seconds, for example ``time.monotonic``.  The end of the
-        block is a success.  An Exception is a failure, another BaseException unknown.  If the
-        request failed without an exception, call :meth:`Lease.failed` in the block.  Use the result
-        for one block only.  Raises TypeError if ``clock`` is not a function.
+        block is a success, an Exception a failure, another BaseException unknown.  Call
+        :meth:`Lease.failed` for a failure without an exception.  Raises TypeError.
         """
         if not callable(clock):
             raise TypeError(f"clock must be a function that returns seconds, not {clock!r}")

@@ -36,7 +36,7 @@ TICK = 0.01
 def rows() -> Iterator[Row]:
     """Return the rows of this file."""
     for n in SIZES:
-        yield Row("Pool of RoundRobin, six final gates", n, "U", 65, partial(_quiet, n))
+        yield Row("Pool of RoundRobin, six final gates", n, "U", 67, partial(_quiet, n))
     yield Row("ActiveChecks, a probe and its answer", 10_000, "U", 100, _probes)
     yield Row("SlowStart of 1000, the worst but the first", 1000, "U", 1000, _ramps, _worst)
     yield Row("a refusal when all are saturated", 10_000, "U", 60, _refusals)
