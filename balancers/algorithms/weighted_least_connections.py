@@ -49,8 +49,9 @@ class WeightedLeastConnections(Membership[B]):
     ``avoid`` adds O(avoided · log n).  ``started`` and ``finished`` are O(1); a backend whose count
     has changed is moved by the next pick, in O(log n) amortised.  A change of weight is O(log n)
     amortised.  With up to 20 members, a scan is used instead: ``pick`` and a change of weight are
-    O(n).  After there were more members, the scan is used again from 16 members down.  A weight with more decimal places than all others costs O(n log n).  Raises
-    InvalidSetting for another rule.
+    O(n).  After there were more members, the scan is used again from 16 members down.  A weight
+    with more decimal places than all others costs O(n log n).  Raises InvalidSetting for another
+    rule.
     """
 
     keyed = False
