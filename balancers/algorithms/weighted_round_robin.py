@@ -60,10 +60,10 @@ class WeightedRoundRobin(Membership[B]):
     picks or more ahead of its share, further bound requests are not counted.  They are not counted
     either while another backend is more than 17 picks behind its share.  When a weight changes, or
     when a member joins, leaves, opens or closes, all backends are limited to this range by the new
-    weights, if there was ever a bound request.  Therefore the wait for the next pick of a backend is
-    at most 18 times the usual gap between its picks, and one pick more for each open backend of a
-    lower weight, however many bound requests and changes there were before.  The wait is counted
-    from the last bound request or change.
+    weights, if there was ever a bound request.  Therefore the next pick of a backend comes after at
+    most 18 times its usual gap, and one pick more for each open backend of a lower weight, however
+    many bound requests and changes there were before.  The wait is counted from the last bound
+    request or change.
 
     >>> lb = WeightedRoundRobin({"a": 5, "b": 1, "c": 1})
     >>> "".join(lb.pick() for _ in range(7))

@@ -1,6 +1,7 @@
 """How long a backend waits for a pick of weighted round robin after bound requests and changes.
 
-The promise: at most 18 times its usual gap, and one pick more for each open backend of lower weight.
+The promise: at most 18 times its usual gap, and one pick more for each open backend of a lower
+weight.  Without any bound request nothing is promised, because the picks are those of nginx.
 """
 
 from copy import deepcopy
@@ -90,9 +91,9 @@ def score(weights: list[float], actions: list[Action]) -> float:
     for action in actions:
         do(lb, action)
     lb.started(0, bound=True)
-    if not any(lb.weights.values()) or min(w for w in lb.weights.values() if w) * 20_000 < sum(
-        lb.weights.values()
-    ):
+    able = [weight for weight in lb.weights.values() if weight]
+    was_bound = lb._may_have_debts
+    if not was_bound or not able or sum(able) > 20_000 * min(able):
         return 0
     return longest_wait(lb)
 
