@@ -37,9 +37,14 @@ class NaiveWeightedRoundRobin:
     def started(self, backend: str, bound: bool = False) -> None:
         weight, total = self.weights.get(backend), sum(self.weights.values())
         if bound and weight:
-            self.limit_debts()
+            self.debts_outdated |= not self.may_have_debts
             self.may_have_debts = True
-            if self.current_weights[backend] > 16 * (weight - total):
+            self.limit_debts()
+            others = [each for each in self.candidates([]) if each != backend]
+            is_low = all(
+                self.current_weights[each] <= 15 * self.weights[each] + total for each in others
+            )
+            if is_low and self.current_weights[backend] > 16 * (weight - total):
                 for each, its_weight in self.weights.items():
                     self.current_weights[each] += its_weight
                 self.current_weights[backend] -= total
@@ -49,7 +54,7 @@ class NaiveWeightedRoundRobin:
             total = sum(self.weights.values(), Fraction(0))
             for each in self.candidates([]):
                 weight = self.weights[each]
-                lower, upper = 16 * (weight - total), max(16 * weight, total)
+                lower, upper = 16 * (weight - total), 16 * weight + total
                 self.current_weights[each] = min(max(self.current_weights[each], lower), upper)
         self.debts_outdated = False
 

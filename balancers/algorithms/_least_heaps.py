@@ -6,7 +6,6 @@ from typing import Generic
 
 from balancers._internal.types import B
 from balancers.algorithms._least_members import Index, Member
-from balancers.algorithms._rank_buckets import RankBuckets
 
 __all__ = ["LeastHeaps"]
 
@@ -34,19 +33,18 @@ class _Bucket(Generic[B]):
     """Stores the members of one rank.
 
     They share one smooth round robin.  ``steps`` is the number of its steps so far.  ``total`` is
-    the sum of the effective weights of the members.
+    the sum of the effective weights of the members.  ``filled`` is the number of groups that are
+    not empty.  At most ``2 * filled + 8`` groups are kept.
     """
 
-    __slots__ = ("groups", "size", "steps", "total")
+    __slots__ = ("filled", "groups", "size", "steps", "total")
 
     def __init__(self) -> None:
         self.groups: dict[int, _WeightGroup[B]] = {}
+        self.filled = 0
         self.size = 0
         self.steps = 0
         self.total = 0
-
-    def __len__(self) -> int:
-        return self.size
 
 
 def _first_valid(heap: list[_Entry[B]]) -> _Entry[B]:
@@ -62,25 +60,28 @@ class LeastHeaps(Index[B]):
     """Stores the open members in buckets by rank.
 
     ``pick`` moves only the members whose count really differs.  So a request that starts and ends
-    between two picks costs nothing.
+    between two picks costs nothing.  A bucket or a group that becomes empty is not removed at once,
+    because it is often filled again soon.
     """
 
     def __init__(self, shift: int, picks_left: float) -> None:
-        self._shift = shift
-        self.picks_left = picks_left
+        super().__init__(shift, picks_left)
         self._open = 0
-        self._buckets: RankBuckets[_Bucket[B]] = RankBuckets(_Bucket)
+        self._lowest: _Bucket[B] = _Bucket()  # the bucket of the lowest rank; it can be empty
+        self._buckets: dict[float, _Bucket[B]] = {0: self._lowest}
+        self._ranks: list[float] = [0]  # a heap of the keys of _buckets
 
     def pick(self, moved: list[Member[B]]) -> Member[B] | None:
         """Return the next member; O(d + log n) for d different weights of tied members."""
         self.settle(moved)
         if self._shift and self._is_review_due():
             return None
-        bucket = self._buckets.lowest
-        if not bucket.size:
+        bucket = self._lowest
+        while not bucket.size:
             if not self._open:
                 return None
-            bucket = self._buckets.lowest_filled()
+            del self._buckets[heappop(self._ranks)]
+            bucket = self._lowest = self._buckets[self._ranks[0]]
         steps, greatest = bucket.steps + 1, -inf
         best: _Entry[B] | None = None
         best_heap: list[_Entry[B]] = []
@@ -102,10 +103,6 @@ class LeastHeaps(Index[B]):
             heapreplace(best_heap, entry)
         return member
 
-    def _is_review_due(self) -> bool:
-        self.picks_left -= 1
-        return self.picks_left < 0
-
     def settle(self, moved: list[Member[B]]) -> None:
         """Move members to the buckets of their new ranks; O(moved · log n) amortised."""
         for member in moved:
@@ -115,11 +112,6 @@ class LeastHeaps(Index[B]):
                 self._leave_bucket(member)
                 self._join_bucket(member, rank)
         moved.clear()
-
-    def _rank(self, member: Member[B]) -> float:
-        if self._shift:
-            return (member.count << self._shift) // member.weight
-        return member.count / member.weight
 
     def add(self, member: Member[B]) -> None:
         """Add a member; O(log n) amortised."""
@@ -151,18 +143,23 @@ class LeastHeaps(Index[B]):
         group.size -= 1
         if not group.size:
             group.heap.clear()
+            bucket.filled -= 1
+            if len(bucket.groups) > 2 * bucket.filled + 8:
+                bucket.groups = {w: group for w, group in bucket.groups.items() if group.size}
 
     def _join_bucket(self, member: Member[B], rank: float) -> None:
         """Add a member to the bucket of its rank."""
-        bucket = self._buckets.by_rank.get(rank)
+        bucket = self._buckets.get(rank)
         if bucket is None:
-            bucket = self._buckets.bucket(rank, self._open)
+            bucket = self._new_bucket(rank)
         weight = member.effective_weight
         bucket.size += 1
         bucket.total += weight
         group = bucket.groups.get(weight)
         if group is None:
-            group = self._new_group(bucket, weight)
+            group = bucket.groups[weight] = _WeightGroup()
+        if not group.size:
+            bucket.filled += 1
         group.size += 1
         member.bucket, member.group, member.rank = bucket, group, rank
         order = weight * bucket.steps - member.current_weight
@@ -172,11 +169,15 @@ class LeastHeaps(Index[B]):
             group.heap = [old for old in group.heap if old[2].place is old]
             heapify(group.heap)
 
-    def _new_group(self, bucket: _Bucket[B], weight: int) -> _WeightGroup[B]:
-        if len(bucket.groups) > 2 * bucket.size + 8:
-            bucket.groups = {w: group for w, group in bucket.groups.items() if group.size}
-        group = bucket.groups[weight] = _WeightGroup()
-        return group
+    def _new_bucket(self, rank: float) -> _Bucket[B]:
+        if len(self._ranks) > 2 * self._open + 8:
+            self._buckets = {r: bucket for r, bucket in self._buckets.items() if bucket.size}
+            self._ranks = list(self._buckets)
+            heapify(self._ranks)
+        bucket = self._buckets[rank] = _Bucket()
+        heappush(self._ranks, rank)
+        self._lowest = self._buckets[self._ranks[0]]
+        return bucket
 
     def __repr__(self) -> str:
         return f"<LeastHeaps: {self._open} open>"

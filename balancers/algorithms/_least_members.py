@@ -9,8 +9,9 @@ are equal numbers, and all others differ.  There are two cases:
   the greatest weight, so two different quotients never have the same integral part.
 """
 
+from abc import ABC, abstractmethod
 from math import inf
-from typing import Any, Generic, Protocol
+from typing import Any, Generic
 
 from balancers._internal.types import B
 
@@ -63,36 +64,48 @@ class Member(Generic[B]):
         self.group: Any = None
 
 
-class Index(Protocol[B]):
-    """Finds the member with the lowest rank, and breaks ties by smooth weighted round robin."""
+class Index(ABC, Generic[B]):
+    """Finds the member with the lowest rank, and breaks ties by smooth weighted round robin.
 
-    def __init__(self, shift: int, picks_left: float) -> None: ...
+    ``shift`` is 0 if ranks are floats.
+    """
 
+    def __init__(self, shift: int, picks_left: float) -> None:
+        self._shift = shift
+        self.picks_left = picks_left
+        """The number of picks until the units should be reviewed, if ranks are not floats."""
+
+    def _rank(self, member: Member[B]) -> float:
+        if self._shift:
+            return (member.count << self._shift) // member.weight
+        return member.count / member.weight
+
+    def _is_review_due(self) -> bool:
+        self.picks_left -= 1
+        return self.picks_left < 0
+
+    @abstractmethod
     def pick(self, moved: list[Member[B]]) -> Member[B] | None:
         """Update the ranks of the moved members, clear the list, and return the next member.
 
         Returns None if no member is open.  Returns None and picks nothing if ``picks_left`` was 0.
         """
-        ...
 
-    picks_left: float
-    """The number of picks until the units should be reviewed, because ranks are not floats."""
-
+    @abstractmethod
     def settle(self, moved: list[Member[B]]) -> None:
         """Update the ranks of the moved members and clear the list."""
-        ...
 
+    @abstractmethod
     def add(self, member: Member[B]) -> None:
         """Add a member.  Its current weight must be valid."""
-        ...
 
+    @abstractmethod
     def remove(self, member: Member[B]) -> None:
         """Remove a member, if it is in the index.  Its current weight becomes valid.
 
         Call :meth:`settle` first, so that no member is waiting to be moved.
         """
-        ...
 
+    @abstractmethod
     def current_weight(self, member: Member[B]) -> int:
         """Return the current weight of a member."""
-        ...

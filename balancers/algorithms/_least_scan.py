@@ -17,8 +17,7 @@ class LeastScan(Index[B]):
     """
 
     def __init__(self, shift: int, picks_left: float) -> None:
-        self._shift = shift
-        self.picks_left = picks_left
+        super().__init__(shift, picks_left)
         self._members: list[Member[B]] = []
         self._ranks: list[float] = []
         self._weights: list[int] = []
@@ -28,8 +27,10 @@ class LeastScan(Index[B]):
 
     def pick(self, moved: list[Member[B]]) -> Member[B] | None:
         """Return the next member; O(n)."""
-        if self._shift and self._is_review_due(moved):
-            return None
+        if self._shift:
+            self.settle(moved)
+            if self._is_review_due():
+                return None
         ranks = self._ranks
         while moved:
             member = moved.pop()
@@ -45,11 +46,6 @@ class LeastScan(Index[B]):
         best = current_weights.index(greatest)
         current_weights[best] = greatest - self._total
         return self._members[best]
-
-    def _is_review_due(self, moved: list[Member[B]]) -> bool:
-        self.settle(moved)
-        self.picks_left -= 1
-        return self.picks_left < 0
 
     def _pick_least(self) -> Member[B]:
         """Return the member of the lowest rank.  Do one step if there are several."""
@@ -78,11 +74,6 @@ class LeastScan(Index[B]):
             self._ranks[member.place] = self._rank(member)
         moved.clear()
         self._all_tied = False
-
-    def _rank(self, member: Member[B]) -> float:
-        if self._shift:
-            return (member.count << self._shift) // member.weight
-        return member.count / member.weight
 
     def add(self, member: Member[B]) -> None:
         """Insert a member in order of insertion; O(n)."""

@@ -49,18 +49,21 @@ class Scan(Protocol):
     def charge(self, index: int, max_debt: int) -> bool:
         """Do one step, but pick the member at this index.  Return whether the step was done.
 
-        The weight of this member must be positive.  The step is not done if the current weight of
-        the member is ``max_debt * (weight - total)`` or less.  This means that the member is
-        already ahead of its share by ``max_debt`` picks or more.
+        The weight of this member must be positive.  The step is not done in two cases:
+
+        * The current weight of the member is ``max_debt * (weight - total)`` or less.  This means
+          that it is already ahead of its share by ``max_debt`` picks or more.
+        * The current weight of another open member would become more than its upper limit, see
+          :meth:`limit_debts`.
         """
         ...
 
     def limit_debts(self, max_debt: int) -> None:
-        """Limit each current weight to the range that ``max_debt`` picks can cause; O(n).
+        """Limit the current weight of each open member from below and from above; O(n).
 
         The lower limit is ``max_debt * (weight - total)``, which ``max_debt`` picks of the member
-        itself cause.  The upper limit is ``max_debt * weight``, which ``max_debt`` picks of other
-        members cause, or the total if this is greater.  Members of weight 0 do not change.
+        itself cause.  The upper limit is ``max_debt * weight + total``: ``max_debt`` picks of other
+        members, and one pick that is due.  Members of weight 0 do not change.
         """
         ...
 
@@ -125,6 +128,10 @@ class PlainScan(Scan):
         if current_weights[index] <= max_debt * (weights[index] - self.total):
             return False
         for each, weight in enumerate(weights):
+            room = (max_debt - 1) * weight + self.total - current_weights[each]
+            if room < 0 and weight and each != index:
+                return False
+        for each, weight in enumerate(weights):
             current_weights[each] += weight
         current_weights[index] -= self.total
         return True
@@ -133,7 +140,7 @@ class PlainScan(Scan):
         """Limit the current weight of each member that has a positive weight; O(n)."""
         for index, weight in enumerate(self._effective):
             if weight:
-                lower, upper = max_debt * (weight - self.total), max(max_debt * weight, self.total)
+                lower, upper = max_debt * (weight - self.total), max_debt * weight + self.total
                 self._current[index] = min(max(self._current[index], lower), upper)
 
     def set_weight(self, index: int, weight: int) -> None:

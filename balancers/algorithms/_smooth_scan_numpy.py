@@ -5,6 +5,7 @@
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from math import inf
 from typing import Any
 
@@ -22,6 +23,8 @@ _BITS = 62
 _MASK = (1 << _BITS) - 1
 _SPARE_BITS = 12
 """The highest limb has at least so many bits more than the numbers at the start need."""
+_ROUNDED_UP = 1 + 1e-9
+"""A factor that is greater than the rounding errors of a few operations with floats."""
 
 
 class VectorScan(Scan):
@@ -62,6 +65,10 @@ class VectorScan(Scan):
         current_weights = self._current
         if current_weights.item(index) <= max_debt * (self._effective.item(index) - self.total):
             return False
+        is_over = current_weights - (max_debt - 1) * self._effective > self.total
+        is_over[index] = False
+        if is_over.any():
+            return False
         current_weights += self._effective
         current_weights[index] = current_weights.item(index) - self.total
         return True
@@ -69,7 +76,7 @@ class VectorScan(Scan):
     def limit_debts(self, max_debt: int) -> None:
         """Limit the current weight of each member that has a positive weight; O(n), vectorised."""
         weights = self._effective
-        lower, upper = max_debt * (weights - self.total), np.maximum(max_debt * weights, self.total)
+        lower, upper = max_debt * (weights - self.total), max_debt * weights + self.total
         np.clip(self._current, lower, upper, out=self._current, where=weights > 0)
 
     def set_weight(self, index: int, weight: int) -> None:
@@ -188,15 +195,31 @@ class WideScan(Scan):
         """Do one step that picks the member at the index; O(n), vectorised."""
         if self._number(index) <= max_debt * (self._weights[index] - self.total):
             return False
+        if any(each != index for each in self._over(max_debt)):
+            return False
         self._add_weights()
         self._set(self._current, index, self._number(index) - self.total)
         return True
+
+    def _over(self, max_debt: int) -> Iterator[int]:
+        """Return the members that one more step would raise above the upper limit.
+
+        The two highest limbs show which members can be above it.  Only those are computed exactly.
+        """
+        high = 2.0**_BITS
+        current = self._current[-1] * high + self._current[-2]
+        weights = self._effective[-1] * high + self._effective[-2]
+        total = float(self.total >> _BITS * (len(self._current) - 2))
+        least = (max_debt - 1) * weights + total
+        for index in np.flatnonzero(current * _ROUNDED_UP + max_debt >= least).tolist():
+            if self._number(index) > (max_debt - 1) * self._weights[index] + self.total:
+                yield index
 
     def limit_debts(self, max_debt: int) -> None:
         """Limit the current weight of each member that has a positive weight; O(n)."""
         for index, weight in enumerate(self._weights):
             if weight:
-                lower, upper = max_debt * (weight - self.total), max(max_debt * weight, self.total)
+                lower, upper = max_debt * (weight - self.total), max_debt * weight + self.total
                 current = self._number(index)
                 if not lower <= current <= upper:
                     self._set(self._current, index, lower if current < lower else upper)

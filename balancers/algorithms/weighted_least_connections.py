@@ -18,6 +18,9 @@ __all__ = ["WeightedLeastConnections"]
 
 _MAX_SCANNED_MEMBERS = 20
 """The largest number of members for which a scan is faster than heaps.  It was measured."""
+_SCAN_AGAIN = 4
+"""The scan is used again when the number of members is this much lower.  So a member that joins and
+leaves again and again at the border does not change the index each time."""
 
 
 class WeightedLeastConnections(Membership[B]):
@@ -46,8 +49,9 @@ class WeightedLeastConnections(Membership[B]):
     ``avoid`` adds O(avoided · log n).  ``started`` and ``finished`` are O(1); a backend whose count
     has changed is moved by the next pick, in O(log n) amortised.  A change of weight is O(log n)
     amortised.  With up to 20 members, a scan is used instead: ``pick`` and a change of weight are
-    O(n).  A weight with more decimal places than all others costs O(n log n).  Raises
-    InvalidSetting for another rule.
+    O(n).  After there were more members, the scan is used again from 16 members down.  A weight
+    with more decimal places than all others costs O(n log n).  Raises InvalidSetting for another
+    rule.
     """
 
     keyed = False
@@ -138,7 +142,7 @@ class WeightedLeastConnections(Membership[B]):
         else:
             member.given_weight = new
             fits = self._set_numbers(member)
-        if fits and isinstance(index, LeastScan) is (len(self._members) <= _MAX_SCANNED_MEMBERS):
+        if fits and isinstance(index, self._fastest_kind()):
             if new:
                 index.add(member)
         else:
@@ -153,6 +157,13 @@ class WeightedLeastConnections(Membership[B]):
         member.weight, remainder = divmod(exact, self._unit.size)
         member.effective_weight = self._unit.weight(exact)
         return not remainder and member.weight <= self._max_weight
+
+    def _fastest_kind(self) -> type[Index[B]]:
+        """Return the kind of index for this number of members; near the border, the present one."""
+        most = _MAX_SCANNED_MEMBERS
+        if isinstance(self._index, LeastHeaps):
+            most -= _SCAN_AGAIN
+        return LeastScan if len(self._members) <= most else LeastHeaps
 
     def _rebuild(self) -> None:
         """Choose the units and the kind of the index, and build the index; O(n log n).
@@ -176,10 +187,7 @@ class WeightedLeastConnections(Membership[B]):
         is_wide = bits > MAX_FLOAT_RANK_BITS
         self._max_weight = 1 << max(bits, MAX_FLOAT_RANK_BITS)
         shift, picks_left = (2 * bits + 2, len(members)) if is_wide else (0, inf)
-        is_small = len(members) <= _MAX_SCANNED_MEMBERS
-        kind: type[Index[B]] = LeastScan[B] if is_small else LeastHeaps[B]
-        index = kind(shift, picks_left)
-        self._index = index
+        index = self._index = self._fastest_kind()(shift, picks_left)
         for member, current in zip(members, current_weights, strict=True):
             member.current_weight = self._unit.current(current)
             self._set_numbers(member)

@@ -57,11 +57,13 @@ class WeightedRoundRobin(Membership[B]):
     A bound request, for example of a session, goes to its backend without a pick.  It is reported
     with ``started``, and counts as a pick of its backend.  The backend then gets fewer picks, until
     the totals are in proportion to the weights again.  This debt is limited: if a backend is 16
-    picks or more ahead of its share, further bound requests are not counted.  Therefore the wait
-    for the next pick of the backend is at most 18 times the usual gap between its picks, however
-    many bound requests it had.  This holds while no other backend is in debt.  When a weight
-    changes, or when a member joins, leaves, opens or closes, each debt of more than 16 picks (by
-    the new weights) is reduced to 16 picks.
+    picks or more ahead of its share, further bound requests are not counted.  They are not counted
+    either while another backend is more than 17 picks behind its share.  When a weight changes, or
+    when a member joins, leaves, opens or closes, all backends are limited to this range by the new
+    weights, if there was ever a bound request.  Therefore the next pick of a backend comes after at
+    most 18 times its usual gap, and one pick more for each open backend of a lower weight, however
+    many bound requests and changes there were before.  The wait is counted from the last bound
+    request or change.
 
     >>> lb = WeightedRoundRobin({"a": 5, "b": 1, "c": 1})
     >>> "".join(lb.pick() for _ in range(7))
@@ -98,7 +100,7 @@ class WeightedRoundRobin(Membership[B]):
         self._learn_until = 0  # the picks to learn before the next check; 0 means none
         self._period: list[B] = []  # the learned period; empty while none is repeated
         self._replay: Iterator[B] = iter(self._period)
-        self._may_have_debts = False  # whether a bound request was ever charged
+        self._may_have_debts = False  # whether there was ever a bound request
         self._debts_outdated = False  # whether debts must be limited to the present weights
         super().__init__(backends)
 
@@ -120,10 +122,10 @@ class WeightedRoundRobin(Membership[B]):
         ignored if the backend has weight 0 or is not a member.
         """
         if bound and self._effective_weights.get(backend):
-            scan = self._valid_scan()
+            if not self._may_have_debts:
+                self._may_have_debts = self._debts_outdated = True
             self._stop_replay()
-            scan.charge(self._indices[backend], _MAX_DEBT)
-            self._may_have_debts = True
+            self._valid_scan().charge(self._indices[backend], _MAX_DEBT)
 
     def _step(self) -> B:
         if self._period:
