@@ -95,6 +95,7 @@ class Members(Generic[B]):
         """
         entered: list[tuple[Gate[B], B]] = []
         undo: Undo[B] = []
+        last_event = self._events[-1] if self._events else None
         try:
             joined = [self._enter(b, weight, entered, now) for b, weight in change.joiners.items()]
             self._weights.change(joined, change, undo)
@@ -103,6 +104,8 @@ class Members(Generic[B]):
             for gate, backend in entered:
                 with suppress(Exception):  # the first exception is raised
                     gate.removed(backend, now)
+            while self._events and self._events[-1] is not last_event:
+                self._events.pop()
             raise
         self._begin_or_end_departures(change, now)
         for member, weight in change.weights.items():

@@ -1,5 +1,6 @@
 """Recoveries between two requests, and errors of one gate that must not cost another its news."""
 
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from balancers import (
     Drain,
+    Event,
     HealthChecks,
     LeastConnections,
     Outcome,
@@ -348,3 +350,22 @@ def test_a_failed_join_leaves_no_gate_with_a_backend_that_is_no_member() -> None
         pool.add("b", now=0.0)
     pool.release(pool.acquire(0.0), 0.0, ok=False)
     assert pool.state("a") == ()  # nginx never closes a single server
+
+
+def test_a_failed_join_leaves_no_events() -> None:
+    class Refusing(Fragile):
+        def added(self, backend: str, now: float) -> None:
+            super().added(backend, now)
+            self.call("added", backend)
+
+    for before in (0, 3):
+        events: deque[Event] = deque(maxlen=3)
+        health, last = HealthChecks[str](initial="down"), Refusing()
+        ramp = SlowStart[str](10.0)
+        pool = Pool(WeightedRoundRobin([*"abc"][:before]), [health, ramp, last], events=events)
+        kept = [*events]
+        last.failing = {"added"}
+        with pytest.raises(ArithmeticError, match="added"):
+            pool.add("x", now=100.0)
+        assert [event for event in events if event.backend == "x"] == []
+        assert all(event in kept for event in events)
