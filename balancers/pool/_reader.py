@@ -99,7 +99,8 @@ class PoolReader(SharesBackends, Generic[B]):
     def admits(self, backend: B, bound: bool = False, now: float | None = None) -> bool:
         """Return whether the backend can serve a request, or a bound request; O(gates).
 
-        ``now`` can be later than the latest time seen; the call does not change this time.  The
+        ``now`` can be later than the latest time seen; the call does not change this time.  It does
+        not foresee that outliers will be ejected, or that recovered backends will warm up.  The
         cost is O(members · gates) if changes are announced until ``now`` and only gates that may be
         ignored close the backend.  Raises UnknownBackend, InvalidTime.
         """
