@@ -7,6 +7,7 @@ from numbers import Real
 from random import Random
 from typing import Any, TypeVar, cast
 
+from balancers._internal.exact import exact
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting, InvalidTime, InvalidWeight
 
@@ -42,12 +43,15 @@ other argument can be validated by :func:`checked_avoid`."""
 _MAX_WEIGHT = 1e300
 """The largest valid weight.  Because of this limit, sums of valid weights are finite."""
 
+_LARGE = 2.0**53
+"""From here on, a float can be printed as another integer than the one that it equals."""
+
 
 def valid_weight(weight: float, backend: object) -> float:
     """Return the weight.  An integral weight is returned as an int; O(1).
 
-    >>> valid_weight(3.0, "a")
-    3
+    >>> valid_weight(3.0, "a"), valid_weight(1e23, "a") == 10**23
+    (3, True)
 
     Raises InvalidWeight for a weight that is negative, above 1e300, NaN or not a number, and for a
     positive Fraction that is 0 as a float.  The message contains the backend.
@@ -55,18 +59,23 @@ def valid_weight(weight: float, backend: object) -> float:
     if type(weight) is int and 0 <= weight <= _MAX_WEIGHT:
         return weight
     if type(weight) is float and 0 < weight <= _MAX_WEIGHT:
-        return weight if weight % 1 else int(weight)
+        return weight if weight % 1 else _integral(weight)
     try:
         valid = 0 <= weight <= _MAX_WEIGHT and not isinstance(weight, bool)
     except (TypeError, ValueError, ArithmeticError):
         valid = False
     if not valid:
         raise InvalidWeight(f"weight of {backend!r} must be 0 to {_MAX_WEIGHT:g}, not {weight!r}")
-    integral = int(weight)
+    integral = _integral(weight) if isinstance(weight, float) else int(weight)
     converted = integral if integral == weight else float(weight)
     if weight and not converted:
         raise InvalidWeight(f"weight of {backend!r} is too small for a float: {weight!r}")
     return converted
+
+
+def _integral(weight: float) -> int:
+    """Return the integral part of the decimal that a float is printed as."""
+    return int(weight) if weight < _LARGE else int(exact(weight))
 
 
 def valid_now(now: float, latest: float, name: str = "now") -> float:

@@ -3,7 +3,21 @@
 from fractions import Fraction
 from numbers import Rational
 
-__all__ = ["exact"]
+__all__ = ["decimal_of", "exact"]
+
+
+def decimal_of(value: float) -> tuple[int, int]:
+    """Return the digits and the number of decimal places of a float as it is printed; O(digits).
+
+    >>> decimal_of(0.25), decimal_of(1e23), decimal_of(1e-7)
+    ((25, 2), (1, -23), (1, 7))
+
+    Raises ValueError for NaN and infinity.
+    """
+    mantissa, _, exponent = repr(float(value)).partition("e")
+    integral, _, fraction = mantissa.partition(".")
+    fraction = fraction.rstrip("0")
+    return int(integral + fraction), len(fraction) - int(exponent or 0)
 
 
 def exact(value: float) -> int | Fraction:
@@ -19,4 +33,5 @@ def exact(value: float) -> int | Fraction:
         return int(given)
     if isinstance(given, Rational):
         return Fraction(int(given.numerator), int(given.denominator))
-    return Fraction(repr(float(value)))
+    digits, places = decimal_of(value)
+    return Fraction(digits, 10**places) if places > 0 else Fraction(digits * 10**-places)

@@ -7,6 +7,8 @@ A float weight has the value of its decimal text.  So the weights 0.3, 0.2 and 0
 from functools import lru_cache
 from math import gcd
 
+from balancers._internal.exact import decimal_of
+
 __all__ = ["Unit", "decimal_places", "in_units", "spare_decimals"]
 
 _USUAL_DECIMALS = 4
@@ -14,17 +16,6 @@ _USUAL_DECIMALS = 4
 used.  Slow start uses three decimal places, so its steps do not change the unit."""
 _MAX_USUAL_TOTAL = 1 << 36
 """The unit has room for the usual decimal places only up to this total weight."""
-
-
-def _decimal(weight: float) -> tuple[int, int]:
-    """Return the digits and the number of decimal places of a float.
-
-    They are those of the shortest decimal that equals the float.
-    """
-    mantissa, _, exponent = repr(weight).partition("e")
-    integral, _, fraction = mantissa.partition(".")
-    fraction = fraction.rstrip("0")
-    return int(integral + fraction), len(fraction) - int(exponent or 0)
 
 
 def _ten_to(decimals: int) -> int:
@@ -38,7 +29,7 @@ def decimal_places(weight: float) -> int:
     >>> decimal_places(3), decimal_places(0.25), decimal_places(1e-7)
     (0, 2, 7)
     """
-    return 0 if isinstance(weight, int) else _decimal(weight)[1]
+    return 0 if isinstance(weight, int) else decimal_of(weight)[1]
 
 
 @lru_cache(maxsize=4096)
@@ -50,7 +41,7 @@ def in_units(weight: float, decimals: int) -> int:
     """
     if isinstance(weight, int):
         return weight * _ten_to(decimals)
-    digits, places = _decimal(weight)
+    digits, places = decimal_of(weight)
     return digits * _ten_to(decimals - places)
 
 

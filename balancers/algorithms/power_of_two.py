@@ -4,12 +4,15 @@ Two backends are sampled at random, and the less busy of them is picked.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from fractions import Fraction
 from itertools import islice
 from math import isclose
+from numbers import Rational, Real
 from random import Random
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
+from balancers._internal.exact import exact
 from balancers._internal.taken import take
 from balancers._internal.types import B
 from balancers.algorithms._sampling_balancer import SamplingBalancer
@@ -64,8 +67,10 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
 
     A float weight has the value of its decimal text, and requests in flight per weight are compared
     exactly: 30 requests for weight 1 and 21 for weight 0.7 are a tie.  The same is true for the
-    values of ``load`` if they are ints.  If they are floats, two values per weight that differ by
-    less than one part in 10 ** 12 are a tie, because such a difference can be a rounding error.
+    values of ``load`` if they are ints, also those of NumPy, or Fractions.  If they are floats, two
+    values per weight that differ by less than one part in 10 ** 12 are a tie, because such a
+    difference can be a rounding error.  ``pick`` raises TypeError for any other value, for example
+    a Decimal.
 
     The result is nearly as good as a comparison of all backends.  If the loads are out of date, the
     result is much better than such a comparison, because not all requests go to the backend that
@@ -109,7 +114,8 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Sample some backends, and return the least busy of them; O(1) amortised.
 
-        Raises NoBackendAvailable.
+        Raises NoBackendAvailable.  Raises TypeError if a value of ``load`` is not an int, a float
+        or a Fraction.
         """
         if self._two_by_count and avoid is NO_BACKENDS:
             for first in self._block:
@@ -158,17 +164,29 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
                 best, best_load = other, load
         return best.backend
 
-    def _value(self, candidate: _Candidate[B], now: float) -> float:
+    def _value(self, candidate: _Candidate[B], now: float) -> float | Fraction:
         if self._load is None:
             return candidate.busy_steps // candidate.step
-        return self._load.value(candidate.backend, now)
+        value: object = self._load.value(candidate.backend, now)
+        if type(value) is int or type(value) is float:
+            return value
+        if isinstance(value, Rational):
+            return exact(cast("float", value))
+        if isinstance(value, Real):
+            return float(value)
+        raise TypeError(
+            f"the value of {self._load!r} must be an int, a float or a Fraction, not {value!r}"
+        )
 
     @staticmethod
     def _is_less(
-        load: float, candidate: _Candidate[B], best_load: float, best: _Candidate[B]
+        load: float | Fraction,
+        candidate: _Candidate[B],
+        best_load: float | Fraction,
+        best: _Candidate[B],
     ) -> bool:
         """Return whether a load per weight is less than another one."""
-        if type(load) is int and type(best_load) is int:
+        if not isinstance(load, float) and not isinstance(best_load, float):
             left, right = (
                 load * candidate.step * best.units,
                 best_load * best.step * candidate.units,

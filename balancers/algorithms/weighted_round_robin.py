@@ -51,8 +51,8 @@ class WeightedRoundRobin(Membership[B]):
     Otherwise all of them pick the same backend first.  The first pick does at most 1024 steps for
     an offset.  If the offset, modulo the period, is greater, the steps before are replaced by a
     computed state, in which each backend had its share of the picks, rounded down or up.  The
-    steps that follow lead to the same state as real steps in all cases that were tried.  From the
-    end of the period on, the picks are always the same.
+    picks that follow are nearly always those after real steps.  Otherwise some of them differ,
+    until the end of the period at the latest.
 
     A bound request, for example of a session, goes to its backend without a pick.  It is reported
     with ``started``, and counts as a pick of its backend.  The backend then gets fewer picks, until

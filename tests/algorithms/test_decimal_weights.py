@@ -1,17 +1,22 @@
 """A float weight has the value of its decimal text, whatever its number of decimal places."""
 
+from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
+from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 from pickle import dumps, loads
 from random import Random
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from balancers import (
     NoBackendAvailable,
     PowerOfTwoChoices,
+    RoundRobin,
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
@@ -163,6 +168,74 @@ def test_weights_of_float_loads_count_too() -> None:
     load = Reported({"a": 2.1, "b": 0.7})
     lb = PowerOfTwoChoices({"a": 0.3, "b": 0.1}, rng=Random(1), load=load)
     assert {lb.pick() for _ in range(100)} == {"a", "b"}, "2.1 / 0.3 is 0.7 / 0.1"
+
+
+class Raw(Reported):
+    """A load that returns its values as they are, of any type."""
+
+    def value(self, backend: str, now: float = 0.0) -> Any:
+        return self.values[backend]
+
+    def __repr__(self) -> str:
+        return "the raw load"
+
+
+def sevenths(number: int) -> Fraction:
+    return Fraction(number, 7)
+
+
+EXACT_KINDS: list[Any] = [int, np.int64, np.uint8, Fraction, sevenths]
+
+
+@pytest.mark.parametrize("kind", EXACT_KINDS)
+@pytest.mark.parametrize("choices", [2, 3])
+def test_loads_of_every_exact_type_are_compared_exactly(kind: Any, choices: int) -> None:
+    weights = {"a": 1, "b": 0.7}
+    for busy, expected in ((21, {"a", "b"}), (22, {"a"}), (20, {"b"})):
+        load: Any = Raw({"a": kind(30), "b": kind(busy)})
+        lb = PowerOfTwoChoices(weights, rng=Random(1), choices=choices, load=load)
+        assert {lb.pick() for _ in range(200)} == expected
+
+
+def test_exact_loads_that_differ_by_little_are_no_tie() -> None:
+    little = Fraction(1, 10**15)
+    for values in (
+        {"a": 1, "b": 1 + little},
+        {"a": 10**15, "b": np.int64(10**15 + 1)},
+        {"a": False, "b": True},
+    ):
+        lb = PowerOfTwoChoices(["a", "b"], rng=Random(1), load=Raw(values))
+        assert {lb.pick() for _ in range(50)} == {"a"}
+
+
+@pytest.mark.parametrize("value", [Decimal(1), None, "1", 1j, [1]])
+def test_a_load_of_another_type_is_refused(value: Any) -> None:
+    load: Any = Raw({"a": 1, "b": value})
+    lb = PowerOfTwoChoices(["a", "b"], rng=Random(1), load=load)
+    with pytest.raises(TypeError, match="the value of the raw load must be an int, a float or a F"):
+        lb.pick()
+    load.values["b"] = np.float32(0.5)
+    assert {lb.pick() for _ in range(20)} == {"b"}
+
+
+# A float weight that is integral has the value of its decimal text too.
+
+
+@pytest.mark.parametrize("large", [1e22, 1e23, 1e25, 3e27, 1e300, 9.5e22, 2.0**70, 2.0**53 + 2])
+@pytest.mark.parametrize("kind", [float, np.float64])
+def test_a_large_float_weight_is_the_int_that_it_is_printed_as(large: float, kind: Any) -> None:
+    lb = RoundRobin({"a": kind(large)})
+    assert lb.weights["a"] == int(Decimal(repr(large)))
+    for make in (WeightedRoundRobin, WeightedLeastConnections):
+        same: Any = make({"a": kind(large), "b": int(Decimal(repr(large)))})
+        assert [same.pick() for _ in range(60)] == [*"ab"] * 30
+
+
+def test_the_ratio_of_large_float_weights_is_exact() -> None:
+    large, small = WeightedRoundRobin({"a": 1e23, "b": 3e23}), WeightedRoundRobin({"a": 1, "b": 3})
+    assert [large.pick() for _ in range(40)] == [small.pick() for _ in range(40)]
+    busy = started(WeightedLeastConnections({"a": 1e23, "b": 3e23}), {"a": 1, "b": 3})
+    assert {busy.pick() for _ in range(8)} == {"a", "b"}, "1 / 1e23 is 3 / 3e23"
 
 
 # The scan for few members and the heaps for many members give the same picks.
@@ -465,7 +538,7 @@ def test_the_work_of_an_offset_is_bounded(n: int) -> None:
         assert first_pick(offset) <= 1.25 * small
 
 
-def test_an_offset_skips_exactly_so_many_picks() -> None:
+def test_an_offset_skips_nearly_always_exactly_so_many_picks() -> None:
     rng = Random(6)
     for _ in range(runs(300)):
         weights = {f"b{i}": rng.randint(1, 400) / 10 for i in range(rng.choice([3, 5, 12, 30]))}
@@ -476,6 +549,23 @@ def test_an_offset_skips_exactly_so_many_picks() -> None:
         assert [lb.pick() for _ in range(300)] == [plain.pick() for _ in range(300)]
     alone = WeightedRoundRobin({"a": 5, "closed": 0}, offset=10**9)
     assert alone.pick() == "a"
+
+
+def test_after_an_offset_some_picks_can_differ_until_the_end_of_the_period() -> None:
+    """A known exception: 1024 real steps do not lead to the same state here."""
+    rng = Random(1029)
+    assert rng.choice([2, 3, 5, 10, 40]) == 40
+    weights = {f"b{i}": rng.randint(1, rng.choice([50, 1000, 5000])) for i in range(40)}
+    period, offset = sum(weights.values()), rng.randint(1025, 20_000)
+    assert (period, offset) == (48_713, 18_713)
+    lb, plain = WeightedRoundRobin(weights, offset=offset), WeightedRoundRobin(weights)
+    for _ in range(offset):
+        plain.pick()
+    picks = [(lb.pick(), plain.pick()) for _ in range(period - offset)]
+    assert sum(ours != theirs for ours, theirs in picks[:200]) == 94
+    counts = Counter(ours for ours, _ in picks), Counter(theirs for _, theirs in picks)
+    assert all(abs(counts[0][backend] - counts[1][backend]) <= 1 for backend in weights)
+    assert [lb.pick() for _ in range(300)] == [plain.pick() for _ in range(300)]
 
 
 def test_the_computed_state_is_that_of_the_nearest_counts() -> None:
