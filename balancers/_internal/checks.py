@@ -50,8 +50,11 @@ _LARGE = 2.0**53
 def valid_weight(weight: float, backend: object) -> float:
     """Return the weight.  An integral weight is returned as an int; O(1).
 
-    >>> valid_weight(3.0, "a"), valid_weight(1e23, "a") == 10**23
-    (3, True)
+    A float counts as the decimal that it is printed as.  So it stays a float if that is another
+    integer than the one that the float equals.
+
+    >>> valid_weight(3.0, "a"), valid_weight(1e22, "a"), valid_weight(1e23, "a")
+    (3, 10000000000000000000000, 1e+23)
 
     Raises InvalidWeight for a weight that is negative, above 1e300, NaN or not a number, and for a
     positive Fraction that is 0 as a float.  The message contains the backend.
@@ -66,16 +69,19 @@ def valid_weight(weight: float, backend: object) -> float:
         valid = False
     if not valid:
         raise InvalidWeight(f"weight of {backend!r} must be 0 to {_MAX_WEIGHT:g}, not {weight!r}")
-    integral = _integral(weight) if isinstance(weight, float) else int(weight)
+    if isinstance(weight, float):
+        return float(weight) if weight % 1 else _integral(float(weight))
+    integral = int(weight)
     converted = integral if integral == weight else float(weight)
     if weight and not converted:
         raise InvalidWeight(f"weight of {backend!r} is too small for a float: {weight!r}")
     return converted
 
 
-def _integral(weight: float) -> int:
-    """Return the integral part of the decimal that a float is printed as."""
-    return int(weight) if weight < _LARGE else int(exact(weight))
+def _integral(weight: float) -> float:
+    """Return an integral float as an int if it equals the decimal that it is printed as."""
+    integral = int(weight) if weight < _LARGE else int(exact(weight))
+    return integral if integral == weight else weight
 
 
 def valid_now(now: float, latest: float, name: str = "now") -> float:
