@@ -69,8 +69,9 @@ def valid_weight(weight: float, backend: object) -> float:
         valid = False
     if not valid:
         raise InvalidWeight(f"weight of {backend!r} must be 0 to {_MAX_WEIGHT:g}, not {weight!r}")
-    if isinstance(weight, float):
-        return float(weight) if weight % 1 else _integral(float(weight))
+    given: object = weight
+    if isinstance(given, float):
+        return float(given) if given % 1 else _integral(float(given))
     integral = int(weight)
     converted = integral if integral == weight else float(weight)
     if weight and not converted:

@@ -40,21 +40,22 @@ class LeastScan(Index[B]):
                 ranks[member.place] = rank
                 self._all_tied = False
         if not self._all_tied:
-            return self._pick_least() if ranks else None
+            if not ranks:
+                return None
+            least = min(ranks)
+            if ranks.count(least) == 1:
+                return self._members[ranks.index(least)]
+            return self._pick_tied(least)
         current_weights = self._current_weights = [*map(add, self._current_weights, self._weights)]
         greatest = max(current_weights)
         best = current_weights.index(greatest)
         current_weights[best] = greatest - self._total
         return self._members[best]
 
-    def _pick_least(self) -> Member[B]:
-        """Return the member of the lowest rank.  Do one step if there are several."""
+    def _pick_tied(self, least: float) -> Member[B]:
+        """Do one step among the members of the lowest rank.  There are several."""
         ranks = self._ranks
-        least = min(ranks)
-        tied = ranks.count(least)
-        if tied == 1:
-            return self._members[ranks.index(least)]
-        self._all_tied = tied == len(ranks)
+        self._all_tied = max(ranks) == least
         weights, current_weights = self._weights, self._current_weights
         best, greatest, total = -1, -inf, 0
         for index, rank in enumerate(ranks):
