@@ -25,7 +25,7 @@ class LeastScan(Index[B]):
         self._total = 0
         self._all_tied = False
 
-    def pick(self, moved: list[Member[B]]) -> Member[B] | None:
+    def pick(self, moved: list[Member[B]]) -> Member[B] | None:  # noqa: C901 - calls cost more
         """Return the next member; O(n)."""
         if self._shift:
             self.settle(moved)
@@ -43,29 +43,25 @@ class LeastScan(Index[B]):
             if not ranks:
                 return None
             least = min(ranks)
-            if ranks.count(least) == 1:
+            tied = ranks.count(least)
+            if tied == 1:
                 return self._members[ranks.index(least)]
-            return self._pick_tied(least)
+            self._all_tied = tied == len(ranks)
+            weights, current_weights = self._weights, self._current_weights
+            best, greatest, total = -1, -inf, 0
+            for index, rank in enumerate(ranks):
+                if rank == least:
+                    weight = weights[index]
+                    total += weight
+                    current_weights[index] = current = current_weights[index] + weight
+                    if current > greatest:
+                        best, greatest = index, current
+            current_weights[best] -= total
+            return self._members[best]
         current_weights = self._current_weights = [*map(add, self._current_weights, self._weights)]
         greatest = max(current_weights)
         best = current_weights.index(greatest)
         current_weights[best] = greatest - self._total
-        return self._members[best]
-
-    def _pick_tied(self, least: float) -> Member[B]:
-        """Do one step among the members of the lowest rank.  There are several."""
-        ranks = self._ranks
-        self._all_tied = max(ranks) == least
-        weights, current_weights = self._weights, self._current_weights
-        best, greatest, total = -1, -inf, 0
-        for index, rank in enumerate(ranks):
-            if rank == least:
-                weight = weights[index]
-                total += weight
-                current_weights[index] = current = current_weights[index] + weight
-                if current > greatest:
-                    best, greatest = index, current
-        current_weights[best] -= total
         return self._members[best]
 
     def settle(self, moved: list[Member[B]]) -> None:
