@@ -65,7 +65,9 @@ class Census:
         if gates.only_limits(combination & ~self.ignored):
             return True
         if self.open:
-            return False
+            return gates.only_limits(combination, gates.soft) and self._panics(
+                self.open, self._open_hard + 1
+            )
         ignorable = gates.last_resort
         if not self.eligible and self._panic is not None:
             ignorable |= gates.soft

@@ -39,7 +39,8 @@ class Departures(Generic[B]):
     def is_over(self, member: Member[B], now: float) -> bool:
         """Return whether a kept member leaves at the first request at ``now`` or later."""
         until = self._timers.get(member)
-        return not member.in_flight and (until <= now or member in self._overdue)
+        overdue = member in self._overdue and self.due <= now
+        return not member.in_flight and (until <= now or overdue)
 
     def released(self, member: Member[B]) -> None:
         """Called when a leaving member has no request in flight any more."""

@@ -1,7 +1,7 @@
 """Stores the members of a pool: who joins, who leaves, and which reasons close each member."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Generic
 
@@ -17,7 +17,6 @@ from balancers.pool._gate_set import GateSet
 from balancers.pool._member import Member
 from balancers.pool._recoveries import Recoveries
 from balancers.pool._weights import Undo, Weights
-from balancers.pool.snapshot import MemberSnapshot, Snapshot
 
 __all__ = ["Members"]
 
@@ -38,7 +37,7 @@ class Members(Generic[B]):
         if events is not None and (not isinstance(events, deque) or events.maxlen is None):
             raise InvalidSetting(f"events must be a deque with a maxlen, not {events!r}")
         self.by_backend: dict[B, Member[B]] = {}
-        self._former_requests = self._former_failures = 0  # of the backends that have left
+        self.former_requests = self.former_failures = 0  # of the backends that have left
         self._weights = Weights(balancer, gates, census)
         self._gates = gates
         self._census = census
@@ -63,30 +62,6 @@ class Members(Generic[B]):
         member = self.by_backend.get(backend)
         return 0 if member is None else member.in_flight
 
-    def snapshot(self, now: float, limits: tuple[str, ...]) -> Snapshot[B]:
-        """Return what the pool counts; O(members).  ``limits`` close all members at once."""
-        members = tuple(
-            MemberSnapshot(
-                member.backend,
-                member.weight,
-                member.effective_weight,
-                tuple(dict.fromkeys((*self._gates.reasons(member.closed_by), *limits))),
-                member.in_flight,
-                member.requests,
-                member.failures,
-            )
-            for member in self.by_backend.values()
-        )
-        return Snapshot(
-            at=now,
-            members=members,
-            in_flight=sum(member.in_flight for member in members),
-            requests=self._former_requests + sum(member.requests for member in members),
-            failures=self._former_failures + sum(member.failures for member in members),
-            refusals=dict(self._census.refusals),
-            panicking=self._census.panicking,
-        )
-
     def change(self, change: Change[B], now: float) -> Exception | None:
         """Make the whole change.  If a gate or the balancer raises an exception, change nothing.
 
@@ -104,8 +79,7 @@ class Members(Generic[B]):
             for gate, backend in entered:
                 with suppress(Exception):  # the first exception is raised
                     gate.removed(backend, now)
-            while self._events and self._events[-1] is not last_event:
-                self._events.pop()
+            self._forget_events(last_event, change.joiners)
             raise
         self._begin_or_end_departures(change, now)
         for member, weight in change.weights.items():
@@ -123,6 +97,14 @@ class Members(Generic[B]):
             self._record(now, "member", True, member.backend)
         self._update_ignored(now)
         return failed
+
+    def _forget_events(self, last: Event | None, joiners: Mapping[B, float]) -> None:
+        """Remove the events after ``last`` that are about backends that did not join."""
+        newer: list[Event] = []
+        while self._events and self._events[-1] is not last:
+            newer.append(self._events.pop())
+        if self._events is not None:
+            self._events.extend(e for e in reversed(newer) if e.backend not in joiners)
 
     def _begin_or_end_departures(self, change: Change[B], now: float) -> None:
         if change.kept and self._departures not in self._gates.watched:
@@ -158,8 +140,9 @@ class Members(Generic[B]):
         """
         if self.recoveries.read_at:
             self.recoveries.repeat(self.by_backend, self._gates.soft, now)
+            self.recoveries.read_at.clear()
         self._apply(now)
-        if self._departures.due <= now:
+        if self.departures_due <= now:
             self.remove_expired(now)
 
     def settle_to_read(self, now: float) -> None:
@@ -167,24 +150,29 @@ class Members(Generic[B]):
 
         ``now`` is the time of the last request or change.
         """
-        recovered = self._apply(now)
-        self.recoveries.read_at.update(dict.fromkeys(recovered, now))
-
-    def _apply(self, now: float) -> list[B]:
-        """Apply the changes of the gates, and return the backends that have recovered."""
+        recoveries = self.recoveries
+        if recoveries.read_at:
+            recoveries.repeat(self.by_backend, self._gates.soft, now)
         recovered: list[B] = []
+        try:
+            self._apply(now, recovered)
+        finally:
+            recoveries.read_at.update(dict.fromkeys(recovered, now))
+
+    def _apply(self, now: float, recovered: list[B] | None = None) -> None:
+        """Apply the changes of the gates.  Append the backends that have recovered."""
         waiting = self.recoveries.waiting
         try:
             self._apply_changes(now)
             if waiting:
-                recovered = [*waiting]
+                if recovered is not None:
+                    recovered += waiting
                 self.recoveries.report(now)
                 self._apply_changes(now)
         finally:
             for backend in waiting:
                 self._gates.pending.setdefault(backend, [])
             self._update_ignored(now)
-        return recovered
 
     def released_departing(self, member: Member[B]) -> None:
         """Called when a request on a member that is leaving has ended."""
@@ -193,8 +181,6 @@ class Members(Generic[B]):
 
     def remove_expired(self, now: float) -> None:
         """Remove the kept members whose time is over and which are idle; O(overdue)."""
-        if self._departures.due > now:
-            return
         failed: Exception | None = None
         for member in self._departures.expired(now):
             with suppress(BalancersError):  # the balancer may not allow it yet
@@ -202,6 +188,11 @@ class Members(Generic[B]):
         self._departures.update_due()
         if failed is not None:
             raise failed
+
+    @property
+    def departures_due(self) -> float:
+        """The time in seconds at which a kept member may leave."""
+        return self._departures.due
 
     def is_over(self, member: Member[B], now: float) -> bool:
         """Return whether a kept member leaves at a request at ``now``."""
@@ -255,8 +246,8 @@ class Members(Generic[B]):
         self._ignorable.pop(member.backend, None)
         self.recoveries.forget(member.backend)
         del self.by_backend[member.backend]
-        self._former_requests += member.requests
-        self._former_failures += member.failures
+        self.former_requests += member.requests
+        self.former_failures += member.failures
         if member.departing:
             self._departures.cancel(member)
         member.former = member.departing = True

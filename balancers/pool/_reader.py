@@ -15,7 +15,7 @@ from balancers.pool._member import Member
 from balancers.pool._members import Members
 from balancers.pool._refusals import Refusals
 from balancers.pool.lease import Lease, member_of
-from balancers.pool.snapshot import Snapshot
+from balancers.pool.snapshot import MemberSnapshot, Snapshot
 
 __all__ = ["PoolReader"]
 
@@ -116,12 +116,36 @@ class PoolReader(SharesBackends, Generic[B]):
         if not closed_by:
             return bool(self._full())
         is_full = self._gate_set.only_limits(closed_by)
-        return is_full or self._census.is_full(self._members.find(backend).closed_by)
+        later = now is not None and self._gate_set.due <= now
+        return is_full or (
+            not later and self._census.is_full(self._members.find(backend).closed_by)
+        )
 
     def snapshot(self) -> Snapshot[B]:
         """Return what the pool counts, for example for a dashboard; O(members)."""
         self._settle()
-        return self._members.snapshot(self._now, self._full())
+        limit = self._full()
+        members = tuple(
+            MemberSnapshot(
+                member.backend,
+                member.weight,
+                member.effective_weight,
+                tuple(dict.fromkeys((*self._gate_set.reasons(member.closed_by), *limit))),
+                member.in_flight,
+                member.requests,
+                member.failures,
+            )
+            for member in self._by_backend.values()
+        )
+        return Snapshot(
+            at=self._now,
+            members=members,
+            in_flight=sum(member.in_flight for member in members),
+            requests=self._members.former_requests + sum(member.requests for member in members),
+            failures=self._members.former_failures + sum(member.failures for member in members),
+            refusals=dict(self._census.refusals),
+            panicking=self._census.panicking,
+        )
 
     def __len__(self) -> int:
         return len(self._by_backend)
@@ -144,7 +168,7 @@ class PoolReader(SharesBackends, Generic[B]):
 
     def _settle(self) -> None:
         """Apply the changes that are due at the latest time seen, as a request would do."""
-        if self._gate_set.due <= self._now:
+        if self._gate_set.due <= self._now or self._members.recoveries.read_at:
             self._members.settle_to_read(self._now)
 
     def _settled(self, backend: B) -> Member[B]:

@@ -52,7 +52,7 @@ class Recoveries(Generic[B]):
             raise failed
 
     def repeat(self, members: Mapping[B, Member[B]], soft: int, now: float) -> None:
-        """Let the backends recover at this request that recovered at an earlier reading.
+        """Let the backends recover at ``now`` that recovered at an earlier reading.
 
         The time of that reading was the time of the request before it, so a ramp that began then
         could be over.  ``soft`` is the combination of the reasons of soft gates.
@@ -60,4 +60,3 @@ class Recoveries(Generic[B]):
         for backend, read_at in self.read_at.items():
             if read_at < now and not members[backend].closed_by & soft:
                 self.found(backend)
-        self.read_at.clear()

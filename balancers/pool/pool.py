@@ -116,8 +116,9 @@ class Pool(PoolReader[B]):
 
     def remove(self, backend: B, now: float = 0.0) -> None:
         """Remove a backend.  Its leases stay valid.  Raises UnknownBackend, InvalidTime."""
-        now = self._advance(now)
-        self._change(Change(leavers=(self._members.find(backend),)), now)
+        member, now = self._members.find(backend), self._advance(now)
+        if not member.former:
+            self._change(Change(leavers=(member,)), now)
 
     def set_weight(self, backend: B, weight: float, now: float = 0.0) -> None:
         """Change a weight (0: not picked).  Raises UnknownBackend, InvalidWeight, InvalidTime."""
@@ -140,9 +141,8 @@ class Pool(PoolReader[B]):
         InvalidSetting, and TypeError.
         """
         wanted = as_weights(weights, self._by_backend)
-        keep = None if keep is None else not_negative("keep", keep)
         now = self._advance(now)
-        until = None if keep is None else now + keep
+        until = None if keep is None else now + not_negative("keep", keep)
         self._change(difference(self._by_backend, wanted, until), now)
 
     def acquire(  # noqa: C901, PLR0912 - calls cost more time than branches
@@ -216,19 +216,17 @@ class Pool(PoolReader[B]):
     ) -> None:
         """Release a lease, and report how the request ended; ``ok=None`` means unknown.
 
-        ``elapsed`` and ``retry_after`` are in seconds.  The parameters are those of
-        :class:`~balancers.Outcome`.  If the backend was removed, no count changes.  If a gate
-        raises an exception, the lease is released, and the other gates are called too.  Raises
-        AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting, and TypeError.
+        The other parameters are those of :class:`~balancers.Outcome`.  If the backend was removed,
+        no count changes.  If a gate raises an exception, the lease is released, and the other gates
+        are called.  Raises AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting, TypeError.
         """
         try:
             member = lease._member  # noqa: SLF001 - a lease is the pool's own
         except AttributeError:
             member = member_of(lease)
         if lease._report is not None:  # noqa: SLF001 - a lease is the pool's own
-            failure = reported_failure(lease)
-            ok, retry_after = False, retry_after or failure.retry_after
-            status = status or failure.status
+            ok, failure = False, reported_failure(lease)
+            retry_after, status = retry_after or failure.retry_after, status or failure.status
         if member.owner is not self._members:
             raise ForeignLease(f"a lease of another pool: {lease!r}")
         if not (now.__class__ is float and self._now <= now <= LATEST):
@@ -257,8 +255,8 @@ class Pool(PoolReader[B]):
             for finished in self._gates_finished:
                 finished(backend, outcome, in_flight, lease.acquired_at, now)
         except BaseException:
-            rest = (backend, outcome, in_flight, lease.acquired_at, now)
-            call_rest(self._gates_finished, finished, *rest)
+            what = (backend, outcome, in_flight, lease.acquired_at, now)
+            call_rest(self._gates_finished, finished, *what)
             raise
 
     def lease(
@@ -286,9 +284,11 @@ class Pool(PoolReader[B]):
             take(part)
 
     def _advance(self, now: float) -> float:
-        """Return the time of a change.  Before it, remove the kept members whose time is over."""
+        """Return the time of a change, after kept members whose time is over were removed."""
         now = valid_now(now, self._now)
-        self._members.remove_expired(now)
+        if self._members.departures_due <= now:
+            self._now = now
+            self._members.remove_expired(now)
         return now
 
     def _change(self, change: Change[B], now: float) -> None:

@@ -7,14 +7,13 @@ from balancers._internal import checks
 from balancers.pool import LeaseContext
 from balancers.pool._census import Census
 from balancers.pool._gate_set import GateSet
-from balancers.pool._members import Members
 from balancers.pool._reader import PoolReader
 from balancers.pool._refusals import Refusals
 from tests.mutants.mutant import genuine, mutant
 
 census_refusal = genuine(Census, "refusal")
 refusals_honours = genuine(Refusals, "honours")
-members_snapshot = genuine(Members, "snapshot")
+pool_snapshot = genuine(PoolReader, "snapshot")
 
 
 @mutant(Refusals, "honours", "pool/test_pool.py::test_prefer_and_strict")
@@ -102,21 +101,19 @@ def a_reader_does_not_apply_what_a_request_would(self: Any) -> None:
     return
 
 
-@mutant(Members, "snapshot", "pool/test_snapshot.py::test_a_snapshot_is_not_what_the_pool_keeps")
-def a_snapshot_contains_the_counts_that_the_pool_keeps(
-    self: Any, now: float, limits: tuple[str, ...]
-) -> Any:
-    return members_snapshot(self, now, limits)._replace(refusals=self._census.refusals)
+@mutant(PoolReader, "snapshot", "pool/test_snapshot.py::test_a_snapshot_is_not_what_the_pool_keeps")
+def a_snapshot_contains_the_counts_that_the_pool_keeps(self: Any) -> Any:
+    return pool_snapshot(self)._replace(refusals=self._census.refusals)
 
 
 @mutant(
-    Members,
+    PoolReader,
     "snapshot",
     "pool/test_snapshot.py::test_a_snapshot_counts_requests_failures_and_refusals",
 )
-def totals_forget_the_backends_that_left(self: Any, now: float, limits: tuple[str, ...]) -> Any:
-    self._former_requests = self._former_failures = 0
-    return members_snapshot(self, now, limits)
+def totals_forget_the_backends_that_left(self: Any) -> Any:
+    self._members.former_requests = self._members.former_failures = 0
+    return pool_snapshot(self)
 
 
 @mutant(

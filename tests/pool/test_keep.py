@@ -4,6 +4,7 @@ import copy
 import pickle
 from collections import deque
 from math import inf, nan
+from random import Random
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from balancers import (
     WeightedRoundRobin,
 )
 from balancers.errors import InvalidSetting, InvalidWeight, UnknownBackend
-from balancers.gates import OutlierEjection, PassiveChecks
+from balancers.gates import CoolDown, OutlierEjection, PassiveChecks
 from balancers.hashing import Jump
 from tests.kinds import KINDS, Kind, by_name
 
@@ -244,3 +245,29 @@ def test_a_change_after_the_time_finds_the_member_forgotten() -> None:
         pool.set_weight("a", 2, 21.0)
     with pytest.raises(UnknownBackend):
         pool.remove("a", 21.0)
+
+
+def test_a_failed_change_tells_the_gates_no_time_that_the_pool_has_not() -> None:
+    cool: CoolDown[str] = CoolDown(rng=Random(1))
+    pool = Pool(RoundRobin(["a", "b"]), [cool])
+    lease = pool.acquire(0.0, prefer="a")
+    pool.update(["a"], 0.0, keep=1.0)
+    with pytest.raises(UnknownBackend):
+        pool.remove("zz", now=100.0)
+    pool.release(lease, 1.0, retry_after=2.0)
+    assert pool.acquire(50.0).backend == "a"
+
+
+def test_a_member_whose_time_is_over_can_be_removed() -> None:
+    pool = Pool(RoundRobin(["a", "b"]))
+    pool.update(["a"], 0.0, keep=1.0)
+    pool.remove("b", now=5.0)
+    assert list(pool.backends) == ["a"]
+
+
+def test_jump_keeps_serving_the_sessions_of_a_member_that_cannot_leave() -> None:
+    pool = Pool(Jump([*"abc"]))
+    pool.update(["a", "c"], 1.0, keep=1.0)
+    pool.acquire(5.0, "x")
+    assert pool.admits("b", bound=True)
+    assert pool.acquire(6.0, "x", prefer="b", strict=True).bound

@@ -2,6 +2,7 @@
 
 from collections import deque
 from contextlib import suppress
+from random import Random
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from balancers import (
     Drain,
     Event,
+    HashRing,
     HealthChecks,
     LeastConnections,
     Outcome,
@@ -17,7 +19,7 @@ from balancers import (
     SlowStart,
     WeightedRoundRobin,
 )
-from balancers.gates import MemberGate, PassiveChecks, WarmUp
+from balancers.gates import ActiveChecks, MemberGate, PassiveChecks, WarmUp
 
 
 class Fragile(MemberGate[str, None]):
@@ -369,3 +371,49 @@ def test_a_failed_join_leaves_no_events() -> None:
             pool.add("x", now=100.0)
         assert [event for event in events if event.backend == "x"] == []
         assert all(event in kept for event in events)
+
+
+def test_a_failed_join_keeps_the_events_of_other_members() -> None:
+    events: deque[Event] = deque(maxlen=100)
+    checks: ActiveChecks[Any] = ActiveChecks(1, 1, rng=Random(5), interval=3.0, timeout=1.0)
+    pool: Pool[Any] = Pool(HashRing(["a", "b"]), [checks], events=events)
+    pool.acquire(0.0, "key")
+    checks.probes(4.0)
+    events.clear()
+    with pytest.raises(TypeError):
+        pool.add(2.5, now=6.0)  # it has no name; the deadlines of the probes have passed
+    pool.acquire(6.0, "key")
+    assert {event.backend for event in events if event.reason == "unhealthy"} == {"a", "b"}
+
+
+def test_a_reader_agrees_with_a_request_after_a_release() -> None:
+    health: HealthChecks[str] = HealthChecks(1, 1)
+    pool = Pool(WeightedRoundRobin(["a", "b"]), [health, SlowStart[str](10.0)])
+    lease = pool.acquire(0.0)
+    pool.acquire(0.0)
+    health.observe("a", False, 1.0)
+    pool.acquire(1.0)
+    health.observe("a", True, 1.0)
+    assert pool.effective_weight("a") == 0.1
+    pool.release(lease, 6.0)
+    assert pool.effective_weight("a") == 0.1
+    pool.acquire(6.0)
+    assert pool.effective_weight("a") == 0.1
+
+
+def test_a_reading_that_raises_loses_no_recovery() -> None:
+    for place in (0, 2):
+        fragile, health = Fragile(), HealthChecks[str](1, 1)
+        gates: list[Any] = [health, SlowStart[str](10.0)]
+        gates.insert(place, fragile)
+        pool = Pool(WeightedRoundRobin(["a", "b"]), gates)
+        pool.acquire(0.0)
+        health.observe("a", False, 1.0)
+        pool.acquire(1.0)
+        health.observe("a", True, 1.0)
+        fragile.failing = {"recovered"}
+        with pytest.raises(ArithmeticError):
+            pool.state("a")
+        fragile.failing = set()
+        pool.acquire(100.0)
+        assert pool.effective_weight("a") == 0.1

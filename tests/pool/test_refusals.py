@@ -3,12 +3,13 @@
 import pickle
 from collections import deque
 from itertools import product
+from random import Random
 from typing import Any
 
 import pytest
 
 from balancers import ConnectionLimit, Drain, HealthChecks, NoBackendAvailable, Pool, RoundRobin
-from balancers.gates import DynamicLimit, MemberGate
+from balancers.gates import ActiveChecks, DynamicLimit, MemberGate
 
 
 def refusal_of(pool: Pool[str], now: float = 0.0, **options: Any) -> NoBackendAvailable:
@@ -204,3 +205,26 @@ def test_full_knows_a_last_resort_while_the_pool_fails_open() -> None:
     assert refusal_of(pool, avoid={"b", "d"}).full == 1
     pool.release(lease, 1.0)
     assert pool.acquire(1.0, avoid={"b", "d"}).backend == "c"
+
+
+def test_full_knows_that_the_end_of_a_request_can_begin_a_panic() -> None:
+    health, limit = HealthChecks[str](1, 1), ConnectionLimit[str](1)
+    pool = Pool(RoundRobin([*"abc"]), [health, limit], panic=0.5)
+    lease = pool.acquire(0.0, prefer="a")
+    for backend in "ab":
+        health.observe(backend, False, 1.0)
+    assert refusal_of(pool, 1.0, avoid=["c"]).full == 1
+    pool.release(lease, 1.0, ok=None)
+    assert pool.acquire(1.0, avoid=["c"]).panic
+
+
+def test_full_at_a_later_time_is_about_that_time() -> None:
+    checks: ActiveChecks[str] = ActiveChecks(1, 1, rng=Random(2), interval=3.0, timeout=1.0)
+    pool = Pool(RoundRobin([*"abc"]), [checks, ConnectionLimit[str](1)])
+    pool.acquire(5.0, prefer="a")
+    for probe in checks.probes(5.0):
+        if probe.backend != "a":
+            checks.answer(probe, True, 5.1)
+    later = 30.0
+    assert not pool.admits("a", bound=True, now=later)
+    assert pool.full("a", now=later) is False or checks.factor("a", later) == 1
