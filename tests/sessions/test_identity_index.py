@@ -152,7 +152,7 @@ TALLY = Counter[str]()
 class Site:
     """A pool with gates of every kind, a session on each member, and things that happen."""
 
-    def __init__(self, panic: float) -> None:
+    def __init__(self, panic: float | None) -> None:
         self.health: HealthChecks[str] = HealthChecks(1, 1, recovery_time=10.0)
         self.drain, limit = Drain[str](), ConnectionLimit[str](2)
         gates: list[Gate[str]] = [self.health, self.drain, limit]
@@ -206,9 +206,9 @@ class Site:
             assert found.bound == honoured
 
 
-@given(ACTIONS, st.sampled_from([0.0, 0.6]))
+@given(ACTIONS, st.sampled_from([None, 0.0, 0.6]))
 @settings(max_examples=runs(400))
-def agreement(actions: list[tuple[str, str]], panic: float) -> None:
+def agreement(actions: list[tuple[str, str]], panic: float | None) -> None:
     site = Site(panic)
     for action, backend in actions:
         getattr(site, action)(backend)
