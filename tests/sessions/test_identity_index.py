@@ -207,7 +207,7 @@ class Site:
 
 
 @given(ACTIONS, st.sampled_from([None, 0.0, 0.6]))
-@settings(max_examples=runs(400))
+@settings(max_examples=runs(1500))
 def agreement(actions: list[tuple[str, str]], panic: float | None) -> None:
     site = Site(panic)
     for action, backend in actions:
