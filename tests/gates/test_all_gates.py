@@ -51,7 +51,7 @@ from tests.depth import DEEP
 NAMES = st.sampled_from("abcdefg")
 WEIGHTS = st.sampled_from([0, 1, 1, 2, 3])
 LIMIT, POOL_LIMIT, LONGEST, SHARE = 6, 15, 60.0, 0.4
-RUNS, STEPS = 80 if DEEP else 20, 50
+RUNS, STEPS = 80 if DEEP else 40, 50
 ACTIONS = [
     "time_passes",
     "time_passes",
