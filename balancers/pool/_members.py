@@ -37,7 +37,9 @@ class Members(Generic[B]):
         if events is not None and (not isinstance(events, deque) or events.maxlen is None):
             raise InvalidSetting(f"events must be a deque with a maxlen, not {events!r}")
         self.by_backend: dict[B, Member[B]] = {}
-        self.former_requests = self.former_failures = 0  # of the backends that have left
+        self.former_requests: int = 0
+        self.former_failures: int = 0
+        """The numbers of requests and of failures of the backends that have left."""
         self._weights = Weights(balancer, gates, census)
         self._gates = gates
         self._census = census
