@@ -26,7 +26,7 @@ class HashPolicy(ABC):
     @abstractmethod
     def hash(self, request: Request) -> int | None:
         """Return the 64-bit hash, or None if the request has nothing to hash."""
-        raise NotImplementedError
+        ...
 
 
 @dataclass(frozen=True, slots=True)
