@@ -1,7 +1,7 @@
 PYTHON ?= .venv/bin/python
 PACKAGE ?= gates
 
-.PHONY: help demo drills package test types deep check docs notebooks bench steady parity
+.PHONY: help demo drills package test types deep check docs dist notebooks bench steady parity
 
 # Durations are for two cores.
 help: ## list the targets (default)
@@ -30,11 +30,14 @@ types: ## check all types, and those of every Python block of README.md and docs
 deep: ## run all tests in the deep profile; about 12 min
 	HYPOTHESIS_PROFILE=deep $(PYTHON) -m pytest -q -n 2 --dist worksteal
 
-check: ## run everything that CI runs, and print the duration of each step; about 20 min
+check: ## run everything that CI runs, and print the duration of each step; about 30 min
 	bash .ci/run
 
 docs: ## build the documentation in docs/_build/html; about 1 min
 	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html
+
+dist: ## build the wheel and the sdist in dist/, and check both; 2 min
+	PYTHON=$(PYTHON) bash .ci/dist balancers 'tests/test_*.py'
 
 notebooks: ## execute the notebooks; 30 s
 	$(PYTHON) -m jupyter execute notebooks/*.ipynb

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from balancers.hashing import Maglev as Maglev
     from balancers.hashing import Rendezvous as Rendezvous
 
+__version__ = "0.2.0"
+"""The version of the package, as in its metadata."""
+
 _LAZY = {"HashRing", "Maglev", "Rendezvous"}
 """Names that are imported on first use, because :mod:`balancers.hashing` loads numpy and mmh3."""
 

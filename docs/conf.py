@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from importlib.metadata import version as version_of
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -10,6 +9,8 @@ sys.path.insert(0, str(HERE))
 
 import architecture_map  # noqa: E402 - the modules next door
 import pictures  # noqa: E402 - the same
+
+import balancers  # noqa: E402 - it stands beside them
 
 import reference  # noqa: E402 - the same
 
@@ -21,9 +22,9 @@ architecture_map.draw(GENERATED / "architecture.svg")
 shutil.copytree(HERE.parent / "notebooks", GENERATED / "notebooks")
 
 project = "balancers"
-author = "the balancers maintainers"
-project_copyright = "2026, the balancers maintainers"
-release = version_of("balancers")
+author = "The balancers developers"
+project_copyright = "2026, the balancers developers"
+release = balancers.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.doctest"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

@@ -23,11 +23,19 @@ def test_the_example_runs_unchanged() -> None:
     assert len(code) <= 10
 
 
-def test_every_link_into_the_repository_exists() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert links
+def test_no_link_is_relative_because_an_index_shows_the_page_alone() -> None:
+    links = re.findall(
+        r"\]\(([^)]*)\)|^\[[^]]+\]: *(\S+)|(?:href|src)=\W?(\S+)", README, re.MULTILINE
+    )
+    targets = ["".join(link) for link in links]
+    assert [target for target in targets if not target.startswith("https://")] == []
+
+
+def test_every_file_that_is_named_exists() -> None:
     root = Path(__file__).parents[1]
-    assert [link for link in links if not (root / link).exists()] == []
+    named = re.findall(r"`([\w/]+\.(?:md|py)|[\w/]+/)`", README)
+    assert {"docs/choosing.md", "docs/security.md", "CONTRIBUTING.md", "SECURITY.md"} <= set(named)
+    assert [name for name in named if not (root / name).exists()] == []
 
 
 def test_every_algorithm_of_the_table_exists() -> None:
