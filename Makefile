@@ -30,7 +30,7 @@ types: ## check all types, and those of every Python block of README.md and docs
 deep: ## run all tests in the deep profile; about 12 min
 	HYPOTHESIS_PROFILE=deep $(PYTHON) -m pytest -q -n 2 --dist worksteal
 
-check: ## run everything that CI runs, and print the duration of each step; about 30 min
+check: ## run everything that CI runs, and print the duration of each step; 25 to 30 min
 	bash .ci/run
 
 docs: ## build the documentation in docs/_build/html; about 1 min
