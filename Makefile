@@ -36,7 +36,7 @@ check: ## run everything that CI runs, and print the duration of each step; 25 t
 docs: ## build the documentation in docs/_build/html; about 1 min
 	$(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html
 
-dist: ## build the wheel and the sdist in dist/, and check both; 2 min
+dist: ## build the wheel and the sdist in dist/, and check both; 2 to 3 min
 	PYTHON=$(PYTHON) bash .ci/dist balancers 'tests/test_*.py'
 
 notebooks: ## execute the notebooks; 30 s
