@@ -1,14 +1,16 @@
-"""Parses client addresses, and reduces them to the prefix that identifies a client."""
+"""Parses and writes client addresses, and reduces them to the prefix that identifies a client."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from balancers.errors import InvalidKey, InvalidSetting
 
-__all__ = ["Address", "Prefixes", "address_of", "unmapped"]
+__all__ = ["Address", "Prefixes", "address_of", "address_text", "ntop_text", "unmapped"]
 
 Address = IPv4Address | IPv6Address
 
 _PACKED = {4, 16}
+_COMPATIBLE = range(1 << 16, 1 << 32)
+"""The numbers of the IPv6 addresses whose 96 highest bits are 0 and whose next 16 bits are not."""
 
 
 class Prefixes:
@@ -85,3 +87,36 @@ def unmapped(address: Address) -> Address:
     """
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped
+
+
+def address_text(address: Address) -> str:
+    """Return the text of an address, which is the same on every version of Python.
+
+    The text is that of RFC 5952: short and in lower case.  An IPv4-mapped IPv6 address ends in
+    dotted IPv4.  ``str()`` writes it like this since Python 3.13 only.  A zone is kept.  O(1).
+
+    >>> address_text(IPv6Address("::FFFF:c000:201")), address_text(IPv6Address("2001:db8:0::1"))
+    ('::ffff:192.0.2.1', '2001:db8::1')
+    """
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(address) if mapped is None else f"::ffff:{mapped}{_zone(address)}"
+
+
+def ntop_text(address: Address) -> str:
+    """Return the text that the function ``inet_ntop`` of glibc 2.36 writes; O(1).
+
+    C programs such as HAProxy and Envoy write it.  It differs from :func:`address_text` for
+    IPv4-compatible IPv6 addresses: if the first 96 bits are 0 and the next 16 bits are not, the
+    address ends in dotted IPv4.  A zone is kept.
+
+    >>> [ntop_text(IPv6Address(text)) for text in ("::c000:201", "::1:0", "::ffff", "::1")]
+    ['::192.0.2.1', '::0.1.0.0', '::ffff', '::1']
+    """
+    if isinstance(address, IPv6Address) and int(address) in _COMPATIBLE:
+        return f"::{IPv4Address(int(address))}{_zone(address)}"
+    return address_text(address)
+
+
+def _zone(address: Address) -> str:
+    zone = address.scope_id if isinstance(address, IPv6Address) else None
+    return "" if zone is None else f"%{zone}"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from balancers._internal.checks import HIGHEST_PORT
 from balancers._internal.grammar import TOKEN
-from balancers.addresses import Address
+from balancers.addresses import Address, address_text
 from balancers.errors import InvalidSetting
 from balancers.http.networks import normalised
 
@@ -63,7 +63,8 @@ class Node(NamedTuple):
 
     def __str__(self) -> str:
         address = self.address
-        host = f"[{address}]" if isinstance(address, IPv6Address) else str(address or self.name)
+        host = self.name if address is None else address_text(address)
+        host = f"[{host}]" if isinstance(address, IPv6Address) else host
         return host if self.port is None else f"{host}:{self.port}"
 
 

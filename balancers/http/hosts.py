@@ -4,6 +4,7 @@ import re
 from ipaddress import IPv6Address
 
 from balancers._internal.checks import HIGHEST_PORT
+from balancers.addresses import address_text
 
 __all__ = ["read_host"]
 
@@ -16,9 +17,9 @@ def read_host(authority: str) -> str | None:
     """Return the normalised host of an authority, or None if the authority is invalid.
 
     The host is in lower case.  The port and a final dot are removed.  A host name must be ASCII, so
-    an international name must be encoded with ``xn--``.  An IPv6 address must be in brackets.
-    It is returned in brackets and in its compressed form.  For an empty authority, the result is
-    the empty text.  O(characters).
+    an international name must be encoded with ``xn--``.  An IPv6 address must be in brackets.  It
+    is returned in brackets and in the form of :func:`~balancers.addresses.address_text`.  For an
+    empty authority, the result is the empty text.  O(characters).
 
     >>> read_host("Shop.Example.:8443"), read_host("[2001:DB8:0::1]:80"), read_host("a..b")
     ('shop.example', '[2001:db8::1]', None)
@@ -28,7 +29,7 @@ def read_host(authority: str) -> str | None:
     if authority[0] == "[":
         address, bracket, port = authority[1:].partition("]")
         try:
-            name = f"[{IPv6Address(address).compressed}]"
+            name = f"[{address_text(IPv6Address(address))}]"
         except ValueError:
             return None
         if "%" in name or not bracket:

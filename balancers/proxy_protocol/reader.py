@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from balancers._internal.checks import HIGHEST_PORT, at_least
+from balancers.addresses import unmapped
 from balancers.proxy_protocol._crc32c import crc32c
 from balancers.proxy_protocol.header import (
     CHECKSUM,
@@ -17,14 +18,13 @@ from balancers.proxy_protocol.header import (
     MAX_BLOCK_SIZE,
     SIGNATURE,
     UNIQUE_ID,
-    UNIQUE_ID_BYTES,
     UNIX,
     UNIX_PATH,
     Endpoint,
     ProxyHeader,
-    Tlv,
     addresses_size,
 )
+from balancers.proxy_protocol.tlv import UNIQUE_ID_BYTES, Tlv, spans
 
 __all__ = ["ReadHeader", "read_proxy_header"]
 
@@ -74,13 +74,26 @@ def read_proxy_header(data: Bytes, max_size: int = FIXED_SIZE + MAX_BLOCK_SIZE) 
     >>> read_proxy_header(b"PROXY TCP")[1:], read_proxy_header(b"GET / HTTP/1.1\r\n")[1:]
     (('incomplete', 15), ('no signature', 0))
 
-    A header of more than ``max_size`` bytes is refused as soon as its size is known.  An IPv6
-    address may end in dotted IPv4, because programs write IPv4-mapped addresses like this.
+    A header of more than ``max_size`` bytes is refused as soon as its size is known.  An
+    IPv4-mapped IPv6 address becomes an IPv4 address.  An IPv6 address may end in dotted IPv4,
+    because programs write IPv4-mapped addresses like this.
 
     In version 1, everything after ``UNKNOWN`` is skipped.  In version 2, everything after the
-    command LOCAL is skipped.  It is also skipped if the address family or the transport is
-    unspecified.  There is one exception: if both are unspecified and well-formed TLVs follow, these
-    TLVs are read.
+    command LOCAL is skipped, whatever the protocol byte is.  After the command PROXY, the protocol
+    byte decides.  Its high half is the address family and its low half is the transport:
+
+    * 0x11, 0x12, 0x21, 0x22, 0x31 and 0x32 are TCP and UDP over IPv4, TCP and UDP over IPv6, and
+      stream and datagram over Unix sockets.  The addresses and the TLVs are read.
+    * 0x00 leaves both halves unspecified.  The header is accepted without addresses.  Its TLVs are
+      read if they are well-formed; otherwise everything is skipped.
+    * 0x01, 0x02, 0x10, 0x20 and 0x30 leave one half unspecified.  The header is accepted without
+      addresses, and everything is skipped, because the size of the addresses is not known.
+    * All other values have a family above 3 or a transport above 2.  The specification demands
+      that they are refused, and the reason is ``unknown protocol``.
+
+    For 0x00 and the half-specified values, the specification lets the receiver choose between
+    accepting and refusing.  HAProxy 2.6.12 refuses the command PROXY with any other value than 0x11
+    and 0x21.
 
     Cost: O(bytes of the header).  A header has at most 107 bytes in version 1 and at most 65551
     bytes in version 2.  Raises InvalidSetting for a ``max_size`` that is not an int of 16 or more.
@@ -130,9 +143,8 @@ def _read_line(start: bytes, max_size: int) -> ReadHeader:
 def _line_endpoint(family: str, address: str, port: str) -> Endpoint:
     if int(port) <= HIGHEST_PORT:
         try:
-            return Endpoint(
-                IPv4Address(address) if family == "4" else IPv6Address(address), int(port)
-            )
+            parsed = IPv4Address(address) if family == "4" else unmapped(IPv6Address(address))
+            return Endpoint(parsed, int(port))
         except ValueError:
             pass
     raise _Refused("malformed line")
@@ -158,7 +170,7 @@ def _read_binary(data: Bytes, start: bytes, max_size: int) -> ReadHeader:
         tlvs, checksum = _read_tlvs(header, FIXED_SIZE + addresses_size(family))
         found = ProxyHeader(source, destination, transport == _DATAGRAM, False, tlvs, checksum)
         return ReadHeader(found, "", size)
-    if family or transport or _spans(header, FIXED_SIZE) is None:
+    if family or transport or spans(header, FIXED_SIZE) is None:
         return ReadHeader(ProxyHeader(), "", size)
     tlvs, checksum = _read_tlvs(header, FIXED_SIZE)
     return ReadHeader(ProxyHeader(tlvs=tlvs, checksum=checksum), "", size)
@@ -191,7 +203,9 @@ def _endpoints(header: bytes, family: int) -> _Endpoints:
     ports = FIXED_SIZE + 2 * width
     source, destination = (
         Endpoint(
-            address_type(header[FIXED_SIZE + width * place : FIXED_SIZE + width * (place + 1)]),
+            unmapped(
+                address_type(header[FIXED_SIZE + width * place : FIXED_SIZE + width * (place + 1)])
+            ),
             int.from_bytes(header[ports + 2 * place : ports + 2 * (place + 1)], "big"),
         )
         for place in (0, 1)
@@ -199,36 +213,22 @@ def _endpoints(header: bytes, family: int) -> _Endpoints:
     return source, destination
 
 
-def _spans(header: bytes, at: int) -> list[tuple[int, int, int]] | None:
-    """Return the type of each TLV, and the indices where its value starts and ends.
-
-    Return None if the header ends before the end of the last TLV.
-    """
-    spans: list[tuple[int, int, int]] = []
-    while at < len(header):
-        start = at + 3
-        end = start + int.from_bytes(header[at + 1 : start], "big")
-        spans.append((header[at], start, end))
-        at = end
-    return spans if at == len(header) else None
-
-
 def _read_tlvs(header: bytes, at: int) -> tuple[tuple[Tlv, ...], bool]:
     """Return the TLVs without the checksum, and whether there was a checksum.
 
     Raises _Refused if the TLVs are malformed or the checksum is wrong.
     """
-    spans = _spans(header, at)
-    if spans is None:
+    found = spans(header, at)
+    if found is None:
         raise _Refused("TLV cut short")
-    if any(kind == UNIQUE_ID and end - start > UNIQUE_ID_BYTES for kind, start, end in spans):
+    if any(kind == UNIQUE_ID and end - start > UNIQUE_ID_BYTES for kind, start, end in found):
         raise _Refused("unique id too long")
-    checksums = [(start, end) for kind, start, end in spans if kind == CHECKSUM]
+    checksums = [(start, end) for kind, start, end in found if kind == CHECKSUM]
     for start, end in checksums:
         if len(checksums) > 1 or end - start != CHECKSUM_BYTES:
             raise _Refused("malformed checksum")
         zeroed = header[:start] + bytes(CHECKSUM_BYTES) + header[end:]
         if crc32c(zeroed) != int.from_bytes(header[start:end], "big"):
             raise _Refused("wrong checksum")
-    tlvs = tuple(Tlv(kind, header[start:end]) for kind, start, end in spans if kind != CHECKSUM)
+    tlvs = tuple(Tlv(kind, header[start:end]) for kind, start, end in found if kind != CHECKSUM)
     return tlvs, bool(checksums)

@@ -1,6 +1,9 @@
 """The request hashes of Envoy, rule by rule."""
 
+import platform
 import re
+import socket
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
@@ -75,6 +78,13 @@ def test_hashes_are_combined_in_order_up_to_a_terminal_one(
         (SourceIP(), Request(client="192.0.2.1"), "192.0.2.1"),
         (SourceIP(), Request(client="2001:0DB8:0:0:F3:0:0:1"), "2001:db8::f3:0:0:1"),
         (SourceIP(), Request(client="::ffff:192.0.2.1"), "::ffff:192.0.2.1"),
+        (SourceIP(), Request(client="::FFFF:c000:201"), "::ffff:192.0.2.1"),
+        (SourceIP(), Request(client="::c000:201"), "::192.0.2.1"),
+        (SourceIP(), Request(client="::192.0.2.1"), "::192.0.2.1"),
+        (SourceIP(), Request(client="::1:0"), "::0.1.0.0"),
+        (SourceIP(), Request(client="::ffff"), "::ffff"),
+        (SourceIP(), Request(client="::1"), "::1"),
+        (SourceIP(), Request(client="fe80::1%2"), "fe80::1%2"),
         (SourceIP(), Request(client="@socket"), None),
     ],
 )
@@ -83,6 +93,14 @@ def test_each_policy_hashes_the_right_part_of_a_request(
 ) -> None:
     digest = None if hashed is None else xxh64(hashed.encode())
     assert request_hash([policy], request_) == digest
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the rule of glibc")
+@given(st.ip_addresses(v=6) | st.integers(0, 0xFFFFFFFF).map(IPv6Address))
+def test_an_address_is_hashed_as_inet_ntop_writes_it(address: IPv6Address) -> None:
+    text = socket.inet_ntop(socket.AF_INET6, address.packed)
+    for client in (text, str(address), address.exploded):
+        assert request_hash([SourceIP()], Request(client=client)) == xxh64(text.encode())
 
 
 def test_a_header_with_a_lone_surrogate_is_refused() -> None:

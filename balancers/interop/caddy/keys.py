@@ -5,7 +5,7 @@ from ipaddress import IPv6Address, ip_address
 from re import compile as pattern
 from urllib.parse import unquote_to_bytes
 
-from balancers.addresses import Address, address_of
+from balancers.addresses import Address, address_of, address_text
 from balancers.keys import key_bytes
 
 __all__ = ["client_ip_key", "ip_key", "query_key"]
@@ -35,7 +35,8 @@ def query_key(query: str | bytes, name: str) -> bytes:
 def ip_key(client: str | bytes | Address) -> str:
     """Return a client's address in the notation that caddy hashes.
 
-    The notation is short, in lower case, and without a zone.
+    The notation is short, in lower case, and without a zone.  An IPv4-mapped address ends in dotted
+    IPv4.  An IPv4-compatible address such as ``::102:304`` does not, as in Go.
 
     >>> ip_key("2001:DB8:0:0::1"), ip_key("::ffff:192.0.2.1")
     ('2001:db8::1', '::ffff:192.0.2.1')
@@ -44,10 +45,8 @@ def ip_key(client: str | bytes | Address) -> str:
     """
     address = address_of(client)
     if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return f"::ffff:{address.ipv4_mapped}"
-        return str(IPv6Address(int(address)))
-    return str(address)
+        address = IPv6Address(int(address))  # without its zone
+    return address_text(address)
 
 
 def client_ip_key(forwarded: Iterable[str], peer: str | bytes | Address) -> str:

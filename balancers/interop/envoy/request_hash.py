@@ -3,10 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 from re import Pattern
 
-from balancers.addresses import address_of
+from balancers.addresses import address_of, ntop_text
 from balancers.errors import InvalidKey, InvalidSetting
 from balancers.hashing.hashed_balancer import BITS
 from balancers.http.request import Request
@@ -119,7 +118,10 @@ class QueryParameter(HashPolicy):
 class SourceIP(HashPolicy):
     """Hashes the address of the client with XXH64, as text and without the port.
 
-    The text of an IPv6 address is compressed and in lower case.
+    The text is that of ``inet_ntop`` of glibc, with which Envoy is built.  An IPv6 address is
+    compressed and in lower case.  IPv4-mapped and IPv4-compatible addresses end in dotted IPv4, as
+    in ``::ffff:192.0.2.1`` and ``::192.0.2.1``.  Envoy writes a zone as a number, so pass it as a
+    number: ``fe80::1%2``.
     """
 
     terminal: bool = False
@@ -130,10 +132,7 @@ class SourceIP(HashPolicy):
             address = address_of(request.client)
         except InvalidKey:
             return None
-        text = str(address)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            text = f"::ffff:{address.ipv4_mapped}"
-        return XXHash64()(text.encode())
+        return XXHash64()(ntop_text(address).encode())
 
 
 def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None:
