@@ -26,8 +26,10 @@ _HIGHEST_LONG_SEED = 0xFFFFFFFFFFFFFFFF
 class Murmur3:
     """Returns the first 64 bits of MurmurHash3 x64 128.  It is fast, and it is the default hasher.
 
-    Do not use it for keys that an attacker may choose: an attacker who knows the seed can easily
-    find keys with the same hash.  An instance can be pickled.
+    Do not use it for keys that an attacker may choose.  No seed helps, not even a secret one: it is
+    easy to construct many keys that have the same hash under every seed, for example 1024 keys of
+    320 bytes.  :class:`KeyedBlake2` helps.  A seed only makes the choices of two balancers
+    independent of each other.  An instance can be pickled.
 
     >>> Murmur3()(b"user:42") == Murmur3(seed=0)(b"user:42") != Murmur3(seed=1)(b"user:42")
     True
@@ -58,7 +60,8 @@ class Murmur3:
 class KeyedBlake2:
     """Hashes with BLAKE2b (RFC 7693) and a secret, for keys that an attacker may choose.
 
-    The secret has 1 to 64 bytes.  Processes that must choose the same backends need the same
+    Without the secret, keys with the same hash cannot be constructed.  The secret has 1 to 64
+    bytes; use at least 16 random bytes.  Processes that must choose the same backends need the same
     secret.  An instance can be pickled; the pickle contains the secret.
 
     >>> KeyedBlake2(b"secret")(b"user:42") == KeyedBlake2(b"another")(b"user:42")
@@ -92,8 +95,11 @@ class KeyedBlake2:
 class XXHash64:
     """Hashes with XXH64, like Envoy and Caddy.  It is as fast as Murmur3.
 
-    It needs the optional package ``balancers[xxhash]``.  Do not use it for keys that an attacker
-    may choose.  An instance can be pickled.
+    It needs the optional package ``balancers[xxhash]``.  An instance can be pickled.
+
+    Do not use it for keys that an attacker may choose.  No seed helps, not even a secret one: it is
+    easy to construct many keys that have few different hashes under every seed, for example 81 keys
+    of 64 bytes with at most 16 hashes.  :class:`KeyedBlake2` helps.
 
     >>> hex(XXHash64()(b""))
     '0xef46db3751d8e999'

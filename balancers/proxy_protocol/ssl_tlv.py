@@ -95,7 +95,8 @@ class Ssl:
 class ReadSsl(NamedTuple):
     """The result of parsing the TLV of the type ``SSL`` of a header.
 
-    >>> ssl_in((Tlv(TlvType.SSL, b"\\x01\\0\\0"),))
+    >>> from balancers.proxy_protocol import ProxyHeader
+    >>> ProxyHeader(tlvs=(Tlv(TlvType.SSL, b""),)).read_ssl()
     ReadSsl(ssl=None, reason='too short')
     """
 

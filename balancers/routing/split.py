@@ -50,6 +50,10 @@ class Split(SharesBackends, Generic[T]):
     names, each value gets the same clients in every process.  Two splits with different salts
     choose clients independently of each other.
 
+    If an attacker can choose the keys, pass :class:`~balancers.keys.KeyedBlake2` as ``hasher``.
+    Neither a secret ``salt`` nor a seed of the default hash function helps: many keys can get the
+    same value whatever they are.
+
     >>> split = Split({"stable": 90, "canary": 10}, salt="checkout")
     >>> before = {key for key in range(1000) if split.pick(key) == "canary"}
     >>> split.reweigh({"stable": 80, "canary": 20})

@@ -84,6 +84,20 @@ def test_the_bytes_of_the_specification() -> None:
     assert ssl.find(TlvType.SSL_CIPHER) is None
 
 
+def test_what_haproxy_sends_for_a_client_without_a_certificate() -> None:
+    """Recorded from HAProxy 2.6.12 with ``proxy-v2-options ssl,cert-cn,cert-key,cert-sig,...``."""
+    value = (
+        b"\x01\x00\x00\x00\x00!\x00\x07TLSv1.3%\x00\x07RSA2048$\x00\nRSA-SHA256"
+        b"#\x00\x16TLS_AES_256_GCM_SHA384"
+    )
+    ssl, reason = parsed(value)
+    assert ssl is not None, reason
+    assert (ssl.tls, ssl.verify, ssl.verified) == (True, 0, False)
+    names = [TlvType(tlv.type).name for tlv in ssl.tlvs]
+    assert names == ["SSL_VERSION", "SSL_KEY_ALG", "SSL_SIG_ALG", "SSL_CIPHER"]
+    assert ssl.tlv().value == value
+
+
 @pytest.mark.parametrize("verify", [0, 1, 0x80000000, 0xFFFFFFFF])
 def test_only_a_verified_certificate_over_tls_is_verified(verify: int) -> None:
     for client in range(256):
