@@ -284,7 +284,7 @@ def test_a_mapped_address_is_received_as_ipv4_and_sent_again_unchanged(
 @pytest.mark.parametrize(
     ("line", "source", "destination"),
     [
-        ("TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2", "192.0.2.1", "192.0.2.2"),
+        pytest.param("TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2", "192.0.2.1", "192.0.2.2", id="both"),
         ("TCP6 ::FFFF:c000:201 2001:db8::2", "192.0.2.1", "2001:db8::2"),
         ("TCP6 2001:db8::1 ::ffff:a00:0", "2001:db8::1", "10.0.0.0"),
         ("TCP6 0:0:0:0:0:ffff:192.0.2.1 ::1", "192.0.2.1", "::1"),
