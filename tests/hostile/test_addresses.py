@@ -161,5 +161,8 @@ def test_texts_of_a_flow_are_the_same_on_every_python() -> None:
 
 @pytest.mark.usefixtures("spelling")
 def test_texts_that_caddy_hashes_are_those_of_go() -> None:
-    assert ip_key("::ffff:c000:201") == ip_key("::ffff:192.0.2.1%eth0") == "::ffff:192.0.2.1"
+    assert ip_key("::ffff:c000:201") == ip_key("::ffff:192.0.2.1%eth0") == "192.0.2.1"
+    assert client_ip_key([], "::ffff:c000:201") == "192.0.2.1"
+    assert client_ip_key(["::ffff:c000:201"], "::1") == "::ffff:192.0.2.1"
     assert ip_key("::192.0.2.1") == client_ip_key(["::c000:201"], "::1") == "::c000:201"
+    assert ip_key("2001:DB8::1%eth0") == client_ip_key(["2001:DB8::1%eth0"], "::1") == "2001:db8::1"

@@ -5,7 +5,7 @@ from ipaddress import IPv6Address, ip_address
 from re import compile as pattern
 from urllib.parse import unquote_to_bytes
 
-from balancers.addresses import Address, address_of, address_text
+from balancers.addresses import Address, address_of, address_text, unmapped
 from balancers.keys import key_bytes
 
 __all__ = ["client_ip_key", "ip_key", "query_key"]
@@ -33,20 +33,17 @@ def query_key(query: str | bytes, name: str) -> bytes:
 
 
 def ip_key(client: str | bytes | Address) -> str:
-    """Return a client's address in the notation that caddy hashes.
+    """Return the address of a peer in the notation that caddy hashes.
 
-    The notation is short, in lower case, and without a zone.  An IPv4-mapped address ends in dotted
-    IPv4.  An IPv4-compatible address such as ``::102:304`` does not, as in Go.
+    The notation is short, in lower case, and without a zone.  Go writes an IPv4-mapped address of a
+    connection as IPv4, and no other IPv6 address in dots.
 
-    >>> ip_key("2001:DB8:0:0::1"), ip_key("::ffff:192.0.2.1")
-    ('2001:db8::1', '::ffff:192.0.2.1')
+    >>> ip_key("2001:DB8:0:0::1"), ip_key("::ffff:192.0.2.1"), ip_key("::192.0.2.1")
+    ('2001:db8::1', '192.0.2.1', '::c000:201')
 
     Raises InvalidKey for a value that is not an address.
     """
-    address = address_of(client)
-    if isinstance(address, IPv6Address):
-        address = IPv6Address(int(address))  # without its zone
-    return address_text(address)
+    return _text(unmapped(address_of(client)))
 
 
 def client_ip_key(forwarded: Iterable[str], peer: str | bytes | Address) -> str:
@@ -54,7 +51,8 @@ def client_ip_key(forwarded: Iterable[str], peer: str | bytes | Address) -> str:
 
     ``forwarded`` contains the lines of the header X-Forwarded-For, in order.  The first valid
     address in these lines is returned, without its port.  If no element is a valid address,
-    ``peer`` is returned.  If the proxy is not trusted, pass no lines.  As in caddy, an address in
+    ``peer`` is returned, as :func:`ip_key` writes it.  An IPv4-mapped address in the header stays
+    IPv6.  If the proxy is not trusted, pass no lines.  As in caddy, an address in
     brackets with a port is skipped if a blank precedes the brackets.
 
     >>> client_ip_key(["unknown,[2001:DB8::1]:4711", "192.0.2.1"], peer="127.0.0.1")
@@ -67,10 +65,16 @@ def client_ip_key(forwarded: Iterable[str], peer: str | bytes | Address) -> str:
             found = _HOST_AND_PORT.fullmatch(element)
             text = (found["inside"] or found["host"] or "") if found else element
             try:
-                return ip_key(ip_address(text.strip()))
+                return _text(ip_address(text.strip()))
             except ValueError:
                 continue
     return ip_key(peer)
+
+
+def _text(address: Address) -> str:
+    """Return the text of an address without its zone."""
+    zoned = isinstance(address, IPv6Address)
+    return address_text(IPv6Address(int(address)) if zoned else address)
 
 
 def _decoded(text: bytes) -> bytes:

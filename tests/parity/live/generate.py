@@ -4,6 +4,8 @@ from ipaddress import IPv4Address, IPv6Address
 from random import Random
 from typing import Any
 
+from balancers.addresses import address_text
+
 __all__ = ["addresses", "clients", "keys", "overlapping", "port", "weights"]
 
 _ALPHABETS = ("0123456789", "abcdef0123456789", "ABCxyz019-._~:/=+", "äöüßéñ日本語ключ", "ab c%20")
@@ -45,11 +47,22 @@ def _key(rng: Random, ascii_only: bool) -> str:
 def clients(rng: Random, count: int, v6: float = 0.3) -> list[str]:
     """Return addresses of clients, short and in lower case; the share ``v6`` is IPv6."""
     return [
-        str(IPv6Address(0x20010DB8 << 96 | rng.getrandbits(rng.choice([16, 64, 96]))))
-        if rng.random() < v6
-        else str(IPv4Address(rng.randrange(1 << 24, 223 << 24)))
+        address_text(
+            _ipv6(rng) if rng.random() < v6 else IPv4Address(rng.randrange(1 << 24, 223 << 24))
+        )
         for _ in range(count)
     ]
+
+
+def _ipv6(rng: Random) -> IPv6Address:
+    """Return an address of which a program may write the last four bytes as IPv4, or another."""
+    match rng.randrange(6):
+        case 0:
+            return IPv6Address(rng.getrandbits(rng.choice([8, 16, 17, 24, 32, 33])) or 1)
+        case 1:
+            return IPv6Address(0xFFFF << 32 | rng.getrandbits(32))
+        case _:
+            return IPv6Address(0x20010DB8 << 96 | rng.getrandbits(rng.choice([16, 64, 96])))
 
 
 def overlapping(rng: Random, count: int, most: int, given: list[Any]) -> list[list[Any]]:
