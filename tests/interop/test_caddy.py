@@ -234,6 +234,20 @@ def test_the_client_is_the_first_valid_address(lines: list[str], client: str) ->
     assert caddy.client_ip_key(lines, peer="127.0.0.1") == client
 
 
+def test_a_mapped_peer_is_hashed_as_ipv4() -> None:
+    """Picks of caddy 2.11.7 for ``ip_hash``, with peers of the PROXY protocol."""
+    upstreams = ["127.31.6.151:12932", "127.96.126.175:14374", "127.203.54.229:22958"]
+    upstreams += ["tcp/127.55.141.19:26872", "tcp/127.43.39.26:30440"]
+    recorded = {
+        "::98e6": 4, "::eda0": 0, "::38": 1, "::a5e2": 1, "::ffff:83.60.161.152": 4,
+        "::ffff:7.69.63.111": 4, "::ffff:219.23.192.194": 3, "::ffff:154.177.16.121": 3,
+        "::ffff:175.128.226.161": 1, "::ffff:8.112.162.48": 0, "::ffff:170.50.46.77": 3,
+    }  # fmt: skip
+    policy = caddy.Rendezvous(upstreams)
+    picks = {peer: upstreams.index(policy.pick(caddy.ip_key(peer))) for peer in recorded}
+    assert picks == recorded
+
+
 @pytest.mark.parametrize("make", POLICIES)
 def test_copies_continue_from_the_state_of_the_original(
     make: Callable[[Any], Balancer[str]],

@@ -19,6 +19,7 @@ from balancers.interop.envoy import (
     Cookie,
     HashPolicy,
     Header,
+    Maglev,
     QueryParameter,
     SourceIP,
     request_hash,
@@ -101,6 +102,23 @@ def test_an_address_is_hashed_as_inet_ntop_writes_it(address: IPv6Address) -> No
     text = socket.inet_ntop(socket.AF_INET6, address.packed)
     for client in (text, str(address), address.exploded):
         assert request_hash([SourceIP()], Request(client=client)) == xxh64(text.encode())
+
+
+def test_recorded_picks_of_addresses_that_end_in_ipv4() -> None:
+    """Picks of Envoy 1.40.0 for ``MAGLEV`` and ``source_ip``."""
+    hosts = {11099: 30, 24642: 5, 22084: 3, 18659: 25, 28175: 1, 24971: 5}
+    recorded = {
+        "::ffff:56.87.222.8": 18659, "::ffff:153.215.87.97": 24642, "::ffff:99.205.168.21": 22084,
+        "::ffff:84.121.116.89": 18659, "::ffff:126.110.30.5": 11099, "::ee97": 18659,
+        "::c251": 18659, "::72fb:d368": 11099, "::49c1:d205": 18659,
+    }  # fmt: skip
+    table = Maglev({f"127.0.0.1:{port}": weight for port, weight in hosts.items()})
+    picks: dict[str, int] = {}
+    for client in recorded:
+        digest = request_hash([SourceIP()], Request(client=client))
+        assert digest is not None
+        picks[client] = int(table.pick_hashed(digest).rpartition(":")[2])
+    assert picks == recorded
 
 
 def test_a_header_with_a_lone_surrogate_is_refused() -> None:

@@ -44,11 +44,11 @@ def _key(rng: Random, ascii_only: bool) -> str:
     return f"{rng.choice(_WORDS)}{letters}".strip() or "x"
 
 
-def clients(rng: Random, count: int, v6: float = 0.3) -> list[str]:
-    """Return addresses of clients, short and in lower case; the share ``v6`` is IPv6."""
+def clients(rng: Random, count: int) -> list[str]:
+    """Return addresses of clients, short and in lower case; three tenths are IPv6."""
     return [
         address_text(
-            _ipv6(rng) if rng.random() < v6 else IPv4Address(rng.randrange(1 << 24, 223 << 24))
+            _ipv6(rng) if rng.random() < 0.3 else IPv4Address(rng.randrange(1 << 24, 223 << 24))
         )
         for _ in range(count)
     ]

@@ -116,7 +116,7 @@ def _parameters(rng: Random, _config: Config) -> dict[str, Any]:
 
 
 def _sources(rng: Random, _config: Config) -> dict[str, Any]:
-    return {"kind": "source", "keys": generate.clients(rng, 120, v6=0)}
+    return {"kind": "source", "keys": generate.clients(rng, 120)}
 
 
 def _uri_settings(rng: Random) -> str:
