@@ -21,11 +21,13 @@ class Event(NamedTuple):
     """The time of the change in seconds.  If the change was announced, this is the announced time.
     For a "panic" it is the time of the call in which the pool noticed it."""
     reason: str
-    """The reason of a gate, or one of eight others.  "member" begins when a backend joins the pool
+    """The reason of a gate, or one of nine others.  "member" begins when a backend joins the pool
     and ends when it leaves; then every other reason of the backend ends too, without an event.
     "leaving" means that an update with ``keep`` does not contain the backend.  "drained" means that
     a drain is complete.  "on trial" means that :class:`~balancers.gates.PassiveChecks` allows trial
     requests after a pause.  "slow start" means that the weight of a backend rises gradually.
+    "outlier" means that :class:`~balancers.gates.OutlierEjection` found an outlier and did not
+    eject it, because of ``enforcing``; this begins and ends at the same time.
     "saturated" means that the limit of the pool is reached.  "panic" means that the pool ignores
     the soft gates, and "last resort" that it ignores the gates with ``last_resort``."""
     began: bool

@@ -15,6 +15,7 @@ from balancers.errors import InvalidSetting
 from balancers.gates.health_checks import HealthChecks
 from balancers.gates.health_rules import HealthRule
 from balancers.gates.health_state_machine import Initial
+from balancers.gates.outlier_ejection import OutlierEjection
 from balancers.outcome import Verdict, count_capacity_as_unknown
 
 __all__ = ["ActiveChecks", "Probe"]
@@ -61,6 +62,9 @@ class ActiveChecks(HealthChecks[B]):
     ``recovery_time`` seconds later.  Use ``time`` if probes succeed while requests fail.  The value
     ``either`` of :class:`HealthChecks` is refused, because a backend with a schedule has probes.
 
+    With ``restores``, a probe that passes and leaves the backend healthy also ends its ejection by
+    that gate, unless the probe was sent before the ejection.
+
     ``verdict`` is a function that returns what the outcome of a request counts as: True for a
     success, False for a failure, None for neither.
 
@@ -76,7 +80,8 @@ class ActiveChecks(HealthChecks[B]):
     timeout that is not below ``interval``, a ``fast_interval`` above ``interval``, a
     ``slow_interval`` below ``interval``, a jitter that is negative, or 1 or more, or a
     ``promotion`` other than ``probes`` and ``time``.
-    Raises TypeError unless ``rng`` is a ``random.Random`` and ``verdict`` is a function.
+    Raises TypeError unless ``rng`` is a ``random.Random``, ``restores`` is an OutlierEjection or
+    None, and ``verdict`` is a function.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class ActiveChecks(HealthChecks[B]):
         initial: Initial = "up",
         promotion: Literal["probes", "time"] = "probes",
         recovery_time: float = 10.0,
+        restores: OutlierEjection[B] | None = None,
         verdict: Verdict = count_capacity_as_unknown,
     ) -> None:
         checked_choice("promotion", promotion, ("probes", "time"))
@@ -105,6 +111,7 @@ class ActiveChecks(HealthChecks[B]):
             rule=rule,
             initial=initial,
             promotion=promotion,
+            restores=restores,
             verdict=verdict,
         )
         self._rng = checked_rng(rng)
@@ -262,7 +269,7 @@ class ActiveChecks(HealthChecks[B]):
         machine = health.machine
         counts = sent_at >= health.flipped_at and not health.awaits_time
         if counts:
-            self._count_probe(backend, health, ok, immediate, when)
+            self._count_probe(backend, health, ok, immediate, sent_at, when)
         if not machine.settled:
             interval = self._fast_interval
         elif machine.healthy or when - health.flipped_at < self._slow_after:

@@ -19,6 +19,7 @@ from balancers.errors import InvalidSetting
 from balancers.gates.health_rules import Consecutive, HealthRule
 from balancers.gates.health_state_machine import HealthStateMachine, Initial
 from balancers.gates.member_gate import MemberGate
+from balancers.gates.outlier_ejection import OutlierEjection
 from balancers.outcome import SUCCESS, Outcome, Verdict, count_capacity_as_unknown
 
 __all__ = ["Health", "HealthChecks", "Promotion"]
@@ -86,6 +87,9 @@ class HealthChecks(MemberGate[B, Health]):
     success, False for a failure, None for neither.  By default, an outcome with ``retry_after``
     counts as neither.
 
+    With ``restores``, a probe that passes and leaves the backend healthy also ends its ejection by
+    that gate, as in Envoy.  A probe that started before the ejection does not.
+
     The result of a request or a probe is ignored if the state of the backend changed after the
     request or probe started.  Every method is O(1), or O(log n) if it changes the state.
 
@@ -98,7 +102,8 @@ class HealthChecks(MemberGate[B, Health]):
 
     Raises InvalidSetting for a threshold below 1, a ``recovery_time`` that is not positive and
     finite, an unknown ``promotion`` or an unknown ``initial`` state.
-    Raises TypeError if ``rule`` is not a health rule, or ``verdict`` is not a function.
+    Raises TypeError if ``rule`` is not a health rule, ``restores`` is not an OutlierEjection, or
+    ``verdict`` is not a function.
     """
 
     reason = "unhealthy"
@@ -113,6 +118,7 @@ class HealthChecks(MemberGate[B, Health]):
         rule: HealthRule | None = None,
         initial: Initial = "up",
         promotion: Promotion = "either",
+        restores: OutlierEjection[B] | None = None,
         verdict: Verdict = count_capacity_as_unknown,
     ) -> None:
         super().__init__()
@@ -123,6 +129,9 @@ class HealthChecks(MemberGate[B, Health]):
         self._rule = default if rule is None else rule
         self._machine = HealthStateMachine(rule=self._rule, initial=initial)
         self._recovery_time = duration("recovery_time", recovery_time)
+        if restores is not None and not isinstance(restores, OutlierEjection):
+            raise TypeError(f"restores must be an OutlierEjection, not {restores!r}")
+        self._restores = restores
         self._verdict = checked_callable("verdict", verdict)
         self._plain = verdict is count_capacity_as_unknown
 
@@ -183,7 +192,7 @@ class HealthChecks(MemberGate[B, Health]):
             self.timers.cancel(backend)
             health.awaits_time = False
         if not health.awaits_time:
-            self._count_probe(backend, health, ok, immediate, now)
+            self._count_probe(backend, health, ok, immediate, started_at, now)
 
     def added(self, backend: B, now: float) -> None:
         """Called when a backend joins; O(1)."""
@@ -233,20 +242,29 @@ class HealthChecks(MemberGate[B, Health]):
         return f"<{type(self).__name__}: {self._settings()}, {self._summary()}>"
 
     def _settings(self) -> str:
-        return f"{self._rule!r}, promotion {self._promotion}"
+        restores = "" if self._restores is None else ", restores ejected members"
+        return f"{self._rule!r}, promotion {self._promotion}{restores}"
 
     def _summary(self) -> str:
         unhealthy = sum(not self.healthy(backend) for backend in self._members)
         return f"{unhealthy} of {len(self._members)} unhealthy"
 
     def _count_probe(
-        self, backend: B, health: Health, ok: bool, immediate: bool, when: float
+        self,
+        backend: B,
+        health: Health,
+        ok: bool,
+        immediate: bool,
+        started_at: float | None,
+        when: float,
     ) -> None:
         unproven = health.machine.unproven
         if health.machine.observe(ok, immediate):
             self._flip(backend, health, health.machine.healthy, when, "by probes")
         elif unproven:
             self.notify_change(backend)
+        if ok and health.machine.healthy and self._restores is not None:
+            self._restores.probe_passed(backend, when, started_at)
 
     def _demote(self, backend: B, health: Health, now: float) -> None:
         """Make the backend unhealthy because its requests failed."""

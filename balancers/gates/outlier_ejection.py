@@ -1,38 +1,41 @@
 """Ejects outliers: closes a backend for some time if it fails more often than the others."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import floor, inf
 from random import Random
 
 from balancers._internal.checks import (
     LATEST,
-    at_least,
     check_flags,
     checked_callable,
     checked_rng,
     duration,
-    number,
     valid_now,
 )
 from balancers._internal.types import B
-from balancers.errors import InvalidSetting
-from balancers.gates._ejection import Ejection, EjectionState
+from balancers.gates._ejection import Ejection, EjectionState, FailureCounters
+from balancers.gates._ejection_settings import ROUNDING, EjectionBudget, EjectionTimes, Enforcement
 from balancers.gates.member_gate import MemberGate
-from balancers.gates.outlier_rules import OutlierRule, SuccessRate, checked_rules
+from balancers.gates.outlier_rules import OutlierRule, SuccessRate, named_rules
 from balancers.outcome import SUCCESS, Outcome, Verdict, count_capacity_as_unknown
 
 __all__ = ["Ejection", "OutlierEjection"]
-
-_ROUNDING = 1e-9
-"""This number is added before rounding down.  Without it, 0.29 × 100 would be rounded to 28."""
 
 
 class OutlierEjection(MemberGate[B, EjectionState]):
     """Closes a backend for some time (ejects it) if it fails more often than the others.
 
-    A backend is ejected at once after ``consecutive_failures`` failures in a row (None: never).
-    Every ``interval`` seconds, each of ``rules`` compares the success rates of the interval.  The
-    backends with the lowest rates are ejected first.
+    A backend is ejected at once after ``consecutive_failures`` failures in a row (None: never), or
+    after ``consecutive_gateway_failures`` gateway failures in a row: the statuses 502, 503 and 504,
+    and local failures.  A failure is *local* if there was no response: ``status`` is None and
+    ``ok`` is not True.  Every ``interval`` seconds, each of ``rules`` compares the success rates of
+    the interval.  The backends with the lowest rates are ejected first.
+
+    With ``consecutive_local_failures`` or ``local_rules``, local failures are separate: only that
+    counter and those rules count them, and a response of any status ends a row of them.
+
+    ``enforcing`` is the share of detected outliers that are ejected, 0 to 1, or a mapping from
+    names of rules (:attr:`Ejection.rule`) to shares.  The others are recorded as events only.
 
     The n-th ejection of a backend lasts n × ``base_ejection_time`` seconds, at most
     ``max_ejection_time``.  Each interval without an ejection reduces n by one.  With ``rng``, this
@@ -52,8 +55,7 @@ class OutlierEjection(MemberGate[B, EjectionState]):
     success, False for a failure, None for neither.  By default, an outcome with ``retry_after``
     counts as neither.  The results of requests that started before the last ejection or its end are
     ignored.  The gate is soft: the pool ignores it during a panic (when too few members are open).
-    The defaults are from Envoy.  In Envoy, ``jitter`` is a duration, one ejection is not always
-    allowed, and ``min_remaining`` does not exist.
+    The rules and defaults are from Envoy; the page on gates lists the differences.
 
     >>> from balancers import Pool, RoundRobin
     >>> outliers = OutlierEjection(consecutive_failures=2)
@@ -65,10 +67,10 @@ class OutlierEjection(MemberGate[B, EjectionState]):
 
     A request costs O(1), an ejection O(log n), an evaluation of the rules O(n log n).
     Raises InvalidSetting for a count below 1, a duration that is not positive and finite,
-    ``base_ejection_time`` above ``max_ejection_time``, ``max_ejected_share`` or ``jitter`` outside
-    0…1, or a positive ``jitter`` without ``rng``.
-    Raises TypeError if one of ``rules`` is not an outlier rule, ``rng`` is not a ``random.Random``,
-    or ``verdict`` is not a function.
+    ``base_ejection_time`` above ``max_ejection_time``, a share or ``jitter`` outside 0…1, an
+    unknown name in ``enforcing``, or ``jitter`` or a share between 0 and 1 without ``rng``.
+    Raises TypeError if a rule is not an outlier rule, ``rng`` is not a ``random.Random``, or
+    ``verdict`` is not a function.
     """
 
     reason = "ejected"
@@ -79,6 +81,10 @@ class OutlierEjection(MemberGate[B, EjectionState]):
         consecutive_failures: int | None = 5,
         rules: Iterable[OutlierRule] = (SuccessRate(),),
         *,
+        consecutive_gateway_failures: int | None = None,
+        consecutive_local_failures: int | None = None,
+        local_rules: Iterable[OutlierRule] = (),
+        enforcing: float | Mapping[str, float] = 1.0,
         interval: float = 10.0,
         base_ejection_time: float = 30.0,
         max_ejection_time: float = 300.0,
@@ -90,29 +96,20 @@ class OutlierEjection(MemberGate[B, EjectionState]):
         verdict: Verdict = count_capacity_as_unknown,
     ) -> None:
         super().__init__()
-        if consecutive_failures is not None:
-            at_least(1, consecutive_failures=consecutive_failures)
-        at_least(1, min_remaining=min_remaining)
-        if duration("base_ejection_time", base_ejection_time) > duration(
-            "max_ejection_time", max_ejection_time
-        ):
-            raise InvalidSetting(
-                f"base_ejection_time must be at most max_ejection_time, {max_ejection_time!r}, "
-                f"not {base_ejection_time!r}"
-            )
-        if not 0 <= number("max_ejected_share", max_ejected_share) <= 1:
-            raise InvalidSetting(f"max_ejected_share must be 0 to 1, not {max_ejected_share!r}")
-        self._rng = None if rng is None else checked_rng(rng)
-        if not 0 <= number("jitter", jitter) <= 1 or (jitter and rng is None):
-            raise InvalidSetting(f"jitter must be 0 to 1, and 0 without an rng, not {jitter!r}")
-        self._consecutive_failures = consecutive_failures
-        self._rules = checked_rules(rules)
+        rng = None if rng is None else checked_rng(rng)
+        self._rules = named_rules("rules", rules)
+        self._local_rules = named_rules("local_rules", local_rules, prefix="local ")
+        self._counters = FailureCounters(
+            consecutive_failures,
+            consecutive_gateway_failures,
+            consecutive_local_failures,
+            separate_local=consecutive_local_failures is not None or bool(self._local_rules),
+        )
+        self._times = EjectionTimes(base_ejection_time, max_ejection_time, jitter, rng)
+        self._budget = EjectionBudget(max_ejected_share, min_remaining)
+        named = [*self._counters.names, *dict([*self._rules, *self._local_rules])]
+        self._enforcement = Enforcement(enforcing, named, rng)
         self._interval = duration("interval", interval)
-        self._base_ejection_time = base_ejection_time
-        self._max_ejection_time = max_ejection_time
-        self._jitter = jitter
-        self._max_ejected_share = max_ejected_share
-        self._min_remaining = min_remaining
         check_flags(dry_run=dry_run)
         self._dry_run = dry_run
         self._verdict = checked_callable("verdict", verdict)
@@ -141,6 +138,23 @@ class OutlierEjection(MemberGate[B, EjectionState]):
         if backend in self._ejections:
             self._restore(backend, now)
 
+    def probe_passed(self, backend: B, now: float, started_at: float | None = None) -> None:
+        """Called when an active check of a backend passes.  End the ejection of the backend.
+
+        The call is ignored if the backend is not ejected or not a member, or if the probe started
+        before the ejection.  Without ``started_at``, it counts as started later.  A health gate
+        with ``restores`` calls this for every probe that passes and leaves the backend healthy.
+        Raises InvalidTime.
+        """
+        state = self.find_state(backend)
+        if state is None:
+            return
+        if started_at is not None:
+            started_at = valid_now(started_at, -inf, "started_at")
+        now = self.settle(now)
+        if backend in self._ejections and (started_at is None or started_at >= state.changed_at):
+            self._restore(backend, now)
+
     def finished(
         self, backend: B, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
@@ -159,7 +173,7 @@ class OutlierEjection(MemberGate[B, EjectionState]):
         ):  # faster than the calls below, and the same
             self._now = now
             state.requests += 1
-            state.failures_in_row = 0
+            state.succeeded = True
             return
         ok = self._verdict(outcome)
         valid_now(started_at, started_at, "started_at")
@@ -170,13 +184,10 @@ class OutlierEjection(MemberGate[B, EjectionState]):
             self._schedule_evaluation(backend, now)
         state.requests += 1
         if ok:
-            state.failures_in_row = 0
+            state.succeeded = True
             return
-        state.failures += 1
-        state.failures_in_row += 1
-        if state.failures_in_row == self._consecutive_failures:
-            state.failures_in_row = 0
-            self._eject(backend, state, "consecutive failures", now)
+        for counter in self._counters.count(state, outcome):
+            self._eject(backend, state, counter, now)
 
     def changes(self, now: float) -> Iterable[B]:
         """Return the backends whose factor changed.  Evaluate the rules if the interval is over."""
@@ -197,9 +208,7 @@ class OutlierEjection(MemberGate[B, EjectionState]):
 
     def timer_expired(self, backend: B, when: float) -> None:
         del self._ejections[backend]
-        state = self._members[backend]
-        state.failures_in_row = state.failures = state.requests = 0
-        state.changed_at = when
+        self._members[backend].begin(when)
         self.record_event(backend, False, when)
 
     def notify_change(self, backend: B) -> None:
@@ -209,13 +218,11 @@ class OutlierEjection(MemberGate[B, EjectionState]):
 
     def __repr__(self) -> str:
         """Show the settings and the number of ejected members; O(ejected)."""
-        rules = ", ".join(type(rule).__name__ for rule in self._rules) or "none"
+        rules = ", ".join(name for name, _ in [*self._rules, *self._local_rules]) or "none"
         dry_run = ", dry run" if self._dry_run else ""
-        return (
-            f"<OutlierEjection: consecutive_failures {self._consecutive_failures}, rules {rules}, "
-            f"max_ejected_share {self._max_ejected_share}{dry_run}, "
-            f"{len(self.ejections())} of {len(self._members)} ejected>"
-        )
+        settings = f"{self._counters}, rules {rules}, {self._budget}{self._enforcement}{dry_run}"
+        ejected = f"{len(self.ejections())} of {len(self._members)} ejected"
+        return f"<OutlierEjection: {settings}, {ejected}>"
 
     def _next_instant(self) -> float:
         return min(self.timers.first, self._next_evaluation)
@@ -232,36 +239,46 @@ class OutlierEjection(MemberGate[B, EjectionState]):
         started, self._next_evaluation = self._next_evaluation - self._interval, inf
         backends = [b for b in self._members if b in self._to_evaluate]
         self._to_evaluate = {}
-        counts = {
-            b: (state.requests - state.failures, state.requests)
-            for b in backends
-            if (state := self._members[b]).requests and b not in self._ejections
-        }
+        answers = {b: self._members[b].answers for b in backends}
+        connections = {b: self._members[b].connections for b in backends}
         for backend in backends:
             state = self._members[backend]
-            state.failures = state.requests = 0
+            state.begin_interval()
             if backend not in self._ejections:
                 quiet = now - max(state.changed_at, started)
-                quiet_intervals = floor(quiet / self._interval + _ROUNDING)
+                quiet_intervals = floor(quiet / self._interval + ROUNDING)
                 state.earlier_ejections -= min(state.earlier_ejections, quiet_intervals)
-        for rule in self._rules:
-            below, rates = rule.threshold(counts)
-            for backend in sorted(rates, key=rates.__getitem__):
-                if rates[backend] < below and backend not in self._ejections:
-                    self._eject(backend, self._members[backend], type(rule).__name__, now)
+        self._apply(self._rules, answers, now)
+        self._apply(self._local_rules, connections, now)
         for backend in backends:
             if self._members[backend].earlier_ejections:
                 self._schedule_evaluation(backend, now)
+
+    def _apply(
+        self, rules: list[tuple[str, OutlierRule]], counts: dict[B, tuple[int, int]], now: float
+    ) -> None:
+        """Eject the outliers of each rule.  Ejected backends are not compared with the others."""
+        counts = {
+            b: (good, total)
+            for b, (good, total) in counts.items()
+            if total and b not in self._ejections
+        }
+        for name, rule in rules:
+            below, rates = rule.threshold(counts)
+            for backend in sorted(rates, key=rates.__getitem__):
+                if rates[backend] < below:
+                    self._eject(backend, self._members[backend], name, now)
 
     def _eject(self, backend: B, state: EjectionState, rule: str, now: float) -> None:
         """Eject the backend, unless it is ejected already or no further ejection is allowed."""
         if backend in self._ejections or len(self._ejections) >= self._allowed():
             return
-        earlier = state.earlier_ejections
-        pause = min(self._base_ejection_time * (earlier + 1), self._max_ejection_time)
-        if self._rng is not None:
-            pause *= 1 + self._jitter * self._rng.random()
-        state.earlier_ejections += earlier * self._base_ejection_time < self._max_ejection_time
+        if not self._enforcement.decide(rule):
+            for began in (True, False):
+                self.record_event(backend, began, now, f"{rule}, not enforced", "outlier")
+            return
+        pause = self._times.length(state.earlier_ejections)
+        state.earlier_ejections += self._times.grows(state.earlier_ejections)
         state.changed_at = now
         self._ejections[backend] = Ejection(backend, rule, now, now + pause)
         self.timers.set(backend, now + pause)
@@ -272,10 +289,7 @@ class OutlierEjection(MemberGate[B, EjectionState]):
 
     def _allowed(self) -> int:
         """Return how many of all members may be ejected at the same time."""
-        members = len(self._members)
-        share = floor(self._max_ejected_share * members + _ROUNDING)
-        lowest = 1 if self._max_ejected_share else 0
-        return max(0, min(max(share, lowest), members - self._min_remaining))
+        return self._budget.allowed(len(self._members))
 
     def _restore(self, backend: B, now: float) -> None:
         self.timers.cancel(backend)

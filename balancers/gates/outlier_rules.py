@@ -13,7 +13,7 @@ from balancers._internal.checks import at_least, number
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 
-__all__ = ["FailurePercentage", "MedianGap", "OutlierRule", "SuccessRate", "checked_rules"]
+__all__ = ["FailurePercentage", "MedianGap", "OutlierRule", "SuccessRate", "named_rules"]
 
 Counts = Mapping[B, tuple[int, int]]
 """Maps each backend to two numbers of one interval: its successes and its requests."""
@@ -170,20 +170,23 @@ class MedianGap(OutlierRule):
         return middle - max(self.gap, self.factor * deviation), rates
 
 
-def checked_rules(rules: Iterable[OutlierRule]) -> tuple[OutlierRule, ...]:
-    """Return the rules as a tuple.
+def named_rules(
+    argument: str, rules: Iterable[OutlierRule], prefix: str = ""
+) -> list[tuple[str, OutlierRule]]:
+    """Return each rule with its name: the prefix and the name of its class.
 
     Raises TypeError for an object that is not iterable, and for an item that is not an outlier
-    rule.  A class is not a rule.
+    rule.  A class is not a rule.  The message contains the name of the argument.
     """
     example = "pass a list of objects, for example [MedianGap()]"
     if not isinstance(rules, Iterable):
-        raise TypeError(f"rules must be a list of outlier rules, not {rules!r}; {example}")
-    checked = tuple(rules)
-    for rule in checked:
+        raise TypeError(f"{argument} must be a list of outlier rules, not {rules!r}; {example}")
+    named: list[tuple[str, OutlierRule]] = []
+    for rule in rules:
         if isinstance(rule, type) or not callable(getattr(rule, "threshold", None)):
-            raise TypeError(f"rules must be outlier rules, not {rule!r}; {example}")
-    return checked
+            raise TypeError(f"{argument} must be outlier rules, not {rule!r}; {example}")
+        named.append((prefix + type(rule).__name__, rule))
+    return named
 
 
 def _rates(counts: Counts[B], request_volume: int) -> dict[B, float]:
