@@ -72,18 +72,23 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 def every_gate(fractional: bool) -> list[Any]:
     ramp: Any = (SlowStart[str] if fractional else WarmUp[str])(8.0, 4)
+    outliers: OutlierEjection[str] = OutlierEjection(
+        3,
+        [FailurePercentage(minimum_hosts=3, request_volume=5), MedianGap(request_volume=3)],
+        consecutive_gateway_failures=2,
+        consecutive_local_failures=4,
+        local_rules=[MedianGap(request_volume=3)],
+        enforcing={"consecutive gateway failures": 0.5},
+        interval=4.0,
+        base_ejection_time=6.0,
+        jitter=0.5,
+        max_ejected_share=SHARE,
+        rng=Random(2),
+    )
     return [
-        ActiveChecks(2, 2, rng=Random(1), slow_after=20.0),
+        ActiveChecks(2, 2, rng=Random(1), slow_after=20.0, restores=outliers),
         PassiveChecks(max_fails=2, fail_timeout=5.0, max_trials=2),
-        OutlierEjection(
-            3,
-            [FailurePercentage(minimum_hosts=3, request_volume=5), MedianGap(request_volume=3)],
-            interval=4.0,
-            base_ejection_time=6.0,
-            jitter=0.5,
-            max_ejected_share=SHARE,
-            rng=Random(2),
-        ),
+        outliers,
         CoolDown(consecutive_failures=10**6, max_time=LONGEST, rng=Random(3)),
         Drain(timeout=10.0),
         ConnectionLimit(LIMIT),
@@ -147,8 +152,9 @@ class AllGates(RuleBasedStateMachine):
             leases = self.leases.pop(draw(st.integers(0, len(self.leases) - 1)))
             current = leases[0]._member
             ok = leases[0].backend not in self.unhealthy if known else None
+            status = draw(st.sampled_from([None, 500, 502])) if ok is False else None
             for pool, lease in zip(self.pools, leases, strict=True):
-                pool.release(lease, self.now, ok, retry_after=retry_after)
+                pool.release(lease, self.now, ok, retry_after=retry_after, status=status)
             if retry_after is not None and not current.former:
                 until = self.now + min(retry_after, LONGEST)
                 backend = leases[0].backend

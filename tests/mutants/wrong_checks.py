@@ -13,6 +13,7 @@ from balancers.gates import (
     PassiveChecks,
     SlidingWindow,
 )
+from balancers.gates._ejection_settings import EjectionBudget
 from balancers.gates.health_checks import Health
 from tests.mutants.mutant import genuine, mutant
 
@@ -92,12 +93,12 @@ def requests_count_as_probes(
 
 
 @mutant(
-    OutlierEjection,
-    "_allowed",
+    EjectionBudget,
+    "allowed",
     "gates/test_outlier_ejection.py::test_the_budget_is_for_all_rules_together_the_next_one_included",
 )
-def the_budget_does_not_include_the_next_ejection(self: Any) -> int:
-    return int(self._max_ejected_share * len(self._members)) + 1
+def the_budget_does_not_include_the_next_ejection(self: Any, members: int) -> int:
+    return int(self._max_ejected_share * members) + 1
 
 
 @mutant(

@@ -1,10 +1,13 @@
 """Wrong ways to drain, limit, pause and ramp up backends."""
 
+from dataclasses import replace
 from typing import Any
 
-from balancers import ConnectionLimit, Drain, SlowStart
+from balancers import ConnectionLimit, Drain, HealthChecks, Outcome, SlowStart
 from balancers._internal.checks import valid_now
-from balancers.gates import CoolDown, Drained, DynamicLimit, MemberGate, WarmUp
+from balancers.gates import CoolDown, Drained, DynamicLimit, MemberGate, OutlierEjection, WarmUp
+from balancers.gates._ejection import EjectionState, FailureCounters
+from balancers.gates._ejection_settings import Enforcement
 from balancers.gates._ramp import RampGate
 from balancers.overload import AdmissionQueue, BudgetedRequest
 from tests.mutants.mutant import genuine, mutant
@@ -12,6 +15,9 @@ from tests.mutants.mutant import genuine, mutant
 member_added = genuine(MemberGate, "added")
 drain_begin = genuine(Drain, "begin")
 ramp_begin = genuine(RampGate, "begin")
+count_failure = genuine(FailureCounters, "count")
+probe_passed = genuine(OutlierEjection, "probe_passed")
+count_probe = genuine(HealthChecks, "_count_probe")
 
 
 @mutant(ConnectionLimit, "factor", "gates/test_gates.py::test_a_backend_with_its_own_limit")
@@ -179,3 +185,114 @@ def idle_backends_are_in_the_mean(self: Any) -> float:
 def the_line_begins_at_minconn(self: Any, load: int) -> int:
     share = min(load, self._fullconn) / self._fullconn
     return int(self._minconn + (self._maxconn - self._minconn) * share)
+
+
+@mutant(
+    FailureCounters,
+    "count",
+    "gates/test_outlier_counters.py::test_another_failure_ends_a_row_of_gateway_failures[500]",
+)
+def every_status_is_a_gateway_failure(self: Any, state: Any, outcome: Outcome) -> Any:
+    return count_failure(self, state, replace(outcome, status=outcome.status and 502))
+
+
+@mutant(
+    FailureCounters,
+    "count",
+    "gates/test_outlier_counters.py::test_separate_local_failures_count_only_there",
+)
+def a_local_failure_counts_in_every_row(self: Any, state: Any, outcome: Outcome) -> Any:
+    if outcome.status is None and self._separate_local:
+        local_row = state.local_row
+        count_failure(self, state, replace(outcome, status=502))
+        state.local_row = local_row
+    return count_failure(self, state, outcome)
+
+
+@mutant(
+    FailureCounters,
+    "count",
+    "gates/test_outlier_counters.py::test_a_response_of_any_status_ends_a_row_of_local_failures[500]",
+)
+def only_a_success_ends_a_row_of_local_failures(self: Any, state: Any, outcome: Outcome) -> Any:
+    local_row = 0 if state.succeeded else state.local_row
+    reached = count_failure(self, state, outcome)
+    state.local_row = state.local_row or local_row
+    return reached
+
+
+@mutant(
+    EjectionState,
+    "answers",
+    "gates/test_outlier_counters.py::test_local_failures_are_no_requests_to_the_other_rules",
+)
+def separate_local_failures_are_successes_of_the_other_rules(self: Any) -> tuple[int, int]:
+    return self.requests - self.failures, self.requests
+
+
+@mutant(
+    Enforcement,
+    "decide",
+    "gates/test_outlier_counters.py::test_a_row_begins_again_after_a_rule_that_is_not_enforced",
+)
+def every_rule_is_enforced(self: Any, rule: str) -> bool:
+    return True
+
+
+@mutant(
+    Enforcement,
+    "decide",
+    "gates/test_outlier_counters.py::test_a_share_of_0_or_1_needs_no_chance",
+)
+def a_share_of_one_is_drawn_too(self: Any, rule: str) -> bool:
+    return bool(self._rng.random() < self._shares[rule])
+
+
+@mutant(
+    OutlierEjection,
+    "probe_passed",
+    "gates/test_restored_by_probes.py::test_a_probe_that_started_before_the_ejection_ends_nothing",
+)
+def an_old_probe_ends_an_ejection(
+    self: Any, backend: Any, now: float, started_at: float | None = None
+) -> None:
+    probe_passed(self, backend, now)
+
+
+@mutant(
+    HealthChecks,
+    "_count_probe",
+    "gates/test_restored_by_probes.py::test_a_backend_that_stays_unhealthy_stays_ejected",
+)
+def a_backend_that_stays_unhealthy_is_restored(
+    self: Any, backend: Any, health: Any, ok: bool, *rest: Any
+) -> None:
+    count_probe(self, backend, health, ok, *rest)
+    if ok and self._restores is not None:
+        self._restores.probe_passed(backend, rest[-1])
+
+
+@mutant(
+    HealthChecks,
+    "_count_probe",
+    "gates/test_restored_by_probes.py::test_a_probe_that_fails_ends_nothing",
+)
+def a_probe_that_fails_ends_an_ejection(
+    self: Any, backend: Any, health: Any, ok: bool, *rest: Any
+) -> None:
+    count_probe(self, backend, health, ok, *rest)
+    if health.machine.healthy and self._restores is not None:
+        self._restores.probe_passed(backend, rest[-1])
+
+
+@mutant(
+    OutlierEjection,
+    "_apply",
+    "gates/test_outlier_counters.py::test_local_rules_do_not_compare_what_the_other_rules_ejected",
+)
+def ejected_backends_are_compared_too(self: Any, rules: Any, counts: Any, now: float) -> None:
+    for name, rule in rules:
+        below, rates = rule.threshold({b: both for b, both in counts.items() if both[1]})
+        for backend in sorted(rates, key=rates.__getitem__):
+            if rates[backend] < below:
+                self._eject(backend, self._members[backend], name, now)
