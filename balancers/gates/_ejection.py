@@ -15,7 +15,9 @@ _GATEWAY_ERRORS = frozenset({502, 503, 504})
 class Ejection(NamedTuple, Generic[B]):
     """Describes one ejection of a backend by a rule.
 
-    The ejection starts at the time ``at`` and ends at the time ``until``, in seconds.
+    ``rule`` is the name of the counter or rule, for example "consecutive failures", "SuccessRate"
+    or "local SuccessRate".  The ejection starts at the time ``at`` and ends at the time ``until``,
+    in seconds.
     """
 
     backend: B

@@ -9,6 +9,7 @@ from time import perf_counter_ns
 from typing import Any, cast
 
 from balancers import (
+    SUCCESS,
     ConnectionLimit,
     Drain,
     Gate,
@@ -16,6 +17,7 @@ from balancers import (
     Key,
     LeastConnections,
     NoBackendAvailable,
+    Outcome,
     Pool,
     RoundRobin,
     SlowStart,
@@ -29,6 +31,7 @@ from tests.benchmarks.row import SIZES, Row
 
 __all__ = ["rows"]
 
+BAD_GATEWAY = Outcome(ok=False, status=502)
 TICK = 0.01
 """Seconds between two calls of the schedule, and between two requests."""
 
@@ -37,6 +40,8 @@ def rows() -> Iterator[Row]:
     """Return the rows of this file."""
     for n in SIZES:
         yield Row("Pool of RoundRobin, six final gates", n, "U", 67, partial(_quiet, n))
+    yield Row("OutlierEjection, a success", 10_000, "U", 10, partial(_outcomes, SUCCESS))
+    yield Row("OutlierEjection, a failure", 10_000, "U", 32, partial(_outcomes, BAD_GATEWAY))
     yield Row("ActiveChecks, a probe and its answer", 10_000, "U", 100, _probes)
     yield Row("SlowStart of 1000, the worst but the first", 1000, "U", 1000, _ramps, _worst)
     yield Row("a refusal when all are saturated", 10_000, "U", 60, _refusals)
@@ -102,6 +107,23 @@ def _quiet(n: int) -> tuple[Run, Run]:
 
     assert [request() for _ in range(2 * n)] == [*range(n), *range(n)]
     return repeated(request), attribute()
+
+
+def _outcomes(outcome: Outcome) -> tuple[Run, Run]:
+    """Report one outcome to a gate whose counters are all in use, and that ejects no backend."""
+    most = 10**9
+    outliers: OutlierEjection[int] = OutlierEjection(
+        most, consecutive_gateway_failures=most, consecutive_local_failures=most
+    )
+    Pool(RoundRobin(range(10_000)), [outliers])
+    finished = outliers.finished
+
+    def report() -> None:
+        finished(5000, outcome, 0, 1.0, 1.0)
+
+    report()
+    assert not outliers.ejections()
+    return repeated(report), attribute()
 
 
 def _refusals() -> tuple[Run, Run]:

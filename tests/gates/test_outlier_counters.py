@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from balancers import Event, Outcome, Pool, RoundRobin
+from balancers import SUCCESS, Event, Outcome, Pool, RoundRobin
 from balancers.errors import InvalidSetting
 from balancers.gates import FailurePercentage, MedianGap, OutlierEjection, SuccessRate
 
@@ -76,7 +76,7 @@ def test_a_success_ends_every_row() -> None:
     gate, _, _ = gate_of(
         consecutive_failures=3, consecutive_gateway_failures=3, consecutive_local_failures=3
     )
-    for success in (Outcome(), answer(200), answer(404), Outcome(elapsed=0.1)):
+    for success in (SUCCESS, Outcome(), answer(200), answer(404), Outcome(elapsed=0.1)):
         assert report(gate, 502, 502, BROKEN, BROKEN, success) == []
     assert report(gate, 502, 502, BROKEN, BROKEN) == []
     assert report(gate, 502) == [GATEWAY]

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from balancers import HealthChecks, Outcome, Pool, RoundRobin
+from balancers import SUCCESS, HealthChecks, Outcome, Pool, RoundRobin
 from balancers.gates import FailurePercentage, OutlierEjection
 from tests.depth import runs
 
@@ -39,7 +39,7 @@ ACTIONS = [
 ]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 OUTCOMES = {
-    "ok": Outcome(status=200),
+    "ok": SUCCESS,
     "error": Outcome(ok=False, status=500),
     "gateway": Outcome(ok=False, status=502),
     "local": Outcome(ok=False),

@@ -214,7 +214,7 @@ def test_the_link_of_a_copy_is_inside_the_copy(copied: Callable[[Any], Any], rev
     health, outliers, pool = linked(reverse=reverse)
     fail(pool, 1.0)
     other: Any = copied(pool)
-    gates = {type(gate): gate for gate in other._gates}
+    gates: dict[type, Any] = {type(gate): gate for gate in other._gates}
     gates[HealthChecks].observe("a", ok=True, now=2.0)
     assert gates[OutlierEjection].ejections() == []
     assert other.state("a") == ()
@@ -262,11 +262,10 @@ def test_times_that_are_none(now: Any) -> None:
         health.observe("a", ok=True, now=now)
     with pytest.raises(InvalidTime):
         outliers.probe_passed("a", now)
-    if now is not None:
-        with pytest.raises(InvalidTime):
-            outliers.probe_passed("a", 2.0, started_at=now)
+    with pytest.raises(InvalidTime):
+        outliers.probe_passed("a", 2.0, started_at=nan if now is None else now)
     assert pickle.dumps(pool) == before
-    outliers.probe_passed("absent", now)
+    outliers.probe_passed("absent", 2.0)
     assert pickle.dumps(pool) == before
 
 
