@@ -128,7 +128,7 @@ class FailureCounters:
         state.failures += 1
         state.row += 1
         state.gateway_row = state.gateway_row + 1 if local or status in _GATEWAY_ERRORS else 0
-        state.local_row = 0  # there was a response
+        state.local_row = 0  # a response ends this row; without one, nothing counts it
         reached: tuple[str, ...] = ()
         if state.gateway_row == self._gateway:
             state.gateway_row = 0

@@ -107,8 +107,8 @@ class OutlierEjection(MemberGate[B, EjectionState]):
         )
         self._times = EjectionTimes(base_ejection_time, max_ejection_time, jitter, rng)
         self._budget = EjectionBudget(max_ejected_share, min_remaining)
-        named = [*self._counters.names, *dict([*self._rules, *self._local_rules])]
-        self._enforcement = Enforcement(enforcing, named, rng)
+        names = [name for name, _ in (*self._rules, *self._local_rules)]
+        self._enforcement = Enforcement(enforcing, [*self._counters.names, *names], rng)
         self._interval = duration("interval", interval)
         check_flags(dry_run=dry_run)
         self._dry_run = dry_run

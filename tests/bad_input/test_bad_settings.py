@@ -31,6 +31,7 @@ NUMBERS: dict[str, Callable[[Any], object]] = {
     "fail_timeout": lambda x: PassiveChecks[str](fail_timeout=x),
     "max_ejected_share": lambda x: OutlierEjection[str](max_ejected_share=x),
     "base_ejection_time": lambda x: OutlierEjection[str](base_ejection_time=x),
+    "enforcing": lambda x: OutlierEjection[str](enforcing=x),
     "max_time": lambda x: CoolDown[str](rng=Random(1), max_time=x),
     "factor": lambda x: CoolDown[str](rng=Random(1), factor=x),
     "timeout": lambda x: Drain[str](timeout=x),
