@@ -14,6 +14,7 @@ from balancers.sessions import Binding, CookieSessions, HeaderSessions
 from balancers.sessions._identity_index import digest_of
 from balancers.sessions.tokens import Claim
 from tests.sessions.samples import (
+    COOKIE,
     KEY,
     OLD_KEY,
     WALL,
@@ -22,6 +23,7 @@ from tests.sessions.samples import (
     pool_of,
     token_of,
     tokens,
+    tokens_of,
 )
 
 
@@ -43,8 +45,8 @@ def test_a_browser_stays_on_its_backend() -> None:
 def test_each_reason() -> None:
     health = HealthChecks[str](unhealthy_threshold=1)
     pool = pool_of(gates=[health])
-    sealed = tokens(idle_timeout=100.0, clock_skew=5.0)
-    sticky = CookieSessions(pool, sealed)
+    sticky = CookieSessions(pool, tokens(idle_timeout=100.0, clock_skew=5.0))
+    sealed = tokens_of(sticky)
     token = sealed.seal(digest_of("a"), WALL)
     not_a_member = sealed.seal(digest_of("z"), WALL)
 
@@ -162,47 +164,48 @@ def test_max_age_is_sent_and_refreshed_before_it_ends() -> None:
 
 
 def test_the_first_cookie_that_is_bound_is_used_across_several_headers() -> None:
-    pool, sealed = pool_of(), tokens()
-    sticky = CookieSessions(pool, sealed)
+    sticky = CookieSessions(pool_of(), tokens())
+    sealed = tokens_of(sticky)
     a, b = (sealed.seal(digest_of(name), WALL) for name in "ab")
-    twice = Request(headers=[("Cookie", f"session-server={b}; session-server={a}")])
+    twice = Request(headers=[("Cookie", f"{COOKIE}={b}; {COOKIE}={a}")])
     assert sticky.resolve(twice, 0.0, WALL).backend == "b"
     stale, gone = sealed.seal(digest_of("b"), WALL - 1e6), sealed.seal(digest_of("z"), WALL)
     for others in ([stale], ["theirs"], [gone, "B" * 107], [stale, "", "x" * 107]):
-        sent = [("Cookie", f"session-server={token}") for token in others]
+        sent = [("Cookie", f"{COOKIE}={token}") for token in others]
         found = sticky.resolve(
-            Request(headers=[*sent, ("Cookie", f"session-server={a}")]), 0.0, WALL
+            Request(headers=[*sent, ("Cookie", f"{COOKIE}={a}")]), 0.0, WALL
         )
         assert (found.backend, found.reason) == ("a", "")
         assert sticky.resolve(Request(headers=sent), 0.0, WALL) == sticky.resolve(
             Request(headers=sent[:1]), 0.0, WALL
         )
     several = Request(
-        headers=[("cookie", "x=1"), ("COOKIE", f"session-server={a}"), ("Cookie", "")]
+        headers=[("cookie", "x=1"), ("COOKIE", f"{COOKIE}={a}"), ("Cookie", "")]
     )
     assert sticky.resolve(several, 0.0, WALL).backend == "a"
-    among = "; ".join([*(f"c{i}=" + "v" * 150 for i in range(500)), f"session-server={a}"])
+    among = "; ".join([*(f"c{i}=" + "v" * 150 for i in range(500)), f"{COOKIE}={a}"])
     assert sticky.resolve(Request(headers=[("Cookie", among)]), 0.0, WALL).backend == "a"
 
 
 def test_a_cookie_of_a_closed_backend_does_not_hide_one_of_an_open_backend() -> None:
     limit = ConnectionLimit[str](1)
-    pool, sealed = Pool(RoundRobin([*"abc"]), [limit]), tokens()
+    pool = Pool(RoundRobin([*"abc"]), [limit])
+    sealed = tokens_of(CookieSessions(pool, tokens()))
     a, b = (sealed.seal(digest_of(name), WALL) for name in "ab")
-    sent = Request(headers=[("Cookie", f"session-server={a}; session-server={b}")])
+    sent = Request(headers=[("Cookie", f"{COOKIE}={a}; {COOKIE}={b}")])
     held = pool.acquire(0.0, prefer="a")
     for failover in ("rebind", "strict"):
-        sticky = CookieSessions(pool, sealed, failover=failover)
+        sticky = CookieSessions(pool, tokens(), failover=failover)
         assert sticky.resolve(sent, 0.0, WALL)[:2] == ("b", "")
-        alone = Request(headers=[("Cookie", f"session-server=x; session-server={a}")])
+        alone = Request(headers=[("Cookie", f"{COOKIE}=x; {COOKIE}={a}")])
         assert sticky.resolve(alone, 0.0, WALL)[:2] == ("a", "closed")
     pool.release(held, 0.0)
-    assert CookieSessions(pool, sealed).resolve(sent, 0.0, WALL).backend == "a"
+    assert CookieSessions(pool, tokens()).resolve(sent, 0.0, WALL).backend == "a"
 
 
 def test_four_cookies_are_opened_however_many_were_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    sealed, opened = tokens(), list[str]()
-    sticky = CookieSessions(pool_of(), sealed)
+    sticky, opened = CookieSessions(pool_of(), tokens()), list[str]()
+    sealed = tokens_of(sticky)
     open_one = sealed.open
 
     def recording(token: str, wall: float) -> Claim | str:
@@ -210,15 +213,15 @@ def test_four_cookies_are_opened_however_many_were_sent(monkeypatch: pytest.Monk
         return open_one(token, wall)
 
     monkeypatch.setattr(sealed, "open", recording)
-    flood = "; ".join(f"session-server=x{i}" for i in range(5000))
-    sent = Request(headers=[("Cookie", flood), ("Cookie", "session-server=y")])
+    flood = "; ".join(f"{COOKIE}=x{i}" for i in range(5000))
+    sent = Request(headers=[("Cookie", flood), ("Cookie", f"{COOKIE}=y")])
     assert sticky.resolve(sent, 0.0, WALL).reason == "malformed"
     assert opened == ["x0", "x1", "x2", "x3"]
 
 
 @pytest.mark.parametrize(
-    "header", ["session-server=\ud800", "session-server=" + "A" * 1_000_000, "\udfff" * 70_000,
-               "session-server=é" + "é" * 106, "session-server", "=" * 65_536, ";" * 65_536],
+    "header", [f"{COOKIE}=\ud800", f"{COOKIE}=" + "A" * 1_000_000, "\udfff" * 70_000,
+               f"{COOKIE}=é" + "é" * 106, COOKIE, "=" * 65_536, ";" * 65_536],
     ids=lambda header: repr(header)[:22],
 )  # fmt: skip
 def test_mistakes_of_clients_are_reasons_and_never_errors(header: str) -> None:
@@ -355,10 +358,10 @@ def test_a_header_needs_either_tokens_or_trust_and_a_valid_name() -> None:
 
 @pytest.mark.parametrize("wall", [nan, inf, -inf])
 def test_an_invalid_wall_time_is_an_error(wall: float) -> None:
-    pool, sealed = pool_of(), tokens()
-    sticky = CookieSessions(pool, sealed)
+    pool = pool_of()
+    sticky = CookieSessions(pool, tokens())
     with pytest.raises(InvalidTime):
-        sticky.resolve(cookie_of(sealed.seal(digest_of("a"), WALL)), 0.0, wall)
+        sticky.resolve(cookie_of(tokens_of(sticky).seal(digest_of("a"), WALL)), 0.0, wall)
     with pytest.raises(InvalidTime):
         sticky.issue(pool.acquire(0.0), wall, Binding(None, "absent"))
 
