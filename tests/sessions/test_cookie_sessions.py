@@ -172,16 +172,12 @@ def test_the_first_cookie_that_is_bound_is_used_across_several_headers() -> None
     stale, gone = sealed.seal(digest_of("b"), WALL - 1e6), sealed.seal(digest_of("z"), WALL)
     for others in ([stale], ["theirs"], [gone, "B" * 107], [stale, "", "x" * 107]):
         sent = [("Cookie", f"{COOKIE}={token}") for token in others]
-        found = sticky.resolve(
-            Request(headers=[*sent, ("Cookie", f"{COOKIE}={a}")]), 0.0, WALL
-        )
+        found = sticky.resolve(Request(headers=[*sent, ("Cookie", f"{COOKIE}={a}")]), 0.0, WALL)
         assert (found.backend, found.reason) == ("a", "")
         assert sticky.resolve(Request(headers=sent), 0.0, WALL) == sticky.resolve(
             Request(headers=sent[:1]), 0.0, WALL
         )
-    several = Request(
-        headers=[("cookie", "x=1"), ("COOKIE", f"{COOKIE}={a}"), ("Cookie", "")]
-    )
+    several = Request(headers=[("cookie", "x=1"), ("COOKIE", f"{COOKIE}={a}"), ("Cookie", "")])
     assert sticky.resolve(several, 0.0, WALL).backend == "a"
     among = "; ".join([*(f"c{i}=" + "v" * 150 for i in range(500)), f"{COOKIE}={a}"])
     assert sticky.resolve(Request(headers=[("Cookie", among)]), 0.0, WALL).backend == "a"
@@ -335,9 +331,52 @@ def test_two_members_with_one_identity_are_refused_at_construction_and_later(mak
     assert sticky.resolve(request, 2.0, WALL).backend == "b"
 
 
+@pytest.mark.parametrize(
+    ("attributes", "prefix"),
+    [({}, "__Host-"), ({"http_only": False}, "__Host-"), ({"same_site": None}, "__Host-"),
+     ({"max_age": 60}, "__Host-"), ({"path": "/shop"}, "__Secure-"), ({"path": "/"}, "__Host-"),
+     ({"domain": "a.example"}, "__Secure-"), ({"partitioned": True}, "__Host-"),
+     ({"path": "/a", "domain": "a.example"}, "__Secure-"), ({"secure": False}, ""),
+     ({"secure": False, "path": "/shop"}, ""), ({"secure": False, "domain": "a.example"}, "")],
+    ids=str,
+)  # fmt: skip
+def test_the_default_name_has_the_strictest_prefix_that_the_attributes_allow(
+    attributes: dict[str, Any], prefix: str
+) -> None:
+    pool = pool_of()
+    sticky = CookieSessions(pool, tokens(), **attributes)
+    set_cookie = sticky.issue(pool.acquire(0.0), WALL, Binding())
+    assert set_cookie is not None
+    name = set_cookie.partition("=")[0]
+    assert name == f"{prefix}session-server"
+    back = cookie_of(token_of(set_cookie), name, attributes.get("path", "/"))
+    assert sticky.resolve(back, 0.0, WALL).bound
+    named = CookieSessions(pool, tokens(), name="session-server", **attributes)
+    again = named.issue(pool.acquire(0.0), WALL, Binding())
+    assert again is not None
+    assert again.startswith("session-server=")
+
+
+def test_all_attributes_are_passed_on_and_later_changes_of_the_mapping_are_not() -> None:
+    pool, further = pool_of(), {"Priority": "High"}
+    sticky = CookieSessions(
+        pool, tokens(), same_site="None", partitioned=True, attributes=further, max_age=60
+    )
+    further["Evil"] = "; Domain=evil.example"
+    set_cookie = sticky.issue(pool.acquire(0.0), WALL, Binding())
+    assert set_cookie is not None
+    assert set_cookie.partition("; ")[2] == (
+        "Path=/; Max-Age=60; HttpOnly; Secure; SameSite=None; Partitioned; Priority=High"
+    )
+    with pytest.raises(InvalidSetting, match="Evil|attribute"):
+        CookieSessions(pool, tokens(), attributes=further)
+
+
 INVALID: list[dict[str, Any]] = [
     {"name": "a b"}, {"path": "shop"}, {"domain": "a;b"}, {"max_age": 0}, {"max_age": -1},
     {"same_site": "lax"}, {"failover": "maybe"}, {"same_site": "None", "secure": False},
+    {"partitioned": True, "secure": False}, {"attributes": {"Path": "/"}}, {"secure": "no"},
+    {"name": "__Http-id", "http_only": False}, {"name": ""}, {"name": "n" * 4000},
 ]  # fmt: skip
 
 
