@@ -368,7 +368,7 @@ def test_all_attributes_are_passed_on_and_later_changes_of_the_mapping_are_not()
     assert set_cookie.partition("; ")[2] == (
         "Path=/; Max-Age=60; HttpOnly; Secure; SameSite=None; Partitioned; Priority=High"
     )
-    with pytest.raises(InvalidSetting, match="Evil|attribute"):
+    with pytest.raises(InvalidSetting, match="attribute"):
         CookieSessions(pool, tokens(), attributes=further)
 
 
