@@ -111,7 +111,7 @@ class Health:
             async with asyncio.timeout(self.settings.timeout):
                 head = await reader.readuntil(b"\r\n\r\n")
             self.reading.pop(writer, None)
-            [(method, target)] = REQUEST.findall(head.decode("latin-1"))
+            method, target, _ = REQUEST.split(head.decode("latin-1"))[1:]
             status, fields = await self.answer(method, urlsplit(target).path)
         except (ValueError, asyncio.LimitOverrunError):
             method, status, fields = "", 400, {"error": "this is not a request of HTTP/1.1"}

@@ -65,6 +65,10 @@ def stored(header: str) -> tuple[str, str, dict[str, str]] | None:
     return name, value, seen
 
 
+def cookie_with(given: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "id", "value": "1", **given}
+
+
 def written(**given: Any) -> str | None:
     try:
         return set_cookie(**given)
@@ -150,7 +154,7 @@ def test_nothing_can_be_injected_anywhere(text: str) -> None:
         places += [{"attributes": {"Priority": before + text + after}}]
     for place in places:
         with pytest.raises(InvalidSetting):
-            set_cookie(**{"name": "id", "value": "1", **place})
+            set_cookie(**cookie_with(place))
         if "value" not in place:
             with pytest.raises(InvalidSetting):
                 CookieSessions(pool_of(), tokens(), **place)
@@ -187,7 +191,7 @@ def test_further_attributes_that_are_refused(attributes: Any) -> None:
 def test_a_cookie_that_is_too_large_for_browsers_is_refused(
     given: dict[str, Any], fits: bool
 ) -> None:
-    header = written(**{"name": "id", "value": "1", **given})
+    header = written(**cookie_with(given))
     assert (header is not None) == fits
     assert header is None or stored(header) is not None
     assert (
@@ -205,10 +209,11 @@ def test_a_name_that_leaves_no_room_for_a_token_is_refused_at_construction() -> 
 @pytest.mark.parametrize("value", [None, 0, 1, "", "false", "True", [], b"1"])
 def test_a_flag_is_a_bool(flag: str, value: Any) -> None:
     """The text "false" would count as True, and None would drop Secure silently."""
-    for make in (lambda given: set_cookie("id", "1", **given),
-                 lambda given: CookieSessions(pool_of(), tokens(), **given)):  # fmt: skip
-        with pytest.raises(InvalidSetting, match=flag):
-            make({flag: value})
+    given: dict[str, Any] = {flag: value}
+    with pytest.raises(InvalidSetting, match=flag):
+        set_cookie("id", "1", **given)
+    with pytest.raises(InvalidSetting, match=flag):
+        CookieSessions(pool_of(), tokens(), **given)
 
 
 HOSTILE = [
