@@ -70,7 +70,7 @@ class SessionTokens:
 
     ``keys`` are secrets of 16 bytes or more; 32 random bytes are best.  Make one with
     ``secrets.token_bytes(32)``, and store it where the other secrets of your service are stored.
-    Whoever has a key can read tokens and create valid ones, and so choose a backend.  New tokens
+    With a key, anyone can read tokens and create valid ones, and so choose a backend.  New tokens
     are sealed with the first key.  Tokens that were sealed with any of the keys can be opened.  To
     replace a key, put the new key before it.  Remove the old key when all tokens that it sealed
     have expired.  If a key has become known to others, remove it at once: its tokens are then
