@@ -19,6 +19,8 @@ __all__ = ["CookieSessions"]
 
 _NAME = "session-server"
 _TOKEN_LENGTH = 107
+_LONGEST_KEPT = 400 * 24 * 3600
+"""Browsers keep no cookie for more seconds, so it must be renewed before, whatever max_age is."""
 _MAX_TOKENS_OPENED = 4
 """Limits the number of HMACs per request, because a client can send any number of cookies."""
 
@@ -115,7 +117,7 @@ class CookieSessions(Generic[B]):
         self._name = name
         self._path = path
         self._failover = failover
-        age = inf if max_age is None else max_age
+        age = inf if max_age is None else min(max_age, _LONGEST_KEPT)
         bound = tokens.with_context(context).with_context(f"cookie {name}")
         self._sealed = SealedSessions(pool, bound, identity, failover, age)
 

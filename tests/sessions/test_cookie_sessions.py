@@ -163,6 +163,18 @@ def test_max_age_is_sent_and_refreshed_before_it_ends() -> None:
     assert browser.cookies_received == 1 + 10
 
 
+def test_a_cookie_is_renewed_before_browsers_forget_it_after_400_days() -> None:
+    pool, browser, day = pool_of("a"), Browser(), 24 * 3600.0
+    years = 10 * 365 * 24 * 3600
+    sticky = CookieSessions(pool, tokens(idle_timeout=inf, lifetime=inf), max_age=years)
+    renewed: list[int] = []
+    for number in range(0, 1000, 10):
+        before = browser.cookies_received
+        browser.visit(pool, sticky, number * day)
+        renewed += [number] * (browser.cookies_received > before)
+    assert renewed == [*range(0, 1000, 100)]
+
+
 def test_the_first_cookie_that_is_bound_is_used_across_several_headers() -> None:
     sticky = CookieSessions(pool_of(), tokens())
     sealed = tokens_of(sticky)
