@@ -46,7 +46,7 @@ class CookieSessions(Generic[B]):
     ``name`` is the name of the cookie.  By default it is the strictest that the attributes allow:
     ``__Host-session-server`` for a secure cookie with the path ``/`` and without a domain,
     ``__Secure-session-server`` for any other secure cookie, and else ``session-server``.  Browsers
-    refuse a cookie with such a prefix from another host or over plain HTTP.
+    refuse a cookie with either prefix over plain HTTP, and one with ``__Host-`` from another host.
 
     The other arguments are attributes of the cookie, see :func:`~balancers.http.set_cookie`.
     ``max_age`` is in seconds.  If it is None, the cookie is kept until the browser closes.

@@ -17,7 +17,7 @@ from balancers.sessions import CookieSessions
 from tests.depth import runs
 from tests.sessions.samples import COOKIE, WALL, pool_of, tokens
 
-ATTRIBUTES = {"path", "domain", "max-age", "httponly", "secure", "samesite", "partitioned"}
+ATTRIBUTES = ("path", "domain", "max-age", "httponly", "secure", "samesite", "partitioned")
 PREFIXES = {
     "__Secure-": {"secure"}, "__Host-": {"secure", "host"}, "__Http-": {"secure", "httponly"},
     "__Host-Http-": {"secure", "httponly", "host"},
@@ -117,7 +117,7 @@ def test_what_a_browser_stores_is_what_was_asked_for(
     }  # fmt: skip
     further = {key.lower(): text or "" for key, text in (attributes or {}).items()}
     assert len(further) == len(attributes or {})
-    assert not ATTRIBUTES & further.keys()
+    assert not further.keys() & set(ATTRIBUTES)
     seen = {key: text for key, text in expected.items() if text is not None} | further
     assert stored(header) == (name, value, seen)
     assert cookies(header.partition(";")[0]) == {name: value}
@@ -163,7 +163,7 @@ def test_nothing_can_be_injected_anywhere(text: str) -> None:
 @pytest.mark.parametrize(
     "attributes",
     [{name: value} for known in (*ATTRIBUTES, "expires") for value in (None, "1", "evil.example")
-     for name in (known, known.upper(), known.title(), known.swapcase())]
+     for name in (known, known.upper(), known.title())]
     + [{"A": "1", "a": "1"}, {"": "1"}, {"a=b": "1"}, {"a b": "1"}, {" a": "1"}, {"a": ""},
        {"a": " 1"}, {"a": "1 "}, {"a": "1;b"}, {"a": 1}, {1: "a"}, {None: None}, {b"a": "1"},
        {"a": "x" * 1025}, {"a": b"1"}, "Priority=High", ["Priority=High"], [("a", "1")], 7,
