@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from balancers.errors import InvalidSetting
+from balancers.http import Request
 from balancers.interop.caddy import cookie as caddy_cookie
 from balancers.keys import key_bytes
 from balancers.sessions import Binding, LearnedSessions, SessionTokens, tokens
@@ -102,6 +103,17 @@ def an_invalid_context_is_shown(context: Any) -> bytes:
 )
 def a_binding_shows_its_ticket(self: Any) -> str:
     return f"Binding{tuple(self)!r}"
+
+
+@mutant(
+    Request,
+    "__repr__",
+    "sessions/test_secrets.py::test_the_repr_of_a_request_shows_no_credentials"
+    "[/cart?token=hunter2-shop.example]",
+)
+def a_request_shows_its_query(self: Any) -> str:
+    names = [name for name, _ in self.headers]
+    return f"<Request: {self.method!r} {self.target!r}, host {self.host!r}, headers {names!r}>"
 
 
 @mutant(

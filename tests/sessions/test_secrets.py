@@ -125,6 +125,23 @@ def test_no_message_contains_a_session_id(session: Any) -> None:
     assert len(table) == 1
 
 
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [("/cart?token=hunter2", "shop.example"), ("http://me:hunter2@shop.example/cart", "a"),
+     ("http://me:hunter2@shop.example", ""), ("me:hunter2@shop.example:443", ""), ("*", ""),
+     ("?hunter2", ""), ("/", "me:hunter2@shop.example"), ("/cart?a=/?hunter2@x", "x@y@z")],
+)  # fmt: skip
+def test_the_repr_of_a_request_shows_no_credentials(target: str, host: str) -> None:
+    sent = [("Cookie", "id=hunter2"), ("authorization", "Basic hunter2"), ("X", "hunter2")]
+    for headers in (sent, tuple(sent)):
+        request = Request("GET", target, host, headers)
+        for text in (repr(request), str(request), f"{[request]}"):
+            assert "hunter2" not in text
+            assert "'Cookie', 'authorization', 'X'" in text
+    assert repr(Request()) == "<Request: 'GET' '/', host '', headers []>"
+    assert Request("GET", target, host, sent) == Request("GET", target, host, sent)
+
+
 def test_the_repr_of_a_binding_shows_nothing_about_the_client() -> None:
     pool = Pool(RoundRobin([*"ab"]))
     by_cookie, by_name = CookieSessions(pool, tokens()), HeaderSessions(pool, trusted=True)
