@@ -1,11 +1,13 @@
 """Parses the ``Cookie`` header and writes the ``Set-Cookie`` header.
 
-Written cookies follow RFC 6265.  The parser accepts any text and reads the text once.
+Written cookies follow RFC 6265 and the drafts that succeed it.  The parser accepts any text and
+reads the text once.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from balancers._internal.checks import check_flags
 from balancers._internal.grammar import TOKEN
 from balancers.errors import InvalidSetting
 
@@ -18,6 +20,16 @@ _PATH = re.compile(r"/(?:[ -:<-~]*[!-:<-~])?")
 _LABEL = r"[0-9A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?"
 _DOMAIN = re.compile(rf"\.?{_LABEL}(?:\.{_LABEL})*")
 _SAME_SITE = ("Strict", "Lax", "None", None)
+_FURTHER_VALUE = re.compile(r"[!-:<-~](?:[ -:<-~]*[!-:<-~])?")
+_KNOWN_ATTRIBUTES = frozenset(
+    {"path", "domain", "max-age", "expires", "httponly", "secure", "samesite", "partitioned"}
+)
+_LONGEST_PAIR, _LONGEST_ATTRIBUTE = 4096, 1024
+"""Browsers ignore a cookie whose name and value have more bytes together, and an attribute whose
+value has more bytes (draft-ietf-httpbis-rfc6265bis, "The Set-Cookie Header Field")."""
+_LONGEST_AGE = 2**31 - 1
+_PRINTED_BITS = 64
+"""Python refuses to print a very long int."""
 
 
 def cookies(header: str) -> dict[str, str]:
@@ -85,51 +97,66 @@ def set_cookie(
     http_only: bool = True,
     secure: bool = True,
     same_site: str | None = "Lax",
+    partitioned: bool = False,
+    attributes: Mapping[str, str | None] | None = None,
 ) -> str:
-    """Return the value of a ``Set-Cookie`` header (RFC 6265, section 4.1, and its draft successor).
+    """Return the value of a ``Set-Cookie`` header.
 
     ``max_age`` is in seconds.  With None, the cookie is kept until the browser closes.  With 0, the
-    cookie is deleted.  ``same_site`` is one of the texts "Strict", "Lax" and "None".  If it is the
-    object None, the attribute ``SameSite`` is not written.
+    cookie is deleted.  Browsers keep no cookie for more than 400 days.  ``same_site`` is one of the
+    texts "Strict", "Lax" and "None".  If it is the object None, the attribute ``SameSite`` is not
+    written.  With ``partitioned``, the browser stores the cookie separately for each site that
+    embeds yours.  ``attributes`` are further attributes that browsers know now or in the future,
+    with their values; the value None writes the name alone.
 
     >>> set_cookie("id", "42", max_age=3600)
     'id=42; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Lax'
+    >>> set_cookie("id", "42", same_site="None", partitioned=True, attributes={"Priority": "High"})
+    'id=42; Path=/; HttpOnly; Secure; SameSite=None; Partitioned; Priority=High'
+
+    O(characters).  Sources: RFC 6265, section 4.1, and the drafts that succeed it:
+    draft-ietf-httpbis-rfc6265bis, draft-ietf-httpbis-layered-cookies (the prefixes with ``Http-``)
+    and draft-cutler-httpbis-partitioned-cookies.
 
     Raises InvalidSetting for a cookie that a browser would refuse or parse differently:
 
     * The name is not a token.
     * The value has a control character, a space, a quote, a comma, a semicolon, a backslash or a
-      character that is not ASCII.
+      character that is not ASCII.  The message says where, and does not contain the value, which
+      may be a secret.
+    * The name and the value have more than 4096 bytes together, or the value of an attribute has
+      more than 1024.
     * The path does not begin with ``/`` or has a character that is not allowed in a path.
-    * The domain, ``max_age`` or ``same_site`` is invalid.
-    * ``SameSite=None`` is used without ``Secure``.
-    * The name begins with ``__Secure-`` or ``__Host-``, and the cookie does not have the attributes
-      that this prefix requires.
+    * The domain or ``same_site`` is invalid, or ``max_age`` is not an int from 0 to 2³¹ - 1.
+    * ``SameSite=None`` or ``Partitioned`` is used without ``Secure``.
+    * The name begins with ``__Secure-``, ``__Host-``, ``__Http-`` or ``__Host-Http-``, in upper or
+      lower case, and the cookie does not have the attributes that this prefix requires.
+    * A further attribute is one that has an argument of its own, or ``Expires``; its name is not
+      a token or occurs twice in another case; or its value has a semicolon, a control character, a
+      character that is not ASCII, or a space at an end.
     """
+    check_flags(http_only=http_only, secure=secure, partitioned=partitioned)
     _check("name", name, TOKEN)
-    _check("value", value, _VALUE)
+    _check_value(name, value)
     _check("path", path, _PATH)
     if domain is not None:
         _check("domain", domain, _DOMAIN)
-    if max_age is not None and (type(max_age) is not int or max_age < 0):
-        raise InvalidSetting(f"max_age must be an int of seconds, 0 or more, not {max_age!r}")
+    if max_age is not None:
+        _check_age(max_age)
     if same_site not in _SAME_SITE:
         raise InvalidSetting(f"same_site must be one of {_SAME_SITE}, not {same_site!r}")
-    if same_site == "None" and not secure:
-        raise InvalidSetting(f"secure must be True for same_site='None', not {secure!r}")
-    prefix = name[:9].lower()
-    if not secure and prefix.startswith(("__secure-", "__host-")):
-        raise InvalidSetting(f"secure must be True for the name {name!r}, not {secure!r}")
-    if prefix.startswith("__host-") and (path != "/" or domain is not None):
-        raise InvalidSetting(
-            f"path must be '/' and domain None for the name {name!r}, not {path!r} and {domain!r}"
-        )
+    if not secure and (partitioned or same_site == "None"):
+        setting = "partitioned=True" if partitioned else "same_site='None'"
+        raise InvalidSetting(f"secure must be True for {setting}, not {secure!r}")
+    _check_prefix(name, path, domain, secure, http_only)
     parts = [f"{name}={value}", f"Path={path}"]
     parts += [] if domain is None else [f"Domain={domain}"]
     parts += [] if max_age is None else [f"Max-Age={max_age}"]
     parts += ["HttpOnly"] if http_only else []
     parts += ["Secure"] if secure else []
     parts += [] if same_site is None else [f"SameSite={same_site}"]
+    parts += ["Partitioned"] if partitioned else []
+    parts += [] if attributes is None else _further(attributes)
     return "; ".join(parts)
 
 
@@ -159,3 +186,60 @@ def _stripped(value: str) -> str:
 def _check(part: str, text: str, form: re.Pattern[str]) -> None:
     if not isinstance(text, str) or not form.fullmatch(text):
         raise InvalidSetting(f"{part} must be a valid cookie {part}, not {text!r}")
+    if len(text) > _LONGEST_ATTRIBUTE and part != "name":
+        raise InvalidSetting(
+            f"{part} must have at most {_LONGEST_ATTRIBUTE} bytes, not {len(text)}"
+        )
+
+
+def _check_value(name: str, value: str) -> None:
+    """Raise InvalidSetting for an invalid value, without the value, which may be a secret."""
+    if not isinstance(value, str):
+        raise InvalidSetting(f"value must be str, not {type(value).__name__}")
+    valid = _VALUE.match(value)
+    if valid is not None and (at := valid.end()) < len(value):
+        raise InvalidSetting(
+            f"value must be a valid cookie value; its character {at} is {value[at]!r}"
+        )
+    if (size := len(name) + len(value)) > _LONGEST_PAIR:
+        raise InvalidSetting(
+            f"name and value must have at most {_LONGEST_PAIR} bytes together, not {size}"
+        )
+
+
+def _check_age(max_age: int) -> None:
+    if type(max_age) is int and 0 <= max_age <= _LONGEST_AGE:
+        return
+    long = type(max_age) is int and max_age.bit_length() > _PRINTED_BITS
+    shown = f"an int of {max_age.bit_length()} bits" if long else repr(max_age)
+    raise InvalidSetting(f"max_age must be an int of seconds, 0 to {_LONGEST_AGE}, not {shown}")
+
+
+def _check_prefix(name: str, path: str, domain: str | None, secure: bool, http_only: bool) -> None:
+    """Raise InvalidSetting unless the attributes are those that a prefix of the name requires."""
+    prefix = name[:12].lower()
+    if not secure and prefix.startswith(("__secure-", "__host-", "__http-")):
+        raise InvalidSetting(f"secure must be True for the name {name!r}, not {secure!r}")
+    if not http_only and prefix.startswith(("__http-", "__host-http-")):
+        raise InvalidSetting(f"http_only must be True for the name {name!r}, not {http_only!r}")
+    if prefix.startswith("__host-") and (path != "/" or domain is not None):
+        raise InvalidSetting(
+            f"path must be '/' and domain None for the name {name!r}, not {path!r} and {domain!r}"
+        )
+
+
+def _further(attributes: Mapping[str, str | None]) -> list[str]:
+    """Return further attributes as they are written."""
+    if not isinstance(attributes, Mapping):
+        raise InvalidSetting(f"attributes must be a mapping, not {attributes!r}")
+    written: dict[str, str] = {}
+    for name, value in attributes.items():
+        _check("attribute", name, TOKEN)
+        if name.lower() in _KNOWN_ATTRIBUTES:
+            raise InvalidSetting(f"attributes must not contain {name!r}: use its own argument")
+        if name.lower() in written:
+            raise InvalidSetting(f"attributes must not contain {name!r} twice")
+        if value is not None:
+            _check("attribute", value, _FURTHER_VALUE)
+        written[name.lower()] = name if value is None else f"{name}={value}"
+    return list(written.values())

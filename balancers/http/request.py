@@ -16,6 +16,11 @@ class Request:
     >>> request = Request("GET", "/cart?item=7", "shop.example", [("Cookie", "a=1")])
     >>> request.header("cookie")
     ('a=1',)
+
+    The repr shows no value of a header, no query and no user, because they can be credentials.
+
+    >>> request
+    <Request: 'GET' '/cart', host 'shop.example', headers ['Cookie']>
     """
 
     method: str = "GET"
@@ -31,3 +36,10 @@ class Request:
         """
         wanted = name.lower()
         return tuple(value for key, value in self.headers if key.lower() == wanted)
+
+    def __repr__(self) -> str:
+        path, host = self.target.partition("?")[0], self.host.rpartition("@")[2]
+        if not path.startswith("/"):  # a URI, which can contain a user
+            path = path.rpartition("@")[2]
+        names = [name for name, _ in self.headers]
+        return f"<Request: {self.method!r} {path!r}, host {host!r}, headers {names!r}>"

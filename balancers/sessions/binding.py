@@ -52,7 +52,11 @@ class Binding(NamedTuple, Generic[B]):
     session prefers the full backend again.
 
     Pass the binding to the ``issue`` method of the object that returned it.  ``ticket`` is used by
-    that method only.
+    that method only.  It can contain what is known about the client, for example when its session
+    started, so the repr of a binding does not show it.
+
+    >>> Binding("10.0.0.1:80", "closed", full=True)
+    Binding(backend='10.0.0.1:80', reason='closed', strict=False, full=True)
     """
 
     backend: B | None = None
@@ -65,3 +69,7 @@ class Binding(NamedTuple, Generic[B]):
     def bound(self) -> bool:
         """Whether the session of the request is on a backend that accepts the request."""
         return not self.reason
+
+    def __repr__(self) -> str:
+        shown = f"backend={self.backend!r}, reason={self.reason!r}, strict={self.strict!r}"
+        return f"Binding({shown}, full={self.full!r})"

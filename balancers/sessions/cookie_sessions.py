@@ -1,6 +1,6 @@
 """Binds a client to a backend by a cookie that the proxy sets."""
 
-from functools import partial
+from collections.abc import Mapping
 from itertools import chain, islice
 from math import inf
 from typing import Generic
@@ -17,6 +17,10 @@ from balancers.sessions.tokens import SessionTokens
 
 __all__ = ["CookieSessions"]
 
+_NAME = "session-server"
+_TOKEN_LENGTH = 107
+_LONGEST_KEPT = 400 * 24 * 3600
+"""Browsers keep no cookie for more seconds, so it must be renewed before, whatever max_age is."""
 _MAX_TOKENS_OPENED = 4
 """Limits the number of HMACs per request, because a client can send any number of cookies."""
 
@@ -34,30 +38,41 @@ class CookieSessions(Generic[B]):
     in flight, another backend serves the request, but the session is not moved.  With ``"strict"``,
     the request is refused.  If the backend has left the pool, the session is always moved.
 
-    The other arguments are attributes of the cookie.  ``max_age`` is in seconds.  If it is None,
-    the cookie is kept until the browser closes.  Browsers ignore a ``Secure`` cookie that they
-    receive over plain HTTP.  Pass ``secure=False`` if the clients use plain HTTP.
+    ``context`` is the name of the pool, or any other text or bytes that no other pool with the same
+    keys has.  A token is valid only for one context and one cookie name.  A pool has no name of its
+    own.  So if two pools have the same keys, the same cookie name and a backend of the same name,
+    pass different contexts: otherwise a session of one pool binds in the other pool too.
 
-    >>> from random import SystemRandom
+    ``name`` is the name of the cookie.  By default it is the strictest that the attributes allow:
+    ``__Host-session-server`` for a secure cookie with the path ``/`` and without a domain,
+    ``__Secure-session-server`` for any other secure cookie, and else ``session-server``.  Browsers
+    refuse a cookie with either prefix over plain HTTP, and one with ``__Host-`` from another host.
+
+    The other arguments are attributes of the cookie, see :func:`~balancers.http.set_cookie`.
+    ``max_age`` is in seconds.  If it is None, the cookie is kept until the browser closes.
+    Browsers ignore a ``Secure`` cookie that they receive over plain HTTP.  Pass ``secure=False`` if
+    the clients use plain HTTP.
+
     >>> from balancers import Pool, RoundRobin
     >>> from balancers.http import Request
     >>> pool = Pool(RoundRobin(["a", "b"]))
-    >>> tokens = SessionTokens([b"a secret of 32 random bytes here"], rng=SystemRandom())
-    >>> sticky = CookieSessions(pool, tokens, name="backend")
+    >>> tokens = SessionTokens([b"a secret of 32 random bytes here"])
+    >>> sticky = CookieSessions(pool, tokens, context="shop")
     >>> found = sticky.resolve(Request(), now=1.0, wall=1e9)
     >>> found.reason
     'absent'
     >>> lease = pool.acquire(1.0, prefer=found.backend, strict=found.strict)
     >>> cookie = sticky.issue(lease, wall=1e9, binding=found)
     >>> cookie.partition("=")[0], cookie.partition(";")[2]
-    ('backend', ' Path=/; HttpOnly; Secure; SameSite=Lax')
+    ('__Host-session-server', ' Path=/; HttpOnly; Secure; SameSite=Lax')
     >>> again = Request(headers=[("Cookie", "theme=dark; " + cookie.partition(";")[0])])
     >>> found = sticky.resolve(again, now=2.0, wall=1e9 + 1)
     >>> found.backend == lease.backend, sticky.issue(lease, wall=1e9 + 1, binding=found)
     (True, None)
 
     ``resolve`` searches the ``Cookie`` header once.  It computes two HMACs for each token that it
-    opens, and one more for each key that does not match.  The rest of its cost is O(gates).
+    opens, and one more for each key that does not match.  The rest of its cost is O(gates).  Keys
+    are derived only by the constructor.
     Raises InvalidSetting for a cookie that browsers reject, an unknown ``failover`` or a
     ``max_age`` of 0.  Raises DuplicateBackend for two members with the same identity; ``resolve``
     and ``issue`` raise it too.
@@ -68,34 +83,43 @@ class CookieSessions(Generic[B]):
         pool: Pool[B],
         tokens: SessionTokens,
         *,
-        name: str = "session-server",
+        context: str | bytes = b"",
+        name: str | None = None,
         path: str = "/",
         domain: str | None = None,
         max_age: int | None = None,
         http_only: bool = True,
         secure: bool = True,
         same_site: str | None = "Lax",
+        partitioned: bool = False,
+        attributes: Mapping[str, str | None] | None = None,
         identity: Identity[B] = name_of,
         failover: str = "rebind",
     ) -> None:
-        self._set_cookie = partial(
-            set_cookie,
+        if name is None:
+            prefix = "__Host-" if path == "/" and domain is None else "__Secure-"
+            name = prefix + _NAME if secure else _NAME
+        longest = set_cookie(
             name,
+            "x" * _TOKEN_LENGTH,
             path=path,
             domain=domain,
             max_age=max_age,
             http_only=http_only,
             secure=secure,
             same_site=same_site,
+            partitioned=partitioned,
+            attributes=attributes,
         )
-        self._set_cookie("")  # checks the attributes
         if max_age == 0:
             raise InvalidSetting("max_age must be above 0 or None, not 0, which deletes the cookie")
+        self._attributes = longest[len(name) + 1 + _TOKEN_LENGTH :]
         self._name = name
         self._path = path
         self._failover = failover
-        age = inf if max_age is None else max_age
-        self._sealed = SealedSessions(pool, tokens, identity, failover, age)
+        age = inf if max_age is None else min(max_age, _LONGEST_KEPT)
+        bound = tokens.with_context(context).with_context(f"cookie {name}")
+        self._sealed = SealedSessions(pool, bound, identity, failover, age)
 
     def resolve(self, request: Request, now: float, wall: float) -> Binding[B]:
         """Look up the backend of the session.
@@ -141,7 +165,7 @@ class CookieSessions(Generic[B]):
         if binding.reason == OUT_OF_PATH:
             return None
         token = self._sealed.write(lease, wall, binding)
-        return None if token is None else self._set_cookie(token)
+        return None if token is None else f"{self._name}={token}{self._attributes}"
 
     def __repr__(self) -> str:
         cookie = f"cookie {self._name!r}, path {self._path!r}"

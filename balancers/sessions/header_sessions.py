@@ -29,6 +29,10 @@ class HeaderSessions(Generic[B]):
     ``trusted`` only for clients that are allowed to choose their backend.  If the header occurs
     more than once, it is malformed and none of its values is used.
 
+    A token is valid only for one ``context`` and one header name, in upper or lower case.  Pass the
+    name of the pool as ``context`` if several pools have the same keys, as for
+    :class:`CookieSessions`.
+
     >>> from balancers import Pool, RoundRobin
     >>> from balancers.http import Request
     >>> sticky = HeaderSessions(Pool(RoundRobin(["a", "b"])), trusted=True)
@@ -37,10 +41,10 @@ class HeaderSessions(Generic[B]):
 
     ``resolve`` costs O(headers + gates).  With ``tokens``, it also computes two HMACs, and one more
     for each key that does not match.
-    Raises InvalidSetting if both ``tokens`` and ``trusted`` are given or neither, for an invalid
-    header name, and for an unknown ``failover``.  With ``trusted``, it also raises InvalidSetting
-    for an identity that is not visible ASCII.  Raises DuplicateBackend for two members with the
-    same identity.
+    Raises InvalidSetting if both ``tokens`` and ``trusted`` are given or neither, for a ``context``
+    with ``trusted``, for an invalid header name, and for an unknown ``failover``.  With
+    ``trusted``, it also raises InvalidSetting for an identity that is not visible ASCII.  Raises
+    DuplicateBackend for two members with the same identity.
     """
 
     def __init__(
@@ -49,21 +53,25 @@ class HeaderSessions(Generic[B]):
         tokens: SessionTokens | None = None,
         *,
         trusted: bool = False,
+        context: str | bytes = b"",
         name: str = "X-Session-Server",
         identity: Identity[B] = name_of,
         failover: str = "rebind",
     ) -> None:
         if (tokens is None) != trusted:
             raise InvalidSetting("pass either tokens or trusted=True, not both or neither")
+        if trusted and context:
+            raise InvalidSetting("context must be empty for trusted=True, which has no tokens")
         if not isinstance(name, str) or not TOKEN.fullmatch(name):
             raise InvalidSetting(f"name must be the name of a header, not {name!r}")
         self._name = name
         self._failover = failover
-        self._codec: SealedSessions[B] | _PlainNames[B] = (
-            _PlainNames(pool, identity, failover)
-            if tokens is None
-            else SealedSessions(pool, tokens, identity, failover)
-        )
+        self._codec: SealedSessions[B] | _PlainNames[B]
+        if tokens is None:
+            self._codec = _PlainNames(pool, identity, failover)
+        else:
+            bound = tokens.with_context(context).with_context(f"header {name.lower()}")
+            self._codec = SealedSessions(pool, bound, identity, failover)
 
     def resolve(self, request: Request, now: float, wall: float) -> Binding[B]:
         """Look up the backend of the session.

@@ -1,6 +1,7 @@
 """Binds a client to a backend by the session id that the application sets."""
 
 from collections import Counter, OrderedDict
+from contextlib import suppress
 from typing import Generic
 
 from balancers._internal.checks import at_least, duration, valid_now
@@ -132,8 +133,13 @@ class LearnedSessions(Generic[B]):
         removed = f"{self.evicted} evicted, {self.expired} expired"
         return f"<{type(self).__name__}: {len(self)} of {self._max_sessions}, {removed}>"
 
-    def _key(self, session: Key) -> bytes:
-        return digest_of(session)
+    def _key(self, session: object) -> bytes:
+        """Return the key of the table.  The error does not contain the session id, a secret."""
+        if not isinstance(session, str | bytes | int):
+            raise TypeError(f"session must be bytes, str or int, not {type(session).__name__}")
+        with suppress(InvalidKey):
+            return digest_of(session)
+        raise InvalidKey("session must be encodable as UTF-8, or an int that fits in 64 bits")
 
     def _store(self, key: bytes, ident: bytes) -> None:
         self._table[key] = (ident, self._now)

@@ -15,7 +15,7 @@ from tests.benchmarks.row import SIZES, Row
 __all__ = ["rows"]
 
 KEY = b"a key of thirty-two bytes, here."
-SENT = "theme=dark; _ga=GA1.2.1234567890.1700000000; lang=en-GB; session-server={}; cart=7"
+SENT = "theme=dark; _ga=GA1.2.1234567890.1700000000; lang=en-GB; __Host-session-server={}; cart=7"
 
 
 def rows() -> Iterator[Row]:

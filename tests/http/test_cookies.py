@@ -90,6 +90,35 @@ def test_a_set_cookie_with_every_attribute_and_one_with_none() -> None:
     assert "Max-Age=0" in set_cookie("id", "", max_age=0)
 
 
+def test_a_partitioned_cookie_and_further_attributes() -> None:
+    """Partitioned needs Secure, and nothing else: not the path, the domain or SameSite."""
+    attributes = {"Priority": "High", "Later": None, "X": 'a="b, c"'}
+    written = set_cookie("id", "42", same_site="None", partitioned=True, attributes=attributes)
+    assert written == (
+        "id=42; Path=/; HttpOnly; Secure; SameSite=None; Partitioned; "
+        'Priority=High; Later; X=a="b, c"'
+    )
+    others: list[dict[str, Any]] = [{"path": "/shop"}, {"domain": "a.b"}, {"same_site": None}]
+    for settings in others:
+        assert set_cookie("id", "1", partitioned=True, **settings).endswith("; Partitioned")
+    with pytest.raises(InvalidSetting, match="partitioned"):
+        set_cookie("id", "1", partitioned=True, secure=False)
+    assert set_cookie("id", "1", attributes={}) == set_cookie("id", "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("__Http-id", {"http_only": False}), ("__HTTP-id", {"secure": False}),
+     ("__Host-Http-id", {"http_only": False}), ("__host-http-id", {"secure": False}),
+     ("__Host-Http-id", {"path": "/shop"}), ("__HOST-HTTP-id", {"domain": "a.example"})],
+)  # fmt: skip
+def test_the_prefixes_that_require_http_only(name: str, missing: dict[str, Any]) -> None:
+    assert set_cookie(name, "1") == f"{name}=1; Path=/; HttpOnly; Secure; SameSite=Lax"
+    with pytest.raises(InvalidSetting, match=name):
+        set_cookie(name, "1", **missing)
+    assert set_cookie(f"x{name}", "1", **missing)
+
+
 INJECTIONS = [
     "a;b",
     "a\r\nSet-Cookie: x=y",
@@ -105,11 +134,12 @@ INJECTIONS = [
 
 @pytest.mark.parametrize("text", [*INJECTIONS, "a b", 'a"b', "a,b", "a\\b", "a\n"])
 def test_a_value_or_name_cannot_inject_anything(text: str) -> None:
-    with pytest.raises(InvalidSetting) as refusal:
+    with pytest.raises(InvalidSetting, match="value must be") as refusal:
         set_cookie("id", text)
-    assert repr(text) in str(refusal.value)
-    with pytest.raises(InvalidSetting):
+    assert len(text) == 1 or repr(text) not in str(refusal.value), "a value may be a secret"
+    with pytest.raises(InvalidSetting) as refusal:
         set_cookie(text, "1")
+    assert repr(text) in str(refusal.value)
 
 
 @pytest.mark.parametrize("text", [*INJECTIONS, "", "shop", "a\n", " /"])

@@ -9,14 +9,16 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from balancers.sessions import SessionTokens
+from balancers.sessions import Binding, CookieSessions, HeaderSessions, SessionTokens
 from balancers.sessions.tokens import Claim
-from tests.sessions.samples import KEY, OLD_KEY, WALL
+from tests.sessions.samples import KEY, OLD_KEY, WALL, pool_of, token_of, tokens_of
 
 __all__ = ["KINDS", "forged"]
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 DEFAULT_COUNT = 1_000_000
+POOL = pool_of()
+LEASE = POOL.acquire(0.0)
 
 
 def raw(token: str) -> bytes:
@@ -58,6 +60,23 @@ def sealed_with_another_key(rng: Random, _token: str, _other: str) -> str:
     return SessionTokens([rng.randbytes(32)], rng=rng).seal(rng.randbytes(16), WALL)
 
 
+def of_another_cookie(rng: Random, _token: str, _other: str) -> str:
+    """Issue a genuine token with the same keys for another cookie or header of the same pool."""
+    name, sealed = f"cookie-{rng.random()}", SessionTokens([KEY], rng=rng)
+    if rng.random() < 0.5:
+        by_header = HeaderSessions(POOL, sealed, context="shop", name=name)
+        return by_header.issue(LEASE, WALL, Binding()) or ""
+    by_cookie = CookieSessions(POOL, sealed, context="shop", name=name)
+    return token_of(by_cookie.issue(LEASE, WALL, Binding()))
+
+
+def of_another_pool(rng: Random, _token: str, _other: str) -> str:
+    """Issue a genuine token with the same keys for the same cookie of another pool."""
+    context = rng.choice((f"shop {rng.random()}", "Shop", "shop\0", "", rng.randbytes(5)))
+    sticky = CookieSessions(POOL, SessionTokens([KEY], rng=rng), context=context)
+    return token_of(sticky.issue(LEASE, WALL, Binding()))
+
+
 KINDS: list[Callable[[Random, str, str], str]] = [
     bits_flipped,
     character_replaced,
@@ -65,15 +84,20 @@ KINDS: list[Callable[[Random, str, str], str]] = [
     cut_or_extended,
     random_bytes,
     sealed_with_another_key,
+    of_another_cookie,
+    of_another_pool,
 ]
 
 
 def forged(count: int, seed: int = 1) -> tuple[Counter[str], Counter[str]]:
     """Try tokens that were never issued; return how many of each kind were tried and accepted."""
     rng = Random(seed)
-    tokens = SessionTokens([KEY, OLD_KEY], rng=rng)
+    tokens, former = (
+        tokens_of(CookieSessions(POOL, SessionTokens(keys, rng=rng), context="shop"))
+        for keys in ([KEY, OLD_KEY], [OLD_KEY])
+    )
     genuine = [tokens.seal(rng.randbytes(16), WALL) for _ in range(64)]
-    genuine += [SessionTokens([OLD_KEY], rng=rng).seal(rng.randbytes(16), WALL) for _ in range(64)]
+    genuine += [former.seal(rng.randbytes(16), WALL) for _ in range(64)]
     assert all(isinstance(tokens.open(token, WALL), Claim) for token in genuine)
     issued, tried, accepted = set(genuine), Counter[str](), Counter[str]()
     while tried.total() < count:

@@ -6,16 +6,36 @@ from typing import Any
 
 from balancers import Gate, Lease, Pool, RoundRobin
 from balancers.http import Request
-from balancers.sessions import Binding, CookieSessions, SessionTokens
+from balancers.sessions import Binding, CookieSessions, HeaderSessions, SessionTokens
+from balancers.sessions._sealed import SealedSessions
 
-__all__ = ["KEY", "OLD_KEY", "WALL", "Browser", "cookie_of", "pool_of", "token_of", "tokens"]
+__all__ = [
+    "COOKIE",
+    "KEY",
+    "OLD_KEY",
+    "WALL",
+    "Browser",
+    "cookie_of",
+    "pool_of",
+    "token_of",
+    "tokens",
+    "tokens_of",
+]
 
 KEY, OLD_KEY = b"a key of thirty-two bytes, new.!", b"a key of thirty-two bytes, old.!"
 WALL = 1_700_000_000.0
+COOKIE = "__Host-session-server"
 
 
 def tokens(keys: Iterable[bytes] = (KEY,), seed: int = 1, **settings: Any) -> SessionTokens:
     return SessionTokens(keys, rng=Random(seed), **settings)
+
+
+def tokens_of(sticky: CookieSessions[Any] | HeaderSessions[Any]) -> SessionTokens:
+    """Return the tokens in the context of a cookie or header."""
+    sealed = sticky._sealed if isinstance(sticky, CookieSessions) else sticky._codec
+    assert isinstance(sealed, SealedSessions)
+    return sealed._tokens
 
 
 def pool_of(backends: Iterable[str] = "abc", gates: Iterable[Gate[str]] = ()) -> Pool[str]:
@@ -27,7 +47,7 @@ def token_of(set_cookie: str | None) -> str:
     return set_cookie.partition(";")[0].partition("=")[2]
 
 
-def cookie_of(token: str, name: str = "session-server", target: str = "/") -> Request:
+def cookie_of(token: str, name: str = COOKIE, target: str = "/") -> Request:
     return Request(target=target, headers=[("Cookie", f"theme=dark; {name}={token}; lang=en")])
 
 

@@ -14,6 +14,7 @@ from balancers.sessions import Binding, CookieSessions, HeaderSessions
 from balancers.sessions._identity_index import digest_of
 from balancers.sessions.tokens import Claim
 from tests.sessions.samples import (
+    COOKIE,
     KEY,
     OLD_KEY,
     WALL,
@@ -22,6 +23,7 @@ from tests.sessions.samples import (
     pool_of,
     token_of,
     tokens,
+    tokens_of,
 )
 
 
@@ -43,8 +45,8 @@ def test_a_browser_stays_on_its_backend() -> None:
 def test_each_reason() -> None:
     health = HealthChecks[str](unhealthy_threshold=1)
     pool = pool_of(gates=[health])
-    sealed = tokens(idle_timeout=100.0, clock_skew=5.0)
-    sticky = CookieSessions(pool, sealed)
+    sticky = CookieSessions(pool, tokens(idle_timeout=100.0, clock_skew=5.0))
+    sealed = tokens_of(sticky)
     token = sealed.seal(digest_of("a"), WALL)
     not_a_member = sealed.seal(digest_of("z"), WALL)
 
@@ -161,48 +163,57 @@ def test_max_age_is_sent_and_refreshed_before_it_ends() -> None:
     assert browser.cookies_received == 1 + 10
 
 
+def test_a_cookie_is_renewed_before_browsers_forget_it_after_400_days() -> None:
+    pool, browser, day = pool_of("a"), Browser(), 24 * 3600.0
+    years = 10 * 365 * 24 * 3600
+    sticky = CookieSessions(pool, tokens(idle_timeout=inf, lifetime=inf), max_age=years)
+    renewed: list[int] = []
+    for number in range(0, 1000, 10):
+        before = browser.cookies_received
+        browser.visit(pool, sticky, number * day)
+        renewed += [number] * (browser.cookies_received > before)
+    assert renewed == [*range(0, 1000, 100)]
+
+
 def test_the_first_cookie_that_is_bound_is_used_across_several_headers() -> None:
-    pool, sealed = pool_of(), tokens()
-    sticky = CookieSessions(pool, sealed)
+    sticky = CookieSessions(pool_of(), tokens())
+    sealed = tokens_of(sticky)
     a, b = (sealed.seal(digest_of(name), WALL) for name in "ab")
-    twice = Request(headers=[("Cookie", f"session-server={b}; session-server={a}")])
+    twice = Request(headers=[("Cookie", f"{COOKIE}={b}; {COOKIE}={a}")])
     assert sticky.resolve(twice, 0.0, WALL).backend == "b"
     stale, gone = sealed.seal(digest_of("b"), WALL - 1e6), sealed.seal(digest_of("z"), WALL)
     for others in ([stale], ["theirs"], [gone, "B" * 107], [stale, "", "x" * 107]):
-        sent = [("Cookie", f"session-server={token}") for token in others]
-        found = sticky.resolve(
-            Request(headers=[*sent, ("Cookie", f"session-server={a}")]), 0.0, WALL
-        )
+        sent = [("Cookie", f"{COOKIE}={token}") for token in others]
+        found = sticky.resolve(Request(headers=[*sent, ("Cookie", f"{COOKIE}={a}")]), 0.0, WALL)
         assert (found.backend, found.reason) == ("a", "")
         assert sticky.resolve(Request(headers=sent), 0.0, WALL) == sticky.resolve(
             Request(headers=sent[:1]), 0.0, WALL
         )
-    several = Request(
-        headers=[("cookie", "x=1"), ("COOKIE", f"session-server={a}"), ("Cookie", "")]
-    )
+    several = Request(headers=[("cookie", "x=1"), ("COOKIE", f"{COOKIE}={a}"), ("Cookie", "")])
     assert sticky.resolve(several, 0.0, WALL).backend == "a"
-    among = "; ".join([*(f"c{i}=" + "v" * 150 for i in range(500)), f"session-server={a}"])
+    among = "; ".join([*(f"c{i}=" + "v" * 150 for i in range(500)), f"{COOKIE}={a}"])
     assert sticky.resolve(Request(headers=[("Cookie", among)]), 0.0, WALL).backend == "a"
 
 
 def test_a_cookie_of_a_closed_backend_does_not_hide_one_of_an_open_backend() -> None:
     limit = ConnectionLimit[str](1)
-    pool, sealed = Pool(RoundRobin([*"abc"]), [limit]), tokens()
+    pool = Pool(RoundRobin([*"abc"]), [limit])
+    sealed = tokens_of(CookieSessions(pool, tokens()))
     a, b = (sealed.seal(digest_of(name), WALL) for name in "ab")
-    sent = Request(headers=[("Cookie", f"session-server={a}; session-server={b}")])
+    sent = Request(headers=[("Cookie", f"{COOKIE}={a}; {COOKIE}={b}")])
     held = pool.acquire(0.0, prefer="a")
     for failover in ("rebind", "strict"):
-        sticky = CookieSessions(pool, sealed, failover=failover)
+        sticky = CookieSessions(pool, tokens(), failover=failover)
         assert sticky.resolve(sent, 0.0, WALL)[:2] == ("b", "")
-        alone = Request(headers=[("Cookie", f"session-server=x; session-server={a}")])
+        alone = Request(headers=[("Cookie", f"{COOKIE}=x; {COOKIE}={a}")])
         assert sticky.resolve(alone, 0.0, WALL)[:2] == ("a", "closed")
     pool.release(held, 0.0)
-    assert CookieSessions(pool, sealed).resolve(sent, 0.0, WALL).backend == "a"
+    assert CookieSessions(pool, tokens()).resolve(sent, 0.0, WALL).backend == "a"
 
 
 def test_four_cookies_are_opened_however_many_were_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    sealed, opened = tokens(), list[str]()
-    sticky = CookieSessions(pool_of(), sealed)
+    sticky, opened = CookieSessions(pool_of(), tokens()), list[str]()
+    sealed = tokens_of(sticky)
     open_one = sealed.open
 
     def recording(token: str, wall: float) -> Claim | str:
@@ -210,15 +221,15 @@ def test_four_cookies_are_opened_however_many_were_sent(monkeypatch: pytest.Monk
         return open_one(token, wall)
 
     monkeypatch.setattr(sealed, "open", recording)
-    flood = "; ".join(f"session-server=x{i}" for i in range(5000))
-    sent = Request(headers=[("Cookie", flood), ("Cookie", "session-server=y")])
+    flood = "; ".join(f"{COOKIE}=x{i}" for i in range(5000))
+    sent = Request(headers=[("Cookie", flood), ("Cookie", f"{COOKIE}=y")])
     assert sticky.resolve(sent, 0.0, WALL).reason == "malformed"
     assert opened == ["x0", "x1", "x2", "x3"]
 
 
 @pytest.mark.parametrize(
-    "header", ["session-server=\ud800", "session-server=" + "A" * 1_000_000, "\udfff" * 70_000,
-               "session-server=é" + "é" * 106, "session-server", "=" * 65_536, ";" * 65_536],
+    "header", [f"{COOKIE}=\ud800", f"{COOKIE}=" + "A" * 1_000_000, "\udfff" * 70_000,
+               f"{COOKIE}=é" + "é" * 106, COOKIE, "=" * 65_536, ";" * 65_536],
     ids=lambda header: repr(header)[:22],
 )  # fmt: skip
 def test_mistakes_of_clients_are_reasons_and_never_errors(header: str) -> None:
@@ -332,9 +343,52 @@ def test_two_members_with_one_identity_are_refused_at_construction_and_later(mak
     assert sticky.resolve(request, 2.0, WALL).backend == "b"
 
 
+@pytest.mark.parametrize(
+    ("attributes", "prefix"),
+    [({}, "__Host-"), ({"http_only": False}, "__Host-"), ({"same_site": None}, "__Host-"),
+     ({"max_age": 60}, "__Host-"), ({"path": "/shop"}, "__Secure-"), ({"path": "/"}, "__Host-"),
+     ({"domain": "a.example"}, "__Secure-"), ({"partitioned": True}, "__Host-"),
+     ({"path": "/a", "domain": "a.example"}, "__Secure-"), ({"secure": False}, ""),
+     ({"secure": False, "path": "/shop"}, ""), ({"secure": False, "domain": "a.example"}, "")],
+    ids=str,
+)  # fmt: skip
+def test_the_default_name_has_the_strictest_prefix_that_the_attributes_allow(
+    attributes: dict[str, Any], prefix: str
+) -> None:
+    pool = pool_of()
+    sticky = CookieSessions(pool, tokens(), **attributes)
+    set_cookie = sticky.issue(pool.acquire(0.0), WALL, Binding())
+    assert set_cookie is not None
+    name = set_cookie.partition("=")[0]
+    assert name == f"{prefix}session-server"
+    back = cookie_of(token_of(set_cookie), name, attributes.get("path", "/"))
+    assert sticky.resolve(back, 0.0, WALL).bound
+    named = CookieSessions(pool, tokens(), name="session-server", **attributes)
+    again = named.issue(pool.acquire(0.0), WALL, Binding())
+    assert again is not None
+    assert again.startswith("session-server=")
+
+
+def test_all_attributes_are_passed_on_and_later_changes_of_the_mapping_are_not() -> None:
+    pool, further = pool_of(), {"Priority": "High"}
+    sticky = CookieSessions(
+        pool, tokens(), same_site="None", partitioned=True, attributes=further, max_age=60
+    )
+    further["Evil"] = "; Domain=evil.example"
+    set_cookie = sticky.issue(pool.acquire(0.0), WALL, Binding())
+    assert set_cookie is not None
+    assert set_cookie.partition("; ")[2] == (
+        "Path=/; Max-Age=60; HttpOnly; Secure; SameSite=None; Partitioned; Priority=High"
+    )
+    with pytest.raises(InvalidSetting, match="attribute"):
+        CookieSessions(pool, tokens(), attributes=further)
+
+
 INVALID: list[dict[str, Any]] = [
     {"name": "a b"}, {"path": "shop"}, {"domain": "a;b"}, {"max_age": 0}, {"max_age": -1},
     {"same_site": "lax"}, {"failover": "maybe"}, {"same_site": "None", "secure": False},
+    {"partitioned": True, "secure": False}, {"attributes": {"Path": "/"}}, {"secure": "no"},
+    {"name": "__Http-id", "http_only": False}, {"name": ""}, {"name": "n" * 4000},
 ]  # fmt: skip
 
 
@@ -355,10 +409,10 @@ def test_a_header_needs_either_tokens_or_trust_and_a_valid_name() -> None:
 
 @pytest.mark.parametrize("wall", [nan, inf, -inf])
 def test_an_invalid_wall_time_is_an_error(wall: float) -> None:
-    pool, sealed = pool_of(), tokens()
-    sticky = CookieSessions(pool, sealed)
+    pool = pool_of()
+    sticky = CookieSessions(pool, tokens())
     with pytest.raises(InvalidTime):
-        sticky.resolve(cookie_of(sealed.seal(digest_of("a"), WALL)), 0.0, wall)
+        sticky.resolve(cookie_of(tokens_of(sticky).seal(digest_of("a"), WALL)), 0.0, wall)
     with pytest.raises(InvalidTime):
         sticky.issue(pool.acquire(0.0), wall, Binding(None, "absent"))
 

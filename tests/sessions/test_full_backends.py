@@ -28,7 +28,7 @@ from balancers.sessions import (
     LearnedSessions,
 )
 from tests.depth import runs
-from tests.sessions.samples import KEY, OLD_KEY, WALL, cookie_of, token_of, tokens
+from tests.sessions.samples import COOKIE, KEY, OLD_KEY, WALL, cookie_of, token_of, tokens
 
 
 @dataclass
@@ -322,15 +322,14 @@ def test_a_token_of_an_old_key_is_replaced_while_its_backend_is_full() -> None:
 def test_a_cookie_of_a_full_backend_comes_before_one_of_a_lost_backend() -> None:
     health = HealthChecks[str](unhealthy_threshold=1)
     pool = limited(health)
-    sealed = tokens()
-    sticky = CookieSessions(pool, sealed)
+    sticky = CookieSessions(pool, tokens())
     issued = {
         backend: token_of(sticky.issue(lease, WALL, Binding()))
         for backend in "ab"
         for lease in [pool.acquire(0.0, prefer=backend, strict=True)]
     }
     health.observe("a", False, 1.0)
-    both = [("Cookie", f"session-server={issued[name]}") for name in "ab"]
+    both = [("Cookie", f"{COOKIE}={issued[name]}") for name in "ab"]
     for headers in (both, both[::-1]):
         found = sticky.resolve(Request(headers=headers), 1.0, WALL)
         assert (found.backend, found.full) == ("b", True)

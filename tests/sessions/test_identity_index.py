@@ -26,7 +26,7 @@ from balancers import (
 from balancers.sessions import CookieSessions
 from balancers.sessions._identity_index import IdentityIndex, digest_of
 from tests.depth import DEEP, runs
-from tests.sessions.samples import WALL, cookie_of, pool_of, tokens
+from tests.sessions.samples import WALL, cookie_of, pool_of, tokens, tokens_of
 from tests.work import work_of
 
 NAMES = st.sampled_from([*"abcdef"])
@@ -157,8 +157,8 @@ class Site:
         self.drain, limit = Drain[str](), ConnectionLimit[str](2)
         gates: list[Gate[str]] = [self.health, self.drain, limit]
         self.pool = Pool(RoundRobin([*"abcd"]), gates, panic=panic, limit=5)
-        sealed = tokens()
-        self.sticky = CookieSessions(self.pool, sealed)
+        self.sticky = CookieSessions(self.pool, tokens())
+        sealed = tokens_of(self.sticky)
         self.sent = {b: cookie_of(sealed.seal(digest_of(b), WALL)) for b in "abcd"}
         self.now = 0.0
         self.flying: list[Lease[str]] = []

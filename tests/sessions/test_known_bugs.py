@@ -67,7 +67,8 @@ def test_a_cookie_is_sent_only_when_needed_and_only_where_it_comes_back() -> Non
         assert (set_cookie is not None) == (reason == "absent")
     token = token_of(sticky.issue(lease, 1e9, NEW))
     for seconds in range(0, 80_000, 1000):
-        found = sticky.resolve(cookie_of(token, target="/shop"), 0.0, 1e9 + seconds)
+        request = cookie_of(token, "__Secure-session-server", "/shop")
+        found = sticky.resolve(request, 0.0, 1e9 + seconds)
         assert found.bound
         assert sticky.issue(lease, 1e9 + seconds, found) is None
 

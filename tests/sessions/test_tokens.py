@@ -80,7 +80,7 @@ def test_arbitrary_text_is_never_accepted(token: str) -> None:
 
 def test_none_of_many_forged_tokens_is_accepted() -> None:
     """``python -m tests.sessions.forge`` tries a million."""
-    tried, accepted = forged(6000)
+    tried, accepted = forged(8000)
     assert set(tried) == {kind.__name__ for kind in KINDS}
     assert min(tried.values()) > 700
     assert accepted.total() == 0

@@ -1,10 +1,12 @@
 """The health endpoint of the examples, with a real PostgreSQL and a real Redis that fail."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -263,6 +265,29 @@ def test_many_probes_at_the_same_time_are_answered(start: Start) -> None:
     with start(timeout=STEP_LIMIT) as endpoint, ThreadPoolExecutor(32) as clients:
         answers = list(clients.map(endpoint.ask, ["/health", "/livez"] * 32))
         assert [answer.status for answer in answers] == [200] * 64
+        endpoint.stop_cleanly()
+
+
+def connections_to(cache: Server) -> int:
+    """Return how many connections Redis has accepted, this one included."""
+    with socket.create_connection(("127.0.0.1", cache.port), STEP_LIMIT) as client:
+        client.sendall(b"INFO stats\r\nQUIT\r\n")
+        found = re.search(rb"total_connections_received:(\d+)", client.makefile("rb").read())
+    assert found is not None
+    return int(found[1])
+
+
+def test_150_probes_at_the_same_time_open_few_connections(start: Start, cache: Server) -> None:
+    """They opened 150.  Redis responds at once, so later requests share the next check."""
+    interval = 0.5
+    with start("--interval", str(interval), timeout=STEP_LIMIT) as endpoint:
+        before, began = connections_to(cache), time.monotonic()
+        with ThreadPoolExecutor(75) as clients:
+            answers = list(clients.map(endpoint.ask, ["/health"] * 150))
+        assert [answer.summary() for answer in answers] == [BOTH_UP] * 150
+        took = time.monotonic() - began
+        opened = connections_to(cache) - before - 1
+        assert 1 <= opened <= 1 + took / interval
         endpoint.stop_cleanly()
 
 

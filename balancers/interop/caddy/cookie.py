@@ -1,11 +1,13 @@
 """Picks the upstream that the cookie of a client names by an HMAC, as ``cookie`` of caddy does."""
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from hmac import HMAC
 
 from balancers._internal.checks import NO_BACKENDS, checked_avoid
 from balancers.balancer import Balancer, Key
+from balancers.errors import InvalidSetting
 from balancers.interop.caddy.fallback import FallsBack
 from balancers.interop.caddy.sequences import First
 from balancers.keys import key_bytes
@@ -26,6 +28,8 @@ class Cookie(FallsBack):
     ('10.0.0.1:80', '10.0.0.2:80')
 
     Cost: ``pick`` O(1), plus a pick of the fallback if it is used; ``put`` one HMAC.
+    Raises InvalidSetting for a ``secret`` that is neither bytes nor a text that can be encoded.  A
+    pickle and a copy contain the secret.
     """
 
     def __init__(
@@ -35,7 +39,7 @@ class Cookie(FallsBack):
         secret: str | bytes = b"",
         fallback: Balancer[str] | None = None,
     ) -> None:
-        self._secret = key_bytes(secret)
+        self._secret = _secret_bytes(secret)
         self._fallback = First() if fallback is None else fallback
         self._values: dict[bytes, str] = {}
         members = self._all_members(backends)
@@ -66,3 +70,14 @@ class Cookie(FallsBack):
             self._values[value] = backend
         elif new is None:
             del self._values[value]
+
+
+def _secret_bytes(secret: object) -> bytes:
+    """Return the bytes of a secret.  No error contains the secret."""
+    if isinstance(secret, bytes):
+        return secret
+    if not isinstance(secret, str):
+        raise InvalidSetting(f"secret must be str or bytes, not {type(secret).__name__}")
+    with suppress(UnicodeEncodeError):
+        return secret.encode()
+    raise InvalidSetting("secret must be encodable as UTF-8, without lone surrogates")
