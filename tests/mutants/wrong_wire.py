@@ -4,6 +4,7 @@ from typing import Any
 
 from balancers.addresses import address_text
 from balancers.http import hosts
+from balancers.interop.caddy import keys as caddy_keys
 from balancers.proxy_protocol import Ssl, header, reader, ssl_tlv
 from tests.mutants.mutant import genuine, mutant
 
@@ -67,3 +68,22 @@ def a_sub_tlv_that_is_cut_short_is_dropped(data: bytes, at: int) -> Any:
         if found is not None:
             return found
     return None
+
+
+@mutant(
+    ssl_tlv,
+    "_repeats",
+    r"proxy_protocol/test_ssl.py::test_a_malformed_value_has_a_reason"
+    r"[\x01\x00\x00\x00\x00(\x00\x00(\x00\x00-repeated sub-TLV]",
+)
+def a_repeated_sub_tlv_is_accepted(kinds: list[int]) -> bool:
+    return False
+
+
+@mutant(
+    caddy_keys,
+    "unmapped",
+    "interop/test_caddy.py::test_a_mapped_peer_is_hashed_as_ipv4",
+)
+def caddy_hashes_a_mapped_peer_as_ipv6(address: Any) -> Any:
+    return address
