@@ -10,7 +10,7 @@ from balancers.errors import InvalidSetting
 from balancers.http.cookies import cookies as read_cookies
 from balancers.http.fields import Kind
 from balancers.http.hosts import read_host
-from balancers.http.targets import read_target, unquoted
+from balancers.http.targets import PathRules, read_target, unquoted
 
 __all__ = ["Check", "Ending", "Rank", "Route"]
 
@@ -27,6 +27,7 @@ Rank = tuple[tuple[int, int], tuple[int, ...], float, int, int]
 _HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[ -~\t\x80-\xff]*[!-~\x80-\xff])?)?")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CAPTURE = re.compile(r"\{([^\W\d]\w*)(\.\.\.)?\}")
+_LITERAL_RULES = PathRules(parameters="keep")
 _END: Ending = "end"
 _REST: Ending = "rest"
 _PREFIX: Ending = "prefix"
@@ -141,6 +142,11 @@ class Route(Generic[T_co]):
         return host, path, len(self.methods) or inf, -len(self.checks), -on_value
 
     @property
+    def literals(self) -> list[str]:
+        """The segments of the path or prefix that are not captures."""
+        return [segment for segment in self.segments if segment is not None]
+
+    @property
     def conditions(self) -> str:
         """A description of all conditions of the route."""
         words = [f"host {self.host}"] if self.host is not None else []
@@ -243,7 +249,7 @@ def _literal(segment: str, argument: str, text: str) -> str:
             f"a capture must be a complete segment and {{rest...}} the last segment of a path, "
             f"not {segment!r} in {text!r}"
         )
-    target = read_target("/" + segment)
+    target = read_target("/" + segment, _LITERAL_RULES)
     if target.reason or "?" in segment or (segment and target.path == "/"):
         raise InvalidSetting(
             f"{argument} must be a path that a request can have, "

@@ -1,13 +1,14 @@
 """Finds the route for a request: the most specific one that matches."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from balancers.errors import InvalidSetting
 from balancers.http.fields import Kind, RequestFields, Values
 from balancers.http.hosts import read_host
 from balancers.http.request import Request
-from balancers.http.targets import read_target
+from balancers.http.targets import PathRules, has_parameter, read_target
 from balancers.routing._route_tree import RouteTree
 from balancers.routing.route import Route
 
@@ -15,6 +16,7 @@ __all__ = ["Match", "Router"]
 
 T_co = TypeVar("T_co", covariant=True)
 
+_DEFAULT_RULES = PathRules()
 _UNNAMED = " "
 """A text that no route can contain as a label of its host, a segment or a method."""
 
@@ -55,6 +57,9 @@ class Router(Generic[T_co]):
     route, so a change of one route never changes the order of two other routes.  The router does
     not look at backends.  If all backends of the matched pool are down, no other route is tried.
 
+    ``path_rules`` are the rules by which the path of a request is parsed, see
+    :class:`~balancers.http.PathRules`.
+
     >>> router = Router([
     ...     Route("web"),
     ...     Route("api", prefix="/api"),
@@ -79,11 +84,16 @@ class Router(Generic[T_co]):
     routes.  The constructor sorts the n routes and does at least n such matches.
     """
 
-    def __init__(self, routes: Iterable[Route[T_co]]) -> None:
+    def __init__(
+        self, routes: Iterable[Route[T_co]], *, path_rules: PathRules = _DEFAULT_RULES
+    ) -> None:
         given = list(routes)
         for route in given:
             if not isinstance(route, Route):
                 raise TypeError(f"routes must be Route objects, not {route!r}")
+        if not isinstance(path_rules, PathRules):
+            raise TypeError(f"path_rules must be PathRules, not {path_rules!r}")
+        self._path_rules = path_rules
         self._routes = sorted(given, key=lambda route: route.rank)
         self._tree = RouteTree()
         for position, route in enumerate(self._routes):
@@ -108,7 +118,7 @@ class Router(Generic[T_co]):
         has both a capture and a literal for each segment, the cost is up to 2 to the power of the
         number of segments.
         """
-        target = read_target(request.target)
+        target = read_target(request.target, self._path_rules)
         if target.reason:
             why = f"the path is refused: {target.reason}"
             return Match(None, None, {}, "", target.reason, why)
@@ -166,11 +176,18 @@ class Router(Generic[T_co]):
         minimal request, it also matches all of these requests with the same form of the path.
         """
         route = self._routes[position]
+        if self._path_rules.parameters != "keep" and any(map(has_parameter, route.literals)):
+            raise InvalidSetting(
+                f"{route!r} is never reached, because its path has a parameter: "
+                "use PathRules(parameters='keep')"
+            )
         host = route.host if route.host is not None else _UNNAMED
         host = host.replace("*", _UNNAMED)
+        # no capture matches an empty segment
+        middle = "" if self._path_rules.repeated_slashes == "keep" else _UNNAMED
         earlier: dict[int, None] = {}
         for method in route.methods or (_UNNAMED,):
-            for segments in _sample_paths(route, self._tree.depth + 1):
+            for segments in _sample_paths(route, self._tree.depth + 1, middle):
                 fields = RequestFields(Request(method), "", _required_values(route))
                 found = self._first(host, segments, fields)
                 if found is None or found == position:
@@ -185,25 +202,27 @@ class Router(Generic[T_co]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
-    def __reduce__(self) -> tuple[type[Self], tuple[list[Route[T_co]]]]:
-        return type(self), (self._routes,)
+    def __reduce__(self) -> tuple[partial[Self], tuple[list[Route[T_co]]]]:
+        return partial(type(self), path_rules=self._path_rules), (self._routes,)
 
     def __repr__(self) -> str:
         return f"<Router: {len(self._routes)} routes>"
 
 
-def _sample_paths(route: Route[Any], longest: int) -> Iterator[list[str]]:
+def _sample_paths(route: Route[Any], longest: int, middle: str) -> Iterator[list[str]]:
     """Yield one path for each length and form that a route matches, the longest first.
 
-    A path of each length has two forms: the last segment is empty or not empty.
+    A path of each length has two forms: the last segment is empty or not empty.  ``middle`` is each
+    segment between those of the route and the last one.
     """
     segments = [_UNNAMED if segment is None else segment for segment in route.segments]
     if route.ending == "end":
         yield segments
         return
     for more in range(longest - len(segments), 0, -1):
-        yield segments + [_UNNAMED] * more
-        yield segments + [_UNNAMED] * (more - 1) + [""]
+        between = [middle] * (more - 1)
+        yield [*segments, *between, _UNNAMED]
+        yield [*segments, *between, ""]
     if route.ending == "prefix" and segments:
         yield segments
 
