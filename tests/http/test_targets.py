@@ -272,6 +272,14 @@ def test_the_rules_of_a_path(rules: Given, target: str, result: str) -> None:
         assert read_target(read.path, PathRules(**rules)) == Path(result, "")
 
 
+def test_a_parent_that_servers_split_is_ambiguous() -> None:
+    """A server that decodes first reads /a/b/../c as /a/c, and one that does not as /c."""
+    rules = PathRules(encoded_slash="keep", encoded_backslash="keep", parameters="keep")
+    for parent in ("a%2Fb", "a%5cb", "%2F", ";x", "%3Bx"):
+        assert read_target(f"/{parent}/../c", rules).reason == "ambiguous dot segment"
+        assert read_target(f"/{parent}/c/../d", rules).path
+
+
 @pytest.mark.parametrize(
     "name", ["parameters", "encoded_slash", "encoded_backslash", "repeated_slashes"]
 )

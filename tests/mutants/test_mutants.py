@@ -14,6 +14,7 @@ from tests.mutants import (
     wrong_pools,
     wrong_recoveries,
     wrong_refusals,
+    wrong_routes,
     wrong_wire,
 )
 from tests.mutants.mutant import MUTANTS, Mutant
@@ -27,6 +28,7 @@ MODULES = (
     wrong_pools,
     wrong_recoveries,
     wrong_refusals,
+    wrong_routes,
     wrong_wire,
 )
 

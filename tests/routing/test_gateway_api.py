@@ -304,6 +304,17 @@ def test_each_step_of_the_precedence(step: str) -> None:
         assert [route.value for route in router] == ["first", "second"]
 
 
+def test_a_complete_path_with_captures_comes_before_a_longer_prefix() -> None:
+    routes = [Route("prefix", prefix="/a/b"), Route("rest", path="/a/{x...}")]
+    routes += [Route("path", path="/{x}/{y}"), Route("longest", prefix="/{x}/{y}/{z}")]
+    for table in (routes, routes[::-1]):
+        router = Router(table, precedence="gateway")
+        assert [route.value for route in router] == ["path", "longest", "prefix", "rest"]
+        assert router.match(REQUEST).value == "path"
+        assert router.match(Request("GET", "/a/b/c")).value == "longest"
+        assert router.match(Request("GET", "/a/")).value == "rest"
+
+
 def test_ties_are_broken_by_the_order_given() -> None:
     one, two = Route("one", headers={"m": "1"}), Route("two", headers={"n": True})
     for table in ([one, two], [two, one]):
