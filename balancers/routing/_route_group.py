@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from balancers._internal.grammar import TOKEN
 from balancers.http.fields import Kind, RequestFields, Wanted
 from balancers.routing._conditions import Check, is_secret
 from balancers.routing.route import Route
@@ -64,7 +65,7 @@ class RouteGroup:
         Call it only for a request that matches no route of this group.
         """
         if not self.accepts_method(fields.method):
-            return f"method is not {' or '.join(self.named_methods)} but {fields.method}"
+            return f"method is not {' or '.join(self.named_methods)} but {_shown(fields.method)}"
         values_sent: list[str] = []
         for kind, name, wanted in self.checks:
             values = fields.values(kind, name)
@@ -77,7 +78,7 @@ class RouteGroup:
             if isinstance(wanted, str):
                 sent = "with this value" if is_secret(kind, name) else repr(values[0])
                 values_sent.append(f"{kind} {name} {sent}")
-        return f"no route for {fields.method} asks for {', '.join(values_sent)}"
+        return f"no route for {_shown(fields.method)} asks for {', '.join(values_sent)}"
 
     @property
     def named_methods(self) -> list[str]:
@@ -95,6 +96,11 @@ def _matches(pattern: Wanted, value: Wanted) -> bool:
     if isinstance(pattern, re.Pattern) and isinstance(value, str):
         return pattern.fullmatch(value) is not None
     return value == pattern
+
+
+def _shown(method: str) -> str:
+    """Return the method for a description, in quotes unless it is a valid method."""
+    return method if TOKEN.fullmatch(method) else repr(method)
 
 
 class Leaf:

@@ -20,7 +20,7 @@ __all__ = ["Rank", "Route"]
 
 T_co = TypeVar("T_co", covariant=True)
 
-Wishes = Mapping[str, str | re.Pattern[str] | bool]
+Conditions = Mapping[str, str | re.Pattern[str] | bool]
 HostRank = tuple[int, int]
 Rank = tuple[HostRank, tuple[int, ...], float, int, int]
 
@@ -94,9 +94,9 @@ class Route(Generic[T_co]):
         path: str | re.Pattern[str] | None = None,
         prefix: str | None = None,
         methods: Iterable[str] = (),
-        headers: Wishes | None = None,
-        cookies: Wishes | None = None,
-        query: Wishes | None = None,
+        headers: Conditions | None = None,
+        cookies: Conditions | None = None,
+        query: Conditions | None = None,
     ) -> None:
         if path is not None and prefix is not None:
             raise InvalidSetting(f"path or prefix must be None, not {path!r} and {prefix!r}")

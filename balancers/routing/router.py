@@ -139,9 +139,9 @@ class Router(Generic[T_co]):
         not, the match also contains the allowed methods.  A target in absolute form contains a
         host, which replaces ``request.host``.  No request raises an error.
 
-        The usual cost is O(characters of the request), whatever the number of routes.  If the table
-        has both a capture and a literal for each segment, the cost is up to 2 to the power of the
-        number of segments.
+        The usual cost is O(characters of the request), whatever the number of routes without
+        regular expressions.  If the table has both a capture and a literal for each segment, the
+        cost is up to 2 to the power of the number of segments.
         """
         target = read_target(request.target, self._path_rules)
         if target.reason:

@@ -96,6 +96,26 @@ def test_the_user_in_a_host_is_not_shown() -> None:
             assert SENT not in f"{found.why} {found!r}"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\x1b[2J", "\u2028", "\0"])
+def test_why_is_one_line_of_visible_characters(end: str) -> None:
+    """What a client sends cannot forge a line of a log."""
+    text = f"x{end}forged"
+    headers = [("m", text), ("Cookie", f"c={text}")]
+    router = Router([Route("one", path="/a", methods=["GET"]), Route("two", headers={"m": "1"})])
+    for request in (
+        Request(text, "/a", "a.x", headers),
+        Request("GET", "/b", "a.x", headers),
+        Request(text, "/b", text, headers),
+        Request("GET", f"/{text}", "a.x", headers),
+        Request("GET", f"http://{text}/", "a.x", headers),
+        Request("GET", "/b?q=%0aforged", "a.x", headers),
+    ):
+        found = router.match(request)
+        assert not found
+        for character in f"{found.why}{found!r}":
+            assert character.isprintable()
+
+
 PATTERN = re.compile("/(?P<a>[^/]+)(/(?P<b>.*))?")
 ROUTES = [
     Route(1, path="/{a}/{b...}", query={"q": "1"}),

@@ -65,14 +65,20 @@ def pattern(text: str, is_path: bool) -> re.Pattern[str]:
     return re.compile(text)
 
 
+def regular(arguments: Arguments) -> re.Pattern[str]:
+    """Return a regular expression for the path or the prefix of a route."""
+    path: str | re.Pattern[str] | None = arguments.get("path")
+    if path is None:
+        return pattern(arguments.get("prefix", "/"), False)
+    return pattern(path, True) if isinstance(path, str) else path
+
+
 def captures_of(arguments: Arguments, parts: RequestParts) -> dict[str, str] | None:
     """Return the captures of a route that matches a request, None when it does not match."""
     host = arguments.get("host", parts.host)
     if parts.host != host and not (host[0] == "*" and parts.host.endswith(host[1:])):
         return None
-    text = arguments.get("path") or arguments.get("prefix", "/")
-    regular = text if isinstance(text, re.Pattern) else pattern(text, "path" in arguments)
-    found = regular.fullmatch(parts.path)
+    found = regular(arguments).fullmatch(parts.path)
     if found is None or (arguments.get("methods") and parts.method not in arguments["methods"]):
         return None
     for kind, pairs in (
@@ -96,17 +102,17 @@ def holds(wanted: str | re.Pattern[str], values: list[str]) -> bool:
 
 def kind_of_path(arguments: Arguments) -> int:
     """A literal path, a regular expression, a path with captures, or a prefix."""
-    path = arguments.get("path")
+    path: str | re.Pattern[str] = arguments.get("path", "...")
     if isinstance(path, re.Pattern):
         return 1
-    if path is None or "..." in path:
+    if "..." in path:
         return 3
     return 2 if "{" in path else 0
 
 
 def kinds_of_segments(arguments: Arguments) -> str:
     """Return one letter for each segment, so that the more specific text comes first."""
-    text = arguments.get("path") or arguments.get("prefix", "/")
+    text: str | re.Pattern[str] = arguments.get("path") or arguments.get("prefix", "/")
     if isinstance(text, re.Pattern):
         return ""
     kinds = "".join(
