@@ -139,20 +139,6 @@ def test_the_smallest_share_is_low() -> None:
     assert fmean(each.std() for each in found) == pytest.approx(0.156, abs=0.01)
 
 
-def test_probes_that_are_sums_give_a_larger_peak() -> None:
-    """Ten backends: 1.12 times the mean with probes h + i·h', and 1.05 times with products."""
-    rng, peaks = np.random.default_rng(1), list[float]()
-    for seed in range(40):
-        points = np.sort(np.array([Murmur3(seed)(b"%d" % i) for i in range(10)], np.uint64))
-        first, second = rng.integers(0, 1 << 64, (2, 20_000), dtype=np.uint64)
-        probes = first + np.arange(21, dtype=np.uint64)[:, None] * second
-        nearest = np.searchsorted(points, probes) % 10
-        best = (points[nearest] - probes).argmin(axis=0)
-        owners = nearest[best, np.arange(20_000)]
-        peaks.append(np.bincount(owners).max() / 2000)
-    assert fmean(peaks) == pytest.approx(1.12, abs=0.03)
-
-
 def test_distances_are_measured_upwards_and_past_zero() -> None:
     lb = Probed(["a", "b"], hasher={b"a": 5, b"b": 1 << 63}.__getitem__)
     assert lb.nearest(BITS - 3, (1 << 63) - 100) == "a"
