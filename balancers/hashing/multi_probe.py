@@ -30,10 +30,10 @@ class MultiProbe(HashedBalancer[B]):
     point is computed.  The key belongs to the backend whose point has the smallest distance.
 
     With k probes the largest share of the keys is k / (k - 1) times the mean share: 1.05 times by
-    default.  Memory is O(n) for n backends.  A hash ring with the same largest share needs 700 ln n
-    points per backend.  Small shares are not limited: a backend has nearly no keys if its point is
-    close after another point.  With 1000 backends the smallest share is on average 2 % of the mean, and the
-    standard deviation is 15.6 % of the mean.
+    default.  Memory is O(n) for n backends.  According to the paper, a hash ring with the same
+    largest share needs 700 ln n points per backend.  Small shares are not limited: a backend has
+    nearly no keys if its point is close after another point.  With 1000 backends the smallest share
+    is on average 2 % of the mean, and the standard deviation is 15.6 % of the mean.
 
     A backend of weight 0 stays a member but is not picked (it is closed).  It has no point.  Its
     keys move to the same backends as if it had been removed, and no other key moves.  The map

@@ -366,7 +366,7 @@ def test_the_share_of_requests_with_their_first_choice(
 def test_the_figures_of_steady_traffic_are_those_of_the_page() -> None:
     """In steady traffic 51 % have their first choice at c = 1.01, not 93 % as when filled once."""
     page = (ROOT / "docs/algorithms/bounded_load.md").read_text(encoding="utf-8")
-    for c, slack, in_flight, share in DOCUMENTED:
+    for c, slack, in_flight, share, _ in DOCUMENTED:
         count = f"{in_flight:,}".replace(",", " ")
         assert f"| {c} | {slack} | {count} | {share:.0%}".replace("%", " %") in page
     for row in DOCUMENTED[:1] + DOCUMENTED[-5:]:
