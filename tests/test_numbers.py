@@ -28,10 +28,11 @@ from balancers import (
 from balancers.algorithms import weighted_least_connections, weighted_round_robin
 from balancers.flows import FlowTable
 from balancers.gates import ActiveChecks, Consecutive, PassiveChecks
-from balancers.hashing import MultiProbe, circle
+from balancers.hashing import BoundedLoad, Jump, MultiProbe, circle
 from balancers.hashing import _rehashing_balancer as rehashing
 from balancers.http import Request
 from balancers.overload import RetryBudget
+from balancers.pool._gate_set import _product
 from balancers.sessions import CookieSessions, SessionTokens
 from balancers.sessions import tokens as tokens_module
 from tests import figures
@@ -189,6 +190,36 @@ def test_the_decimal_places_that_do_not_fit_into_64_bits(members: int, places: i
     assert [scan(places - 1), scan(places)] == ["VectorScan", "WideScan"]
     stated = f"from {places} places on with {members}" if members == 100 else f"{places} with 1000"
     assert stated in text(f"{HASHING}/weighted_round_robin.md").replace("from 13 with", "13 with")
+
+
+# arithmetic
+
+
+def test_the_rounding_errors_that_the_pages_show() -> None:
+    page = text("docs/decisions/weights.md")
+    assert "0.1 + 0.2 − 0.3 leaves a rounding error" in page
+    assert 0.1 + 0.2 - 0.3 != 0
+    wrong = 7 * 0.017
+    assert f"7 times 0.017 is 0.119 and not {wrong!r}" in page
+    assert _product(7, 0.017) == 0.119 != wrong
+    assert 21 / 0.7 != 30
+    assert (
+        "with weights 1 and 0.7, 30 and 21 requests are a tie, and as floats they are not" in page
+    )
+
+
+@pytest.mark.parametrize("c", [1.0, 1.25, 1.5, 2.0])
+@pytest.mark.parametrize("n", [3, 10, 100])
+def test_the_bound_with_few_requests_in_flight(n: int, c: float) -> None:
+    """At most n/c requests, the new one included: a backend may have one; then it may have two."""
+    assert "While at most n/c requests are in flight" in text(f"{HASHING}/bounded_load.md")
+    for in_flight in range(1, n):
+        lb = BoundedLoad(Jump(range(n)), c=c)
+        first = lb.pick_hashed(1)
+        others = [backend for backend in range(n) if backend != first]
+        for backend in [first, *others[: in_flight - 1]]:
+            lb.started(backend)
+        assert (lb.pick_hashed(1) == first) == (in_flight + 1 > n / c)
 
 
 # bytes

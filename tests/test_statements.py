@@ -26,6 +26,7 @@ from balancers.gates import (
     PassiveChecks,
     WarmUp,
 )
+from balancers.interop import ketama
 from tests import figures
 from tests.benchmarks import __main__ as benchmarks
 from tests.benchmarks import pools
@@ -307,3 +308,16 @@ def test_the_benchmarks_are_as_the_page_says() -> None:
 @pytest.mark.parametrize("figure", figures.FIGURES, ids=lambda figure: figure.page)
 def test_a_measured_figure_stands_on_its_page(figure: figures.Figure) -> None:
     assert figures.documented(figure) is not None
+
+
+def test_no_two_presets_of_ketama_agree() -> None:
+    """With the default hashes of the clients, as the page of memcached clients says."""
+    servers = [f"10.0.0.{number}:11211" for number in range(3)]
+    made = [
+        ketama.LibmemcachedKetama(servers), ketama.LibmemcachedKetama(servers, weighted=True),
+        ketama.LibmemcachedSpy(servers), ketama.LibmemcachedModula(servers),
+        ketama.TwemproxyKetama(servers), ketama.TwemproxyModula(servers),
+        ketama.UHashRing(servers), ketama.UHashRingKetama(servers),
+    ]  # fmt: skip
+    picks = [tuple(lb.pick(f"user:{number}") for number in range(300)) for lb in made]
+    assert len(set(picks)) == len(made)
