@@ -27,10 +27,10 @@ from balancers.gates import (
     WarmUp,
 )
 from balancers.interop import ketama
-from tests import figures
+from tests import figures, test_purity
 from tests.benchmarks import __main__ as benchmarks
 from tests.benchmarks import pools
-from tests.kinds import KINDS
+from tests.kinds import KINDS, Kind, by_name
 from tests.packages import HOME, PUBLIC, ROOT
 from tests.system import drills
 from tests.test_architecture import LEVELS
@@ -227,16 +227,43 @@ def test_the_table_of_the_gates() -> None:
     assert seen == set(gates)
 
 
+def share_of_b(kind: Kind, weight: float) -> float:
+    lb = kind.make({"a": 1, "b": weight})
+    keys = (f"10.{number >> 8}.{number & 255}.1" for number in range(3000))
+    return [lb.pick(key) for key in keys].count("b") / 3000
+
+
 def test_the_columns_of_the_algorithms() -> None:
-    """Whether a balancer is keyed, and whether it honours weights, as the README says."""
+    """Whether a balancer is keyed, and whether it honours weights."""
     readme = (TOP / "README.md").read_text(encoding="utf-8")
-    made = {type(kind.make()).__name__: kind.make({"a": 1, "b": 3}) for kind in KINDS}
-    rows = re.findall(r"^\| (`.*?) \| .* \| ([\w ]+|not `\w+`) \| (\w+) \|$", readme, re.MULTILINE)
-    listed = {name: key for names, _, key in rows for name in re.findall(r"`(\w+)`", names)}
-    assert set(listed) == set(made)
-    assert {name: made[name].keyed for name in made} == {
-        name: key == "yes" for name, key in listed.items()
+    table = re.findall(r"^\| (`.*?) \| .* \| (.*?) \| (\w+) \|$", readme, re.MULTILINE)
+    rows = {
+        name: ("no" if name in weights else "yes" if "not" in weights else weights, key)
+        for names, weights, key in table
+        for name in re.findall(r"`(\w+)`", names)
     }
+    found = dict[str, tuple[str, str]]()
+    for kind in KINDS:
+        honoured = share_of_b(kind, 3) - share_of_b(kind, 1) > 0.05
+        words = "yes" if honoured else "over a ring" if kind.name == "IPHash" else "no"
+        if kind.name == "IPHash-over-HashRing":
+            assert honoured
+        else:
+            lb = kind.make()
+            found[type(lb).__name__] = words, "yes" if lb.keyed else "no"
+    assert found == rows
+
+
+@every_page
+def test_the_options_and_extras_on_a_page_exist(page: Path) -> None:
+    written = page.read_text(encoding="utf-8")
+    sources = [*TOP.glob("docs/examples/*.py"), *TOP.glob("tests/**/*.py")]
+    known = "".join(path.read_text(encoding="utf-8") for path in sources)
+    others = {"--check", "--dist", "--durations"}  # of ruff and pytest
+    options = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", written)) - others
+    assert [option for option in options if f'"{option}"' not in known] == []
+    extras = re.findall(r"(?:balancers|\.)\[(\w+)\]", written)
+    assert set(extras) <= set(PROJECT["project"]["optional-dependencies"])
 
 
 def test_the_recorded_picks_are_counted_right() -> None:
@@ -321,3 +348,24 @@ def test_no_two_presets_of_ketama_agree() -> None:
     ]  # fmt: skip
     picks = [tuple(lb.pick(f"user:{number}") for number in range(300)) for lb in made]
     assert len(set(picks)) == len(made)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=by_name)
+def test_an_empty_str_is_refused_as_avoid(kind: Kind) -> None:
+    lb = kind.make(["10.0.0.1", "10.0.0.2"])
+    for empty in ("", b""):
+        with pytest.raises(TypeError, match="collection of backends"):
+            lb.pick("192.0.2.1", 0.0, empty)
+    assert "and so are bytes and an empty str" in text("docs/decisions/errors.md")
+
+
+def test_the_functions_that_raise_in_the_core() -> None:
+    owners = {getattr(owner, "__name__", "") for owner, _ in test_purity.IMPURE}
+    page = text("docs/decisions/limits_of_scope.md")
+    sentence = re.search(r"while functions of ([\w, ]+) raise", page)
+    assert sentence
+    stated = set(re.findall(r"\w+", sentence[1])) - {"and"}
+    assert stated == owners - {"numpy.random", "Thread"}
+    listed = re.search(r"does not import ([\w, ]+)\.", page)
+    assert listed
+    assert set(re.findall(r"\w+", listed[1])) - {"or"} <= test_purity.FORBIDDEN
