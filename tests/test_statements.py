@@ -17,16 +17,20 @@ from typing import Any
 
 import pytest
 
-from balancers import ConnectionLimit, Drain, HealthChecks, Pool, SlowStart
+from balancers import Balancer, ConnectionLimit, Drain, Gate, HealthChecks, Load, Pool, SlowStart
 from balancers.gates import (
     ActiveChecks,
     CoolDown,
     DynamicLimit,
+    MemberGate,
     OutlierEjection,
     PassiveChecks,
     WarmUp,
 )
+from balancers.hashing import HashedBalancer
 from balancers.interop import ketama
+from balancers.membership import Membership
+from balancers.named_membership import NamedMembership
 from tests import figures, test_purity
 from tests.benchmarks import __main__ as benchmarks
 from tests.benchmarks import pools
@@ -159,16 +163,46 @@ def test_no_page_states_how_long_a_file_is() -> None:
         assert not found, page
 
 
-def test_the_glossary_and_contracts_name_extension_points_that_exist() -> None:
-    bases = ("Membership", "NamedMembership", "HashedBalancer", "MemberGate")
-    known = {name for base in bases for name in dir(NAMES[base])} | {"timers"}
-    section = text("docs/decisions/contracts.md").partition("public extension points")[2]
-    listed = re.findall(r"`(\w+)`", section.partition("`tests/")[0])
-    assert len(listed) >= 16
-    assert set(listed) <= known
+def own_of(base: type, *without: type) -> set[str]:
+    """The public attributes that a class defines, and these others do not."""
+    own = {name for name in vars(base) if not name.startswith("_")}
+    return own - {name for other in without for name in dir(other)}
+
+
+def test_the_pages_name_every_extension_point_of_a_gate() -> None:
+    points = own_of(MemberGate, Gate) | {"timers"}
+    contracts = text("docs/decisions/contracts.md").partition("For gates these are")[2]
+    assert set(re.findall(r"`(\w+)`", contracts.partition("`tests/")[0])) == points
+    gates = text("docs/gates.md").partition("Its extension points are:")[2]
+    table = re.findall(r"\| `(\w+)(?:\([\w, ]+\))?` \| (?:define|call|use) it", gates)
+    assert set(table) == points | {"factor"}
+    contributing = text("CONTRIBUTING.md").partition("## Add a gate")[2]
+    named = set(re.findall(r"`(\w+)`", contributing.partition("2. ")[0]))
+    assert named <= points | set(dir(Gate)) | {"self", "True", "reason", "MemberGate"}
+
+
+def test_the_pages_name_every_extension_point_of_a_balancer() -> None:
+    contracts = text("docs/decisions/contracts.md").partition("For balancers these are")[2]
+    plain, _, hashed = contracts.partition("For gates")[0].partition("for hash balancers also")
+    bases = (Membership, NamedMembership)
+    known = {name for base in bases for name in own_of(base, Balancer)} | {"hash_key"}
+    assert set(re.findall(r"`(\w+)`", plain)) == known - {"hash_key"}
+    methods = own_of(HashedBalancer, *bases) - {"replicas", "hash_many", "pick_many"}
+    assert set(re.findall(r"`(\w+)`", hashed)) == methods
     glossary = (TOP / "docs/glossary.md").read_text(encoding="utf-8")
     entry = glossary.partition("\nextension point\n")[2].partition("\n\n")[0]
-    assert set() != set(re.findall(r"`(\w+)`", entry)) <= known
+    assert set(re.findall(r"`(\w+)`", entry)) <= known | own_of(MemberGate)
+
+
+def test_the_required_members_of_the_contracts() -> None:
+    page = (TOP / "docs/decisions/contracts.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| ((?:`\w+`(?:, )?)+) \|", page, re.MULTILINE))
+    required = {name: set(re.findall(r"`(\w+)`", cell)) for name, cell in rows.items()}
+    assert required == {
+        "Balancer": {*vars(Balancer)["__abstractmethods__"]},
+        "Gate": {*vars(Gate)["__abstractmethods__"], "reason"},
+        "Load": {*vars(Load)["__abstractmethods__"]},
+    }
 
 
 # tables and counts that repeat the code
