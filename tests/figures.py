@@ -39,7 +39,7 @@ __all__ = ["FIGURES", "Figure", "documented"]
 
 ROOT = Path(__file__).parents[1]
 EFFORT = Effort(rounds=9, budget=20_000_000)
-FLOWS = 20_000
+FLOWS = 8000
 LOOKUPS = 20_000
 REQUEST = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
