@@ -153,6 +153,7 @@ def test_the_files_and_commands_on_a_page_exist(page: Path) -> None:
 def test_a_named_test_exists() -> None:
     for page in PAGES:
         for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", page.read_text("utf-8")):
+            assert (TOP / path).exists(), f"{page}: {path}"
             assert f"def {name}(" in (TOP / path).read_text(encoding="utf-8"), f"{page}: {name}"
 
 
@@ -293,7 +294,7 @@ def test_the_options_and_extras_on_a_page_exist(page: Path) -> None:
     written = page.read_text(encoding="utf-8")
     sources = [*TOP.glob("docs/examples/*.py"), *TOP.glob("tests/**/*.py")]
     known = "".join(path.read_text(encoding="utf-8") for path in sources)
-    others = {"--check", "--dist", "--durations"}  # of ruff and pytest
+    others = {"--check", "--dist", "--durations", "--repository"}  # of ruff, pytest and twine
     options = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", written)) - others
     assert [option for option in options if f'"{option}"' not in known] == []
     extras = re.findall(r"(?:balancers|\.)\[(\w+)\]", written)
@@ -362,8 +363,8 @@ def test_the_benchmarks_are_as_the_page_says() -> None:
     words = {1: "once", 2: "twice", 3: "three times"}
     assert f"measured again, up to {words[benchmarks.RETRIES]}" in page
     reach = pools.REACH
-    assert f"at most {reach['RoundRobin'][4]} U over `RoundRobin`" in page
-    assert f"at most {reach['LeastConnections'][4]} U over `LeastConnections`" in page
+    assert f"is {reach['RoundRobin'][4]} U over `RoundRobin`" in page
+    assert f"and {reach['LeastConnections'][4]} U over `LeastConnections`" in page
 
 
 @pytest.mark.parametrize("figure", figures.FIGURES, ids=lambda figure: figure.page)
