@@ -319,6 +319,16 @@ def test_the_recorded_picks_are_counted_right() -> None:
         for program, start in programs.items()
     }
     assert counted | {"ketama": total - sum(counted.values())} == stated
+    by_phase = sum(
+        int(count)
+        for name, count in picks
+        if name.rpartition("/")[2].startswith("envoy_")
+        and re.search(
+            r'"policy": ?"(?:ROUND_ROBIN|LEAST_REQUEST)"',
+            (TOP / "tests/vectors" / name).read_text(encoding="utf-8"),
+        )
+    )
+    assert f"{by_phase} of these start at a phase" in pages["envoy"]
     beyond = [int(n) for page in pages.values() for n in re.findall(r"and (\d+) more", page)]
     assert f"replay {total + sum(beyond):,} picks".replace(",", " ") in text("README.md")
     assert f"{len(picks)} files, {total} picks" in text("tests/vectors/README.md")
