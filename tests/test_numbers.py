@@ -9,6 +9,7 @@ import re
 import tracemalloc
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from math import sqrt
 from random import Random
 from types import ModuleType
@@ -275,6 +276,21 @@ def test_the_bytes_per_slot_of_maglev() -> None:
 def test_the_bytes_per_flow() -> None:
     stated = figures.documented(figures.FIGURES[0])
     assert figures.bytes_of_a_flow() == pytest.approx(stated, rel=0.15)
+
+
+@pytest.mark.parametrize(("found", "missed"), [(370.0, 0), (200.0, 1), (600.0, 1)])
+def test_the_command_fails_if_a_figure_is_missed(
+    found: float,
+    missed: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flow = replace(figures.FIGURES[0], measured=lambda: found)
+    monkeypatch.setattr(figures, "FIGURES", [flow])
+    assert figures.main() == missed
+    assert f"{missed} of 1 missed" in capsys.readouterr().out
+    monkeypatch.setattr(figures, "FIGURES", [replace(flow, pattern="no such text")])
+    assert figures.main() == 1
 
 
 # sessions
