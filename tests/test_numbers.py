@@ -15,6 +15,7 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from balancers import (
@@ -276,6 +277,32 @@ def test_the_bytes_per_slot_of_maglev() -> None:
 def test_the_bytes_per_flow() -> None:
     stated = figures.documented(figures.FIGURES[0])
     assert figures.bytes_of_a_flow() == pytest.approx(stated, rel=0.15)
+
+
+def beyond_the_result(call: Callable[[], Any]) -> int:
+    """Return the most bytes that a call allocates, without those of its result."""
+    tracemalloc.start()
+    try:
+        result = call()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    return most - int(result.nbytes)
+
+
+@pytest.mark.parametrize("make", [Maglev, HashRing, Jump])
+def test_the_memory_of_a_batch_of_picks_does_not_grow_with_it(make: Any) -> None:
+    assert "no memory that grows with the number of keys" in text(f"{HASHING}/index.md")
+    lb, hashes = make(range(10)), np.random.default_rng(1).integers(0, 1 << 63, 200_000, np.uint64)
+    lb.pick_many(hashes)
+    half = beyond_the_result(lambda: lb.pick_many(hashes[:100_000]))
+    assert beyond_the_result(lambda: lb.pick_many(hashes)) < half + 50_000
+
+
+def test_an_iterator_of_keys_needs_the_memory_of_the_result_twice() -> None:
+    lb, keys = Maglev(range(10)), [b"%d" % number for number in range(70_000)]
+    size = lb.hash_many(keys).nbytes
+    assert beyond_the_result(lambda: lb.hash_many(iter(keys))) > 0.9 * size
 
 
 @pytest.mark.parametrize(("found", "missed"), [(370.0, 0), (200.0, 1), (600.0, 1)])
