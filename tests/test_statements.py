@@ -231,6 +231,21 @@ def test_the_table_of_the_pool_has_every_module() -> None:
     assert listed == {path.name for path in (HOME / "pool").glob("*.py")} - {"__init__.py"}
 
 
+def test_a_field_of_a_member_has_one_writer() -> None:
+    """``Pool`` counts requests, ``Weights`` keeps the effective weight, ``Members`` the rest."""
+    assert "`Member` is a record with one writer per field" in text("docs/architecture.md")
+    writers = dict[str, set[str]]()
+    for path in (HOME / "pool").glob("*.py"):
+        written = re.findall(r"\bmember\.(\w+)(?: = \w+)? [-+]?= ", path.read_text("utf-8"))
+        chained = re.findall(r"= member\.(\w+) = ", path.read_text("utf-8"))
+        if written or chained:
+            writers[path.name] = {*written, *chained}
+    assert writers["pool.py"] == {"in_flight", "requests", "failures"}
+    assert writers["_weights.py"] == {"effective_weight"}
+    assert set(writers) == {"pool.py", "_weights.py", "_members.py"}
+    assert not writers["_members.py"] & (writers["pool.py"] | writers["_weights.py"])
+
+
 def test_the_methods_of_a_pool() -> None:
     """``acquire``, ``release``, ``lease`` and four that change the membership; the rest reads."""
     reading = {name for name in dir(Pool.__mro__[1]) if not name.startswith("_")}
