@@ -93,7 +93,7 @@ class KeyedBlake2:
 
 
 class XXHash64:
-    """Hashes with XXH64, like Envoy and Caddy.  It is as fast as Murmur3.
+    """Hashes with XXH64, like Envoy and Caddy.
 
     It needs the optional package ``balancers[xxhash]``.  An instance can be pickled.
 

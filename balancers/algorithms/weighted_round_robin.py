@@ -74,9 +74,9 @@ class WeightedRoundRobin(Membership[B]):
     ``avoid``, and for a bound request, the cost is O(n).  To close or open a backend is O(1), plus
     one pass over the picks of the period that were repeated.  Joining and leaving are O(n), and so
     is a weight with more decimal places than all others.  Above 24 members, such a weight makes a
-    pick several times as expensive if it has about 12 decimal places or more: the numbers then
-    do not fit into 64 bits.  At most n picks after the weight has changed or the backend has left,
-    the cost is the usual one again.
+    pick several times as expensive if the numbers then do not fit into 64 bits.  With 100 members
+    of weight 1, this is so from 14 decimal places on.  At most n picks after the weight has changed
+    or the backend has left, the cost is the usual one again.
 
     Raises InvalidSetting unless ``offset`` is an int of 0 or more.
     """

@@ -254,8 +254,8 @@ class PointTable:
 def sorted_order(points: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Return the indices that sort the points; O(V log V) for V points.
 
-    Equal points keep their order.  A stable sort takes several times as long as an unstable sort.
-    So it is used only if there are equal points, which is rare.
+    Equal points keep their order.  A stable sort takes longer than an unstable sort.  So it is
+    used only if there are equal points, which is rare.
     """
     order = np.argsort(points)
     ascending = points[order]

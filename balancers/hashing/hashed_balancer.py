@@ -155,8 +155,8 @@ class HashedBalancer(NamedMembership[B]):
         """Return the hashes that :meth:`pick` uses for n keys, as an array ``uint64[n]``; O(n).
 
         ``keys`` is an iterable of bytes, str or int, or a numpy array of one dimension.  The keys
-        are hashed one by one.  To hash a key takes ten times as long as to look up its backend.
-        So store the hashes if you need them again.
+        are hashed one by one.  With most methods, to hash a key takes longer than to look up its
+        backend.  So store the hashes if you need them again.
 
         If ``keys`` has no length, for example a generator, the call needs twice the memory of the
         result.  If ``keys`` is a numpy array of fixed-width bytes or text, numpy removes NULs at

@@ -49,8 +49,8 @@ class Maglev(RehashingBalancer[B]):
     True
 
     Cost: ``pick`` is O(1).  To close a backend, or to give it back its last weight, is O(1).  The
-    first pick after any other change fills the table, which is O(size · log size): about 20 ms for
-    65 537 slots.
+    first pick after any other change fills the table, which is O(size · log size).  Memory is ten
+    bytes per slot.
     Raises InvalidSetting if ``size`` is not a prime up to 2²⁴, and when a member is added while
     there are as many members as slots.
     """

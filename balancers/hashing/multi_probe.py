@@ -30,10 +30,10 @@ class MultiProbe(HashedBalancer[B]):
     point is computed.  The key belongs to the backend whose point has the smallest distance.
 
     With k probes the largest share of the keys is k / (k - 1) times the mean share: 1.05 times by
-    default.  Memory is O(n) for n backends.  A hash ring with the same largest share needs 700 ln n
-    points per backend.  Small shares are not limited: a backend has nearly no keys if its point is
-    close after another point.  With 1000 backends the smallest share is 2 % of the mean, and the
-    standard deviation is 15.6 % of the mean.
+    default.  Memory is O(n) for n backends.  According to the paper, a hash ring with the same
+    largest share needs 700 ln n points per backend.  Small shares are not limited: a backend has
+    nearly no keys if its point is close after another point.  With 1000 backends the smallest share
+    is on average 2 % of the mean, and the standard deviation is 15.6 % of the mean.
 
     A backend of weight 0 stays a member but is not picked (it is closed).  It has no point.  Its
     keys move to the same backends as if it had been removed, and no other key moves.  The map
@@ -50,7 +50,7 @@ class MultiProbe(HashedBalancer[B]):
     Source: B. Appleton, M. O'Reilly, "Multi-probe consistent hashing", arXiv:1505.00062, 2015.
     Probe i is the key's hash times the i-th number of a pseudo-random sequence of odd numbers.
     Other libraries use h + i·h' as probe i, where h and h' are two hashes of the key.  Such probes
-    depend on each other: with 10 backends the largest share was 1.12 times the mean.
+    depend on each other, so that the largest share is larger.
     """
 
     def __init__(

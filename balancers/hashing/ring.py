@@ -52,9 +52,8 @@ class HashRing(HashedBalancer[B]):
     first pick builds the ring, which is O(V log V) for V points in total.  The first batch builds
     arrays of its own at the same cost.  When fewer than 1 in 8 points is open, the points of closed
     members are removed.  So the search for an open point remains short.
-    The first ring of a process costs about 60 ms on CPython 3.11, after ``import balancers``.
-    Importing numpy takes 55 ms, and importing mmh3 and ``balancers.hashing`` takes 5 ms.  The first
-    build of 10 backends takes 1 ms, and a later build takes 0.4 ms.
+    The first use of this class imports numpy and mmh3, which takes many times as long as the build
+    of a ring of 10 backends.
     Raises InvalidSetting for ``points`` or ``max_points`` below 1, RingTooLarge when all members
     together need more than ``max_points`` points.  A closed member needs as many points as for
     its last positive weight.

@@ -57,7 +57,7 @@ def cookie(header: str, name: str) -> str | None:
 
     The result equals ``cookies(header).get(name)``, but the other cookies are not parsed.  ``name``
     must be a name that :func:`set_cookie` accepts.  Such a name has no spaces, ``=`` or ``;``.
-    O(characters), as fast as a text search.
+    O(characters).
 
     >>> cookie("theme=dark; id=42", "id")
     '42'

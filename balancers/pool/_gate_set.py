@@ -218,7 +218,7 @@ def _check_factor(factor: float, gate: Any, backend: object) -> None:
 
 @lru_cache(maxsize=4096)
 def _product(weight: float, *factors: float) -> float:
-    """Multiply without the rounding errors of binary fractions: 7 times 0.167 is 1.169."""
+    """Multiply without the rounding errors of binary fractions: 7 times 0.017 is 0.119."""
     if not weight or not all(factors):
         return 0
     fractions = [factor for factor in factors if factor != 1]

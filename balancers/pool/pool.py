@@ -61,8 +61,8 @@ class Pool(PoolReader[B]):
     :class:`~balancers.Event` is appended to ``events``, a deque with a ``maxlen``.
 
     ``acquire`` costs the balancer's ``pick`` and O(gates).  A change of a gate costs one ``put``
-    per changed backend.  When a panic begins or ends, the cost is O(n).  No method blocks or calls
-    a callback.  Threads must share one lock for a pool, its gates and its generator.  After an
+    per changed backend.  When a panic begins or ends, the cost is O(n).  No method blocks or
+    awaits.  Threads must share one lock for a pool, its gates and its generator.  After an
     error nothing has changed.  A copy has the counts but not the leases.  Raises InvalidSetting,
     InvalidTime, IncompatibleGate for a fractional gate over a balancer that is not fractional, and
     AlreadyInUse for a balancer or gate of another pool.

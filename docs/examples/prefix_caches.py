@@ -3,7 +3,8 @@
 Eight backends serve one request at a time.  Each has a cache of the 150 prefixes that it used last.
 A hit takes 1 unit of time, a miss takes 8.  The popularity of prefixes is a Zipf distribution: one
 request in nine is for the most popular one.  The program prints the hit rate, the greatest number
-of requests in flight on a backend as a multiple of the fair share, and the response times.
+of requests in flight on a backend in fair shares (the mean over all arrivals), and the response
+times.
 """
 
 from collections import OrderedDict

@@ -366,7 +366,7 @@ def test_the_share_of_requests_with_their_first_choice(
 def test_the_figures_of_steady_traffic_are_those_of_the_page() -> None:
     """In steady traffic 51 % have their first choice at c = 1.01, not 93 % as when filled once."""
     page = (ROOT / "docs/algorithms/bounded_load.md").read_text(encoding="utf-8")
-    for c, slack, in_flight, share in DOCUMENTED:
+    for c, slack, in_flight, share, _ in DOCUMENTED:
         count = f"{in_flight:,}".replace(",", " ")
         assert f"| {c} | {slack} | {count} | {share:.0%}".replace("%", " %") in page
     for row in DOCUMENTED[:1] + DOCUMENTED[-5:]:
@@ -629,13 +629,15 @@ def test_bad_input_is_refused_and_changes_nothing() -> None:
 
 def test_the_example_of_prefix_caches_prints_the_documented_figures() -> None:
     """Least connections halves the hit rate; a ring overloads one backend; a bound does neither."""
-    found = {name: SHOWN["simulate"](lb) for name, lb in SHOWN["policies"]().items()}
-    least, ring = found["least connections"], found["ring"]
-    tight, loose = found["bounded ring, c = 1.25"], found["bounded ring, c = 2"]
-    assert least.hit_rate < 0.52
-    assert ring.hit_rate > 0.78
-    assert 0.68 < tight.hit_rate < loose.hit_rate < ring.hit_rate
-    assert least.peak < tight.peak < 1.5 < loose.peak < 2.2
-    assert ring.peak > 5
-    assert max(tight.p99, loose.p99) < 100
-    assert min(ring.p99, least.p99) > 1000
+    page = (ROOT / "docs/algorithms/bounded_load.md").read_text(encoding="utf-8")
+    rows = 0
+    for name, lb in SHOWN["policies"]().items():
+        found = SHOWN["simulate"](lb)
+        row = f"| {name} | {100 * found.hit_rate:.1f} % | {found.peak:.2f} | "
+        _, stated, rest = page.partition(row)
+        assert stated, row
+        median, p99 = (float(cell) for cell in rest.split("|")[:2])
+        assert median == pytest.approx(found.median, abs=0.5)
+        assert p99 == pytest.approx(found.p99, abs=1)
+        rows += 1
+    assert rows == page.partition("| policy |")[2].partition("\n\n")[0].count("\n") - 1

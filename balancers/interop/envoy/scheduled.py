@@ -22,7 +22,7 @@ class ScheduledCluster(Membership[B]):
 
     This is the base class of RoundRobin and LeastRequest.  If weights differ, hosts are picked by
     deadline.  If all weights are equal, the subclass decides.  A host of weight 0 is unhealthy, as
-    in :class:`HashCluster`.
+    in :class:`~balancers.interop.envoy.RingHash`.
 
     After a change of members, weights or health, a new schedule starts at ``phase``, as in Envoy.
     """
