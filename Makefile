@@ -1,7 +1,8 @@
 PYTHON ?= .venv/bin/python
 PACKAGE ?= gates
+SECONDS ?= 20
 
-.PHONY: help demo drills package test types deep check docs dist notebooks bench steady parity
+.PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity
 
 # Durations are for two cores.
 help: ## list the targets (default)
@@ -48,6 +49,13 @@ bench: ## run the benchmarks, or those with ROWS="text" in their name; up to 20 
 steady: ## measure BoundedLoad in steady traffic, and compare with its documented figures; 25 s
 	$(PYTHON) -m tests.hashing.steady
 
+figures: ## measure the figures of the pages that no other command prints; 20 s
+	$(PYTHON) -m tests.figures
+
+fuzz: ## fuzz every parser for SECONDS each, for example SECONDS=600; 3 min for 20 s
+	$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
+
 parity: ## compare with the real nginx, HAProxy, Envoy and caddy; PARITY="--seed 7" repeats a run; about 3 min
 	PYTHON=$(PYTHON) bash tests/parity/live/install.sh
 	$(PYTHON) -m tests.parity.live $(PARITY)
+	$(PYTHON) -m tests.parity.live.proxy_protocol
