@@ -2,52 +2,40 @@
 
     python http_proxy.py --listen HOST:PORT --config FILE [--keys FILE] …
 
-Probes and requests close backends, as in the TCP proxy of ``proxy.py``.  A request is retried on
-another backend if a backend failed before the client received any of the response, and if the
-request is idempotent or no backend has received any of it.
+Probes close backends, and so do requests, as ``http_attempts.py`` describes.  That module also
+describes which requests are retried.
 
 SIGTERM: finish requests and close idle connections.  SIGHUP: read configuration and keys again.
 Each attempt, each refusal and each event is printed as one line of JSON.
+
+This is an example.  Put a hardened server in front of it: the proxy has no TLS and no HTTP/2.  It
+does not limit the connections, requests and memory of one client, the size of a body and the number
+of headers.  A body and a response may be as slow as one byte per ``--silence`` seconds, and a
+WebSocket may be idle for ever.
 """
 
 import argparse
 import asyncio
 import json
-import math
 import secrets
 import signal
 import time
 from asyncio import StreamReader, StreamWriter
 from collections import deque
-from contextlib import closing
-from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from random import SystemRandom
 
 import h11
+from http_attempts import Forwarder, Job
+from http_exchange import Body
 
 import balancers
-from balancers.overload import RetryBudget
 from balancers.sessions import Binding, SessionTokens
 
-from http_side import BackendFailed, Body, ClientLeft, Headers, Refused, Side, exchange
-from http_site import Routed, Site
+from http_side import ClientLeft, Refused, Side
+from http_site import Site, read_config
 from http_upstream import Upstream
-from proxy import address
-
-IDEMPOTENT = {b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"}  # RFC 9110, section 9.2.2
-
-
-@dataclass
-class Job:
-    """One request, and what is needed to forward it."""
-
-    client: Side
-    routed: Routed
-    body: Body
-    upstream: Upstream
-    binding: Binding[str]
+from proxy import address, describe
 
 
 class Proxy:
@@ -58,18 +46,18 @@ class Proxy:
         self.events = deque[balancers.Event](maxlen=1000)
         self.upstreams: dict[str, Upstream] = {}
         self.probing: dict[str, asyncio.Task[None]] = {}
-        self.retries = RetryBudget(settings.retry_share, settings.min_retries)
+        self.forwarder = Forwarder(settings, self.log, self.in_flight)
         self.keys = [secrets.token_bytes(32)]
         self.connections: dict[Side, asyncio.Task[None] | None] = {}
         self.idle: set[Side] = set()
         self.stopping = False
 
     def configure(self) -> None:
-        """Read the configuration; if anything is invalid, nothing changes."""
-        config = json.loads(Path(self.settings.config).read_text())
+        """Read the configuration; if anything is invalid, raise an error and change nothing."""
+        config, keys = read_config(self.settings.config), self.keys
         if self.settings.keys:
-            self.keys = [*filter(None, Path(self.settings.keys).read_bytes().splitlines())]
-        tokens, pools = SessionTokens(self.keys, rng=SystemRandom()), config["pools"]
+            keys = [*filter(None, Path(self.settings.keys).read_bytes().splitlines())]
+        tokens, pools = SessionTokens(keys, rng=SystemRandom()), config["pools"]
         for pool in pools.values():
             Upstream(self.settings, deque(maxlen=1)).configure(tokens, **pool)
         self.site = Site(self.settings.listen, self.settings.secure, **config)
@@ -85,19 +73,20 @@ class Proxy:
     def configure_again(self) -> None:
         try:
             self.configure()
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            self.log(configuration=f"not read: {error!r}")
+        except Exception as error:  # noqa: BLE001 - whatever the files contain, the proxy goes on
+            self.log(configuration=f"not read: {describe(error)}")
         else:
             self.log(configuration="read")
 
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        client = Side(h11.SERVER, (reader, writer), self.settings.silence)
+        silence, head_timeout = self.settings.silence, self.settings.head_timeout
+        client = Side(h11.SERVER, (reader, writer), silence, head_timeout)
         client.closing = self.stopping
         self.connections[client] = asyncio.current_task()
         try:
             while await self.respond(client):
                 client.http.start_next_cycle()
-        except (ClientLeft, asyncio.CancelledError):
+        except (ClientLeft, Refused, asyncio.CancelledError):
             pass  # cancelled when the time to finish is over
         finally:
             await client.close()
@@ -114,77 +103,21 @@ class Proxy:
                 self.idle.remove(client)
             if not isinstance(head, h11.Request):
                 return False
+            client.check_framing(head)
             routed = self.site.route(head, client.writer.get_extra_info("peername")[0])
             upstream, binding = self.upstreams[routed.pool], Binding[str]()
             if upstream.sessions:
                 binding = upstream.sessions.resolve(routed.request, self.clock(), time.time())
-            await self.forward(Job(client, routed, Body(client), upstream, binding))
+            job = Job(client, routed, Body(client, head), upstream, binding)
+            await self.forwarder.serve(job)
         except Refused as refused:
             self.log(refused=str(refused), status=refused.status)
             if client.response_unsent:
                 await client.answer(refused, head)
         return client.reusable
 
-    async def forward(
-        self,
-        job: Job,
-        tried: frozenset[str] = frozenset(),
-        failure: BackendFailed | None = None,
-    ) -> None:
-        """Send it to a backend, and retry on another one if that is safe and within the budget."""
-        routed, binding, now = job.routed, job.binding, self.clock()
-        acquire = job.upstream.pool.acquire
-        try:
-            lease = acquire(now, routed.client, binding.backend, binding.strict, tried)
-        except balancers.NoBackendAvailable as refusal:
-            headers: Headers = []
-            if now < refusal.retry_at < math.inf:
-                headers = [(b"Retry-After", b"%d" % math.ceil(refusal.retry_at - now))]
-            why = f"no backend available: {refusal.reason}"
-            raise failure or Refused(HTTPStatus.SERVICE_UNAVAILABLE, why, *headers) from refusal
-        try:
-            await self.attempt(job, lease)
-        except BackendFailed as failed:
-            repeatable = routed.head.method in IDEMPOTENT and job.body.repeatable
-            safe = job.client.response_unsent and (repeatable or failed.unsent)
-            if not safe or not self.retries.begin(len(self.connections) - len(self.idle)):
-                raise
-            try:
-                await self.forward(job, tried | {lease.backend}, failed)
-            finally:
-                self.retries.end()
-
-    async def attempt(self, job: Job, lease: balancers.Lease[str]) -> None:
-        """Send the request to one backend, and report the outcome to its pool."""
-        routed, ok, status, why = job.routed, None, None, ""
-        try:
-            backend = await job.upstream.connect(lease.backend)
-            with closing(backend.writer):
-                more = self.cookies(job, lease)
-                status = await exchange(job.client, backend, routed.head, job.body, more)
-            ok = status < HTTPStatus.INTERNAL_SERVER_ERROR
-        except BackendFailed as failed:
-            ok, why = False, f"{failed}: {failed.__cause__}"
-            raise
-        finally:
-            job.upstream.pool.release(lease, self.clock(), ok, status=status)
-            self.log(
-                request=f"{routed.request.method} {routed.request.target}",
-                client=routed.client,
-                route=routed.route,
-                session=job.binding.reason,
-                backend=lease.backend,
-                ok=ok,
-                why=why,
-            )
-
-    def cookies(self, job: Job, lease: balancers.Lease[str]) -> Headers:
-        """Return the headers that set the cookies of the visitor and of the session."""
-        cookies, sessions = list(job.routed.cookies), job.upstream.sessions
-        if sessions and (session := sessions.issue(lease, time.time(), job.binding)):
-            cookies.append(session)
-        headers = [(b"Set-Cookie", cookie.encode()) for cookie in cookies]
-        return headers + [(b"Cache-Control", b"private")] * bool(headers)
+    def in_flight(self) -> int:
+        return len(self.connections) - len(self.idle)
 
     async def finish(self) -> None:
         """Wait for the open requests, at most the drain timeout."""
@@ -209,10 +142,14 @@ async def main(settings: argparse.Namespace) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     async with asyncio.TaskGroup() as tasks:
         proxy = Proxy(settings, tasks)
-        proxy.configure()
+        try:
+            proxy.configure()
+            listen = address(settings.listen)
+            server = await asyncio.start_server(proxy.serve, *listen, backlog=1024)
+        except Exception as error:  # noqa: BLE001 - whatever the options and files contain
+            raise SystemExit(f"not started: {describe(error)}") from None
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         loop.add_signal_handler(signal.SIGHUP, proxy.configure_again)
-        server = await asyncio.start_server(proxy.serve, *address(settings.listen), backlog=1024)
         await stop.wait()
         server.close()
         await proxy.finish()
@@ -226,6 +163,7 @@ def options() -> argparse.Namespace:
         "--keys", metavar="FILE", help="secrets of the cookie; new cookies use the first"
     )
     parser.add_argument("--secure", action="store_true", help="cookies for https only")
+    parser.add_argument("--count-5xx", action="store_true", help="every 5xx closes backends")
     for name, default, text in (
         ("--algorithm", "WeightedLeastConnections", "a class of the package balancers"),
         ("--health-path", "/health", "the path of probes"),
@@ -233,9 +171,11 @@ def options() -> argparse.Namespace:
         ("--rise", 2, "successful probes that open it"),
         ("--interval", 1.0, "seconds between probes"),
         ("--timeout", 0.5, "seconds to connect, and to respond to a probe"),
+        ("--head-timeout", 10.0, "seconds until a head is complete, from its first byte"),
         ("--silence", 60.0, "seconds to wait for a client or a backend"),
         ("--fail-timeout", 10.0, "seconds that failed requests close a backend"),
         ("--drain-timeout", 30.0, "seconds after which a drain ends"),
+        ("--attempts", 3, "backends that a request is sent to at most"),
         ("--retry-share", 0.5, "share of the requests in flight that may be retries"),
         ("--min-retries", 10, "retries in flight that are always allowed"),
     ):

@@ -69,7 +69,7 @@ SABOTAGE: dict[str, tuple[str, Callable[..., Any]]] = {
     "restless-canary": ("http_site.Split.pick", draw_again),
     "regrouped-canary": ("http_site.Split.pick", regroup),
     "believe-everyone": ("http_site.TrustedProxies.forwarded", trust_client),
-    "no-retries": ("http_proxy.RetryBudget.begin", lambda *_: False),
+    "no-retries": ("http_attempts.RetryBudget.begin", lambda *_: False),
     "ignore-drain": ("http_upstream.balancers.Drain.begin", lambda *_: None),
     "cut-short": ("http_proxy.Proxy.finish", cut_short),
 }

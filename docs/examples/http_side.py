@@ -1,14 +1,15 @@
-"""HTTP/1.1 on both sides of the proxy: h11 events over streams, and which headers are forwarded.
+"""HTTP/1.1 on one side of the proxy: h11 events over streams, and which headers are forwarded.
 
-This module contains no load balancing.  It streams a request to a backend and the response to the
-client.  It distinguishes three errors: the client disconnected (:class:`ClientLeft`), the client
-sent invalid HTTP (:class:`Refused`), or the backend failed (:class:`BackendFailed`).
+This module contains no load balancing.  It distinguishes three errors: the client disconnected
+(:class:`ClientLeft`), the client sent invalid HTTP (:class:`Refused`), or the backend failed
+(:class:`BackendFailed`).
 """
 
 import asyncio
 import contextlib
+import re
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 from http import HTTPStatus
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
@@ -28,6 +29,14 @@ WEBSOCKET: Headers = [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
 HOP_BY_HOP = frozenset(
     b"connection proxy-connection keep-alive te trailer transfer-encoding upgrade".split()
 )
+
+
+BLANK_LINE = re.compile(rb"\n\r?\n")
+# h11 accepts folded lines, control characters and lines that end with LF; other programs read them
+# in other ways, and a request that two programs read as two different ones can hide a third one
+REQUEST_HEAD = re.compile(rb"(?:[!-~\x80-\xff][\t -~\x80-\xff]*\r\n)+\r\n")
+VERSION = re.compile(rb"[!-~]+ [!-~]+ HTTP/([0-9]+(?:\.[0-9]+)?)\r\n")
+VERSIONS = {b"1.0", b"1.1"}
 
 
 class Refused(Exception):
@@ -59,23 +68,84 @@ class Side:
         role: type[h11.CLIENT] | type[h11.SERVER],
         streams: tuple[StreamReader, StreamWriter],
         timeout: float,
+        head_timeout: float,
     ) -> None:
         self.http = h11.Connection(role, max_incomplete_event_size=CHUNK)
         self.reader, self.writer = streams
         self.timeout = timeout
+        self.head_timeout = head_timeout
+        self.received = b""  # the last read, after at most 4 bytes before it
+        self.chunked = False  # the body of this request
         self.closing = False  # whether this request is the last one
         self.error: Exception | None = None  # of the client, while its body was forwarded
 
     async def receive(self) -> object:
         """Return the next event, or h11.PAUSED."""
         with self.errors_attributed():
+            if self.http.their_state in {h11.IDLE, h11.SEND_RESPONSE}:
+                await self.receive_head()
             while (event := self.http.next_event()) is h11.NEED_DATA:
                 # a client that waits for "100 Continue" waits for the backend: allow both timeouts
                 waits = self.http.they_are_waiting_for_100_continue
                 async with asyncio.timeout(self.timeout * (1 + waits)):
-                    data = await self.reader.read(CHUNK)
-                self.http.receive_data(data)
-            return event
+                    await self.read()
+        if isinstance(event, h11.EndOfMessage) and self.chunked:
+            self.check_end(event)
+        return event
+
+    async def read(self) -> bytes:
+        data = await self.reader.read(CHUNK)
+        self.http.receive_data(data)
+        self.received = self.received[-4:] + data
+        return data
+
+    async def receive_head(self) -> None:
+        """Read the next head, if it is not yet received.
+
+        It has at most ``CHUNK`` bytes, whatever a read returns.  Its first byte may take
+        ``timeout`` seconds, and all others together ``head_timeout`` seconds.
+        """
+        head, end = bytearray(self.http.trailing_data[0]), None
+        if not head:
+            async with asyncio.timeout(self.timeout):
+                head += await self.read()
+        start = 0
+        try:
+            async with asyncio.timeout(self.head_timeout):
+                while not (end := BLANK_LINE.search(head, start)) and len(head) <= CHUNK:
+                    start = max(0, len(head) - 2)
+                    if head[:1] <= b" " or not (data := await self.read()):
+                        return  # a head that h11 refuses, or the end of the connection
+                    head += data
+        except TimeoutError:
+            message = f"the head was not complete after {self.head_timeout:g} s"
+            raise h11.RemoteProtocolError(message, HTTPStatus.REQUEST_TIMEOUT) from None
+        size = end.end() if end else len(head)
+        if size > CHUNK:
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            raise h11.RemoteProtocolError(f"the head is longer than {CHUNK} bytes", status)
+        if self.http.our_role is h11.SERVER:
+            check_lines(head[:size])
+
+    def check_framing(self, request: h11.Request) -> None:
+        """Refuse faulty framing, or make this request the last one: RFC 9112, section 6.1.
+
+        A proxy in front may have used the other length, and then what follows is no request.
+        """
+        self.chunked = bool(list_values(request, b"transfer-encoding"))
+        if self.chunked and request.http_version == b"1.0":
+            self.closing = True
+            raise Refused(HTTPStatus.BAD_REQUEST, "Transfer-Encoding in HTTP/1.0")
+        self.closing |= self.chunked and bool(list_values(request, b"content-length"))
+
+    def check_end(self, end: h11.EndOfMessage) -> None:
+        """Make this request the last one if its trailers could end elsewhere for others.
+
+        h11 accepts trailers whose lines end with LF.
+        """
+        size = len(self.received) - len(self.http.trailing_data[0])
+        regular = size > 0 and self.received[:size].endswith(b"\r\n\r\n")
+        self.closing |= bool(end.headers) or not regular
 
     async def send(self, event: h11.Event) -> None:
         with self.errors_attributed():
@@ -89,8 +159,7 @@ class Side:
         A client that shuts down its sending side counts as disconnected, as in nginx.
         """
         with self.errors_attributed():
-            data = await self.reader.read(CHUNK)
-        self.http.receive_data(data)
+            data = await self.read()
         if not data:
             raise ClientLeft
 
@@ -99,14 +168,15 @@ class Side:
         """Translate an error on this side into one that names its cause: client or backend."""
         try:
             yield
-        except (OSError, h11.RemoteProtocolError) as error:
+        except (OSError, h11.ProtocolError) as error:
             timed_out = isinstance(error, TimeoutError)
             if self.http.our_role is h11.CLIENT:
                 status = HTTPStatus.GATEWAY_TIMEOUT if timed_out else HTTPStatus.BAD_GATEWAY
                 raise BackendFailed(
                     status, "no response" if timed_out else "incomplete response"
                 ) from error
-            if isinstance(error, h11.RemoteProtocolError):
+            if isinstance(error, h11.ProtocolError):
+                self.closing = True
                 raise Refused(HTTPStatus(error.error_status_hint), str(error)) from error
             raise ClientLeft from error
 
@@ -120,10 +190,17 @@ class Side:
         """Whether the client may send another request on this connection."""
         return {self.http.our_state, self.http.their_state} == {h11.DONE} and not self.closing
 
+    @property
+    def sending(self) -> bool:
+        """Whether the client may still send something that is not read."""
+        unread = self.closing and (self.http.trailing_data[0] or self.http.their_state is h11.IDLE)
+        return bool(unread) or self.http.their_state in {h11.SEND_BODY, h11.ERROR}
+
     async def answer(self, refused: Refused, head: object) -> None:
         """Respond with a line of text; close afterwards unless the request was complete."""
-        with contextlib.suppress(h11.RemoteProtocolError):
-            self.http.next_event()
+        if isinstance(head, h11.Request):
+            with contextlib.suppress(h11.RemoteProtocolError):
+                self.http.next_event()  # a request without a body is complete
         self.closing |= self.http.their_state is not h11.DONE
         status = refused.status
         body = f"{status} {status.phrase}: {refused}\n".encode()
@@ -142,7 +219,7 @@ class Side:
                 # an incomplete response must not look complete: reset the connection
                 self.writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, RESET)
                 self.writer.transport.abort()
-            elif self.http.their_state in {h11.SEND_BODY, h11.ERROR}:
+            elif self.sending:
                 self.writer.write_eof()
                 async with asyncio.timeout(LINGER):
                     while await self.reader.read(CHUNK):
@@ -150,120 +227,24 @@ class Side:
         self.writer.close()
 
 
-class Body:
-    """The body of a request: forwarded as it arrives, and stored for a retry while it is short."""
-
-    def __init__(self, client: Side) -> None:
-        self.client = client
-        self.stored: tuple[bytes, ...] = ()
-        self.size = 0
-        self.ended = False
-
-    @property
-    def repeatable(self) -> bool:
-        return self.size <= CHUNK
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        for data in self.stored:
-            yield data
-        while not self.ended:
-            event = await self.client.receive()
-            if isinstance(event, h11.Data):
-                self.size += len(event.data)
-                self.stored = (*self.stored, bytes(event.data)) if self.repeatable else ()
-                yield bytes(event.data)
-            else:
-                self.ended = True
-
-
-async def exchange(
-    client: Side, backend: Side, head: h11.Request, body: Body, more: Headers
-) -> int:
-    """Forward a request to a backend and the response to the client, with more headers.
-
-    Return the status.  An upgraded connection has ended when this returns.
-    """
-    uploading = asyncio.create_task(upload(client, backend, head, body))
-    try:
-        status = await download(client, backend, body, more)
-    except BackendFailed:
-        if client.error:
-            raise client.error from None
-        raise
-    finally:
-        uploading.cancel()
-        await asyncio.wait({uploading})
-    if status == HTTPStatus.SWITCHING_PROTOCOLS:
-        await tunnel(client, backend)
-    return status
-
-
-async def upload(client: Side, backend: Side, head: h11.Request, body: Body) -> None:
-    try:
-        await backend.send(head)
-        async for data in body.chunks():
-            await backend.send(h11.Data(data=data))
-        await backend.send(h11.EndOfMessage())
-        await client.wait_until_left()
-    except (ClientLeft, Refused) as error:
-        if not isinstance(error, BackendFailed):  # detected where the response is read
-            client.error = error
-        backend.writer.transport.abort()
-
-
-async def download(client: Side, backend: Side, body: Body, more: Headers) -> int:
-    status = 0
-    while True:
-        try:
-            event = await backend.receive()
-        except BackendFailed as failure:
-            timed_out = failure.status == HTTPStatus.GATEWAY_TIMEOUT
-            if timed_out and not body.ended and not client.http.they_are_waiting_for_100_continue:
-                continue  # the backend waits for the client
-            raise
-        match event:
-            case h11.InformationalResponse(status_code=HTTPStatus.SWITCHING_PROTOCOLS as status):
-                headers = end_to_end(event) + WEBSOCKET + more
-                await client.send(h11.InformationalResponse(status_code=status, headers=headers))
-                return status
-            case h11.InformationalResponse():
-                if client.http.their_http_version != b"1.0":
-                    await client.send(event)
-            case h11.Response():
-                status, headers = event.status_code, end_to_end(event) + more
-                headers += CLOSE * client.closing
-                answer = h11.Response(status_code=status, headers=headers, reason=event.reason)
-                await client.send(answer)
-            case h11.Data():
-                await client.send(event)
-            case _:
-                await client.send(h11.EndOfMessage())
-                return status
-
-
-async def tunnel(client: Side, backend: Side) -> None:
-    """Forward bytes in both directions until one side closes."""
-    flows = {asyncio.create_task(pump(client, backend)), asyncio.create_task(pump(backend, client))}
-    try:
-        await asyncio.wait(flows, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for flow in flows:
-            flow.cancel()
-
-
-async def pump(source: Side, sink: Side) -> None:
-    data, _ = source.http.trailing_data
-    with contextlib.suppress(OSError):
-        while data := data or await source.reader.read(CHUNK):
-            sink.writer.write(data)
-            await sink.writer.drain()
-            data = b""
+def check_lines(head: bytearray) -> None:
+    """Refuse the head of a request that is not exactly as in RFC 9112, and other versions."""
+    if not REQUEST_HEAD.fullmatch(head):
+        message = "a line is folded, has a control character, or does not end with CR LF"
+        raise h11.RemoteProtocolError(message, HTTPStatus.BAD_REQUEST)
+    version = VERSION.match(head)
+    if version and version[1] not in VERSIONS:
+        status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+        raise h11.RemoteProtocolError("only HTTP/1.0 and HTTP/1.1 are supported", status)
 
 
 def end_to_end(head: Head) -> Headers:
-    """Return the headers that are forwarded: RFC 9110, section 7.6.1; RFC 9112, section 6.3."""
+    """Return the headers that are forwarded: RFC 9110, sections 7.6.1 and 8.6; RFC 9112, 6.3."""
     dropped = HOP_BY_HOP | set(list_values(head, b"connection")) - {b"content-length"}
-    if list_values(head, b"transfer-encoding"):
+    bodiless = isinstance(head, h11.InformationalResponse) or (
+        isinstance(head, h11.Response) and head.status_code == HTTPStatus.NO_CONTENT
+    )
+    if bodiless or list_values(head, b"transfer-encoding"):
         dropped |= {b"content-length"}
     return [
         (name, value) for name, value in head.headers.raw_items() if name.lower() not in dropped
@@ -279,6 +260,7 @@ def hop_headers(head: h11.Request) -> Headers:
     chunked: Headers = [(b"Transfer-Encoding", b"chunked")]
     chunked *= bool(list_values(head, b"transfer-encoding"))
     able = head.method == b"GET" and head.http_version != b"1.0"
+    able = able and not chunked and not list_values(head, b"content-length")
     wanted = able and b"upgrade" in list_values(head, b"connection")
     websocket = wanted and list_values(head, b"upgrade") == [b"websocket"]
     return chunked + (WEBSOCKET if websocket else CLOSE)

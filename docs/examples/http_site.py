@@ -1,9 +1,12 @@
 """The site: which client sent a request, its route and pool, and the headers for the backend."""
 
+import json
+import re
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import h11
@@ -13,7 +16,23 @@ from balancers.routing import Match, Route, Router, Split
 
 from http_side import Headers, Refused, end_to_end, hop_headers
 
-OWN_HEADERS = frozenset((b"host", b"forwarded", b"x-forwarded-for", b"x-forwarded-proto"))
+# A backend may believe these headers more than the request itself, so they are not forwarded.  The
+# proxy writes Host, X-Forwarded-For and X-Forwarded-Proto itself.
+CLIENT_ADDRESSES = """
+    true-client-ip x-real-ip x-client-ip client-ip x-cluster-client-ip x-originating-ip x-remote-ip
+    x-remote-addr x-proxyuser-ip proxy-client-ip wl-proxy-client-ip cf-connecting-ip
+    cf-connecting-ipv6 fastly-client-ip fly-client-ip x-azure-clientip x-azure-socketip
+    x-appengine-user-ip x-envoy-external-address x-sourceip
+"""
+TARGETS = """
+    host x-host x-rewrite-url x-http-method-override x-http-method x-method-override x-scheme
+    x-url-scheme front-end-https proxy
+"""  # other hosts, paths and methods than the route; CGI programs take "Proxy" for a setting
+REPLACED = frozenset((CLIENT_ADDRESSES + TARGETS).encode().split())
+REPLACED_PREFIXES = (b"forwarded", b"x-forwarded", b"x-original")  # -Host, -Port, -URL and so on
+# backends write other characters as "-", and so "X_Real_IP" as "X-Real-IP"; nginx drops them too
+FORWARDED_NAME = re.compile(rb"[0-9A-Za-z-]+")
+HOST = re.compile(r"(?:[0-9A-Za-z._-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 MONTH = 30 * 24 * 3600  # seconds that a visitor cookie is valid
 
 Value = str | Split[str]
@@ -55,6 +74,10 @@ class Site:
         headers = [(name.decode(), value.decode("latin-1")) for name, value in head.headers]
         target = read_target(head.target.decode())
         host = target.host or dict(headers).get("host", "")
+        if not HOST.fullmatch(host):
+            raise Refused(HTTPStatus.BAD_REQUEST, "invalid Host")
+        if head.method == b"CONNECT":
+            raise Refused(HTTPStatus.NOT_IMPLEMENTED, "no tunnels")
         request = Request(head.method.decode(), head.target.decode(), host, headers, peer)
         match = self.router.match(request)
         if match.value is None:
@@ -87,11 +110,7 @@ class Site:
         client = self.proxies.client(request)
         behind_proxy = client.reason or len(client.hops) > 1
         proto = request.header("x-forwarded-proto") if behind_proxy else ()
-        others = [
-            (name, value)
-            for name, value in end_to_end(head)
-            if name.lower().replace(b"_", b"-") not in OWN_HEADERS  # some backends treat "_" as "-"
-        ]
+        others = [(name, value) for name, value in end_to_end(head) if passes(name)]
         return [
             (b"Host", (request.host or self.host).encode("latin-1")),
             *others,
@@ -100,6 +119,26 @@ class Site:
             (b"Via", head.http_version + b" balancers"),
             *hop_headers(head),
         ]
+
+
+def passes(name: bytes) -> bool:
+    """Return whether a header of a client is forwarded."""
+    name = name.lower()
+    known = name in REPLACED or name.startswith(REPLACED_PREFIXES)
+    return bool(FORWARDED_NAME.fullmatch(name)) and not known
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Read a file of JSON.  Raises ValueError if a name occurs twice in one object."""
+
+    def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            raise ValueError(f"a name occurs twice: {', '.join(name for name, _ in pairs)}")
+        return fields
+
+    config: dict[str, Any] = json.loads(Path(path).read_text("utf-8"), object_pairs_hook=unrepeated)
+    return config
 
 
 def read_route(pools: Collection[str], to: str | dict[str, float], **fields: Any) -> Route[Value]:

@@ -44,6 +44,8 @@ class Upstream:
         cookie: str | None = None,
         drain: Collection[str] = (),
     ) -> None:
+        for name in backends:
+            address(name)
         self.pool.update(backends, self.clock())
         for name in {*self.pool.backends, *drain}:
             (self.drain.begin if name in drain else self.drain.cancel)(name, self.clock())
@@ -67,7 +69,7 @@ class Upstream:
 
     async def probe(self, probe: Probe[str]) -> None:
         ok = False
-        with contextlib.suppress(BackendFailed, OSError):
+        with contextlib.suppress(Exception):  # a probe that raises anything has failed
             async with asyncio.timeout_at(probe.deadline):
                 side = await self.connect(probe.backend)
                 with contextlib.closing(side.writer):
@@ -85,6 +87,6 @@ class Upstream:
         try:
             async with asyncio.timeout(self.settings.timeout):
                 streams = await asyncio.open_connection(*address(backend))
-        except OSError as error:
+        except (OSError, ValueError, OverflowError) as error:  # from the socket, or from the name
             raise BackendFailed(HTTPStatus.BAD_GATEWAY, "no connection", unsent=True) from error
-        return Side(h11.CLIENT, streams, self.settings.silence)
+        return Side(h11.CLIENT, streams, self.settings.silence, self.settings.head_timeout)

@@ -5,17 +5,22 @@ are failures.  ``--rise`` successful probes open a backend that probes closed (A
 successful trial request opens a backend that requests closed (PassiveChecks).  A backend gets
 requests while both gates are open.  If no backend is open, the pool ignores both gates (panic).
 
-SIGTERM: stop accepting, and finish open connections.  SIGHUP: read the backends again.
-SIGUSR1: print the counts.
+SIGTERM: stop accepting, and finish open connections.  SIGHUP: read the backends again; if any line
+is invalid, nothing changes.  SIGUSR1: print the counts.
+
+This is an example.  Put a hardened server in front of it: it has no TLS, and no limit on the
+connections of a client, on their duration or on their rate.
 """
 
 import argparse
 import asyncio
 import contextlib
 import json
+import re
 import signal
 from asyncio import StreamReader, StreamWriter
 from collections import Counter, defaultdict, deque
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from random import Random
 
@@ -26,6 +31,11 @@ Streams = tuple[StreamReader, StreamWriter]
 CHUNK = 65536  # bytes per read; also how much of a request is stored for a retry
 STATUS = 10  # bytes of a response that show its status class
 SUCCEEDED, FAILED = (b"HTTP/1.0 2", b"HTTP/1.1 2"), (b"HTTP/1.0 5", b"HTTP/1.1 5")
+LABEL = "[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"  # of a host name
+ADDRESS = re.compile(
+    rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z]+)?\]|{LABEL}(?:\.{LABEL})*\.?):(?P<port>[1-9][0-9]*)"
+)
+LONGEST_NAME, LAST_PORT = 259, 65535  # a host has at most 253 characters
 OUTCOMES = {True: "ok", False: "failed", None: "unknown"}
 
 
@@ -51,14 +61,27 @@ class Proxy:
         self.serving: set[asyncio.Task[None] | None] = set()  # keeps tasks alive
 
     def configure(self) -> None:
+        """Read the backends; if any line is invalid, raise an error and change nothing."""
         path = self.settings.backends
-        lines = self.settings.backend + (Path(path).read_text().splitlines() if path else [])
-        backends = [line.replace("=", " ").split() for line in lines if line.strip()]
-        self.pool.update({name: float(weight) for name, weight, *_ in backends}, self.clock())
-        for name, _, *marks in backends:
-            (self.drain.begin if "drain" in marks else self.drain.cancel)(name, self.clock())
+        lines = self.settings.backend + (Path(path).read_text("utf-8").splitlines() if path else [])
+        backends = [read_line(line) for line in lines if line.strip()]
+        weights = {name: weight for name, weight, _ in backends}
+        if len(weights) < len(backends):
+            raise ValueError("a backend is listed twice")
+        self.pool.update(weights, self.clock())
+        for name, _, drain in backends:
+            (self.drain.begin if drain else self.drain.cancel)(name, self.clock())
         self.schedule_changed.set()
         self.print_events()
+
+    def configure_again(self) -> None:
+        try:
+            self.configure()
+        except Exception as error:  # noqa: BLE001 - whatever the file contains, the proxy goes on
+            result = f"not read: {describe(error)}"
+        else:
+            result = "read"
+        print(json.dumps({"at": self.clock(), "configuration": result}), flush=True)
 
     async def keep_probing(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -73,7 +96,7 @@ class Proxy:
 
     async def probe(self, probe: Probe[str]) -> None:
         ok = False
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(Exception):  # a probe that raises anything has failed
             async with asyncio.timeout_at(probe.deadline):
                 reader, writer = await asyncio.open_connection(*address(probe.backend))
                 with contextlib.closing(writer):
@@ -87,7 +110,8 @@ class Proxy:
         tried, request, task = set[str](), bytearray(), asyncio.current_task()
         self.serving.add(task)
         try:
-            request += await reader.readuntil(b"\r\n\r\n")
+            async with asyncio.timeout(self.settings.head_timeout):
+                request += await reader.readuntil(b"\r\n\r\n")
             while not await self.attempt((reader, writer), request, tried):
                 pass
         except (EOFError, OSError, asyncio.LimitOverrunError):
@@ -109,7 +133,7 @@ class Proxy:
         try:
             async with asyncio.timeout(self.settings.timeout):
                 server = await asyncio.open_connection(*address(lease.backend))
-        except OSError:
+        except (OSError, ValueError, OverflowError):  # from the socket, or from the host's name
             ok = False
         else:
             ok = await self.exchange(client, server, request, answer)
@@ -161,18 +185,46 @@ async def send(reader: StreamReader, server_writer: StreamWriter, request: bytea
         server_writer.write_eof()
 
 
+def read_line(line: str) -> tuple[str, float, bool]:
+    """Read ``HOST:PORT=WEIGHT [drain]``: the name, the weight, and whether the backend drains."""
+    match line.replace("=", " ").split():
+        case [name, weight, *marks] if marks in ([], ["drain"]):
+            address(name)
+            return name, float(weight), bool(marks)
+    raise ValueError(f"a line must be HOST:PORT=WEIGHT [drain], not {line!r}")
+
+
 def address(name: str) -> tuple[str, int]:
-    host, _, port = name.rpartition(":")
-    return host.strip("[]"), int(port)
+    """Return the host and the port of ``HOST:PORT``.  Raises ValueError if it is anything else.
+
+    The host is a name, an IPv4 address, or an IPv6 address in brackets.
+    """
+    parts = ADDRESS.fullmatch(name)
+    if parts and len(name) <= LONGEST_NAME and int(parts["port"]) <= LAST_PORT:
+        host, port = parts["host"], int(parts["port"])
+        with contextlib.suppress(ValueError):
+            if host.startswith("["):
+                return str(IPv6Address(host[1:-1])), port
+            is_name = not host.removesuffix(".").rpartition(".")[2].isdigit()
+            return host if is_name else str(IPv4Address(host)), port
+    raise ValueError(f"an address must be HOST:PORT, with a port of 1 to {LAST_PORT}, not {name!r}")
+
+
+def describe(error: Exception) -> str:
+    """Return the kind of an error and its message, which contains no more than the faulty value."""
+    return f"{type(error).__name__}: {error}"
 
 
 async def main(settings: argparse.Namespace) -> None:
     proxy, stop, loop = Proxy(settings), asyncio.Event(), asyncio.get_running_loop()
-    proxy.configure()
+    try:
+        proxy.configure()
+        server = await asyncio.start_server(proxy.serve, *address(settings.listen), backlog=1024)
+    except Exception as error:  # noqa: BLE001 - whatever the options contain
+        raise SystemExit(f"not started: {describe(error)}") from None
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, proxy.configure)
+    loop.add_signal_handler(signal.SIGHUP, proxy.configure_again)
     loop.add_signal_handler(signal.SIGUSR1, proxy.print_counts)
-    server = await asyncio.start_server(proxy.serve, *address(settings.listen), backlog=1024)
     async with asyncio.TaskGroup() as group:
         probing = group.create_task(proxy.keep_probing())
         await stop.wait()
@@ -195,6 +247,7 @@ def options() -> argparse.Namespace:
         ("--rise", 2, "successful probes that open it"),
         ("--interval", 1.0, "seconds between probes"),
         ("--timeout", 0.5, "seconds to connect, and to respond to a probe"),
+        ("--head-timeout", 10.0, "seconds until a client has sent the head of its request"),
         ("--answer-timeout", 60.0, "seconds until the response to a request starts"),
         ("--fail-timeout", 10.0, "seconds that failed requests close a backend"),
         ("--drain-timeout", 30.0, "seconds after which a drain ends"),

@@ -100,7 +100,8 @@ class Proxy(Process):
         self.write()
         arguments = ["--listen", self.name, "--config", str(self.folder / "config")]
         settings = {"interval": 0.3, "timeout": 0.25, "fail-timeout": 1, **settings}
-        arguments += [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+        for name, value in settings.items():
+            arguments.append(f"--{name.replace('_', '-')}" + f"={value}" * (value is not True))
         self.start("http_proxy.py", *arguments, log=self.folder / "log")
         return self
 

@@ -530,17 +530,29 @@ def test_an_empty_pool_is_503_with_the_reason_of_the_refusal(tmp_path: Path) -> 
     assert (answer.status_code, answer.text) == (503, expected)
 
 
-def test_failed_requests_close_a_backend(tmp_path: Path) -> None:
-    failing = respond_with(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
-    with proxy_over(tmp_path, failing, respond_with(OK), fall=3, fail_timeout=60) as (
-        proxy,
-        bad,
-        good,
-    ):
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_gateway_errors_close_a_backend(tmp_path: Path, status: int) -> None:
+    assert failures_of(tmp_path, status) == 3
+
+
+@pytest.mark.parametrize("status", [500, 501, 505, 599])
+def test_by_default_no_other_errors_close_a_backend(tmp_path: Path, status: int) -> None:
+    assert failures_of(tmp_path, status) == 15
+
+
+@pytest.mark.parametrize("status", [500, 501, 502, 599])
+def test_with_count_5xx_all_of_them_close_a_backend(tmp_path: Path, status: int) -> None:
+    assert failures_of(tmp_path, status, count_5xx=True) == 3
+
+
+def failures_of(folder: Path, status: int, **settings: bool) -> int:
+    """Return how many of 30 requests a backend of two received that answers them with a status."""
+    failing = respond_with(b"HTTP/1.1 %d Oops\r\nContent-Length: 0\r\n\r\n" % status)
+    limits: dict[str, Any] = {"fall": 3, "fail_timeout": 60, **settings}
+    with proxy_over(folder, failing, respond_with(OK), **limits) as (proxy, bad, good):
         statuses = [httpx.post(proxy.url).status_code for _ in range(30)]
-        assert statuses.count(500) == 3
-        assert len(bad.heads) == 3
-        assert len(good.heads) == 27
+        assert statuses.count(status) == len(bad.heads) == 30 - len(good.heads)
+        return len(bad.heads)
 
 
 def test_a_client_that_disconnects_is_not_a_failure_of_the_backend(tmp_path: Path) -> None:
