@@ -23,7 +23,6 @@ import time
 from asyncio import StreamReader, StreamWriter
 from collections import deque
 from pathlib import Path
-from random import SystemRandom
 
 import h11
 from http_attempts import Forwarder, Job
@@ -57,9 +56,9 @@ class Proxy:
         config, keys = read_config(self.settings.config), self.keys
         if self.settings.keys:
             keys = [*filter(None, Path(self.settings.keys).read_bytes().splitlines())]
-        tokens, pools = SessionTokens(keys, rng=SystemRandom()), config["pools"]
-        for pool in pools.values():
-            Upstream(self.settings, deque(maxlen=1)).configure(tokens, **pool)
+        tokens, pools = SessionTokens(keys), config["pools"]
+        for name, pool in pools.items():
+            Upstream(self.settings, deque(maxlen=1)).configure(name, tokens, **pool)
         self.site = Site(self.settings.listen, self.settings.secure, **config)
         for name in self.upstreams.keys() - pools.keys():
             del self.upstreams[name]
@@ -68,7 +67,7 @@ class Proxy:
             if name not in self.upstreams:
                 self.upstreams[name] = upstream = Upstream(self.settings, self.events, self.log)
                 self.probing[name] = self.tasks.create_task(upstream.keep_probing())
-            self.upstreams[name].configure(tokens, **pool)
+            self.upstreams[name].configure(name, tokens, **pool)
 
     def configure_again(self) -> None:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import h11
 
-from balancers.http import Request, TrustedProxies, cookie, read_target, set_cookie
+from balancers.http import PathRules, Request, TrustedProxies, cookie, read_target, set_cookie
 from balancers.routing import Match, Route, Router, Split
 
 from http_side import Headers, Refused, end_to_end, hop_headers
@@ -61,10 +61,13 @@ class Site:
         routes: Collection[Mapping[str, Any]],
         trusted: Collection[str] = (),
         visitor: str | None = None,
+        paths: Mapping[str, Any] | None = None,
     ) -> None:
         self.host = host
         self.secure = secure
-        self.router = Router([read_route(pools, **fields) for fields in routes])
+        self.rules = PathRules(**(paths or {}))
+        table = [read_route(pools, **fields) for fields in routes]
+        self.router = Router(table, path_rules=self.rules)
         self.proxies = TrustedProxies(trusted, header="X-Forwarded-For")
         self.visitor = visitor
         self.identify(Request())  # an invalid cookie name is an error at start
@@ -72,7 +75,7 @@ class Site:
     def route(self, head: h11.Request, peer: str) -> Routed:
         """Return the client and the pool of a request.  Raises Refused if no route matches."""
         headers = [(name.decode(), value.decode("latin-1")) for name, value in head.headers]
-        target = read_target(head.target.decode())
+        target = read_target(head.target.decode(), self.rules)
         host = target.host or dict(headers).get("host", "")
         if not HOST.fullmatch(host):
             raise Refused(HTTPStatus.BAD_REQUEST, "invalid Host")

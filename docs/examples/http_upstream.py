@@ -39,6 +39,7 @@ class Upstream:
 
     def configure(
         self,
+        own_name: str,
         tokens: SessionTokens,
         backends: Mapping[str, float],
         cookie: str | None = None,
@@ -52,7 +53,9 @@ class Upstream:
         self.sessions = None
         if cookie:
             secure = self.settings.secure
-            self.sessions = CookieSessions(self.pool, tokens, name=cookie, secure=secure)
+            self.sessions = CookieSessions(
+                self.pool, tokens, context=own_name, name=cookie, secure=secure
+            )
         self.schedule_changed.set()
 
     async def keep_probing(self) -> None:
