@@ -32,7 +32,10 @@ class Body:
 
     def __init__(self, client: Side, head: h11.Request) -> None:
         self.client = client
-        self.exists = client.chunked or list_values(head, b"content-length") not in ([], [b"0"])
+        self.exists = bool(client.chunks) or list_values(head, b"content-length") not in (
+            [],
+            [b"0"],
+        )
         self.stored: tuple[bytes, ...] = ()
         self.size = 0
         self.ended = False

@@ -141,14 +141,14 @@ async def main(settings: argparse.Namespace) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     async with asyncio.TaskGroup() as tasks:
         proxy = Proxy(settings, tasks)
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, proxy.configure_again)
         try:
             proxy.configure()
             listen = address(settings.listen)
             server = await asyncio.start_server(proxy.serve, *listen, backlog=1024)
         except Exception as error:  # noqa: BLE001 - whatever the options and files contain
             raise SystemExit(f"not started: {describe(error)}") from None
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, proxy.configure_again)
         await stop.wait()
         server.close()
         await proxy.finish()

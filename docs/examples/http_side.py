@@ -15,8 +15,9 @@ from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 
 import h11
+from http_strict import LIMIT, Chunks, check_head
 
-CHUNK = 65536  # bytes per read, of a head, and of a body that is stored for a retry
+CHUNK = LIMIT  # bytes per read, and of a body that is stored for a retry
 RESET = pack("ii", 1, 0)  # SO_LINGER with 0 seconds: close resets the connection
 LINGER = 2.0  # seconds for a client to read a response that was sent before its request ended
 
@@ -32,11 +33,6 @@ HOP_BY_HOP = frozenset(
 
 
 BLANK_LINE = re.compile(rb"\n\r?\n")
-# h11 accepts folded lines, control characters and lines that end with LF; other programs read them
-# in other ways, and a request that two programs read as two different ones can hide a third one
-REQUEST_HEAD = re.compile(rb"(?:[!-~\x80-\xff][\t -~\x80-\xff]*\r\n)+\r\n")
-VERSION = re.compile(rb"[!-~]+ [!-~]+ HTTP/([0-9]+(?:\.[0-9]+)?)\r\n")
-VERSIONS = {b"1.0", b"1.1"}
 
 
 class Refused(Exception):
@@ -70,12 +66,11 @@ class Side:
         timeout: float,
         head_timeout: float,
     ) -> None:
-        self.http = h11.Connection(role, max_incomplete_event_size=CHUNK)
+        self.http = h11.Connection(role, max_incomplete_event_size=LIMIT)
         self.reader, self.writer = streams
         self.timeout = timeout
         self.head_timeout = head_timeout
-        self.received = b""  # the last read, after at most 4 bytes before it
-        self.chunked = False  # the body of this request
+        self.chunks: Chunks | None = None  # of the body of this request
         self.closing = False  # whether this request is the last one
         self.error: Exception | None = None  # of the client, while its body was forwarded
 
@@ -89,20 +84,19 @@ class Side:
                 waits = self.http.they_are_waiting_for_100_continue
                 async with asyncio.timeout(self.timeout * (1 + waits)):
                     await self.read()
-        if isinstance(event, h11.EndOfMessage) and self.chunked:
-            self.check_end(event)
-        return event
+            return event
 
     async def read(self) -> bytes:
         data = await self.reader.read(CHUNK)
+        if self.chunks:
+            self.chunks.check(data)
         self.http.receive_data(data)
-        self.received = self.received[-4:] + data
         return data
 
     async def receive_head(self) -> None:
         """Read the next head, if it is not yet received.
 
-        It has at most ``CHUNK`` bytes, whatever a read returns.  Its first byte may take
+        It has at most ``LIMIT`` bytes, whatever a read returns.  Its first byte may take
         ``timeout`` seconds, and all others together ``head_timeout`` seconds.
         """
         head, end = bytearray(self.http.trailing_data[0]), None
@@ -112,7 +106,7 @@ class Side:
         start = 0
         try:
             async with asyncio.timeout(self.head_timeout):
-                while not (end := BLANK_LINE.search(head, start)) and len(head) <= CHUNK:
+                while not (end := BLANK_LINE.search(head, start)) and len(head) <= LIMIT:
                     start = max(0, len(head) - 2)
                     if head[:1] <= b" " or not (data := await self.read()):
                         return  # a head that h11 refuses, or the end of the connection
@@ -121,31 +115,27 @@ class Side:
             message = f"the head was not complete after {self.head_timeout:g} s"
             raise h11.RemoteProtocolError(message, HTTPStatus.REQUEST_TIMEOUT) from None
         size = end.end() if end else len(head)
-        if size > CHUNK:
+        if size > LIMIT:
             status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            raise h11.RemoteProtocolError(f"the head is longer than {CHUNK} bytes", status)
+            raise h11.RemoteProtocolError(f"the head is longer than {LIMIT} bytes", status)
         if self.http.our_role is h11.SERVER:
-            check_lines(head[:size])
+            check_head(head[:size])
 
     def check_framing(self, request: h11.Request) -> None:
         """Refuse faulty framing, or make this request the last one: RFC 9112, section 6.1.
 
         A proxy in front may have used the other length, and then what follows is no request.
         """
-        self.chunked = bool(list_values(request, b"transfer-encoding"))
-        if self.chunked and request.http_version == b"1.0":
-            self.closing = True
+        self.chunks = Chunks() if list_values(request, b"transfer-encoding") else None
+        if not self.chunks:
+            return
+        self.closing |= request.http_version == b"1.0" or bool(
+            list_values(request, b"content-length")
+        )
+        if request.http_version == b"1.0":
             raise Refused(HTTPStatus.BAD_REQUEST, "Transfer-Encoding in HTTP/1.0")
-        self.closing |= self.chunked and bool(list_values(request, b"content-length"))
-
-    def check_end(self, end: h11.EndOfMessage) -> None:
-        """Make this request the last one if its trailers could end elsewhere for others.
-
-        h11 accepts trailers whose lines end with LF.
-        """
-        size = len(self.received) - len(self.http.trailing_data[0])
-        regular = size > 0 and self.received[:size].endswith(b"\r\n\r\n")
-        self.closing |= bool(end.headers) or not regular
+        with self.errors_attributed():
+            self.chunks.check(self.http.trailing_data[0])
 
     async def send(self, event: h11.Event) -> None:
         with self.errors_attributed():
@@ -225,17 +215,6 @@ class Side:
                     while await self.reader.read(CHUNK):
                         pass
         self.writer.close()
-
-
-def check_lines(head: bytearray) -> None:
-    """Refuse the head of a request that is not exactly as in RFC 9112, and other versions."""
-    if not REQUEST_HEAD.fullmatch(head):
-        message = "a line is folded, has a control character, or does not end with CR LF"
-        raise h11.RemoteProtocolError(message, HTTPStatus.BAD_REQUEST)
-    version = VERSION.match(head)
-    if version and version[1] not in VERSIONS:
-        status = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
-        raise h11.RemoteProtocolError("only HTTP/1.0 and HTTP/1.1 are supported", status)
 
 
 def end_to_end(head: Head) -> Headers:

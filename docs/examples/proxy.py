@@ -33,9 +33,9 @@ STATUS = 10  # bytes of a response that show its status class
 SUCCEEDED, FAILED = (b"HTTP/1.0 2", b"HTTP/1.1 2"), (b"HTTP/1.0 5", b"HTTP/1.1 5")
 LABEL = "[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"  # of a host name
 ADDRESS = re.compile(
-    rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z]+)?\]|{LABEL}(?:\.{LABEL})*\.?):(?P<port>[1-9][0-9]*)"
+    rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z]+)?\]|{LABEL}(?:\.{LABEL})*\.?):(?P<port>[1-9][0-9]{{0,4}})"
 )
-LONGEST_NAME, LAST_PORT = 259, 65535  # a host has at most 253 characters
+LONGEST_HOST, LAST_PORT = 253, 65535
 OUTCOMES = {True: "ok", False: "failed", None: "unknown"}
 
 
@@ -199,14 +199,15 @@ def address(name: str) -> tuple[str, int]:
 
     The host is a name, an IPv4 address, or an IPv6 address in brackets.
     """
-    parts = ADDRESS.fullmatch(name)
-    if parts and len(name) <= LONGEST_NAME and int(parts["port"]) <= LAST_PORT:
+    if (parts := ADDRESS.fullmatch(name)) and len(parts["host"].rstrip(".")) <= LONGEST_HOST:
         host, port = parts["host"], int(parts["port"])
         with contextlib.suppress(ValueError):
             if host.startswith("["):
-                return str(IPv6Address(host[1:-1])), port
-            is_name = not host.removesuffix(".").rpartition(".")[2].isdigit()
-            return host if is_name else str(IPv4Address(host)), port
+                host = str(IPv6Address(host[1:-1]))
+            elif host.rstrip(".").rpartition(".")[2].isdigit():
+                host = str(IPv4Address(host))
+            if port <= LAST_PORT:
+                return host, port
     raise ValueError(f"an address must be HOST:PORT, with a port of 1 to {LAST_PORT}, not {name!r}")
 
 
@@ -217,14 +218,14 @@ def describe(error: Exception) -> str:
 
 async def main(settings: argparse.Namespace) -> None:
     proxy, stop, loop = Proxy(settings), asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, proxy.configure_again)
+    loop.add_signal_handler(signal.SIGUSR1, proxy.print_counts)
     try:
         proxy.configure()
         server = await asyncio.start_server(proxy.serve, *address(settings.listen), backlog=1024)
     except Exception as error:  # noqa: BLE001 - whatever the options contain
         raise SystemExit(f"not started: {describe(error)}") from None
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, proxy.configure_again)
-    loop.add_signal_handler(signal.SIGUSR1, proxy.print_counts)
     async with asyncio.TaskGroup() as group:
         probing = group.create_task(proxy.keep_probing())
         await stop.wait()

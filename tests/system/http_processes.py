@@ -58,12 +58,15 @@ class Process:
 
     def __init__(self, host: str) -> None:
         self.name = free_address(host)
+        self.errors: Path | None = None  # the file of the standard error; None inherits it
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, script: str, *arguments: str, log: Path) -> None:
         command = [sys.executable, str(EXAMPLES / script), *arguments]
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(command, stdout=output)
+        with contextlib.ExitStack() as files:
+            output = files.enter_context(log.open("ab"))
+            errors = files.enter_context(self.errors.open("ab")) if self.errors else None
+            self.process = subprocess.Popen(command, stdout=output, stderr=errors)
         wait_until(lambda: listens(self.name), f"{script} listens on {self.name}")
 
     def signal(self, number: signal.Signals) -> None:
@@ -111,8 +114,12 @@ class Proxy(Process):
     def configure(self, **config: Any) -> str:
         """Change the configuration; return what the proxy logs about it."""
         self.config |= config
-        before = len(self.lines_with("configuration"))
         self.write()
+        return self.read_again()
+
+    def read_again(self) -> str:
+        """Make the proxy read its configuration; return what it logs about it."""
+        before = len(self.lines_with("configuration"))
         self.signal(signal.SIGHUP)
         lines = wait_until(
             lambda: self.lines_with("configuration")[before:], "the configuration is read"

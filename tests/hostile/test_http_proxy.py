@@ -1,0 +1,831 @@
+"""The HTTP proxy of the examples against hostile clients, backends and configurations."""
+
+import contextlib
+import http.client
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("h11")
+
+from tests.hostile.addresses import NAMES
+from tests.hostile.smuggling import HEADS, MARK, is_strict_head, strict_request, strict_requests
+from tests.system.http_processes import (
+    EXAMPLES,
+    LIMIT,
+    Proxy,
+    ScriptedBackend,
+    connect,
+    free_address,
+    read_all,
+    read_exactly,
+    read_head,
+    scripted,
+    wait_until,
+)
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+Handler = Callable[[socket.socket, bytes], None]
+BODILESS = {204, 304}
+
+
+@contextlib.contextmanager
+def quiet_proxy(folder: Path, **config: Any) -> Generator[Proxy]:
+    """Yield a proxy that does not run yet.  At the end, it must have written no error."""
+    proxy = Proxy(folder, **config)
+    proxy.errors = folder / "errors"
+    try:
+        yield proxy
+        assert proxy.errors.read_text() == ""
+    finally:
+        proxy.kill()
+
+
+@contextlib.contextmanager
+def proxy_over(folder: Path, *handlers: Handler, **settings: object) -> Generator[Any]:
+    """Run a round-robin proxy over scripted backends; yield the proxy and the backends."""
+    with scripted(*handlers) as backends:
+        pools = {"all": {"backends": {backend.name: 1 for backend in backends}}}
+        with quiet_proxy(folder, pools=pools, routes=[{"to": "all"}]) as proxy:
+            yield proxy.run(algorithm="RoundRobin", **settings), *backends
+            assert proxy.process
+            assert proxy.process.poll() is None
+
+
+def respond_with(data: bytes) -> Handler:
+    """Return a handler that responds with ``data`` after it read the head."""
+
+    def handle(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(data)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            read_all(connection)
+
+    return handle
+
+
+def exchange(proxy: Proxy, data: bytes) -> bytes:
+    """Send bytes; return everything until the proxy closes the connection."""
+    with connect(proxy.name) as client:
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            client.sendall(data)
+            while more := client.recv(65536):
+                received += more
+        return received
+
+
+def status_of(response: bytes) -> int:
+    assert response.startswith(b"HTTP/1.1 "), response
+    return int(response[9:12])
+
+
+def break_off(*_: object) -> None:
+    """Read the head and close the connection."""
+
+
+# Requests that hide another one
+
+
+class Recorder(ScriptedBackend):
+    """A backend that records all bytes of each connection, and responds to one strict request."""
+
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+        self.open = 0
+        super().__init__(lambda *_: None)
+
+    def serve_connection(self, connection: socket.socket) -> None:
+        self.open += 1
+        data, answered = b"", False
+        connection.settimeout(LIMIT)
+        with contextlib.suppress(OSError), contextlib.closing(connection):
+            while more := connection.recv(65536):
+                data += more
+                if b"100-continue" in data and not data.endswith(b"hello"):
+                    connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                if not answered and strict_request(data):
+                    answered = True
+                    connection.sendall(OK.replace(b"ok", b"") if data[:4] == b"HEAD" else OK)
+        if not data.startswith(b"GET /health "):
+            self.received.append(data)
+        self.open -= 1
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[bytes]]:
+    """Send the whole battery; return the bytes that backends received, by number of the head."""
+    recorder = Recorder()
+    pools = {"all": {"backends": {recorder.name: 1}}}
+    config: dict[str, Any] = {"pools": pools, "routes": [{"to": "all"}]}
+    with quiet_proxy(tmp_path_factory.mktemp("battery"), **config) as proxy:
+        proxy.run(silence=1.5, head_timeout=1.5)
+        with ThreadPoolExecutor(16) as clients:
+            sent = [head.data.replace(MARK, b"n%03d" % n) for n, head in enumerate(HEADS)]
+            answers = list(clients.map(lambda data: exchange(proxy, data), sent))
+        assert len(answers) == len(HEADS)
+        wait_until(lambda: recorder.open == 0, "all connections are closed")
+        assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
+    recorder.close()
+    seen: dict[int, list[bytes]] = {n: [] for n in range(len(HEADS))}
+    for data in recorder.received:
+        if number := re.match(rb"\S+ /n([0-9]+)/", data):
+            seen[int(number[1])].append(data)
+        else:
+            assert data.startswith(b"GET / HTTP/1.1\r\n"), data
+    return seen
+
+
+def test_the_battery_is_large() -> None:
+    assert len(HEADS) >= 200
+    assert len({head.name for head in HEADS}) == len(HEADS)
+
+
+@pytest.mark.parametrize("number", range(len(HEADS)), ids=lambda number: HEADS[number].name)
+def test_a_backend_receives_at_most_what_a_strict_reader_sees(
+    seen: dict[int, list[bytes]], number: int
+) -> None:
+    expected = strict_requests(HEADS[number].data.replace(MARK, b"n%03d" % number))
+    targets = iter(
+        (method, re.sub(rb"^http://[^/]*", b"", target), body) for method, target, body in expected
+    )
+    for data in seen[number]:
+        # what reaches a backend is strict HTTP itself, with one request per connection
+        assert is_strict_head(data), data
+        if read := strict_request(data):  # otherwise the proxy has cut the body off
+            request, rest, last = read
+            assert rest == b"", data
+            assert last or b"\r\nUpgrade: websocket\r\n" in data
+            assert request in targets  # in this order
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("two requests", 2),
+        ("a length", 2),
+        ("chunks", 2),
+        ("a request in a body", 2),
+        ("CL.TE plain", 1),
+        ("TE.CL plain", 1),
+        ("chunk size extension", 2),
+        ("trailers a trailer", 2),
+        ("absolute form with another host", 1),
+        ("upgrade to HTTP/2", 2),
+        ("after Connection: close", 1),
+        ("Expect", 2),
+        ("after a path that is refused", 1),
+    ],
+)
+def test_requests_that_are_valid_reach_a_backend(
+    seen: dict[int, list[bytes]], name: str, count: int
+) -> None:
+    [number] = [n for n, head in enumerate(HEADS) if head.name == name]
+    assert len(seen[number]) == count
+
+
+def test_two_lengths_close_the_connection_after_the_response(tmp_path: Path) -> None:
+    chunks = b"Transfer-Encoding: chunked\r\n"
+    first = b"POST / HTTP/1.1\r\nHost: x\r\n%sContent-Length: 45\r\n\r\n0\r\n\r\n" % chunks
+    with proxy_over(tmp_path, respond_with(OK)) as (proxy, backend):
+        started = time.monotonic()
+        response = exchange(proxy, first + b"GET /admin HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert time.monotonic() - started < LIMIT  # less than the 60 s of --silence
+        assert response.count(b"HTTP/1.1 ") == 1
+        assert b"Connection: close\r\n" in response
+        assert backend.requests() == [b"POST / HTTP/1.1"]
+
+
+def test_one_length_keeps_the_connection(tmp_path: Path) -> None:
+    chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    last = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with proxy_over(tmp_path, respond_with(OK)) as (proxy, backend):
+        assert exchange(proxy, chunked * 3 + last).count(b"HTTP/1.1 200 OK\r\n") == 4
+        assert len(backend.heads) == 4
+
+
+@pytest.mark.parametrize("version", [b"0.9", b"1.2", b"1.9", b"2.0", b"2", b"3", b"1.10", b"3.0"])
+def test_other_versions_are_505(tmp_path: Path, version: bytes) -> None:
+    with proxy_over(tmp_path, respond_with(OK)) as (proxy, backend):
+        response = exchange(proxy, b"GET / HTTP/%s\r\nHost: x\r\n\r\n" % version)
+        assert status_of(response) == 505
+        assert b"Connection: close\r\n" in response
+        assert backend.heads == []
+
+
+def test_the_preface_of_http_2_is_505(tmp_path: Path) -> None:
+    with proxy_over(tmp_path, respond_with(OK)) as (proxy, _):
+        assert status_of(exchange(proxy, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")) == 505
+
+
+@pytest.mark.parametrize("request_head", [b"CONNECT x:80", b"CONNECT /x", b"CONNECT http://x/"])
+def test_no_tunnel_is_opened(tmp_path: Path, request_head: bytes) -> None:
+    with proxy_over(tmp_path, respond_with(OK)) as (proxy, backend):
+        data = b"%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % request_head
+        assert status_of(exchange(proxy, data)) in {400, 501}
+        assert backend.heads == []
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 64, 1000])
+@pytest.mark.parametrize("size", [65536, 65537, 70_000, 131_072])
+def test_a_head_has_at_most_64_kib_whatever_its_pieces(
+    tmp_path: Path, size: int, pieces: int
+) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: %s\r\n\r\n"
+    head %= b"y" * (size - len(head) + 2)
+    assert len(head) == size
+    with proxy_over(tmp_path, respond_with(OK)) as (proxy, backend), connect(proxy.name) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        response = b""
+        with contextlib.suppress(ConnectionError):
+            for place in range(0, size, size // pieces):
+                client.sendall(head[place : place + size // pieces])
+            response = read_all(client)
+        assert len(backend.heads) == (size <= 65536)
+        assert status_of(response) == (200 if size <= 65536 else 431)
+
+
+def test_a_second_head_has_the_same_limit(tmp_path: Path) -> None:
+    first, rest = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nX: "
+    with proxy_over(tmp_path, respond_with(OK)) as (proxy, _):
+        response = exchange(proxy, first + rest + b"y" * 65536 + b"\r\n\r\n")
+    assert response.count(b"HTTP/1.1 200 ") == 1
+    assert response.count(b"HTTP/1.1 431 ") == 1
+
+
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_a_head_that_comes_byte_by_byte_has_a_total_time(tmp_path: Path, before: bytes) -> None:
+    with (
+        proxy_over(tmp_path, respond_with(OK), head_timeout=1, silence=30) as (proxy, _),
+        connect(proxy.name) as client,
+    ):
+        client.sendall(before)
+        if before:
+            read_head(client)
+            assert read_exactly(client, 2) == b"ok"
+        client.settimeout(0.1)
+        response, started = b"", time.monotonic()
+        while not response and time.monotonic() < started + LIMIT:
+            client.sendall(b"G")
+            with contextlib.suppress(TimeoutError):
+                response = client.recv(65536)
+        assert status_of(response) == 408
+        assert time.monotonic() - started >= 0.9
+
+
+def test_half_a_head_is_no_error_of_the_proxy(tmp_path: Path) -> None:
+    with proxy_over(tmp_path, respond_with(OK)) as (proxy, _):
+        for data in (b"", b"G", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00", b"\0" * 70_000):
+            with connect(proxy.name) as client, contextlib.suppress(ConnectionError):
+                client.sendall(data)
+                client.shutdown(socket.SHUT_WR)
+                read_all(client)
+        assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
+
+
+# Headers that a backend may believe
+
+
+FORGED = """
+    X-Real-IP X-Client-IP True-Client-IP Client-IP X-Cluster-Client-IP CF-Connecting-IP
+    X-Remote-Addr X-Forwarded X-Forwarded-Host X-Forwarded-Port X-Forwarded-Server
+    X-Forwarded-Prefix
+    X-Forwarded-Scheme X-Forwarded-Ssl X-Forwarded-Uri X-Forwarded-Method X-Forwarded-User
+    Forwarded Forwarded-For X-Original-URL X-Original-Host X-Original-Method X-Rewrite-URL X-Host
+    X-Http-Method-Override X-HTTP-Method X-Method-Override X-Scheme Front-End-Https Proxy
+"""
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.9.0.1"])
+def test_what_a_backend_may_believe_is_not_forwarded(tmp_path: Path, source: str) -> None:
+    names = FORGED.split()
+    names += [name.lower() for name in names] + [name.upper() for name in names]
+    names += [name.replace("-", twin) for name in names if "-" in name for twin in "_.~!"]
+    lines = "".join(f"{name}: forged\r\n" for name in names)
+    lines += "X_FORWARDED_FOR: forged\r\nx_forwarded-Proto: forged\r\nHost_: forged\r\n"
+    lines += "Content_Length: 1\r\nTransfer_Encoding: chunked\r\nX-Kept: kept\r\n"
+    with scripted(respond_with(OK)) as [backend]:
+        pools = {"all": {"backends": {backend.name: 1}}}
+        config: dict[str, Any] = {"pools": pools, "routes": [{"to": "all"}]}
+        with quiet_proxy(tmp_path, trusted=["127.9.0.0/16"], **config) as proxy:
+            proxy.run()
+            host, _, port = proxy.name.rpartition(":")
+            with socket.create_connection((host, int(port)), LIMIT, (source, 0)) as client:
+                client.sendall(f"GET / HTTP/1.0\r\n{lines}\r\n".encode())
+                assert status_of(read_all(client)) == 200
+        [head] = backend.heads
+    assert b"forged" not in head
+    assert b"_" not in head
+    assert b"X-Kept: kept\r\n" in head
+    assert head.lower().count(b"x-forwarded-for:") == head.lower().count(b"x-forwarded-proto:") == 1
+
+
+# Outcomes that a client can cause
+
+
+def events_of(proxy: Proxy, reason: str) -> int:
+    return sum(x["reason"] == reason and x["began"] for x in proxy.lines_with("reason"))
+
+
+def break_off_at_die(connection: socket.socket, head: bytes) -> None:
+    """Break the connection for one path, like a process that a request kills."""
+    if b" /die " not in head.partition(b"\r\n")[0]:
+        respond_with(OK)(connection, head)
+
+
+def test_a_request_that_breaks_every_backend_closes_none(tmp_path: Path) -> None:
+    handlers = [break_off_at_die] * 3
+    with proxy_over(tmp_path, *handlers, fall=1, fail_timeout=60) as (proxy, *backends):
+        for _ in range(6):
+            assert status_of(exchange(proxy, b"GET /die HTTP/1.0\r\n\r\n")) == 502
+        assert {ok for _, ok in proxy.attempts("GET /die", 18)} == {None}
+        assert events_of(proxy, "failing") == 0
+        for _ in range(3):
+            assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
+        names = {name for name, _ in proxy.attempts("GET /", 3)}
+        assert names == {backend.name for backend in backends}
+
+
+def test_a_broken_connection_counts_if_another_backend_answers(tmp_path: Path) -> None:
+    with proxy_over(tmp_path, break_off, respond_with(OK), fall=3, fail_timeout=60) as (
+        proxy,
+        bad,
+        good,
+    ):
+        for _ in range(12):
+            assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
+        assert [ok for name, ok in proxy.attempts("GET /", 15) if name == bad.name] == [False] * 3
+        assert len(good.heads) == 12
+
+
+def test_a_broken_connection_counts_if_the_request_is_not_repeated(tmp_path: Path) -> None:
+    with proxy_over(tmp_path, break_off, respond_with(OK), fall=3, fail_timeout=60) as (
+        proxy,
+        bad,
+        _,
+    ):
+        for _ in range(12):
+            exchange(proxy, b"POST / HTTP/1.0\r\nContent-Length: 0\r\n\r\n")
+        assert len(bad.heads) == 3
+
+
+def test_a_client_that_stops_sending_closes_no_backend(tmp_path: Path) -> None:
+    def lose_patience(connection: socket.socket, _: bytes) -> None:
+        read_exactly(connection, 3)
+
+    with proxy_over(tmp_path, lose_patience, lose_patience, fall=1, fail_timeout=60) as (proxy, *_):
+        for _ in range(3):
+            data = b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"
+            assert status_of(exchange(proxy, data)) == 502
+        assert {ok for _, ok in proxy.attempts("POST /slow", 3)} == {None}
+        assert events_of(proxy, "failing") == 0
+
+
+@pytest.mark.parametrize(("attempts", "expected"), [(1, 1), (2, 2), (3, 3), (9, 5)])
+def test_attempts_have_a_limit(tmp_path: Path, attempts: int, expected: int) -> None:
+    with proxy_over(tmp_path, *[break_off] * 5, attempts=attempts) as (proxy, *backends):
+        assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 502
+        assert sum(len(backend.heads) for backend in backends) == expected
+
+
+def test_by_default_three_backends_are_tried(tmp_path: Path) -> None:
+    with proxy_over(tmp_path, *[break_off] * 5) as (proxy, *backends):
+        assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 502
+        assert sum(len(backend.heads) for backend in backends) == 3
+
+
+def test_a_page_that_answers_500_moves_no_session(tmp_path: Path) -> None:
+    failing = respond_with(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+    with scripted(failing, failing) as backends:
+        shop = {"backends": [backend.name for backend in backends], "cookie": "home"}
+        config: dict[str, Any] = {"pools": {"shop": shop}, "routes": [{"to": "shop"}]}
+        with quiet_proxy(tmp_path, **config) as proxy:
+            proxy.run(fall=3, fail_timeout=60)
+            response = exchange(proxy, b"GET /home HTTP/1.0\r\n\r\n")
+            cookie = re.findall(rb"Set-Cookie: (home=[^;]+)", response)
+            for _ in range(10):
+                exchange(proxy, b"GET /broken HTTP/1.0\r\n\r\n")
+            for _ in range(3):
+                exchange(proxy, b"GET /home HTTP/1.0\r\nCookie: %s\r\n\r\n" % cookie[0])
+            assert len({name for name, _ in proxy.attempts("GET /home", 4)}) == 1
+            assert {ok for _, ok in proxy.attempts("GET /broken", 10)} == {True}
+            assert events_of(proxy, "failing") == 0
+
+
+# Hostile backends
+
+
+HEADERS = b"Content-Length: 2\r\n"
+RESPONSES = {
+    "splitting by LF": b"HTTP/1.1 200 OK\nX: y\nContent-Length: 2\n\nok",
+    "CR in a value": b"HTTP/1.1 200 OK\r\nX: y\rSet-Cookie: a=b\r\n" + HEADERS + b"\r\nok",
+    "NUL in a value": b"HTTP/1.1 200 OK\r\nX: \0\r\n" + HEADERS + b"\r\nok",
+    "folded": b"HTTP/1.1 200 OK\r\nX: y\r\n z\r\n" + HEADERS + b"\r\nok",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 9\r\n\r\nok",
+    "equal lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + HEADERS + b"\r\nok",
+    "length and chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+    + HEADERS
+    + b"\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    "more than the length": b"HTTP/1.1 200 OK\r\n" + HEADERS + b"\r\nok" + OK * 2,
+    "less than the length": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok",
+    "negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nok",
+    "unknown coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok",
+    "bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2_0\r\nok",
+    "HTTP/1.0 with chunks": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2\r\nok\r\n0\r\n\r\n",
+    "HTTP/1.0": b"HTTP/1.0 200 OK\r\n\r\nok",
+    "HTTP/2": b"HTTP/2.0 200 OK\r\n" + HEADERS + b"\r\nok",
+    "HTTP/0.9": b"ok",
+    "empty": b"",
+    "only a line end": b"\r\n\r\n",
+    "no reason": b"HTTP/1.1 200\r\n" + HEADERS + b"\r\nok",
+    "strange reason": b"HTTP/1.1 200 \x01\xff\r\n" + HEADERS + b"\r\nok",
+    "status 0": b"HTTP/1.1 000 ?\r\n\r\n",
+    "status 99": b"HTTP/1.1 099 ?\r\n\r\n",
+    "status 600": b"HTTP/1.1 600 ?\r\n" + HEADERS + b"\r\nok",
+    "status 999": b"HTTP/1.1 999 ?\r\n" + HEADERS + b"\r\nok",
+    "status of four digits": b"HTTP/1.1 2000 ?\r\n" + HEADERS + b"\r\nok",
+    "101 without asking": b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\nGET / HTTP/1.1\r\n",
+    "204 with a length": b"HTTP/1.1 204 No\r\n" + HEADERS + b"\r\nok",
+    "204 with chunks": b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "304 with a length": b"HTTP/1.1 304 Same\r\nContent-Length: 99\r\n\r\n",
+    "304 with a body": b"HTTP/1.1 304 Same\r\n" + HEADERS + b"\r\nok",
+    "205 with a length": b"HTTP/1.1 205 Reset\r\n" + HEADERS + b"\r\nok",
+    "1xx with a length": b"HTTP/1.1 103 Early\r\n" + HEADERS + b"Link: x\r\n\r\n" + OK,
+    "1xx with hop-by-hop headers": b"HTTP/1.1 103 Early\r\nConnection: X-Hop, close\r\nX-Hop: 1\r\n"
+    b"Keep-Alive: 5\r\nTransfer-Encoding: chunked\r\nUpgrade: h2c\r\nLink: x\r\n\r\n" + OK,
+    "1xx of HTTP/1.0": b"HTTP/1.0 103 Early\r\nLink: x\r\n\r\n" + OK,
+    "100 without asking": b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
+    "endless 1xx": b"HTTP/1.1 102 Processing\r\n\r\n" * 5000,
+    "20 times 1xx": b"HTTP/1.1 102 Processing\r\n\r\n" * 20 + OK,
+    "endless head": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 50_000 + b"\r\n",
+    "endless line": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 300_000,
+    "endless trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
+    + b"X: y\r\n" * 50_000,
+    "trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2\r\nok\r\n0\r\nX: y\r\n\r\n",
+    "hop-by-hop headers": b"HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n"
+    b"Keep-Alive: 5\r\nProxy-Connection: x\r\nUpgrade: h2c\r\n" + HEADERS + b"\r\nok",
+    "space before the colon": b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
+}
+ACCEPTED = {
+    *("splitting by LF", "folded", "equal lengths", "length and chunks", "more than the length"),
+    *("HTTP/1.0 with chunks", "HTTP/1.0", "HTTP/2", "no reason", "strange reason", "status 600"),
+    *("status 999", "205 with a length", "1xx with a length", "1xx with hop-by-hop headers"),
+    *("1xx of HTTP/1.0", "100 without asking", "20 times 1xx", "trailers", "hop-by-hop headers"),
+}
+
+
+@pytest.fixture(scope="module")
+def received(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, bytes]]:
+    """Return what a client receives whose backend sends one of the responses, and then ``OK``."""
+
+    def handle(connection: socket.socket, head: bytes) -> None:
+        number = re.match(rb"GET /([0-9]+) ", head)
+        data = [*RESPONSES.values()][int(number[1])] if number else OK
+        respond_with(data)(connection, head)
+
+    with scripted(handle) as [backend]:
+        pools = {"all": {"backends": {backend.name: 1}}}
+        config: dict[str, Any] = {"pools": pools, "routes": [{"to": "all"}]}
+        with quiet_proxy(tmp_path_factory.mktemp("responses"), **config) as proxy:
+            proxy.run(silence=3)
+            last = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            sent = [
+                b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n%s" % (n, last) for n in range(len(RESPONSES))
+            ]
+            with ThreadPoolExecutor(8) as clients:
+                answers = list(clients.map(lambda data: exchange(proxy, data), sent))
+        yield dict(zip(RESPONSES, answers, strict=True))
+
+
+class Bytes:
+    """A socket for http.client that contains a response."""
+
+    def __init__(self, data: io.BytesIO) -> None:
+        self.data = data
+
+    def makefile(self, *_: object) -> io.BytesIO:
+        return self.data
+
+
+@pytest.mark.parametrize("name", RESPONSES)
+def test_whatever_a_backend_sends_the_client_gets_valid_responses(
+    received: dict[str, bytes], name: str
+) -> None:
+    data = received[name]
+    while data.startswith(b"HTTP/1.1 1"):
+        interim, _, data = data.partition(b"\r\n\r\n")
+        lines = interim.lower().split(b"\r\n")[1:]
+        assert all(line.startswith(b"link: ") for line in lines), interim
+    if not data:
+        return  # an incomplete response: the proxy reset the connection
+    stream = io.BytesIO(data)
+    answers: list[tuple[int, bytes]] = []
+    while stream.tell() < len(data):
+        assert data[stream.tell() :].startswith(b"HTTP/1.1 "), data
+        response: Any = http.client.HTTPResponse(Bytes(stream), method="GET")  # type: ignore[arg-type]  # has makefile
+        stream.close = lambda: None  # type: ignore[method-assign]  # the next response follows
+        response.begin()
+        headers = [header.lower() for header in response.headers]
+        assert len(headers) == len(set(headers))
+        assert not {"content-length", "transfer-encoding"} <= set(headers)
+        assert not {"keep-alive", "proxy-connection", "x-hop", "upgrade"} & set(headers)
+        if response.status == 204:
+            assert "content-length" not in headers
+        try:
+            body = response.read()
+        except http.client.IncompleteRead:
+            assert stream.tell() == len(data)
+            break
+        assert body == b"" or response.status not in BODILESS
+        answers.append((response.status, body))
+    if name in ACCEPTED:
+        assert answers[0][1] == b"ok"
+    if name.startswith(("204", "304")):
+        assert answers[0][0] == int(name[:3])
+    assert answers[1:] in ([], [(200, b"ok")])
+    if answers and answers[0][0] < 500:
+        assert len(answers) == 2, data  # the connection is still usable
+
+
+@pytest.mark.parametrize("name", sorted(RESPONSES.keys() - ACCEPTED))
+def test_a_faulty_response_is_502_or_breaks_off(received: dict[str, bytes], name: str) -> None:
+    if not name.startswith(("204", "304")):
+        final = re.sub(rb"(?s)\A(?:HTTP/1.1 1.*?\r\n\r\n)*", b"", received[name])
+        partial = name in {"less than the length", "bad chunk", "endless trailers"}
+        assert final.startswith(b"HTTP/1.1 502 ") or (partial and b"\r\n0\r\n\r\n" not in final)
+
+
+def test_a_length_of_304_stays(received: dict[str, bytes]) -> None:
+    assert b"Content-Length: 99\r\n" in received["304 with a length"]
+
+
+def test_a_response_head_that_comes_byte_by_byte_is_502(tmp_path: Path) -> None:
+    def trickle(connection: socket.socket, _: bytes) -> None:
+        for byte in b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10_000:
+            connection.sendall(bytes([byte]))
+            time.sleep(0.05)
+
+    with proxy_over(tmp_path, trickle, head_timeout=0.5, silence=30) as (proxy, _):
+        assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 502
+
+
+# Configurations
+
+
+GOOD = {"pools": {"all": {"backends": {"127.0.0.1:9": 1}}}, "routes": [{"to": "all"}]}
+
+
+def with_pool(**fields: object) -> str:
+    pool: dict[str, object] = {"backends": {"127.0.0.1:9": 1}, **fields}
+    return json.dumps({**GOOD, "pools": {"all": pool}})
+
+
+FILES = {
+    **{f"backend {name!r}": with_pool(backends={"127.0.0.1:9": 1, name: 1}) for name in NAMES},
+    **{f"backend {name!r} in a list": with_pool(backends=[name]) for name in NAMES[:3]},
+    "backends as a text": with_pool(backends="127.0.0.1:9"),
+    "backends null": with_pool(backends=None),
+    "backend as a number": with_pool(backends=[9]),
+    "a backend twice": with_pool().replace(
+        '"127.0.0.1:9": 1', '"127.0.0.1:9": 1, "127.0.0.1:9": 2'
+    ),
+    "a weight of NaN": with_pool(backends={"127.0.0.1:9": float("nan")}),
+    "an endless weight": with_pool(backends={"127.0.0.1:9": float("inf")}),
+    "a negative weight": with_pool(backends={"127.0.0.1:9": -1}),
+    "a text as a weight": with_pool(backends={"127.0.0.1:9": "1"}),
+    "null as a weight": with_pool(backends={"127.0.0.1:9": None}),
+    "a huge weight": with_pool().replace(": 1}", ": 1" + "0" * 400 + "}"),
+    "drain of an unknown backend": with_pool(drain=["127.0.0.1:8"]),
+    "drain as a text": with_pool(drain="127.0.0.1:9"),
+    "drain null": with_pool(drain=None),
+    "an unknown key of a pool": with_pool(cooky="home"),
+    "a private key of a pool": with_pool(own_name="x", tokens=1),
+    "a bad cookie name": with_pool(cookie="a b"),
+    "a cookie name with a line end": with_pool(cookie="a\r\nX: y"),
+    "a number as a cookie": with_pool(cookie=5),
+    "an unknown key": json.dumps({**GOOD, "nonsense": 1}),
+    "no pools": json.dumps({"routes": []}),
+    "no routes": json.dumps({"pools": {}}),
+    "pools as a list": json.dumps({"pools": [], "routes": []}),
+    "pools null": json.dumps({"pools": None, "routes": []}),
+    "a pool as a list": json.dumps({"pools": {"all": []}, "routes": []}),
+    "routes null": json.dumps({**GOOD, "routes": None}),
+    "routes as a number": json.dumps({**GOOD, "routes": 5}),
+    "a route as a text": json.dumps({**GOOD, "routes": ["all"]}),
+    "a route to nothing": json.dumps({**GOOD, "routes": [{"to": None}]}),
+    "a route to a number": json.dumps({**GOOD, "routes": [{"to": 5}]}),
+    "an empty split": json.dumps({**GOOD, "routes": [{"to": {}}]}),
+    "a split of NaN": json.dumps({**GOOD, "routes": [{"to": {"all": float("nan")}}]}),
+    "an unknown condition": json.dumps({**GOOD, "routes": [{"to": "all", "pathh": "/"}]}),
+    "a bad network": json.dumps({**GOOD, "trusted": ["10.0.0.0/99"]}),
+    "networks as a text": json.dumps({**GOOD, "trusted": "10.0.0.0/8"}),
+    "networks as a number": json.dumps({**GOOD, "trusted": 5}),
+    "a bad visitor": json.dumps({**GOOD, "visitor": "a;b"}),
+    "an empty visitor": json.dumps({**GOOD, "visitor": ""}),
+    "a number as a visitor": json.dumps({**GOOD, "visitor": 5}),
+    "unknown rules of paths": json.dumps({**GOOD, "paths": {"slashes": "keep"}}),
+    "a bad rule of paths": json.dumps({**GOOD, "paths": {"parameters": "maybe"}}),
+    "rules of paths as a text": json.dumps({**GOOD, "paths": "keep"}),
+    "an empty file": "",
+    "no JSON": "{",
+    "a list": "[]",
+    "null": "null",
+    "a number": "5",
+    "a text": '"x"',
+    "deep lists": "[" * 200_000,
+    "deep objects": '{"pools":' * 100_000,
+    "a number of many digits": "9" * 5000,
+}
+
+
+def start(folder: Path, text: str | bytes, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Start the proxy with a configuration that is invalid; return how it ended."""
+    config = folder / "config"
+    config.write_bytes(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
+    command = [sys.executable, str(EXAMPLES / "http_proxy.py"), f"--listen={free_address()}"]
+    command += [f"--config={config}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
+
+
+def assert_not_started(ended: "subprocess.CompletedProcess[str]") -> None:
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("not started: ")
+    assert "Traceback" not in ended.stderr
+    assert len(ended.stderr) < 1000
+
+
+@pytest.mark.parametrize(
+    "name", ["backend 'localhost'", "a backend twice", "no JSON", "null", "no pools", "deep lists"]
+)
+def test_an_invalid_configuration_is_a_short_message_at_start(tmp_path: Path, name: str) -> None:
+    assert_not_started(start(tmp_path, FILES[name]))
+
+
+@pytest.mark.parametrize("keys", [b"", b"\n\n", b"short\n", b"x" * 16 + b"\n" + b"x" * 16])
+def test_invalid_keys_are_a_short_message_at_start(tmp_path: Path, keys: bytes) -> None:
+    (tmp_path / "keys").write_bytes(keys)
+    ended = start(tmp_path, json.dumps(GOOD), f"--keys={tmp_path / 'keys'}")
+    assert_not_started(ended)
+    assert "xxxx" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", ["--listen=localhost", "--listen=a..b:80", "--keys=/missing"])
+def test_invalid_options_are_a_short_message_at_start(tmp_path: Path, arguments: str) -> None:
+    assert_not_started(start(tmp_path, json.dumps(GOOD), arguments))
+
+
+def test_bytes_that_are_no_text_are_a_short_message_at_start(tmp_path: Path) -> None:
+    assert_not_started(start(tmp_path, b"\xff\xfe" + b"x" * 10_000))
+
+
+def test_no_file_that_is_read_again_stops_the_proxy(tmp_path: Path) -> None:
+    """All files, one after another, are not read; the backend of the first one still answers."""
+    with scripted(respond_with(OK)) as [backend]:
+        pool = {"backends": {backend.name: 1}}
+        keys = tmp_path / "keys"
+        keys.write_bytes(b"a secret of 16 bytes or more")
+        config: dict[str, Any] = {"pools": {"all": pool}, "routes": [{"to": "all"}]}
+        with quiet_proxy(tmp_path, **config) as proxy:
+            proxy.run(keys=keys)
+            for name, text in FILES.items():
+                (tmp_path / "config").write_bytes(text.encode("utf-8", "surrogatepass"))
+                assert proxy.read_again().startswith("not read: "), name
+            (tmp_path / "config").write_bytes(b"\xff")
+            assert proxy.read_again().startswith("not read: UnicodeDecodeError: ")
+            (tmp_path / "config").unlink()
+            assert proxy.read_again().startswith("not read: FileNotFoundError: ")
+            proxy.write()
+            keys.write_bytes(b"short, but secret")
+            keys.write_bytes(b"secret")
+            refused = proxy.read_again()
+            assert refused.startswith("not read: InvalidSetting: ")
+            assert "secret" not in refused.replace("InvalidSetting", "")
+            assert all(
+                len(line["configuration"]) < 1000 for line in proxy.lines_with("configuration")
+            )
+            assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
+            assert proxy.attempts("GET /", 1) == [(backend.name, True)]
+            keys.write_bytes(b"a secret of 16 bytes or more")
+            assert proxy.read_again() == "read"
+
+
+def test_a_configuration_that_is_not_read_keeps_the_keys(tmp_path: Path) -> None:
+    with scripted(respond_with(OK), respond_with(OK)) as backends:
+        shop = {"backends": [backend.name for backend in backends], "cookie": "home"}
+        config: dict[str, Any] = {"pools": {"shop": shop}, "routes": [{"to": "shop"}]}
+        keys = tmp_path / "keys"
+        keys.write_bytes(b"the first secret of the shop")
+        with quiet_proxy(tmp_path, **config) as proxy:
+            proxy.run(keys=keys)
+            response = exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")
+            [cookie] = re.findall(rb"Set-Cookie: (home=[^;]+)", response)
+            keys.write_bytes(b"another secret of the shop")
+            (tmp_path / "config").write_text("{")
+            assert proxy.read_again().startswith("not read: ")
+            for _ in range(4):
+                exchange(proxy, b"GET / HTTP/1.0\r\nCookie: %s\r\n\r\n" % cookie)
+            assert len({name for name, _ in proxy.attempts("GET /", 5)}) == 1
+
+
+@pytest.mark.parametrize("path", ["no slash", "/x y", "/\r\nX: y", "/ü", ""])
+def test_an_odd_health_path_is_a_failed_probe(tmp_path: Path, path: str) -> None:
+    both = respond_with(OK), respond_with(OK)
+    with proxy_over(tmp_path, *both, health_path=path, fall=1) as (proxy, *_):
+        wait_until(lambda: events_of(proxy, "unhealthy") == 2, "both backends are unhealthy")
+        assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
+
+
+def test_a_backend_that_sends_garbage_to_probes_stops_nothing(tmp_path: Path) -> None:
+    class Garbage(ScriptedBackend):
+        def serve_connection(self, connection: socket.socket) -> None:
+            with contextlib.suppress(OSError), contextlib.closing(connection):
+                read_head(connection)
+                connection.sendall(b"\0\xff" * 50_000)
+
+    backend = Garbage(break_off)
+    pools = {"all": {"backends": {backend.name: 1}}}
+    with quiet_proxy(tmp_path, pools=pools, routes=[{"to": "all"}]) as proxy:
+        proxy.run(fall=1)
+        wait_until(lambda: events_of(proxy, "unhealthy"), "the backend is unhealthy")
+        assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 502
+        proxy.signal(signal.SIGTERM)
+        assert proxy.process
+        assert proxy.process.wait(LIMIT) == 0
+    backend.close()
+
+
+# Rules of paths, and contexts of sessions
+
+
+@pytest.mark.parametrize(
+    ("rules", "target", "forwarded"),
+    [
+        ({}, "/;x/admin", None),
+        ({}, "/admin;x/users", None),
+        ({}, "/admin%3Bx/users", None),
+        ({}, "/a%2Fb", None),
+        ({}, "/a//b", "/a/b"),
+        ({"parameters": "keep"}, "/a;x/b", "/a;x/b"),
+        ({"parameters": "strip"}, "/a;x/b?q=;", "/a/b?q=;"),
+        ({"encoded_slash": "keep"}, "/a%2fb", "/a%2Fb"),
+        ({"encoded_backslash": "keep"}, "/a%5cb", "/a%5Cb"),
+        ({"repeated_slashes": "keep"}, "/a//b", "/a//b"),
+        ({"repeated_slashes": "refuse"}, "/a//b", None),
+    ],
+)
+def test_the_path_that_was_matched_is_forwarded(
+    tmp_path: Path, rules: dict[str, str], target: str, forwarded: str | None
+) -> None:
+    with scripted(respond_with(OK)) as [backend]:
+        pools = {"all": {"backends": {backend.name: 1}}}
+        config: dict[str, Any] = {"pools": pools, "routes": [{"to": "all"}], "paths": rules}
+        with quiet_proxy(tmp_path, **config) as proxy:
+            proxy.run()
+            status = status_of(exchange(proxy, f"GET {target} HTTP/1.0\r\n\r\n".encode()))
+        assert status == (200 if forwarded else 400)
+        expected = [f"GET {forwarded} HTTP/1.1".encode()] * bool(forwarded)
+        assert backend.requests() == expected
+
+
+def test_a_token_of_one_pool_is_forged_in_another(tmp_path: Path) -> None:
+    with scripted(respond_with(OK)) as [backend]:
+        pool = {"backends": {backend.name: 1}, "cookie": "home"}
+        routes = [{"prefix": "/shop", "to": "shop"}, {"prefix": "/admin", "to": "admin"}]
+        with quiet_proxy(tmp_path, pools={"shop": pool, "admin": pool}, routes=routes) as proxy:
+            proxy.run()
+            response = exchange(proxy, b"GET /shop HTTP/1.0\r\n\r\n")
+            [cookie] = re.findall(rb"Set-Cookie: (home=[^;]+)", response)
+            for path in (b"/shop", b"/admin"):
+                exchange(proxy, b"GET %s HTTP/1.0\r\nCookie: %s\r\n\r\n" % (path, cookie))
+            proxy.attempts("GET /admin", 1)
+            sessions = [line["session"] for line in proxy.lines_with("session")]
+        assert sessions == ["absent", "", "forged"]
+
+
+def test_many_clients_that_send_nothing_do_not_stop_others(tmp_path: Path) -> None:
+    with proxy_over(tmp_path, respond_with(OK)) as (proxy, _), contextlib.ExitStack() as idle:
+        for _ in range(200):
+            idle.enter_context(connect(proxy.name)).sendall(b"GET / HTTP/1.1\r\n")
+        threads = [
+            threading.Thread(target=exchange, args=(proxy, b"GET / HTTP/1.0\r\n\r\n"))
+            for _ in range(20)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT)
+        assert len(proxy.attempts("GET /", 20)) == 20
