@@ -203,6 +203,13 @@ def test_requests_that_are_valid_reach_a_backend(
     assert len(seen[number]) == count
 
 
+def test_the_host_of_an_absolute_target_replaces_the_header(seen: dict[int, list[bytes]]) -> None:
+    [number] = [n for n, head in enumerate(HEADS) if head.name == "absolute form with another host"]
+    [data] = seen[number]
+    assert re.findall(rb"(?i)\r\nhost: ([^\r]*)", data) == [b"y"]
+    assert data.startswith(b"GET /n%03d/first HTTP/1.1\r\n" % number)
+
+
 def test_two_lengths_close_the_connection_after_the_response(
     plain: tuple[Proxy, ScriptedBackend],
 ) -> None:
