@@ -55,8 +55,8 @@ class Job:
     body: Body
     upstream: Upstream
     binding: Binding[str]
-    tried: set[str] = field(default_factory=set)
-    broken: list[Attempt] = field(default_factory=list)  # not yet released
+    tried: set[str] = field(default_factory=set[str])
+    broken: list[Attempt] = field(default_factory=list[Attempt])  # not yet released
 
 
 class Forwarder:

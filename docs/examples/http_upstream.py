@@ -90,6 +90,6 @@ class Upstream:
         try:
             async with asyncio.timeout(self.settings.timeout):
                 streams = await asyncio.open_connection(*address(backend))
-        except Exception as error:  # noqa: BLE001 - whatever the socket or the name raises
+        except Exception as error:  # whatever the socket or the name raises
             raise BackendFailed(HTTPStatus.BAD_GATEWAY, "no connection", unsent=True) from error
         return Side(h11.CLIENT, streams, self.settings.silence, self.settings.head_timeout)

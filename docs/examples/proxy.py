@@ -191,7 +191,8 @@ def read_line(line: str) -> tuple[str, float, bool]:
         case [name, weight, *marks] if marks in ([], ["drain"]):
             address(name)
             return name, float(weight), bool(marks)
-    raise ValueError(f"a line must be HOST:PORT=WEIGHT [drain], not {line!r}")
+        case _:
+            raise ValueError(f"a line must be HOST:PORT=WEIGHT [drain], not {line!r}")
 
 
 def address(name: str) -> tuple[str, int]:

@@ -293,7 +293,7 @@ def strict_requests(data: bytes) -> list[tuple[bytes, bytes, bytes]]:
     This is RFC 9112 without what it allows for old programs: lines end with CR LF, and a request
     with two lengths is the last one.
     """
-    requests = []
+    requests: list[tuple[bytes, bytes, bytes]] = []
     while (read := strict_request(data)) is not None:
         request, data, last = read
         requests.append(request)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ class Recorder(ScriptedBackend):
     def __init__(self) -> None:
         self.received: list[bytes] = []
         self.open = 0
-        super().__init__(lambda *_: None)
+        super().__init__(break_off)
 
     def serve_connection(self, connection: socket.socket) -> None:
         self.open += 1
@@ -141,7 +142,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[bytes]]:
         proxy.run(silence=1.5, head_timeout=1.5)
         with ThreadPoolExecutor(16) as clients:
             sent = [head.data.replace(MARK, b"n%03d" % n) for n, head in enumerate(HEADS)]
-            answers = list(clients.map(lambda data: exchange(proxy, data), sent))
+            answers = list(clients.map(partial(exchange, proxy), sent))
         assert len(answers) == len(HEADS)
         wait_until(lambda: recorder.open == 0, "all connections are closed")
         assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
@@ -160,7 +161,7 @@ def test_the_battery_is_large() -> None:
     assert len({head.name for head in HEADS}) == len(HEADS)
 
 
-@pytest.mark.parametrize("number", range(len(HEADS)), ids=lambda number: HEADS[number].name)
+@pytest.mark.parametrize("number", range(len(HEADS)), ids=[head.name for head in HEADS])
 def test_a_backend_receives_at_most_what_a_strict_reader_sees(
     seen: dict[int, list[bytes]], number: int
 ) -> None:
@@ -529,7 +530,7 @@ def received(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, by
                 b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n%s" % (n, last) for n in range(len(RESPONSES))
             ]
             with ThreadPoolExecutor(8) as clients:
-                answers = list(clients.map(lambda data: exchange(proxy, data), sent))
+                answers = list(clients.map(partial(exchange, proxy), sent))
         yield dict(zip(RESPONSES, answers, strict=True))
 
 

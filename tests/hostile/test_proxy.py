@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +48,7 @@ class Proxy(Process):
         self.start("proxy.py", listen, backends, *arguments, log=self.log)
         return self
 
-    def lines_with(self, field: str) -> list[dict[str, object]]:
+    def lines_with(self, field: str) -> list[dict[str, Any]]:
         complete, _, _ = self.log.read_text().rpartition("\n")
         return [line for line in map(json.loads, complete.splitlines()) if field in line]
 
@@ -62,9 +64,7 @@ class Proxy(Process):
         before = len(self.lines_with("counts"))
         self.signal(signal.SIGUSR1)
         lines = wait_until(lambda: self.lines_with("counts")[before:], "counts are printed")
-        counts = lines[0]["counts"]
-        assert isinstance(counts, dict)
-        return set(counts)
+        return set(lines[0]["counts"])
 
 
 @contextlib.contextmanager
@@ -246,9 +246,9 @@ def test_no_bytes_of_a_client_stop_the_proxy(tmp_path: Path) -> None:
         running(tmp_path, f"{backend.name}=1\n", head_timeout=0.5) as proxy,
         ThreadPoolExecutor(8) as clients,
     ):
-        ways = [(data, half_close) for data in GARBAGE for half_close in (False, True)]
-        answers = list(clients.map(lambda way: exchange(proxy, *way), ways))
-        assert answers == [b""] * len(ways)
+        for half_close in (False, True):
+            send = partial(exchange, proxy, half_close=half_close)
+            assert list(clients.map(send, GARBAGE)) == [b""] * len(GARBAGE)
         assert backend.heads == []
         assert exchange(proxy, GET) == OK
 
