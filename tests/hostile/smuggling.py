@@ -5,9 +5,18 @@ occurs in no other request.
 """
 
 import re
+from random import Random
 from typing import NamedTuple
 
-__all__ = ["HEADS", "MARK", "Head", "is_strict_head", "strict_request", "strict_requests"]
+__all__ = [
+    "HEADS",
+    "MARK",
+    "Head",
+    "changed",
+    "is_strict_head",
+    "strict_request",
+    "strict_requests",
+]
 
 MARK = b"MARK"
 HIDDEN = b"GET /MARK/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -281,6 +290,52 @@ HEADS = [
         post(b"Content-Length: %d" % len(HIDDEN), body=HIDDEN).replace(b"/first", b"/%2f"),
     ),
 ]
+
+PIECES = [
+    *(
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\n\n",
+        b"\r\n\r\n",
+        b"\r\n ",
+        b" ",
+        b"\t",
+        b"\x0b",
+        b"\0",
+        b"\x1c",
+        b"\x85",
+    ),
+    *(
+        b":",
+        b",",
+        b";",
+        b"+",
+        b"-",
+        b"_",
+        b"0",
+        b"5",
+        b"f",
+        b"0\r\n\r\n",
+        b"5\r\nhello\r\n",
+        b"HTTP/1.0",
+    ),
+    *(b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n", b"Content-Length: 0\r\n"),
+    *(b"Connection: close\r\n", b"Expect: 100-continue\r\n", b"Host: y\r\n", b"GET / HTTP/1.1\r\n"),
+]
+
+
+def changed(rng: Random) -> bytes:
+    """Return a request of the battery with one to three random changes; no mark is changed."""
+    while True:
+        data = original = rng.choice(HEADS).data
+        for _ in range(rng.randint(1, 3)):
+            start = rng.randrange(len(data) + 1)
+            end = start + rng.choice([0, 0, 1, 2, 20])
+            data = data[:start] + rng.choice([b"", *PIECES]) + data[end:]
+        if data.count(MARK) == original.count(MARK) == data.count(b"/%s/" % MARK):
+            return data
+
 
 LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/(1\.[01])")
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([!-~\x80-\xff \t]*?)[ \t]*")
