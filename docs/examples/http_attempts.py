@@ -22,12 +22,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from http_exchange import Body, exchange
-
 import balancers
 from balancers.overload import RetryBudget
 from balancers.sessions import Binding
 
+from http_exchange import Body, exchange
 from http_side import BackendFailed, Headers, Refused, Side
 from http_site import Routed
 from http_upstream import Upstream

@@ -25,12 +25,12 @@ from collections import deque
 from pathlib import Path
 
 import h11
-from http_attempts import Forwarder, Job
-from http_exchange import Body
 
 import balancers
 from balancers.sessions import Binding, SessionTokens
 
+from http_attempts import Forwarder, Job
+from http_exchange import Body
 from http_side import ClientLeft, Refused, Side
 from http_site import Site, read_config
 from http_upstream import Upstream

@@ -15,6 +15,7 @@ from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
 
 import h11
+
 from http_strict import LIMIT, Chunks, check_head
 
 CHUNK = LIMIT  # bytes per read, and of a body that is stored for a retry
