@@ -14,4 +14,5 @@ from balancers.http.health_report import HealthReport as HealthReport
 from balancers.http.networks import Networks as Networks
 from balancers.http.request import Request as Request
 from balancers.http.targets import Path as Path
+from balancers.http.targets import PathRules as PathRules
 from balancers.http.targets import read_target as read_target

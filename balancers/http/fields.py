@@ -10,15 +10,19 @@ from balancers.http.cookies import cookies
 from balancers.http.request import Request
 from balancers.http.targets import unquoted
 
-__all__ = ["Kind", "RequestFields", "Values", "parameters"]
+__all__ = ["Kind", "RequestFields", "Values", "Wanted", "parameters"]
 
 _BAD_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 Kind = Literal["header", "cookie", "query"]
-Values = dict[str, list[str | None]]
+Wanted = str | re.Pattern[str] | None
+"""What a condition requires: a value, a pattern that matches the whole value, or any value."""
+Values = dict[str, list[Wanted]]
 """All values of each name, in order.
 
-A value that cannot be decoded is None.  None does not match any value of a condition.
+A value that cannot be decoded is None.  None does not match any value of a condition.  The values
+of a real request contain no pattern.  In a sample request, a pattern stands for the values that it
+matches.
 """
 
 
@@ -39,7 +43,7 @@ class RequestFields:
         self._request = request
         self._parsed: dict[Kind, Values] = {} if parsed is None else parsed
 
-    def values(self, kind: Kind, name: str) -> list[str | None]:
+    def values(self, kind: Kind, name: str) -> list[Wanted]:
         """Return all values of a name; O(1).
 
         The first call for a kind parses all fields of that kind; O(characters).

@@ -3,48 +3,29 @@
 import re
 from collections.abc import Iterable, Mapping
 from math import inf
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from balancers._internal.grammar import TOKEN
 from balancers.errors import InvalidSetting
-from balancers.http.cookies import cookies as read_cookies
-from balancers.http.fields import Kind
-from balancers.http.hosts import read_host
-from balancers.http.targets import read_target, unquoted
+from balancers.http.targets import unquoted
+from balancers.routing._conditions import (
+    Check,
+    Ending,
+    read_checks,
+    read_host_name,
+    read_methods,
+    read_path,
+)
 
-__all__ = ["Check", "Ending", "Rank", "Route"]
+__all__ = ["Rank", "Route"]
 
 T_co = TypeVar("T_co", covariant=True)
 
-Ending = Literal["end", "rest", "prefix"]
-"""What may follow the segments of a route.
+Conditions = Mapping[str, str | re.Pattern[str] | bool]
+HostRank = tuple[int, int]
+Rank = tuple[HostRank, tuple[int, ...], float, int, int]
 
-With ``end``, nothing may follow.  With ``rest``, at least one segment must follow.  With
-``prefix``, any number of segments may follow.
-"""
-Rank = tuple[tuple[int, int], tuple[int, ...], float, int, int]
-
-_HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[ -~\t\x80-\xff]*[!-~\x80-\xff])?)?")
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_CAPTURE = re.compile(r"\{([^\W\d]\w*)(\.\.\.)?\}")
-_END: Ending = "end"
-_REST: Ending = "rest"
-_PREFIX: Ending = "prefix"
-_ENDING_RANKS: dict[Ending, tuple[int, ...]] = {_END: (), _REST: (2,), _PREFIX: (3,)}
-_OWN_ARGUMENT = {"cookie": "cookies", "host": "host"}
-"""The argument of :class:`Route` to use instead of a condition on a header."""
-
-
-class Check(NamedTuple):
-    """A condition on one header, cookie or query parameter.  The value None accepts any value."""
-
-    kind: Kind
-    name: str
-    value: str | None
-
-    def __str__(self) -> str:
-        wanted = "present" if self.value is None else repr(self.value)
-        return f"{self.kind} {self.name} {wanted}"
+_ENDING_RANKS: dict[Ending, tuple[int, ...]] = {"end": (), "rest": (2,), "prefix": (3,)}
+_LITERAL, _PATTERN, _CAPTURES, _OPEN = range(4)
 
 
 class Route(Generic[T_co]):
@@ -57,14 +38,19 @@ class Route(Generic[T_co]):
     * ``path`` is the complete path.  ``{id}`` captures one segment that is not empty.  The last
       segment may be ``{rest...}``.  It captures the remaining path, including slashes, and the
       captured text may be empty.
+    * ``path`` may also be a compiled regular expression.  It must match the complete normalised
+      path, in which for example ``é`` is ``%C3%A9``.  Its named groups are captures.
     * ``prefix`` is the start of the path in whole segments.  ``/api`` matches ``/api``, ``/api/``
-      and ``/api/x``, but not ``/apix``.  A prefix may contain captures.  If neither ``path`` nor
-      ``prefix`` is given, any path matches.
+      and ``/api/x``, but not ``/apix``.  A final slash is ignored, so ``/api/`` is the same prefix.
+      A prefix may contain captures.  If neither ``path`` nor ``prefix`` is given, any path matches.
     * ``methods`` lists the methods that match.  GET does not include HEAD.  If ``methods`` is
       empty, any method matches.
     * ``headers``, ``cookies`` and ``query`` are mappings from a name to a value.  The request must
       contain the name with this value.  If the value is True, the request must contain the name
-      with any value.
+      with any value.  If it is a compiled regular expression, it must match the complete value.
+
+    Python's regular expressions backtrack.  For some patterns, such as ``(a+)+b``, the time to
+    match grows exponentially with the length of the text, and clients choose the text.
 
     If a request repeats a name, no condition on a value of this name holds.  So a client cannot
     select a route by sending two values.  A condition with True still holds.  The case of header
@@ -76,6 +62,8 @@ class Route(Generic[T_co]):
     Route('users', host='*.example.com', path='/users/{id}', methods=('GET',))
     >>> Route("beta", prefix="/api", cookies={"beta": True}).conditions
     'prefix /api, cookie beta present'
+    >>> Route("image", path=re.compile("/img/(?P<name>[a-z]+)[.](png|jpg)")).names
+    ('name',)
 
     A route is immutable.  Raises InvalidSetting for a condition that is ambiguous or that no
     request can meet.  The message contains the invalid value.  Raises TypeError for a value of a
@@ -103,60 +91,120 @@ class Route(Generic[T_co]):
         value: T_co,
         *,
         host: str | None = None,
-        path: str | None = None,
+        path: str | re.Pattern[str] | None = None,
         prefix: str | None = None,
         methods: Iterable[str] = (),
-        headers: Mapping[str, str | bool] | None = None,
-        cookies: Mapping[str, str | bool] | None = None,
-        query: Mapping[str, str | bool] | None = None,
+        headers: Conditions | None = None,
+        cookies: Conditions | None = None,
+        query: Conditions | None = None,
     ) -> None:
         if path is not None and prefix is not None:
             raise InvalidSetting(f"path or prefix must be None, not {path!r} and {prefix!r}")
-        self.host: str | None = None if host is None else _host(host)
-        self.path: str | None = path
+        self.host: str | None = None if host is None else read_host_name(host)
+        self.path: str | re.Pattern[str] | None = path
         self.prefix: str | None = "/" if path is None and prefix is None else prefix
-        self.segments, self.names, self.ending = _pattern(self.path, self.prefix)
-        self.methods: tuple[str, ...] = _methods(methods)
-        of_headers, of_cookies = _checks("header", headers), _checks("cookie", cookies)
-        self.checks: tuple[Check, ...] = (*of_headers, *of_cookies, *_checks("query", query))
+        self.segments, self.names, self.ending = read_path(path, self.prefix)
+        if self.prefix is not None and self.prefix != "/":
+            self.prefix = self.prefix.removesuffix("/")
+        self.methods: tuple[str, ...] = read_methods(methods)
+        of_headers, of_cookies = read_checks("header", headers), read_checks("cookie", cookies)
+        self.checks: tuple[Check, ...] = (*of_headers, *of_cookies, *read_checks("query", query))
         self.value: T_co = value
 
     @property
     def rank(self) -> Rank:
-        """The key by which routes are sorted.  The most specific route comes first.
+        """The key by which a router sorts routes.  The most specific route comes first.
 
         1. Exact hosts come first, then wildcards with more labels before wildcards with fewer
            labels, and then routes for any host.
-        2. Paths are compared segment by segment from the left.  The end of the path or a literal
-           comes first, then a capture, then ``{rest...}``, then the end of a prefix.
+        2. Complete paths without captures come first, then regular expressions, and then all other
+           paths.  The latter are compared segment by segment from the left.  The end of the path or
+           a literal comes first, then a capture, then ``{rest...}``, then the end of a prefix.
         3. Routes with fewer methods come first.  A route for any method comes last.
         4. Routes with more conditions come first, then those with more conditions on a value.
         """
-        host = (2, 0) if self.host is None else (0, 0)
-        if self.host is not None and self.host[0] == "*":
-            host = (1, -self.host.count("."))
         ranks = [int(segment is None) for segment in self.segments]  # a capture after a literal
-        path = (*ranks, *_ENDING_RANKS[self.ending])
+        kind = min(self._path_kind, _CAPTURES)
+        path = (kind, *ranks, *_ENDING_RANKS.get(self.ending, ()))
         on_value = sum(check.value is not None for check in self.checks)
-        return host, path, len(self.methods) or inf, -len(self.checks), -on_value
+        return self._host_rank, path, len(self.methods) or inf, -len(self.checks), -on_value
+
+    @property
+    def gateway_rank(self) -> Rank:
+        """The key by which a router with ``precedence="gateway"`` sorts routes.
+
+        It is the order of an HTTPRoute of the Gateway API (v1).  What the Gateway API does not have
+        or leaves open is marked with "here".
+
+        1. Hosts have the same order as in :attr:`rank`.  For hosts that match the same request,
+           this is the same as comparing the number of characters.
+        2. Complete paths without captures come first, here then regular expressions, and here then
+           complete paths with captures.  Last come prefixes, and here ``{rest...}``, the longest
+           first.  The length is the number of segments.  For prefixes that match the same request,
+           this is the same as comparing the number of characters.  Here, equally long ones are
+           compared as in :attr:`rank`.
+        3. Routes with a method come first, here those with fewer methods.
+        4. Routes with more conditions on headers come first.  Here, cookies count as headers.
+        5. Routes with more conditions on query parameters come first.
+        """
+        ranks = [int(segment is None) for segment in self.segments]
+        kind = self._path_kind
+        length = -len(ranks) if kind == _OPEN else 0
+        path = (kind, length, *ranks, *_ENDING_RANKS.get(self.ending, ()))
+        on_query = sum(check.kind == "query" for check in self.checks)
+        others = len(self.checks) - on_query
+        return self._host_rank, path, len(self.methods) or inf, -others, -on_query
+
+    @property
+    def _host_rank(self) -> HostRank:
+        if self.host is None:
+            return (2, 0)
+        return (1, -self.host.count(".")) if self.host[0] == "*" else (0, 0)
+
+    @property
+    def _path_kind(self) -> int:
+        if self.ending == "pattern":
+            return _PATTERN
+        if self.ending != "end":
+            return _OPEN
+        return _CAPTURES if None in self.segments else _LITERAL
+
+    @property
+    def literals(self) -> list[str]:
+        """The segments of the path or prefix that are not captures."""
+        return [segment for segment in self.segments if segment is not None]
 
     @property
     def conditions(self) -> str:
-        """A description of all conditions of the route."""
+        """A description of all conditions of the route.
+
+        Values of cookies are left out, and values of headers and query parameters whose names
+        contain a word such as ``auth``, ``key`` or ``token``.  A client that matches the route sent
+        the same values, and the description is written to logs.
+        """
         words = [f"host {self.host}"] if self.host is not None else []
-        words.append(f"prefix {self.prefix}" if self.path is None else f"path {self.path}")
+        if isinstance(self.path, re.Pattern):
+            words.append(f"path matches {self.path.pattern!r}")
+        else:
+            words.append(f"prefix {self.prefix}" if self.path is None else f"path {self.path}")
         words += [f"method {' or '.join(self.methods)}"] if self.methods else []
         return ", ".join(words + [str(check) for check in self.checks])
 
     def captures(self, segments: list[str]) -> dict[str, str]:
         """Return the decoded text of each capture by its name.
 
-        ``segments`` are the segments of a path that matches the route.
+        ``segments`` are the segments of a path that matches the route.  A group of a regular
+        expression that took no part in the match is left out.  A group that divides a
+        percent-encoded character is not decoded.
         """
         if not self.names:
             return {}
+        if isinstance(self.path, re.Pattern):
+            found = self.path.fullmatch("/" + "/".join(segments))
+            groups = found.groupdict() if found else {}
+            return {name: _decoded(text) for name, text in groups.items() if text is not None}
         parts = [segments[place] for place, own in enumerate(self.segments) if own is None]
-        if self.ending == _REST:
+        if self.ending == "rest":
             parts.append("/".join(segments[len(self.segments) :]))
         return {name: unquoted(part) for name, part in zip(self.names, parts, strict=True)}
 
@@ -185,113 +233,9 @@ class Route(Generic[T_co]):
         return self
 
 
-def _host(host: str) -> str:
-    if not isinstance(host, str):
-        raise TypeError(f"host must be a str, not {host!r}")
-    is_wildcard = host.startswith("*.")
-    normal = read_host("x" + host[1:] if is_wildcard else host)
-    if not normal or host == "*." or ":" in host.rpartition("]")[2]:
-        raise InvalidSetting(f"host must be a host name without a port, not {host!r}")
-    return "*" + normal[1:] if is_wildcard else normal
-
-
-def _pattern(
-    path: str | None, prefix: str | None
-) -> tuple[tuple[str | None, ...], tuple[str, ...], Ending]:
-    """Return the segments, the names of the captures, and the ending.
-
-    A segment is None if it is a capture.
-    """
-    argument, text = ("path", path) if prefix is None else ("prefix", prefix)
-    ending: Ending = _END if prefix is None else _PREFIX
-    if not isinstance(text, str):
-        raise TypeError(f"{argument} must be a str, not {text!r}")
-    if not text.startswith("/"):
-        raise InvalidSetting(f"{argument} must begin with a slash, not {text!r}")
-    if text == "/" and ending == _PREFIX:
-        return (), (), ending
-    parts = text[1:].split("/")
-    captures = [_CAPTURE.fullmatch(part) for part in parts]
-    names = [capture[1] for capture in captures if capture]
-    if ending == _END and captures[-1] and captures[-1][2]:
-        ending = _REST
-        parts.pop()
-    segments = [
-        None if _CAPTURE.fullmatch(part) and "..." not in part else _literal(part, argument, text)
-        for part in parts
-    ]
-    if "" in segments[:-1] or (segments[-1:] == [""] and ending != _END):
-        raise InvalidSetting(
-            f"{argument} must have no empty segment but the last of a path, not {text!r}"
-        )
-    if len({*names}) < len(names):
-        raise InvalidSetting(f"captures must have different names, not {text!r}")
-    return tuple(segments), tuple(names), ending
-
-
-def _literal(segment: str, argument: str, text: str) -> str:
-    """Return a segment, normalised like a segment of a request.
-
-    Raises InvalidSetting if no request can have this segment.
-    """
-    if segment in {"*", "**"}:
-        raise InvalidSetting(
-            f"{argument} must have no wildcards, not {text!r}: use prefix= or {{rest...}}"
-        )
-    if "{" in segment or "}" in segment:
-        raise InvalidSetting(
-            f"a capture must be a complete segment and {{rest...}} the last segment of a path, "
-            f"not {segment!r} in {text!r}"
-        )
-    target = read_target("/" + segment)
-    if target.reason or "?" in segment or (segment and target.path == "/"):
-        raise InvalidSetting(
-            f"{argument} must be a path that a request can have, "
-            f"not {text!r} ({target.reason or segment})"
-        )
-    return target.path[1:]
-
-
-def _methods(methods: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(methods, str | bytes):
-        raise TypeError(f"methods must be an iterable of str, not {methods!r}")
-    named = tuple(dict.fromkeys(methods))
-    for method in named:
-        if not isinstance(method, str) or not TOKEN.fullmatch(method):
-            raise InvalidSetting(f"methods must be HTTP methods, not {method!r}")
-        if method == "CONNECT":
-            raise InvalidSetting("methods must be methods with a path, not 'CONNECT'")
-    return tuple(sorted(named))
-
-
-def _checks(kind: Kind, conditions: Mapping[str, str | bool] | None) -> list[Check]:
-    if conditions is not None and not isinstance(conditions, Mapping):
-        raise TypeError(f"{kind} conditions must be a mapping from names, not {conditions!r}")
-    checks: list[Check] = []
-    for name, value in (conditions or {}).items():
-        if not _sendable("query", name) or not (name if kind == "query" else TOKEN.fullmatch(name)):
-            raise InvalidSetting(f"a {kind} condition must have the name of a {kind}, not {name!r}")
-        normal = name.lower() if kind == "header" else name
-        if kind == "header" and normal in _OWN_ARGUMENT:
-            raise InvalidSetting(
-                f"use {_OWN_ARGUMENT[normal]}= for a condition on this header, not headers={name!r}"
-            )
-        if any(check.name == normal for check in checks):
-            raise InvalidSetting(f"headers must have one condition per name, not two on {name!r}")
-        if value is not True and not _sendable(kind, value):
-            raise InvalidSetting(
-                f"{kind} {name!r} must be True or a value that can be sent, not {value!r}"
-            )
-        checks.append(Check(kind, normal, value if isinstance(value, str) else None))
-    return sorted(checks, key=lambda check: check.name)
-
-
-def _sendable(kind: Kind, value: object) -> bool:
-    """Return whether parsing a request can result in this value."""
-    if not isinstance(value, str):
-        return False
-    if kind == "query":
-        return not _SURROGATE.search(value)
-    if kind == "cookie" and read_cookies(f"x={value}") != {"x": value}:
-        return False
-    return _HEADER_VALUE.fullmatch(value) is not None
+def _decoded(text: str) -> str:
+    """Return the decoded text, or the text itself if it is only a part of a character."""
+    try:
+        return unquoted(text)
+    except UnicodeDecodeError:
+        return text

@@ -14,6 +14,7 @@ from tests.mutants import (
     wrong_pools,
     wrong_recoveries,
     wrong_refusals,
+    wrong_routes,
     wrong_secrets,
     wrong_wire,
 )
@@ -28,6 +29,7 @@ MODULES = (
     wrong_pools,
     wrong_recoveries,
     wrong_refusals,
+    wrong_routes,
     wrong_secrets,
     wrong_wire,
 )

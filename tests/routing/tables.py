@@ -4,6 +4,7 @@ Naive routing tries every route.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -20,16 +21,19 @@ __all__ = [
     "RequestParts",
     "arguments_of_routes",
     "captures_of",
+    "gateway_order",
     "naive",
     "near",
     "request_of",
     "requests",
     "routers",
+    "specificity",
     "tables",
 ]
 
 Arguments = dict[str, Any]
 """The arguments of a route."""
+Order = Callable[[Arguments], list[Any]]
 
 
 @dataclass
@@ -61,13 +65,20 @@ def pattern(text: str, is_path: bool) -> re.Pattern[str]:
     return re.compile(text)
 
 
+def regular(arguments: Arguments) -> re.Pattern[str]:
+    """Return a regular expression for the path or the prefix of a route."""
+    path: str | re.Pattern[str] | None = arguments.get("path")
+    if path is None:
+        return pattern(arguments.get("prefix", "/"), False)
+    return pattern(path, True) if isinstance(path, str) else path
+
+
 def captures_of(arguments: Arguments, parts: RequestParts) -> dict[str, str] | None:
     """Return the captures of a route that matches a request, None when it does not match."""
     host = arguments.get("host", parts.host)
     if parts.host != host and not (host[0] == "*" and parts.host.endswith(host[1:])):
         return None
-    text = arguments.get("path") or arguments.get("prefix", "/")
-    found = pattern(text, "path" in arguments).fullmatch(parts.path)
+    found = regular(arguments).fullmatch(parts.path)
     if found is None or (arguments.get("methods") and parts.method not in arguments["methods"]):
         return None
     for kind, pairs in (
@@ -77,16 +88,33 @@ def captures_of(arguments: Arguments, parts: RequestParts) -> dict[str, str] | N
     ):
         for name, wanted in arguments.get(kind, {}).items():
             values = [value for key, value in pairs if key == name]
-            if not values or (wanted is not True and values != [wanted]):
+            if not values or (wanted is not True and not holds(wanted, values)):
                 return None
-    return {name: unquote(value) for name, value in found.groupdict().items()}
+    groups = found.groupdict().items()
+    return {name: unquote(value) for name, value in groups if value is not None}
 
 
-def specificity(arguments: Arguments) -> list[object]:
-    """Return the documented sort key of a route, the most significant part first."""
-    host, text = arguments.get("host", ""), arguments.get("path") or arguments.get("prefix", "/")
-    wild = host.startswith("*")
-    hosts = (not host, wild, -host.count(".") if wild else 0)
+def holds(wanted: str | re.Pattern[str], values: list[str]) -> bool:
+    if isinstance(wanted, str):
+        return values == [wanted]
+    return len(values) == 1 and wanted.fullmatch(values[0]) is not None
+
+
+def kind_of_path(arguments: Arguments) -> int:
+    """A literal path, a regular expression, a path with captures, or a prefix."""
+    path: str | re.Pattern[str] = arguments.get("path", "...")
+    if isinstance(path, re.Pattern):
+        return 1
+    if "..." in path:
+        return 3
+    return 2 if "{" in path else 0
+
+
+def kinds_of_segments(arguments: Arguments) -> str:
+    """Return one letter for each segment, so that the more specific text comes first."""
+    text: str | re.Pattern[str] = arguments.get("path") or arguments.get("prefix", "/")
+    if isinstance(text, re.Pattern):
+        return ""
     kinds = "".join(
         ""
         if not part and "path" not in arguments
@@ -97,7 +125,14 @@ def specificity(arguments: Arguments) -> list[object]:
         else "a"
         for part in text[1:].split("/")
     )
-    kinds += "" if "path" in arguments else "z"
+    return kinds + ("" if "path" in arguments else "z")
+
+
+def specificity(arguments: Arguments) -> list[object]:
+    """Return the documented sort key of a route, the most significant part first."""
+    host = arguments.get("host", "")
+    wild = host.startswith("*")
+    hosts = (not host, wild, -host.count(".") if wild else 0)
     conditions = [
         value
         for kind in ("headers", "cookies", "query")
@@ -105,19 +140,41 @@ def specificity(arguments: Arguments) -> list[object]:
     ]
     return [
         hosts,
-        kinds,
+        min(kind_of_path(arguments), 2),
+        kinds_of_segments(arguments),
         len(arguments.get("methods", ())) or 99,
         -len(conditions),
         sum(value is True for value in conditions),
     ]
 
 
-def naive(table: list[Arguments], parts: RequestParts) -> int | None:
-    """Try every route: return the most specific one that matches, the first of equals."""
+def gateway_order(arguments: Arguments) -> list[object]:
+    """Return the sort key of the Gateway API, which counts characters.
+
+    Prefixes have no captures here.
+    """
+    host, kind = arguments.get("host", ""), kind_of_path(arguments)
+    wild = host.startswith("*")
+    prefix = arguments.get("prefix") or str(arguments.get("path", "")).partition("{")[0]
+    counts = [len(arguments.get(name, ())) for name in ("headers", "cookies", "query")]
+    return [
+        -len("" if wild else host),
+        -len(host),
+        kind,
+        -len(prefix.rstrip("/")) if kind == 3 else 0,
+        kinds_of_segments(arguments),
+        len(arguments.get("methods", ())) or 99,
+        -counts[0] - counts[1],
+        -counts[2],
+    ]
+
+
+def naive(table: list[Arguments], parts: RequestParts, order: Order = specificity) -> int | None:
+    """Try every route: return the first one in an order that matches, the first of equals."""
     matching = [
         place for place, arguments in enumerate(table) if captures_of(arguments, parts) is not None
     ]
-    return min(matching, key=lambda place: specificity(table[place]), default=None)
+    return min(matching, key=lambda place: order(table[place]), default=None)
 
 
 HOSTS = ["a.x", "b.a.x", "*.x", "*.a.x"]
@@ -169,14 +226,14 @@ def variations(draw: st.DrawFn) -> list[Arguments]:
 tables = st.lists(arguments_of_routes(), min_size=1, max_size=8) | variations()
 
 
-def routers(table: list[Arguments]) -> tuple[Router[int], list[Arguments]]:
+def routers(table: list[Arguments], **options: Any) -> tuple[Router[int], list[Arguments]]:
     """Add one route after another except the refused ones; the values are their positions."""
     accepted: list[Arguments] = []
-    router: Router[int] = Router([])
+    router: Router[int] = Router([], **options)
     for arguments in table:
         trial = [Route(place, **one) for place, one in enumerate([*accepted, arguments])]
         try:
-            router = Router(trial)
+            router = Router(trial, **options)
         except InvalidSetting:
             continue
         accepted.append(arguments)

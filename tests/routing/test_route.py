@@ -36,7 +36,8 @@ from balancers.routing import Route, Router
         ({"path": "/a//b"}, "'/a//b'"),
         ({"path": "//"}, "'//'"),
         ({"path": "//{rest...}"}, "'//{rest...}'"),
-        ({"prefix": "/a/"}, "'/a/'"),
+        ({"prefix": "/a//"}, "'/a//'"),
+        ({"prefix": "/a/./"}, "'/a/./' (.)"),
         ({"prefix": "//"}, "'//'"),
         ({"prefix": "/a/{rest...}"}, "'/a/{rest...}'"),
         ({"path": "/{rest...}/a"}, "'{rest...}'"),
@@ -151,6 +152,14 @@ def test_captures_are_decoded_and_a_rest_may_be_empty() -> None:
         ({"prefix": "/api"}, "/apix", False),
         ({"prefix": "/api"}, "/Api", False),
         ({"prefix": "/api"}, "/x/../%61pi", True),
+        ({"prefix": "/api/"}, "/api", True),
+        ({"prefix": "/api/"}, "/api/", True),
+        ({"prefix": "/api/"}, "/api/x/y", True),
+        ({"prefix": "/api/"}, "/apix", False),
+        ({"prefix": "/{tenant}/"}, "/acme", True),
+        ({"prefix": "/{tenant}/"}, "/", False),
+        ({"prefix": "/"}, "/", True),
+        ({"prefix": "/"}, "/x/y", True),
         ({"prefix": "/{tenant}/api"}, "/acme/api/x", True),
         ({"prefix": "/{tenant}/api"}, "/acme", False),
         ({"path": "/api"}, "/api/", False),
@@ -169,6 +178,14 @@ def test_captures_are_decoded_and_a_rest_may_be_empty() -> None:
 )
 def test_which_paths_match(arguments: Any, target: str, matches: bool) -> None:
     assert bool(Router([Route(1, **arguments)]).match(Request("GET", target, "x"))) == matches
+
+
+def test_a_final_slash_of_a_prefix_is_ignored() -> None:
+    one, two = Route("v", prefix="/api/{x}/"), Route("v", prefix="/api/{x}")
+    assert (one.prefix, one.rank, one.conditions) == (two.prefix, two.rank, two.conditions)
+    assert repr(one) == repr(two)
+    with pytest.raises(InvalidSetting, match="never reached behind"):
+        Router([one, two])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancers.errors import InvalidSetting
-from balancers.http import Request
+from balancers.http import PathRules, Request
 from balancers.routing import Match, Route, Router, Split
 from tests.depth import runs
 from tests.routing.tables import (
@@ -372,3 +372,56 @@ def test_a_copy_routes_alike_and_shares_the_values() -> None:
     assert [route.value for route in again] == [route.value for route in names]
     assert again.match(Request("GET", deep)).value == "b"
     assert repr(again) == repr(names)
+
+
+def test_the_rules_of_a_router_decide_about_paths() -> None:
+    routes = [Route("admin", prefix="/admin"), Route("file", path="/v2/{name}"), Route("web")]
+
+    def result(target: str, **rules: Any) -> str | None:
+        found = Router(routes, path_rules=PathRules(**rules)).match(Request("GET", target))
+        return found.value or found.reason
+
+    for target in ("/admin;x/users", "/;x/admin/users", "/admin%3Bx/users"):
+        assert result(target) == "path parameter"
+        assert result(target, parameters="strip") == "admin"
+        assert result(target, parameters="keep") == "web"
+    keep = Router(routes, path_rules=PathRules(encoded_slash="keep"))
+    assert keep.match(Request("GET", "/v2/library%2falpine")).captures == {"name": "library/alpine"}
+    assert result("//admin", repeated_slashes="keep") == "web"
+    assert result("/v2//", repeated_slashes="keep") == "web"
+    assert result("//admin", repeated_slashes="refuse") == "empty segment"
+
+
+@pytest.mark.parametrize("path", ["/a;v=1", "/a%3bv=1/b", "/a/;"])
+def test_a_route_with_a_parameter_needs_a_router_that_keeps_them(path: str) -> None:
+    routes = [Route("a", path=path), Route("b", prefix=path), Route("web")]
+    router = Router(routes, path_rules=PathRules(parameters="keep"))
+    assert router.match(Request("GET", path)).value == "a"
+    assert router.match(Request("GET", path + "/x")).value == "b"
+    for route in routes[:2]:
+        for rules in ({}, {"parameters": "strip"}):
+            given: Any = rules
+            with pytest.raises(InvalidSetting, match="PathRules"):
+                Router([route], path_rules=PathRules(**given))
+
+
+def test_a_path_with_empty_segments_reaches_a_route_that_others_hide_without_them() -> None:
+    routes = [Route("a", path="/{x}/{y}"), Route("b", path="/{x}/"), Route("c", path="/{x}")]
+    routes += [Route("d", path="/{x}/{y}/{z...}"), Route("e", path="/"), Route("f", prefix="/")]
+    with pytest.raises(InvalidSetting, match="'f'"):
+        Router(routes)
+    router = Router(routes, path_rules=PathRules(repeated_slashes="keep"))
+    assert router.match(Request("GET", "//x")).value == "f"
+
+
+@pytest.mark.parametrize("rules", [None, "keep", {"parameters": "keep"}])
+def test_a_router_refuses_anything_but_path_rules(rules: Any) -> None:
+    with pytest.raises(TypeError, match="path_rules must be PathRules, not"):
+        Router([], path_rules=rules)
+
+
+def test_a_copy_of_a_router_keeps_its_rules() -> None:
+    router = Router([Route("a", path="/a;v")], path_rules=PathRules(parameters="keep"))
+    again = pickle.loads(pickle.dumps(router))  # noqa: S301 - own pickle
+    for copied in (copy(router), deepcopy(router), again):
+        assert copied.match(Request("GET", "/a;v")).value == "a"
