@@ -6,7 +6,7 @@ The builtin ``hash()`` is never used, because its results differ between process
 from collections.abc import Callable
 from typing import Any, cast
 
-from balancers._internal.checks import HIGHEST_PORT
+from balancers._internal.checks import HIGHEST_PORT, shown
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidKey, InvalidSetting, MissingKey
@@ -155,7 +155,7 @@ def key_bytes(key: Key | None) -> bytes:
         try:
             return key.to_bytes(8, "little", signed=True)
         except OverflowError:
-            raise InvalidKey(f"key must fit in 64 bits, signed, not {key!r}") from None
+            raise InvalidKey(f"key must fit in 64 bits, signed, not {shown(key)}") from None
     if key is None:
         raise MissingKey("key must be given: this balancer picks by key")
     raise TypeError(f"key must be bytes, str or int, not {key!r}")

@@ -26,6 +26,7 @@ __all__ = [
     "duration",
     "not_negative",
     "number",
+    "shown",
     "valid_now",
     "valid_weight",
 ]
@@ -42,6 +43,9 @@ NO_BACKENDS: tuple[()] = ()
 other argument can be validated by :func:`checked_avoid`."""
 _MAX_WEIGHT = 1e300
 """The largest valid weight.  Because of this limit, sums of valid weights are finite."""
+
+_SHOWN_BITS = 4096
+"""Python refuses to print an int of more than about 14 000 bits in decimal digits."""
 
 _LARGE = 2.0**53
 """From here on, a float can be printed as another integer than the one that it equals."""
@@ -68,7 +72,9 @@ def valid_weight(weight: float, backend: object) -> float:
     except (TypeError, ValueError, ArithmeticError):
         valid = False
     if not valid:
-        raise InvalidWeight(f"weight of {backend!r} must be 0 to {_MAX_WEIGHT:g}, not {weight!r}")
+        raise InvalidWeight(
+            f"weight of {backend!r} must be 0 to {_MAX_WEIGHT:g}, not {shown(weight)}"
+        )
     given: object = weight
     if isinstance(given, float):
         return float(given) if given % 1 else _integral(float(given))
@@ -95,7 +101,7 @@ def valid_now(now: float, latest: float, name: str = "now") -> float:
     """
     seconds = now if type(now) is float or type(now) is int else _as_seconds(now)
     if not -LATEST <= seconds <= LATEST:
-        raise InvalidTime(f"{name} must be finite seconds as a float, not {now!r}")
+        raise InvalidTime(f"{name} must be finite seconds as a float, not {shown(now)}")
     if seconds < latest:
         return latest
     return seconds
@@ -112,11 +118,22 @@ def _as_seconds(now: Any) -> float:
         return nan
 
 
+def shown(value: object) -> str:
+    """Return the text of a value for an error message.  A very long int is described by its length.
+
+    >>> shown(80.5), shown(-1 << 5000)
+    ('80.5', 'an int of 5001 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        return f"an int of {value.bit_length()} bits"
+    return repr(value)
+
+
 def at_least(least: int, /, **settings: int) -> None:
     """Raise InvalidSetting unless every setting is an int that is ``least`` or more."""
     for name, value in settings.items():
         if type(value) is not int or value < least:
-            raise InvalidSetting(f"{name} must be an int, {least} or more, not {value!r}")
+            raise InvalidSetting(f"{name} must be an int, {least} or more, not {shown(value)}")
 
 
 def number(name: str, value: Any) -> float:
@@ -129,7 +146,7 @@ def number(name: str, value: Any) -> float:
 def not_negative(name: str, seconds: float) -> float:
     """Return the seconds.  Raise InvalidSetting if they are negative, NaN or infinite."""
     if not 0 <= number(name, seconds) <= LATEST:
-        raise InvalidSetting(f"{name} must be finite seconds, 0 or more, not {seconds!r}")
+        raise InvalidSetting(f"{name} must be finite seconds, 0 or more, not {shown(seconds)}")
     return seconds
 
 
@@ -139,7 +156,7 @@ def duration(name: str, seconds: float, *, endless: bool = False) -> float:
     The duration ``inf`` is allowed only if ``endless`` is True.
     """
     if not number(name, seconds) > 0 or (seconds == inf and not endless):
-        raise InvalidSetting(f"{name} must be positive seconds, not {seconds!r}")
+        raise InvalidSetting(f"{name} must be positive seconds, not {shown(seconds)}")
     return seconds
 
 

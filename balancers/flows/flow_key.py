@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 from typing import Any, Literal, Self, cast
 
-from balancers._internal.checks import HIGHEST_PORT
+from balancers._internal.checks import HIGHEST_PORT, shown
 from balancers.addresses import Address, address_of, unmapped
 from balancers.errors import InvalidKey, InvalidSetting
 
@@ -150,7 +150,7 @@ def _text(packed: bytes) -> str:
 
 def _port_bytes(port: int) -> bytes:
     if type(port) is not int or not 0 <= port <= HIGHEST_PORT:
-        raise InvalidKey(f"port must be an int, 0 to {HIGHEST_PORT}, not {port!r}")
+        raise InvalidKey(f"port must be an int, 0 to {HIGHEST_PORT}, not {shown(port)}")
     return port.to_bytes(2, "big")
 
 
@@ -158,5 +158,7 @@ def _protocol_byte(protocol: str | int) -> bytes:
     number = _NUMBERS.get(protocol) if isinstance(protocol, str) else protocol
     if type(number) is not int or not 0 <= number <= _HIGHEST_PROTOCOL:
         names = ", ".join(_NUMBERS)
-        raise InvalidKey(f"protocol must be {names} or 0 to {_HIGHEST_PROTOCOL}, not {protocol!r}")
+        raise InvalidKey(
+            f"protocol must be {names} or 0 to {_HIGHEST_PROTOCOL}, not {shown(protocol)}"
+        )
     return bytes((number,))

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from balancers._internal.checks import checked_choice
 
-__all__ = ["Path", "PathRules", "Refusal", "has_parameter", "read_target", "unquoted"]
+__all__ = ["Path", "PathRules", "Refusal", "compared", "has_parameter", "read_target", "unquoted"]
 
 Refusal = Literal[
     "empty",
@@ -37,6 +37,7 @@ _ABSOLUTE = re.compile(r"(?i:https?)://([^/]+)(.*)")
 _AUTHORITY = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^/:@\[\]]+):[0-9]+")
 _TO_NORMALISE = re.compile(r"%(?P<octet>[0-9A-Fa-f]{2})|(?P<raw>[\"<>\[\]^`{|}])|(?P<bad>%)")
 _UNRESERVED = re.compile(rb"[0-9A-Za-z\-._~]")
+_ENCODED_DELIMITER = re.compile(r"%(?:2[146789ABC]|3[ABD]|40)")
 _OCTETS = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PARAMETERS = re.compile(r"(?:;|%3B).*")
@@ -143,6 +144,19 @@ def read_target(target: str, rules: PathRules = _DEFAULT_RULES) -> Path:
     if not reason:
         normal, reason = _normalise_segments(normal, rules)
     return Path("" if reason else normal, query, reason, host)
+
+
+def compared(path: str) -> str:
+    """Return a normalised path in the form in which it is compared with routes.
+
+    Encoded delimiters that a segment may also contain as they are, such as ``@`` and ``+``, are
+    decoded.  They stay encoded in the path that is sent on, because RFC 3986 distinguishes the two
+    spellings.  But most servers decode both to the same path, so both must match the same route.
+
+    >>> compared("/%40me/a%2Bb%20c")
+    '/@me/a+b%20c'
+    """
+    return _ENCODED_DELIMITER.sub(lambda octet: chr(int(octet[0][1:], 16)), path)
 
 
 def has_parameter(segment: str) -> bool:

@@ -9,7 +9,7 @@ from balancers.errors import InvalidSetting
 from balancers.http.cookies import cookies as read_cookies
 from balancers.http.fields import Kind, Wanted
 from balancers.http.hosts import read_host
-from balancers.http.targets import PathRules, read_target
+from balancers.http.targets import PathRules, compared, read_target
 
 __all__ = [
     "Check",
@@ -157,7 +157,7 @@ def _literal(segment: str, argument: str, text: str) -> str:
             f"{argument} must be a path that a request can have, "
             f"not {text!r} ({target.reason or segment})"
         )
-    return target.path[1:]
+    return compared(target.path[1:])
 
 
 def read_methods(methods: Iterable[str]) -> tuple[str, ...]:

@@ -40,6 +40,8 @@ class Route(Generic[T_co]):
       captured text may be empty.
     * ``path`` may also be a compiled regular expression.  It must match the complete normalised
       path, in which for example ``é`` is ``%C3%A9``.  Its named groups are captures.
+    * An encoded delimiter such as ``%40`` matches like the delimiter ``@``, in a path, a prefix and
+      a regular expression, because most servers decode it.
     * ``prefix`` is the start of the path in whole segments.  ``/api`` matches ``/api``, ``/api/``
       and ``/api/x``, but not ``/apix``.  A final slash is ignored, so ``/api/`` is the same prefix.
       A prefix may contain captures.  If neither ``path`` nor ``prefix`` is given, any path matches.

@@ -10,7 +10,7 @@ from balancers.errors import InvalidSetting
 from balancers.http.fields import Kind, RequestFields, Values
 from balancers.http.hosts import read_host
 from balancers.http.request import Request
-from balancers.http.targets import PathRules, has_parameter, read_target
+from balancers.http.targets import PathRules, compared, has_parameter, read_target
 from balancers.routing._route_tree import RouteTree
 from balancers.routing.route import Rank, Route
 
@@ -152,9 +152,10 @@ class Router(Generic[T_co]):
             without_user = (target.host or request.host).rpartition("@")[2]
             why = f"the host is refused: {without_user!r}"
             return Match(None, None, {}, target.path, "bad host", why)
-        segments = target.path[1:].split("/")
+        path = compared(target.path)
+        segments = path[1:].split("/")
         fields = RequestFields(request, target.query)
-        position = self._tree.find(host, segments, target.path, fields)
+        position = self._tree.find(host, segments, path, fields)
         if position is None:
             return self._no_match(host, target.path, fields)
         route = self._routes[position]
@@ -168,7 +169,7 @@ class Router(Generic[T_co]):
         The nearest route is the first route that matches the host, the path and the method.  If
         there is no such route, it is the first route that matches the host and the path.
         """
-        leaves = self._tree.leaves(host, path)
+        leaves = self._tree.leaves(host, compared(path))
         nearest = [first for leaf in leaves if (first := leaf.nearest(fields.method))]
         if nearest:
             _, group = min(nearest, key=lambda first: first[0])

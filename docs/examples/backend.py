@@ -19,6 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 COUNTS = struct.Struct("<4Q")
+HEAD_TIMEOUT = 30.0  # seconds
 
 
 def counters(file: str = "") -> mmap.mmap:
@@ -47,7 +48,8 @@ async def main(address: str, delay: float, counts: mmap.mmap) -> None:
         status = code
 
     async def serve(reader: StreamReader, writer: StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(HEAD_TIMEOUT):
+            head = await reader.readuntil(b"\r\n\r\n")
         code, body = status, b"%s %d %g" % (name, in_flight + 1, delay)
         if not head.startswith(b"GET /health "):
             count(1, 0, 0)
@@ -60,8 +62,8 @@ async def main(address: str, delay: float, counts: mmap.mmap) -> None:
     async def serve_client(reader: StreamReader, writer: StreamWriter) -> None:
         try:
             await serve(reader, writer)
-        except (asyncio.IncompleteReadError, OSError):
-            pass  # the client disconnected
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
+            pass  # the client disconnected, or sent no request in time or too much
         finally:
             writer.close()
 

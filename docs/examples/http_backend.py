@@ -10,10 +10,12 @@ GET /health is answered immediately, with the number of requests that have arriv
 """
 
 import json
+import re
 import sys
 import time
 from collections import Counter
 from contextlib import suppress
+from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -30,6 +32,7 @@ class Backend(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    timeout = 60.0  # seconds of silence after which a connection is closed
     name = ""
     delay = 0.0
     visits: ClassVar = Counter[str]()
@@ -45,7 +48,11 @@ class Backend(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def respond(self) -> None:
-        received = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = self.content_length()
+        if length is None:  # the next request on this connection could not be found
+            self.send_error(HTTPStatus.BAD_REQUEST, "no plain Content-Length")
+            return
+        received = self.rfile.read(length)
         if self.path == "/health":
             self.send(json.dumps({"requests": len(self.arrived)}))
             return
@@ -62,6 +69,12 @@ class Backend(BaseHTTPRequestHandler):
             "headers": [[name.lower(), value] for name, value in self.headers.items()],
         }
         self.send(json.dumps(report), *[f"session={session}; Path=/; HttpOnly"] * (not known))
+
+    def content_length(self) -> int | None:
+        """Return the size of the body, or None if it is unclear, chunked or too large."""
+        lengths = self.headers.get_all("Content-Length", ["0"])
+        plain = len(lengths) == 1 and re.fullmatch("[0-9]{1,8}", lengths[0])
+        return int(lengths[0]) if plain and "Transfer-Encoding" not in self.headers else None
 
     def session(self) -> tuple[str, bool]:
         try:

@@ -1,10 +1,16 @@
-"""Run the targets under atheris: ``python -m tests.fuzz [--seconds 20] [--keep] [target ...]``."""
+"""Run the targets under atheris: ``python -m tests.fuzz [--seconds 20] [--keep] [target ...]``.
+
+As many targets run at the same time as there are cores.  The exit code is 1 if a target fails.
+"""
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +19,7 @@ from tests.fuzz import CORPUS, TARGETS, target
 
 MAX_INPUTS = 40
 MAX_LENGTH = 4096
+SLOWEST = 30  # seconds that one input may take
 
 
 def main() -> int:
@@ -27,7 +34,9 @@ def main() -> int:
         options.error(f"unknown target: {', '.join(sorted(unknown))}")
     if given.within:
         fuzz(names[0], given.seconds, Path(given.within))
-    return max(watch(name, given.seconds, given.keep) for name in names)
+    watched = partial(watch, seconds=given.seconds, keep=given.keep)
+    with ThreadPoolExecutor(os.cpu_count()) as cores:
+        return max(cores.map(watched, names))
 
 
 def watch(name: str, seconds: int, keep: bool) -> int:
@@ -59,7 +68,7 @@ def fuzz(name: str, seconds: int, folder: Path) -> None:
     escaped = ("".join(f"\\x{byte:02x}" for byte in word) for word in tested.WORDS)
     words.write_text("".join(f'"{word}"\n' for word in escaped), encoding="ascii")
     flags = [f"-max_total_time={seconds}", f"-max_len={MAX_LENGTH}", f"-dict={words}", "-seed=1"]
-    flags += ["-print_final_stats=1", f"-artifact_prefix={inputs}/"]
+    flags += ["-print_final_stats=1", f"-timeout={SLOWEST}", f"-artifact_prefix={inputs}/"]
     atheris.Setup([name, *flags, str(folder / "found"), str(inputs)], tested.check)
     atheris.Fuzz()
 

@@ -11,6 +11,8 @@ INPUTS = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_an_input_of_the_corpus_passes(path: Path) -> None:
+    if path.parent.name == "forward":
+        pytest.importorskip("h11")
     target(path.parent.name).check(path.read_bytes())
 
 

@@ -162,7 +162,8 @@ def test_nothing_can_be_injected_anywhere(text: str) -> None:
 
 @pytest.mark.parametrize(
     "attributes",
-    [{name: value} for known in (*ATTRIBUTES, "expires") for value in (None, "1", "evil.example")
+    [{name: value} for known in [*sorted(ATTRIBUTES), "expires"]
+     for value in (None, "1", "evil.example")
      for name in (known, known.upper(), known.title())]
     + [{"A": "1", "a": "1"}, {"": "1"}, {"a=b": "1"}, {"a b": "1"}, {" a": "1"}, {"a": ""},
        {"a": " 1"}, {"a": "1 "}, {"a": "1;b"}, {"a": 1}, {1: "a"}, {None: None}, {b"a": "1"},

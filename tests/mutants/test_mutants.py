@@ -16,6 +16,7 @@ from tests.mutants import (
     wrong_refusals,
     wrong_routes,
     wrong_secrets,
+    wrong_spellings,
     wrong_wire,
 )
 from tests.mutants.mutant import MUTANTS, Mutant
@@ -31,6 +32,7 @@ MODULES = (
     wrong_refusals,
     wrong_routes,
     wrong_secrets,
+    wrong_spellings,
     wrong_wire,
 )
 
