@@ -314,7 +314,7 @@ def test_the_options_and_extras_on_a_page_exist(page: Path) -> None:
     sources = [*TOP.glob("docs/examples/*.py"), *TOP.glob("tests/**/*.py")]
     known = "".join(path.read_text(encoding="utf-8") for path in sources)
     others = {"--check", "--dist", "--durations", "--repository"}  # of ruff, pytest and twine
-    options = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", written)) - others
+    options = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z0-9]+)*", written)) - others
     assert [option for option in options if f'"{option}"' not in known] == []
     extras = re.findall(r"(?:balancers|\.)\[(\w+)\]", written)
     assert set(extras) <= set(PROJECT["project"]["optional-dependencies"])

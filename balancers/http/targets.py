@@ -156,6 +156,8 @@ def compared(path: str) -> str:
     >>> compared("/%40me/a%2Bb%20c")
     '/@me/a+b%20c'
     """
+    if "%" not in path:
+        return path
     return _ENCODED_DELIMITER.sub(lambda octet: chr(int(octet[0][1:], 16)), path)
 
 
