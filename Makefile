@@ -4,7 +4,7 @@ SECONDS ?= 20
 
 .PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity
 
-# Durations are for two cores.
+# Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
 	@sed -nE 's/^([a-z]+):.*## /  make \1 \t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 

@@ -104,7 +104,10 @@ def forwarded(port: int, header: bytes, listener: socket.socket) -> bytes:
             backend.settimeout(TIMEOUT)
             received = b""
             while b"GET /" not in received:
-                received += backend.recv(4096)
+                data = backend.recv(4096)
+                if not data:
+                    raise ConnectionError(f"HAProxy forwarded no request, only {received!r}")
+                received += data
             return received[: received.index(b"GET /")]
 
 
