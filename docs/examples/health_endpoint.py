@@ -10,7 +10,7 @@ connections to each server.  Nothing is cached: a result was never complete befo
 came.  The cost is that a response can be later by the interval.
 
 A request must be complete within ``--timeout`` seconds and have at most 64 KiB.  If there are
-``--max-connections``, a new one takes the place of the oldest that has not sent its request yet.
+``--max-connections``, a new one takes the place of the oldest whose request was not read yet.
 """
 # pyright: reportUnknownMemberType=false
 # The line above is needed because the client of Redis has untyped **kwargs.

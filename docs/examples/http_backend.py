@@ -72,6 +72,8 @@ class Backend(BaseHTTPRequestHandler):
 
     def content_length(self) -> int | None:
         """Return the size of the body, or None if it is unclear, chunked or too large."""
+        if self.headers.defects:  # a line without a colon ends the headers for this parser
+            return None
         lengths = self.headers.get_all("Content-Length", ["0"])
         plain = len(lengths) == 1 and re.fullmatch("[0-9]{1,8}", lengths[0])
         return int(lengths[0]) if plain and "Transfer-Encoding" not in self.headers else None

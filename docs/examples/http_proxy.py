@@ -34,7 +34,7 @@ from http_exchange import Body
 from http_side import ClientLeft, Refused, Side
 from http_site import Site, read_config
 from http_upstream import Upstream
-from proxy import address, describe
+from proxy import address, describe, seconds
 
 
 class Proxy:
@@ -140,10 +140,10 @@ class Proxy:
 async def main(settings: argparse.Namespace) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     async with asyncio.TaskGroup() as tasks:
-        proxy = Proxy(settings, tasks)
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, proxy.configure_again)
         try:
+            proxy = Proxy(settings, tasks)
+            loop.add_signal_handler(signal.SIGTERM, stop.set)
+            loop.add_signal_handler(signal.SIGHUP, proxy.configure_again)
             proxy.configure()
             listen = address(settings.listen)
             server = await asyncio.start_server(proxy.serve, *listen, backlog=1024)
@@ -175,11 +175,20 @@ def options() -> argparse.Namespace:
         ("--fail-timeout", 10.0, "seconds that failed requests close a backend"),
         ("--drain-timeout", 30.0, "seconds after which a drain ends"),
         ("--attempts", 3, "backends that a request is sent to at most"),
-        ("--retry-share", 0.5, "share of the requests in flight that may be retries"),
         ("--min-retries", 10, "retries in flight that are always allowed"),
     ):
-        parser.add_argument(name, default=default, type=type(default), help=f"{text}, {default}")
-    return parser.parse_args()
+        kind = seconds if isinstance(default, float) else type(default)
+        parser.add_argument(name, default=default, type=kind, help=f"{text}, {default}")
+    parser.add_argument(
+        "--retry-share",
+        default=0.5,
+        type=float,
+        help="share of the requests in flight that may be retries, 0.5",
+    )
+    settings = parser.parse_args()
+    if settings.attempts < 1:
+        parser.error("--attempts must be 1 or more")
+    return settings
 
 
 if __name__ == "__main__":

@@ -22,12 +22,14 @@ CLIENT_ADDRESSES = """
     true-client-ip x-real-ip x-client-ip client-ip x-cluster-client-ip x-originating-ip x-remote-ip
     x-remote-addr x-proxyuser-ip proxy-client-ip wl-proxy-client-ip cf-connecting-ip
     cf-connecting-ipv6 fastly-client-ip fly-client-ip x-azure-clientip x-azure-socketip
-    x-appengine-user-ip x-envoy-external-address x-sourceip
+    x-appengine-user-ip x-envoy-external-address x-sourceip x-forward-for http-client-ip real-ip
+    remote-addr
 """
 TARGETS = """
-    host x-host x-rewrite-url x-http-method-override x-http-method x-method-override x-scheme
-    x-url-scheme front-end-https proxy
-"""  # other hosts, paths and methods than the route; CGI programs take "Proxy" for a setting
+    host x-host x-http-host-override x-rewrite-url x-override-url x-envoy-original-path
+    x-http-method-override x-http-method x-method-override x-scheme x-url-scheme front-end-https
+    proxy x-sendfile-type x-accel-mapping
+"""  # other hosts, paths and methods than the route; settings of CGI programs and of Rack
 REPLACED = frozenset((CLIENT_ADDRESSES + TARGETS).encode().split())
 REPLACED_PREFIXES = (b"forwarded", b"x-forwarded", b"x-original")  # -Host, -Port, -URL and so on
 # backends write other characters as "-", and so "X_Real_IP" as "X-Real-IP"; nginx drops them too
@@ -57,18 +59,22 @@ class Site:
         self,
         host: str,
         secure: bool,
-        pools: Collection[str],
-        routes: Collection[Mapping[str, Any]],
+        pools: Mapping[str, Mapping[str, Any]],
+        routes: list[dict[str, Any]],
         trusted: Collection[str] = (),
         visitor: str | None = None,
         paths: Mapping[str, Any] | None = None,
     ) -> None:
         self.host = host
         self.secure = secure
-        self.rules = PathRules(**(paths or {}))
+        self.rules = PathRules(**({} if paths is None else paths))
+        if not isinstance(routes, list):
+            raise TypeError(f"routes must be a list, not {routes!r}")
         table = [read_route(pools, **fields) for fields in routes]
         self.router = Router(table, path_rules=self.rules)
         self.proxies = TrustedProxies(trusted, header="X-Forwarded-For")
+        if visitor is not None and visitor in {pool.get("cookie") for pool in pools.values()}:
+            raise ValueError(f"visitor and the cookie of a pool must differ, not both {visitor!r}")
         self.visitor = visitor
         self.identify(Request())  # an invalid cookie name is an error at start
 

@@ -45,13 +45,15 @@ class Upstream:
         cookie: str | None = None,
         drain: Collection[str] = (),
     ) -> None:
+        if not isinstance(drain, list | tuple):
+            raise TypeError(f"drain must be a list of backends, not {drain!r}")
         for name in backends:
             address(name)
         self.pool.update(backends, self.clock())
         for name in {*self.pool.backends, *drain}:
             (self.drain.begin if name in drain else self.drain.cancel)(name, self.clock())
         self.sessions = None
-        if cookie:
+        if cookie is not None:
             secure = self.settings.secure
             self.sessions = CookieSessions(
                 self.pool, tokens, context=own_name, name=cookie, secure=secure

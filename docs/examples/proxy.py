@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import re
 import signal
 from asyncio import StreamReader, StreamWriter
@@ -35,6 +36,7 @@ LABEL = "[0-9A-Za-z_](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?"  # of a host name
 ADDRESS = re.compile(
     rf"(?P<host>\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z]+)?\]|{LABEL}(?:\.{LABEL})*\.?):(?P<port>[1-9][0-9]{{0,4}})"
 )
+LINE = re.compile(r"(?P<name>[^\s=]+)(?:\s*=\s*|\s+)(?P<weight>[0-9.eE+-]+)(?P<drain>\s+drain)?")
 LONGEST_HOST, LAST_PORT, LONGEST_MESSAGE = 253, 65535, 500
 OUTCOMES = {True: "ok", False: "failed", None: "unknown"}
 
@@ -187,12 +189,10 @@ async def send(reader: StreamReader, server_writer: StreamWriter, request: bytea
 
 def read_line(line: str) -> tuple[str, float, bool]:
     """Read ``HOST:PORT=WEIGHT [drain]``: the name, the weight, and whether the backend drains."""
-    match line.replace("=", " ").split():
-        case [name, weight, *marks] if marks in ([], ["drain"]):
-            address(name)
-            return name, float(weight), bool(marks)
-        case _:
-            raise ValueError(f"a line must be HOST:PORT=WEIGHT [drain], not {line!r}")
+    if not (parts := LINE.fullmatch(line.strip())):
+        raise ValueError(f"a line must be HOST:PORT=WEIGHT [drain], not {line!r}")
+    address(parts["name"])
+    return parts["name"], float(parts["weight"]), bool(parts["drain"])
 
 
 def address(name: str) -> tuple[str, int]:
@@ -217,12 +217,20 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE]
 
 
+def seconds(text: str) -> float:
+    """Read a time that is finite and positive.  Raises ValueError."""
+    if not 0 < float(text) < math.inf:
+        raise ValueError(text)
+    return float(text)
+
+
 async def main(settings: argparse.Namespace) -> None:
-    proxy, stop, loop = Proxy(settings), asyncio.Event(), asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, proxy.configure_again)
-    loop.add_signal_handler(signal.SIGUSR1, proxy.print_counts)
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
     try:
+        proxy = Proxy(settings)
+        loop.add_signal_handler(signal.SIGTERM, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, proxy.configure_again)
+        loop.add_signal_handler(signal.SIGUSR1, proxy.print_counts)
         proxy.configure()
         server = await asyncio.start_server(proxy.serve, *address(settings.listen), backlog=1024)
     except Exception as error:  # noqa: BLE001 - whatever the options contain
@@ -254,7 +262,8 @@ def options() -> argparse.Namespace:
         ("--fail-timeout", 10.0, "seconds that failed requests close a backend"),
         ("--drain-timeout", 30.0, "seconds after which a drain ends"),
     ):
-        parser.add_argument(name, default=default, type=type(default), help=f"{text}, {default}")
+        kind = seconds if isinstance(default, float) else type(default)
+        parser.add_argument(name, default=default, type=kind, help=f"{text}, {default}")
     return parser.parse_args()
 
 

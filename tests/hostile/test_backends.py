@@ -46,6 +46,13 @@ HOSTILE = {
     "a length of 5000 digits": POST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
     "two lengths": POST + b"Content-Length: 0\r\nContent-Length: 36\r\n\r\n" + SMUGGLED,
     "chunks": POST + b"Transfer-Encoding: chunked\r\n\r\n24\r\n" + SMUGGLED + b"\r\n0\r\n\r\n",
+    "a line without a colon before a length": (
+        POST + b"foo\r\nContent-Length: " + str(len(SMUGGLED)).encode() + b"\r\n\r\n" + SMUGGLED
+    ),
+    "a carriage return before a length": (
+        POST + b"X: a\rfoo\r\nContent-Length: " + str(len(SMUGGLED)).encode() + b"\r\n\r\n"
+    )
+    + SMUGGLED,
     "both": POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
     "a bad cookie": b"GET / HTTP/1.1\r\nHost: a\r\nCookie: ;;=;\x01=\xff; session\r\n\r\n",
     "a cookie with a line": b'GET / HTTP/1.1\r\nCookie: session="a\\015\\012X: y"\r\n\r\n',
@@ -140,7 +147,8 @@ def test_a_request_in_single_bytes_is_answered(example: Example) -> None:
 FRAMING = [
     *("two lengths", "chunks", "both", "a negative length", "a length that is no number"),
     *("a length in other digits", "a length with an underscore", "a huge length"),
-    "a length of 5000 digits",
+    *("a length of 5000 digits", "a line without a colon before a length"),
+    "a carriage return before a length",
 ]
 
 

@@ -365,6 +365,8 @@ FORGED = """
     X-Forwarded-Scheme X-Forwarded-Ssl X-Forwarded-Uri X-Forwarded-Method X-Forwarded-User
     Forwarded Forwarded-For X-Original-URL X-Original-Host X-Original-Method X-Rewrite-URL X-Host
     X-Http-Method-Override X-HTTP-Method X-Method-Override X-Scheme Front-End-Https Proxy
+    X-HTTP-Host-Override X-Override-URL X-Envoy-Original-Path X-Sendfile-Type X-Accel-Mapping
+    X-Forward-For Http-Client-IP Real-IP Remote-Addr
 """
 
 
@@ -672,11 +674,16 @@ FILES = {
     "drain of an unknown backend": with_pool(drain=["127.0.0.1:8"]),
     "drain as a text": with_pool(drain="127.0.0.1:9"),
     "drain null": with_pool(drain=None),
+    "drain as an empty text": with_pool(drain=""),
+    "drain as an object": with_pool(drain={}),
     "an unknown key of a pool": with_pool(cooky="home"),
     "a private key of a pool": with_pool(own_name="x", tokens=1),
     "a bad cookie name": with_pool(cookie="a b"),
     "a cookie name with a line end": with_pool(cookie="a\r\nX: y"),
     "a number as a cookie": with_pool(cookie=5),
+    "an empty cookie name": with_pool(cookie=""),
+    "0 as a cookie": with_pool(cookie=0),
+    "a list as a cookie": with_pool(cookie=[]),
     "an unknown key": json.dumps({**GOOD, "nonsense": 1}),
     "no pools": json.dumps({"routes": []}),
     "no routes": json.dumps({"pools": {}}),
@@ -684,6 +691,9 @@ FILES = {
     "pools null": json.dumps({"pools": None, "routes": []}),
     "a pool as a list": json.dumps({"pools": {"all": []}, "routes": []}),
     "routes null": json.dumps({**GOOD, "routes": None}),
+    "routes as an object": json.dumps({**GOOD, "routes": {}}),
+    "routes as an empty text": json.dumps({**GOOD, "routes": ""}),
+    "rules of paths as a list": json.dumps({**GOOD, "paths": []}),
     "routes as a number": json.dumps({**GOOD, "routes": 5}),
     "a route as a text": json.dumps({**GOOD, "routes": ["all"]}),
     "a route to nothing": json.dumps({**GOOD, "routes": [{"to": None}]}),
@@ -697,6 +707,9 @@ FILES = {
     "a bad visitor": json.dumps({**GOOD, "visitor": "a;b"}),
     "an empty visitor": json.dumps({**GOOD, "visitor": ""}),
     "a number as a visitor": json.dumps({**GOOD, "visitor": 5}),
+    "one name for the visitor and a session": json.dumps(
+        {**json.loads(with_pool(cookie="home")), "visitor": "home"}
+    ),
     "unknown rules of paths": json.dumps({**GOOD, "paths": {"slashes": "keep"}}),
     "a bad rule of paths": json.dumps({**GOOD, "paths": {"parameters": "maybe"}}),
     "rules of paths as a text": json.dumps({**GOOD, "paths": "keep"}),
@@ -741,7 +754,29 @@ def test_invalid_keys_are_a_short_message_at_start(tmp_path: Path, keys: bytes) 
     assert "xxxx" not in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", ["--listen=a..b:80", "--keys=/missing"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--attempts=0", "--silence=0", "--silence=-1", "--head-timeout=nan", "--interval=0"),
+        *("--timeout=inf", "--drain-timeout=x", "--fall=1.5"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_with_the_name_of_the_option(
+    tmp_path: Path, option: str
+) -> None:
+    ended = start(tmp_path, json.dumps(GOOD), option)
+    assert ended.returncode == 2
+    assert option.partition("=")[0] in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("--listen=a..b:80", "--keys=/missing", "--retry-share=2", "--min-retries=-1"),
+        *("--algorithm=nope", "--fall=0", "--timeout=5"),
+    ],
+)
 def test_invalid_options_are_a_short_message_at_start(tmp_path: Path, arguments: str) -> None:
     assert_not_started(start(tmp_path, json.dumps(GOOD), arguments))
 

@@ -112,6 +112,11 @@ FILES: dict[str, str | bytes] = {
     "an endless weight": GOOD + "127.0.0.1:8=inf\n",
     "a huge weight": GOOD + f"127.0.0.1:8=1{'0' * 400}\n",
     "two weights": GOOD + "127.0.0.1:8=1 2\n",
+    "two separators": GOOD + "127.0.0.1:8==1\n",
+    "a separator at the start": GOOD + "=127.0.0.1:8=1\n",
+    "a mark as a weight": GOOD + "127.0.0.1:8=1=drain\n",
+    "a weight with an underscore": GOOD + "127.0.0.1:8=1_0\n",
+    "a weight in other digits": GOOD + "127.0.0.1:8=\u0661\n",
     "an unknown mark": GOOD + "127.0.0.1:8=1 drian\n",
     "a mark twice": GOOD + "127.0.0.1:8=1 drain drain\n",
     "a backend twice": GOOD + GOOD,
@@ -166,7 +171,10 @@ def test_an_invalid_file_is_a_short_message_at_start(tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize(
     "argument",
-    ["--backend=localhost=1", "--backend=127.0.0.1:9", "--backends=/missing", "--listen=localhost"],
+    [
+        *("--backend=localhost=1", "--backend=127.0.0.1:9", "--backends=/missing"),
+        *("--listen=localhost", "--algorithm=nope", "--fall=0", "--timeout=5"),
+    ],
 )
 def test_invalid_options_are_a_short_message_at_start(argument: str) -> None:
     assert_not_started("--backend=127.0.0.1:9=1", argument)

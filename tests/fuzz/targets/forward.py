@@ -37,7 +37,9 @@ ROUTES: list[dict[str, object]] = [
     {"to": {"any": 1, "admin": 1}, "path": "/split/{rest...}"},
     {"to": "admin", "host": "other.example", "methods": ["POST"]},
 ]
-SITE: Any = EXAMPLE.Site("127.0.0.1:1", False, ["any", "admin"], ROUTES, ["10.0.0.0/8"], "visitor")
+SITE: Any = EXAMPLE.Site(
+    "127.0.0.1:1", False, {"any": {}, "admin": {}}, ROUTES, ["10.0.0.0/8"], "visitor"
+)
 PEERS = ("203.0.113.9", "10.0.0.1")
 
 HOP_BY_HOP = {
