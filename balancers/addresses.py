@@ -2,6 +2,7 @@
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from balancers._internal.checks import shown
 from balancers.errors import InvalidKey, InvalidSetting
 
 __all__ = ["Address", "Prefixes", "address_of", "address_text", "ntop_text", "unmapped"]
@@ -35,7 +36,7 @@ class Prefixes:
             ("ipv6_prefix", ipv6_prefix, 128),
         ):
             if type(bits) is not int or not 0 <= bits <= maximum:
-                raise InvalidSetting(f"{name} must be an int, 0 to {maximum}, not {bits!r}")
+                raise InvalidSetting(f"{name} must be an int, 0 to {maximum}, not {shown(bits)}")
         self._host_bits = {4: 32 - ipv4_prefix, 6: 128 - ipv6_prefix}
 
     def network(self, client: object) -> bytes:
@@ -74,7 +75,7 @@ def address_of(client: object) -> Address:
             return ip_address(client)
         except ValueError:
             pass
-    raise InvalidKey(f"client must be an IP address, not {client!r}")
+    raise InvalidKey(f"client must be an IP address, not {shown(client)}")
 
 
 def unmapped(address: Address) -> Address:

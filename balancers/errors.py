@@ -86,7 +86,10 @@ class UnknownBackend(BalancersError, KeyError):
         self.backend = backend
 
     def __str__(self) -> str:
-        return f"unknown backend: {self.backend!r}"
+        try:
+            return f"unknown backend: {self.backend!r}"
+        except ValueError:  # Python refuses to print an int of so many digits
+            return f"unknown backend: a very long {type(self.backend).__name__}"
 
 
 class DuplicateBackend(BalancersError, ValueError):

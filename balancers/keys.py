@@ -43,7 +43,7 @@ class Murmur3:
 
     def __init__(self, seed: int = 0) -> None:
         if type(seed) is not int or not 0 <= seed <= _HIGHEST_SEED:
-            raise InvalidSetting(f"seed must be an int, 0 to {_HIGHEST_SEED}, not {seed!r}")
+            raise InvalidSetting(f"seed must be an int, 0 to {_HIGHEST_SEED}, not {shown(seed)}")
         from mmh3 import mmh3_x64_128_utupledigest  # noqa: PLC0415 - only keyed balancers need it
 
         self._digest = mmh3_x64_128_utupledigest
@@ -114,7 +114,9 @@ class XXHash64:
 
     def __init__(self, seed: int = 0) -> None:
         if type(seed) is not int or not 0 <= seed <= _HIGHEST_LONG_SEED:
-            raise InvalidSetting(f"seed must be an int, 0 to {_HIGHEST_LONG_SEED}, not {seed!r}")
+            raise InvalidSetting(
+                f"seed must be an int, 0 to {_HIGHEST_LONG_SEED}, not {shown(seed)}"
+            )
         try:
             from xxhash import xxh64_intdigest  # noqa: PLC0415 - an optional dependency
         except ImportError as error:
@@ -150,7 +152,7 @@ def key_bytes(key: Key | None) -> bytes:
         try:
             return key.encode()
         except UnicodeEncodeError as error:
-            raise InvalidKey(f"key must be encodable as UTF-8, not {key!r}") from error
+            raise InvalidKey(f"key must be encodable as UTF-8, not {shown(key)}") from error
     if isinstance(key, int) and not isinstance(key, bool):
         try:
             return key.to_bytes(8, "little", signed=True)
@@ -158,7 +160,7 @@ def key_bytes(key: Key | None) -> bytes:
             raise InvalidKey(f"key must fit in 64 bits, signed, not {shown(key)}") from None
     if key is None:
         raise MissingKey("key must be given: this balancer picks by key")
-    raise TypeError(f"key must be bytes, str or int, not {key!r}")
+    raise TypeError(f"key must be bytes, str or int, not {shown(key)}")
 
 
 def name_of(backend: Any) -> bytes | str:
@@ -188,6 +190,6 @@ def name_of(backend: Any) -> bytes | str:
             case _:
                 pass
     raise TypeError(
-        f"backend must be a str, bytes, int or (host, port), not {backend!r}: "
+        f"backend must be a str, bytes, int or (host, port), not {shown(backend)}: "
         "use identity= to define how to name it"
     )

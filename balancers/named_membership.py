@@ -24,6 +24,7 @@ key only.  It can also pick for arrays of hashes.
 
 from collections.abc import Iterable, Mapping
 
+from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import DuplicateBackend
@@ -78,7 +79,7 @@ class NamedMembership(Membership[B]):
     ) -> None:
         for name, function in (("identity", identity), ("hasher", hasher)):
             if function is not None and not callable(function):
-                raise TypeError(f"{name} must be a function, not {function!r}")
+                raise TypeError(f"{name} must be a function, not {shown(function)}")
         self._identity = identity
         self._hasher = Murmur3() if hasher is None else hasher
         self._by_name: dict[bytes, B] = {}
@@ -109,7 +110,8 @@ class NamedMembership(Membership[B]):
         name = key_bytes(self._identity(backend))
         if name in self._by_name:
             raise DuplicateBackend(
-                f"{backend!r} and {self._by_name[name]!r} have the same name, {name!r}"
+                f"{shown(backend)} and {shown(self._by_name[name])} have the same name, "
+                f"{shown(name)}"
             )
         return name
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
-from balancers._internal.checks import checked_ok
+from balancers._internal.checks import LATEST, checked_ok, shown
 from balancers.errors import InvalidSetting
 
 __all__ = ["FAILURE", "SUCCESS", "UNKNOWN", "Outcome", "Verdict", "count_capacity_as_unknown"]
@@ -39,15 +38,19 @@ class Outcome:
             try:
                 object.__setattr__(self, "ok", checked_ok(self.ok))
             except TypeError:
-                raise InvalidSetting(f"ok must be True, False or None, not {self.ok!r}") from None
+                raise InvalidSetting(
+                    f"ok must be True, False or None, not {shown(self.ok)}"
+                ) from None
         for name in ("elapsed", "retry_after"):
             value: Any = getattr(self, name)
             known = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (known and 0 <= value < inf):
-                raise InvalidSetting(f"{name} must be finite seconds, 0 or more, not {value!r}")
+            if value is not None and not (known and 0 <= value <= LATEST):
+                raise InvalidSetting(
+                    f"{name} must be finite seconds, 0 or more, not {shown(value)}"
+                )
         status: Any = self.status
         if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
-            raise InvalidSetting(f"status must be an int, not {self.status!r}")
+            raise InvalidSetting(f"status must be an int, not {shown(self.status)}")
 
 
 Verdict = Callable[[Outcome], bool | None]

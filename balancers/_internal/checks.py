@@ -73,7 +73,7 @@ def valid_weight(weight: float, backend: object) -> float:
         valid = False
     if not valid:
         raise InvalidWeight(
-            f"weight of {backend!r} must be 0 to {_MAX_WEIGHT:g}, not {shown(weight)}"
+            f"weight of {shown(backend)} must be 0 to {_MAX_WEIGHT:g}, not {shown(weight)}"
         )
     given: object = weight
     if isinstance(given, float):
@@ -81,7 +81,7 @@ def valid_weight(weight: float, backend: object) -> float:
     integral = int(weight)
     converted = integral if integral == weight else float(weight)
     if weight and not converted:
-        raise InvalidWeight(f"weight of {backend!r} is too small for a float: {weight!r}")
+        raise InvalidWeight(f"weight of {shown(backend)} is too small for a float: {shown(weight)}")
     return converted
 
 
@@ -121,12 +121,15 @@ def _as_seconds(now: Any) -> float:
 def shown(value: object) -> str:
     """Return the text of a value for an error message.  A very long int is described by its length.
 
-    >>> shown(80.5), shown(-1 << 5000)
-    ('80.5', 'an int of 5001 bits')
+    >>> shown(80.5), shown(-1 << 5000), shown([1 << 50000])
+    ('80.5', 'an int of 5001 bits', 'a value of the type list that contains a very long int')
     """
     if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
         return f"an int of {value.bit_length()} bits"
-    return repr(value)
+    try:
+        return repr(value)
+    except ValueError:  # Python refuses to print an int that the value contains
+        return f"a value of the type {type(value).__name__} that contains a very long int"
 
 
 def at_least(least: int, /, **settings: int) -> None:
@@ -136,11 +139,25 @@ def at_least(least: int, /, **settings: int) -> None:
             raise InvalidSetting(f"{name} must be an int, {least} or more, not {shown(value)}")
 
 
-def number(name: str, value: Any) -> float:
-    """Return the value.  Raise InvalidSetting if it is not a number.  A bool is not a number."""
+def number(name: str, value: Any, *, exact: bool = False) -> float:
+    """Return the value.  Raise InvalidSetting if it is not a number.  A bool is not a number.
+
+    An int or a Fraction must also be in the range of a float, because it is combined with floats
+    later.  With ``exact``, the caller combines it with ints only, and every number is allowed.
+    """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise InvalidSetting(f"{name} must be a number, not {value!r}")
+        raise InvalidSetting(f"{name} must be a number, not {shown(value)}")
+    if not exact and not _fits_float(value):
+        raise InvalidSetting(f"{name} must be a number in the range of a float, not {shown(value)}")
     return cast("float", value)
+
+
+def _fits_float(value: Real) -> bool:
+    """Return whether a number does not overflow as a float, and is 0 as a float only if it is 0."""
+    try:
+        return bool(float(value)) == bool(value)
+    except OverflowError:
+        return False
 
 
 def not_negative(name: str, seconds: float) -> float:
@@ -151,12 +168,13 @@ def not_negative(name: str, seconds: float) -> float:
 
 
 def duration(name: str, seconds: float, *, endless: bool = False) -> float:
-    """Return the duration.  Raise InvalidSetting if it is not positive.
+    """Return the duration.  Raise InvalidSetting if it is not positive, or above 1e300.
 
     The duration ``inf`` is allowed only if ``endless`` is True.
     """
-    if not number(name, seconds) > 0 or (seconds == inf and not endless):
-        raise InvalidSetting(f"{name} must be positive seconds, not {shown(seconds)}")
+    if not 0 < number(name, seconds) <= LATEST and not (seconds == inf and endless):
+        limit = f" up to {LATEST:g}" if seconds > LATEST else ""
+        raise InvalidSetting(f"{name} must be positive seconds{limit}, not {shown(seconds)}")
     return seconds
 
 
@@ -177,7 +195,7 @@ def checked_avoid(avoid: Collection[B]) -> Collection[B]:
         or not isinstance(avoid, Collection)
         or hasattr(avoid, "__array__")
     ):
-        raise TypeError(f"avoid must be a collection of backends, not {avoid!r}")
+        raise TypeError(f"avoid must be a collection of backends, not {shown(avoid)}")
     return frozenset(avoid)
 
 
@@ -196,11 +214,11 @@ def as_weights(
         return {backend: valid_weight(weight, backend) for backend, weight in given.items()}
     wanted = "backends must be an iterable of backends or a mapping to weights"
     if isinstance(backends, str | bytes):
-        raise TypeError(f"{wanted}, not {backends!r}")
+        raise TypeError(f"{wanted}, not {shown(backends)}")
     try:
         weights: dict[B, float] = dict.fromkeys(backends, 1)
     except TypeError as error:
-        raise TypeError(f"{wanted}, not {backends!r}: {error}") from error
+        raise TypeError(f"{wanted}, not {shown(backends)}: {error}") from error
     for backend in weights:
         if type(backend) is tuple:
             _refuse_weighted_pair(cast("tuple[object, ...]", backend), known)
@@ -215,22 +233,22 @@ def _refuse_weighted_pair(pair: tuple[object, ...], known: Container[object]) ->
     is_port = not isinstance(second, int) or 1 <= second <= HIGHEST_PORT
     if isinstance(second, float) or not is_port or first in known:
         raise TypeError(
-            f"{pair!r} is not a host and a port from 1 to {HIGHEST_PORT}, and a backend of another "
-            "kind needs identity=; to set weights, pass a mapping of backends to weights"
+            f"{shown(pair)} is not a host and a port from 1 to {HIGHEST_PORT}, and a backend of "
+            "another kind needs identity=; to set weights, pass a mapping of backends to weights"
         )
 
 
 def checked_rng(rng: Random) -> Random:
     """Return the random generator.  Raise TypeError unless it is a ``random.Random``."""
     if not isinstance(rng, Random):
-        raise TypeError(f"rng must be a random.Random, not {rng!r}")
+        raise TypeError(f"rng must be a random.Random, not {shown(rng)}")
     return rng
 
 
 def checked_callable(name: str, function: F) -> F:
     """Return the function.  Raise TypeError unless it can be called."""
     if not callable(function):
-        raise TypeError(f"{name} must be a function, not {function!r}")
+        raise TypeError(f"{name} must be a function, not {shown(function)}")
     return function
 
 
@@ -247,7 +265,7 @@ def checked_ok(ok: Any) -> bool:
     except (TypeError, ValueError):  # not hashable
         valid = False
     if not valid:
-        raise TypeError(f"ok must be True or False, not {ok!r}")
+        raise TypeError(f"ok must be True or False, not {shown(ok)}")
     return bool(ok)
 
 
@@ -255,13 +273,13 @@ def check_flags(**flags: bool) -> None:
     """Raise InvalidSetting unless every setting is a bool."""
     for name, value in flags.items():
         if not isinstance(value, bool):
-            raise InvalidSetting(f"{name} must be a bool, not {value!r}")
+            raise InvalidSetting(f"{name} must be a bool, not {shown(value)}")
 
 
 def checked_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     """Return the value.  Raise InvalidSetting unless it is one of the choices."""
     if value not in choices:
         raise InvalidSetting(
-            f"{name} must be {', '.join(choices[:-1])} or {choices[-1]}, not {value!r}"
+            f"{name} must be {', '.join(choices[:-1])} or {choices[-1]}, not {shown(value)}"
         )
     return value

@@ -4,6 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from balancers._internal.checks import shown
 from balancers.errors import AlreadyInUse
 
 __all__ = ["free", "take", "wrapping"]
@@ -37,7 +38,7 @@ def take(part: Any) -> None:
     mark = getattr(part, "taken", False)
     if mark is _TAKEN:
         name = type(part).__name__
-        raise AlreadyInUse(f"this {name} belongs to a pool or a balancer already: {part!r}")
+        raise AlreadyInUse(f"this {name} belongs to a pool or a balancer already: {shown(part)}")
     if mark is False:
         with suppress(AttributeError):
             part.taken = _TAKEN

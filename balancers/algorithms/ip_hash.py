@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from balancers._internal.checks import as_weights
+from balancers._internal.checks import as_weights, shown
 from balancers._internal.taken import take, wrapping
 from balancers._internal.types import B
 from balancers.addresses import Address, Prefixes
@@ -62,7 +62,7 @@ class IPHash(Balancer[B]):
         if over is None:
             over = Modulo(identity=identity, hasher=hasher)
         elif isinstance(over, type) or not getattr(over, "keyed", False):
-            raise InvalidSetting(f"over must be a keyed balancer, not {over!r}")
+            raise InvalidSetting(f"over must be a keyed balancer, not {shown(over)}")
         self._over = over
         self.fractional: bool = over.fractional
         given = as_weights(() if backends is None else backends)

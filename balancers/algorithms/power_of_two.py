@@ -11,7 +11,7 @@ from numbers import Rational, Real
 from random import Random
 from typing import Any, Generic, cast
 
-from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid, shown
 from balancers._internal.exact import exact
 from balancers._internal.taken import take
 from balancers._internal.types import B
@@ -103,7 +103,7 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         if isinstance(load, type) or (
             load is not None and not callable(getattr(load, "value", None))
         ):
-            raise TypeError(f"load must be a load, not {load!r}")
+            raise TypeError(f"load must be a load, not {shown(load)}")
         self._load = load
         self._two_by_count = choices == 2 and load is None  # noqa: PLR2004 - the two in the name
         self._candidates: dict[B, _Candidate[B]] = {}
@@ -175,7 +175,8 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         if isinstance(value, Real):
             return float(value)
         raise TypeError(
-            f"the value of {self._load!r} must be an int, a float or a Fraction, not {value!r}"
+            f"the value of {shown(self._load)} must be an int, a float or a Fraction, "
+            f"not {shown(value)}"
         )
 
     @staticmethod

@@ -81,7 +81,7 @@ class FlowKey(bytes):
         Raises InvalidKey for any other length or type.
         """
         if not isinstance(data, bytes) or len(data) != _LENGTHS[5]:
-            raise InvalidKey(f"data must be {_LENGTHS[5]} bytes, not {data!r}")
+            raise InvalidKey(f"data must be {_LENGTHS[5]} bytes, not {shown(data)}")
         return bytes.__new__(cls, data)
 
     def key(self, fields: Literal[2, 3, 5] = 5) -> bytes:
@@ -97,7 +97,7 @@ class FlowKey(bytes):
         """
         length = _LENGTHS.get(fields)
         if length is None or type(cast("object", fields)) is not int:
-            raise InvalidSetting(f"fields must be 2, 3 or 5, not {fields!r}")
+            raise InvalidSetting(f"fields must be 2, 3 or 5, not {shown(fields)}")
         return self if length == len(self) else self[:length]
 
     @property

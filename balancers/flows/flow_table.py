@@ -5,7 +5,7 @@ from itertools import chain
 from math import inf
 from typing import Generic, Literal, NamedTuple, TypeVar
 
-from balancers._internal.checks import LATEST, at_least, duration, valid_now
+from balancers._internal.checks import LATEST, at_least, duration, shown, valid_now
 from balancers._internal.copying import SharesBackends
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
@@ -249,7 +249,7 @@ class FlowTable(SharesBackends, Generic[B]):
     def _queue_of(self, state: FlowState) -> IdleQueue[B]:
         if isinstance(state, str) and state in self._queues:
             return self._queues[state]
-        raise InvalidSetting(f"state must be new, established or closing, not {state!r}")
+        raise InvalidSetting(f"state must be new, established or closing, not {shown(state)}")
 
     def _advance(self, now: float) -> float:
         """Record the time and remove the flows that have timed out.  Raises InvalidTime."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from math import floor
 from random import Random
 
-from balancers._internal.checks import at_least, duration, number
+from balancers._internal.checks import at_least, duration, number, shown
 from balancers.errors import InvalidSetting
 
 __all__ = ["ROUNDING", "EjectionBudget", "EjectionTimes", "Enforcement"]
@@ -23,10 +23,13 @@ class EjectionTimes:
     def __init__(self, base: float, maximum: float, jitter: float, rng: Random | None) -> None:
         if duration("base_ejection_time", base) > duration("max_ejection_time", maximum):
             raise InvalidSetting(
-                f"base_ejection_time must be at most max_ejection_time, {maximum!r}, not {base!r}"
+                f"base_ejection_time must be at most max_ejection_time, {shown(maximum)}, "
+                f"not {shown(base)}"
             )
         if not 0 <= number("jitter", jitter) <= 1 or (jitter and rng is None):
-            raise InvalidSetting(f"jitter must be 0 to 1, and 0 without an rng, not {jitter!r}")
+            raise InvalidSetting(
+                f"jitter must be 0 to 1, and 0 without an rng, not {shown(jitter)}"
+            )
         self._base = base
         self._maximum = maximum
         self._jitter = jitter
@@ -53,7 +56,9 @@ class EjectionBudget:
     def __init__(self, max_ejected_share: float, min_remaining: int) -> None:
         at_least(1, min_remaining=min_remaining)
         if not 0 <= number("max_ejected_share", max_ejected_share) <= 1:
-            raise InvalidSetting(f"max_ejected_share must be 0 to 1, not {max_ejected_share!r}")
+            raise InvalidSetting(
+                f"max_ejected_share must be 0 to 1, not {shown(max_ejected_share)}"
+            )
         self._max_ejected_share = max_ejected_share
         self._min_remaining = min_remaining
 
@@ -85,7 +90,9 @@ class Enforcement:
             for rule, share in enforcing.items():
                 if rule not in self._shares:
                     known = ", ".join(map(repr, self._shares)) or "none"
-                    raise InvalidSetting(f"enforcing has no rule {rule!r}; the rules are {known}")
+                    raise InvalidSetting(
+                        f"enforcing has no rule {shown(rule)}; the rules are {known}"
+                    )
                 self._shares[rule] = _checked_share(f"enforcing of {rule!r}", share, rng)
         else:
             share = _checked_share("enforcing", enforcing, rng)
@@ -108,7 +115,7 @@ class Enforcement:
 
 def _checked_share(name: str, share: float, rng: Random | None) -> float:
     if not 0 <= number(name, share) <= 1:
-        raise InvalidSetting(f"{name} must be 0 to 1, not {share!r}")
+        raise InvalidSetting(f"{name} must be 0 to 1, not {shown(share)}")
     if 0 < share < 1 and rng is None:
-        raise InvalidSetting(f"{name} must be 0 or 1 without an rng, not {share!r}")
+        raise InvalidSetting(f"{name} must be 0 or 1 without an rng, not {shown(share)}")
     return share

@@ -6,7 +6,7 @@ After a backend joined or recovered, a ramp increases its share to 1 in several 
 from abc import abstractmethod
 from math import inf
 
-from balancers._internal.checks import at_least, duration, number
+from balancers._internal.checks import at_least, duration, number, shown
 from balancers._internal.types import B, S
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -61,14 +61,14 @@ class RampGate(MemberGate[B, S]):
         super().__init__()
         at_least(2, steps=steps)
         if not 0 < number("aggression", aggression) < inf:
-            raise InvalidSetting(f"aggression must be positive and finite, not {aggression!r}")
+            raise InvalidSetting(f"aggression must be positive and finite, not {shown(aggression)}")
         if not 0 < number("min_share", min_share) <= 1:
-            raise InvalidSetting(f"min_share must be above 0 and at most 1, not {min_share!r}")
+            raise InvalidSetting(f"min_share must be above 0 and at most 1, not {shown(min_share)}")
         self._window = duration("window", window)
         self._steps = steps
         lowest = max(min_share, 10**-_DECIMALS)
         progress = (step / steps for step in range(steps))
-        shares = [round(max(p ** (1 / aggression), lowest), _DECIMALS) for p in progress]
+        shares = [round(max(p ** (1 / float(aggression)), lowest), _DECIMALS) for p in progress]
         self._shares: list[float] = [*shares, 1]
         self._offsets = [window * step / steps for step in range(steps + 1)]
         self._next_steps = [steps] * steps  # per step: the next step that changes the share

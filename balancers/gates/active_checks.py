@@ -8,7 +8,15 @@ from math import inf
 from random import Random
 from typing import Generic, Literal, NamedTuple
 
-from balancers._internal.checks import checked_choice, checked_ok, checked_rng, duration, number
+from balancers._internal.checks import (
+    LATEST,
+    checked_choice,
+    checked_ok,
+    checked_rng,
+    duration,
+    number,
+    shown,
+)
 from balancers._internal.timers import Timers
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
@@ -118,18 +126,24 @@ class ActiveChecks(HealthChecks[B]):
         self._interval = duration("interval", interval)
         self._timeout = duration("timeout", timeout)
         fast = interval / 5 if fast_interval is None else fast_interval
-        slow = interval * 6 if slow_interval is None else slow_interval
+        slow = min(interval * 6, LATEST) if slow_interval is None else slow_interval
         self._fast_interval = duration("fast_interval", fast)
         self._slow_interval = duration("slow_interval", slow)
         self._slow_after = duration("slow_after", slow_after)
         if fast > interval:
-            raise InvalidSetting(f"fast_interval must be at most interval, {interval}, not {fast}")
+            raise InvalidSetting(
+                f"fast_interval must be at most interval, {shown(interval)}, not {shown(fast)}"
+            )
         if slow < interval:
-            raise InvalidSetting(f"slow_interval must be at least interval, {interval}, not {slow}")
+            raise InvalidSetting(
+                f"slow_interval must be at least interval, {shown(interval)}, not {shown(slow)}"
+            )
         if timeout >= interval:
-            raise InvalidSetting(f"timeout must be below interval, {interval}, not {timeout!r}")
+            raise InvalidSetting(
+                f"timeout must be below interval, {shown(interval)}, not {shown(timeout)}"
+            )
         if not 0 <= number("jitter", jitter) < 1:
-            raise InvalidSetting(f"jitter must be 0 or more and below 1, not {jitter!r}")
+            raise InvalidSetting(f"jitter must be 0 or more and below 1, not {shown(jitter)}")
         self._jitter_start, self._jitter_width = 1 - jitter, 2 * jitter
         self._last_number = 0
         self._scheduled: Timers[B] = Timers()  # when to send each next probe

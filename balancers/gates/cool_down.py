@@ -11,6 +11,7 @@ from balancers._internal.checks import (
     checked_rng,
     duration,
     number,
+    shown,
     valid_now,
 )
 from balancers._internal.types import B
@@ -97,12 +98,12 @@ class CoolDown(MemberGate[B, _CoolDownState]):
         self._rng = checked_rng(rng)
         if duration("base_time", base_time) > duration("max_time", max_time):
             raise InvalidSetting(
-                f"base_time must be at most max_time, {max_time!r}, not {base_time!r}"
+                f"base_time must be at most max_time, {shown(max_time)}, not {shown(base_time)}"
             )
         if not 1 <= number("factor", factor) < inf:
-            raise InvalidSetting(f"factor must be finite, 1 or more, not {factor!r}")
+            raise InvalidSetting(f"factor must be finite, 1 or more, not {shown(factor)}")
         if not 0 <= number("jitter", jitter) <= 1:
-            raise InvalidSetting(f"jitter must be 0 to 1, not {jitter!r}")
+            raise InvalidSetting(f"jitter must be 0 to 1, not {shown(jitter)}")
         self._consecutive_failures = consecutive_failures
         self._base_time, self._factor, self._max_time = base_time, factor, max_time
         self._jitter = jitter
@@ -176,7 +177,7 @@ class CoolDown(MemberGate[B, _CoolDownState]):
     def _pause(self, pauses_in_row: int) -> float:
         """Return the length of the next pause in seconds, without jitter."""
         try:
-            return min(self._base_time * self._factor**pauses_in_row, self._max_time)
+            return min(self._base_time * float(self._factor) ** pauses_in_row, self._max_time)
         except OverflowError:
             return self._max_time
 

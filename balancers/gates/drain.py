@@ -6,9 +6,8 @@ Its requests in flight may finish until a deadline, which ends the drain.
 from math import inf
 from typing import Any, NamedTuple
 
-from balancers._internal.checks import check_flags, duration, number
+from balancers._internal.checks import check_flags, duration, not_negative
 from balancers._internal.types import B
-from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
 from balancers.outcome import Outcome
 
@@ -91,8 +90,7 @@ class Drain(MemberGate[B, None]):
         super().__init__()
         self._timeout = duration("timeout", timeout, endless=True)
         check_flags(last_resort=last_resort)
-        if not 0 <= number("quiet", quiet) < inf:
-            raise InvalidSetting(f"quiet must be finite seconds, 0 or more, not {quiet!r}")
+        not_negative("quiet", quiet)
         self.last_resort: bool = last_resort
         """Whether the pool ignores this gate while no member is open otherwise."""
         self._quiet = quiet

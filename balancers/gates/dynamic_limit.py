@@ -6,7 +6,7 @@ The limit grows with the load of the whole pool.
 from collections import defaultdict
 from collections.abc import Sequence
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import at_least, shown
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.member_gate import MemberGate
@@ -49,7 +49,9 @@ class DynamicLimit(MemberGate[B, int]):
         super().__init__()
         at_least(1, minconn=minconn, maxconn=maxconn, fullconn=fullconn)
         if minconn > maxconn:
-            raise InvalidSetting(f"minconn must be at most maxconn, {maxconn}, not {minconn!r}")
+            raise InvalidSetting(
+                f"minconn must be at most maxconn, {shown(maxconn)}, not {shown(minconn)}"
+            )
         self._minconn, self._maxconn, self._fullconn = minconn, maxconn, fullconn
         self._total = self._waiting = 0
         self._limit = self.limit_at(1)

@@ -12,6 +12,7 @@ from balancers._internal.checks import (
     checked_choice,
     checked_ok,
     duration,
+    shown,
     valid_now,
 )
 from balancers._internal.types import B
@@ -130,7 +131,7 @@ class HealthChecks(MemberGate[B, Health]):
         self._machine = HealthStateMachine(rule=self._rule, initial=initial)
         self._recovery_time = duration("recovery_time", recovery_time)
         if restores is not None and not isinstance(restores, OutlierEjection):
-            raise TypeError(f"restores must be an OutlierEjection, not {restores!r}")
+            raise TypeError(f"restores must be an OutlierEjection, not {shown(restores)}")
         self._restores = restores
         self._verdict = checked_callable("verdict", verdict)
         self._plain = verdict is count_capacity_as_unknown

@@ -7,7 +7,7 @@ state after a result.  A state is a tuple.  Its first item is True if the backen
 
 from typing import Any, Protocol
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import at_least, shown
 from balancers.errors import InvalidSetting
 
 __all__ = [
@@ -181,7 +181,9 @@ class SlidingWindow:
         at_least(1, results=results, **thresholds)
         for name, threshold in thresholds.items():
             if threshold > results:
-                raise InvalidSetting(f"{name} must be at most results, {results}, not {threshold}")
+                raise InvalidSetting(
+                    f"{name} must be at most results, {shown(results)}, not {shown(threshold)}"
+                )
         self._length = results
         self._thresholds = (healthy_threshold, unhealthy_threshold)  # index: is it healthy?
 
@@ -218,7 +220,7 @@ def checked_rule(rule: HealthRule) -> HealthRule:
     methods = (getattr(rule, name, None) for name in ("initial_state", "next_state"))
     if isinstance(rule, type) or not all(map(callable, methods)):
         raise TypeError(
-            f"rule must be a health rule, not {rule!r}; pass an object, for example Leaky()"
+            f"rule must be a health rule, not {shown(rule)}; pass an object, for example Leaky()"
         )
     return rule
 

@@ -9,7 +9,7 @@ from math import inf
 from statistics import mean, median, pstdev
 from typing import Protocol
 
-from balancers._internal.checks import at_least, number
+from balancers._internal.checks import at_least, number, shown
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 
@@ -62,7 +62,7 @@ class SuccessRate(OutlierRule):
         at_least(1, minimum_hosts=self.minimum_hosts, request_volume=self.request_volume)
         if not 0 <= number("stdev_factor", self.stdev_factor) < inf:
             raise InvalidSetting(
-                f"stdev_factor must be finite, 0 or more, not {self.stdev_factor!r}"
+                f"stdev_factor must be finite, 0 or more, not {shown(self.stdev_factor)}"
             )
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
@@ -100,7 +100,7 @@ class FailurePercentage(OutlierRule):
     def __post_init__(self) -> None:
         at_least(1, minimum_hosts=self.minimum_hosts, request_volume=self.request_volume)
         if not 0 <= number("percentage", self.percentage) <= 100:  # noqa: PLR2004 - percent
-            raise InvalidSetting(f"percentage must be 0 to 100, not {self.percentage!r}")
+            raise InvalidSetting(f"percentage must be 0 to 100, not {shown(self.percentage)}")
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
         """Return the threshold and the rates.
@@ -153,9 +153,9 @@ class MedianGap(OutlierRule):
     def __post_init__(self) -> None:
         at_least(1, minimum_hosts=self.minimum_hosts, request_volume=self.request_volume)
         if not 0 <= number("gap", self.gap) <= 100:  # noqa: PLR2004 - percent
-            raise InvalidSetting(f"gap must be 0 to 100, not {self.gap!r}")
+            raise InvalidSetting(f"gap must be 0 to 100, not {shown(self.gap)}")
         if not 0 <= number("factor", self.factor) < inf:
-            raise InvalidSetting(f"factor must be finite, 0 or more, not {self.factor!r}")
+            raise InvalidSetting(f"factor must be finite, 0 or more, not {shown(self.factor)}")
 
     def threshold(self, counts: Counts[B]) -> tuple[float, dict[B, float]]:
         """Return the threshold and the rates.
@@ -180,11 +180,13 @@ def named_rules(
     """
     example = "pass a list of objects, for example [MedianGap()]"
     if not isinstance(rules, Iterable):
-        raise TypeError(f"{argument} must be a list of outlier rules, not {rules!r}; {example}")
+        raise TypeError(
+            f"{argument} must be a list of outlier rules, not {shown(rules)}; {example}"
+        )
     named: list[tuple[str, OutlierRule]] = []
     for rule in rules:
         if isinstance(rule, type) or not callable(getattr(rule, "threshold", None)):
-            raise TypeError(f"{argument} must be outlier rules, not {rule!r}; {example}")
+            raise TypeError(f"{argument} must be outlier rules, not {shown(rule)}; {example}")
         named.append((prefix + type(rule).__name__, rule))
     return named
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers._internal.checks import NO_BACKENDS, at_least
+from balancers._internal.checks import NO_BACKENDS, at_least, shown
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.hashing._rehashing_balancer import RehashingBalancer
@@ -65,7 +65,7 @@ class Anchor(RehashingBalancer[B]):
     ) -> None:
         at_least(1, capacity=capacity)
         if capacity > _LARGEST:
-            raise InvalidSetting(f"capacity must be at most {_LARGEST}, not {capacity!r}")
+            raise InvalidSetting(f"capacity must be at most {_LARGEST}, not {shown(capacity)}")
         self._capacity = capacity
         every = [*range(capacity)]
         # The paper's arrays A, K, W, L and R:
@@ -128,7 +128,7 @@ class Anchor(RehashingBalancer[B]):
         if old is None:
             if used == self._capacity:
                 raise InvalidSetting(
-                    f"capacity must be above {used} to add {backend!r} to Anchor, not {used}"
+                    f"capacity must be above {used} to add {shown(backend)} to Anchor, not {used}"
                 )
             bucket = self._released.pop()
             self._remaining[bucket] = 0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers._internal.checks import at_least, checked_avoid, number
+from balancers._internal.checks import at_least, checked_avoid, number, shown
 from balancers._internal.copying import SharesBackends
 from balancers._internal.exact import exact
 from balancers._internal.taken import take
@@ -75,9 +75,9 @@ class BoundedLoad(SharesBackends, Balancer[B]):
 
     def __init__(self, over: HashedBalancer[B], c: float = 1.25, *, slack: int = 0) -> None:
         if not isinstance(over, HashedBalancer):
-            raise InvalidSetting(f"over must be a balancer of balancers.hashing, not {over!r}")
-        if not 1 <= number("c", c) < inf:
-            raise InvalidSetting(f"c must be finite and at least 1, not {c!r}")
+            raise InvalidSetting(f"over must be a balancer of balancers.hashing, not {shown(over)}")
+        if not 1 <= number("c", c, exact=True) < inf:
+            raise InvalidSetting(f"c must be finite and at least 1, not {shown(c)}")
         at_least(0, slack=slack)
         take(over)
         self.fractional: bool = over.fractional
@@ -269,11 +269,13 @@ class BoundedLoad(SharesBackends, Balancer[B]):
             load = (counts[backend] - slack) * denominator
             if load < numerator * weights[backend] and backend not in avoid:
                 return backend
-        raise InvalidPick(f"{self._over!r} has other members or weights than {self!r}")
+        raise InvalidPick(f"{shown(self._over)} has other members or weights than {shown(self)}")
 
     def _changed_directly(self, picked: B) -> InvalidPick:
         """Return the error for an inner balancer that was changed without this balancer."""
-        return InvalidPick(f"{self._over!r} picked {picked!r}, not an open member of {self!r}")
+        return InvalidPick(
+            f"{shown(self._over)} picked {shown(picked)}, not an open member of {shown(self)}"
+        )
 
     def _set_open_weight(self, backend: B, weight: float) -> None:
         """Store the exact weight, and update numerator and denominator.  0 removes the weight."""

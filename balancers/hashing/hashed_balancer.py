@@ -77,7 +77,7 @@ import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
-from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid, shown
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidKey
@@ -164,7 +164,7 @@ class HashedBalancer(NamedMembership[B]):
         Raises InvalidKey, TypeError.
         """
         if isinstance(keys, str | bytes):
-            raise TypeError(f"keys must be an iterable of keys, not {keys!r}")
+            raise TypeError(f"keys must be an iterable of keys, not {shown(keys)}")
         if isinstance(keys, np.ndarray):
             array = cast("NDArray[Any]", keys)
             if array.ndim != 1:
@@ -229,7 +229,7 @@ class HashedBalancer(NamedMembership[B]):
         open.
         """
         if type(digest) is not int or not 0 <= digest <= BITS:
-            raise InvalidKey(f"digest must be an int of 64 bits, not {digest!r}")
+            raise InvalidKey(f"digest must be an int of 64 bits, not {shown(digest)}")
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
         if not self._open or (avoid and self._all_avoided(avoid)):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.hashing._rehashing_balancer import RehashingBalancer
@@ -72,8 +73,8 @@ class Jump(RehashingBalancer[B]):
             last = self._buckets[-1]
             if backend != last:
                 raise InvalidSetting(
-                    f"only the last of {len(self._buckets)} members, {last!r}, can leave Jump, "
-                    f"not {backend!r}"
+                    f"only the last of {len(self._buckets)} members, {shown(last)}, can leave "
+                    f"Jump, not {shown(backend)}"
                 )
             self._buckets.pop()
 

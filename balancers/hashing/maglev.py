@@ -11,7 +11,7 @@ import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
-from balancers._internal.checks import NO_BACKENDS, at_least
+from balancers._internal.checks import NO_BACKENDS, at_least, shown
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidSetting
@@ -65,7 +65,7 @@ class Maglev(RehashingBalancer[B]):
     ) -> None:
         at_least(2, size=size)
         if size > _LARGEST or not all(size % factor for factor in range(2, isqrt(size) + 1)):
-            raise InvalidSetting(f"size must be a prime up to {_LARGEST}, not {size!r}")
+            raise InvalidSetting(f"size must be a prime up to {_LARGEST}, not {shown(size)}")
         self._size = size
         self._last_weights: dict[B, float] = {}  # last positive weights
         self._slots: list[B] = []  # the owner of each slot; empty when it is out of date
@@ -131,7 +131,8 @@ class Maglev(RehashingBalancer[B]):
     ) -> None:
         if old is None and len(self._weights) == self._size:
             raise InvalidSetting(
-                f"size must be above {self._size} to add {backend!r} to Maglev, not {self._size}"
+                f"size must be above {self._size} to add {shown(backend)} to Maglev, "
+                f"not {self._size}"
             )
         last = self._last_weights.get(backend)
         if new is None:

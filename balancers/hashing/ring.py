@@ -8,7 +8,7 @@ import numpy as np
 from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
-from balancers._internal.checks import NO_BACKENDS, as_weights, at_least
+from balancers._internal.checks import NO_BACKENDS, as_weights, at_least, shown
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import RingTooLarge
@@ -85,7 +85,9 @@ class HashRing(HashedBalancer[B]):
         given = as_weights(() if backends is None else backends)
         needed = sum(self._point_count(weight) for weight in given.values() if weight)
         if needed > max_points:
-            raise RingTooLarge(f"the ring needs {needed} points, more than max_points={max_points}")
+            raise RingTooLarge(
+                f"the ring needs {shown(needed)} points, more than max_points={shown(max_points)}"
+            )
         super().__init__(given, identity=identity, hasher=hasher)
         if isinstance(self._hasher, Murmur3):
             self._seed = self._hasher.seed
@@ -215,8 +217,8 @@ class HashRing(HashedBalancer[B]):
         needed = self._wanted_total + wanted - self._wanted.get(backend, 0)
         if needed > self._max_points:
             raise RingTooLarge(
-                f"with weight {weight!r} for {backend!r} the ring needs {needed} points, "
-                f"more than max_points={self._max_points}"
+                f"with weight {shown(weight)} for {shown(backend)} the ring needs "
+                f"{shown(needed)} points, more than max_points={shown(self._max_points)}"
             )
         if wanted != self._wanted.get(backend):
             self._sorted_points = None

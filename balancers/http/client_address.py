@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, NamedTuple
 
-from balancers._internal.checks import at_least, check_flags
+from balancers._internal.checks import at_least, check_flags, shown
 from balancers._internal.grammar import TOKEN
 from balancers.addresses import Address
 from balancers.errors import InvalidKey, InvalidSetting
@@ -87,7 +87,7 @@ class TrustedProxies:
     ) -> None:
         at_least(1, max_hops=max_hops)
         if not isinstance(header, str) or not TOKEN.fullmatch(header):
-            raise InvalidSetting(f"header must be the name of a header, not {header!r}")
+            raise InvalidSetting(f"header must be the name of a header, not {shown(header)}")
         self.header = header
         self._networks = Networks(networks)
         self._max_hops = max_hops
@@ -112,7 +112,7 @@ class TrustedProxies:
         IPv6Address('2001:db8::17')
         """
         if isinstance(lines, str):
-            raise TypeError(f"lines must be a sequence of str, not {lines!r}")
+            raise TypeError(f"lines must be a sequence of str, not {shown(lines)}")
         return self._walk(_peer_address(peer), lines)[0]
 
     def forwarded(
@@ -147,7 +147,7 @@ class TrustedProxies:
         else:
             raise InvalidSetting(
                 f"by, host and proto must be None for the header {self.header}, "
-                f"not {by!r}, {host!r} and {proto!r}"
+                f"not {shown(by)}, {shown(host)} and {shown(proto)}"
             )
         _, believed = self._walk(peer, request.header(self.header))
         if peer is None and believed and by is None and host is None and proto is None:
@@ -205,5 +205,5 @@ def _peer_address(peer: str | Address | None) -> Address | None:
         return normalised(peer)
     node = read_node(peer, bare=True) if isinstance(peer, str) else None
     if node is None or node.address is None:
-        raise InvalidKey(f"peer must be an IP address, not {peer!r}")
+        raise InvalidKey(f"peer must be an IP address, not {shown(peer)}")
     return node.address

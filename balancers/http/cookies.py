@@ -7,7 +7,7 @@ reads the text once.
 import re
 from collections.abc import Iterator, Mapping
 
-from balancers._internal.checks import check_flags
+from balancers._internal.checks import check_flags, shown
 from balancers._internal.grammar import TOKEN
 from balancers.errors import InvalidSetting
 
@@ -144,10 +144,10 @@ def set_cookie(
     if max_age is not None:
         _check_age(max_age)
     if same_site not in _SAME_SITE:
-        raise InvalidSetting(f"same_site must be one of {_SAME_SITE}, not {same_site!r}")
+        raise InvalidSetting(f"same_site must be one of {_SAME_SITE}, not {shown(same_site)}")
     if not secure and (partitioned or same_site == "None"):
         setting = "partitioned=True" if partitioned else "same_site='None'"
-        raise InvalidSetting(f"secure must be True for {setting}, not {secure!r}")
+        raise InvalidSetting(f"secure must be True for {setting}, not {shown(secure)}")
     _check_prefix(name, path, domain, secure, http_only)
     parts = [f"{name}={value}", f"Path={path}"]
     parts += [] if domain is None else [f"Domain={domain}"]
@@ -185,7 +185,7 @@ def _stripped(value: str) -> str:
 
 def _check(part: str, text: str, form: re.Pattern[str]) -> None:
     if not isinstance(text, str) or not form.fullmatch(text):
-        raise InvalidSetting(f"{part} must be a valid cookie {part}, not {text!r}")
+        raise InvalidSetting(f"{part} must be a valid cookie {part}, not {shown(text)}")
     if len(text) > _LONGEST_ATTRIBUTE and part != "name":
         raise InvalidSetting(
             f"{part} must have at most {_LONGEST_ATTRIBUTE} bytes, not {len(text)}"
@@ -199,7 +199,7 @@ def _check_value(name: str, value: str) -> None:
     valid = _VALUE.match(value)
     if valid is not None and (at := valid.end()) < len(value):
         raise InvalidSetting(
-            f"value must be a valid cookie value; its character {at} is {value[at]!r}"
+            f"value must be a valid cookie value; its character {at} is {shown(value[at])}"
         )
     if (size := len(name) + len(value)) > _LONGEST_PAIR:
         raise InvalidSetting(
@@ -210,35 +210,38 @@ def _check_value(name: str, value: str) -> None:
 def _check_age(max_age: int) -> None:
     if type(max_age) is int and 0 <= max_age <= _LONGEST_AGE:
         return
-    long = type(max_age) is int and max_age.bit_length() > _PRINTED_BITS
-    shown = f"an int of {max_age.bit_length()} bits" if long else repr(max_age)
-    raise InvalidSetting(f"max_age must be an int of seconds, 0 to {_LONGEST_AGE}, not {shown}")
+    raise InvalidSetting(
+        f"max_age must be an int of seconds, 0 to {_LONGEST_AGE}, not {shown(max_age)}"
+    )
 
 
 def _check_prefix(name: str, path: str, domain: str | None, secure: bool, http_only: bool) -> None:
     """Raise InvalidSetting unless the attributes are those that a prefix of the name requires."""
     prefix = name[:12].lower()
     if not secure and prefix.startswith(("__secure-", "__host-", "__http-")):
-        raise InvalidSetting(f"secure must be True for the name {name!r}, not {secure!r}")
+        raise InvalidSetting(f"secure must be True for the name {shown(name)}, not {shown(secure)}")
     if not http_only and prefix.startswith(("__http-", "__host-http-")):
-        raise InvalidSetting(f"http_only must be True for the name {name!r}, not {http_only!r}")
+        raise InvalidSetting(
+            f"http_only must be True for the name {shown(name)}, not {shown(http_only)}"
+        )
     if prefix.startswith("__host-") and (path != "/" or domain is not None):
         raise InvalidSetting(
-            f"path must be '/' and domain None for the name {name!r}, not {path!r} and {domain!r}"
+            f"path must be '/' and domain None for the name {shown(name)}, "
+            f"not {shown(path)} and {shown(domain)}"
         )
 
 
 def _further(attributes: Mapping[str, str | None]) -> list[str]:
     """Return further attributes as they are written."""
     if not isinstance(attributes, Mapping):
-        raise InvalidSetting(f"attributes must be a mapping, not {attributes!r}")
+        raise InvalidSetting(f"attributes must be a mapping, not {shown(attributes)}")
     written: dict[str, str] = {}
     for name, value in attributes.items():
         _check("attribute", name, TOKEN)
         if name.lower() in _KNOWN_ATTRIBUTES:
-            raise InvalidSetting(f"attributes must not contain {name!r}: use its own argument")
+            raise InvalidSetting(f"attributes must not contain {shown(name)}: use its own argument")
         if name.lower() in written:
-            raise InvalidSetting(f"attributes must not contain {name!r} twice")
+            raise InvalidSetting(f"attributes must not contain {shown(name)} twice")
         if value is not None:
             _check("attribute", value, _FURTHER_VALUE)
         written[name.lower()] = name if value is None else f"{name}={value}"

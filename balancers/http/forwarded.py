@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from balancers._internal.checks import HIGHEST_PORT
+from balancers._internal.checks import HIGHEST_PORT, shown
 from balancers._internal.grammar import TOKEN
 from balancers.addresses import Address, address_text
 from balancers.errors import InvalidSetting
@@ -179,11 +179,11 @@ def forwarded_element(
     """
     for name, node in (("sender", sender), ("by", by)):
         if node is not None and read_node(str(node)) is None:
-            raise InvalidSetting(f"{name} must be a node of RFC 7239, not {node!r}")
+            raise InvalidSetting(f"{name} must be a node of RFC 7239, not {shown(node)}")
     if proto is not None and not _SCHEME.fullmatch(proto):
-        raise InvalidSetting(f"proto must be a URI scheme, not {proto!r}")
+        raise InvalidSetting(f"proto must be a URI scheme, not {shown(proto)}")
     if host is not None and not _QUOTABLE.fullmatch(host):
-        raise InvalidSetting(f"host must be printable ASCII, not {host!r}")
+        raise InvalidSetting(f"host must be printable ASCII, not {shown(host)}")
     parameters = {"for": str(sender), "by": by and str(by), "host": host, "proto": proto}
     given = {name: value for name, value in parameters.items() if value is not None}
     return ";".join(f"{name}={_quoted(value)}" for name, value in given.items())

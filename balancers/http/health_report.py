@@ -5,9 +5,8 @@ The report contains the results of the checks that the backend makes of its own 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf
 
-from balancers._internal.checks import check_flags, number
+from balancers._internal.checks import check_flags, not_negative, shown
 from balancers.errors import InvalidSetting
 
 __all__ = ["CheckResult", "HealthReport"]
@@ -35,10 +34,9 @@ class CheckResult:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise InvalidSetting(f"name must be a str that is not empty, not {self.name!r}")
+            raise InvalidSetting(f"name must be a str that is not empty, not {shown(self.name)}")
         check_flags(ok=self.ok, critical=self.critical)
-        if not 0 <= number("latency", self.latency) < inf:
-            raise InvalidSetting(f"latency must be finite seconds, 0 or more, not {self.latency!r}")
+        not_negative("latency", self.latency)
 
 
 class HealthReport:
@@ -70,12 +68,11 @@ class HealthReport:
 
     def __init__(self, checks: Iterable[CheckResult] = (), *, uptime: float, version: str) -> None:
         self.checks: tuple[CheckResult, ...] = tuple(checks)
-        if not 0 <= number("uptime", uptime) < inf:
-            raise InvalidSetting(f"uptime must be finite seconds, 0 or more, not {uptime!r}")
+        not_negative("uptime", uptime)
         names = [check.name for check in self.checks]
         for name in names:
             if names.count(name) > 1:
-                raise InvalidSetting(f"checks must have different names, not {name!r} twice")
+                raise InvalidSetting(f"checks must have different names, not {shown(name)} twice")
         self.uptime = uptime
         self.version = version
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from balancers._internal.checks import shown
 from balancers.addresses import Address, unmapped
 from balancers.errors import InvalidSetting
 
@@ -51,7 +52,7 @@ class Networks:
 
     def __init__(self, networks: Iterable[str | Address | Network]) -> None:
         if isinstance(networks, str | bytes | IPv4Network | IPv6Network):
-            raise TypeError(f"networks must be a collection of networks, not {networks!r}")
+            raise TypeError(f"networks must be a collection of networks, not {shown(networks)}")
         self._prefixes: dict[tuple[int, int], set[int]] = {}
         for given in networks:
             network = _parsed_network(given)
@@ -61,7 +62,7 @@ class Networks:
 
     def __contains__(self, address: object) -> bool:
         if not isinstance(address, IPv4Address | IPv6Address):
-            raise TypeError(f"address must be an address of ipaddress, not {address!r}")
+            raise TypeError(f"address must be an address of ipaddress, not {shown(address)}")
         address = normalised(address)
         number = int(address)
         return any(
@@ -75,11 +76,11 @@ class Networks:
 
 def _parsed_network(given: str | Address | Network) -> Network:
     if not isinstance(given, str | IPv4Address | IPv6Address | IPv4Network | IPv6Network):
-        raise InvalidSetting(f"networks must be IP networks, not {given!r}")
+        raise InvalidSetting(f"networks must be IP networks, not {shown(given)}")
     try:
         network = ip_network(given)
     except ValueError as error:
-        raise InvalidSetting(f"networks must be IP networks, not {given!r}") from error
+        raise InvalidSetting(f"networks must be IP networks, not {shown(given)}") from error
     if isinstance(network, IPv6Network) and network.subnet_of(_IPV4_MAPPED):
         base = unmapped(network.network_address)
         return IPv4Network((int(base), network.prefixlen - _IPV4_MAPPED.prefixlen))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.checks import shown
 from balancers.errors import RingTooLarge
 
 __all__ = ["check_ring_size", "points_and_owners"]
@@ -47,6 +48,6 @@ def check_ring_size(
     """
     if needed > most:
         raise RingTooLarge(
-            f"with weight {weight!r} for {backend!r} the ring needs {needed} {unit}, "
-            f"more than {most}"
+            f"with weight {shown(weight)} for {shown(backend)} the ring needs "
+            f"{shown(needed)} {unit}, more than {shown(most)}"
         )

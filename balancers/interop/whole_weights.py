@@ -1,5 +1,6 @@
 """Checks weights that must be integers."""
 
+from balancers._internal.checks import shown
 from balancers.errors import InvalidWeight
 
 __all__ = ["whole_weight"]
@@ -17,5 +18,7 @@ def whole_weight(backend: object, weight: float, most: int | None = None) -> int
     """
     if type(weight) is not int or weight < 0 or (most is not None and weight > most):
         limits = "of 0 or more" if most is None else f"from 0 to {most}"
-        raise InvalidWeight(f"weight of {backend!r} must be an integer {limits}, not {weight!r}")
+        raise InvalidWeight(
+            f"weight of {shown(backend)} must be an integer {limits}, not {shown(weight)}"
+        )
     return weight

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from math import inf
 from typing import Generic, NamedTuple
 
-from balancers._internal.checks import at_least, duration, valid_now
+from balancers._internal.checks import at_least, duration, shown, valid_now
 from balancers._internal.copying import SharesBackends
 from balancers._internal.timers import Timers
 from balancers._internal.types import T
@@ -89,7 +89,7 @@ class AdmissionQueue(SharesBackends, Generic[T]):
         """
         wait = self._timeout if timeout is None else duration("timeout", timeout, endless=True)
         if type(priority) is not int:
-            raise TypeError(f"priority must be an int, not {priority!r}")
+            raise TypeError(f"priority must be an int, not {shown(priority)}")
         now = self._advance(now)
         if len(self._order) >= self._limit:
             raise QueueFull(

@@ -4,7 +4,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Self
 
-from balancers._internal.checks import at_least, number
+from balancers._internal.checks import at_least, number, shown
 from balancers.errors import AlreadyInUse, AlreadyReleased, InvalidSetting
 
 __all__ = ["BudgetedRequest", "RetryBudget"]
@@ -39,7 +39,7 @@ class RetryBudget:
 
     def __init__(self, share: float = 0.2, min_retries: int = 3) -> None:
         if not 0 <= number("share", share) <= 1:
-            raise InvalidSetting(f"share must be 0 to 1, not {share!r}")
+            raise InvalidSetting(f"share must be 0 to 1, not {shown(share)}")
         at_least(0, min_retries=min_retries)
         written = repr(float(share))  # so a share of 0.1 means exactly 1/10
         self._share = Decimal(written).as_integer_ratio()

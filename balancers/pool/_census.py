@@ -6,7 +6,7 @@ backend can be picked.
 
 from typing import Any
 
-from balancers._internal.checks import number
+from balancers._internal.checks import number, shown
 from balancers._internal.refusals import shared_reason
 from balancers.errors import InvalidSetting, NoBackendAvailable
 from balancers.pool._gate_set import GateSet
@@ -25,9 +25,11 @@ class Census:
 
     def __init__(self, gates: GateSet[Any], panic: float | None, calm: float | None) -> None:
         if panic is not None and not 0 <= number("panic", panic) <= 1:
-            raise InvalidSetting(f"panic must be 0 to 1, or None, not {panic!r}")
+            raise InvalidSetting(f"panic must be 0 to 1, or None, not {shown(panic)}")
         if calm is not None and not (panic and panic <= number("calm", calm) <= 1):
-            raise InvalidSetting(f"calm must be a positive panic, {panic!r}, to 1, not {calm!r}")
+            raise InvalidSetting(
+                f"calm must be a positive panic, {shown(panic)}, to 1, not {shown(calm)}"
+            )
         self._panic = panic
         self._calm = panic if calm is None else calm
         self._gates = gates

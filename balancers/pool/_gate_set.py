@@ -6,6 +6,7 @@ from math import inf, prod, ulp
 from operator import attrgetter
 from typing import Any, Generic
 
+from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.balancer import Balancer
 from balancers.errors import IncompatibleGate, InvalidSetting
@@ -196,24 +197,26 @@ class GateSet(Generic[B]):
 
 def _checked_gates(gates: Iterable[Gate[B]], balancer: Balancer[B]) -> tuple[Gate[B], ...]:
     if not isinstance(gates, Iterable):
-        raise TypeError(f"gates must be a list of gates, not {gates!r}")
+        raise TypeError(f"gates must be a list of gates, not {shown(gates)}")
     checked = tuple(gates)
     for gate in checked:
         if isinstance(gate, type) or not callable(getattr(gate, "factor", None)):
-            raise TypeError(f"gates must be gate objects, not {gate!r}")
+            raise TypeError(f"gates must be gate objects, not {shown(gate)}")
         if gate.fractional and not balancer.fractional:
             raise IncompatibleGate(
                 f"{type(gate).__name__} has fractions, which {type(balancer).__name__} ignores"
             )
         if gate.soft and getattr(gate, "last_resort", False):
-            raise IncompatibleGate(f"a gate with last_resort must not be soft: {gate!r}")
+            raise IncompatibleGate(f"a gate with last_resort must not be soft: {shown(gate)}")
     return checked
 
 
 def _check_factor(factor: float, gate: Any, backend: object) -> None:
     if not 0 <= factor <= 1:
         name = type(gate).__name__
-        raise InvalidSetting(f"{name} factor of {backend!r} must be 0 to 1, not {factor!r}")
+        raise InvalidSetting(
+            f"{name} factor of {shown(backend)} must be 0 to 1, not {shown(factor)}"
+        )
 
 
 @lru_cache(maxsize=4096)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Generic
 
+from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.balancer import Balancer
 from balancers.errors import BalancersError, InvalidSetting, UnknownBackend
@@ -35,7 +36,7 @@ class Members(Generic[B]):
         events: deque[Event] | None,
     ) -> None:
         if events is not None and (not isinstance(events, deque) or events.maxlen is None):
-            raise InvalidSetting(f"events must be a deque with a maxlen, not {events!r}")
+            raise InvalidSetting(f"events must be a deque with a maxlen, not {shown(events)}")
         self.by_backend: dict[B, Member[B]] = {}
         self.former_requests: int = 0
         self.former_failures: int = 0

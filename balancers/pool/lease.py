@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Generic, NoReturn
 
-from balancers._internal.checks import valid_now
+from balancers._internal.checks import shown, valid_now
 from balancers._internal.types import B
 from balancers.errors import AlreadyInUse, AlreadyReleased
 from balancers.outcome import Outcome
@@ -66,7 +66,7 @@ class Lease(Generic[B]):
         Raises AlreadyReleased, InvalidSetting.
         """
         if self._report is True:
-            raise AlreadyReleased(f"already released: {self!r}")
+            raise AlreadyReleased(f"already released: {shown(self)}")
         self._report = Outcome(False, None, retry_after, status)
 
     @property
@@ -85,7 +85,7 @@ class Lease(Generic[B]):
         return f"<Lease of {self.backend!r}, {state}{marks}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"a lease is released once, so it cannot be copied: {self!r}")
+        raise TypeError(f"a lease is released once, so it cannot be copied: {shown(self)}")
 
 
 def member_of(lease: Lease[B]) -> Member[B]:
@@ -93,7 +93,7 @@ def member_of(lease: Lease[B]) -> Member[B]:
     try:
         return lease._member  # noqa: SLF001 - a function of this module
     except AttributeError:
-        raise TypeError(f"lease must be a lease of a pool, not {lease!r}") from None
+        raise TypeError(f"lease must be a lease of a pool, not {shown(lease)}") from None
 
 
 def reported_failure(lease: Lease[B]) -> Outcome:
@@ -101,7 +101,7 @@ def reported_failure(lease: Lease[B]) -> Outcome:
     report = lease._report  # noqa: SLF001 - a function of this module
     if isinstance(report, Outcome):
         return report
-    raise AlreadyReleased(f"released twice: {lease!r}")
+    raise AlreadyReleased(f"released twice: {shown(lease)}")
 
 
 class LeaseContext(Generic[B]):
@@ -128,7 +128,7 @@ class LeaseContext(Generic[B]):
 
     def __enter__(self) -> Lease[B]:
         if self._entered:
-            raise AlreadyInUse(f"entered twice: {self!r}; call lease() for each request")
+            raise AlreadyInUse(f"entered twice: {shown(self)}; call lease() for each request")
         self._lease = self._acquire(self._clock())
         self._entered = True
         return self._lease

@@ -12,17 +12,13 @@ from balancers._internal.checks import (
     as_weights,
     checked_avoid,
     not_negative,
+    shown,
     valid_now,
     valid_weight,
 )
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
-from balancers.errors import (
-    DuplicateBackend,
-    ForeignLease,
-    InvalidPick,
-    NoBackendAvailable,
-)
+from balancers.errors import DuplicateBackend, ForeignLease, InvalidPick, NoBackendAvailable
 from balancers.event import Event
 from balancers.gate import Gate
 from balancers.outcome import FAILURE, SUCCESS, UNKNOWN, Outcome
@@ -80,7 +76,7 @@ class Pool(PoolReader[B]):
         now: float = 0.0,
     ) -> None:
         if isinstance(balancer, type) or not callable(getattr(balancer, "pick", None)):
-            raise TypeError(f"balancer must be a balancer object, not {balancer!r}")
+            raise TypeError(f"balancer must be a balancer object, not {shown(balancer)}")
         gate_set = GateSet(gates, balancer)
         census = Census(gate_set, panic, calm)
         members = Members(balancer, gate_set, census, events)
@@ -112,7 +108,7 @@ class Pool(PoolReader[B]):
         elif member.departing:
             self._change(Change(weights={member: weight}, returners={member}), now)
         else:
-            raise DuplicateBackend(f"already a member: {backend!r}")
+            raise DuplicateBackend(f"already a member: {shown(backend)}")
 
     def remove(self, backend: B, now: float = 0.0) -> None:
         """Remove a backend.  Its leases stay valid.  Raises UnknownBackend, InvalidTime."""
@@ -189,7 +185,8 @@ class Pool(PoolReader[B]):
         try:
             member = self._by_backend[picked]
         except (KeyError, TypeError):
-            raise InvalidPick(f"{self._balancer!r} picked {picked!r}, not a member") from None
+            name = shown(self._balancer)
+            raise InvalidPick(f"{name} picked {shown(picked)}, not a member") from None
         member.in_flight = in_flight = member.in_flight + 1
         backend = member.backend
         started: Callable[..., None] | None = None
@@ -228,7 +225,7 @@ class Pool(PoolReader[B]):
             ok, failure = False, reported_failure(lease)
             retry_after, status = retry_after or failure.retry_after, status or failure.status
         if member.owner is not self._members:
-            raise ForeignLease(f"a lease of another pool: {lease!r}")
+            raise ForeignLease(f"a lease of another pool: {shown(lease)}")
         if not (now.__class__ is float and self._now <= now <= LATEST):
             now = valid_now(now, self._now)
         if elapsed is None and retry_after is None and status is None:
@@ -274,7 +271,7 @@ class Pool(PoolReader[B]):
         :meth:`Lease.failed` for a failure without an exception.  Raises TypeError.
         """
         if not callable(clock):
-            raise TypeError(f"clock must be a function that returns seconds, not {clock!r}")
+            raise TypeError(f"clock must be a function that returns seconds, not {shown(clock)}")
         acquire = partial(self.acquire, key=key, prefer=prefer, strict=strict, avoid=avoid)
         return LeaseContext(clock, acquire, self.release)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, cast
 
-from balancers._internal.checks import HIGHEST_PORT, check_flags
+from balancers._internal.checks import HIGHEST_PORT, check_flags, shown
 from balancers.addresses import Address, ntop_text
 from balancers.errors import InvalidSetting
 from balancers.proxy_protocol._crc32c import crc32c
@@ -105,19 +105,25 @@ class ProxyHeader:
     def __post_init__(self) -> None:
         family = _family(self.source, self.destination)
         if type(self.version) is not int or self.version not in {1, 2}:
-            raise InvalidSetting(f"version must be 1 or 2, not {self.version!r}")
+            raise InvalidSetting(f"version must be 1 or 2, not {shown(self.version)}")
         if not isinstance(self.tlvs, tuple) or not all(map(_is_valid, self.tlvs)):
             raise InvalidSetting(
-                f"tlvs must be a tuple of valid Tlv without a checksum, not {self.tlvs!r}"
+                f"tlvs must be a tuple of valid Tlv without a checksum, not {shown(self.tlvs)}"
             )
         check_flags(datagram=self.datagram, local=self.local, checksum=self.checksum)
         if self.datagram and not family:
-            raise InvalidSetting(f"datagram must be False without addresses, not {self.datagram!r}")
+            raise InvalidSetting(
+                f"datagram must be False without addresses, not {shown(self.datagram)}"
+            )
         has_tlvs = bool(self.tlvs) or self.checksum
         if self.local and (family or has_tlvs):
-            raise InvalidSetting(f"a local header must have no addresses and no TLVs, not {self!r}")
+            raise InvalidSetting(
+                f"a local header must have no addresses and no TLVs, not {shown(self)}"
+            )
         if self.version == 1 and (has_tlvs or self.local or self.datagram or family == UNIX):
-            raise InvalidSetting(f"version 1 must have TCP addresses or none only, not {self!r}")
+            raise InvalidSetting(
+                f"version 1 must have TCP addresses or none only, not {shown(self)}"
+            )
         if self._block_size() > MAX_BLOCK_SIZE:
             raise InvalidSetting(
                 f"addresses and TLVs must be at most {MAX_BLOCK_SIZE} bytes, "
@@ -189,7 +195,7 @@ def _family(source: object, destination: object) -> int:
     if len(families) > 1:
         raise InvalidSetting(
             "source and destination must be both Endpoint, both bytes or both None, "
-            f"not {source!r} and {destination!r}"
+            f"not {shown(source)} and {shown(destination)}"
         )
     return families.pop()
 
@@ -209,7 +215,7 @@ def _family_of(endpoint: object) -> int:
             if isinstance(address, IPv6Address) and address.scope_id is None:
                 return INET6
     raise InvalidSetting(
-        f"source and destination must be Endpoint, bytes or None, and valid, not {endpoint!r}"
+        f"source and destination must be Endpoint, bytes or None, and valid, not {shown(endpoint)}"
     )
 
 

@@ -6,7 +6,7 @@ Source: HAProxy's ``doc/proxy-protocol.txt`` of 2020-03-05, section 2.2.6.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from balancers._internal.checks import check_flags
+from balancers._internal.checks import check_flags, shown
 from balancers.errors import InvalidSetting
 from balancers.proxy_protocol.tlv import Tlv, TlvType, is_valid, spans, tlv_bytes
 
@@ -57,12 +57,12 @@ class Ssl:
         )
         if type(self.verify) is not int or not 0 <= self.verify <= _HIGHEST_VERIFY:
             raise InvalidSetting(
-                f"verify must be an int, 0 to {_HIGHEST_VERIFY}, not {self.verify!r}"
+                f"verify must be an int, 0 to {_HIGHEST_VERIFY}, not {shown(self.verify)}"
             )
         if not isinstance(self.tlvs, tuple) or not all(map(is_valid, self.tlvs)):
-            raise InvalidSetting(f"tlvs must be a tuple of valid Tlv, not {self.tlvs!r}")
+            raise InvalidSetting(f"tlvs must be a tuple of valid Tlv, not {shown(self.tlvs)}")
         if _repeats([tlv.type for tlv in self.tlvs]):
-            raise InvalidSetting(f"tlvs must contain each SSL type once, not {self.tlvs!r}")
+            raise InvalidSetting(f"tlvs must contain each SSL type once, not {shown(self.tlvs)}")
         values = [len(tlv.value) for tlv in self.tlvs]
         size = _FIXED_SIZE + sum(len(tlv_bytes(Tlv(0, b""))) + value for value in values)
         if max([size, *values]) > _MAX_SIZE:

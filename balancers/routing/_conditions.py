@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
+from balancers._internal.checks import shown
 from balancers._internal.grammar import TOKEN
 from balancers.errors import InvalidSetting
 from balancers.http.cookies import cookies as read_cookies
@@ -87,11 +88,11 @@ def read_host_name(host: str) -> str:
     Raises InvalidSetting for a text that is neither, and TypeError for another type.
     """
     if not isinstance(host, str):
-        raise TypeError(f"host must be a str, not {host!r}")
+        raise TypeError(f"host must be a str, not {shown(host)}")
     is_wildcard = host.startswith("*.")
     normal = read_host("x" + host[1:] if is_wildcard else host)
     if not normal or host == "*." or ":" in host.rpartition("]")[2]:
-        raise InvalidSetting(f"host must be a host name without a port, not {host!r}")
+        raise InvalidSetting(f"host must be a host name without a port, not {shown(host)}")
     return "*" + normal[1:] if is_wildcard else normal
 
 
@@ -105,9 +106,9 @@ def read_path(path: str | re.Pattern[str] | None, prefix: str | None) -> PathSha
         return PathShape((), tuple(names), _checked_pattern("path", path))
     argument, text = ("path", path) if prefix is None else ("prefix", prefix)
     if not isinstance(text, str):
-        raise TypeError(f"{argument} must be a str, not {text!r}")
+        raise TypeError(f"{argument} must be a str, not {shown(text)}")
     if not text.startswith("/"):
-        raise InvalidSetting(f"{argument} must begin with a slash, not {text!r}")
+        raise InvalidSetting(f"{argument} must begin with a slash, not {shown(text)}")
     ending: Ending = "end" if prefix is None else "prefix"
     parts = text[1:].split("/")
     if ending == "prefix" and parts[-1] == "":
@@ -123,17 +124,17 @@ def read_path(path: str | re.Pattern[str] | None, prefix: str | None) -> PathSha
     ]
     if "" in segments[:-1] or (segments[-1:] == [""] and ending != "end"):
         raise InvalidSetting(
-            f"{argument} must have no empty segment but the last one, not {text!r}"
+            f"{argument} must have no empty segment but the last one, not {shown(text)}"
         )
     if len({*names}) < len(names):
-        raise InvalidSetting(f"captures must have different names, not {text!r}")
+        raise InvalidSetting(f"captures must have different names, not {shown(text)}")
     return PathShape(tuple(segments), tuple(names), ending)
 
 
 def _checked_pattern(argument: str, pattern: re.Pattern[str]) -> Literal["pattern"]:
     """Return the ending of a pattern.  Raise InvalidSetting for a pattern that matches bytes."""
     if not isinstance(pattern.pattern, str):
-        raise InvalidSetting(f"{argument} must be a pattern of str, not {pattern!r}")
+        raise InvalidSetting(f"{argument} must be a pattern of str, not {shown(pattern)}")
     return "pattern"
 
 
@@ -144,18 +145,18 @@ def _literal(segment: str, argument: str, text: str) -> str:
     """
     if segment in {"*", "**"}:
         raise InvalidSetting(
-            f"{argument} must have no wildcards, not {text!r}: use prefix= or {{rest...}}"
+            f"{argument} must have no wildcards, not {shown(text)}: use prefix= or {{rest...}}"
         )
     if "{" in segment or "}" in segment:
         raise InvalidSetting(
             f"a capture must be a complete segment and {{rest...}} the last segment of a path, "
-            f"not {segment!r} in {text!r}"
+            f"not {shown(segment)} in {shown(text)}"
         )
     target = read_target("/" + segment, _LITERAL_RULES)
     if target.reason or "?" in segment or (segment and target.path == "/"):
         raise InvalidSetting(
             f"{argument} must be a path that a request can have, "
-            f"not {text!r} ({target.reason or segment})"
+            f"not {shown(text)} ({target.reason or segment})"
         )
     return compared(target.path[1:])
 
@@ -166,11 +167,11 @@ def read_methods(methods: Iterable[str]) -> tuple[str, ...]:
     Raises InvalidSetting for a text that is no method, and TypeError for a single str.
     """
     if isinstance(methods, str | bytes):
-        raise TypeError(f"methods must be an iterable of str, not {methods!r}")
+        raise TypeError(f"methods must be an iterable of str, not {shown(methods)}")
     named = tuple(dict.fromkeys(methods))
     for method in named:
         if not isinstance(method, str) or not TOKEN.fullmatch(method):
-            raise InvalidSetting(f"methods must be HTTP methods, not {method!r}")
+            raise InvalidSetting(f"methods must be HTTP methods, not {shown(method)}")
         if method == "CONNECT":
             raise InvalidSetting("methods must be methods with a path, not 'CONNECT'")
     return tuple(sorted(named))
@@ -184,18 +185,23 @@ def read_checks(
     Raises InvalidSetting for a condition that no request can meet, and TypeError for another type.
     """
     if conditions is not None and not isinstance(conditions, Mapping):
-        raise TypeError(f"{kind} conditions must be a mapping from names, not {conditions!r}")
+        raise TypeError(f"{kind} conditions must be a mapping from names, not {shown(conditions)}")
     checks: list[Check] = []
     for name, value in (conditions or {}).items():
         if not _sendable("query", name) or not (name if kind == "query" else TOKEN.fullmatch(name)):
-            raise InvalidSetting(f"a {kind} condition must have the name of a {kind}, not {name!r}")
+            raise InvalidSetting(
+                f"a {kind} condition must have the name of a {kind}, not {shown(name)}"
+            )
         normal = name.lower() if kind == "header" else name
         if kind == "header" and normal in _OWN_ARGUMENT:
             raise InvalidSetting(
-                f"use {_OWN_ARGUMENT[normal]}= for a condition on this header, not headers={name!r}"
+                f"use {_OWN_ARGUMENT[normal]}= for a condition on this header, "
+                f"not headers={shown(name)}"
             )
         if any(check.name == normal for check in checks):
-            raise InvalidSetting(f"headers must have one condition per name, not two on {name!r}")
+            raise InvalidSetting(
+                f"headers must have one condition per name, not two on {shown(name)}"
+            )
         checks.append(Check(kind, normal, _wanted(kind, name, value)))
     return sorted(checks, key=lambda check: check.name)
 
@@ -209,7 +215,8 @@ def _wanted(kind: Kind, name: str, value: str | re.Pattern[str] | bool) -> Wante
         return None
     if not isinstance(value, str) or not _sendable(kind, value):
         raise InvalidSetting(
-            f"{kind} {name!r} must be True, a pattern or a value that can be sent, not {value!r}"
+            f"{kind} {shown(name)} must be True, a pattern or a value that can be sent, "
+            f"not {shown(value)}"
         )
     return value
 

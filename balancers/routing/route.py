@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from math import inf
 from typing import Any, Generic, Self, TypeVar
 
+from balancers._internal.checks import shown
 from balancers.errors import InvalidSetting
 from balancers.http.targets import unquoted
 from balancers.routing._conditions import (
@@ -101,7 +102,9 @@ class Route(Generic[T_co]):
         query: Conditions | None = None,
     ) -> None:
         if path is not None and prefix is not None:
-            raise InvalidSetting(f"path or prefix must be None, not {path!r} and {prefix!r}")
+            raise InvalidSetting(
+                f"path or prefix must be None, not {shown(path)} and {shown(prefix)}"
+            )
         self.host: str | None = None if host is None else read_host_name(host)
         self.path: str | re.Pattern[str] | None = path
         self.prefix: str | None = "/" if path is None and prefix is None else prefix

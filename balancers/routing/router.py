@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Generic, Literal, NamedTuple, Self, TypeVar
 
-from balancers._internal.checks import checked_choice
+from balancers._internal.checks import checked_choice, shown
 from balancers.errors import InvalidSetting
 from balancers.http.fields import Kind, RequestFields, Values
 from balancers.http.hosts import read_host
@@ -113,9 +113,9 @@ class Router(Generic[T_co]):
         given = list(routes)
         for route in given:
             if not isinstance(route, Route):
-                raise TypeError(f"routes must be Route objects, not {route!r}")
+                raise TypeError(f"routes must be Route objects, not {shown(route)}")
         if not isinstance(path_rules, PathRules):
-            raise TypeError(f"path_rules must be PathRules, not {path_rules!r}")
+            raise TypeError(f"path_rules must be PathRules, not {shown(path_rules)}")
         checked_choice("precedence", precedence, ("specific", "gateway"))
         self._path_rules = path_rules
         self._precedence: Precedence = precedence
@@ -201,7 +201,7 @@ class Router(Generic[T_co]):
         route = self._routes[position]
         if self._path_rules.parameters != "keep" and any(map(has_parameter, route.literals)):
             raise InvalidSetting(
-                f"{route!r} is never reached, because its path has a parameter: "
+                f"{shown(route)} is never reached, because its path has a parameter: "
                 "use PathRules(parameters='keep')"
             )
         earlier: dict[int, None] = {}
@@ -209,8 +209,8 @@ class Router(Generic[T_co]):
             if found is None or found == position:
                 return
             earlier[found] = None
-        first = " and ".join(repr(self._routes[found]) for found in earlier)
-        raise InvalidSetting(f"{route!r} is never reached behind {first}")
+        first = " and ".join(shown(self._routes[found]) for found in earlier)
+        raise InvalidSetting(f"{shown(route)} is never reached behind {first}")
 
     def _sample_matches(self, route: Route[Any]) -> Iterator[int | None]:
         """Yield the position of the first route that matches each minimal request of a route."""

@@ -8,7 +8,7 @@ from random import Random
 from types import MappingProxyType
 from typing import Generic, TypeVar, cast
 
-from balancers._internal.checks import NO_BACKENDS, checked_avoid, checked_rng, valid_weight
+from balancers._internal.checks import NO_BACKENDS, checked_avoid, checked_rng, shown, valid_weight
 from balancers._internal.copying import SharesBackends
 from balancers._internal.exact import exact
 from balancers._internal.refusals import shared_reason
@@ -109,13 +109,14 @@ class Split(SharesBackends, Generic[T]):
             name = key_bytes(self._identity(value))
             if name in named or value in valid:
                 raise DuplicateBackend(
-                    f"{value!r} and {named.get(name, value)!r} have the same name, {name!r}"
+                    f"{shown(value)} and {shown(named.get(name, value))} have the same name, "
+                    f"{shown(name)}"
                 )
             named[name] = value
             valid[value] = valid_weight(weight, value)
         positive = {name: value for name, value in named.items() if valid[value]}
         if not positive:
-            raise InvalidWeight(f"weights must contain a weight above 0, not {valid!r}")
+            raise InvalidWeight(f"weights must contain a weight above 0, not {shown(valid)}")
         decimals = {value: exact(valid[value]) for value in positive.values()}
         # weight * unit is an integer for each weight; multiple // (weight * unit) is exact, so that
         # multiplying by it is the same as dividing by the weight, apart from a common factor

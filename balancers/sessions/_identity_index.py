@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Generic
 
-from balancers._internal.checks import checked_choice
+from balancers._internal.checks import checked_choice, shown
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import DuplicateBackend, ForeignLease, UnknownBackend
@@ -89,7 +89,7 @@ class IdentityIndex(Generic[B]):
         ForeignLease for a lease of another pool.
         """
         if not self._pool.owns(lease):
-            raise ForeignLease(f"a lease of another pool: {lease!r}")
+            raise ForeignLease(f"a lease of another pool: {shown(lease)}")
         generation = lease.generation
         if self._generation(lease.backend) != generation:
             return None
@@ -134,7 +134,9 @@ class IdentityIndex(Generic[B]):
             digest = digest_of(name)
             other = named.get(digest) or self._current(digest)
             if other is not None:
-                raise DuplicateBackend(f"{other[0]!r} and {backend!r} are both {name!r}")
+                raise DuplicateBackend(
+                    f"{shown(other[0])} and {shown(backend)} are both {shown(name)}"
+                )
             named[digest] = (backend, generation)
         self._backends.update(named)
         self._digests.update((generation, digest) for digest, (_, generation) in named.items())

@@ -4,6 +4,7 @@ import re
 from functools import partial
 from typing import Generic
 
+from balancers._internal.checks import shown
 from balancers._internal.grammar import TOKEN
 from balancers._internal.types import B
 from balancers.errors import InvalidKey, InvalidSetting
@@ -63,7 +64,7 @@ class HeaderSessions(Generic[B]):
         if trusted and context:
             raise InvalidSetting("context must be empty for trusted=True, which has no tokens")
         if not isinstance(name, str) or not TOKEN.fullmatch(name):
-            raise InvalidSetting(f"name must be the name of a header, not {name!r}")
+            raise InvalidSetting(f"name must be the name of a header, not {shown(name)}")
         self._name = name
         self._failover = failover
         self._codec: SealedSessions[B] | _PlainNames[B]
@@ -125,6 +126,7 @@ def _header_identity(identity: Identity[B], backend: B) -> bytes:
     name = key_bytes(identity(backend))
     if not _VISIBLE_ASCII.fullmatch(name):
         raise InvalidSetting(
-            f"identity of {backend!r} must be visible ASCII to be sent in a header, not {name!r}"
+            f"identity of {shown(backend)} must be visible ASCII to be sent in a header, "
+            f"not {shown(name)}"
         )
     return name

@@ -1,10 +1,10 @@
 """Measures how unevenly sticky sessions are distributed over the backends."""
 
 from collections.abc import Mapping
-from math import inf, isfinite, sqrt
+from math import inf, sqrt
 from typing import Generic, NamedTuple
 
-from balancers._internal.checks import as_weights
+from balancers._internal.checks import LATEST, as_weights, number, shown
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting, UnknownBackend
 
@@ -59,8 +59,9 @@ def session_skew(counts: Mapping[B, float], weights: Mapping[B, float]) -> Sessi
     for backend, sessions in counts.items():
         if backend not in valid_weights:
             raise UnknownBackend(backend)
-        if not (isfinite(sessions) and sessions >= 0):
-            raise InvalidSetting(f"sessions on {backend!r} must be 0 or more, not {sessions!r}")
+        name = f"sessions on {shown(backend)}"
+        if not 0 <= number(name, sessions) <= LATEST:
+            raise InvalidSetting(f"{name} must be 0 or more, not {shown(sessions)}")
     total_sessions, total_weight = sum(counts.values()), sum(valid_weights.values())
     shares: dict[B, SessionShare] = {}
     for backend, weight in valid_weights.items():

@@ -23,7 +23,7 @@ from random import Random, SystemRandom
 from struct import Struct
 from typing import Any, NamedTuple, Self
 
-from balancers._internal.checks import LATEST, checked_rng, duration, number
+from balancers._internal.checks import LATEST, checked_rng, duration, not_negative, shown
 from balancers.errors import InvalidKey, InvalidSetting, InvalidTime
 from balancers.sessions.binding import EXPIRED, FORGED, MALFORMED, NOT_YET_VALID
 
@@ -130,10 +130,7 @@ class SessionTokens:
                 f"keys must be at least one, and all different; {len(derived)} given, "
                 f"{len(set(derived))} different"
             )
-        if not 0 <= number("clock_skew", clock_skew) < inf:
-            raise InvalidSetting(
-                f"clock_skew must be finite seconds, 0 or more, not {clock_skew!r}"
-            )
+        not_negative("clock_skew", clock_skew)
         self.idle_timeout: float = duration("idle_timeout", idle_timeout, endless=True)
         self.lifetime: float = duration("lifetime", lifetime, endless=True)
         self._clock_skew = clock_skew
@@ -171,7 +168,7 @@ class SessionTokens:
         """
         wall = _valid_wall(wall)
         if len(ident) != _IDENT_BYTES:
-            raise InvalidKey(f"ident must be {_IDENT_BYTES} bytes, not {ident!r}")
+            raise InvalidKey(f"ident must be {_IDENT_BYTES} bytes, not {shown(ident)}")
         keys = self._keys[0]
         block = _BLOCK.pack(ident, wall if issued_at is None else _valid_wall(issued_at), wall)
         nonce = self._rng.randbytes(_NONCE_BYTES)
@@ -274,5 +271,5 @@ def _encoded(signed: bytes, tag_key: bytes) -> bytes:
 
 def _valid_wall(wall: float) -> float:
     if not -LATEST <= wall <= LATEST:
-        raise InvalidTime(f"wall must be finite seconds, not {wall!r}")
+        raise InvalidTime(f"wall must be finite seconds, not {shown(wall)}")
     return wall

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
-from balancers._internal.checks import as_weights
+from balancers._internal.checks import as_weights, shown
 from balancers._internal.taken import take, wrapping
 from balancers.balancer import Balancer
 from balancers.errors import InvalidPick, InvalidSetting, MissingKey
@@ -34,7 +34,7 @@ class FallsBack(Membership[str]):
         """
         fallback = cast("object", self._fallback)
         if isinstance(fallback, type) or not isinstance(fallback, Balancer | None):
-            raise InvalidSetting(f"fallback must be a balancer, not {fallback!r}")
+            raise InvalidSetting(f"fallback must be a balancer, not {shown(fallback)}")
         given = as_weights(() if backends is None else backends)
         return {**self._fallback.weights, **given} if self._fallback is not None else given
 
@@ -50,7 +50,9 @@ class FallsBack(Membership[str]):
             raise MissingKey("a request without a key needs a fallback, and none was given")
         picked = self._fallback.pick(now=now, avoid=avoid)
         if picked not in self._weights:
-            raise InvalidPick(f"{self._fallback!r} picked {picked!r}, not a member of {self!r}")
+            raise InvalidPick(
+                f"{shown(self._fallback)} picked {shown(picked)}, not a member of {shown(self)}"
+            )
         return picked
 
     def _update_fallback(self, backend: str, new: float | None) -> None:

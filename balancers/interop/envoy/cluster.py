@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers._internal.checks import NO_BACKENDS, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, checked_avoid, shown
 from balancers._internal.refusals import shared_reason
 from balancers._internal.types import B
 from balancers.errors import InvalidKey, InvalidSetting, NoBackendAvailable, UnknownBackend
@@ -109,7 +109,7 @@ class HashCluster(HashedBalancer[B]):
         Raises InvalidKey, NoBackendAvailable.
         """
         if type(digest) is not int or not 0 <= digest <= BITS:
-            raise InvalidKey(f"digest must be an int of 64 bits, not {digest!r}")
+            raise InvalidKey(f"digest must be an int of 64 bits, not {shown(digest)}")
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
         sets = self._current_sets()
@@ -197,7 +197,9 @@ class HashCluster(HashedBalancer[B]):
     def _locality_of(self, backend: B) -> Locality:
         locality: object = self._locality(backend)
         if not isinstance(locality, Locality):
-            raise InvalidSetting(f"locality of {backend!r} must be a Locality, not {locality!r}")
+            raise InvalidSetting(
+                f"locality of {shown(backend)} must be a Locality, not {shown(locality)}"
+            )
         return locality
 
     def _current_sets(self) -> list[HostSet[B]]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import Generic
 
+from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.errors import InvalidWeight
 from balancers.interop.envoy.settings import MAX_UINT32
@@ -40,8 +41,8 @@ class HostWeights(Generic[B]):
         total = self._totals[group] - before + positive
         if total > MAX_UINT32:
             raise InvalidWeight(
-                f"with weight {weight!r} for {host!r} the weights of its locality add up to "
-                f"{total}, more than {MAX_UINT32}"
+                f"with weight {shown(weight)} for {shown(host)} the weights of its locality add up "
+                f"to {total}, more than {MAX_UINT32}"
             )
         self._totals[group] = total
         self.last_positive[host] = positive

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from balancers._internal.checks import shown
 from balancers.errors import InvalidSetting
 
 __all__ = ["Locality", "default_locality"]
@@ -31,9 +32,11 @@ class Locality:
     def __post_init__(self) -> None:
         for name in (self.region, self.zone, self.sub_zone):
             if not isinstance(name, str):
-                raise InvalidSetting(f"region, zone and sub_zone must be str, not {name!r}")
+                raise InvalidSetting(f"region, zone and sub_zone must be str, not {shown(name)}")
         if type(self.priority) is not int or not 0 <= self.priority <= _LAST_PRIORITY:
-            raise InvalidSetting(f"priority must be an int from 0 to 128, not {self.priority!r}")
+            raise InvalidSetting(
+                f"priority must be an int from 0 to 128, not {shown(self.priority)}"
+            )
 
 
 _DEFAULT = Locality()

@@ -10,6 +10,7 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.hashing.hashed_balancer import BITS
@@ -54,7 +55,7 @@ class Maglev(HashCluster[B]):
     ) -> None:
         within(2, _MAX_TABLE_SIZE, table_size=table_size)
         if not all(table_size % divisor for divisor in range(2, isqrt(table_size) + 1)):
-            raise InvalidSetting(f"table_size must be prime, not {table_size!r}")
+            raise InvalidSetting(f"table_size must be prime, not {shown(table_size)}")
         self._size = table_size
         self._skip_hash = XXHash64(1)
         super().__init__(backends, **settings)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from re import Pattern
 
+from balancers._internal.checks import shown
 from balancers.addresses import address_of, ntop_text
 from balancers.errors import InvalidKey, InvalidSetting
 from balancers.hashing.hashed_balancer import BITS
@@ -49,7 +50,7 @@ class Header(HashPolicy):
     def __post_init__(self) -> None:
         _check_name(self.name)
         if self.pattern is not None and not isinstance(self.pattern, Pattern):
-            raise InvalidSetting(f"pattern must be a compiled pattern, not {self.pattern!r}")
+            raise InvalidSetting(f"pattern must be a compiled pattern, not {shown(self.pattern)}")
 
     def hash(self, request: Request) -> int | None:
         """Return the 64-bit hash, or None if the request has no such header."""
@@ -155,11 +156,11 @@ def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None
     policy, and ImportError without ``balancers[xxhash]``.
     """
     if isinstance(policies, HashPolicy):
-        raise InvalidSetting(f"policies must be an iterable of policies, not {policies!r}")
+        raise InvalidSetting(f"policies must be an iterable of policies, not {shown(policies)}")
     digest: int | None = None
     for policy in policies:
         if not isinstance(policy, HashPolicy):
-            raise InvalidSetting(f"policies must contain hash policies only, not {policy!r}")
+            raise InvalidSetting(f"policies must contain hash policies only, not {shown(policy)}")
         found = policy.hash(request)
         if found is not None:
             mixed = 0 if digest is None else (digest << 1 & BITS) | digest >> 63
@@ -171,4 +172,4 @@ def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None
 
 def _check_name(name: str) -> None:
     if not isinstance(name, str):
-        raise InvalidSetting(f"name must be a str, not {name!r}")
+        raise InvalidSetting(f"name must be a str, not {shown(name)}")

@@ -6,6 +6,7 @@ The module also contains the checks for values that Envoy refuses.
 from collections.abc import Callable, Mapping
 from typing import Generic, TypedDict
 
+from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.interop.envoy.locality import Locality
@@ -35,7 +36,9 @@ def within(least: int, most: int, /, **settings: int) -> None:
     """Raise InvalidSetting unless every setting is an int from ``least`` to ``most``."""
     for name, value in settings.items():
         if type(value) is not int or not least <= value <= most:
-            raise InvalidSetting(f"{name} must be an int from {least} to {most}, not {value!r}")
+            raise InvalidSetting(
+                f"{name} must be an int from {least} to {most}, not {shown(value)}"
+            )
 
 
 def checked_locality_weights(
@@ -51,7 +54,9 @@ def checked_locality_weights(
     sums: dict[int, int] = {}
     for locality, weight in weights.items():
         if not isinstance(locality, Locality):
-            raise InvalidSetting(f"a key of locality_weights must be a Locality, not {locality!r}")
+            raise InvalidSetting(
+                f"a key of locality_weights must be a Locality, not {shown(locality)}"
+            )
         within(0, MAX_UINT32, **{f"the weight of {locality}": weight})
         sums[locality.priority] = sums.get(locality.priority, 0) + weight
     for priority, total in sums.items():

@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import at_least, shown
 from balancers.balancer import Key
 from balancers.errors import InvalidSetting
 from balancers.hashing.circle import Circle
@@ -70,7 +70,9 @@ class Consistent(TieredFarm):
     ) -> None:
         at_least(0, balance_factor=balance_factor)
         if 0 < balance_factor <= 100:  # noqa: PLR2004 - percent
-            raise InvalidSetting(f"balance_factor must be 0 or above 100, not {balance_factor!r}")
+            raise InvalidSetting(
+                f"balance_factor must be 0 or above 100, not {shown(balance_factor)}"
+            )
         self._hasher = hasher if isinstance(hasher, Hash) else Hash(hasher)
         self._factor = balance_factor
         self._points_before: dict[str, int] = {}
@@ -92,7 +94,7 @@ class Consistent(TieredFarm):
         """
         if server.id is not None and server.id >= _ID_LIMIT:
             raise InvalidSetting(
-                f"id of {server.name!r} must be below {_ID_LIMIT}, not {server.id}"
+                f"id of {shown(server.name)} must be below {_ID_LIMIT}, not {server.id}"
             )
         others = self._open_points[server.backup]
         super().add(server)

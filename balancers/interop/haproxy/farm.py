@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import count
 from typing import cast
 
-from balancers._internal.checks import NO_BACKENDS, check_flags, checked_avoid, valid_weight
+from balancers._internal.checks import NO_BACKENDS, check_flags, checked_avoid, shown, valid_weight
 from balancers._internal.refusals import shared_reason
 from balancers.balancer import Key
 from balancers.errors import BalancersError, DuplicateBackend, NoBackendAvailable
@@ -46,7 +46,7 @@ class Farm(Membership[str]):
         self._up = [0, 0]  # the numbers of active servers and of backups that are up
         super().__init__()
         if isinstance(servers, str | bytes):
-            raise TypeError(f"servers must be an iterable or a mapping, not {servers!r}")
+            raise TypeError(f"servers must be an iterable or a mapping, not {shown(servers)}")
         if isinstance(servers, Mapping):
             weights = cast("Mapping[str, float]", servers)
             lines = [Server(name, weight=_weight(name, weight)) for name, weight in weights.items()]
@@ -68,12 +68,14 @@ class Farm(Membership[str]):
         """
         name = server.name
         if name in self._servers:
-            raise DuplicateBackend(f"{name!r} is already a server")
+            raise DuplicateBackend(f"{shown(name)} is already a server")
         number = server.id
         if number is None:
             number = next(each for each in count(self._lowest_free_id) if each not in self._ids)
         if number in self._ids:
-            raise DuplicateBackend(f"{name!r} and {self._ids[number]!r} both have id {number}")
+            raise DuplicateBackend(
+                f"{shown(name)} and {shown(self._ids[number])} both have id {number}"
+            )
         self._servers[name] = replace(server, id=number)
         self._in_flight[name] = 0
         try:

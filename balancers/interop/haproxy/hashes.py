@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from balancers._internal.checks import check_flags
+from balancers._internal.checks import check_flags, shown
 
 __all__ = [
     "BITS",
@@ -126,7 +126,7 @@ class Hash:
 
     def __post_init__(self) -> None:
         if not callable(self.function):
-            raise TypeError(f"function must be a function of bytes, not {self.function!r}")
+            raise TypeError(f"function must be a function of bytes, not {shown(self.function)}")
         check_flags(avalanche=self.avalanche)
 
     def __repr__(self) -> str:

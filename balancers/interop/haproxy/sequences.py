@@ -4,6 +4,7 @@ from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Collection
 
+from balancers._internal.checks import shown
 from balancers.balancer import Key
 from balancers.errors import InvalidWeight
 from balancers.interop.haproxy.farm import Servers, TieredFarm
@@ -57,7 +58,8 @@ class RoundRobin(TieredFarm):
             if other != backend and self._weights[other] != new:
                 raise InvalidWeight(
                     "RoundRobin does not support unequal weights: "
-                    f"{backend!r} has {new!r}, {other!r} has {self._weights[other]!r}"
+                    f"{shown(backend)} has {shown(new)}, "
+                    f"{shown(other)} has {shown(self._weights[other])}"
                 )
         super().update_index(backend, old, new)
         if not new:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from balancers._internal.checks import at_least, check_flags
+from balancers._internal.checks import at_least, check_flags, shown
 from balancers.errors import InvalidSetting
 
 __all__ = ["MAX_WEIGHT", "Server"]
@@ -39,14 +39,16 @@ class Server:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise TypeError(f"name must be a str, as in the configuration, not {self.name!r}")
+            raise TypeError(f"name must be a str, as in the configuration, not {shown(self.name)}")
         if not _NAME.fullmatch(self.name):
-            raise InvalidSetting(f"name must be letters, digits and _:.- only, not {self.name!r}")
+            raise InvalidSetting(
+                f"name must be letters, digits and _:.- only, not {shown(self.name)}"
+            )
         at_least(0, weight=self.weight, maxconn=self.maxconn)
         if self.weight > MAX_WEIGHT:
-            raise InvalidSetting(f"weight must be {MAX_WEIGHT} or less, not {self.weight!r}")
+            raise InvalidSetting(f"weight must be {MAX_WEIGHT} or less, not {shown(self.weight)}")
         if self.id is not None:
             at_least(1, id=self.id)
             if self.id > _MAX_ID:
-                raise InvalidSetting(f"id must be {_MAX_ID} or less, not {self.id!r}")
+                raise InvalidSetting(f"id must be {_MAX_ID} or less, not {shown(self.id)}")
         check_flags(backup=self.backup, disabled=self.disabled)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from hashlib import md5
 from zlib import crc32
 
+from balancers._internal.checks import shown
 from balancers.errors import InvalidSetting
 
 __all__ = ["LIBMEMCACHED", "TWEMPROXY", "Hash32", "TaggedHash", "hash_named", "md5_words"]
@@ -137,7 +138,9 @@ def hash_named(functions: dict[str, Hash32], name: str) -> Hash32:
     Raises InvalidSetting for an unknown name.
     """
     if name not in functions:
-        raise InvalidSetting(f"hash must be one of {', '.join(sorted(functions))}, not {name!r}")
+        raise InvalidSetting(
+            f"hash must be one of {', '.join(sorted(functions))}, not {shown(name)}"
+        )
     return functions[name]
 
 

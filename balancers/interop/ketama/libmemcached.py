@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from re import compile as pattern
 from typing import Generic
 
+from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.interop.ketama.continuum import Continuum, Live
@@ -63,7 +64,7 @@ class LibmemcachedKetama(Continuum[B]):
         default = "md5" if weighted else "default"
         chosen = default if hash is None else hash
         if weighted and chosen != "md5":
-            raise InvalidSetting(f"hash must be 'md5' with weighted=True, not {hash!r}")
+            raise InvalidSetting(f"hash must be 'md5' with weighted=True, not {shown(hash)}")
         self._hash: Hash32 = hash_named(LIBMEMCACHED, chosen)
         self._weighted = weighted
         self._above_one: set[B] = set()  # servers whose last positive weight is above 1

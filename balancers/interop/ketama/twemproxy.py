@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Generic
 
+from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.interop.ketama.continuum import Continuum, Live
@@ -87,5 +88,5 @@ def key_hash(name: str, hash_tag: str) -> Hash32:
     if not hash_tag:
         return function
     if not isinstance(hash_tag, str) or len(hash_tag) != _MARKS or not hash_tag.isascii():
-        raise InvalidSetting(f"hash_tag must be two ASCII characters, not {hash_tag!r}")
+        raise InvalidSetting(f"hash_tag must be two ASCII characters, not {shown(hash_tag)}")
     return TaggedHash(function, hash_tag)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from hashlib import md5
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import at_least, shown
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.interop.ketama.continuum import Continuum, Live
@@ -93,7 +93,9 @@ class UHashRingKetama(Continuum[B]):
     ) -> None:
         at_least(1, vnodes=vnodes, replicas=replicas)
         if replicas > _POINTS_PER_DIGEST:
-            raise InvalidSetting(f"replicas must be at most {_POINTS_PER_DIGEST}, not {replicas!r}")
+            raise InvalidSetting(
+                f"replicas must be at most {_POINTS_PER_DIGEST}, not {shown(replicas)}"
+            )
         self._vnodes, self._per_digest = vnodes, replicas
         super().__init__(backends, identity=identity, hasher=md5_word)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from balancers._internal.checks import at_least, check_flags
+from balancers._internal.checks import at_least, check_flags, shown
 from balancers.errors import InvalidSetting
 
 __all__ = ["Peer", "Server", "smooth_round_robin"]
@@ -38,9 +38,13 @@ class Server:
 
     def __post_init__(self) -> None:
         if not isinstance(self.address, str):
-            raise TypeError(f"address must be a str, as in the configuration, not {self.address!r}")
+            raise TypeError(
+                f"address must be a str, as in the configuration, not {shown(self.address)}"
+            )
         if not self.address or not self.address.isprintable():
-            raise InvalidSetting(f"address must be printable and not empty, not {self.address!r}")
+            raise InvalidSetting(
+                f"address must be printable and not empty, not {shown(self.address)}"
+            )
         at_least(1, weight=self.weight)
         at_least(
             0, max_conns=self.max_conns, max_fails=self.max_fails, fail_timeout=self.fail_timeout

@@ -5,7 +5,14 @@ from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import ClassVar, cast
 
-from balancers._internal.checks import LATEST, NO_BACKENDS, as_weights, checked_avoid, valid_now
+from balancers._internal.checks import (
+    LATEST,
+    NO_BACKENDS,
+    as_weights,
+    checked_avoid,
+    shown,
+    valid_now,
+)
 from balancers._internal.refusals import shared_reason
 from balancers.balancer import Key
 from balancers.errors import BalancersError, DuplicateBackend, InvalidSetting, NoBackendAvailable
@@ -51,10 +58,11 @@ class Upstream(Membership[str]):
         backup if the method does not allow backups.
         """
         if server.address in self._peers:
-            raise DuplicateBackend(f"{server.address!r} is already a server")
+            raise DuplicateBackend(f"{shown(server.address)} is already a server")
         if server.backup and not self.takes_backups:
             raise InvalidSetting(
-                f"{type(self).__name__} allows no backup servers, and {server.address!r} is one"
+                f"{type(self).__name__} allows no backup servers, "
+                f"and {shown(server.address)} is one"
             )
         self._peers[server.address] = Peer(server)
         try:
