@@ -43,8 +43,12 @@ class EjectionTimes:
         return pause
 
     def grows(self, earlier: int) -> bool:
-        """Return whether the number of earlier ejections is still counted up."""
-        return earlier * self._base < self._maximum
+        """Return whether the number of earlier ejections is still counted up.
+
+        Envoy counts one ejection more than the maximum needs.  So an ejection soon after a quiet
+        interval can still last for the maximum.
+        """
+        return earlier * self._base < self._maximum + self._base
 
 
 class EjectionBudget:

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from balancers._internal.checks import checked_choice
+from balancers._internal.checks import checked_choice, shown
 
-__all__ = ["Path", "PathRules", "Refusal", "compared", "has_parameter", "read_target", "unquoted"]
+__all__ = ["DEFAULT_RULES", "Path", "PathRules", "Refusal", "compared", "has_parameter", "read_target", "unquoted"]
 
 Refusal = Literal[
     "empty",
@@ -84,7 +84,7 @@ class PathRules:
         checked_choice("repeated_slashes", self.repeated_slashes, ("merge", "refuse", "keep"))
 
 
-_DEFAULT_RULES = PathRules()
+DEFAULT_RULES = PathRules()
 
 
 class Path(NamedTuple):
@@ -101,7 +101,7 @@ class Path(NamedTuple):
     the ``Host`` header (RFC 9112, section 3.2.2).  It is empty for any other target."""
 
 
-def read_target(target: str, rules: PathRules = _DEFAULT_RULES) -> Path:
+def read_target(target: str, rules: PathRules = DEFAULT_RULES) -> Path:
     """Parse and normalise a request target (RFC 9112, section 3.2).  No text raises an error.
 
     Equivalent paths (RFC 3986, section 6.2.2) have the same normalised form.  The path is
@@ -116,7 +116,8 @@ def read_target(target: str, rules: PathRules = _DEFAULT_RULES) -> Path:
     A target is refused if it is known that servers interpret it in different ways.  ``reason`` then
     says why.  ``rules`` accept some of these targets.  ``*`` and the target of a CONNECT request
     are refused too, because they have no path.  A path that was normalised under some rules is
-    unchanged if it is normalised again under the same rules.  O(characters).
+    unchanged if it is normalised again under the same rules.  O(characters).  Raises TypeError for
+    ``rules`` of another type.
 
     >>> read_target("/%7Ejo//a/../caf%c3%a9?q=1")
     Path(path='/~jo/caf%C3%A9', query='q=1', reason='', host='')
@@ -125,6 +126,8 @@ def read_target(target: str, rules: PathRules = _DEFAULT_RULES) -> Path:
     >>> read_target("/admin;x/users").reason
     'path parameter'
     """
+    if rules is not DEFAULT_RULES and not isinstance(rules, PathRules):
+        raise TypeError(f"rules must be PathRules, not {shown(rules)}")
     path, _, query = target.partition("?")
     if found := _NOT_VISIBLE_ASCII.search(target):
         return Path("", query, _character_reason(found[0]))

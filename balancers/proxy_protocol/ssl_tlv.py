@@ -112,6 +112,7 @@ class ReadSsl(NamedTuple):
     * ``too short``: the value has fewer than 5 bytes
     * ``sub-TLV cut short``: the value ends before the end of its last sub-TLV
     * ``repeated sub-TLV``: two sub-TLVs have the same type, one of those of :class:`TlvType`
+      whose names begin with ``SSL_``
     """
 
 

@@ -32,11 +32,18 @@ regular expression decides.
 """
 
 _LITERAL_RULES = PathRules(parameters="keep")
+_PATTERN_RULES = PathRules(parameters="keep", encoded_slash="keep", encoded_backslash="keep")
+_OCTET = re.compile("%[0-9A-Fa-f]{2}")
+_NOT_OCTETS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+"""Matches an escaped character or a character class in a regular expression."""
+_COMMENT = re.compile("#.*")
 _HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[ -~\t\x80-\xff]*[!-~\x80-\xff])?)?")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CAPTURE = re.compile(r"\{([^\W\d]\w*)(\.\.\.)?\}")
 _SECRET = re.compile(
-    "auth|cookie|credential|csrf|jwt|key|pass|secret|sess|signature|token|xsrf", re.IGNORECASE
+    "auth|bearer|cookie|credential|csrf|jwt|key|otp|pass|pwd|secret|sess|signature|token|xsrf"
+    "|(?<![a-z])(?:code|pin|sid|sig)(?![a-z])",
+    re.IGNORECASE,
 )
 _OWN_ARGUMENT = {"cookie": "cookies", "host": "host"}
 """The argument of ``Route`` to use instead of a condition on a header."""
@@ -58,7 +65,12 @@ class Check(NamedTuple):
             wanted = repr(self.value)
         else:
             wanted = f"matches {self.value.pattern!r}"
-        return f"{self.kind} {self.name} {wanted}"
+        return f"{self.subject} {wanted}"
+
+    @property
+    def subject(self) -> str:
+        """The kind and the name, in one line of printable characters."""
+        return f"{self.kind} {self.name if self.name.isprintable() else repr(self.name)}"
 
 
 class PathShape(NamedTuple):
@@ -74,7 +86,8 @@ def is_secret(kind: Kind, name: str) -> bool:
     """Return whether values of this name are left out of descriptions.
 
     They are left out for every cookie, and for every header and query parameter whose name contains
-    a word such as ``auth``, ``key`` or ``token``.
+    a word such as ``auth``, ``key`` or ``token``, also as a part of a longer word.  ``code``,
+    ``pin``, ``sid`` and ``sig`` must not be between other letters.
 
     >>> is_secret("header", "Proxy-Authorization"), is_secret("header", "accept")
     (True, False)
@@ -101,15 +114,18 @@ def read_path(path: str | re.Pattern[str] | None, prefix: str | None) -> PathSha
 
     Raises InvalidSetting for a path that no request can have, and TypeError for another type.
     """
+    ending: Ending
     if isinstance(path, re.Pattern):
         names = sorted(path.groupindex, key=path.groupindex.__getitem__)
-        return PathShape((), tuple(names), _checked_pattern("path", path))
+        ending = _checked_pattern("path", path)
+        _refuse_decoded_octets(path)
+        return PathShape((), tuple(names), ending)
     argument, text = ("path", path) if prefix is None else ("prefix", prefix)
     if not isinstance(text, str):
         raise TypeError(f"{argument} must be a str, not {shown(text)}")
     if not text.startswith("/"):
         raise InvalidSetting(f"{argument} must begin with a slash, not {shown(text)}")
-    ending: Ending = "end" if prefix is None else "prefix"
+    ending = "end" if prefix is None else "prefix"
     parts = text[1:].split("/")
     if ending == "prefix" and parts[-1] == "":
         parts.pop()
@@ -124,7 +140,8 @@ def read_path(path: str | re.Pattern[str] | None, prefix: str | None) -> PathSha
     ]
     if "" in segments[:-1] or (segments[-1:] == [""] and ending != "end"):
         raise InvalidSetting(
-            f"{argument} must have no empty segment but the last one, not {shown(text)}"
+            f"{argument} must have no empty segment but the last one, not {shown(text)}: "
+            "if the router keeps them, use {rest...} or a regular expression"
         )
     if len({*names}) < len(names):
         raise InvalidSetting(f"captures must have different names, not {shown(text)}")
@@ -136,6 +153,27 @@ def _checked_pattern(argument: str, pattern: re.Pattern[str]) -> Literal["patter
     if not isinstance(pattern.pattern, str):
         raise InvalidSetting(f"{argument} must be a pattern of str, not {shown(pattern)}")
     return "pattern"
+
+
+def _refuse_decoded_octets(pattern: re.Pattern[str]) -> None:
+    """Raise InvalidSetting for a pattern with an octet that is in no path that is compared.
+
+    Octets in character classes are ignored, and comments of verbose patterns.
+    """
+    text = _NOT_OCTETS.sub(lambda found: "%" if found[0] == r"\%" else "\0", pattern.pattern)
+    if pattern.flags & re.VERBOSE:
+        text = _COMMENT.sub("", text)
+    for octet in _OCTET.findall(text):
+        target = read_target("/x" + octet, _PATTERN_RULES)
+        compared_to = octet if target.reason == "no UTF-8" else compared(target.path[2:])
+        written = re.escape(compared_to.upper() if len(compared_to) > 1 else compared_to)
+        if written == (octet.upper() if pattern.flags & re.IGNORECASE else octet):
+            continue
+        advice = f"write {written} instead of {octet}" if written else f"no path contains {octet}"
+        raise InvalidSetting(
+            f"path must match the form in which paths are compared, not {shown(pattern.pattern)}: "
+            f"{advice}"
+        )
 
 
 def _literal(segment: str, argument: str, text: str) -> str:
@@ -153,6 +191,11 @@ def _literal(segment: str, argument: str, text: str) -> str:
             f"not {shown(segment)} in {shown(text)}"
         )
     target = read_target("/" + segment, _LITERAL_RULES)
+    if target.reason in {"encoded slash", "encoded backslash"}:
+        raise InvalidSetting(
+            f"{argument} must be written without %2F and %5C, not {shown(text)} ({target.reason}): "
+            "if the router keeps them, use a capture or a regular expression"
+        )
     if target.reason or "?" in segment or (segment and target.path == "/"):
         raise InvalidSetting(
             f"{argument} must be a path that a request can have, "

@@ -67,17 +67,18 @@ class RouteGroup:
         if not self.accepts_method(fields.method):
             return f"method is not {' or '.join(self.named_methods)} but {_shown(fields.method)}"
         values_sent: list[str] = []
-        for kind, name, wanted in self.checks:
+        for check in self.checks:
+            kind, name, wanted = check
             values = fields.values(kind, name)
             if not values:
-                return f"{kind} {name} is absent"
+                return f"{check.subject} is absent"
             if wanted is not None and len(values) > 1:
-                return f"{kind} {name} is repeated"
+                return f"{check.subject} is repeated"
             if isinstance(wanted, re.Pattern) and not _matches(wanted, values[0]):
-                return f"{kind} {name} does not match the pattern"
+                return f"{check.subject} does not match the pattern"
             if isinstance(wanted, str):
                 sent = "with this value" if is_secret(kind, name) else repr(values[0])
-                values_sent.append(f"{kind} {name} {sent}")
+                values_sent.append(f"{check.subject} {sent}")
         return f"no route for {_shown(fields.method)} asks for {', '.join(values_sent)}"
 
     @property

@@ -40,9 +40,11 @@ class Route(Generic[T_co]):
       segment may be ``{rest...}``.  It captures the remaining path, including slashes, and the
       captured text may be empty.
     * ``path`` may also be a compiled regular expression.  It must match the complete normalised
-      path, in which for example ``é`` is ``%C3%A9``.  Its named groups are captures.
-    * An encoded delimiter such as ``%40`` matches like the delimiter ``@``, in a path, a prefix and
-      a regular expression, because most servers decode it.
+      path with decoded delimiters: write ``@`` and not ``%40``, and ``%C3%A9`` for ``é``.  An octet
+      that cannot be in this text, such as ``%40`` or ``%c3``, is refused.  Its named groups are
+      captures.
+    * In a path of a request, an encoded delimiter such as ``%40`` matches like the delimiter ``@``,
+      because most servers decode it.  In a path or prefix of a route, both spellings are allowed.
     * ``prefix`` is the start of the path in whole segments.  ``/api`` matches ``/api``, ``/api/``
       and ``/api/x``, but not ``/apix``.  A final slash is ignored, so ``/api/`` is the same prefix.
       A prefix may contain captures.  If neither ``path`` nor ``prefix`` is given, any path matches.
@@ -230,6 +232,9 @@ class Route(Generic[T_co]):
         if hasattr(self, "value"):  # the last attribute that is set, also from a pickle
             raise AttributeError(f"a route is immutable: {name} cannot be set")
         super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a route is immutable: {name} cannot be deleted")
 
     def __copy__(self) -> Self:
         return self

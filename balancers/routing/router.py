@@ -10,7 +10,7 @@ from balancers.errors import InvalidSetting
 from balancers.http.fields import Kind, RequestFields, Values
 from balancers.http.hosts import read_host
 from balancers.http.request import Request
-from balancers.http.targets import PathRules, compared, has_parameter, read_target
+from balancers.http.targets import DEFAULT_RULES, PathRules, compared, has_parameter, read_target
 from balancers.routing._route_tree import RouteTree
 from balancers.routing.route import Rank, Route
 
@@ -20,7 +20,6 @@ T_co = TypeVar("T_co", covariant=True)
 
 Precedence = Literal["specific", "gateway"]
 
-_DEFAULT_RULES = PathRules()
 _RANKS: dict[Precedence, Callable[[Route[Any]], Rank]] = {
     "specific": lambda route: route.rank,
     "gateway": lambda route: route.gateway_rank,
@@ -107,7 +106,7 @@ class Router(Generic[T_co]):
         self,
         routes: Iterable[Route[T_co]],
         *,
-        path_rules: PathRules = _DEFAULT_RULES,
+        path_rules: PathRules = DEFAULT_RULES,
         precedence: Precedence = "specific",
     ) -> None:
         given = list(routes)
