@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import Pool, RandomChoice, RoundRobin
+from balancers import FAILURE, Pool, RandomChoice, RoundRobin
 from balancers.errors import InvalidSetting, UnknownBackend
 from balancers.gates import FailurePercentage, MedianGap, OutlierEjection, OutlierRule, SuccessRate
+from balancers.gates._ejection_settings import EjectionTimes
 
 
 def detected(rule: OutlierRule, bad: int, of: int, volume: int = 100) -> int:
@@ -357,3 +358,71 @@ def test_rules_outside_their_range() -> None:
     for rule, settings in made:
         with pytest.raises(InvalidSetting, match=next(iter(settings))):
             rule(**settings)
+
+
+def envoy_backoff(events: str, base: float, maximum: float) -> list[float]:
+    """Return the lengths of ejections ("e") with quiet intervals (".") between them.
+
+    The rule is that of ``DetectorImpl::ejectHost`` and ``checkHostForUneject`` of Envoy.
+    """
+    backoff, lengths = 0, list[float]()
+    for event in events:
+        if event == ".":
+            backoff = max(0, backoff - 1)
+            continue
+        if backoff * base < maximum + base:
+            backoff += 1
+        lengths.append(min(backoff * base, maximum))
+    return lengths
+
+
+def ejection_lengths(events: str, base: float, maximum: float) -> list[float]:
+    times = EjectionTimes(base, maximum, 0.0, None)
+    earlier, lengths = 0, list[float]()
+    for event in events:
+        if event == ".":
+            earlier = max(0, earlier - 1)
+            continue
+        lengths.append(times.length(earlier))
+        earlier += times.grows(earlier)
+    return lengths
+
+
+@given(
+    st.text("eee.", max_size=60), st.sampled_from([1.0, 30.0, 70.0]), st.sampled_from([70.0, 300.0])
+)
+def test_the_length_of_an_ejection_is_that_of_envoy(events: str, base: float, top: float) -> None:
+    assert ejection_lengths(events, base, top) == envoy_backoff(events, base, top)
+
+
+@pytest.mark.parametrize(
+    ("in_a_row", "quiet", "length"),
+    [
+        (10, 1, 300.0),
+        (10, 2, 270.0),
+        (11, 1, 300.0),
+        (11, 2, 300.0),
+        (11, 3, 270.0),
+        (40, 2, 300.0),
+        (40, 3, 270.0),
+        (11, 10, 60.0),
+        (11, 11, 30.0),
+        (11, 30, 30.0),
+    ],
+)
+def test_an_ejection_after_many_others_and_quiet_intervals(
+    in_a_row: int, quiet: int, length: float
+) -> None:
+    """The number of earlier ejections stops at 11 with the default times."""
+    gate: OutlierEjection[str] = OutlierEjection(consecutive_failures=1, max_ejected_share=1.0)
+    pool = Pool(RoundRobin(["a", "b"]), gates=[gate])
+    now = 0.0
+    for _ in range(in_a_row):
+        gate.finished("a", FAILURE, 0, now, now)
+        now = gate.ejections()[0].until
+        pool.acquire(now)
+    for _ in range(quiet):
+        now += 10.0
+        pool.acquire(now)
+    gate.finished("a", FAILURE, 0, now, now)
+    assert gate.ejections()[0].until - now == length

@@ -159,7 +159,7 @@ class Rules(RuleBasedStateMachine):
         if share == 0 or (share < 1 and self.rng.random() >= share):
             type(self).counts["not enforced"] += 1
             return
-        number = min(self.earlier[backend] + 1, 3)
+        number = min(self.earlier[backend] + 1, 4)
         self.earlier[backend] = number
         pause = min(BASE * number, LONGEST) * (1 + self.jitter * self.rng.random())
         self.until[backend] = self.now + pause

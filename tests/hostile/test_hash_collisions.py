@@ -12,6 +12,7 @@ import pytest
 from balancers import HashRing, IPHash
 from balancers.flows import FlowKey
 from balancers.hashing import Anchor, BoundedLoad, Jump, Maglev, Memento, MultiProbe, Rendezvous
+from balancers.interop.envoy import request_hash
 from balancers.keys import Hasher, KeyedBlake2, Murmur3, XXHash64
 from balancers.routing import Split
 from tests.hostile.collisions import murmur3_keys, xxhash64_keys
@@ -107,6 +108,22 @@ def keyed_pages() -> list[Path]:
         ):
             pages.append(page)
     return pages
+
+
+def preset_pages() -> list[Path]:
+    """The pages of the presets, which pick by keys with the hash functions of their programs."""
+    return [page for page in sorted((DOCS / "interop").glob("*.md")) if page.stem != "index"]
+
+
+def test_every_page_of_presets_says_that_their_hash_functions_have_no_secret() -> None:
+    pages = preset_pages()
+    assert {page.stem for page in pages} >= {"caddy", "envoy", "haproxy", "ketama", "nginx"}
+    for page in pages:
+        text = " ".join(page.read_text(encoding="utf-8").split())
+        assert "have no secret" in text, page
+        assert "hasher=KeyedBlake2(secret)" in text, page
+        assert "(../decisions/keys_and_names.md#keys-that-an-attacker-chooses)" in text, page
+    assert "KeyedBlake2" in (request_hash.__doc__ or "")
 
 
 def test_every_page_of_a_keyed_method_says_that_no_seed_helps() -> None:

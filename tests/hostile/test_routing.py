@@ -4,11 +4,13 @@ import re
 from functools import partial
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from balancers.http import PathRules, Request
 from balancers.routing import Match, Route, Router
+from balancers.routing._conditions import is_secret
 from tests.work import work_of
 
 SENT = "s3cr3t-0f-a-cl1ent"
@@ -168,3 +170,68 @@ def test_a_guarded_prefix_cannot_be_passed_by_a_parameter(target: str) -> None:
     stripping = Router(routes, path_rules=PathRules(parameters="strip"))
     found = stripping.match(Request("GET", target))
     assert (found.value, found.path) == ("admin", "/admin/users")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\r\nb: c", "\0", "a\u2028b", "\x1b[31m", "\u202eb"])
+@pytest.mark.parametrize("value", ["1", True, re.compile("1")])
+@pytest.mark.parametrize("sent", ["", "1", "2", "twice"])
+def test_a_name_that_is_not_printable_is_shown_as_a_literal(
+    name: str, value: Any, sent: str
+) -> None:
+    router = Router([Route("a", query={name: value})])
+    pair = urlencode({name: sent})
+    target = f"/?{pair}&{pair}" if sent == "twice" else f"/?{pair if sent else ''}"
+    match = router.match(Request("GET", target))
+    for text in (match.why, repr(match), next(iter(router)).conditions):
+        assert text.isprintable()
+        assert f"query {name!r} " in text
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        *(
+            (name, True)
+            for name in (
+                "pwd",
+                "user_pwd",
+                "otp",
+                "totp",
+                "X-OTP",
+                "bearer",
+                "X-Bearer",
+                "sig",
+                "X-Sig",
+                "sig2",
+                "sid",
+                "connect.sid",
+                "_sid_",
+                "pin",
+                "user-pin",
+                "code",
+                "oauth_code",
+                "CODE",
+            )
+        ),
+        *(
+            (name, False)
+            for name in (
+                "design",
+                "signal",
+                "sigma",
+                "side",
+                "inside",
+                "shipping",
+                "pinned",
+                "opinion",
+                "zipcode",
+                "encoder",
+                "v",
+                "",
+            )
+        ),
+    ],
+)
+def test_names_of_secrets_are_recognised(name: str, secret: bool) -> None:
+    assert is_secret("query", name) is is_secret("header", name) is secret
+    assert is_secret("cookie", name)

@@ -168,3 +168,10 @@ def test_rules_of_another_value_are_refused_and_named(place: int, value: Any) ->
     with pytest.raises(ValueError, match="must be") as refusal:
         PathRules(*values)
     assert repr(value) in str(refusal.value)
+
+
+@pytest.mark.parametrize("target", ["/a", "/%61", "", "*", "/;x", "/a//b", "/a b", "http://h/a"])
+@pytest.mark.parametrize("rules", [None, {}, "keep", PathRules])
+def test_rules_of_another_type_are_refused_with_every_target(target: str, rules: Any) -> None:
+    with pytest.raises(TypeError, match="rules must be PathRules, not"):
+        read_target(target, rules)

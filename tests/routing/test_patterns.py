@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancers.errors import InvalidSetting
-from balancers.http import PathRules, Request
+from balancers.http import PathRules, Request, read_target
+from balancers.http.targets import compared
 from balancers.routing import Route, Router
 from tests.depth import runs
 from tests.routing.tables import (
@@ -367,3 +368,103 @@ def test_patterns_are_tried_one_by_one() -> None:
         return lines(Router(routes), Request("GET", "/none"))
 
     assert 50 <= cost(200) - cost(100) <= 1000
+
+
+OCTETS = [f"%{number:02X}" for number in range(256)]
+
+
+@pytest.mark.parametrize("octet", OCTETS)
+def test_an_octet_in_a_pattern_is_refused_if_no_path_contains_it(octet: str) -> None:
+    """All octets, in both cases.  An octet from 80 to FF is a part of a character."""
+    rules = PathRules("keep", "keep", "keep")
+    path = compared(read_target(f"/x{octet}y", rules).path)
+    for text in {octet, octet.lower()}:
+        possible = text in path or (text == octet and octet >= "%80")
+        for before in ("", "\\"):
+            pattern = re.compile(f"/x{before}{text}y")
+            if possible:
+                Route("a", path=pattern)
+                continue
+            with pytest.raises(InvalidSetting, match=re.escape(repr(pattern.pattern))) as refused:
+                Route("a", path=pattern)
+            assert text in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("/%40me", "write @ instead of %40"),
+        ("/a%2bb", r"write \+ instead of %2b"),
+        ("/(%3B|;)x", "write ; instead of %3B"),
+        (r"/\%41", "write A instead of %41"),
+        (r"/\[%41", "write A instead of %41"),
+        ("/%2Ehidden", r"write \. instead of %2E"),
+        ("/caf%c3%a9", "write %C3 instead of %c3"),
+        ("/v2/library%2falpine", "write %2F instead of %2f"),
+        ("(?i)/%40", "write @ instead of %40"),
+        ("/%00", "no path contains %00"),
+    ],
+)
+def test_a_pattern_that_cannot_match_says_what_to_write(text: str, advice: str) -> None:
+    with pytest.raises(InvalidSetting) as refused:
+        Route("guard", path=re.compile(text))
+    assert str(refused.value).endswith(advice)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "/@me",
+            "/caf%C3%A9",
+            "/v2/library%2Falpine",
+            "/a%5Cb",
+            "/a%20b",
+            "/%2541",
+            "/100%",
+            "/%4",
+        ),
+        *(
+            "/[%41]+",
+            "/[^]%41]",
+            r"/[\]%40]",
+            "(?i)/caf%c3%a9",
+            "(?x)/a  # not %40",
+            "/%7B",
+            "/%zz",
+            "",
+        ),
+    ],
+)
+def test_other_patterns_with_percent_signs_are_accepted(text: str) -> None:
+    Route("guard", path=re.compile(text))
+
+
+def test_a_guard_with_the_decoded_delimiter_holds_for_both_spellings() -> None:
+    router = Router([Route("guard", path=re.compile("/@me")), Route("public")])
+    for target in ("/@me", "/%40me"):
+        assert router.match(Request("GET", target)).value == "guard"
+
+
+def test_a_pattern_guards_one_path_with_an_encoded_slash() -> None:
+    guard = Route("guard", path=re.compile(r"/v2/library%2Falpine"))
+    rules = PathRules(encoded_slash="keep")
+    router = Router([guard, Route("public", prefix="/v2")], path_rules=rules)
+    for target, value in {
+        "/v2/library%2Falpine": "guard",
+        "/v2/library%2falpine": "guard",
+        "/v2//librar%79%2falpine": "guard",
+        "/v2/library/alpine": "public",
+        "/v2/library%2Fdebian": "public",
+    }.items():
+        assert router.match(Request("GET", target)).value == value
+
+
+@pytest.mark.parametrize("argument", ["path", "prefix"])
+@pytest.mark.parametrize("text", ["/a%2fb", "/a%2Fb", "/a%5Cb", "/{x}/a%5cb/c", "/a//b"])
+def test_a_route_says_how_to_match_what_a_router_may_keep(argument: str, text: str) -> None:
+    with pytest.raises(
+        InvalidSetting, match=r"if the router keeps them, use .*regular expression"
+    ) as refused:
+        Route("a", **{argument: text})
+    assert repr(text) in str(refused.value)

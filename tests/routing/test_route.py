@@ -206,3 +206,14 @@ def test_hosts_are_matched_in_their_normalised_form() -> None:
 def test_a_copy_of_a_route_is_the_same_object() -> None:
     route = Route(["a value"], prefix="/api")
     assert deepcopy([route])[0] is route
+
+
+@pytest.mark.parametrize("name", Route.__slots__)
+def test_a_route_is_immutable(name: str) -> None:
+    route = Route("a", host="a.example", path="/{x}", headers={"n": "1"})
+    shown = repr(route)
+    with pytest.raises(AttributeError, match=f"immutable: {name} cannot be deleted"):
+        delattr(route, name)
+    with pytest.raises(AttributeError, match=f"immutable: {name} cannot be set"):
+        setattr(route, name, getattr(route, name))
+    assert repr(route) == shown

@@ -145,6 +145,9 @@ def request_hash(policies: Iterable[HashPolicy], request: Request) -> int | None
     bit, and then the hash of the next policy is XORed.  After a policy with ``terminal=True``, the
     other policies are ignored if there is a hash by then.
 
+    Envoy's hash has no secret, so clients can construct many requests that have the same hash.  Do
+    not use it for keys that an attacker may choose; see :class:`~balancers.keys.KeyedBlake2`.
+
     >>> request = Request(target="/?id=7", headers=[("X-User", "42"), ("Cookie", "a=1")])
     >>> hex(request_hash([Header("x-user")], request))
     '0x6de6f5d076d742b9'
