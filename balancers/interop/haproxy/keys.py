@@ -93,6 +93,7 @@ def uri(
         key = key[start:] if start > 0 else key
     if not whole:
         key = key.partition(b"?")[0]
+    depth = min(depth, len(key))
     if depth:
         key = b"/".join(key.split(b"/", depth + 1)[: depth + 1])
     return key[:length] if length else key
