@@ -190,6 +190,6 @@ def name_of(backend: Any) -> bytes | str:
             case _:
                 pass
     raise TypeError(
-        f"backend must be a str, bytes, int or (host, port), not {shown(backend)}: "
+        f"backend must be a str, bytes, int or (host, port), not {shown(cast('object', backend))}: "
         "use identity= to define how to name it"
     )

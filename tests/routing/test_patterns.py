@@ -463,8 +463,9 @@ def test_a_pattern_guards_one_path_with_an_encoded_slash() -> None:
 @pytest.mark.parametrize("argument", ["path", "prefix"])
 @pytest.mark.parametrize("text", ["/a%2fb", "/a%2Fb", "/a%5Cb", "/{x}/a%5cb/c", "/a//b"])
 def test_a_route_says_how_to_match_what_a_router_may_keep(argument: str, text: str) -> None:
+    arguments: dict[str, Any] = {argument: text}
     with pytest.raises(
         InvalidSetting, match=r"if the router keeps them, use .*regular expression"
     ) as refused:
-        Route("a", **{argument: text})
+        Route("a", **arguments)
     assert repr(text) in str(refused.value)
