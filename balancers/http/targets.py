@@ -6,16 +6,7 @@ from typing import Literal, NamedTuple
 
 from balancers._internal.checks import checked_choice, shown
 
-__all__ = [
-    "DEFAULT_RULES",
-    "Path",
-    "PathRules",
-    "Refusal",
-    "compared",
-    "has_parameter",
-    "read_target",
-    "unquoted",
-]
+__all__ = ["Path", "PathRules", "Refusal", "compared", "has_parameter", "read_target", "unquoted"]
 
 Refusal = Literal[
     "empty",

@@ -7,7 +7,7 @@ from balancers import ConnectionLimit, Drain, HealthChecks, Outcome, SlowStart
 from balancers._internal.checks import valid_now
 from balancers.gates import CoolDown, Drained, DynamicLimit, MemberGate, OutlierEjection, WarmUp
 from balancers.gates._ejection import EjectionState, FailureCounters
-from balancers.gates._ejection_settings import Enforcement
+from balancers.gates._ejection_settings import EjectionTimes, Enforcement
 from balancers.gates._ramp import RampGate
 from balancers.overload import AdmissionQueue, BudgetedRequest
 from tests.mutants.mutant import genuine, mutant
@@ -296,3 +296,13 @@ def ejected_backends_are_compared_too(self: Any, rules: Any, counts: Any, now: f
         for backend in sorted(rates, key=rates.__getitem__):
             if rates[backend] < below:
                 self._eject(backend, self._members[backend], name, now)
+
+
+@mutant(
+    EjectionTimes,
+    "grows",
+    "gates/test_outlier_ejection.py::"
+    "test_an_ejection_after_many_others_and_quiet_intervals[11-2-300.0]",
+)
+def earlier_ejections_are_counted_up_to_the_longest(self: Any, earlier: int) -> bool:
+    return bool(earlier * self._base < self._maximum)

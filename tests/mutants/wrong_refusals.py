@@ -123,3 +123,13 @@ def totals_forget_the_backends_that_left(self: Any) -> Any:
 )
 def pairs_of_backends_and_weights_are_backends(pair: Any, known: Any) -> None:
     return
+
+
+@mutant(
+    checks,
+    "_fits_float",
+    "bad_input/test_huge_numbers.py::"
+    "test_a_setting_beyond_the_range_of_a_float_is_refused[stdev_factor-int of 1329 bits]",
+)
+def every_number_is_in_the_range_of_a_float(value: Any) -> bool:
+    return True

@@ -119,3 +119,18 @@ def conditions_show_every_value(self: Any) -> str:
 @mutant(_conditions, "is_secret", f"{WHY}[arguments16-headers16-]")
 def only_authorization_is_a_secret(kind: str, name: str) -> bool:
     return name == "authorization"
+
+
+@mutant(
+    _conditions,
+    "_refuse_decoded_octets",
+    "routing/test_patterns.py::test_a_pattern_that_cannot_match_says_what_to_write"
+    "[/%40me-write @ instead of %40]",
+)
+def a_pattern_that_cannot_match_is_accepted(pattern: Any) -> None:
+    return None
+
+
+@mutant(Route, "__delattr__", "routing/test_route.py::test_a_route_is_immutable[value]")
+def attributes_of_a_route_can_be_deleted(self: Any, name: str) -> None:
+    object.__delattr__(self, name)
