@@ -246,8 +246,8 @@ class OutlierEjection(MemberGate[B, EjectionState]):
             state.begin_interval()
             if backend not in self._ejections:
                 quiet = now - max(state.changed_at, started)
-                quiet_intervals = floor(quiet / self._interval + ROUNDING)
-                state.earlier_ejections -= min(state.earlier_ejections, quiet_intervals)
+                quiet_intervals = min(quiet / self._interval + ROUNDING, state.earlier_ejections)
+                state.earlier_ejections -= floor(quiet_intervals)
         self._apply(self._rules, answers, now)
         self._apply(self._local_rules, connections, now)
         for backend in backends:

@@ -291,6 +291,26 @@ def test_the_largest_and_smallest_settings_raise_no_error_later(number: Any) -> 
         pool.release(lease, now, ok=step % 2 == 0, elapsed=float(number), retry_after=float(number))
 
 
+@pytest.mark.parametrize("interval", [1e-320, 5e-324, Fraction(1, 10**320), 1e-9], ids=short)
+def test_many_quiet_intervals_are_counted_without_an_overflow(interval: Any) -> None:
+    """The number of intervals since the ejection is infinite as a float."""
+    outliers: OutlierEjection[str] = OutlierEjection(1, interval=interval, max_ejected_share=0.5)
+    pool = Pool(RoundRobin(["a", "b"]), [outliers])
+    for now in (0.0, 30.0, 1e6, 2e6):
+        pool.release(pool.acquire(now, prefer="a", strict=True), now, ok=False)
+        [ejection] = outliers.ejections()
+        assert ejection.until - ejection.at == (60.0 if now == 30.0 else 30.0)
+        pool.acquire(now + 100.0 if now > 1e5 else now)
+
+
+@pytest.mark.parametrize("aggression", [Fraction(1, 10**320), 5e-324, 10**300], ids=short)
+def test_an_extreme_aggression_is_a_ramp(aggression: Any) -> None:
+    gate: SlowStart[str] = SlowStart(30.0, aggression=aggression, min_share=0.1)
+    pool = Pool(WeightedRoundRobin(["a"]), [gate])
+    pool.add("b", now=1.0)
+    assert gate.factor("b", 1.0) in {0.1, 1}
+
+
 def test_a_limit_of_load_is_computed_exactly() -> None:
     balancer = BoundedLoad(HashRing(["a", "b"]), c=10**400)
     assert balancer.pick("key") in {"a", "b"}
