@@ -10,7 +10,9 @@ other status is a success: a backend that answers 500 can be reached, and the pa
 client must not be able to close the backends of others, so two kinds of attempts do not count:
 
 * a backend broke the connection while the client was still sending the body
-* a request broke off on several backends, and none of them answered it
+* a request that may be repeated broke off, before or during the response, and no other backend
+  answered it: because it broke off there too, or because it was not repeated.  It counts if no
+  other backend was available
 """
 
 import argparse
@@ -57,6 +59,10 @@ class Job:
     tried: set[str] = field(default_factory=set[str])
     broken: list[Attempt] = field(default_factory=list[Attempt])  # not yet released
 
+    @property
+    def repeatable(self) -> bool:
+        return self.routed.head.method in IDEMPOTENT and self.body.repeatable
+
 
 class Forwarder:
     """Sends requests to backends, and reports the outcomes to their pools."""
@@ -78,7 +84,7 @@ class Forwarder:
         try:
             await self.forward(job)
         finally:
-            self.release_broken(job, answered=False)
+            self.release_broken(job, None)
 
     async def forward(self, job: Job, failure: BackendFailed | None = None) -> None:
         """Send it to a backend, and retry on another one if that is safe and within the limits."""
@@ -90,14 +96,15 @@ class Forwarder:
             headers: Headers = []
             if now < refusal.retry_at < math.inf:
                 headers = [(b"Retry-After", b"%d" % math.ceil(refusal.retry_at - now))]
+            if len(job.tried) == 1:
+                self.release_broken(job, False)
             why = f"no backend available: {refusal.reason}"
             raise failure or Refused(HTTPStatus.SERVICE_UNAVAILABLE, why, *headers) from refusal
         job.tried.add(lease.backend)
         try:
             await self.attempt(job, Attempt(lease))
         except BackendFailed as failed:
-            repeatable = routed.head.method in IDEMPOTENT and job.body.repeatable
-            safe = job.client.response_unsent and (repeatable or failed.unsent)
+            safe = job.client.response_unsent and (job.repeatable or failed.unsent)
             allowed = safe and len(job.tried) < self.settings.attempts
             if not allowed or not self.retries.begin(self.in_flight()):
                 raise
@@ -115,7 +122,7 @@ class Forwarder:
             if self.settings.count_5xx:
                 attempt.ok = status < HTTPStatus.INTERNAL_SERVER_ERROR
             if attempt.ok:
-                self.release_broken(job, answered=True)
+                self.release_broken(job, False)
             return self.cookies(job, attempt.lease)
 
         try:
@@ -126,7 +133,7 @@ class Forwarder:
             client_sends = job.body.incomplete and failed.status != HTTPStatus.GATEWAY_TIMEOUT
             attempt.ok = None if client_sends and not failed.unsent else False
             attempt.why = f"{failed}: {failed.__cause__}"
-            if attempt.ok is False and not failed.unsent:
+            if attempt.ok is False and not failed.unsent and job.repeatable:
                 job.broken.append(attempt)
             raise
         except BaseException:  # the client left, or the time to finish is over
@@ -136,15 +143,14 @@ class Forwarder:
             if attempt not in job.broken:
                 self.release(job, attempt)
 
-    def release_broken(self, job: Job, answered: bool) -> None:
-        """Release the attempts that broke off, and decide whether they count.
+    def release_broken(self, job: Job, ok: bool | None) -> None:
+        """Release the attempts that broke off: as failures, or as unknown (None).
 
-        A client can send a request that makes each backend break off.  So if a request breaks off
-        on several backends, and none answers it, none of these attempts counts.
+        A client can send a request that makes each backend break off.  So they are failures only if
+        another backend answers the same request, or if there is no other backend.
         """
         for attempt in job.broken:
-            if len(job.broken) > 1 and not answered:
-                attempt.ok = None
+            attempt.ok = ok
             self.release(job, attempt)
         job.broken.clear()
 

@@ -36,7 +36,7 @@ class Body:
             [],
             [b"0"],
         )
-        self.stored: tuple[bytes, ...] = ()
+        self.stored = bytearray()
         self.size = 0
         self.ended = False
 
@@ -50,13 +50,16 @@ class Body:
         return self.size <= CHUNK
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        for data in self.stored:
-            yield data
+        if self.stored:
+            yield bytes(self.stored)
         while not self.ended:
             event = await self.client.receive()
             if isinstance(event, h11.Data):
                 self.size += len(event.data)
-                self.stored = (*self.stored, bytes(event.data)) if self.repeatable else ()
+                if self.repeatable:
+                    self.stored += event.data
+                else:
+                    self.stored.clear()
                 yield bytes(event.data)
             else:
                 self.ended = True
@@ -74,8 +77,8 @@ async def exchange(
     try:
         status = await download(client, backend, body, answered)
     except BackendFailed:
-        if client.error:
-            raise client.error from None
+        if error := client.error or backend.error:
+            raise error from error.__cause__
         raise
     finally:
         uploading.cancel()
@@ -93,8 +96,8 @@ async def upload(client: Side, backend: Side, head: h11.Request, body: Body) -> 
         await backend.send(h11.EndOfMessage())
         await client.wait_until_left()
     except (ClientLeft, Refused) as error:
-        if not isinstance(error, BackendFailed):  # detected where the response is read
-            client.error = error
+        side = backend if isinstance(error, BackendFailed) else client
+        side.error = error
         backend.writer.transport.abort()
 
 
@@ -127,6 +130,7 @@ async def download(
             case h11.Response():
                 status = event.status_code
                 headers = end_to_end(event) + answered(status)
+                client.closing |= body.incomplete  # the rest of it is not read
                 headers += CLOSE * client.closing
                 answer = h11.Response(status_code=status, headers=headers, reason=event.reason)
                 await client.send(answer)

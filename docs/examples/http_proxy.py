@@ -81,14 +81,17 @@ class Proxy:
         silence, head_timeout = self.settings.silence, self.settings.head_timeout
         client = Side(h11.SERVER, (reader, writer), silence, head_timeout)
         client.closing = self.stopping
+        linger = True
         self.connections[client] = asyncio.current_task()
         try:
             while await self.respond(client):
                 client.http.start_next_cycle()
-        except (ClientLeft, Refused, asyncio.CancelledError):
-            pass  # cancelled when the time to finish is over
+        except (ClientLeft, Refused):
+            pass
+        except asyncio.CancelledError:  # the time to finish is over
+            linger = False
         finally:
-            await client.close()
+            await client.close(linger)
             del self.connections[client]
 
     async def respond(self, client: Side) -> bool:
@@ -124,7 +127,8 @@ class Proxy:
         for client in self.connections:
             client.closing = True
         for client in self.idle:
-            client.writer.close()
+            if not client.http.trailing_data[0]:  # otherwise a part of a head has arrived
+                client.writer.close()
         if serving := [task for task in self.connections.values() if task]:
             await asyncio.wait(serving, timeout=self.settings.drain_timeout)
         for task in self.probing.values():

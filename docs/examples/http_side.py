@@ -73,10 +73,14 @@ class Side:
         self.head_timeout = head_timeout
         self.chunks: Chunks | None = None  # of the body of this request
         self.closing = False  # whether this request is the last one
-        self.error: Exception | None = None  # of the client, while its body was forwarded
+        self.error: Exception | None = None  # of this side, while the body was forwarded
 
     async def receive(self) -> object:
-        """Return the next event, or h11.PAUSED."""
+        """Return the next event, or h11.PAUSED.
+
+        One read may contain thousands of events, so other connections get a turn before each one.
+        """
+        await asyncio.sleep(0)
         with self.errors_attributed():
             if self.http.their_state in {h11.IDLE, h11.SEND_RESPONSE}:
                 await self.receive_head()
@@ -147,8 +151,12 @@ class Side:
     async def wait_until_left(self) -> None:
         """Raise ClientLeft when the client disconnects; return if it sends its next request early.
 
-        A client that shuts down its sending side counts as disconnected, as in nginx.
+        A client that shuts down its sending side counts as disconnected, as in nginx.  If its next
+        request has already arrived, nothing is read, so that a client cannot fill the memory with
+        requests; then it is not detected that the client disconnects.
         """
+        if self.http.trailing_data[0]:
+            return
         with self.errors_attributed():
             data = await self.read()
         if not data:
@@ -203,14 +211,17 @@ class Side:
             await self.send(h11.Data(data=body))
         await self.send(h11.EndOfMessage())
 
-    async def close(self) -> None:
-        """Close the connection; a client that is still sending gets time to read the response."""
+    async def close(self, linger: bool = True) -> None:
+        """Close the connection.
+
+        With ``linger``, a client that is still sending gets time to read the response.
+        """
         with contextlib.suppress(OSError):
             if self.http.our_state in {h11.SEND_BODY, h11.ERROR}:
                 # an incomplete response must not look complete: reset the connection
                 self.writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, RESET)
                 self.writer.transport.abort()
-            elif self.sending:
+            elif linger and self.sending:
                 self.writer.write_eof()
                 async with asyncio.timeout(LINGER):
                     while await self.reader.read(CHUNK):

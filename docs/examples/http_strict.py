@@ -11,14 +11,14 @@ from http import HTTPStatus
 
 import h11
 
-LIMIT = 65536  # bytes of a head, and of a line between chunks
+LIMIT = 65536  # bytes of a head, of a line between chunks, and of all trailers
 VERSIONS = {b"1.0", b"1.1"}
 
 LINE = re.compile(rb"[!-~\x80-\xff][\t -~\x80-\xff]*\r\n")
 HEAD = re.compile(rb"(?:%s)+\r\n" % LINE.pattern)
 VERSION = re.compile(rb"[!-~]+ [!-~]+ HTTP/([0-9]+(?:\.[0-9]+)?)\r\n")
 LENGTH = re.compile(rb"\ncontent-length:([^\r]*)", re.IGNORECASE)
-CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[\t ]*(?:;[\t -~]*)?\r\n")
+CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t -~]*)?\r\n")
 
 
 def check_head(head: bytearray) -> None:
@@ -40,6 +40,7 @@ class Chunks:
 
     def __init__(self) -> None:
         self.line = b""  # the beginning of the next line
+        self.size = 0  # bytes of this line, or of all trailers
         self.data = 0  # bytes before it
         self.trailers = self.ended = False
 
@@ -49,16 +50,20 @@ class Chunks:
         while not self.ended and start + self.data < len(received):
             start, self.data = start + self.data, 0
             end = received.find(b"\n", start) + 1
-            self.line += received[start : end or None]
+            part = received[start : end or None]
+            self.line += part
+            self.size += len(part)
+            if self.size > LIMIT:
+                status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+                message = f"a line between chunks, or the trailers, have more than {LIMIT} bytes"
+                raise h11.RemoteProtocolError(message, status)
             if not end:
                 break
+            self.size *= self.trailers
             self.check_line(self.line)
             self.line, start = b"", end
         else:
             self.data -= len(received) - start
-        if len(self.line) > LIMIT:
-            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            raise h11.RemoteProtocolError(f"a line is longer than {LIMIT} bytes", status)
 
     def check_line(self, line: bytes) -> None:
         if self.trailers:

@@ -83,6 +83,8 @@ class Upstream:
                     await side.send(h11.Request(method="GET", target=path, headers=headers))
                     await side.send(h11.EndOfMessage())
                     answer = await side.receive()
+                    while type(await side.receive()) is h11.Data:
+                        pass  # a response that breaks off is a failed probe
                     ok = isinstance(answer, h11.Response) and answer.status_code == HTTPStatus.OK
         self.checks.answer(probe, ok, self.clock())
         self.schedule_changed.set()

@@ -108,6 +108,55 @@ def break_off(*_: object) -> None:
     """Read the head and close the connection."""
 
 
+def respond_after_chunks(connection: socket.socket, _: bytes) -> None:
+    data = b""
+    while not data.endswith(b"0\r\n\r\n"):
+        more = connection.recv(65536)
+        if not more:
+            return
+        data += more
+    connection.sendall(OK)
+
+
+def send_pieces(proxy: Proxy, data: bytes, size: int) -> bytes:
+    """Send bytes in pieces, each in a packet of its own; return the response."""
+    with connect(proxy.name) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(ConnectionError):
+            for place in range(0, len(data), size):
+                client.sendall(data[place : place + size])
+        return read_all(client)
+
+
+@contextlib.contextmanager
+def flood(proxy: Proxy, head: bytes, unit: bytes) -> Generator[None]:
+    """Send ``unit`` again and again on one connection, and read all responses."""
+    client = connect(proxy.name)
+    client.sendall(head)
+
+    def send() -> None:
+        with contextlib.suppress(OSError):
+            while unit:
+                client.sendall(unit)
+
+    def receive() -> None:
+        with contextlib.suppress(OSError):
+            while client.recv(1 << 20):
+                pass
+
+    threads = [threading.Thread(target=task) for task in (send, receive)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join(LIMIT)
+        client.close()
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Proxy, ScriptedBackend]]:
     """Yield a proxy over one backend that answers every request; no test changes it."""
@@ -193,6 +242,13 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> list[list[bytes]]:
     """Return the bytes that backends received of each request of the battery."""
     folder = tmp_path_factory.mktemp("battery")
     return received_by_backends(folder, [head.data for head in HEADS], LIMIT)
+
+
+@pytest.fixture(scope="module")
+def chunked(tmp_path_factory: pytest.TempPathFactory) -> Generator[Proxy]:
+    """Yield a proxy over one backend that answers after the last chunk; no test changes it."""
+    with proxy_over(tmp_path_factory.mktemp("chunked"), respond_after_chunks) as (proxy, _):
+        yield proxy
 
 
 def test_the_battery_is_large() -> None:
@@ -345,6 +401,79 @@ def test_a_head_that_comes_byte_by_byte_has_a_total_time(tmp_path: Path, before:
         assert time.monotonic() - started >= 0.9
 
 
+LARGE = {
+    "a chunk size": lambda size: b"5;%s\r\nhello\r\n0\r\n\r\n" % (b"x" * (size - 4)),
+    "a second chunk size": lambda size: (
+        b"1\r\nx\r\n5;%s\r\nhello\r\n0\r\n\r\n" % (b"x" * (size - 4))
+    ),
+    "a trailer": lambda size: b"5\r\nhello\r\n0\r\nX: %s\r\n\r\n" % (b"y" * (size - 7)),
+    "trailers": lambda size: (
+        b"5\r\nhello\r\n0\r\nX: %s\r\n%s\r\n"
+        % (b"y" * (size - 7 - 700 * 80), (b"Y: %s\r\n" % (b"z" * 75)) * 700)
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [65536, 65537, 66_000, 100_000, 130_000])
+@pytest.mark.parametrize("name", LARGE)
+def test_lines_between_chunks_have_one_limit_whatever_the_packets(
+    chunked: Proxy, name: str, size: int
+) -> None:
+    head = b"PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    data = head + LARGE[name](size)
+    for piece in (len(data), 16_384, 1000):
+        assert status_of(send_pieces(chunked, data, piece)) == (200 if size <= 65536 else 431)
+
+
+@pytest.mark.parametrize(
+    ("line", "valid"),
+    [
+        (b"5", True),
+        (b"05", True),
+        (b"5;", True),
+        (b"5;x=y", True),
+        (b"5 ;x", False),
+        (b"5\t ; x", False),
+        (b"5 ", False),
+        (b"5\t", False),
+        (b"5 \t ", False),
+        (b" 5", False),
+        (b"5 x", False),
+        (b"5 ;\0", False),
+    ],
+)
+def test_blanks_after_a_chunk_size_are_refused(
+    chunked: Proxy, line: bytes, valid: bool
+) -> None:
+    head = b"PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    response = exchange(chunked, head + line + b"\r\nhello\r\n0\r\n\r\n")
+    assert status_of(response) == (200 if valid else 400)
+    response = exchange(chunked, head + b"5\r\nhello\r\n" + line.replace(b"5", b"0") + b"\r\n\r\n")
+    assert status_of(response) == (200 if valid else 400)
+
+
+@pytest.mark.parametrize("status", [413, 417])
+def test_an_early_response_says_that_the_connection_is_closed(tmp_path: Path, status: int) -> None:
+    early = respond_with(b"HTTP/1.1 %d No\r\nContent-Length: 2\r\n\r\nno" % status)
+    with proxy_over(tmp_path, early) as (proxy, _):
+        for framing in (b"Content-Length: 9", b"Transfer-Encoding: chunked"):
+            for expect in (b"", b"Expect: 100-continue\r\n"):
+                head = b"POST / HTTP/1.1\r\nHost: x\r\n%s\r\n%s\r\n" % (framing, expect)
+                response = exchange(proxy, head)
+                assert status_of(response) == status
+                assert response.lower().count(b"\r\nconnection: close\r\n") == 1
+                assert response.endswith(b"\r\n\r\nno")
+
+
+def test_a_response_after_the_whole_body_keeps_the_connection(chunked: Proxy) -> None:
+    head = b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n%s\r\n"
+    data = head % b"" + b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n"
+    last = head % b"Connection: close\r\n" + b"0\r\n\r\n"
+    response = exchange(chunked, data * 5 + last)
+    assert response.count(b"HTTP/1.1 200 OK\r\n") == 6
+    assert response.lower().count(b"connection: close") == 1
+
+
 def test_half_a_head_is_no_error_of_the_proxy(plain: tuple[Proxy, ScriptedBackend]) -> None:
     proxy, _ = plain
     for data in (b"", b"G", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00", b"\0" * 70_000):
@@ -453,6 +582,109 @@ def test_a_client_that_stops_sending_closes_no_backend(tmp_path: Path) -> None:
             assert status_of(exchange(proxy, data)) == 502
         assert {ok for _, ok in proxy.attempts("POST /slow", 3)} == {None}
         assert events_of(proxy, "failing") == 0
+
+
+@pytest.mark.parametrize(
+    "limits", [{"attempts": 1}, {"retry_share": 0, "min_retries": 0}, {"min_retries": 1}, {}]
+)
+def test_a_request_that_could_not_be_repeated_closes_none(
+    tmp_path: Path, limits: dict[str, object]
+) -> None:
+    handlers = [break_off_at_die] * 3
+    with (
+        proxy_over(tmp_path, *handlers, fall=1, fail_timeout=60, **limits) as (proxy, *backends),
+        ThreadPoolExecutor(30) as clients,
+    ):
+        responses = clients.map(partial(exchange, proxy), [b"GET /die HTTP/1.0\r\n\r\n"] * 60)
+        assert {status_of(response) for response in responses} == {502}
+        assert {ok for _, ok in proxy.attempts("GET /die", 60)} == {None}
+        assert events_of(proxy, "failing") == 0
+        for _ in range(3):
+            assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
+        names = {name for name, _ in proxy.attempts("GET /", 3)}
+        assert names == {backend.name for backend in backends}
+
+
+HALVES = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhalf\r\n",
+]
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_a_page_that_breaks_off_in_its_response_closes_none(tmp_path: Path, half: bytes) -> None:
+    def break_off_at_half(connection: socket.socket, head: bytes) -> None:
+        respond_with(half if b" /half " in head else OK)(connection, head)
+
+    handlers = [break_off_at_half] * 2
+    with proxy_over(tmp_path, *handlers, fall=1, fail_timeout=60) as (proxy, *_):
+        for _ in range(4):
+            exchange(proxy, b"GET /half HTTP/1.0\r\n\r\n")
+        assert {ok for _, ok in proxy.attempts("GET /half", 4)} == {None}
+        assert events_of(proxy, "failing") == 0
+        exchange(proxy, b"POST /half HTTP/1.0\r\nContent-Length: 0\r\n\r\n")
+        assert [ok for _, ok in proxy.attempts("POST /half", 1)] == [False]
+
+
+def test_a_broken_connection_counts_if_there_is_no_other_backend(tmp_path: Path) -> None:
+    with proxy_over(tmp_path, break_off, fall=3, fail_timeout=60) as (proxy, _):
+        for _ in range(3):
+            assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 502
+        assert [ok for _, ok in proxy.attempts("GET /", 3)] == [False] * 3
+        wait_until(lambda: events_of(proxy, "failing"), "the backend is closed")
+
+
+def test_a_backend_that_breaks_all_connections_is_closed_by_probes(tmp_path: Path) -> None:
+    class Broken(ScriptedBackend):
+        def serve_connection(self, connection: socket.socket) -> None:
+            with contextlib.suppress(OSError), contextlib.closing(connection):
+                read_head(connection)
+                connection.sendall(self.data)
+
+        data = b""
+
+    for number, data in enumerate([b"", *HALVES]):
+        broken = Broken(break_off)
+        broken.data = data
+        (folder := tmp_path / str(number)).mkdir()
+        with scripted(respond_with(OK)) as [good]:
+            pools = {"all": {"backends": {broken.name: 1, good.name: 1}}}
+            with quiet_proxy(folder, pools=pools, routes=[{"to": "all"}]) as proxy:
+                proxy.run(fall=2, interval=1, timeout=1, algorithm="RoundRobin")
+                wait_until(partial(events_of, proxy, "unhealthy"), "the backend is unhealthy")
+                for _ in range(4):
+                    assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
+                assert len(good.heads) == 4
+        broken.close()
+
+
+def test_a_backend_that_does_not_read_the_body_has_failed(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def ignore(*_: object) -> None:
+        done.wait(LIMIT)
+
+    with proxy_over(tmp_path, ignore, silence=1) as (proxy, backend):
+        with connect(proxy.name) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n")
+
+            def upload() -> None:
+                with contextlib.suppress(OSError):
+                    for _ in range(60):
+                        client.sendall(b"x" * 1_000_000)
+
+            uploading = threading.Thread(target=upload)
+            uploading.start()
+            assert read_head(client).startswith(b"HTTP/1.1 504 ")
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            uploading.join(LIMIT)
+        assert proxy.attempts("POST /", 1) == [(backend.name, False)]
+        [line] = proxy.lines_with("request")
+        assert line["why"].startswith("no response: ")
+        done.set()
 
 
 @pytest.mark.parametrize(("attempts", "expected"), [(1, 1), (2, 2), (3, 3), (9, 5)])
@@ -923,3 +1155,115 @@ def test_many_clients_that_send_nothing_do_not_stop_others(tmp_path: Path) -> No
         for thread in threads:
             thread.join(LIMIT)
         assert len(proxy.attempts("GET /", 20)) == 20
+
+
+# Connections that send very much at once
+
+
+CHUNKED = b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+SMALL_CHUNKS = b"1\r\nx\r\n" * 10_000
+FLOODS = {
+    "chunks": (b"POST /sink HTTP/1.1\r\n" + CHUNKED, SMALL_CHUNKS),
+    "requests that are refused": (b"", b"GET /;x HTTP/1.1\r\nHost: x\r\n\r\n" * 2000),
+    "chunks of a response": (b"GET /source HTTP/1.1\r\nHost: x\r\n\r\n", b""),
+    "chunks for a client of HTTP/1.0": (b"GET /source HTTP/1.0\r\n\r\n", b""),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_many_small_events_of_one_connection_do_not_stop_others(tmp_path: Path, name: str) -> None:
+    def handle(connection: socket.socket, head: bytes) -> None:
+        if head.startswith(b"POST /sink "):
+            read_all(connection)
+        elif head.startswith(b"GET /source "):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while True:
+                connection.sendall(SMALL_CHUNKS)
+        else:
+            respond_with(OK)(connection, head)
+
+    limits = {"fall": 1, "interval": 1, "timeout": 1}
+    with proxy_over(tmp_path, handle, handle, **limits) as (proxy, *_), flood(proxy, *FLOODS[name]):
+        time.sleep(0.5)  # until the buffers are full
+        for _ in range(10):
+            assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
+            time.sleep(0.1)
+        assert events_of(proxy, "unhealthy") == events_of(proxy, "failing") == 0
+
+
+def test_a_stored_body_of_small_chunks_is_sent_again(tmp_path: Path) -> None:
+    with proxy_over(tmp_path, break_off_after_chunks, respond_after_chunks) as (proxy, bad, good):
+        data = b"PUT / HTTP/1.1\r\nConnection: close\r\n" + CHUNKED
+        data += b"1\r\nx\r\n" * 65_536 + b"0\r\n\r\n"
+        assert status_of(exchange(proxy, data)) == 200
+        assert proxy.attempts("PUT /", 2) == [(bad.name, False), (good.name, True)]
+
+
+def break_off_after_chunks(connection: socket.socket, _: bytes) -> None:
+    data = b""
+    while not data.endswith(b"0\r\n\r\n"):
+        data += connection.recv(65536)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the memory is read in /proc")
+def test_pipelined_requests_are_not_read_before_their_turn(tmp_path: Path) -> None:
+    def memory(proxy: Proxy) -> int:
+        assert proxy.process
+        text = Path(f"/proc/{proxy.process.pid}/status").read_text()
+        return int(text.partition("VmRSS:")[2].split()[0]) * 1024
+
+    requests = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 20_000
+    with proxy_over(tmp_path, respond_with(OK), interval=2, timeout=2) as (proxy, backend):
+        exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")
+        before = memory(proxy)
+        with flood(proxy, b"", requests):
+            wait_until(lambda: len(backend.heads) > 500, "500 requests are served")
+            assert memory(proxy) - before < 500 * 65_536 / 2
+
+
+# The end
+
+
+def test_a_request_that_has_begun_is_finished_on_sigterm(tmp_path: Path) -> None:
+    with proxy_over_that_ends(tmp_path, respond_with(OK)) as proxy, connect(proxy.name) as client:
+        with connect(proxy.name) as idle:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+            time.sleep(0.5)  # until it has arrived
+            proxy.signal(signal.SIGTERM)
+            assert read_all(idle) == b""
+        client.sendall(b"\r\n")
+        response = read_all(client)
+        assert status_of(response) == 200
+        assert b"\r\nConnection: close\r\n" in response
+        assert proxy.process
+        assert proxy.process.wait(LIMIT) == 0
+
+
+def test_a_client_that_still_sends_does_not_delay_the_end(tmp_path: Path) -> None:
+    def end() -> float:
+        with (
+            proxy_over_that_ends(tmp_path, respond_with(OK), drain_timeout=0.5) as proxy,
+            connect(proxy.name) as client,
+        ):
+            client.sendall(b"POST /;x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab")
+            read_head(client)
+            client.sendall(b"c")
+            with connect(proxy.name) as other:
+                other.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab")
+                time.sleep(0.2)
+                started = time.monotonic()
+                proxy.signal(signal.SIGTERM)
+                assert proxy.process
+                assert proxy.process.wait(LIMIT) == 0
+                return time.monotonic() - started
+
+    # a busy machine may delay some, but not all
+    assert any(end() < 1.9 for _ in range(4))
+
+
+@contextlib.contextmanager
+def proxy_over_that_ends(folder: Path, handler: Handler, **settings: object) -> Generator[Proxy]:
+    with scripted(handler) as [backend]:
+        pools = {"all": {"backends": {backend.name: 1}}}
+        with quiet_proxy(folder, pools=pools, routes=[{"to": "all"}]) as proxy:
+            yield proxy.run(**settings)
