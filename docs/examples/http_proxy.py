@@ -16,6 +16,7 @@ WebSocket may be idle for ever.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import secrets
 import signal
@@ -81,17 +82,16 @@ class Proxy:
         silence, head_timeout = self.settings.silence, self.settings.head_timeout
         client = Side(h11.SERVER, (reader, writer), silence, head_timeout)
         client.closing = self.stopping
-        linger = True
         self.connections[client] = asyncio.current_task()
         try:
-            while await self.respond(client):
-                client.http.start_next_cycle()
-        except (ClientLeft, Refused):
-            pass
-        except asyncio.CancelledError:  # the time to finish is over
-            linger = False
+            with contextlib.suppress(ClientLeft, Refused):
+                while await self.respond(client):
+                    client.http.start_next_cycle()
+            await client.linger()
+        except asyncio.CancelledError:
+            pass  # the time to finish is over
         finally:
-            await client.close(linger)
+            client.close()
             del self.connections[client]
 
     async def respond(self, client: Side) -> bool:

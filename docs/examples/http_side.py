@@ -211,21 +211,25 @@ class Side:
             await self.send(h11.Data(data=body))
         await self.send(h11.EndOfMessage())
 
-    async def close(self, linger: bool = True) -> None:
-        """Close the connection.
-
-        With ``linger``, a client that is still sending gets time to read the response.
-        """
-        with contextlib.suppress(OSError):
-            if self.http.our_state in {h11.SEND_BODY, h11.ERROR}:
-                # an incomplete response must not look complete: reset the connection
-                self.writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, RESET)
-                self.writer.transport.abort()
-            elif linger and self.sending:
+    async def linger(self) -> None:
+        """Give a client that is still sending time to read the response."""
+        if self.sending and not self.broken_off:
+            with contextlib.suppress(OSError):
                 self.writer.write_eof()
                 async with asyncio.timeout(LINGER):
                     while await self.reader.read(CHUNK):
                         pass
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether the response is incomplete."""
+        return self.http.our_state in {h11.SEND_BODY, h11.ERROR}
+
+    def close(self) -> None:
+        if self.broken_off:  # it must not look complete: reset the connection
+            with contextlib.suppress(OSError):
+                self.writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, RESET)
+            self.writer.transport.abort()
         self.writer.close()
 
 

@@ -442,9 +442,7 @@ def test_lines_between_chunks_have_one_limit_whatever_the_packets(
         (b"5 ;\0", False),
     ],
 )
-def test_blanks_after_a_chunk_size_are_refused(
-    chunked: Proxy, line: bytes, valid: bool
-) -> None:
+def test_blanks_after_a_chunk_size_are_refused(chunked: Proxy, line: bytes, valid: bool) -> None:
     head = b"PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     response = exchange(chunked, head + line + b"\r\nhello\r\n0\r\n\r\n")
     assert status_of(response) == (200 if valid else 400)
@@ -652,7 +650,7 @@ def test_a_backend_that_breaks_all_connections_is_closed_by_probes(tmp_path: Pat
         with scripted(respond_with(OK)) as [good]:
             pools = {"all": {"backends": {broken.name: 1, good.name: 1}}}
             with quiet_proxy(folder, pools=pools, routes=[{"to": "all"}]) as proxy:
-                proxy.run(fall=2, interval=1, timeout=1, algorithm="RoundRobin")
+                proxy.run(fall=2, interval=0.6, timeout=0.5, algorithm="RoundRobin")
                 wait_until(partial(events_of, proxy, "unhealthy"), "the backend is unhealthy")
                 for _ in range(4):
                     assert status_of(exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")) == 200
@@ -1182,7 +1180,7 @@ def test_many_small_events_of_one_connection_do_not_stop_others(tmp_path: Path, 
         else:
             respond_with(OK)(connection, head)
 
-    limits = {"fall": 1, "interval": 1, "timeout": 1}
+    limits = {"fall": 1, "interval": 1.5, "timeout": 1}
     with proxy_over(tmp_path, handle, handle, **limits) as (proxy, *_), flood(proxy, *FLOODS[name]):
         time.sleep(0.5)  # until the buffers are full
         for _ in range(10):
@@ -1213,7 +1211,7 @@ def test_pipelined_requests_are_not_read_before_their_turn(tmp_path: Path) -> No
         return int(text.partition("VmRSS:")[2].split()[0]) * 1024
 
     requests = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 20_000
-    with proxy_over(tmp_path, respond_with(OK), interval=2, timeout=2) as (proxy, backend):
+    with proxy_over(tmp_path, respond_with(OK), interval=1.5, timeout=1) as (proxy, backend):
         exchange(proxy, b"GET / HTTP/1.0\r\n\r\n")
         before = memory(proxy)
         with flood(proxy, b"", requests):
