@@ -401,7 +401,7 @@ def test_a_head_that_comes_byte_by_byte_has_a_total_time(tmp_path: Path, before:
         assert time.monotonic() - started >= 0.9
 
 
-LARGE = {
+LARGE: dict[str, Callable[[int], bytes]] = {
     "a chunk size": lambda size: b"5;%s\r\nhello\r\n0\r\n\r\n" % (b"x" * (size - 4)),
     "a second chunk size": lambda size: (
         b"1\r\nx\r\n5;%s\r\nhello\r\n0\r\n\r\n" % (b"x" * (size - 4))
