@@ -212,7 +212,7 @@ class Side:
         await self.send(h11.EndOfMessage())
 
     async def linger(self) -> None:
-        """Give a client that is still sending time to read the response."""
+        """Wait while a client is still sending, so that it can read the response."""
         if self.sending and not self.broken_off:
             with contextlib.suppress(OSError):
                 self.writer.write_eof()
