@@ -10,9 +10,9 @@ other status is a success: a backend that answers 500 can be reached, and the pa
 client must not be able to close the backends of others, so two kinds of attempts do not count:
 
 * a backend broke the connection while the client was still sending the body
-* a request that may be repeated broke off, before or during the response, and no other backend
-  answered it: because it broke off there too, or because it was not repeated.  It counts if no
-  other backend was available
+* a request that may be repeated broke off before the response, and no other backend answered it:
+  because it broke off there too, or because it was not repeated.  It counts if no other backend was
+  available
 """
 
 import argparse
@@ -133,7 +133,8 @@ class Forwarder:
             client_sends = job.body.incomplete and failed.status != HTTPStatus.GATEWAY_TIMEOUT
             attempt.ok = None if client_sends and not failed.unsent else False
             attempt.why = f"{failed}: {failed.__cause__}"
-            if attempt.ok is False and not failed.unsent and job.repeatable:
+            might_repeat = job.repeatable and job.client.response_unsent
+            if attempt.ok is False and not failed.unsent and might_repeat:
                 job.broken.append(attempt)
             raise
         except BaseException:  # the client left, or the time to finish is over

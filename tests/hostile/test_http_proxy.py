@@ -612,16 +612,17 @@ HALVES = [
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_a_page_that_breaks_off_in_its_response_closes_none(tmp_path: Path, half: bytes) -> None:
+def test_a_page_that_breaks_off_in_its_response_counts_on_its_one_backend(
+    tmp_path: Path, half: bytes
+) -> None:
     def break_off_at_half(connection: socket.socket, head: bytes) -> None:
         respond_with(half if b" /half " in head else OK)(connection, head)
 
     handlers = [break_off_at_half] * 2
-    with proxy_over(tmp_path, *handlers, fall=1, fail_timeout=60) as (proxy, *_):
-        for _ in range(4):
+    with proxy_over(tmp_path, *handlers, fall=3, fail_timeout=60) as (proxy, *_):
+        for _ in range(2):
             exchange(proxy, b"GET /half HTTP/1.0\r\n\r\n")
-        assert {ok for _, ok in proxy.attempts("GET /half", 4)} == {None}
-        assert events_of(proxy, "failing") == 0
+        assert [ok for _, ok in proxy.attempts("GET /half", 2)] == [False, False]
         exchange(proxy, b"POST /half HTTP/1.0\r\nContent-Length: 0\r\n\r\n")
         assert [ok for _, ok in proxy.attempts("POST /half", 1)] == [False]
 

@@ -505,7 +505,7 @@ def test_an_incomplete_response_is_not_retried(tmp_path: Path) -> None:
         with pytest.raises(httpx.TransportError):
             httpx.get(proxy.url)
         wait_until(lambda: proxy.attempts("GET /"), "the attempt is logged")
-        assert proxy.attempts("GET /", 1) == [(bad.name, None)]
+        assert proxy.attempts("GET /", 1) == [(bad.name, False)]
         assert good.requests() == []
 
 
