@@ -89,7 +89,8 @@ class UnknownBackend(BalancersError, KeyError):
         try:
             return f"unknown backend: {self.backend!r}"
         except ValueError:  # Python refuses to print an int of so many digits
-            return f"unknown backend: a very long {type(self.backend).__name__}"
+            kind = type(self.backend).__name__
+            return f"unknown backend: a value of the type {kind} that cannot be shown"
 
 
 class DuplicateBackend(BalancersError, ValueError):

@@ -122,14 +122,14 @@ def shown(value: object) -> str:
     """Return the text of a value for an error message.  A very long int is described by its length.
 
     >>> shown(80.5), shown(-1 << 5000), shown([1 << 50000])
-    ('80.5', 'an int of 5001 bits', 'a value of the type list that contains a very long int')
+    ('80.5', 'an int of 5001 bits', 'a value of the type list that cannot be shown')
     """
     if isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
         return f"an int of {value.bit_length()} bits"
     try:
         return repr(value)
     except ValueError:  # Python refuses to print an int that the value contains
-        return f"a value of the type {type(value).__name__} that contains a very long int"
+        return f"a value of the type {type(value).__name__} that cannot be shown"
 
 
 def at_least(least: int, /, **settings: int) -> None:

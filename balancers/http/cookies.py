@@ -28,8 +28,6 @@ _LONGEST_PAIR, _LONGEST_ATTRIBUTE = 4096, 1024
 """Browsers ignore a cookie whose name and value have more bytes together, and an attribute whose
 value has more bytes (draft-ietf-httpbis-rfc6265bis, "The Set-Cookie Header Field")."""
 _LONGEST_AGE = 2**31 - 1
-_PRINTED_BITS = 64
-"""Python refuses to print a very long int."""
 
 
 def cookies(header: str) -> dict[str, str]:

@@ -178,7 +178,7 @@ def forwarded_element(
     proto that is not a URI scheme.
     """
     for name, node in (("sender", sender), ("by", by)):
-        known = isinstance(node, str | Node)
+        known = isinstance(node, str | Node | IPv4Address | IPv6Address)
         if node is not None and (not known or read_node(str(node)) is None):
             raise InvalidSetting(f"{name} must be a node of RFC 7239, not {shown(node)}")
     if proto is not None and not _SCHEME.fullmatch(proto):

@@ -87,7 +87,7 @@ def is_secret(kind: Kind, name: str) -> bool:
 
     They are left out for every cookie, and for every header and query parameter whose name contains
     a word such as ``auth``, ``key`` or ``token``, also as a part of a longer word.  ``code``,
-    ``pin``, ``sid`` and ``sig`` must not be between other letters.
+    ``pin``, ``sid`` and ``sig`` must have no letter directly before or after them.
 
     >>> is_secret("header", "Proxy-Authorization"), is_secret("header", "accept")
     (True, False)

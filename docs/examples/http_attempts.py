@@ -7,12 +7,12 @@ can have received any of it.
 An attempt has failed if the backend refused the connection, broke it, or was silent for too long,
 or if the status is 502, 503 or 504.  With ``--count-5xx``, each status of 5xx is a failure.  Any
 other status is a success: a backend that answers 500 can be reached, and the page is at fault.  A
-client must not be able to close the backends of others, so two kinds of attempts do not count:
+client should not be able to close the backends of others, so two kinds of attempts do not count:
 
 * a backend broke the connection while the client was still sending the body
 * a request that may be repeated broke off before the response, and no other backend answered it:
-  because it broke off there too, or because it was not repeated.  It counts if no other backend was
-  available
+  because it broke off there too, or because it was not repeated.  It counts in a pool of one
+  backend
 """
 
 import argparse
@@ -96,7 +96,7 @@ class Forwarder:
             headers: Headers = []
             if now < refusal.retry_at < math.inf:
                 headers = [(b"Retry-After", b"%d" % math.ceil(refusal.retry_at - now))]
-            if len(job.tried) == 1:
+            if len(job.upstream.pool.backends) == 1:
                 self.release_broken(job, False)
             why = f"no backend available: {refusal.reason}"
             raise failure or Refused(HTTPStatus.SERVICE_UNAVAILABLE, why, *headers) from refusal
@@ -130,7 +130,8 @@ class Forwarder:
             with closing(backend.writer):
                 await exchange(job.client, backend, job.routed.head, job.body, answered)
         except BackendFailed as failed:
-            client_sends = job.body.incomplete and failed.status != HTTPStatus.GATEWAY_TIMEOUT
+            silent = failed.status == HTTPStatus.GATEWAY_TIMEOUT and job.client.response_unsent
+            client_sends = job.body.incomplete and not silent
             attempt.ok = None if client_sends and not failed.unsent else False
             attempt.why = f"{failed}: {failed.__cause__}"
             might_repeat = job.repeatable and job.client.response_unsent
@@ -148,12 +149,12 @@ class Forwarder:
         """Release the attempts that broke off: as failures, or as unknown (None).
 
         A client can send a request that makes each backend break off.  So they are failures only if
-        another backend answers the same request, or if there is no other backend.
+        another backend answers the same request, or if the pool has no other backend.
         """
-        for attempt in job.broken:
+        broken, job.broken = job.broken, []
+        for attempt in broken:
             attempt.ok = ok
             self.release(job, attempt)
-        job.broken.clear()
 
     def release(self, job: Job, attempt: Attempt) -> None:
         lease, ok, routed = attempt.lease, attempt.ok, job.routed

@@ -24,6 +24,7 @@ from http_side import (
     list_values,
 )
 
+FRAMING = (b"content-length", b"transfer-encoding")
 INTERIM = 20  # responses with a status of 1xx that a backend may send before the final one
 
 
@@ -77,7 +78,7 @@ async def exchange(
     try:
         status = await download(client, backend, body, answered)
     except BackendFailed:
-        if error := client.error or backend.error:
+        if error := client.error or (client.response_unsent and backend.error):
             raise error from error.__cause__
         raise
     finally:
@@ -95,9 +96,12 @@ async def upload(client: Side, backend: Side, head: h11.Request, body: Body) -> 
             await backend.send(h11.Data(data=data))
         await backend.send(h11.EndOfMessage())
         await client.wait_until_left()
+    except BackendFailed as error:
+        backend.error = error
+        if client.response_unsent:  # otherwise the rest of the response may follow
+            backend.writer.transport.abort()
     except (ClientLeft, Refused) as error:
-        side = backend if isinstance(error, BackendFailed) else client
-        side.error = error
+        client.error = error
         backend.writer.transport.abort()
 
 
@@ -105,6 +109,7 @@ async def download(
     client: Side, backend: Side, body: Body, answered: Callable[[int], Headers]
 ) -> int:
     status = interim = 0
+    ends_by_close = False
     while True:
         try:
             event = await backend.receive()
@@ -130,13 +135,16 @@ async def download(
             case h11.Response():
                 status = event.status_code
                 headers = end_to_end(event) + answered(status)
-                client.closing |= body.incomplete  # the rest of it is not read
+                ends_by_close = not any(list_values(event, name) for name in FRAMING)
+                client.closing |= body.incomplete  # the rest of it may not be read
                 headers += CLOSE * client.closing
                 answer = h11.Response(status_code=status, headers=headers, reason=event.reason)
                 await client.send(answer)
             case h11.Data():
                 await client.send(event)
             case _:
+                if ends_by_close and client.error:  # the end is the one of the connection
+                    raise client.error
                 await client.send(h11.EndOfMessage())
                 return status
 

@@ -124,10 +124,10 @@ UNCHECKED = {"TlvType", "address_text", "ntop_text"}
 """An enumeration, and functions that take objects of :mod:`ipaddress` only."""
 
 
-@pytest.mark.parametrize(("home", "name"), sorted({call[:2] for call in CALLS}))
+@pytest.mark.parametrize(
+    ("home", "name"), sorted({call[:2] for call in CALLS if call[1] not in UNCHECKED})
+)
 def test_no_constructor_and_no_function_raises_an_error_about_digits(home: str, name: str) -> None:
-    if name in UNCHECKED:
-        pytest.skip("it checks nothing")
     make = getattr(import_module(home), name)
     given = {
         argument.name: REQUIRED.get(argument.name)
@@ -192,13 +192,15 @@ METHODS: dict[str, Callable[[], object]] = {
 def test_a_very_long_int_raises_the_typed_error(call: Callable[[], object]) -> None:
     with pytest.raises((BalancersError, TypeError)) as refused:
         call()
-    assert re.search("int of 16610 bits|very long", str(refused.value))
+    assert re.search("int of 16610 bits|cannot be shown", str(refused.value))
 
 
 def test_an_unknown_backend_can_always_be_printed() -> None:
-    assert str(UnknownBackend(HUGE)) == "unknown backend: a very long int"
+    assert (
+        str(UnknownBackend(HUGE)) == "unknown backend: a value of the type int that cannot be shown"
+    )
     assert str(UnknownBackend(("a", 1))) == "unknown backend: ('a', 1)"
-    assert shown({"a": [HUGE]}) == "a value of the type dict that contains a very long int"
+    assert shown({"a": [HUGE]}) == "a value of the type dict that cannot be shown"
 
 
 DURATIONS: dict[str, Callable[[Any], object]] = {

@@ -627,6 +627,34 @@ def test_a_page_that_breaks_off_in_its_response_counts_on_its_one_backend(
         assert [ok for _, ok in proxy.attempts("POST /half", 1)] == [False]
 
 
+def test_a_body_that_is_not_read_during_a_response_closes_none(tmp_path: Path) -> None:
+    """A client could close each backend by a large body for a page that takes long to send."""
+
+    def stream(connection: socket.socket, head: bytes) -> None:
+        if b" /stream " not in head:
+            respond_with(OK)(connection, head)
+            return
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
+        for _ in range(12):
+            connection.sendall(b"x")
+            time.sleep(0.2)
+
+    limits = {"fall": 1, "fail_timeout": 60, "silence": 1, "interval": 30, "timeout": 20}
+    with proxy_over(tmp_path, stream, **limits) as (proxy, _), connect(proxy.name) as client:
+        length = 1 << 24
+        client.sendall(b"POST /stream HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % length)
+        client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                client.send(bytes(65536))
+        client.settimeout(LIMIT)
+        with contextlib.suppress(ConnectionError):
+            read_all(client)
+        [(_, ok)] = proxy.attempts("POST /stream", 1)
+        assert ok is not False
+        assert events_of(proxy, "failing") == 0
+
+
 def test_a_broken_connection_counts_if_there_is_no_other_backend(tmp_path: Path) -> None:
     with proxy_over(tmp_path, break_off, fall=3, fail_timeout=60) as (proxy, _):
         for _ in range(3):
