@@ -123,15 +123,11 @@ async def download(
                 headers = end_to_end(event) + WEBSOCKET + answered(status)
                 await client.send(h11.InformationalResponse(status_code=status, headers=headers))
                 return status
-            case h11.InformationalResponse(status_code=code, reason=reason):
+            case h11.InformationalResponse():
                 interim += 1
                 if interim > INTERIM:
                     raise BackendFailed(HTTPStatus.BAD_GATEWAY, "too many interim responses")
-                if client.http.their_http_version != b"1.0":
-                    headers = end_to_end(event)
-                    await client.send(
-                        h11.InformationalResponse(status_code=code, headers=headers, reason=reason)
-                    )
+                await send_interim(client, event)
             case h11.Response():
                 status = event.status_code
                 headers = end_to_end(event) + answered(status)
@@ -147,6 +143,14 @@ async def download(
                     raise client.error
                 await client.send(h11.EndOfMessage())
                 return status
+
+
+async def send_interim(client: Side, event: h11.InformationalResponse) -> None:
+    if client.http.their_http_version != b"1.0":
+        code, headers, reason = event.status_code, end_to_end(event), event.reason
+        await client.send(
+            h11.InformationalResponse(status_code=code, headers=headers, reason=reason)
+        )
 
 
 async def tunnel(client: Side, backend: Side) -> None:
