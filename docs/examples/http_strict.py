@@ -59,7 +59,8 @@ class Chunks:
                 raise h11.RemoteProtocolError(message, status)
             if not end:
                 break
-            self.size *= self.trailers
+            if not self.trailers:
+                self.size = 0
             self.check_line(self.line)
             self.line, start = b"", end
         else:
