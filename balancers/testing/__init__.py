@@ -1,0 +1,15 @@
+"""Checks balancers, gates and loads of any author against laws.
+
+>>> from balancers import RoundRobin
+>>> from balancers.testing import check_balancer
+>>> print(check_balancer(RoundRobin, ["rotating"], laws=["once_in_n"], examples=100))
+RoundRobin (rotating), seed 0
+once_in_n  holds, 100 examples
+"""
+
+from balancers.testing.balancer_checks import TRAITS as TRAITS
+from balancers.testing.balancer_checks import balancer_laws as balancer_laws
+from balancers.testing.balancer_checks import check_balancer as check_balancer
+from balancers.testing.report import LawBroken as LawBroken
+from balancers.testing.report import LawReport as LawReport
+from balancers.testing.report import LawResult as LawResult

@@ -1,0 +1,222 @@
+"""Finds out how a program can make the object that a factory makes.
+
+What another process can import is imported.  The source text of everything else is copied into the
+program, together with the imports, functions, classes and constants that it uses.
+"""
+
+import ast
+import inspect
+import sys
+from functools import lru_cache, partial
+from importlib.machinery import PathFinder
+from textwrap import dedent
+from types import FunctionType, ModuleType
+from typing import Any
+
+from balancers.testing._program import written
+
+__all__ = ["NoSource", "Source"]
+
+
+class NoSource(Exception):
+    """Raised for an object that a program cannot make."""
+
+
+class Source:
+    """The imports and definitions at the beginning of a program.
+
+    >>> from balancers import RoundRobin
+    >>> source = Source()
+    >>> source.define("make", RoundRobin)
+    >>> source.lines
+    ['from balancers import RoundRobin', 'make = RoundRobin']
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._known: dict[str, object] = {}
+
+    def define(self, name: str, value: Any) -> None:
+        """Give the value this name in the program.  Raises NoSource."""
+        expression = self._expression(value)
+        if expression != name:
+            self._add(f"{name} = {expression}")
+
+    def _expression(self, value: Any) -> str:
+        """Return an expression for the value, and add what it needs."""
+        if isinstance(value, partial):
+            self._add("from functools import partial")
+            arguments = [self._expression(part) for part in (value.func, *value.args)]
+            arguments += [f"{key}={self._expression(v)}" for key, v in value.keywords.items()]
+            return f"partial({', '.join(arguments)})"
+        if isinstance(value, type | FunctionType) or inspect.isroutine(value):
+            module, name = str(value.__module__), value.__qualname__
+            if module == "builtins":
+                return name
+            if _is_importable(module) and _attribute(sys.modules.get(module), name) is value:
+                first = name.split(".")[0]
+                self._add(f"from {_face(module, first)} import {first}")
+                return name
+            if isinstance(value, type | FunctionType):
+                return self._copied(value)
+        text = written(value)
+        try:
+            if ast.literal_eval(text) == value:
+                return text
+        except (ValueError, SyntaxError):
+            pass
+        raise NoSource(text)
+
+    def _add(self, text: str) -> None:
+        lines = text.rstrip().splitlines()
+        if len(lines) > 1 or lines[0] not in self.lines:
+            self.lines += lines
+
+    def _copied(self, value: type | FunctionType) -> str:
+        """Copy the source text of a function or class, and return an expression for it."""
+        name = value.__name__
+        if name in self._known:
+            if self._known[name] is not value:
+                raise NoSource(name)
+            return name
+        try:
+            text = dedent(inspect.getsource(value))
+            if name == "<lambda>":
+                text = _lambda_in(text)
+            else:
+                self._known[name] = value
+            tree = ast.parse(text)
+        except (OSError, TypeError, SyntaxError) as error:
+            raise NoSource(name) from error
+        closure = _closure(value)
+        for used in _names(tree):
+            if used in closure:
+                self.define(used, closure[used])
+            elif used != name:
+                self._need(used, value)
+        if name == "<lambda>":
+            return text
+        self._add(text)
+        return name
+
+    def _need(self, name: str, user: type | FunctionType) -> None:
+        """Add what a global name means.  Names of builtins and local variables are ignored."""
+        module = sys.modules.get(user.__module__)
+        space = user.__globals__ if isinstance(user, FunctionType) else vars(module)
+        if name not in space:
+            return
+        value = space[name]
+        if name in self._known:
+            if self._known[name] is not value:
+                raise NoSource(name)
+            return
+        statement = _statement(module, name) if module is not None else None
+        if statement is None:
+            if isinstance(value, ModuleType):
+                self._add(f"import {value.__name__} as {name}")
+            else:
+                self.define(name, value)
+            return
+        self._known[name] = value
+        if not isinstance(statement, ast.Import | ast.ImportFrom):
+            for used in _names(statement):
+                if used != name:
+                    self._need(used, user)
+        self._add(ast.unparse(statement))
+
+
+def _names(tree: ast.AST) -> list[str]:
+    return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
+
+
+def _closure(value: type | FunctionType) -> dict[str, Any]:
+    """Return the variables of enclosing functions that a function or a class uses."""
+    functions = [value] if isinstance(value, FunctionType) else list(vars(value).values())
+    found: dict[str, Any] = {}
+    for member in functions:
+        function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
+        if isinstance(function, FunctionType):
+            for name, cell in zip(
+                function.__code__.co_freevars, function.__closure__ or (), strict=True
+            ):
+                try:
+                    content = cell.cell_contents
+                except ValueError:
+                    continue
+                if name != "__class__" and content is not value:
+                    found[name] = content
+    return found
+
+
+def _statement(module: ModuleType, name: str) -> ast.stmt | None:
+    """Return the statement of a module that binds a name, or None; an import of this name alone."""
+    try:
+        body = ast.parse(inspect.getsource(module)).body
+    except (OSError, TypeError, SyntaxError):
+        return None
+    for statement in reversed(body):
+        match statement:
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                for alias in names:
+                    if (alias.asname or alias.name).split(".")[0] == name:
+                        statement.names = [alias]
+                        return statement
+            case ast.FunctionDef(name=found) | ast.ClassDef(name=found):
+                if found == name:
+                    return statement
+            case (
+                ast.Assign(targets=[ast.Name(id=found)]) | ast.AnnAssign(target=ast.Name(id=found))
+            ):
+                if found == name:
+                    return statement
+            case _:
+                pass
+    return None
+
+
+def _attribute(module: ModuleType | None, name: str) -> object:
+    found: object = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _face(module: str, name: str) -> str:
+    """Return the shortest package from which the same object can be imported."""
+    found = _attribute(sys.modules[module], name)
+    parts = module.split(".")
+    for count in range(1, len(parts)):
+        package = ".".join(parts[:count])
+        if package in sys.modules and _attribute(sys.modules[package], name) is found:
+            return package
+    return module
+
+
+@lru_cache
+def _is_importable(module: str) -> bool:
+    """Return whether another process with the same path can import the module."""
+    if module == "__main__" or module not in sys.modules:
+        return False
+    if module in sys.builtin_module_names:
+        return True
+    path, whole, spec = None, "", None
+    for part in module.split("."):
+        whole = f"{whole}.{part}" if whole else part
+        spec = PathFinder.find_spec(whole, path)
+        if spec is None:
+            return False
+        path = spec.submodule_search_locations
+    return spec is not None and spec.origin == getattr(sys.modules[module], "__file__", None)
+
+
+def _lambda_in(text: str) -> str:
+    """Return the text of the first lambda in some lines.  Raises SyntaxError."""
+    start = text.index("lambda")
+    for end in range(len(text), start, -1):
+        try:
+            tree = ast.parse(text[start:end].strip(), mode="eval")
+        except SyntaxError:
+            continue
+        if isinstance(tree.body, ast.Lambda):
+            return text[start:end].strip()
+    raise SyntaxError(text)
