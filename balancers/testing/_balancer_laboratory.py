@@ -9,8 +9,21 @@ from balancers.testing._laboratory import Laboratory, Settings
 
 __all__ = ["ACTIONS", "BalancerLaboratory"]
 
-NAMES = tuple("abcdefghijklmnopqrstuvwxyz")
-ODD_NAMES = ("10.0.0.1:80", "", "é", "a b", "[2001:db8::1]:443", "a", "aa", "A", "\x00", "x" * 80)
+NAMES = (*"abcdefghijklmnopqrstuvwxyz", *(f"b{number}" for number in range(1000)))
+ODD_NAMES = (
+    "10.0.0.1:80",
+    "",
+    "é",
+    "a b",
+    "[2001:db8::1]:443",
+    "a",
+    "aa",
+    "A",
+    "\x00",
+    "x" * 80,
+    "B",
+    "0",
+)
 KEYS = ("k", "key-1", "key-2", 0, "", b"", -1, 7, 1 << 40, b"\x00\xff", "é", "x" * 100)
 WEIGHTS = (1, 2, 3, 5, 0.5, 10, 0.3, 100)
 FORMS: Sequence[Callable[[Sequence[str]], Collection[str]]] = (
@@ -20,23 +33,31 @@ ACTIONS = ("request", "finish", "flip", "put", "discard", "re_add", "pick", "avo
 """The actions of a history, each one a method of the laboratory."""
 
 
+def _itself(text: str) -> str:
+    return text
+
+
 class BalancerLaboratory(Laboratory):
     """Drives one balancer, named ``lb``, and further ones that get the same calls.
 
     ``weights`` and ``in_flight`` are the model: the members with their weights, in order of
-    insertion, and the requests in flight.  They are changed by the methods of this class only.
+    insertion, and the requests in flight.  ``last_weights`` has the last positive weights.  They are changed by the methods of this class only.
     """
 
     def __init__(self, settings: Settings, choices: Choices, *, recording: bool = False) -> None:
         super().__init__(settings, choices, recording=recording)
+        if callable(settings.keys):
+            self.program.namespace["key_of"] = settings.keys
         self.keyed = "keyed" in settings.traits
         self.stacked = "stacked" in settings.traits
         self.weights: dict[str, float] = {}
+        self.last_weights: dict[str, float] = {}
         self.in_flight: Counter[str] = Counter()
         self.now = 0.0
         self.names: Sequence[str] = NAMES
         self.palette: Sequence[float] = (1,)
         self.actions: Sequence[str] = ACTIONS
+        self._keys = ""
         self._views: dict[str, Callable[[str], Any]] = {}
 
     @staticmethod
@@ -51,21 +72,34 @@ class BalancerLaboratory(Laboratory):
             picks.append([laboratory.pick(laboratory.key()) for _ in range(60)])
         return picks[0] != picks[1]
 
-    def begin(self, *, least: int = 0, actions: Sequence[str] = ACTIONS) -> None:
+    def begin(
+        self,
+        *,
+        least: int = 0,
+        most: int = 12,
+        actions: Sequence[str] = ACTIONS,
+        twins: Sequence[str] = (),
+        odd_names: bool = True,
+    ) -> None:
         """Make ``lb``, draw the conditions of this example, and insert the first members.
+
+        There are ``least`` to ``most`` members.  ``twins`` are further balancers that get the same
+        calls.
 
         Each example has its own number of names, its own weights, and its own mix of actions, so
         that rare combinations occur (swarm testing, Groce et al. 2012).
         """
-        self.make_balancer("lb")
-        most = max(least, self.settings.max_members)
-        size = min(most, 4) if self.below(4) < 3 else most  # noqa: PLR2004 - three of four are small
-        names = NAMES if self.below(6) < 5 or most > len(ODD_NAMES) else ODD_NAMES  # noqa: PLR2004
+        for name in ("lb", *twins):
+            if name not in self._views:
+                self.make_balancer(name)
+        most = max(least, min(most, self.settings.max_members))
+        size = min(most, 4) if self.below(4) < 3 else most  # three of four are small
+        names = ODD_NAMES if odd_names and self.below(6) == 5 and most <= 12 else NAMES
         self.names = names[: max(least, 1 + self.below(size))]
         self.palette = self.drawn_palette()
-        self.actions = [action for action in actions if self.below(4) < 3] or actions  # noqa: PLR2004
+        self.actions = [action for action in actions if self.below(4) < 3] or actions
         for backend in self.names:
-            if len(self.weights) < least or self.below(4) < 3:  # noqa: PLR2004
+            if len(self.weights) < least or self.below(4) < 3:
                 self.put(backend, self.one_of(self.palette))
 
     def drawn_palette(self) -> Sequence[float]:
@@ -73,7 +107,7 @@ class BalancerLaboratory(Laboratory):
         every = self.settings.weights or WEIGHTS
         return every[:1] if self.below(3) == 0 else every
 
-    def make_balancer(self, name: str, view: Callable[[str], Any] = str) -> None:
+    def make_balancer(self, name: str, view: Callable[[str], Any] = _itself) -> None:
         """Make a balancer that gets the calls of this history.
 
         ``view`` converts the name of a backend for this balancer.
@@ -87,7 +121,7 @@ class BalancerLaboratory(Laboratory):
         From now on the picks of all balancers must be equal.
         """
         self.run(f"{name} = {expression}")
-        self._views[name] = str
+        self._views[name] = self._views["lb"]
 
     def eligible(self, avoid: Collection[str] = ()) -> list[str]:
         """Return the backends that may be picked."""
@@ -102,19 +136,28 @@ class BalancerLaboratory(Laboratory):
             return keys(self.below(100))
         return self.one_of(keys or KEYS)
 
-    def many_keys(self, count: int) -> list[Any]:
-        """Return up to ``count`` different keys."""
-        keys = self.settings.keys
-        if keys is None:
-            return [f"key-{number}" for number in range(count)]
-        chosen = map(keys, range(count)) if callable(keys) else keys[:count]
-        return list(dict.fromkeys(chosen))
+    def let_keys(self, count: int) -> list[Any]:
+        """Let ``keys`` be up to ``count`` different keys in later lines; return them."""
+        given = self.settings.keys
+        if given is None:
+            line, values = "keys = [f'key-{n}' for n in range(count)]", {"count": count}
+        elif callable(given):
+            line, values = "keys = [key_of(n) for n in range(count)]", {"count": count}
+        else:
+            line, values = "keys = given", {"given": list(dict.fromkeys(given))[:count]}
+        if self._keys != line + repr(values):
+            self._keys = line + repr(values)
+            self.run(line, **values)
+        keys: list[Any] = self.program.namespace["keys"]
+        return keys
 
     def put(self, backend: str, weight: float) -> None:
         """Insert the backend, or change its weight."""
         for name, view in self._views.items():
             self.run(f"{name}.put(backend, weight=weight)", backend=view(backend), weight=weight)
         self.weights[backend] = weight
+        if weight or backend not in self.last_weights:
+            self.last_weights[backend] = weight
 
     def discard(self, backend: str) -> None:
         """Remove the backend; in a stacked balancer only the last member can leave."""
@@ -123,6 +166,7 @@ class BalancerLaboratory(Laboratory):
         for name, view in self._views.items():
             self.run(f"{name}.discard(backend)", backend=view(backend))
         self.weights.pop(backend, None)
+        self.last_weights.pop(backend, None)
         self.in_flight.pop(backend, None)
 
     def arguments(self, key: Any, avoid: Collection[str] = ()) -> dict[str, Any]:
@@ -150,14 +194,19 @@ class BalancerLaboratory(Laboratory):
         """
         arguments = self.arguments(key, avoid)
         call = self.call(arguments)
-        picked: str = self.run(f"lb.pick({call})", **arguments)
+        picked = ""
         for name, view in self._views.items():
-            if name != "lb":
-                if avoid:
-                    arguments["avoid"] = [view(backend) for backend in avoid]
+            if avoid:
+                arguments["avoid"] = [view(backend) for backend in avoid]
+            if type(key) is str:
+                arguments["key"] = view(key)
+            if name == "lb":
+                picked = self.run(f"lb.pick({call})", **arguments)
+            else:
                 why = f"{name} picks another backend than lb"
-                self.check(f"{name}.pick({call}) == picked", why, **arguments, picked=picked)
-        return picked
+                line = f"{name}.pick({call}) == picked"
+                self.check(line, why, **arguments, picked=str(picked))
+        return str(picked)
 
     def start(self, backend: str, *, bound: bool = False) -> None:
         """Report that a request starts."""
@@ -182,6 +231,20 @@ class BalancerLaboratory(Laboratory):
     def step(self) -> None:
         """Perform one drawn action."""
         getattr(self, f"_{self.one_of(self.actions)}")()
+
+    def history(self, mean: int = 16) -> None:
+        """Perform drawn actions, ``mean`` on average."""
+        for _ in self.more(mean):
+            self.step()
+
+    def add_members(self, count: int, weight: float = 1) -> list[str]:
+        """Make ``lb`` if it does not exist, and insert this many members; return them."""
+        if not self._views:
+            self.make_balancer("lb")
+        count = min(count, self.settings.max_members)
+        for backend in NAMES[:count]:
+            self.put(backend, weight)
+        return [*NAMES[:count]]
 
     def _put(self) -> None:
         self.put(self.one_of(self.names), self.one_of(self.palette))

@@ -26,7 +26,7 @@ class Settings:
     takes_rng: bool
     keys: Callable[[int], Any] | Sequence[Any] | None = None
     weights: Sequence[float] | None = None
-    max_members: int = 12
+    max_members: int = 64
     bound: float | None = None
     events: Any = None
 
@@ -48,6 +48,7 @@ class Laboratory:
         self.check = self.program.check
         self.check_raises = self.program.check_raises
         self.comparisons = 0
+        self._number: int | None = None
 
     def below(self, count: int) -> int:
         """Return a drawn number from 0 to ``count`` - 1; 0 is the simplest."""
@@ -69,20 +70,26 @@ class Laboratory:
             yield number
 
     def make(self, name: str) -> None:
-        """Call the factory, and give the result this name in later lines."""
+        """Call the factory, and give the result this name in later lines.
+
+        All objects of one example get generators with the same seed.
+        """
         if self.settings.takes_rng:
-            self.run(f"{name} = make(rng=Random(number))", number=self.choices.below(1000))
+            if self._number is None:
+                self._number = self.choices.below(1000)
+            self.run(f"{name} = make(rng=Random(number))", number=self._number)
         else:
             self.run(f"{name} = make()")
 
     def check_count(
-        self, count: str, trials: int, share: float, why: str, /, **values: Any
+        self, count: str, trials: int, share: float, why: str, /, *, slack: int = 0, **values: Any
     ) -> None:
         """Compare a count with its expected share of the trials.  Raises Breach.
 
         ``count`` is an expression.  The comparison is statistical: it fails by chance with a
-        probability of at most 10⁻¹¹.
+        probability of at most 2·10⁻¹².  The count may be out of the range by ``slack``.
         """
         self.comparisons += 1
         low, high = count_bounds(trials, share)
-        self.check(f"low <= {count} <= high", why, low=low, high=high, **values)
+        values |= {"low": max(0, low - slack), "high": min(trials, high + slack)}
+        self.check(f"low <= {count} <= high", why, **values)

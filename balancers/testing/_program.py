@@ -74,9 +74,14 @@ class Program:
         return self.namespace[name]
 
     def check(self, line: str, why: str, /, **values: Any) -> None:
-        """Execute an expression that must be true.  Raises Breach otherwise."""
+        """Execute an expression that must be true.  Raises Breach otherwise.
+
+        A line that is true and calls no method is left out of the program.
+        """
         if not self._execute(line, values, f"assert {line}", why):
             raise Breach(why)
+        if self.recording and "." not in line:
+            self.lines.pop()
 
     def check_raises(self, error: str, line: str, why: str, /, **values: Any) -> None:
         """Execute an expression that must raise the error with this name.  Raises Breach."""
@@ -185,7 +190,7 @@ def _folded(lines: list[str]) -> list[str]:
             key=lambda found: (found[0] * (found[1] - 1), -found[0]),
         )
         block = lines[place : place + width]
-        if times >= 3 or (times == 2 and width == 3):  # noqa: PLR2004 - a loop must save lines
+        if times >= 3 or (times == 2 and width == 3):
             folded += [f"for _ in range({times}):", *(f"    {line}" for line in block)]
         else:
             width, times = 1, 1

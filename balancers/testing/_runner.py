@@ -4,13 +4,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 from time import process_time
-from typing import Any
 
 from balancers.testing._choices import Choices, shortened
 from balancers.testing._laboratory import Laboratory, NotTested, Settings
 from balancers.testing._law import Law
 from balancers.testing._program import Breach
-from balancers.testing._source import NoSource, Source
+from balancers.testing._source import NoSource, definitions
 from balancers.testing._watchdog import Stuck, Watchdog, watching
 from balancers.testing.report import LawBroken, LawResult
 
@@ -132,10 +131,9 @@ class Runner:
 
     def preamble(self) -> list[str]:
         """Return the first lines of a program, which define ``make``."""
-        source = Source()
-        factory: Any = self.settings.factory
+        lines: list[str] = []
         try:
-            source.define("make", factory)
+            lines = definitions(self.settings)
         except NoSource:
-            return ["# make is the factory that was checked"]
-        return source.lines
+            lines = ["# make is the factory that was checked, and key_of its function of keys"]
+        return lines

@@ -13,13 +13,26 @@ from textwrap import dedent
 from types import FunctionType, ModuleType
 from typing import Any
 
+from balancers.testing._laboratory import Settings
 from balancers.testing._program import written
 
-__all__ = ["NoSource", "Source"]
+__all__ = ["NoSource", "Source", "definitions"]
 
 
 class NoSource(Exception):
     """Raised for an object that a program cannot make."""
+
+
+def definitions(settings: Settings) -> list[str]:
+    """Return the lines that define ``make`` and, if keys are made by a function, ``key_of``.
+
+    Raises NoSource.
+    """
+    source = Source()
+    source.define("make", settings.factory)
+    if callable(settings.keys):
+        source.define("key_of", settings.keys)
+    return source.lines
 
 
 class Source:

@@ -4,12 +4,30 @@ A :class:`~balancers.testing.LawBroken` error has a program that shows the breac
 with the names of this module, so that it stays short.
 """
 
-from collections.abc import Callable
-from sys import gettrace, settrace
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from sys import getprofile, gettrace, setprofile, settrace
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar, Self
 
-__all__ = ["SaltedName", "TooManyLines", "executed_lines", "raised"]
+from balancers import SUCCESS, Key
+
+__all__ = [
+    "CountingName",
+    "SaltedName",
+    "TooManyLines",
+    "executed_lines",
+    "held_requests",
+    "impure_calls",
+    "place_counts",
+    "quiet_requests",
+    "raised",
+]
+
+_IMPURE = {"time", "datetime", "_datetime", "posix", "nt", "uuid", "secrets", "_uuid"}
+_PURE_OS = {"fspath"}
 
 
 def raised(call: Callable[[], object]) -> Exception | None:
@@ -39,7 +57,7 @@ class SaltedName(str):
     __slots__ = ("salt",)
     salt: int
 
-    def __new__(cls, text: str, salt: int) -> "SaltedName":
+    def __new__(cls, text: str, salt: int) -> Self:
         """Create a name with a text and a salt."""
         name = super().__new__(cls, text)
         name.salt = salt
@@ -72,7 +90,7 @@ def executed_lines(call: Callable[[], object], limit: int) -> int:
     """
     count = 0
 
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
+    def trace(frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG001 - sys calls it so
         nonlocal count
         if event == "line":
             count += 1
@@ -89,3 +107,123 @@ def executed_lines(call: Callable[[], object], limit: int) -> int:
     finally:
         settrace(before)
     return count
+
+
+def impure_calls(call: Callable[[], object]) -> list[str]:
+    """Return the names of the clocks and global generators that the call uses.
+
+    These are the functions of ``time``, ``datetime``, ``os``, ``uuid`` and ``secrets``, and the
+    generators that ``random`` and ``numpy.random`` share in a process.  What an import calls is
+    left out.
+
+    >>> import random
+    >>> impure_calls(lambda: random.random())
+    ['random.random']
+    """
+    found: dict[str, None] = {}
+    shared: object = getattr(random, "_inst", None)
+
+    importing = 0
+
+    def profile(frame: FrameType, event: str, function: Any) -> None:
+        nonlocal importing
+        if frame.f_code.co_name == "_find_and_load" and event in {"call", "return"}:
+            importing += 1 if event == "call" else -1
+        if event != "c_call" or importing:
+            return
+        owner = getattr(function, "__self__", None)
+        module = getattr(function, "__module__", None) or getattr(owner, "__module__", None)
+        name = getattr(function, "__name__", "")
+        if owner is shared:
+            found[f"random.{name}"] = None
+        elif isinstance(module, str) and module.split(".")[0] in _IMPURE and name not in _PURE_OS:
+            found[f"{module}.{name}"] = None
+
+    numpy = sys.modules.get("numpy.random")
+    state = None if numpy is None else str(numpy.get_state())
+    before = getprofile()
+    setprofile(profile)
+    try:
+        call()
+    finally:
+        setprofile(before)
+    if numpy is not None and str(numpy.get_state()) != state:
+        found["numpy.random"] = None
+    return [*found]
+
+
+class CountingName(str):
+    """A name that counts how often it is hashed and compared with ``==``.
+
+    >>> CountingName.calls = 0
+    >>> CountingName("a") in {CountingName("a"): 1}, CountingName.calls
+    (True, 3)
+    """
+
+    __slots__ = ()
+    calls: ClassVar[int] = 0
+
+    def __hash__(self) -> int:
+        CountingName.calls += 1
+        return str.__hash__(self)
+
+    def __eq__(self, other: object) -> bool:
+        CountingName.calls += 1
+        return str.__eq__(self, other) is True
+
+    def __repr__(self) -> str:
+        return f"CountingName({str(self)!r})"
+
+
+def held_requests(lb: Any, count: int, key: Key | None = None) -> Counter[Any]:
+    """Start this many requests that do not end, and return how many each backend got.
+
+    >>> from balancers import LeastConnections
+    >>> held_requests(LeastConnections(["a", "b"]), 4)
+    Counter({'a': 2, 'b': 2})
+    """
+    counts: Counter[Any] = Counter()
+    arguments = {} if key is None else {"key": key}
+    for _ in range(count):
+        backend = lb.pick(**arguments)
+        lb.started(backend)
+        counts[backend] += 1
+    return counts
+
+
+def quiet_requests(lb: Any, count: int, key: Key | None = None) -> Counter[Any]:
+    """Make this many requests, each after the end of the last one; return the counts.
+
+    >>> from balancers import RoundRobin
+    >>> quiet_requests(RoundRobin(["a", "b"]), 4)
+    Counter({'a': 2, 'b': 2})
+    """
+    counts: Counter[Any] = Counter()
+    arguments = {} if key is None else {"key": key}
+    for _ in range(count):
+        backend = lb.pick(**arguments)
+        lb.started(backend)
+        lb.finished(backend, outcome=SUCCESS)
+        counts[backend] += 1
+    return counts
+
+
+def place_counts(
+    make: Callable[[], Any], weights: Sequence[float], keys: Sequence[Key]
+) -> Counter[int]:
+    """Return how many keys the backend at each place gets, in 40 balancers together.
+
+    The names of the backends are addresses that differ in the port.  Each balancer has other ones.
+
+    >>> from balancers.hashing import Rendezvous
+    >>> place_counts(Rendezvous, [1, 1], ["a", "b"]).total()
+    80
+    """
+    counts: Counter[int] = Counter()
+    for number in range(40):
+        lb = make()
+        names = [f"10.0.{number}.1:{8080 + place}" for place in range(len(weights))]
+        for name, weight in zip(names, weights, strict=True):
+            lb.put(name, weight=weight)
+        counts.update(names.index(lb.pick(key=key)) for key in keys)
+    return counts

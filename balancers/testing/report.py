@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from balancers.testing._statistics import FALSE_ALARM
+
 __all__ = ["LawBroken", "LawReport", "LawResult"]
 
 
@@ -53,7 +55,7 @@ class LawReport:
 
     ``results`` has one row for each law, in the order in which they were tested.  ``comparisons``
     is the number of statistical comparisons.  A correct balancer fails one of them by chance with a
-    probability below 10⁻¹¹, whatever its distribution is.
+    probability of at most 2·10⁻¹², whatever its distribution is.
     """
 
     subject: str
@@ -65,7 +67,7 @@ class LawReport:
     @property
     def false_alarm(self) -> float:
         """An upper bound of the probability that this check accuses a correct subject."""
-        return self.comparisons * 1e-11
+        return self.comparisons * FALSE_ALARM
 
     def __str__(self) -> str:
         width = max(len(result.law) for result in self.results) if self.results else 0

@@ -1,8 +1,16 @@
 """Lists the laws.  A law is one function: its name is its id, and its docstring its description."""
 
-from balancers.testing.laws import eligibility
+from balancers.testing.laws import conformance, eligibility, keys, loaded, sameness, state, weights
 
 __all__ = ["BALANCER_LAWS"]
 
-BALANCER_LAWS = (*eligibility.LAWS,)
+BALANCER_LAWS = (
+    *conformance.LAWS,
+    *eligibility.LAWS,
+    *sameness.LAWS,
+    *state.LAWS,
+    *weights.LAWS,
+    *loaded.LAWS,
+    *keys.LAWS,
+)
 """The laws of balancers, in the order in which they are tested."""

@@ -1,0 +1,228 @@
+"""Laws for every balancer: what it remembers, and that every backend gets its turn."""
+
+from balancers.testing._balancer_laboratory import BalancerLaboratory
+from balancers.testing._law import law
+
+__all__ = ["LAWS"]
+
+_MAP = "{key: lb.pick(key=key) for key in keys}"
+_TURNS = 40
+"""A backend whose share is 1/n gets none of 40 n independent draws with a probability below e⁻⁴⁰."""
+_OUTCOMES = ("UNKNOWN", "SUCCESS", "FAILURE", "Outcome(ok=True, elapsed=0.25)")
+
+
+def _requests(lab: BalancerLaboratory) -> int:
+    total = sum(lab.weights.values())
+    return int(_TURNS * total / min(weight for weight in lab.weights.values() if weight)) + 1
+
+
+def _check_that_all_are_picked(lab: BalancerLaboratory, why: str) -> None:
+    lab.let("counts", "held_requests(lb, count)", count=_requests(lab))
+    for backend in lab.eligible():
+        lab.check("counts[backend] > 0", f"{backend!r} is never picked {why}", backend=backend)
+
+
+@law(without="keyed", share=0.2)
+def discard_forgets(lab: BalancerLaboratory) -> None:
+    """A backend that leaves and joins again is a new one.
+
+    Why: an address that is used again belongs to another machine.  Requests in flight of the former
+    one would keep the new one idle, sometimes for ever.
+
+    How it is tested: a backend gets 200 requests per member, with slow and failed ones, leaves and
+    joins again.  It must then be picked, and must not get all requests.
+
+    What it cannot see: memory that has no effect on a pick, or a small one.
+    """
+    members = lab.add_members(2 + lab.below(3))
+    backend = members[-1] if lab.stacked else lab.one_of(members)
+    load = 200 * len(members)
+    lab.run("for _ in range(load):\n    lb.started(backend)", load=load, backend=backend)
+    if lab.below(2):
+        outcome = "Outcome(ok=False, elapsed=900.0)"
+        line = f"for _ in range(9):\n    lb.finished(backend, outcome={outcome})"
+        lab.run(line, backend=backend)
+    if lab.below(2):
+        for other in members:
+            if other != backend:
+                lab.put(other, 0)
+        lab.run("picks = [lb.pick() for _ in range(load)]", load=load)
+        for other in members:
+            lab.put(other, 1)
+    lab.discard(backend)
+    lab.put(backend, 1)
+    if lab.below(2):
+        lab.run("lb.finished(backend)", backend=backend)
+    _check_that_all_are_picked(lab, "after one of them left and joined again")
+
+
+@law(share=0.2)
+def started_and_finished_cancel(lab: BalancerLaboratory) -> None:
+    """Requests that have ended leave no trace in the counts.
+
+    Why: a request that is never counted down, for example a cancelled one, keeps its backend idle
+    for ever.  One that is counted down twice makes a negative count, and its backend gets all
+    traffic.
+
+    How it is tested: a backend gets many requests that end with all kinds of outcomes, and further
+    calls of ``finished`` that must be ignored.  All backends must then be picked.  A keyed balancer
+    must map its keys as before.
+
+    What it cannot see: a remainder of a few requests that is never repeated.
+    """
+    members = lab.add_members(2 + lab.below(3))
+    if lab.keyed:
+        lab.let_keys(100)
+        lab.run(f"before = {_MAP}")
+    backend = lab.one_of(members)
+    load = 100 * len(members)
+    extra = lab.one_of((0, load * 2))
+    outcome = lab.one_of(_OUTCOMES[:2])
+    bound = lab.one_of(("", ", bound=True"))
+    lab.run(f"for _ in range(load):\n    lb.started(backend{bound})", load=load, backend=backend)
+    if lab.below(2):
+        lab.put(backend, 0)
+        lab.put(backend, 1)
+    line = f"for _ in range(count):\n    lb.finished(backend, outcome={outcome})"
+    lab.run(line, count=load + extra, backend=backend)
+    if lab.keyed:
+        lab.check(f"{_MAP} == before", "keys have moved, although no request is in flight")
+    else:
+        _check_that_all_are_picked(lab, "after requests started and ended")
+
+
+@law(without="keyed", share=0.2)
+def pick_counts_nothing(lab: BalancerLaboratory) -> None:
+    """``pick`` does not count a request; only ``started`` does.
+
+    Why: a pick that is not used, for example because the connection failed, never ends.  Counts
+    that include it are wrong for ever.
+
+    How it is tested: while all other backends are quiesced, one is picked many times.  All backends
+    must then be picked.
+
+    What it cannot see: balancers that do not use counts.
+    """
+    members = lab.add_members(2 + lab.below(3))
+    backend = lab.one_of(members)
+    for other in members:
+        if other != backend:
+            lab.put(other, 0)
+    load = 200 * len(members)
+    lab.run("picks = [lb.pick() for _ in range(load)]", load=load)
+    for other in members:
+        lab.put(other, 1)
+    _check_that_all_are_picked(lab, "after another backend was picked many times")
+
+
+@law(without="keyed", share=0.1)
+def no_backend_starves(lab: BalancerLaboratory) -> None:
+    """Every backend with a positive weight gets requests, whatever happens to the others.
+
+    Why: a balancer that begins a new cycle at each change never reaches the end of the cycle when
+    changes are frequent: with 1000 backends of weight 128 and 100 of weight 10, the light ones got
+    nothing (Envoy pull request 10064).
+
+    How it is tested: between single requests, nothing changes, a weight rises, a backend joins and
+    leaves, or a backend is quiesced and opened.  Every backend that was open all the time must be
+    picked.  There are 40 requests per unit of the lowest weight.
+
+    What it cannot see: a share that is too low.
+    """
+    palette = lab.drawn_palette()
+    palette = [weight for weight in palette if weight <= 4 * min(palette)]
+    members = lab.add_members(2 + lab.below(3))
+    members = members[: max(1, lab.settings.max_members - 1)]
+    for backend in members:
+        lab.put(backend, lab.one_of(palette))
+    change = lab.one_of(("nothing", "a ramp", "churn", "flips", "two backends at once"))
+    other = members[-1] if change in {"a ramp", "flips"} and len(members) > 1 else "other"
+    steady = [backend for backend in members if backend != other]
+    lab.run("counts = Counter()")
+    top = max(palette)
+    lab.put(other, top)
+    turns = _requests(lab)
+    for turn in range(turns):
+        if change == "a ramp":
+            lab.put(other, top * (1 + turn % 5) / 5 if lab.settings.weights is None else top)
+        elif change == "flips" or (change == "two backends at once" and turn % 2):
+            lab.put(other, 0 if lab.weights.get(other) else top)
+        elif change in {"churn", "two backends at once"}:
+            lab.discard(other)
+            lab.put(other, top)
+        lab.run("counts.update(quiet_requests(lb, 1))")
+    for backend in steady:
+        why = f"{backend!r} got none of {turns} requests (changes meanwhile: {change})"
+        lab.check("counts[backend] > 0", why, backend=backend)
+
+
+@law(share=0.3)
+def a_flip_keeps_the_others_places(lab: BalancerLaboratory) -> None:
+    """A backend that is quiesced and opened again changes nothing for the others.
+
+    Why: health checks flip backends often.  A flip that is treated like a change of the members
+    moves keys, restarts cycles and forgets counts.
+
+    How it is tested: after flips, a keyed balancer maps all keys as before.  A rotating one picks
+    the backends that never flip equally often at every moment: within one pick, or within three if
+    it is weighted.  One that picks the
+    least loaded backend still knows the requests of the flipped backend.
+
+    What it cannot see: other balancers; for them see no_backend_starves.
+    """
+    traits = lab.settings.traits
+    if lab.keyed:
+        _check_that_flips_move_no_keys(lab)
+    elif "least_loaded" in traits:
+        members = lab.add_members(2 + lab.below(3))
+        backend = lab.one_of(members)
+        busy = 1 + lab.below(3)
+        for _ in range(busy):
+            lab.start(backend)
+        lab.put(backend, 0)
+        lab.put(backend, 1)
+        others = (len(members) - 1) * busy
+        lab.let("counts", "held_requests(lb, count)", count=others)
+        why = f"{backend!r} was picked, although it has more requests in flight than the others"
+        lab.check("counts[backend] == 0", why, backend=backend)
+    elif "rotating" in traits:
+        members = lab.add_members(3 + lab.below(3))
+        flipping = members[1 + lab.below(len(members) - 1) :][:2] if len(members) > 1 else []
+        steady = [backend for backend in members if backend not in flipping]
+        allowed = 3 if "weighted" in traits else 1
+        lab.run("counts = Counter()")
+        for _ in range(4 * len(members)):
+            for backend in lab.some_of(flipping):
+                lab.put(backend, 0 if lab.weights[backend] else 1)
+            lab.run("counts.update([lb.pick()])")
+            most, least = "max(counts[b] for b in steady)", "min(counts[b] for b in steady)"
+            why = "the backends that never flip are not picked equally often"
+            lab.check(f"{most} - {least} <= allowed", why, steady=steady, allowed=allowed)
+
+
+def _check_that_flips_move_no_keys(lab: BalancerLaboratory) -> None:
+    lab.begin(least=2, actions=("put", "discard", "re_add", "flip", "pick"))
+    lab.history(6)
+    if not lab.eligible():
+        return
+    lab.let_keys(60)
+    lab.run(f"before = {_MAP}")
+    weights = dict(lab.weights)
+    for _ in lab.more(3):
+        lab.put(lab.one_of([*weights]), 0)
+        if lab.eligible() and lab.below(2):
+            lab.pick(lab.key())
+    for backend, weight in weights.items():
+        if lab.weights[backend] != weight:
+            lab.put(backend, weight)
+    why = "after backends were quiesced and opened again, keys have another backend"
+    lab.check(f"{_MAP} == before", why)
+
+
+LAWS = (
+    discard_forgets,
+    started_and_finished_cancel,
+    pick_counts_nothing,
+    no_backend_starves,
+    a_flip_keeps_the_others_places,
+)
