@@ -4,7 +4,7 @@
 >>> from balancers.testing import check_balancer
 >>> print(check_balancer(RoundRobin, ["rotating"], laws=["once_in_n"], examples=100))
 RoundRobin (rotating), seed 0
-once_in_n  holds, 100 examples
+once_in_n  holds, 30 examples
 """
 
 from balancers.testing.balancer_checks import TRAITS as TRAITS

@@ -6,29 +6,10 @@ from typing import Any
 
 from balancers.testing._choices import Choices
 from balancers.testing._laboratory import Laboratory, Settings
+from balancers.testing._palettes import FORMS, KEYS, NAMES, ODD_NAMES, WEIGHTS
 
 __all__ = ["ACTIONS", "BalancerLaboratory"]
 
-NAMES = (*"abcdefghijklmnopqrstuvwxyz", *(f"b{number}" for number in range(1000)))
-ODD_NAMES = (
-    "10.0.0.1:80",
-    "",
-    "é",
-    "a b",
-    "[2001:db8::1]:443",
-    "a",
-    "aa",
-    "A",
-    "\x00",
-    "x" * 80,
-    "B",
-    "0",
-)
-KEYS = ("k", "key-1", "key-2", 0, "", b"", -1, 7, 1 << 40, b"\x00\xff", "é", "x" * 100)
-WEIGHTS = (1, 2, 3, 5, 0.5, 10, 0.3, 100)
-FORMS: Sequence[Callable[[Sequence[str]], Collection[str]]] = (
-    list, tuple, set, frozenset, dict.fromkeys,
-)  # fmt: skip
 ACTIONS = ("request", "finish", "flip", "put", "discard", "re_add", "pick", "avoid", "tick")
 """The actions of a history, each one a method of the laboratory."""
 
@@ -41,7 +22,8 @@ class BalancerLaboratory(Laboratory):
     """Drives one balancer, named ``lb``, and further ones that get the same calls.
 
     ``weights`` and ``in_flight`` are the model: the members with their weights, in order of
-    insertion, and the requests in flight.  ``last_weights`` has the last positive weights.  They are changed by the methods of this class only.
+    insertion, and the requests in flight.  ``last_weights`` has the last positive weights.  They
+    are changed by the methods of this class only.
     """
 
     def __init__(self, settings: Settings, choices: Choices, *, recording: bool = False) -> None:
@@ -63,7 +45,7 @@ class BalancerLaboratory(Laboratory):
     @staticmethod
     def differs(settings: Settings) -> bool:
         """Return whether two new balancers that get the same calls pick differently."""
-        picks = []
+        picks: list[list[str]] = []
         for _ in range(2):
             laboratory = BalancerLaboratory(settings, Choices())
             laboratory.begin(least=min(4, settings.max_members))
@@ -139,10 +121,11 @@ class BalancerLaboratory(Laboratory):
     def let_keys(self, count: int) -> list[Any]:
         """Let ``keys`` be up to ``count`` different keys in later lines; return them."""
         given = self.settings.keys
+        values: dict[str, Any] = {"count": count}
         if given is None:
-            line, values = "keys = [f'key-{n}' for n in range(count)]", {"count": count}
+            line = "keys = [f'key-{n}' for n in range(count)]"
         elif callable(given):
-            line, values = "keys = [key_of(n) for n in range(count)]", {"count": count}
+            line = "keys = [key_of(n) for n in range(count)]"
         else:
             line, values = "keys = given", {"given": list(dict.fromkeys(given))[:count]}
         if self._keys != line + repr(values):
@@ -219,6 +202,12 @@ class BalancerLaboratory(Laboratory):
         self._report("finished", backend, {}, f"outcome={outcome}")
         if self.in_flight[backend] > 0:
             self.in_flight[backend] -= 1
+
+    def finish_all(self) -> None:
+        """Report the end of all requests in flight."""
+        for backend, count in [*self.in_flight.items()]:
+            for _ in range(count):
+                self.finish(backend)
 
     def _report(self, method: str, backend: str, values: dict[str, Any], extra: str = "") -> None:
         if self.now:

@@ -152,18 +152,20 @@ def written(value: Any) -> str:
     """
     if isinstance(value, float) and not isfinite(value):
         return str(value)
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{written(k)}: {written(v)}' for k, v in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(written, value))}]"
-    if isinstance(value, tuple) and type(value) is tuple:
-        items = ", ".join(map(written, value))
-        return f"({items},)" if len(value) == 1 else f"({items})"
-    if isinstance(value, set):
-        return f"{{{', '.join(sorted(map(written, value)))}}}" if value else "set()"
-    if isinstance(value, frozenset):
-        return f"frozenset({written(set(value)) if value else ''})"
-    return repr(value)
+    items: Any = value
+    kind: object = value.__class__
+    if kind is dict:
+        pairs = [f"{written(key)}: {written(items[key])}" for key in items]
+        return f"{{{', '.join(pairs)}}}"
+    if kind not in {list, tuple, set, frozenset}:
+        return repr(value)
+    parts = [written(item) for item in items]
+    if kind is list:
+        return f"[{', '.join(parts)}]"
+    if kind is tuple:
+        return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"
+    whole = f"{{{', '.join(sorted(parts))}}}" if parts else ""
+    return (whole or "set()") if kind is set else f"frozenset({whole})"
 
 
 def _with_blank_lines(lines: list[str]) -> list[str]:

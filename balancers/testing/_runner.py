@@ -102,7 +102,8 @@ class Runner:
 
     def _broken(self, law: Law, made: list[int], *, stuck: bool) -> LawBroken:
         """Return the error for these choices, after two runs that record the program."""
-        whys, programs = [], []
+        whys: list[str] = []
+        programs: list[str] = []
         for _ in range(1 if stuck else 2):
             laboratory = self._laboratory(self.settings, Choices(made), recording=True)
             why = "the same calls broke the law before, but not now"

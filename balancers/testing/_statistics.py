@@ -28,7 +28,7 @@ def count_bounds(trials: int, share: float) -> tuple[int, int]:
     """Return the lowest and highest count that are no alarm, for a probability ``share``; O(log n).
 
     >>> count_bounds(3000, 1 / 2)
-    (1303, 1697)
+    (1297, 1703)
     >>> count_bounds(10, 0.5), count_bounds(100, 0)
     ((0, 10), (0, 0))
     """

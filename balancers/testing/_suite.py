@@ -106,11 +106,11 @@ class Suite:
         """Return a class of tests, with one test for each law."""
         suite = self
 
-        def setUpClass(cls: type[TestCase]) -> None:
+        def set_up_class(_cls: type[TestCase]) -> None:
             suite._preflight(suite._runner)
 
         def test_of(law: Law) -> Callable[[TestCase], None]:
-            def test(case: TestCase) -> None:
+            def test(_case: TestCase) -> None:
                 suite._result(law)
 
             test.__doc__ = law.page.partition("\n")[0]
@@ -118,7 +118,7 @@ class Suite:
             return test
 
         body: dict[str, Any] = {f"test_{law.name}": test_of(law) for law in self._laws}
-        body["setUpClass"] = classmethod(setUpClass)
+        body["setUpClass"] = classmethod(set_up_class)
         body["__doc__"] = f"The laws of {self.subject()}."
         return type(f"LawsOf{self.subject().rpartition('.')[2]}", (TestCase,), body)
 

@@ -1,7 +1,7 @@
 """Ends an example that does not end by itself, for example because ``pick`` loops forever."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from threading import Event, Thread, get_ident
 from time import process_time
@@ -41,7 +41,7 @@ class Watchdog:
 
 
 @contextmanager
-def watching(seconds: float) -> Iterator[Watchdog]:
+def watching(seconds: float) -> Generator[Watchdog]:
     """Raise Stuck in this thread when an example uses more processor time than this."""
     watchdog = Watchdog(seconds)
     thread = Thread(target=watchdog.watch, daemon=True)

@@ -58,14 +58,15 @@ def check_balancer(
     ``examples`` is the number of histories for each law.  They depend on ``seed`` only.  ``keys``
     are the keys to pick by, or a function that returns a key for a number.  ``weights`` are the
     weights to use: "whole" for whole numbers only, or a sequence of positive numbers.  There are at
-    most ``max_members`` members; most histories have fewer than 13.  ``bound`` is required for the trait "bounded": no backend may
-    have more than ``bound`` times its share of the requests in flight, rounded up.
+    most ``max_members`` members; most histories have fewer than 13.  ``bound`` is required for the
+    trait "bounded": no backend may have more than ``bound`` times its share of the requests in
+    flight, rounded up.
 
     >>> from balancers import LeastConnections
     >>> from balancers.testing import check_balancer
     >>> report = check_balancer(LeastConnections, ["least_loaded"], examples=10)
     >>> report.results[0]
-    LawResult(law='is_a_balancer', examples=1, excuse='', note='')
+    LawResult(law='is_a_balancer', examples=10, excuse='', note='')
 
     Raises LawBroken for the first law that is broken and has no excuse, and for an excuse whose law
     is not broken.  Raises InvalidSetting or TypeError for an argument that is not valid.
@@ -144,21 +145,23 @@ def _keys(keys: Any) -> Any:
         return keys
     if isinstance(keys, str | bytes) or not isinstance(keys, Collection):
         raise TypeError(f"keys must be a sequence of keys or a function, not {shown(keys)}")
-    if not keys:
+    found: list[Any] = [*keys]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if not found:
         raise InvalidSetting("keys must not be empty")
-    return tuple(keys)
+    return tuple(found)
 
 
 def _weights(weights: Any) -> Sequence[float] | None:
     if weights is None:
         return None
-    if weights == "whole":
+    if isinstance(weights, str) and weights == "whole":
         return _WHOLE
     if isinstance(weights, str | bytes) or not isinstance(weights, Collection):
         raise TypeError(f"weights must be 'whole' or a sequence of numbers, not {shown(weights)}")
-    for weight in weights:
+    found: list[Any] = [*weights]
+    for weight in found:
         if not (isinstance(weight, int | float) and 0 < weight < inf):
             raise InvalidSetting(f"weights must be finite and above 0, not {shown(weight)}")
-    if not weights:
+    if not found:
         raise InvalidSetting("weights must not be empty")
-    return tuple(weights)
+    return tuple(found)

@@ -42,19 +42,17 @@ def is_a_balancer(lab: BalancerLaboratory) -> None:
         why = "fractional is True, which needs the trait 'weighted'"
         lab.check("not lb.fractional", why)
     key = lab.key()
-    lab.check_raises(
-        "NoBackendAvailable", "lb.pick(key)", "pick must refuse without members", key=key
-    )
+    why = "pick must refuse without members"
+    lab.check_raises("NoBackendAvailable", "lb.pick(key)", why, key=key)
     weight = (lab.settings.weights or (2,))[-1]
     lab.run("lb.put('a')")
     why = "the default weight must be 1, and weights must contain the members"
     lab.check("dict(lb.weights) == {'a': 1}", why)
     lab.run("lb.put('a', weight)", weight=weight)
     lab.weights["a"] = weight
-    lab.check("lb.pick(key, 0.0, ()) == 'a'", "the only member must be picked", key=key)
-    lab.check(
-        "lb.pick(key=key, now=0.0, avoid=[]) == 'a'", "the only member must be picked", key=key
-    )
+    why = "the only member must be picked"
+    lab.check("lb.pick(key, 0.0, ()) == 'a'", why, key=key)
+    lab.check("lb.pick(key=key, now=0.0, avoid=[]) == 'a'", why, key=key)
     for line in (
         "lb.started('a')",
         "lb.started('a', 0.0, True)",

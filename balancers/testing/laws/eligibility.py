@@ -1,7 +1,8 @@
 """Laws for every balancer: which backends may be picked, and what is refused."""
 
-from balancers.testing._balancer_laboratory import FORMS, BalancerLaboratory
+from balancers.testing._balancer_laboratory import BalancerLaboratory
 from balancers.testing._law import law
+from balancers.testing._palettes import FORMS
 
 __all__ = ["LAWS"]
 

@@ -1,18 +1,13 @@
 """Laws for balancers that pick by key."""
 
-from balancers.testing._balancer_laboratory import KEYS, BalancerLaboratory
+from balancers.testing._balancer_laboratory import BalancerLaboratory
 from balancers.testing._law import law
+from balancers.testing._palettes import KEYS
 
 __all__ = ["LAWS"]
 
 _SETS = 40
 _MAP = "{key: lb.pick(key=key) for key in keys}"
-
-
-def _finish_all(lab: BalancerLaboratory) -> None:
-    for backend, count in [*lab.in_flight.items()]:
-        for _ in range(count):
-            lab.finish(backend)
 
 
 @law(needs="keyed")
@@ -29,7 +24,7 @@ def a_key_stays_put(lab: BalancerLaboratory) -> None:
     """
     lab.begin(least=1)
     lab.history(6)
-    _finish_all(lab)
+    lab.finish_all()
     if not lab.eligible():
         return
     if lab.settings.keys is None:
@@ -48,7 +43,7 @@ def a_key_stays_put(lab: BalancerLaboratory) -> None:
                 lab.pick(lab.one_of(keys), avoid)
         elif action == 3:
             lab.start(lab.pick(lab.one_of(keys)))
-            _finish_all(lab)
+            lab.finish_all()
         else:
             lab.pick(lab.one_of(keys))
     given = f", now={lab.now!r}" if lab.now else ""
@@ -71,7 +66,7 @@ def the_map_is_a_function_of_the_set(lab: BalancerLaboratory) -> None:
     """
     lab.begin(actions=("put", "discard", "re_add", "flip", "request", "pick", "finish"))
     lab.history(10)
-    _finish_all(lab)
+    lab.finish_all()
     if not lab.eligible():
         return
     lab.make("new")

@@ -43,40 +43,41 @@ def last_put_wins(lab: BalancerLaboratory) -> None:
 
     What it cannot see: small differences of the shares.
     """
-    traits = lab.settings.traits
     whole = lab.settings.weights or (1, 4)
     members = lab.add_members(2, min(whole))
     for _ in lab.more(3):
-        backend = lab.one_of(members)
-        lab.put(backend, lab.one_of([0, *whole]))
+        lab.put(lab.one_of(members), lab.one_of([0, *whole]))
         for _ in range(lab.below(3)):
             if lab.eligible():
                 lab.start(lab.pick(lab.key()))
-        for flying in [backend for backend, count in lab.in_flight.items() for _ in range(count)]:
-            lab.finish(flying)
+        lab.finish_all()
     heavy = lab.below(len(members))
     for number, backend in enumerate(members):
         lab.put(backend, max(whole) if number == heavy else min(whole))
-    total = sum(lab.weights.values())
     if lab.keyed:
-        if not traits & {"historical", "bounded"}:
-            lab.let_keys(200)
-            lab.make("new")
-            for backend, weight in lab.weights.items():
-                lab.run("new.put(backend, weight=weight)", backend=backend, weight=weight)
-            why = "a new balancer with the same weights maps keys to other backends"
-            lab.check(
-                "[lb.pick(key=key) for key in keys] == [new.pick(key=key) for key in keys]", why
-            )
+        _check_that_a_new_one_agrees(lab)
         return
+    weighted = "weighted" in lab.settings.traits
+    total = sum(lab.weights.values())
     lab.let("counts", "held_requests(lb, 240)")
     for backend in members:
         why = f"{backend!r} does not get its share of the last weights"
-        if "weighted" in traits:
+        if weighted:
             share = lab.weights[backend] / total
             lab.check_count("counts[backend]", 240, share, why, slack=5, backend=backend)
         else:
             lab.check("counts[backend] > 0", why, backend=backend)
+
+
+def _check_that_a_new_one_agrees(lab: BalancerLaboratory) -> None:
+    if lab.settings.traits & {"historical", "bounded"}:
+        return
+    lab.let_keys(200)
+    lab.make("new")
+    for backend, weight in lab.weights.items():
+        lab.run("new.put(backend, weight=weight)", backend=backend, weight=weight)
+    line = "[lb.pick(key=key) for key in keys] == [new.pick(key=key) for key in keys]"
+    lab.check(line, "a new balancer with the same weights maps keys to other backends")
 
 
 @law(share=0.5)

@@ -7,7 +7,7 @@ __all__ = ["LAWS"]
 
 _MAP = "{key: lb.pick(key=key) for key in keys}"
 _TURNS = 40
-"""A backend whose share is 1/n gets none of 40 n independent draws with a probability below e⁻⁴⁰."""
+"""With the share 1/n, none of 40 n independent draws has a probability below e⁻⁴⁰."""
 _OUTCOMES = ("UNKNOWN", "SUCCESS", "FAILURE", "Outcome(ok=True, elapsed=0.25)")
 
 
