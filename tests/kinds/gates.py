@@ -57,6 +57,7 @@ def ejection_by_rules(**settings: Any) -> Any:
         "consecutive_local_failures": 2,
         "interval": 4.0,
         "base_ejection_time": 3.0,
+        "max_ejection_time": 7.0,
         "max_ejected_share": 0.5,
         "rng": Random(1),
     }
@@ -72,6 +73,15 @@ def dynamic_limit(**settings: Any) -> Any:
     usual: dict[str, Any] = {"minconn": 1, "maxconn": 3, "fullconn": 9}
     return DynamicLimit[str](**(usual | settings))
 
+
+OFTEN: dict[str, Any] = {
+    "interval": 4.0,
+    "timeout": 1.5,
+    "fast_interval": 1.0,
+    "slow_after": 6.0,
+    "jitter": 0.0,
+}
+"""Settings of active checks that send a probe in most intervals of a few seconds."""
 
 OBSERVE: dict[str, Event] = {
     "observe success": lambda gate, backend, now: gate.observe(backend, True, now),
@@ -138,23 +148,18 @@ GATES = [
         active_that_restores,
         OBSERVE | PROBE,
     ),
+    GateKind("ActiveChecks-often", partial(active, 2, 2, **OFTEN), OBSERVE | PROBE),
+    GateKind("ActiveChecks-down", partial(active, 2, 2, initial="down", **OFTEN), OBSERVE | PROBE),
     GateKind(
         "ActiveChecks-down-time",
-        partial(
-            active,
-            2,
-            2,
-            initial="down",
-            promotion="time",
-            recovery_time=3.0,
-            jitter=0.0,
-        ),
+        partial(active, 2, 2, initial="down", promotion="time", recovery_time=3.0, **OFTEN),
         OBSERVE | PROBE,
     ),
     GateKind("PassiveChecks", passive, closes_at_once=True),
     GateKind("PassiveChecks-2-trials", partial(passive, max_fails=2, max_trials=2)),
     GateKind("OutlierEjection", ejection, EJECT, closes_at_once=True),
     GateKind("OutlierEjection-rules", ejection_by_rules, EJECT),
+    GateKind("OutlierEjection-all", partial(ejection_by_rules, max_ejected_share=1.0), EJECT),
     GateKind("OutlierEjection-dry-run", partial(ejection_by_rules, dry_run=True), EJECT),
     GateKind("CoolDown", cool_down, closes_at_once=True),
     GateKind(
