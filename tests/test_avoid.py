@@ -1,19 +1,15 @@
 """``avoid`` is any collection of backends, for every balancer; anything else is a TypeError."""
 
-import inspect
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from functools import partial
-from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 
 from balancers import Balancer, NoBackendAvailable
-from balancers.interop import caddy, envoy, haproxy, ketama, nginx
-from tests.kinds import KINDS
+from tests.kinds import KINDS, PRESETS
 from tests.work import work_of
 
 CLIENT = "192.0.2.7"
@@ -34,23 +30,7 @@ class Name(str):
     __hash__ = str.__hash__
 
 
-def presets() -> Iterator[tuple[str, Callable[..., Balancer[Any]]]]:
-    """Yield every balancer of ``balancers.interop``."""
-    for program in (caddy, envoy, haproxy, ketama, nginx):
-        kinds: list[tuple[str, Any]] = inspect.getmembers(program, inspect.isclass)
-        for name, kind in kinds:
-            if hasattr(kind, "pick"):
-                make: Callable[..., Balancer[Any]] = kind
-                if "rng" in inspect.signature(kind).parameters:
-                    make = partial(with_rng, kind)
-                yield f"{program.__name__.rpartition('.')[2]}.{name}", make
-
-
-def with_rng(kind: Callable[..., Balancer[Any]], backends: list[Name]) -> Balancer[Any]:
-    return kind(backends, rng=Random(1))
-
-
-MAKERS = {kind.name: kind.make for kind in KINDS} | dict(presets())
+MAKERS = {kind.name: kind.make for kind in [*KINDS, *PRESETS]}
 every_balancer = pytest.mark.parametrize("name", MAKERS)
 
 

@@ -28,7 +28,8 @@ from balancers import (
 )
 from balancers.gates import CoolDown, DynamicLimit, OutlierEjection, PassiveChecks, WarmUp
 from tests.depth import DEEP
-from tests.kinds import KINDS, Kind, by_name
+from tests.kinds import KINDS, PLAIN_GATES, Kind, by_name
+from tests.kinds.kind import Event
 
 MEMBERS = {"a": 1, "b": 2.5, "c": 3, "d": 1, "e": 0.7, "f": 2}
 SOME, MUCH = 2000, 11 if DEEP else 3
@@ -128,6 +129,18 @@ def test_a_period_that_is_too_long_is_not_recorded(n: int) -> None:
     assert_bounded(lb, work)
 
 
+def add_other_gates(gates: list[Gate[str]], fractional: bool) -> list[tuple[Any, Event]]:
+    """Add the gates of the registry whose reason is missing, and return their own calls."""
+    reasons = {gate.reason for gate in gates}
+    calls: list[tuple[Any, Event]] = []
+    for row in PLAIN_GATES.values():
+        gate = row.make()
+        if gate.reason not in reasons and gate.fractional <= fractional:
+            gates.append(gate)
+            calls += [(gate, event) for event in row.events.values()]
+    return calls
+
+
 @pytest.mark.deep
 @pytest.mark.parametrize("kind", KINDS, ids=by_name)
 def test_a_pool_does_not_grow_with_work(kind: Kind) -> None:
@@ -137,6 +150,7 @@ def test_a_pool_does_not_grow_with_work(kind: Kind) -> None:
     gates += [OutlierEjection(3, interval=2.0, base_ejection_time=1.0), CoolDown(rng=Random(1))]
     gates += [PassiveChecks(2, 3.0), DynamicLimit(2, 4, 20)]
     gates.append(SlowStart(3.0) if lb.fractional else WarmUp(3.0))
+    calls = add_other_gates(gates, lb.fractional)
     pool = Pool(lb, gates, panic=0.3, calm=0.5, limit=30, events=deque(maxlen=50))
     pool.update(MEMBERS)
     ticks = iter(range(10**9))
@@ -148,6 +162,9 @@ def test_a_pool_does_not_grow_with_work(kind: Kind) -> None:
             health.observe(backend, rng.random() < 0.8, now)
             (drain.begin if rng.random() < 0.05 else drain.cancel)(backend, now)
             drain.drained(now)
+            if calls:
+                gate, event = rng.choice(calls)
+                event(gate, backend, now)
             with suppress(NoBackendAvailable):
                 in_flight.append(pool.acquire(now, key))
             if len(in_flight) > 9:

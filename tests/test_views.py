@@ -24,31 +24,22 @@ import pytest
 from balancers import (
     Balancer,
     ConnectionLimit,
-    Drain,
     Event,
     HashRing,
-    HealthChecks,
     LeastConnections,
     Maglev,
     NoBackendAvailable,
     Outcome,
     Pool,
     RoundRobin,
-    SlowStart,
 )
 from balancers.errors import InvalidWeight
 from balancers.flows import FlowKey, FlowTable
 from balancers.gates import (
-    ActiveChecks,
-    CoolDown,
-    DynamicLimit,
     FailurePercentage,
     OutlierEjection,
-    PassiveChecks,
-    WarmUp,
 )
 from balancers.http import HealthReport, Networks, Request, TrustedProxies
-from balancers.interop import caddy, envoy, haproxy, ketama, nginx
 from balancers.loads import InFlight
 from balancers.overload import AdmissionQueue, RetryBudget
 from balancers.routing import Route, Router, Split
@@ -58,38 +49,12 @@ from balancers.sessions import (
     HeaderSessions,
     LearnedSessions,
 )
-from tests.kinds import KINDS
+from tests.kinds import KINDS, PLAIN_GATES, PRESETS
 from tests.sessions.samples import tokens
 
 WEIGHTS = {"a": 2, "b": 1, "c": 0}
 FLOW = FlowKey("tcp", "192.0.2.1", 1, "198.51.100.7", 443)
-GATES: dict[str, Callable[[], Any]] = {
-    "HealthChecks": lambda: HealthChecks[str](1, 1, recovery_time=9.0),
-    "ActiveChecks": lambda: ActiveChecks[str](1, 1, rng=Random(1)),
-    "PassiveChecks": lambda: PassiveChecks[str](max_fails=1),
-    "OutlierEjection": lambda: OutlierEjection[str](1, [FailurePercentage()], rng=Random(2)),
-    "CoolDown": lambda: CoolDown[str](rng=Random(3)),
-    "Drain": lambda: Drain[str](timeout=10.0),
-    "ConnectionLimit": lambda: ConnectionLimit[str](2),
-    "DynamicLimit": lambda: DynamicLimit[str](minconn=1, maxconn=5, fullconn=12),
-    "SlowStart": lambda: SlowStart[str](8.0, 4),
-    "WarmUp": lambda: WarmUp[str](8.0, 4),
-}
-INTEROP: dict[str, Callable[[], Any]] = {
-    f"{program.__name__.rpartition('.')[2]}.{name}": getattr(program, name)
-    for program, names in {
-        nginx: ["ConsistentHash", "Hash", "IPHash", "LeastConn", "RoundRobin"],
-        haproxy: ["Consistent", "MapBased", "StaticRR", "First", "LeastConn", "RoundRobin"],
-        envoy: ["Maglev", "RingHash", "RoundRobin"],
-        caddy: ["Cookie", "First", "RoundRobin", "WeightedRoundRobin"],
-        ketama: [
-            "LibmemcachedKetama", "LibmemcachedSpy", "LibmemcachedModula", "TwemproxyModula",
-            "TwemproxyKetama", "UHashRing", "UHashRingKetama",
-        ],
-    }.items()
-    for name in names
-}  # fmt: skip
-INTEROP["envoy.LeastRequest"] = lambda: envoy.LeastRequest(rng=Random(1))
+GATES = {kind.name: kind.make for kind in PLAIN_GATES.values()}
 
 
 def is_a(value: Any, kind: Any) -> bool:
@@ -186,8 +151,10 @@ def router_in_use() -> Router[str]:
 SAMPLES: dict[str, Callable[[], Any]] = {
     **{kind.name: partial(balancer_in_use, kind.make, "abc") for kind in KINDS},
     **{
-        name: partial(balancer_in_use, make, ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"])
-        for name, make in INTEROP.items()
+        kind.name: partial(
+            balancer_in_use, kind.make, ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]
+        )
+        for kind in PRESETS
     },
     "Maglev-of-10": lambda: balancer_in_use(partial(Maglev, size=11), "abc"),
     **{name: partial(gate_in_use, name) for name in GATES},

@@ -20,22 +20,19 @@ from balancers import (
     Outcome,
     Pool,
     RoundRobin,
-    SlowStart,
     WeightedRoundRobin,
 )
 from balancers.errors import InvalidSetting, InvalidTime, UnknownBackend
 from balancers.gates import (
     ActiveChecks,
-    CoolDown,
-    DynamicLimit,
     MemberGate,
     OutlierEjection,
     PassiveChecks,
     Probe,
-    WarmUp,
 )
 from balancers.outcome import UNKNOWN
 from tests.bad_input.samples import INVALID_TIMES
+from tests.kinds import PLAIN_GATES
 
 Call = Callable[[], object]
 
@@ -57,18 +54,7 @@ def calls_of(gate: Any, backend: str, now: float) -> dict[str, Call]:
     return calls
 
 
-EVERY_GATE: dict[str, Callable[[], Any]] = {
-    "HealthChecks": lambda: HealthChecks[str](1, 1),
-    "ActiveChecks": lambda: ActiveChecks[str](1, 1, rng=Random(1)),
-    "PassiveChecks": PassiveChecks[str],
-    "OutlierEjection": lambda: OutlierEjection[str](1),
-    "CoolDown": lambda: CoolDown[str](rng=Random(1)),
-    "Drain": Drain[str],
-    "ConnectionLimit": lambda: ConnectionLimit[str](3),
-    "DynamicLimit": lambda: DynamicLimit[str](1, 3, 9),
-    "SlowStart": lambda: SlowStart[str](30.0),
-    "WarmUp": lambda: WarmUp[str](30.0),
-}
+EVERY_GATE = {kind.name: kind.make for kind in PLAIN_GATES.values()}
 every_gate = pytest.mark.parametrize("name", EVERY_GATE)
 
 

@@ -47,6 +47,7 @@ from balancers.gates import (
     WarmUp,
 )
 from tests.depth import DEEP
+from tests.kinds import PLAIN_GATES
 
 NAMES = st.sampled_from("abcdefg")
 WEIGHTS = st.sampled_from([0, 1, 1, 2, 3])
@@ -85,7 +86,7 @@ def every_gate(fractional: bool) -> list[Any]:
         max_ejected_share=SHARE,
         rng=Random(2),
     )
-    return [
+    gates: list[Any] = [
         ActiveChecks(2, 2, rng=Random(1), slow_after=20.0, restores=outliers),
         PassiveChecks(max_fails=2, fail_timeout=5.0, max_trials=2),
         outliers,
@@ -94,6 +95,12 @@ def every_gate(fractional: bool) -> list[Any]:
         ConnectionLimit(LIMIT),
         DynamicLimit(minconn=2, maxconn=5, fullconn=12),
         ramp,
+    ]
+    reasons = {gate.reason for gate in gates}
+    others: list[Any] = [kind.make() for kind in PLAIN_GATES.values()]
+    return [
+        *gates,
+        *(one for one in others if one.reason not in reasons and one.fractional <= fractional),
     ]
 
 

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from math import inf
-from random import Random
 from typing import Any
 
 import pytest
@@ -15,27 +14,29 @@ from balancers import (
     FAILURE,
     SUCCESS,
     ConnectionLimit,
-    Drain,
     Event,
     Outcome,
     Pool,
-    SlowStart,
     WeightedRoundRobin,
 )
 from balancers.errors import InvalidTime
-from balancers.gates import CoolDown, DynamicLimit, WarmUp
+from balancers.gates import DynamicLimit
 from tests.bad_input.samples import INVALID_TIMES
+from tests.kinds import PLAIN_GATES
 
 BAD_TIMES: list[Any] = [*INVALID_TIMES, None, Decimal(200), "200", [200.0]]
 LIMITED = Outcome(ok=False, retry_after=5.0)
 
-GATES: dict[str, Callable[[], Any]] = {
-    "CoolDown": lambda: CoolDown[str](2, rng=Random(1)),
-    "Drain": lambda: Drain[str](quiet=2.0),
-    "ConnectionLimit": lambda: ConnectionLimit[str](2),
-    "DynamicLimit": lambda: DynamicLimit[str](1, 3, 9),
-    "SlowStart": lambda: SlowStart[str](30.0),
-    "WarmUp": lambda: WarmUp[str](30.0),
+ROWS = {
+    name: kind
+    for name, kind in PLAIN_GATES.items()
+    if not kind.make().soft or kind.make().fractional
+}
+"""The gates that are no health checks."""
+GATES = {name: kind.make for name, kind in ROWS.items()}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "CoolDown": {"consecutive_failures": 2},
+    "Drain": {"quiet": 2.0},
 }
 Call = Callable[[Any, str, float], object]
 CALLS: dict[str, tuple[list[str], Call]] = {
@@ -43,13 +44,7 @@ CALLS: dict[str, tuple[list[str], Call]] = {
     "changes": ([*GATES], lambda gate, _, now: list(gate.changes(now))),
     "added": ([*GATES], lambda gate, _, now: gate.added("new", now)),
     "share": (["SlowStart", "WarmUp"], lambda gate, b, now: gate.share(b, now)),
-    "ramp begins": (["SlowStart", "WarmUp"], lambda gate, b, now: gate.begin(b, now)),
     "recovered": (["SlowStart", "WarmUp"], lambda gate, b, now: gate.recovered(b, now)),
-    "drain begins": (["Drain"], lambda gate, b, now: gate.begin(b, now)),
-    "cancel": (["Drain"], lambda gate, _, now: gate.cancel("a", now)),
-    "drained": (["Drain"], lambda gate, _, now: gate.drained(now)),
-    "set": (["ConnectionLimit"], lambda gate, b, now: gate.set(b, 1, now)),
-    "set_waiting": (["DynamicLimit"], lambda gate, _, now: gate.set_waiting(5, now)),
     "started": (
         ["ConnectionLimit", "DynamicLimit", "WarmUp"],
         lambda gate, b, now: gate.started(b, 2, now),
@@ -67,6 +62,9 @@ CALLS: dict[str, tuple[list[str], Call]] = {
         lambda gate, b, now: gate.finished(b, LIMITED, 0, 99.0, now),
     ),
 }
+for _name, _row in ROWS.items():
+    for _event, _call in _row.events.items():
+        CALLS.setdefault(_event, ([], _call))[0].append(_name)
 every_call = pytest.mark.parametrize(
     ("name", "call"), [(name, call) for call, (names, _) in CALLS.items() for name in names]
 )
@@ -74,7 +72,7 @@ every_call = pytest.mark.parametrize(
 
 def busy(name: str) -> tuple[Any, Pool[str], deque[Event]]:
     """Return a gate at 100 s, while "a" drains, ramps up, pauses, or is full."""
-    gate, events = GATES[name](), deque[Event](maxlen=100)
+    gate, events = GATES[name](**SETTINGS.get(name, {})), deque[Event](maxlen=100)
     pool = Pool(WeightedRoundRobin(["a", "b"]), [gate], events=events)
     pool.acquire(99.0, prefer="a")
     pool.acquire(99.0, prefer="b")

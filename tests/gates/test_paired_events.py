@@ -1,7 +1,7 @@
 """Events pair: each end of a reason follows its begin, for drains, pauses, limits and ramps."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from balancers import (
-    ConnectionLimit,
-    Drain,
     Event,
     HealthChecks,
     Lease,
@@ -20,8 +18,9 @@ from balancers import (
     SlowStart,
     WeightedLeastConnections,
 )
-from balancers.gates import CoolDown, DynamicLimit, MemberGate, WarmUp
+from balancers.gates import CoolDown, MemberGate, WarmUp
 from tests.depth import runs
+from tests.kinds import GATES, PLAIN_GATES, GateKind
 
 NAMES = "abcd"
 
@@ -53,9 +52,11 @@ def check_pairs(events: Iterable[Event], current: set[tuple[object, str]]) -> No
 class Case:
     """A pool with one gate, and random calls of it."""
 
-    def __init__(self, make: Callable[[Random], Any], seed: int) -> None:
+    def __init__(self, rows: list[GateKind], seed: int) -> None:
         self.rng = rng = Random(seed)
-        self.gate = make(rng)
+        row = rng.choice(rows)
+        self.gate = row.make()
+        self.events_of_gate = [*row.events.values()]
         self.health: HealthChecks[str] = HealthChecks(1, 1, recovery_time=2.0)
         self.refusal = Refusal()
         self.events: deque[Event] = deque(maxlen=10_000)
@@ -97,18 +98,8 @@ class Case:
 
     def call(self, backend: str, now: float) -> None:
         """Call a method of the gate."""
-        rng = self.rng
-        gate = self.gate
-        kind = str(gate.__class__.__name__)
-        if kind == "Drain":
-            rng.choice([gate.begin, gate.begin, gate.cancel])(backend, now)
-            gate.drained(now)
-        elif kind == "ConnectionLimit":
-            gate.set(backend, rng.choice([None, 1, 2, 3, 9]), now)
-        elif kind == "DynamicLimit":
-            gate.set_waiting(rng.randrange(9), now)
-        elif kind in {"SlowStart", "WarmUp"}:
-            gate.begin(backend, now)
+        if self.events_of_gate:
+            self.rng.choice(self.events_of_gate)(self.gate, backend, now)
 
     def check_law(self) -> None:
         """Each change of a factor was announced, also when the gate is ahead of the pool."""
@@ -130,13 +121,16 @@ class Case:
             assert ((backend, self.gate.reason) in self.current) is closed
 
 
-GATES: dict[str, Callable[[Random], Any]] = {
-    "Drain": lambda rng: Drain[str](rng.choice([2.0, 20.0]), quiet=rng.choice([0.0, 1.0])),
-    "CoolDown": lambda rng: CoolDown[str](rng.choice([1, 2]), 2.0, max_time=9.0, rng=Random(1)),
-    "ConnectionLimit": lambda rng: ConnectionLimit[str](rng.choice([1, 2, 4])),
-    "DynamicLimit": lambda rng: DynamicLimit[str](1, rng.choice([3, 9]), rng.choice([2, 9])),
-    "SlowStart": lambda rng: SlowStart[str](rng.choice([2.0, 20.0]), rng.choice([2, 5])),
-    "WarmUp": lambda rng: WarmUp[str](rng.choice([2.0, 20.0]), rng.choice([2, 5])),
+def is_health(kind: GateKind) -> bool:
+    """Return whether a gate is one of those of ``test_soft_gates``."""
+    gate = kind.make()
+    return gate.soft and not gate.fractional
+
+
+ROWS = {
+    name: [row for row in GATES if row.name.partition("-")[0] == name]
+    for name, kind in PLAIN_GATES.items()
+    if not is_health(kind)
 }
 ENDS = {
     "Drain": ["draining cancelled", "drained cancelled"],
@@ -149,16 +143,16 @@ ENDS = {
 """The ends that must happen, with their details."""
 
 
-@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("name", ROWS)
 def test_each_end_of_a_reason_follows_its_begin(name: str) -> None:
     counts: Counter[str] = Counter()
     for seed in range(runs(600)):
-        case = Case(GATES[name], seed)
+        case = Case(ROWS[name], seed)
         for _ in range(120):
             case.step()
             case.check(counts)
             case.check_law()
-    for end in ENDS[name]:
+    for end in ENDS.get(name, ()):
         assert counts[end] > 5, f"{end!r} was rare: {counts}"
 
 

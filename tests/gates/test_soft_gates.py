@@ -3,7 +3,7 @@
 Every call goes to two gates.  The first gets times that are sometimes earlier than its latest time,
 and the second gets the latest time instead.  Both must agree always.
 
-All times are multiples of a half second, so the true factors between two calls are known.
+All times of calls are multiples of a half second.
 """
 
 from collections import deque
@@ -14,18 +14,16 @@ from typing import Any
 
 import pytest
 
-from balancers import FAILURE, SUCCESS, Event, HealthChecks, Outcome
+from balancers import FAILURE, SUCCESS, Event, Outcome
 from balancers._internal.timers import Timers
 from balancers.gates import (
-    ActiveChecks,
-    MedianGap,
     OutlierEjection,
     PassiveChecks,
     Probe,
-    SlidingWindow,
 )
 from balancers.outcome import UNKNOWN
 from tests.depth import runs
+from tests.kinds import GATES
 
 NAMES = "abcd"
 STEP = 0.5
@@ -42,37 +40,7 @@ OUTCOMES = [
 ]
 
 
-def active(**settings: Any) -> ActiveChecks[str]:
-    times: dict[str, Any] = {
-        "interval": 4.0,
-        "timeout": 1.5,
-        "fast_interval": 1.0,
-        "slow_after": 6.0,
-    }
-    return ActiveChecks(2, 2, rng=Random(3), jitter=0.0, **times, **settings)
-
-
-def ejection(**settings: Any) -> OutlierEjection[str]:
-    rules = [MedianGap(minimum_hosts=2, request_volume=2)]
-    times: dict[str, Any] = {"interval": 4.0, "base_ejection_time": 3.0, "max_ejection_time": 7.0}
-    return OutlierEjection(2, rules, **times, **settings)
-
-
-KINDS: dict[str, Callable[[], Any]] = {
-    "health, either": lambda: HealthChecks[str](2, 2, 3.0),
-    "health, time": lambda: HealthChecks[str](1, 2, 3.0, promotion="time"),
-    "health, down": lambda: HealthChecks[str](2, 2, 3.0, initial="down"),
-    "health, unknown": lambda: HealthChecks[str](1, 1, 3.0, initial="unknown", promotion="probes"),
-    "health, window": lambda: HealthChecks[str](rule=SlidingWindow(3, 2, 2), initial="down"),
-    "active": active,
-    "active, down": lambda: active(initial="down"),
-    "active, time": lambda: active(promotion="time", recovery_time=3.0, initial="down"),
-    "passive, one trial": lambda: PassiveChecks[str](1, 2.0),
-    "passive, two trials": lambda: PassiveChecks[str](2, 3.0, 2),
-    "ejection, half": lambda: ejection(max_ejected_share=0.5),
-    "ejection, all": lambda: ejection(max_ejected_share=1.0),
-    "ejection, dry run": lambda: ejection(max_ejected_share=1.0, dry_run=True),
-}
+KINDS = {kind.name: kind.make for kind in GATES if kind.make().soft and not kind.make().fractional}
 
 
 def no_requests(_: str) -> int:
@@ -263,4 +231,4 @@ def test_changes_events_and_time(kind: str) -> None:
         driver.gates[0]._events = driver.gates[0]._in_flight = None
         assert contents(driver.gates[0]) == contents(driver.gates[1])
         reported += driver.reported
-    assert reported > 50 or kind == "ejection, dry run"
+    assert reported > 50 or kind == "OutlierEjection-dry-run"

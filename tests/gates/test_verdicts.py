@@ -1,6 +1,7 @@
 """Which outcomes count: the caller says it in one function, for every gate that counts requests."""
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable
 from functools import partial
@@ -10,16 +11,22 @@ from typing import Any
 import pytest
 
 from balancers import FAILURE, SUCCESS, HealthChecks, Outcome, Pool, RoundRobin
-from balancers.gates import ActiveChecks, CoolDown, OutlierEjection, PassiveChecks
+from balancers.gates import CoolDown, OutlierEjection, PassiveChecks
 from balancers.outcome import UNKNOWN, Verdict, count_capacity_as_unknown
+from tests.kinds import GATES as GATE_KINDS
 
 Make = Callable[..., Any]
-GATES: dict[str, Make] = {
-    "HealthChecks": partial(HealthChecks[str], 1),
-    "ActiveChecks": partial(ActiveChecks[str], 1, rng=Random(1)),
-    "PassiveChecks": partial(PassiveChecks[str], 1),
-    "OutlierEjection": partial(OutlierEjection[str], 1),
-    "CoolDown": partial(CoolDown[str], 1, rng=Random(1)),
+
+
+def takes_a_verdict(make: Make) -> bool:
+    kind: type[Any] = make().__class__
+    return "verdict" in inspect.signature(kind).parameters
+
+
+GATES = {
+    kind.name: kind.make
+    for kind in GATE_KINDS
+    if kind.closes_at_once and takes_a_verdict(kind.make)
 }
 every_gate = pytest.mark.parametrize("make", GATES.values(), ids=GATES)
 

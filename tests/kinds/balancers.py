@@ -1,0 +1,144 @@
+"""The registry of balancers.  Those that imitate another program are in ``presets``."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from random import Random
+from typing import Any
+
+from balancers import (
+    Balancer,
+    HashRing,
+    IPHash,
+    LeastConnections,
+    Maglev,
+    PowerOfTwoChoices,
+    RandomChoice,
+    Rendezvous,
+    RoundRobin,
+    WeightedLeastConnections,
+    WeightedRoundRobin,
+)
+from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento, MultiProbe
+from balancers.loads import InFlight
+from tests.kinds.kind import Kind
+from tests.references import NaiveWeightedLeastConnections, NaiveWeightedRoundRobin
+
+__all__ = ["ADDRESSES", "HASHED", "KEYED", "KINDS", "METHODS"]
+
+Backends = Iterable[Any] | Mapping[Any, float]
+ADDRESSES = [f"10.{number // 50}.7.{number % 50}" for number in range(950)] + [
+    f"2001:db8:0:{number:x}::1" for number in range(50)
+]
+"""The addresses of clients, as the keys of balancers that take no others."""
+
+
+def random_choice(backends: Backends = (), rng: Random | None = None) -> Balancer[Any]:
+    return RandomChoice(backends, rng=rng or Random(1))
+
+
+def power_of_two(backends: Backends = (), rng: Random | None = None) -> Balancer[Any]:
+    return PowerOfTwoChoices(backends, rng=rng or Random(1))
+
+
+def power_of_three(backends: Backends = (), rng: Random | None = None) -> Balancer[Any]:
+    return PowerOfTwoChoices(backends, rng=rng or Random(1), choices=3, load=InFlight())
+
+
+def ip_hash_over_ring(backends: Backends = (), points: int = 8) -> Balancer[Any]:
+    return IPHash(backends, over=HashRing(points=points))
+
+
+def bounded_ring(backends: Backends = (), points: int = 8) -> Balancer[Any]:
+    return BoundedLoad(HashRing(backends, points=points), c=1.25)
+
+
+SED = "At low load, the shortest expected delay is only that of the heaviest backends."
+
+KINDS = [
+    Kind("RoundRobin", RoundRobin, traits=("rotating",)),
+    Kind(
+        "WeightedRoundRobin",
+        WeightedRoundRobin,
+        NaiveWeightedRoundRobin,
+        traits=("weighted", "smooth", "rotating"),
+    ),
+    Kind("RandomChoice", random_choice, traits=("weighted", "random")),
+    Kind("LeastConnections", LeastConnections, least="count", traits=("least_loaded", "rotating")),
+    Kind(
+        "WeightedLeastConnections",
+        WeightedLeastConnections,
+        NaiveWeightedLeastConnections,
+        least="ratio",
+        traits=("weighted", "least_loaded", "rotating"),
+    ),
+    Kind(
+        "WeightedLeastConnections-sed",
+        partial(WeightedLeastConnections, rule="sed"),
+        partial(NaiveWeightedLeastConnections, extra=1),
+        traits=("weighted", "least_loaded", "rotating"),
+        excuses={"shares_follow_weights": SED, "no_backend_starves": SED},
+    ),
+    Kind("PowerOfTwoChoices", power_of_two, lighter_of_two=True, traits=("weighted", "random")),
+    Kind(
+        "PowerOfTwoChoices-3-load",
+        power_of_three,
+        lighter_of_two=True,
+        traits=("weighted", "random"),
+    ),
+    Kind("IPHash", IPHash, traits=("keyed",), keys=ADDRESSES),
+    Kind(
+        "IPHash-over-HashRing",
+        ip_hash_over_ring,
+        large=partial(ip_hash_over_ring, points=1),
+        limits_weights=True,
+        traits=("keyed", "weighted", "minimal_disruption"),
+        keys=ADDRESSES,
+    ),
+    Kind(
+        "HashRing",
+        partial(HashRing, points=8),
+        large=partial(HashRing, points=1),
+        limits_weights=True,
+        traits=("keyed", "weighted", "minimal_disruption"),
+    ),
+    Kind(
+        "Maglev",
+        partial(Maglev, size=251),
+        large=partial(Maglev, size=200_003),
+        even=True,
+        traits=("keyed", "weighted"),
+        max_members=251,
+    ),
+    Kind("Rendezvous", Rendezvous, even=True, traits=("keyed", "weighted", "minimal_disruption")),
+    Kind("MultiProbe", MultiProbe, traits=("keyed", "minimal_disruption")),
+    Kind(
+        "Jump",
+        Jump,
+        only_last_leaves=True,
+        even=True,
+        traits=("keyed", "stacked", "historical", "minimal_disruption"),
+    ),
+    Kind(
+        "Anchor",
+        partial(Anchor, capacity=64),
+        large=partial(Anchor, capacity=1 << 17),
+        even=True,
+        traits=("keyed", "historical", "minimal_disruption"),
+        max_members=64,
+    ),
+    Kind("Memento", Memento, even=True, traits=("keyed", "historical", "minimal_disruption")),
+    Kind(
+        "BoundedLoad-over-HashRing",
+        bounded_ring,
+        large=partial(bounded_ring, points=1),
+        limits_weights=True,
+        traits=("keyed", "weighted", "bounded"),
+        bound=1.25,
+    ),
+]
+KEYED = [kind for kind in KINDS if kind.make().keyed]
+"""The balancers that pick by key."""
+HASHED = [kind for kind in KEYED if hasattr(kind.make(), "pick_hashed")]
+"""The balancers of ``balancers.hashing``: they also pick by the 64-bit hash of a key."""
+METHODS = [kind for kind in HASHED if isinstance(kind.make(), HashedBalancer)]
+"""Those that map hashes to backends themselves, and not over another balancer."""

@@ -1,0 +1,129 @@
+"""The registry of the balancers that pick as another program does, with the rules of that program.
+
+Their excuses name what the program does otherwise than the balancers of this package.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from random import Random
+from typing import Any
+
+from balancers import Balancer
+from balancers.interop import caddy, envoy, haproxy, ketama, nginx
+from tests.kinds.balancers import ADDRESSES
+from tests.kinds.kind import Kind
+
+__all__ = ["PRESETS"]
+
+IPV4 = [address for address in ADDRESSES if ":" not in address]
+
+
+def least_request(
+    backends: Iterable[Any] | Mapping[Any, float] = (), rng: Random | None = None
+) -> Balancer[Any]:
+    return envoy.LeastRequest(backends, rng=rng or Random(1))
+
+
+FIRST = "Every request goes to the first available backend."
+
+PRESETS = [
+    Kind(
+        "caddy.Cookie",
+        caddy.Cookie,
+        traits=("keyed",),
+        excuses={"no_backend_starves": "A key that is no cookie goes to the first backend."},
+    ),
+    Kind("caddy.First", caddy.First, excuses={"no_backend_starves": FIRST}),
+    Kind("caddy.Rendezvous", caddy.Rendezvous, traits=("keyed", "minimal_disruption")),
+    Kind("caddy.RoundRobin", caddy.RoundRobin, traits=("rotating",)),
+    Kind(
+        "caddy.WeightedRoundRobin", caddy.WeightedRoundRobin, traits=("weighted",), weights="whole"
+    ),
+    Kind("envoy.LeastRequest", least_request, traits=("weighted",), weights="whole"),
+    Kind(
+        "envoy.Maglev",
+        partial(envoy.Maglev, table_size=1009),
+        traits=("keyed", "weighted"),
+        weights="whole",
+        max_members=1009,
+    ),
+    Kind(
+        "envoy.RingHash",
+        envoy.RingHash,
+        traits=("keyed", "weighted", "historical"),
+        weights="whole",
+    ),
+    Kind("envoy.RoundRobin", envoy.RoundRobin, traits=("weighted", "rotating"), weights="whole"),
+    Kind(
+        "haproxy.Consistent",
+        haproxy.Consistent,
+        traits=("keyed", "weighted", "historical"),
+        weights="whole",
+    ),
+    Kind("haproxy.First", haproxy.First, weights="whole", excuses={"no_backend_starves": FIRST}),
+    Kind(
+        "haproxy.LeastConn",
+        haproxy.LeastConn,
+        traits=("weighted", "least_loaded"),
+        weights="whole",
+    ),
+    Kind(
+        "haproxy.MapBased",
+        haproxy.MapBased,
+        traits=("keyed", "weighted", "historical"),
+        weights="whole",
+    ),
+    Kind("haproxy.RoundRobin", haproxy.RoundRobin, traits=("rotating",), weights=(1,)),
+    Kind("haproxy.StaticRR", haproxy.StaticRR, traits=("weighted", "rotating"), weights="whole"),
+    *(
+        Kind(
+            f"ketama.{make.__name__}",
+            make,
+            limits_weights=True,
+            traits=("keyed", "weighted", "minimal_disruption"),
+            weights="whole",
+        )
+        for make in (
+            ketama.LibmemcachedKetama,
+            ketama.LibmemcachedSpy,
+            ketama.TwemproxyKetama,
+            ketama.UHashRing,
+            ketama.UHashRingKetama,
+        )
+    ),
+    Kind("ketama.LibmemcachedModula", ketama.LibmemcachedModula, traits=("keyed", "historical")),
+    Kind(
+        "ketama.TwemproxyModula",
+        partial(ketama.TwemproxyModula, hash="md5"),
+        limits_weights=True,
+        traits=("keyed", "weighted"),
+        weights="whole",
+    ),
+    Kind(
+        "nginx.ConsistentHash",
+        nginx.ConsistentHash,
+        limits_weights=True,
+        traits=("keyed", "weighted", "minimal_disruption"),
+        weights="whole",
+    ),
+    Kind("nginx.Hash", nginx.Hash, traits=("keyed", "weighted", "historical"), weights="whole"),
+    Kind(
+        "nginx.IPHash",
+        nginx.IPHash,
+        traits=("keyed", "weighted", "historical"),
+        keys=IPV4,
+        weights="whole",
+    ),
+    Kind(
+        "nginx.LeastConn",
+        nginx.LeastConn,
+        traits=("weighted", "least_loaded", "rotating"),
+        weights="whole",
+    ),
+    Kind(
+        "nginx.RoundRobin",
+        nginx.RoundRobin,
+        traits=("weighted", "smooth", "rotating"),
+        weights="whole",
+    ),
+]
