@@ -153,7 +153,7 @@ def written(value: Any) -> str:
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     items: Any = value
-    kind: object = value.__class__
+    kind = type(items)
     if kind is dict:
         pairs = [f"{written(key)}: {written(items[key])}" for key in items]
         return f"{{{', '.join(pairs)}}}"

@@ -82,8 +82,7 @@ class Runner:
             law.test(laboratory)
         except Breach:
             return True
-        finally:
-            self.comparisons += laboratory.comparisons
+        self.comparisons += laboratory.comparisons
         return False
 
     def _shortened(self, law: Law, made: list[int], watchdog: Watchdog) -> list[int]:

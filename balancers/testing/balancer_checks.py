@@ -31,8 +31,8 @@ TRAITS = {
 }
 """The traits of balancers: what a balancer promises beyond the laws for all balancers."""
 
-_WHOLE = (1, 2, 3, 5, 10, 100)
-_LARGEST = 1000
+_WHOLE = (1, 2, 3, 5, 10, 25)
+_LARGEST = 100_000
 
 
 def check_balancer(

@@ -15,7 +15,7 @@ _MEMBERS = ("keyed", "fractional", "weights", "put", "discard", "pick", "started
 _FEW, _MANY = 8, 64
 
 
-@law()
+@law(share=0.3)
 def is_a_balancer(lab: BalancerLaboratory) -> None:
     """The object has all members of the protocol, and they can be called as it says.
 

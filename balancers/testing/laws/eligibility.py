@@ -94,7 +94,7 @@ def refuses_exactly_when_none_is_eligible(lab: BalancerLaboratory) -> None:
             lab.pick(lab.key())
 
 
-@law()
+@law(share=0.3)
 def leaves_its_arguments_alone(lab: BalancerLaboratory) -> None:
     """``avoid`` is not changed, and its form makes no difference.
 
@@ -132,7 +132,7 @@ def leaves_its_arguments_alone(lab: BalancerLaboratory) -> None:
             )
 
 
-@law()
+@law(share=0.3)
 def refuses_bad_weights(lab: BalancerLaboratory) -> None:
     """``put`` raises InvalidWeight for a negative, infinite or NaN weight, and changes nothing.
 

@@ -51,7 +51,7 @@ def a_key_stays_put(lab: BalancerLaboratory) -> None:
     lab.check(f"{{key: lb.pick(key=key{given}) for key in keys}} == owners", why)
 
 
-@law(needs="keyed", without="historical")
+@law(needs="keyed", without="historical", share=0.3)
 def the_map_is_a_function_of_the_set(lab: BalancerLaboratory) -> None:
     """Two balancers with the same members and weights map all keys to the same backends.
 
@@ -113,7 +113,7 @@ def _changed(lab: BalancerLaboratory) -> tuple[str, str]:
     return backend, change
 
 
-@law(needs="keyed minimal_disruption")
+@law(needs="keyed minimal_disruption", share=0.5)
 def only_the_keys_of_the_changed_move(lab: BalancerLaboratory) -> None:
     """When one backend changes, keys move only to it or away from it.
 
@@ -140,7 +140,7 @@ def only_the_keys_of_the_changed_move(lab: BalancerLaboratory) -> None:
         lab.check("[key for key in moved if before[key] == backend] == []", why, backend=backend)
 
 
-@law(needs="keyed minimal_disruption weighted")
+@law(needs="keyed minimal_disruption weighted", share=0.2)
 def more_weight_only_attracts(lab: BalancerLaboratory) -> None:
     """A backend that gets more weight loses no key, and one that gets less wins none.
 

@@ -1,0 +1,1 @@
+"""Tests of the laws: subjects that keep them, and subjects that break them."""
