@@ -7,9 +7,25 @@ RoundRobin (rotating), seed 0
 once_in_n  holds, 30 examples
 """
 
+from typing import TYPE_CHECKING
+
 from balancers.testing.balancer_checks import TRAITS as TRAITS
 from balancers.testing.balancer_checks import balancer_laws as balancer_laws
 from balancers.testing.balancer_checks import check_balancer as check_balancer
 from balancers.testing.report import LawBroken as LawBroken
 from balancers.testing.report import LawReport as LawReport
 from balancers.testing.report import LawResult as LawResult
+from balancers.testing.vectors import Vector as Vector
+from balancers.testing.vectors import vectors as vectors
+
+if TYPE_CHECKING:
+    from balancers.testing.machine import BalancerMachine as BalancerMachine
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import what needs Hypothesis on first use."""
+        if name != "BalancerMachine":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from balancers.testing.machine import BalancerMachine  # noqa: PLC0415 - needs hypothesis
+
+        return BalancerMachine

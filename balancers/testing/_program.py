@@ -113,10 +113,20 @@ class Program:
         definitions = [line for line, found in zip(preamble, is_import, strict=True) if not found]
         tree = ast.parse("\n".join([*definitions, *body]))
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        modules: dict[str, list[str]] = {}
-        for name in sorted(names & set(_MODULES)):
-            modules.setdefault(_MODULES[name], []).append(name)
-        imports += [f"from {module} import {', '.join(of)}" for module, of in modules.items()]
+        modules: dict[str, set[str]] = {}
+        for name in names & set(_MODULES):
+            modules.setdefault(_MODULES[name], set()).add(name)
+        plain: set[str] = set()
+        for line in imports:
+            match line.split(" "):
+                case "from", module, "import", name:
+                    modules.setdefault(module, set()).add(name)
+                case _:
+                    plain.add(line)
+        imports = [
+            f"from {module} import {', '.join(sorted(of))}" for module, of in modules.items()
+        ]
+        imports += plain
         definitions = _with_blank_lines(definitions)
         parts = ["\n".join(part) for part in (sorted({*imports}), definitions, body) if part]
         return "\n\n".join(parts) + "\n"
@@ -144,6 +154,9 @@ def _substituted(line: str, values: Mapping[str, Any]) -> str:
     return ast.unparse(_Values(values).visit(ast.parse(line)))
 
 
+_COLLECTIONS: set[object] = {list, tuple, set, frozenset}
+
+
 def written(value: Any) -> str:
     """Return the Python expression for a value.
 
@@ -153,11 +166,11 @@ def written(value: Any) -> str:
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     items: Any = value
-    kind = type(items)
+    kind: object = items.__class__
     if kind is dict:
         pairs = [f"{written(key)}: {written(items[key])}" for key in items]
         return f"{{{', '.join(pairs)}}}"
-    if kind not in {list, tuple, set, frozenset}:
+    if kind not in _COLLECTIONS:
         return repr(value)
     parts = [written(item) for item in items]
     if kind is list:

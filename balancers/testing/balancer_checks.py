@@ -64,9 +64,9 @@ def check_balancer(
 
     >>> from balancers import LeastConnections
     >>> from balancers.testing import check_balancer
-    >>> report = check_balancer(LeastConnections, ["least_loaded"], examples=10)
+    >>> report = check_balancer(LeastConnections, ["least_loaded"], examples=100)
     >>> report.results[0]
-    LawResult(law='is_a_balancer', examples=10, excuse='', note='')
+    LawResult(law='is_a_balancer', examples=30, excuse='', note='')
 
     Raises LawBroken for the first law that is broken and has no excuse, and for an excuse whose law
     is not broken.  Raises InvalidSetting or TypeError for an argument that is not valid.

@@ -38,8 +38,9 @@ class LawBroken(AssertionError):
 class LawResult:
     """Describes how one law was tested.
 
-    ``examples`` is the number of examples that were run.  It is lower than requested if the time
-    for the law was over.  ``excuse`` is the reason of a law that is broken and excused, or "".
+    ``examples`` is the number of examples that were run.  Laws whose examples are long run only a
+    part of the requested number, and some run once.  It is lower if the time for the law was over;
+    the note says so then.  ``excuse`` is the reason of a law that is broken and excused, or "".
     ``note`` says what a reader must know about the result, or is "".
     """
 

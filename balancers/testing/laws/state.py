@@ -132,12 +132,10 @@ def no_backend_starves(lab: BalancerLaboratory) -> None:
     palette = lab.drawn_palette()
     palette = [weight for weight in palette if weight <= 4 * min(palette)]
     members = lab.add_members(2 + lab.below(3))
-    members = members[: max(1, lab.settings.max_members - 1)]
     for backend in members:
         lab.put(backend, lab.one_of(palette))
-    change = lab.one_of(("nothing", "a ramp", "churn", "flips", "two backends at once"))
-    other = members[-1] if change in {"a ramp", "flips"} and len(members) > 1 else "other"
-    steady = [backend for backend in members if backend != other]
+    change = lab.one_of(("nothing", "a ramp", "churn", "flips", "churn and flips"))
+    *steady, other = members
     lab.run("counts = Counter()")
     top = max(palette)
     lab.put(other, top)
@@ -145,9 +143,9 @@ def no_backend_starves(lab: BalancerLaboratory) -> None:
     for turn in range(turns):
         if change == "a ramp":
             lab.put(other, top * (1 + turn % 5) / 5 if lab.settings.weights is None else top)
-        elif change == "flips" or (change == "two backends at once" and turn % 2):
+        elif steady and (change == "flips" or (change == "churn and flips" and turn % 2)):
             lab.put(other, 0 if lab.weights.get(other) else top)
-        elif change in {"churn", "two backends at once"}:
+        elif change in {"churn", "churn and flips"}:
             lab.discard(other)
             lab.put(other, top)
         lab.run("counts.update(quiet_requests(lb, 1))")
