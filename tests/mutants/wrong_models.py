@@ -3,7 +3,7 @@
 from typing import Any
 
 from balancers import ConnectionLimit, Drain, HealthChecks, Pool
-from balancers.gates import HealthStateMachine, MemberGate
+from balancers.gates import ActiveChecks, HealthStateMachine, MemberGate, PassiveChecks
 from balancers.gates.health_checks import Health
 from balancers.pool._census import Census
 from balancers.pool._departures import Departures
@@ -14,6 +14,8 @@ from tests.mutants.mutant import genuine, mutant
 health_observe = genuine(HealthChecks, "observe")
 health_finished = genuine(HealthChecks, "finished")
 machine_observe = genuine(HealthStateMachine, "observe")
+end_trial = genuine(PassiveChecks, "_end_trial")
+count_result = genuine(ActiveChecks, "_count_result")
 limit_set = genuine(ConnectionLimit, "set")
 pool_release = genuine(Pool, "release")
 departures_cancel = genuine(Departures, "cancel")
@@ -21,6 +23,7 @@ panics = genuine(Census, "_panics")
 change = genuine(Members, "change")
 closing_bound = genuine(Refusals, "closing_bound")
 
+SHORT = "model/test_health_sequences.py"
 SEQUENCES = "model/test_model_checking.py::test_every_short_sequence"
 
 
@@ -131,3 +134,27 @@ def a_member_that_leaves_does_not_end_a_panic(self: Any, made: Any, now: float) 
         return change(self, made, now)
     finally:
         self._update_ignored = update
+
+
+@mutant(HealthChecks, "observe", f"{SHORT}::test_health_checks[up-time]")
+def a_probe_counts_while_time_is_to_promote(
+    self: Any, backend: str, ok: bool, now: float, **named: Any
+) -> None:
+    self.settle(now)
+    self._members[backend].awaits_time = False
+    health_observe(self, backend, ok, now, **named)
+
+
+@mutant(PassiveChecks, "_end_trial", f"{SHORT}::test_passive_checks[1-given-up]")
+def a_trial_that_was_given_up_allows_another(
+    self: Any, backend: str, state: Any, ok: bool | None, started_at: float, now: float
+) -> None:
+    end_trial(self, backend, state, ok, now if ok is None else started_at, now)
+
+
+@mutant(ActiveChecks, "_count_result", f"{SHORT}::test_active_checks[up-probes]")
+def a_late_probe_is_a_failure_when_it_is_noticed(
+    self: Any, probe: Any, ok: bool, immediate: bool, when: float, now: float
+) -> bool:
+    del when
+    return bool(count_result(self, probe, ok, immediate, now, now))
