@@ -189,9 +189,11 @@ class HealthChecks(MemberGate[B, Health]):
         if started_at is not None and started_at < health.flipped_at:
             return
         health.probed = True
-        if self._promotion == "either":
+        if self._promotion == "either" and health.awaits_time:
             self.timers.cancel(backend)
             health.awaits_time = False
+            if not self._changed:
+                self.due: float = self._next_instant()
         if not health.awaits_time:
             self._count_probe(backend, health, ok, immediate, started_at, now)
 

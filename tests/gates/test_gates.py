@@ -87,6 +87,20 @@ def test_a_probe_replaces_promotion_by_time() -> None:
     assert not health.healthy("a")
 
 
+def test_a_probe_that_replaces_promotion_by_time_ends_its_announcement() -> None:
+    """The model check found that a refusal still named the time of the recovery."""
+    health: HealthChecks[str] = HealthChecks(1, 2, recovery_time=10.0)
+    pool = Pool(RoundRobin(["a"]), [health], panic=None)
+    send(pool, ok=False, now=0.0)
+    with pytest.raises(NoBackendAvailable) as refused:
+        pool.acquire(1.0)
+    assert refused.value.retry_at == 10.0
+    health.observe("a", False, 1.0)
+    with pytest.raises(NoBackendAvailable) as refused:
+        pool.acquire(1.0)
+    assert refused.value.retry_at == pool.due == inf
+
+
 def test_a_cancelled_request_is_not_counted() -> None:
     health: HealthChecks[str] = HealthChecks(2)
     pool = pool_with(health)
