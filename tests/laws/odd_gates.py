@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import floor, inf
+from random import Random
 from typing import Any
 
 from balancers import ConnectionLimit, Gate
@@ -195,7 +196,7 @@ class Both:
 
     def __init__(self) -> None:
         self.limit: Any = ConnectionLimit[Any](3)
-        self.pause: Any = CoolDown[Any](consecutive_failures=2)
+        self.pause: Any = CoolDown[Any](consecutive_failures=2, rng=Random(1))
         self.gates: list[Any] = [self.limit, self.pause]
 
     @property
