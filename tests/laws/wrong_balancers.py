@@ -125,15 +125,6 @@ class AvoidsOneOnly(Turns):
         return self.turn_of(left[0] if left[0] not in avoid else left[-1])
 
 
-@wrong_balancer("picks_only_eligible_backends")
-class TheOnlyMemberAlways(Turns):
-    """A pool of one member needs no choice, so its weight is not asked.  Bug 25, the other way."""
-
-    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
-        checked_avoid(avoid)
-        return self.queue[0] if len(self.queue) == 1 else super().pick(avoid=avoid)
-
-
 @wrong_balancer("picks_only_eligible_backends", "random")
 class StaleTable(Draws):
     """The table is made again when members join or leave, not when a weight changes.  Bug 2."""
@@ -180,6 +171,15 @@ class FiveMembersOfAvoid(Turns):
 
 
 # refuses_exactly_when_none_is_eligible
+
+
+@wrong_balancer("refuses_exactly_when_none_is_eligible")
+class TheOnlyMemberAlways(Turns):
+    """A pool of one member needs no choice, so its weight is not asked.  Bug 25, the other way."""
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        checked_avoid(avoid)
+        return self.queue[0] if len(self.queue) == 1 else super().pick(avoid=avoid)
 
 
 @wrong_balancer("refuses_exactly_when_none_is_eligible")

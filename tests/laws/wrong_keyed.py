@@ -322,7 +322,7 @@ class LambdaAsHash(Highest):
     """The hash function is a lambda in an attribute, so that no pickle can be made."""
 
     def __init__(self) -> None:
-        self.hashed: Any = lambda name, octets: digest(name, octets)
+        self.hashed: Any = lambda name, octets: digest(octets, name)
         super().__init__()
 
     def score(self, octets: bytes, backend: Any) -> Any:
