@@ -475,8 +475,6 @@ class ShuffledCycles(Membership[Any]):
 class MetropolisWalk(Membership[Any]):
     """A random walk whose stationary shares are the weights; the next pick depends on the last."""
 
-    fractional = True
-
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._at: Any = None

@@ -293,8 +293,6 @@ class LeastOfTwoWithHint(Membership[Any]):
     A key is taken as a hint only, so the balancer is not keyed.
     """
 
-    fractional = True
-
     def __init__(self, rng: Random, hints: int) -> None:
         self._rng, self._hints = rng, hints
         self._busy: dict[Any, int] = {}
