@@ -9,7 +9,7 @@ from math import inf, log
 
 __all__ = ["FALSE_ALARM", "count_bounds"]
 
-FALSE_ALARM = 2e-12
+FALSE_ALARM = 1e-12
 """The probability that one comparison accuses a correct subject, at most."""
 _LIMIT = log(2 / FALSE_ALARM)
 

@@ -986,7 +986,7 @@ ODD_BALANCERS = [
     Odd(PeakLatency, "Finagle's peak EWMA; Kong's mean for what is not measured"),
     Odd(FractionLeastConnections, "LVS wlc, without its integers", ("least_loaded",)),
     Odd(ChoicesWithMemory, "M. Mitzenmacher, B. Prabhakar, D. Shah, FOCS 2002"),
-    Odd(ShuffledCycles, "Ribbon's and Cassandra's shuffled plans, one a cycle"),
+    Odd(ShuffledCycles, "Ribbon's and Cassandra's shuffled plans, one a cycle", ("rotating",)),
     Odd(MetropolisWalk, "N. Metropolis and others 1953", ()),
     Odd(StickyRandom, "DNS clients that keep an answer for its time to live"),
     Odd(CongruentialOrder, "T. Hull, A. Dobell 1962; masscan's order of addresses", ("rotating",)),

@@ -9,7 +9,7 @@ from math import ceil, floor, log
 from types import MappingProxyType
 from typing import Any
 
-from balancers import SUCCESS, Balancer, NoBackendAvailable
+from balancers import SUCCESS, NoBackendAvailable
 from balancers.errors import InvalidSetting
 from balancers.membership import Membership, checked_avoid
 from tests.laws.odd import Odd, digest, eligible, key_octets, name_octets, right_weight
@@ -300,7 +300,7 @@ class LinearHashing(Membership[Any]):
         return left[digest(octets) % len(left)]
 
 
-class SlotTable(Balancer[Any]):
+class SlotTable(Membership[Any]):
     """A fixed table of slots, as Redis Cluster has: who joins takes slots from the richest.
 
     Who owns a slot depends on what happened before, and only slots of the changed change hands.
@@ -310,55 +310,32 @@ class SlotTable(Balancer[Any]):
     slots = 256
 
     def __init__(self) -> None:
-        self._weights: dict[Any, float] = {}
         self._owners: list[Any] = []
+        super().__init__()
 
-    @property
-    def weights(self) -> Any:
-        return MappingProxyType(self._weights)
-
-    def put(self, backend: Any, weight: float = 1) -> None:
-        weight = right_weight(weight)
-        was_open = self._weights.get(backend, 0) > 0
-        self._weights[backend] = weight
-        if weight and not was_open:
-            self._take_slots(backend)
-        elif was_open and not weight:
-            self._give_slots(backend)
-
-    def discard(self, backend: Any) -> None:
-        if self._weights.pop(backend, 0):
-            self._give_slots(backend)
-
-    def _take_slots(self, backend: Any) -> None:
-        others = dict.fromkeys(self._owners)
-        if not others:
+    def update_index(self, backend: Any, old: float | None, new: float | None) -> None:
+        held = Counter(self._owners)
+        if old is None and not held:
             self._owners = [backend] * self.slots
-            return
-        held = Counter(self._owners)
-        for _ in range(self.slots // (len(others) + 1)):
-            richest = max(others, key=lambda b: (held[b], name_octets(b)))
-            theirs = [slot for slot, owner in enumerate(self._owners) if owner == richest]
-            self._owners[theirs[digest(name_octets(backend)) % len(theirs)]] = backend
-            held[richest] -= 1
-
-    def _give_slots(self, backend: Any) -> None:
-        others = sorted(
-            (b for b, w in self._weights.items() if w and b != backend), key=name_octets
-        )
-        if not others:
-            self._owners = []
-            return
-        held = Counter(self._owners)
-        for slot, owner in enumerate(self._owners):
-            if owner == backend:
-                poorest = min(others, key=held.__getitem__)
+        elif old is None:
+            for _ in range(self.slots // (len(held) + 1)):
+                richest = max(held, key=lambda b: (held[b], name_octets(b)))
+                theirs = [slot for slot, owner in enumerate(self._owners) if owner == richest]
+                self._owners[theirs[digest(name_octets(backend)) % len(theirs)]] = backend
+                held[richest] -= 1
+        elif new is None:
+            del held[backend]
+            for slot in [slot for slot, owner in enumerate(self._owners) if owner == backend]:
+                poorest = min(held, key=lambda b: (held[b], name_octets(b)), default=None)
+                if poorest is None:
+                    self._owners = []
+                    return
                 held[poorest] += 1
                 self._owners[slot] = poorest
 
     def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
         octets = key_octets(key)
-        left = eligible(self._weights, avoid)
+        left = eligible(self.weights, avoid)
         for attempt in range(_ATTEMPTS):
             owner = self._owners[digest(octets, salt=attempt) % self.slots]
             if owner in left:

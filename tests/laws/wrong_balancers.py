@@ -563,7 +563,7 @@ class CancelledLeak(Counts):
             super().finished(backend, outcome, now)
 
 
-@wrong_balancer("started_and_finished_cancel", "least_loaded")
+@wrong_balancer("never_strictly_busier", "least_loaded")
 class BoundCountOnce(Counts):
     """Bound requests are not counted when they start, but when they end.  Bug 39."""
 
@@ -647,21 +647,6 @@ class NewcomersFirst(Turns):
         if old is None:
             self.queue.remove(backend)
             self.queue.insert(0, backend)
-
-
-@wrong_balancer("no_backend_starves")
-class BitReversal(Turns):
-    """Van der Corput's points, one a pick: with every second pick elsewhere, half is never met."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        super().__init__()
-
-    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
-        left = [b for b in self.weights if b in self.left(avoid)]
-        self.number += 1
-        point = int(f"{self.number & 0xFFFF:016b}"[::-1], 2) / 65536
-        return left[int(point * len(left))]
 
 
 @wrong_balancer("no_backend_starves")

@@ -1,7 +1,6 @@
 """Plausible but wrong balancers that pick by key; see ``wrong_balancers``."""
 
 from bisect import bisect_left
-from collections import Counter
 from fractions import Fraction
 from itertools import accumulate
 from math import ceil, log
@@ -84,33 +83,6 @@ class RetriesOnATimer(Highest):
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Any = ()) -> Any:
         octets = key_octets(key) + str(now // 5).encode()
         return max(self.left(avoid), key=lambda b: (self.score(octets, b), name_octets(b)))
-
-
-@wrong_balancer("a_key_stays_put", *KEYED, "weighted")
-class BusyMoves(Highest):
-    """A key whose backend has many requests goes to the next one, though no bound was promised."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[Any] = Counter()
-        super().__init__()
-
-    def pick(self, key: Key | None = None, now: float = 0.0, avoid: Any = ()) -> Any:
-        octets = key_octets(key)
-        left = self.left(avoid)
-        left = [b for b in left if self.counts[b] < 3] or left
-        return max(left, key=lambda b: (self.score(octets, b), name_octets(b)))
-
-    def started(self, backend: Any, now: float = 0.0, bound: bool = False) -> None:
-        if backend in self.weights:
-            self.counts[backend] += 1
-
-    def finished(self, backend: Any, outcome: Any = SUCCESS, now: float = 0.0) -> None:
-        if self.counts[backend]:
-            self.counts[backend] -= 1
-
-    def discard(self, backend: Any) -> None:
-        super().discard(backend)
-        self.counts.pop(backend, None)
 
 
 # the_map_is_a_function_of_the_set
@@ -329,9 +301,9 @@ class LambdaAsHash(Highest):
         return self.hashed(name_octets(backend), octets)
 
 
-@wrong_balancer("no_backend_starves", "keyed", "minimal_disruption")
+@wrong_balancer("keyed_shares_follow_weights", "keyed", "minimal_disruption")
 class TooFewBits(Highest):
-    """Six bits of the hash point at a ring of 2000 points: most members are never met.  Bug 15."""
+    """Two bits of the hash point at a ring, so that most members have no keys.  Bug 15."""
 
     fractional = False
 
@@ -399,11 +371,23 @@ class BoundBeforeAdding(Bounded):
 
 
 @wrong_balancer("the_bound_holds", "keyed", "bounded", bound=1.25)
-class TotalOfAll(Bounded):
-    """The total includes requests of closed members.  Bug 23."""
+class TotalElsewhere(Bounded):
+    """The total is counted apart, and keeps the requests of members that have left.  Bug 23."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        super().__init__()
 
     def most(self, left: list[Any]) -> int:
-        return ceil(self.factor * (sum(self.counts.values()) + 1) / len(left))
+        return ceil(self.factor * (self.total + 1) / len(left))
+
+    def started(self, backend: Any, now: float = 0.0, bound: bool = False) -> None:
+        super().started(backend, now, bound)
+        self.total += backend in self.counts
+
+    def finished(self, backend: Any, outcome: Any = SUCCESS, now: float = 0.0) -> None:
+        self.total -= self.counts.get(backend, 0) > 0
+        super().finished(backend, outcome, now)
 
 
 @wrong_balancer("the_bound_holds", "keyed", "bounded", bound=1.25)
