@@ -65,6 +65,9 @@ def the_map_is_a_function_of_the_set(lab: BalancerLaboratory) -> None:
     What it cannot see: keys outside of the 60.
     """
     lab.begin(actions=("put", "discard", "re_add", "flip", "request", "pick", "finish"))
+    if lab.below(2) and lab.eligible():
+        lab.let_keys(60)
+        lab.run(f"before = {_MAP}")
     lab.history(10)
     lab.finish_all()
     if not lab.eligible():

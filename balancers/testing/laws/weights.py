@@ -12,9 +12,9 @@ _ROUNDING = 1e-9
 
 
 def _drawn_palette(lab: BalancerLaboratory) -> Sequence[float]:
-    """Return weights to draw from: equal ones, only the extreme ones, or all."""
+    """Return weights to draw from: equal ones, the highest and another one, or all."""
     palette = lab.drawn_palette()
-    return (min(palette), max(palette)) if lab.below(2) else palette
+    return (lab.one_of(palette), max(palette)) if lab.below(2) else palette
 
 
 def _put_drawn_weights(lab: BalancerLaboratory, scale: float = 1) -> list[str]:
@@ -44,7 +44,7 @@ def _change_weights(lab: BalancerLaboratory, members: list[str]) -> None:
             lab.put(backend, 0)
 
 
-@law(needs="weighted", without="keyed", share=0.05)
+@law(needs="weighted", without="keyed", share=0.1)
 def shares_follow_weights(lab: BalancerLaboratory) -> None:
     """A backend gets requests in proportion to its weight.
 
@@ -71,7 +71,7 @@ def shares_follow_weights(lab: BalancerLaboratory) -> None:
         lab.check_count("counts[backend]", _REQUESTS, share, why, slack=slack, backend=backend)
 
 
-@law(needs="weighted", without="keyed", share=0.04)
+@law(needs="weighted", without="keyed", share=0.06)
 def scale_free(lab: BalancerLaboratory) -> None:
     """Weights are relative: if all of them are multiplied by a number, nothing changes.
 
@@ -170,7 +170,7 @@ def once_in_n(lab: BalancerLaboratory) -> None:
         lab.check("all(3 <= counts[b] <= 5 for b in members)", why, members=open_)
 
 
-@law(needs="random", without="keyed", share=0.04)
+@law(needs="random", without="keyed", share=0.08)
 def draws_have_their_distribution(lab: BalancerLaboratory) -> None:
     """The probability of a backend is its weight divided by the sum of the weights.
 
