@@ -87,7 +87,7 @@ class Laboratory:
         """Compare a count with its expected share of the trials.  Raises Breach.
 
         ``count`` is an expression.  The comparison is statistical: it fails by chance with a
-        probability of at most 2·10⁻¹².  The count may be out of the range by ``slack``.
+        probability of at most 5·10⁻¹³.  The count may be out of the range by ``slack``.
         """
         self.comparisons += 1
         low, high = count_bounds(trials, share)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
 from math import isfinite
+from textwrap import indent
 from types import CodeType
 from typing import Any
 
@@ -206,7 +207,7 @@ def _folded(lines: list[str]) -> list[str]:
         )
         block = lines[place : place + width]
         if times >= 3 or (times == 2 and width == 3):
-            folded += [f"for _ in range({times}):", *(f"    {line}" for line in block)]
+            folded += [f"for _ in range({times}):", *(indent(line, "    ") for line in block)]
         else:
             width, times = 1, 1
             folded.append(lines[place])

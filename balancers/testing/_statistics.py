@@ -9,7 +9,7 @@ from math import inf, log
 
 __all__ = ["FALSE_ALARM", "count_bounds"]
 
-FALSE_ALARM = 2e-12
+FALSE_ALARM = 5e-13
 """The probability that one comparison accuses a correct subject, at most."""
 _LIMIT = log(2 / FALSE_ALARM)
 
@@ -28,7 +28,7 @@ def count_bounds(trials: int, share: float) -> tuple[int, int]:
     """Return the lowest and highest count that are no alarm, for a probability ``share``; O(log n).
 
     >>> count_bounds(3000, 1 / 2)
-    (1297, 1703)
+    (1292, 1708)
     >>> count_bounds(10, 0.5), count_bounds(100, 0)
     ((0, 10), (0, 0))
     """

@@ -20,7 +20,9 @@ __all__ = [
     "TooManyLines",
     "executed_lines",
     "held_requests",
+    "idle_places",
     "impure_calls",
+    "never_picked",
     "place_counts",
     "quiet_requests",
     "raised",
@@ -208,6 +210,25 @@ def quiet_requests(lb: Any, count: int, key: Key | None = None) -> Counter[Any]:
     return counts
 
 
+def never_picked(lb: Any, backends: Sequence[Any], count: int) -> list[Any]:
+    """Start up to this many requests that do not end, and return the backends that got none.
+
+    It ends as soon as each backend has a request.
+
+    >>> from balancers import LeastConnections
+    >>> never_picked(LeastConnections(["a", "b"]), ["a", "b", "c"], 4)
+    ['c']
+    """
+    left = dict.fromkeys(backends)
+    for _ in range(count):
+        if not left:
+            break
+        backend = lb.pick()
+        lb.started(backend)
+        left.pop(backend, None)
+    return [*left]
+
+
 def place_counts(
     make: Callable[[], Any], weights: Sequence[float], keys: Sequence[Key]
 ) -> Counter[int]:
@@ -227,3 +248,20 @@ def place_counts(
             lb.put(name, weight=weight)
         counts.update(names.index(lb.pick(key=key)) for key in keys)
     return counts
+
+
+def idle_places(make: Callable[[], Any], weights: Sequence[float], keys: Sequence[Key]) -> int:
+    """Return how many backends get none of the keys, in 10 balancers together.
+
+    >>> from balancers.hashing import Rendezvous
+    >>> idle_places(Rendezvous, [1, 1], range(100))
+    0
+    """
+    idle = 0
+    for number in range(10):
+        lb = make()
+        names = [f"10.1.{number}.1:{8080 + place}" for place in range(len(weights))]
+        for name, weight in zip(names, weights, strict=True):
+            lb.put(name, weight=weight)
+        idle += len({*names} - {lb.pick(key=key) for key in keys})
+    return idle

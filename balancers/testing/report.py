@@ -56,7 +56,7 @@ class LawReport:
 
     ``results`` has one row for each law, in the order in which they were tested.  ``comparisons``
     is the number of statistical comparisons.  A correct balancer fails one of them by chance with a
-    probability of at most 2·10⁻¹², whatever its distribution is.
+    probability of at most 5·10⁻¹³, whatever its distribution is.
     """
 
     subject: str

@@ -76,7 +76,7 @@ KINDS = [
         partial(WeightedLeastConnections, rule="sed"),
         partial(NaiveWeightedLeastConnections, extra=1),
         traits=("weighted", "least_loaded", "rotating"),
-        excuses={"shares_follow_weights": SED, "no_backend_starves": SED},
+        excuses={"no_backend_starves": SED},
     ),
     Kind("PowerOfTwoChoices", power_of_two, lighter_of_two=True, traits=("weighted", "random")),
     Kind(

@@ -152,7 +152,7 @@ def cost_of_a_pick(lab: BalancerLaboratory) -> None:
 
     How it is tested: the lines of Python of 30 picks are counted with 8 and with 64 members (or the
     highest allowed number), and after 100 and 1000 requests.  Hash values and comparisons of names
-    are counted too.
+    are counted too.  The limits leave room for a factor of four, for example for sorting.
 
     What it cannot see: work in C.  Time is not measured.
     """
@@ -163,7 +163,7 @@ def cost_of_a_pick(lab: BalancerLaboratory) -> None:
     few = lab.add_members(_FEW)
     small = max(600, lab.let("few", picks, **values))
     many = lab.add_members(_MANY)
-    growth = (len(many) / len(few)) ** 2
+    growth = 4 * (len(many) / len(few)) ** 2
     why = f"30 picks with {len(many)} members cost over {growth:g} times those with {len(few)}"
     lab.check(f"{picks} <= limit", why, limit=int(small * growth) + 2000, **values)
     requests = f"quiet_requests(lb, count{', ' * bool(given)}{given})"
@@ -177,8 +177,9 @@ def cost_of_a_pick(lab: BalancerLaboratory) -> None:
         lab.run("counted.put(CountingName(backend), weight=1)", backend=backend)
     lab.run("CountingName.calls = 0")
     lab.run(f"for _ in range(10):\n    counted.pick({given})", **values)
-    why = f"10 picks hash and compare names more than {20 * len(many) ** 2} times"
-    lab.check("CountingName.calls <= limit", why, limit=20 * len(many) ** 2)
+    limit = 400 * len(many) ** 2
+    why = f"10 picks hash and compare names more than {limit} times"
+    lab.check("CountingName.calls <= limit", why, limit=limit)
 
 
 LAWS = (

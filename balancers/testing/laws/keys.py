@@ -6,7 +6,7 @@ from balancers.testing._palettes import KEYS
 
 __all__ = ["LAWS"]
 
-_SETS = 40
+_SETS, _PLACES = 40, 12
 _MAP = "{key: lb.pick(key=key) for key in keys}"
 
 
@@ -65,6 +65,9 @@ def the_map_is_a_function_of_the_set(lab: BalancerLaboratory) -> None:
     What it cannot see: keys outside of the 60.
     """
     lab.begin(actions=("put", "discard", "re_add", "flip", "request", "pick", "finish"))
+    if lab.below(2) and lab.eligible():
+        lab.let_keys(60)
+        lab.run(f"before = {_MAP}")
     lab.history(10)
     lab.finish_all()
     if not lab.eligible():
@@ -180,7 +183,8 @@ def keyed_shares_follow_weights(lab: BalancerLaboratory) -> None:
 
     How it is tested: 40 sets of names like addresses with ports, with 100 keys each.  The mean
     share of each place must be between half and twice its expectation.  A single ring may be far
-    from its shares, and its mean over 40 sets is not.
+    from its shares, and its mean over 40 sets is not.  In ten sets of 12 names with 300 keys, most
+    backends must have a key.
 
     What it cannot see: a deviation below a factor of two.
     """
@@ -193,6 +197,12 @@ def keyed_shares_follow_weights(lab: BalancerLaboratory) -> None:
     _check_places(lab, [min(palette)] * count)
     if len({*weights}) > 1:
         _check_places(lab, weights)
+    count = min(_PLACES, lab.settings.max_members)
+    keys = lab.let_keys(25 * count)
+    if len(keys) == 25 * count:
+        lab.run("idle = idle_places(make, weights, keys)", weights=[min(palette)] * count)
+        why = "too many backends have no key at all"
+        lab.check("idle <= limit", why, limit=10 * count // 3)
 
 
 def _check_places(lab: BalancerLaboratory, weights: list[float]) -> None:

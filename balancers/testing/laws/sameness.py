@@ -29,7 +29,7 @@ def put_again_changes_nothing(lab: BalancerLaboratory) -> None:
             lab.start(lab.pick(lab.key()))
 
 
-@law(share=0.02)
+@law(share=0.05)
 def last_put_wins(lab: BalancerLaboratory) -> None:
     """Only the last weight of a backend counts.
 
@@ -97,6 +97,9 @@ def copies_and_pickles_go_on_alike(lab: BalancerLaboratory) -> None:
     if lab.below(3):
         lab.begin()
         lab.history()
+        for _ in range(lab.below(4)):
+            if lab.weights:
+                lab.start(lab.one_of([*lab.weights]), bound=True)
         lab.add_twin("copy", "deepcopy(lb)")
         if "<locals>" not in type(lab.program.namespace["lb"]).__qualname__:
             lab.add_twin("pickled", "loads(dumps(lb))")
