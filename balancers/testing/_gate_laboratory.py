@@ -35,6 +35,7 @@ ACTIONS = (
     "add",
     "remove",
     "recover",
+    "burst",
 )
 """The actions of a history, each one a method of the laboratory."""
 
@@ -230,6 +231,26 @@ class GateLaboratory(Laboratory):
     def _fail(self) -> None:
         if self._request() is not None:
             self.finish(len(self.flights) - 1, self.outcomes[0])
+
+    def _burst(self) -> None:
+        """Let one request start on each open member, and then let them all end alike."""
+        before = len(self.flights)
+        for backend in [*self.members]:
+            if any(self.program.namespace[name].due <= self.now for name in self.gates):
+                self.settle()
+            if self.is_open(backend):
+                self.start(backend)
+        while len(self.flights) > before:
+            self.finish(len(self.flights) - 1, self.outcomes[0])
+
+    def provoke(self) -> None:
+        """Let some requests fail, make own calls of the gate, and go to ``due`` or not."""
+        for _ in self.more(2, 5):
+            self._fail()
+            if self.settings.events and self.below(3) == 0:
+                self._event()
+        if self.below(2):
+            self._to_due()
 
     def _finish(self) -> None:
         if self.flights:

@@ -1,5 +1,6 @@
 """Defines the functions and classes that the programs of broken laws of gates and loads import."""
 
+from collections.abc import Iterable
 from math import inf
 from pickle import dumps
 from typing import Any
@@ -8,7 +9,8 @@ from balancers import NoBackendAvailable
 
 __all__ = ["Requests", "acquired", "empty_changes", "stored"]
 
-_CHANGES = 50
+_CHANGES = 100
+_SMALLEST = 1e-9
 
 
 class Requests:
@@ -54,17 +56,20 @@ def acquired(pool: Any, now: float) -> Any:
         return None
 
 
-def empty_changes(gate: Any, now: float, limit: int) -> int:
+def empty_changes(gate: Any, backends: Iterable[Any], now: float, limit: int) -> int:
     """Follow the times that a gate announces, and return how many of them in a row change nothing.
 
-    The result is 0 if the gate announces no more times, or if many factors change.  It is at most
-    ``limit``.
+    A change of a factor counts if it is above 10⁻⁹.  The result is 0 if the gate announces no more
+    times, or if factors change at 100 of them.  It is at most ``limit``.
     """
     empty = changed = 0
+    factors = [gate.factor(backend, now) for backend in backends]
     while gate.due < inf and changed < _CHANGES:
         now = max(now, gate.due)
-        if list(gate.changes(now)):
-            changed, empty = changed + 1, 0
+        list(gate.changes(now))
+        after = [gate.factor(backend, now) for backend in backends]
+        if any(abs(new - old) > _SMALLEST for new, old in zip(after, factors, strict=True)):
+            factors, changed, empty = after, changed + 1, 0
         else:
             empty += 1
             if empty == limit:
