@@ -7,7 +7,7 @@ from typing import Any
 
 from balancers import NoBackendAvailable
 
-__all__ = ["Requests", "acquired", "empty_changes", "stored"]
+__all__ = ["Requests", "acquired", "empty_changes", "has_pickle", "stored"]
 
 _CHANGES = 100
 _SMALLEST = 1e-9
@@ -75,6 +75,15 @@ def empty_changes(gate: Any, backends: Iterable[Any], now: float, limit: int) ->
             if empty == limit:
                 return empty
     return 0
+
+
+def has_pickle(value: Any) -> bool:
+    """Return whether an object can be pickled."""
+    try:
+        dumps(value)
+    except Exception:  # noqa: BLE001 - many kinds of errors mean that there is no pickle
+        return False
+    return True
 
 
 def stored(value: Any) -> object:

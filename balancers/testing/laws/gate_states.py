@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from math import isfinite
-from pickle import dumps
 
 from balancers.testing._gate_laboratory import NAMES, GateLaboratory
 from balancers.testing._law import law
-from balancers.testing.gate_programs import stored
+from balancers.testing.gate_programs import has_pickle, stored
 
 __all__ = ["LAWS"]
 
@@ -76,7 +75,7 @@ def copies_go_on_alike(lab: GateLaboratory) -> None:
     for _ in lab.more(_STEPS):
         lab.step()
     copied = "deepcopy(({0}, {0}_requests))".format("gate")
-    if lab.below(2) and _has_pickle(lab.gate):
+    if lab.below(2) and has_pickle(lab.gate):
         copied = "loads(dumps((gate, gate_requests)))"
     lab.run(f"copy, copy_requests = {copied}")
     if alone:
@@ -102,14 +101,6 @@ def copies_go_on_alike(lab: GateLaboratory) -> None:
         lab.after = after
     for _ in lab.more(_MORE_STEPS):
         lab.step()
-
-
-def _has_pickle(gate: object) -> bool:
-    try:
-        dumps(gate)
-    except Exception:  # noqa: BLE001 - many kinds of errors mean that there is no pickle
-        return False
-    return True
 
 
 def _drive_alone(lab: GateLaboratory) -> None:
