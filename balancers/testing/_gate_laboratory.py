@@ -130,9 +130,7 @@ class GateLaboratory(Laboratory):
 
     def factors(self, now: float, gate: str = "gate") -> dict[str, Any]:
         """Read the factors of all members.  The program shows what was read."""
-        read: dict[str, Any] = self.program.read(
-            self.reading(gate), members=self.members, now=now
-        )
+        read: dict[str, Any] = self.program.read(self.reading(gate), members=self.members, now=now)
         return read
 
     def is_open(self, backend: str) -> bool:
@@ -305,6 +303,4 @@ class GateLaboratory(Laboratory):
         """Check that a twin has the same factors as ``gate``, by the last reading."""
         at = self.now if now is None else now
         seen = self.seen if now is None else self.factors(at)
-        self.check(
-            f"{self.reading(name)} == seen", why, members=self.members, now=at, seen=seen
-        )
+        self.check(f"{self.reading(name)} == seen", why, members=self.members, now=at, seen=seen)

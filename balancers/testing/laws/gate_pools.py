@@ -11,7 +11,18 @@ __all__ = ["LAWS"]
 
 _STEPS = 20
 _ROUNDING = 1e-8
-_ACTIONS = ("request", "request", "fail", "finish", "event", "tick", "to_due", "before_due", "add", "remove")
+_ACTIONS = (
+    "request",
+    "request",
+    "fail",
+    "finish",
+    "event",
+    "tick",
+    "to_due",
+    "before_due",
+    "add",
+    "remove",
+)
 
 
 @law(once=True)
