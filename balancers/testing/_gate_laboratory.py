@@ -7,22 +7,12 @@ from typing import Any
 
 from balancers import Gate
 from balancers.testing._choices import Choices
+from balancers.testing._histories import BEGINNINGS, OUTCOMES, TICKS
 from balancers.testing._laboratory import Laboratory, Settings
 
-__all__ = ["GateLaboratory"]
+__all__ = ["NAMES", "GateLaboratory"]
 
 NAMES = "abcde"
-TICKS = (1.0, 0.25, 10.0, 0.0, 60.0, 0.1, 1000.0)
-BEGINNINGS = (0.0, 0.0, 100.0, 1.75e9)
-OUTCOMES = (
-    "FAILURE",
-    "SUCCESS",
-    "UNKNOWN",
-    "Outcome(ok=False, retry_after=2.0)",
-    "Outcome(ok=False, status=502)",
-    "Outcome(ok=True, elapsed=0.25, status=200)",
-    "Outcome(ok=True, retry_after=1.0)",
-)
 ACTIONS = (
     "fail",
     "request",
@@ -60,7 +50,9 @@ class GateLaboratory(Laboratory):
         self.ticks: Sequence[float] = TICKS
         self.outcomes: Sequence[str] = OUTCOMES
         self.seen: dict[str, Any] = {}
-        """The factor of each member after the last call, see :meth:`observe`."""
+        """The factor of each member after the last call."""
+        self.before: dict[str, Any] = {}
+        """The factor of each member before the last call."""
         self.after: Callable[[str], None] = lambda _: None
         if settings.events is not None:
             self.program.give("events", settings.events.others)
@@ -90,9 +82,8 @@ class GateLaboratory(Laboratory):
         actions, so that rare combinations occur (swarm testing, Groce et al. 2012).  ``view``
         converts the name of a backend for the twins.
         """
-        number = self.below(1000) if self.settings.takes_rng else 0
         for name in ("gate", *twins):
-            self.make_gate(name, number)
+            self.make_gate(name)
             self.gates[name] = str if name == "gate" else view
         self.draw(actions, least)
         gate = self.gate
@@ -102,7 +93,7 @@ class GateLaboratory(Laboratory):
         self.is_proven = gate.soft and getattr(gate, "unproven", None) is not None
         self.after = after or self.after
         for backend in self.names:
-            if len(self.members) < least or self.below(4) < 3:  # noqa: PLR2004
+            if len(self.members) < least or self.below(4) < 3:
                 self.add(backend)
 
     def draw(self, actions: Sequence[str], least: int = 0) -> None:
@@ -111,14 +102,13 @@ class GateLaboratory(Laboratory):
         size = 3 if self.below(4) else len(NAMES)
         self.names = NAMES[: max(least, 1 + self.below(size))]
         actions = [action for action in actions if action != "event" or self.settings.events]
-        self.actions = [action for action in actions if self.below(4) < 3] or actions  # noqa: PLR2004
+        self.actions = [action for action in actions if self.below(4) < 3] or actions
         self.outcomes = OUTCOMES[:1] if self.below(3) == 0 else self.some_of(OUTCOMES) or OUTCOMES
         self.ticks = TICKS[:1] if self.below(3) == 0 else self.some_of(TICKS) or TICKS
 
-    def make_gate(self, name: str, number: int = 0) -> None:
+    def make_gate(self, name: str) -> None:
         """Make a gate that gets the calls of this history, and attach it as a pool does."""
-        rng = "rng=Random(number)" if self.settings.takes_rng else ""
-        self.run(f"{name} = make({rng})", **({"number": number} if rng else {}))
+        self.make(name)
         self.run(f"{name}_requests = Requests()")
         self.run(f"{name}.attach({name}_requests, None)")
 
@@ -152,7 +142,7 @@ class GateLaboratory(Laboratory):
 
     def observe(self, method: str) -> None:
         """Read the factors, and call ``after``."""
-        self.seen = self.factors(self.now) if self.members else {}
+        self.before, self.seen = self.seen, self.factors(self.now) if self.members else {}
         self.after(method)
 
     def add(self, backend: str) -> None:
@@ -207,7 +197,7 @@ class GateLaboratory(Laboratory):
         self.observe("tick")
 
     def step(self) -> None:
-        """Perform one drawn action."""
+        """Perform one drawn action of a history."""
         getattr(self, f"_{self.one_of(self.actions)}")()
 
     def startable(self) -> list[str]:
@@ -304,3 +294,12 @@ class GateLaboratory(Laboratory):
         at = self.now if now is None else now
         seen = self.seen if now is None else self.factors(at)
         self.check(f"{self.reading(name)} == seen", why, members=self.members, now=at, seen=seen)
+
+    def compare_with(self, twin: str, why: str) -> Callable[[str], None]:
+        """Return a function for ``after`` that compares the factors of a twin after each call."""
+
+        def after(method: str) -> None:
+            if self.members and method != "tick":
+                self.check_twin(twin, why)
+
+        return after

@@ -4,22 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from balancers.testing._choices import Choices
+from balancers.testing._histories import BEGINNINGS, OUTCOMES, TICKS
 from balancers.testing._laboratory import Laboratory, Settings
 
-__all__ = ["LoadLaboratory"]
+__all__ = ["NAMES", "LoadLaboratory"]
 
 NAMES = "abc"
-TICKS = (1.0, 0.25, 10.0, 0.0, 60.0, 0.1, 1000.0)
-BEGINNINGS = (0.0, 0.0, 100.0, 1.75e9)
-UNMEASURED = ("SUCCESS", "FAILURE", "UNKNOWN", "Outcome(ok=False, status=502)")
-OUTCOMES = (
-    *UNMEASURED,
-    "Outcome(ok=True, elapsed=0.25)",
-    "Outcome(ok=False, elapsed=3.0)",
-    "Outcome(ok=None, elapsed=9.0)",
-    "Outcome(ok=True, elapsed=0.0)",
-    "Outcome(ok=False, retry_after=2.0)",
-)
 ACTIONS = ("start", "finish", "request", "tick", "remove")
 """The actions of a history, each one a method of the laboratory."""
 
@@ -61,20 +51,14 @@ class LoadLaboratory(Laboratory):
         actions, so that rare combinations occur (swarm testing, Groce et al. 2012).  ``view``
         converts the name of a backend for the twins.
         """
-        number = self.below(1000) if self.settings.takes_rng else 0
         for name in ("load", *twins):
-            self.make_load(name, number)
+            self.make(name)
             self.loads[name] = str if name == "load" else view
         self.now = self.one_of(BEGINNINGS)
         self.names = NAMES[: 1 + self.below(len(NAMES))]
-        self.actions = [action for action in actions if self.below(4) < 3] or actions  # noqa: PLR2004
+        self.actions = [action for action in actions if self.below(4) < 3] or actions
         self.outcomes = self.some_of(outcomes) or outcomes
         self.ticks = self.some_of(TICKS) or TICKS
-
-    def make_load(self, name: str, number: int = 0) -> None:
-        """Make a load."""
-        rng = "rng=Random(number)" if self.settings.takes_rng else ""
-        self.run(f"{name} = make({rng})", **({"number": number} if rng else {}))
 
     def values(self, load: str, now: float) -> dict[str, Any]:
         """Read the values of all backends.  The program shows what was read."""
@@ -132,3 +116,18 @@ class LoadLaboratory(Laboratory):
 
     def _remove(self) -> None:
         self.remove(self.one_of(self.names))
+
+    def compare_with(self, twin: str, why: str) -> Callable[[], None]:
+        """Return a function for ``after`` that compares the values of a twin, now and later."""
+
+        def after() -> None:
+            for when in (self.now, self.now + 5.0):
+                self.check(
+                    "{b: load.value(b, now) for b in names} == "
+                    f"{{b: {twin}.value(b, now) for b in names}}",
+                    why,
+                    names=[*self.names],
+                    now=when,
+                )
+
+        return after

@@ -59,8 +59,7 @@ class Source:
 
     def _expression(self, value: Any) -> str:
         """Return an expression for the value, and add what it needs."""
-        if (origin := get_origin(value)) is not None:  # for example Drain[str]
-            return self._expression(origin)
+        value = get_origin(value) or value  # Drain of Drain[str]
         if isinstance(value, partial):
             self._add("from functools import partial")
             arguments = [self._expression(part) for part in (value.func, *value.args)]
@@ -76,9 +75,8 @@ class Source:
                 return name
             if isinstance(value, type | FunctionType):
                 return self._copied(value)
-        if isinstance(value, dict):
-            items = [f"{written(key)}: {self._expression(part)}" for key, part in value.items()]
-            return f"{{{', '.join(items)}}}"
+        if type(value) is dict:
+            return self._dict_expression(value)
         text = written(value)
         try:
             if ast.literal_eval(text) == value:
@@ -86,6 +84,10 @@ class Source:
         except (ValueError, SyntaxError):
             pass
         raise NoSource(text)
+
+    def _dict_expression(self, values: dict[Any, Any]) -> str:
+        items = [f"{written(key)}: {self._expression(values[key])}" for key in values]
+        return f"{{{', '.join(items)}}}"
 
     def _add(self, text: str) -> None:
         lines = text.rstrip().splitlines()

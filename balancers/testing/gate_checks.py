@@ -5,7 +5,6 @@ from typing import Any
 from unittest import TestCase
 
 from balancers._internal.checks import shown
-from balancers.errors import InvalidSetting
 from balancers.testing._choices import Choices
 from balancers.testing._gate_events import EventLines
 from balancers.testing._gate_laboratory import GateLaboratory
@@ -13,16 +12,13 @@ from balancers.testing._laboratory import Settings
 from balancers.testing._program import Breach
 from balancers.testing._runner import Runner
 from balancers.testing._suite import Suite, takes_rng
-from balancers.testing.laws import gate_pools, gate_states, gates
+from balancers.testing.laws import GATE_LAWS
 from balancers.testing.report import LawBroken, LawReport
 
-__all__ = ["GATE_LAWS", "Event", "check_gate", "gate_laws"]
+__all__ = ["Event", "check_gate", "gate_laws"]
 
 Event = Callable[[Any, Any, float], object]
 """A call of one of a gate's own methods, as a function of the gate, a member and the time."""
-
-GATE_LAWS = (*gate_pools.LAWS[:1], *gates.LAWS, *gate_states.LAWS, *gate_pools.LAWS[1:])
-"""The laws of gates, in the order in which they are tested."""
 
 
 def check_gate(
@@ -96,12 +92,13 @@ def _lines(events: Any) -> EventLines | None:
         return None
     if not isinstance(events, Mapping):
         raise TypeError(f"events must be a mapping from names to functions, not {shown(events)}")
-    for name, call in events.items():
+    given: dict[Any, Any] = dict(events)  # pyright: ignore[reportUnknownArgumentType] - checked
+    for name, call in given.items():
         if not isinstance(name, str):
             raise TypeError(f"the names of events must be texts, not {shown(name)}")
         if not callable(call):
             raise TypeError(f"the event {shown(name)} must be a function, not {shown(call)}")
-    return EventLines(events) if events else None
+    return EventLines(given) if given else None
 
 
 def _preflight(runner: Runner) -> None:

@@ -101,24 +101,26 @@ def stored(value: Any) -> object:
 
 
 def _parts(value: Any, known: dict[int, int]) -> object:
-    if value is None or isinstance(value, int | float | complex | str | bytes):
-        return type(value), repr(value)
+    """Return the parts of an object.  An object that occurs again is replaced by a number."""
+    kind: object = type(value)
+    if value is None or kind in {bool, int, float, complex, str, bytes}:
+        return kind, repr(value)
     if id(value) in known:
         return known[id(value)]
     known[id(value)] = len(known)
-    if isinstance(value, dict):
-        return type(value), [(_parts(key, known), _parts(v, known)) for key, v in value.items()]
-    if isinstance(value, list | tuple):
-        return type(value), [_parts(part, known) for part in value]
-    if isinstance(value, set | frozenset):
-        return type(value), sorted((_parts(part, known) for part in value), key=repr)
+    if kind is dict:
+        return kind, [(_parts(key, known), _parts(value[key], known)) for key in value]
+    if kind in {list, tuple, set, frozenset}:
+        parts: list[object] = [_parts(part, known) for part in value]
+        return kind, sorted(parts, key=repr) if kind in {set, frozenset} else parts
     try:
         reduced: Any = value.__reduce_ex__(2)
     except Exception:  # noqa: BLE001 - for example a lock
-        return type(value), id(value)
-    if isinstance(reduced, str):  # the name of a function
-        return type(value), id(value)
+        reduced = ""
+    if isinstance(reduced, str):  # the name of a function, or nothing
+        return kind, id(value)
     _, arguments, *rest = reduced
     state, *items = rest or [None]
-    content = [arguments, state, *([*part] for part in items if part is not None)]
-    return type(value), [_parts(part, known) for part in content]
+    content: list[Any] = [arguments, state]
+    content += [list(part) for part in items if part is not None]
+    return kind, [_parts(part, known) for part in content]

@@ -10,10 +10,10 @@ from balancers.testing._load_laboratory import LoadLaboratory
 from balancers.testing._program import Breach
 from balancers.testing._runner import Runner
 from balancers.testing._suite import Suite, takes_rng
-from balancers.testing.laws.loads import LAWS as LOAD_LAWS
+from balancers.testing.laws import LOAD_LAWS
 from balancers.testing.report import LawBroken, LawReport
 
-__all__ = ["LOAD_LAWS", "check_load", "load_laws"]
+__all__ = ["check_load", "load_laws"]
 
 
 def check_load(
@@ -80,7 +80,7 @@ def _preflight(runner: Runner) -> None:
     """
     lab = LoadLaboratory(runner.settings, Choices(), recording=True)
     try:
-        lab.make_load("load")
+        lab.make("load")
         lab.run("load.value(backend, now)", backend="a", now=0.0)
         lab.run("load.started(backend, now)", backend="a", now=0.0)
         lab.run("load.finished(backend, SUCCESS, now)", backend="a", now=0.0)

@@ -28,7 +28,7 @@ def factors_are_factors(lab: GateLaboratory) -> None:
     """
     fractional = False
 
-    def after(method: str) -> None:
+    def after(_method: str) -> None:
         for when in (lab.now, lab.now + 1.0, lab.now + _LATE):
             for backend in lab.members:
                 lab.check("0 <= gate.factor(backend, now) <= 1", why, backend=backend, now=when)
@@ -51,7 +51,7 @@ def factors_are_factors(lab: GateLaboratory) -> None:
 
 @law()
 def factors_move_only_as_announced(lab: GateLaboratory) -> None:
-    """A factor changes only at the time ``due``, or by a call after which ``due`` is minus infinity.
+    """A factor changes only at the time ``due``, or by a call that sets ``due`` to minus infinity.
 
     Why: the pool does not read the factors at each request.  It reads them when ``due`` has come,
     so it never notices a change that is not announced.
@@ -67,39 +67,26 @@ def factors_move_only_as_announced(lab: GateLaboratory) -> None:
     """
     reported: dict[str, Any] = {}
     settled = False
-    last: dict[str, Any] = {}
 
     def after(method: str) -> None:
-        nonlocal settled
-        for backend in [*reported]:
-            if backend not in lab.seen:
-                del reported[backend]
+        nonlocal reported, settled
+        is_read = method == "changes"
+        reported = {b: new if is_read else reported.get(b, new) for b, new in lab.seen.items()}
+        was_settled, settled = settled, lab.due > lab.now
         for backend, factor in lab.seen.items():
-            if method == "changes" or backend not in reported:
-                reported[backend] = factor
-        pending = lab.due <= lab.now
-        for backend in lab.members:
-            factor = lab.seen[backend]
-            if factor == reported[backend]:
-                continue
-            moved = factor != last.get(backend, reported[backend])
-            if settled and moved and method != "tick":
-                why = f"the factor of {backend} changed by a call, so due must be -inf"
-                lab.check("gate.due == -inf", why)
-            if not pending:
+            if factor != reported[backend]:
+                if was_settled and method != "tick":
+                    why = f"the factor of {backend} changed by a call, so due must be -inf"
+                    lab.check("gate.due == -inf", why)
                 why = f"the factor of {backend} was {reported[backend]}, and due has not come"
                 lab.check("gate.due <= now", why, now=lab.now)
-        settled = not pending
-        last.clear()
-        last.update(lab.seen)
         if settled and lab.members:
-            before = nextafter(min(lab.due, lab.now + _LATE), -inf)
-            why = "a factor changes before due"
+            last = nextafter(min(lab.due, lab.now + _LATE), -inf)
             lab.check(
                 f"{lab.reading('gate')} == seen",
-                why,
+                "a factor changes before due",
                 members=lab.members,
-                now=max(before, lab.now),
+                now=max(last, lab.now),
                 seen=lab.seen,
             )
 
@@ -126,44 +113,38 @@ def changes_names_every_change(lab: GateLaboratory) -> None:
 
     What it cannot see: changes that are undone before the law reads the factors.
     """
-    last: dict[str, Any] = {}
     moved: set[str] = set()
     was_due = inf
     overran = False
 
     def after(method: str) -> None:
-        nonlocal was_due, overran
-        for backend in [*last]:
-            if backend not in lab.seen:
-                del last[backend]
-                moved.discard(backend)
-        for backend, factor in lab.seen.items():
-            if last.setdefault(backend, factor) != factor:
-                moved.add(backend)
-                last[backend] = factor
-        if method == "tick" and lab.now > was_due:
-            overran = True
+        nonlocal moved, was_due, overran
+        now_moved = {b for b, new in lab.seen.items() if lab.before.get(b, new) != new}
+        moved = now_moved | {backend for backend in moved if backend in lab.seen}
+        overran = overran or (method == "tick" and lab.now > was_due)
         if method == "changes":
-            for backend in lab.members:
-                if backend in moved:
-                    why = f"the factor of {backend} changed since the last call of changes"
-                    lab.check("backend in gate_changed", why, backend=backend)
-                elif exact and not overran and lab.is_open(backend):
-                    why = f"the factor of {backend} has not changed since the last call of changes"
-                    lab.check("backend not in gate_changed", why, backend=backend)
-            moved.clear()
-            overran = False
+            _check_named(lab, moved, exact and not overran)
+            moved, overran = set(), False
         was_due = lab.due
 
     lab.begin()
     exact = lab.gate.soft and not lab.gate.fractional
     lab.settle()
-    last.update(lab.seen)
     was_due = lab.due
     lab.after = after
     for _ in lab.more(_STEPS):
         lab.step()
     lab.settle()
+
+
+def _check_named(lab: GateLaboratory, moved: set[str], exact: bool) -> None:
+    for backend in lab.members:
+        if backend in moved:
+            why = f"the factor of {backend} changed since the last call of changes"
+            lab.check("backend in gate_changed", why, backend=backend)
+        elif exact and lab.is_open(backend):
+            why = f"the factor of {backend} has not changed since the last call of changes"
+            lab.check("backend not in gate_changed", why, backend=backend)
 
 
 @law()
