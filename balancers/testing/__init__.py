@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING
 from balancers.testing.balancer_checks import TRAITS as TRAITS
 from balancers.testing.balancer_checks import balancer_laws as balancer_laws
 from balancers.testing.balancer_checks import check_balancer as check_balancer
+from balancers.testing.gate_checks import check_gate as check_gate
+from balancers.testing.gate_checks import gate_laws as gate_laws
+from balancers.testing.load_checks import check_load as check_load
+from balancers.testing.load_checks import load_laws as load_laws
 from balancers.testing.report import LawBroken as LawBroken
 from balancers.testing.report import LawReport as LawReport
 from balancers.testing.report import LawResult as LawResult

@@ -15,7 +15,7 @@ from textwrap import indent
 from types import CodeType
 from typing import Any
 
-from balancers.testing import programs
+from balancers.testing import gate_programs, programs
 
 __all__ = ["Breach", "Program", "written"]
 
@@ -23,8 +23,10 @@ _MODULES = {
     "Counter": "collections",
     "deepcopy": "copy",
     "inf": "math",
+    "isclose": "math",
     "nan": "math",
     "nextafter": "math",
+    "Real": "numbers",
     "dumps": "pickle",
     "loads": "pickle",
     "Random": "random",
@@ -34,10 +36,13 @@ _MODULES = {
     "NoBackendAvailable": "balancers",
     "Outcome": "balancers",
     "Pool": "balancers",
+    "PowerOfTwoChoices": "balancers",
+    "WeightedRoundRobin": "balancers",
     "AlreadyInUse": "balancers.errors",
     "InvalidWeight": "balancers.errors",
     "MissingKey": "balancers.errors",
     **dict.fromkeys(programs.__all__, programs.__name__),
+    **dict.fromkeys(gate_programs.__all__, gate_programs.__name__),
 }
 """The names that lines may use, and the modules that define them."""
 _NAMES = {name: getattr(import_module(module), name) for name, module in _MODULES.items()}
@@ -56,8 +61,14 @@ class Program:
 
     def __init__(self, namespace: Mapping[str, Any], *, recording: bool = False) -> None:
         self.namespace: dict[str, Any] = {**_NAMES, **namespace}
+        self._given: dict[str, Any] = {**namespace}
         self.recording = recording
         self.lines: list[str] = []
+        self.readings: list[int] = []
+
+    def give(self, name: str, value: Any) -> None:
+        """Give a value a name that the preamble of the program defines."""
+        self._given[name] = self.namespace[name] = value
 
     def run(self, line: str, /, **values: Any) -> Any:
         """Execute a line, and return its value if it is an expression.
@@ -83,6 +94,27 @@ class Program:
             raise Breach(why)
         if self.recording and "." not in line:
             self.lines.pop()
+
+    def read(self, line: str, /, **values: Any) -> Any:
+        """Execute an expression that changes nothing, and return its value.
+
+        The program shows it as an assertion about this value.  Raises Breach for every exception.
+        """
+        lines = len(self.lines)
+        value = self._execute(line, values, line)
+        if self.recording:
+            del self.lines[lines:]
+            self.readings.append(len(self.lines))
+            self.lines.append(f"assert {_substituted(line, values)} == {written(value)}")
+        return value
+
+    def omit_readings(self) -> None:
+        """Remove the lines of :meth:`read` if the rest still shows the breach, as it should."""
+        rest = [line for at, line in enumerate(self.lines) if at not in self.readings]
+        try:
+            exec("\n".join(rest), {**_NAMES, **self._given})  # noqa: S102 - lines of a law
+        except Exception:  # noqa: BLE001 - the breach, whatever it is
+            self.lines, self.readings = rest, []
 
     def check_raises(self, error: str, line: str, why: str, /, **values: Any) -> None:
         """Execute an expression that must raise the error with this name.  Raises Breach."""

@@ -112,6 +112,8 @@ class Runner:
                 why = breach.why
             except Stuck:
                 why = f"the last line did not end within {_STUCK:g} s of processor time"
+            if not stuck:
+                laboratory.program.omit_readings()
             whys.append(why)
             programs.append(laboratory.program.text(self.preamble()))
         why = whys[0]

@@ -10,8 +10,8 @@ import sys
 from functools import lru_cache, partial
 from importlib.machinery import PathFinder
 from textwrap import dedent
-from types import FunctionType, ModuleType
-from typing import Any
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, get_origin
 
 from balancers.testing._laboratory import Settings
 from balancers.testing._program import written
@@ -24,7 +24,7 @@ class NoSource(Exception):
 
 
 def definitions(settings: Settings) -> list[str]:
-    """Return the lines that define ``make`` and, if keys are made by a function, ``key_of``.
+    """Return the lines that define ``make`` and, if needed, ``key_of`` and ``events``.
 
     Raises NoSource.
     """
@@ -32,6 +32,8 @@ def definitions(settings: Settings) -> list[str]:
     source.define("make", settings.factory)
     if callable(settings.keys):
         source.define("key_of", settings.keys)
+    if settings.events is not None and settings.events.others:
+        source.define("events", settings.events.others)
     return source.lines
 
 
@@ -57,6 +59,7 @@ class Source:
 
     def _expression(self, value: Any) -> str:
         """Return an expression for the value, and add what it needs."""
+        value = get_origin(value) or value  # Drain of Drain[str]
         if isinstance(value, partial):
             self._add("from functools import partial")
             arguments = [self._expression(part) for part in (value.func, *value.args)]
@@ -72,6 +75,8 @@ class Source:
                 return name
             if isinstance(value, type | FunctionType):
                 return self._copied(value)
+        if type(value) is dict:
+            return self._dict_expression(value)
         text = written(value)
         try:
             if ast.literal_eval(text) == value:
@@ -79,6 +84,10 @@ class Source:
         except (ValueError, SyntaxError):
             pass
         raise NoSource(text)
+
+    def _dict_expression(self, values: dict[Any, Any]) -> str:
+        items = [f"{written(key)}: {self._expression(values[key])}" for key in values]
+        return f"{{{', '.join(items)}}}"
 
     def _add(self, text: str) -> None:
         lines = text.rstrip().splitlines()
@@ -94,8 +103,8 @@ class Source:
             return name
         try:
             text = dedent(inspect.getsource(value))
-            if name == "<lambda>":
-                text = _lambda_in(text)
+            if name == "<lambda>" and isinstance(value, FunctionType):
+                text = _lambda_in(text, value.__code__)
             else:
                 self._known[name] = value
             tree = ast.parse(text)
@@ -222,14 +231,37 @@ def _is_importable(module: str) -> bool:
     return spec is not None and spec.origin == getattr(sys.modules[module], "__file__", None)
 
 
-def _lambda_in(text: str) -> str:
-    """Return the text of the first lambda in some lines.  Raises SyntaxError."""
-    start = text.index("lambda")
-    for end in range(len(text), start, -1):
-        try:
-            tree = ast.parse(text[start:end].strip(), mode="eval")
-        except SyntaxError:
-            continue
-        if isinstance(tree.body, ast.Lambda):
-            return text[start:end].strip()
+def _lambda_in(text: str, code: CodeType) -> str:
+    """Return the text of the lambda in some lines that has this code.  Raises SyntaxError."""
+    start = text.find("lambda")
+    while start >= 0:
+        for end in range(len(text), start, -1):
+            found = text[start:end].strip()
+            try:
+                tree = ast.parse(found, mode="eval")
+            except SyntaxError:
+                continue
+            if isinstance(tree.body, ast.Lambda) and _same_code(_code_of(found), code):
+                return found
+        start = text.find("lambda", start + 1)
     raise SyntaxError(text)
+
+
+def _code_of(text: str) -> CodeType:
+    whole = compile(f"({text})", "<lambda>", "eval")
+    return next(part for part in whole.co_consts if isinstance(part, CodeType))
+
+
+def _same_code(ours: CodeType, other: CodeType) -> bool:
+    """Return whether two functions do the same, wherever they were written."""
+    if (ours.co_varnames, ours.co_names) != (other.co_varnames, other.co_names):
+        return False
+    if len(ours.co_consts) != len(other.co_consts):
+        return False
+    pairs = zip(ours.co_consts, other.co_consts, strict=True)
+    return all(
+        _same_code(left, right)
+        if isinstance(left, CodeType) and isinstance(right, CodeType)
+        else left == right or (isinstance(left, str) and "<lambda>" in left)  # a qualified name
+        for left, right in pairs
+    )

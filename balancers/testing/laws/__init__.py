@@ -1,8 +1,22 @@
 """Lists the laws.  A law is one function: its name is its id, and its docstring its description."""
 
-from balancers.testing.laws import conformance, eligibility, keys, loaded, sameness, state, weights
+from balancers.testing.laws import (
+    conformance,
+    eligibility,
+    gate_pools,
+    gate_reports,
+    gate_states,
+    gates,
+    keys,
+    load_reports,
+    loaded,
+    loads,
+    sameness,
+    state,
+    weights,
+)
 
-__all__ = ["BALANCER_LAWS"]
+__all__ = ["BALANCER_LAWS", "GATE_LAWS", "LOAD_LAWS"]
 
 BALANCER_LAWS = (
     *conformance.LAWS,
@@ -14,3 +28,9 @@ BALANCER_LAWS = (
     *keys.LAWS,
 )
 """The laws of balancers, in the order in which they are tested."""
+
+GATE_LAWS = (*gate_states.LAWS, *gates.LAWS, *gate_reports.LAWS, *gate_pools.LAWS)
+"""The laws of gates, in the order in which they are tested."""
+
+LOAD_LAWS = (*loads.LAWS, *load_reports.LAWS)
+"""The laws of loads, in the order in which they are tested."""
