@@ -58,7 +58,7 @@ class TreeChoice(Membership[Any]):
         return self.backends[place + 1]
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[Any] = ()) -> Any:
-        avoid = checked_avoid(avoid)
+        checked_avoid(avoid)
         for backend in avoid:
             self.add(backend, -self.weights[backend])
         try:

@@ -58,13 +58,14 @@ class TreeChoice(Membership[Any]):
         return self.backends[place + 1]
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[Any] = ()) -> Any:
-        avoided = {b: self.weights[b] for b in checked_avoid(avoid) if b in self.weights}
-        for backend, weight in avoided.items():
-            self.add(backend, -weight)
+        members = self.places.keys() & checked_avoid(avoid)
+        avoided = sorted(members, key=self.places.__getitem__)
+        for backend in avoided:
+            self.add(backend, -self.weights[backend])
         try:
             if not self.sum_to(len(self.sums) - 1):
                 raise self.refusal()
             return self.draw()
         finally:
-            for backend, weight in avoided.items():
-                self.add(backend, weight)
+            for backend in avoided:
+                self.add(backend, self.weights[backend])

@@ -19,11 +19,22 @@ class RedisLoadBalancer(Adapter):
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[Any] = ()) -> Any:
         nodes = self.open()
-        return self.first(
-            lambda: nodes[self.peer.get_server_index("primary", len(nodes))], len(nodes), avoid
-        )
+        return self.first(lambda: nodes[self.index(len(nodes))], 2 * len(nodes), avoid)
+
+    def index(self, count: int) -> int:
+        index: int = self.peer.get_server_index("primary", count)
+        return index
+
+
+
+class GuardedRedisLoadBalancer(RedisLoadBalancer):
+    """Takes each index modulo the number of nodes, so that no index is out of range."""
+
+    def index(self, count: int) -> int:
+        return super().index(count) % count
 
 
 SUBJECTS = [
     Subject("redis", "LoadBalancer", "", RedisLoadBalancer, ("rotating",)),
+    Subject("redis", "LoadBalancer, guarded", "", GuardedRedisLoadBalancer, ("rotating",)),
 ]

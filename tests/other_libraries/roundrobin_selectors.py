@@ -53,9 +53,11 @@ class SmoothStateful(Smooth):
             super().update_index(backend, old, new)
 
 
+WHOLE = {"weights": "whole"}
+SMOOTH = ("weighted", "smooth", "rotating")
 SUBJECTS = [
-    Subject("roundrobin", "basic", "", Basic, ("rotating",)),
-    Subject("roundrobin", "weighted", "", Weighted, ("weighted", "rotating"), {"weights": "whole"}),
-    Subject("roundrobin", "smooth", "", Smooth, ("weighted", "smooth", "rotating"), {"weights": "whole"}),
-    Subject("roundrobin", "smooth_stateful", "", SmoothStateful, ("weighted", "smooth", "rotating"), {"weights": "whole"}),
+    Subject("roundrobin", "basic", "", Basic, ("rotating",), WHOLE),
+    Subject("roundrobin", "weighted", "", Weighted, ("weighted", "rotating"), WHOLE),
+    Subject("roundrobin", "smooth", "", Smooth, SMOOTH, WHOLE),
+    Subject("roundrobin", "smooth_stateful", "", SmoothStateful, SMOOTH, WHOLE),
 ]

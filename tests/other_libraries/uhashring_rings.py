@@ -38,7 +38,12 @@ class UhashringKetama(UhashringRing):
     options: ClassVar[dict[str, str]] = {"hash_fn": "ketama"}
 
 
+KEYED = ("weighted", "keyed", "minimal_disruption")
 SUBJECTS = [
-    Subject("uhashring", "HashRing", "", UhashringRing, ("weighted", "keyed", "minimal_disruption"), {"weights": "whole"}),
-    Subject("uhashring", "HashRing, ketama", "", UhashringKetama, ("weighted", "keyed", "minimal_disruption"), {"weights": "whole"}),
-]
+    Subject("uhashring", "HashRing", "", UhashringRing, KEYED, {"weights": "whole"}),
+    Subject("uhashring", "HashRing, ketama", "", UhashringKetama, KEYED, {"weights": (1, 2, 3)}),
+    Subject(
+        "uhashring", "HashRing, ketama, light nodes", "", UhashringKetama, KEYED,
+        {"weights": "whole"},
+    ),
+]  # fmt: skip
