@@ -1,4 +1,4 @@
-"""The programs of the tutorial print what its page shows."""
+"""The programs of the pages about testing print what the pages show."""
 
 import re
 
@@ -6,17 +6,17 @@ import pytest
 
 from tests.testing.tutorial import FOLDER, STEPS, output, run
 
-PAGE = (FOLDER / "write_your_own.md").read_text(encoding="utf-8")
+PAGES = "".join(path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md")))
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_a_step_prints_what_the_page_shows(name: str) -> None:
+def test_a_step_prints_what_its_page_shows(name: str) -> None:
     """If a law or a message has changed: ``python -m tests.testing.tutorial`` writes the outputs."""
-    assert f"```{{literalinclude}} {name}.txt" in PAGE
+    assert f"```{{literalinclude}} {name}.txt" in PAGES
     assert output(name) == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["first_draft", "second_draft"])
+@pytest.mark.parametrize("name", ["first_draft", "second_draft", "turns"])
 def test_the_program_of_an_error_runs_as_it_stands(name: str) -> None:
     shown = (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
     why, _, program = shown.partition("\n\n")
@@ -36,6 +36,6 @@ def test_the_class_of_tests_passes_with_pytest_and_with_unittest() -> None:
     assert "test_tree_choice.py::TestTreeChoice::test_is_a_balancer" in listed.stdout
 
 
-def test_every_program_of_the_folder_is_on_the_page() -> None:
+def test_every_program_of_the_folder_is_on_a_page() -> None:
     programs = {path.name for path in FOLDER.glob("*.py")} - {"excuse.py"}
-    assert programs == set(re.findall(r"\{literalinclude\} (\w+\.py)", PAGE))
+    assert programs == set(re.findall(r"\{literalinclude\} (\w+\.py)", PAGES))

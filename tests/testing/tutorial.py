@@ -1,4 +1,4 @@
-"""Runs the programs of the tutorial, and writes their outputs, which the page shows.
+"""Runs the programs of the pages about testing, and writes their outputs, which the pages show.
 
     python -m tests.testing.tutorial
 """
@@ -15,13 +15,14 @@ STEPS = {
     "second_draft": ["check.py", "second_draft"],
     "tree_choice": ["check.py", "tree_choice"],
     "excuse": ["excuse.py"],
+    "turns": ["turns.py"],
 }
 """The arguments of Python for each output."""
 BROKEN = "balancers.testing.report.LawBroken"
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run Python in the folder of the tutorial."""
+    """Run Python in the folder of the pages."""
     return subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         cwd=FOLDER, capture_output=True, text=True, timeout=300, check=False,
