@@ -1,6 +1,6 @@
 """What the adapters share, and how a library is described on the page."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,18 +16,19 @@ class Adapter(Membership[Any]):
         """Return the backends of positive weight, in order of insertion."""
         return [backend for backend, weight in self.weights.items() if weight]
 
-    def first(self, draw: Callable[[], Any], draws: int, avoid: Collection[Any]) -> Any:
-        """Return the first of some draws that is not avoided.
+    def first(self, offered: Iterable[Any], avoid: Collection[Any]) -> Any:
+        """Return the first offered backend that is open and not avoided.
 
-        The libraries cannot leave out a backend for one request, so the adapter draws again.
+        The libraries cannot leave out a backend for one request, so the adapter asks again.
         """
         avoid = checked_avoid(avoid)
-        if all(backend in avoid for backend in self.open()):
+        eligible = {backend for backend in self.open() if backend not in avoid}
+        if not eligible:
             raise self.refusal()
-        for _ in range(draws):
-            if (backend := draw()) not in avoid:
+        for backend in offered:
+            if backend in eligible:
                 return backend
-        raise LookupError(f"{draws} draws, and each is avoided")
+        raise LookupError("the library offers none of the backends that may be picked")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Finding:
     reason: str
     alone: str = ""
     """A program that uses the library alone, without an adapter.  Every fault has one."""
+    by_chance: bool = False
+    """Whether the laws do not hold in some runs only."""
 
 
 @dataclass(frozen=True)

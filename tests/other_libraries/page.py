@@ -18,8 +18,8 @@ other Python libraries. `make other-libraries` wrote it on {date}, with CPython 
 examples for each law, and the seed {seed}.
 
 The laws are those of this library. No other library promised to keep them, so a law that does not
-hold is no fault by itself. For every law that does not hold, the source of the library was read, and
-the result is one of two verdicts:
+hold is no fault by itself. For every law that does not hold, the source of the library was read,
+and the result is one of two verdicts:
 
 * **fault**: the behaviour is wrong by the library's own documentation or for its own callers. A
   program that uses the library alone, without this one, shows it.
@@ -85,13 +85,17 @@ def _section(subject: Subject, results: list[Result], shown: Mapping[str, str]) 
     held = ", ".join(f"`{result.law}`" for result in results if not result.why)
     yield f"These laws hold: {held}."
     for finding in subject.findings:
-        broken = [result for result in results if result.law in finding.laws and result.fails]
-        yield from _finding(finding, min(broken, key=lambda result: len(result.program)), shown)
+        yield from _finding(finding, results, shown)
 
 
-def _finding(finding: Finding, result: Result, shown: Mapping[str, str]) -> Iterator[str]:
+def _finding(finding: Finding, results: list[Result], shown: Mapping[str, str]) -> Iterator[str]:
+    broken = [result.law for result in results if result.why and result.law in finding.laws]
+    result = min(
+        (result for result in results if result.law in broken and result.fails),
+        key=lambda result: len(result.program),
+    )
     verdict = {"fault": "A fault", "contract": "Another contract"}[finding.verdict]
-    laws = ", ".join(f"`{law}`" for law in finding.laws)
+    laws = ", ".join(f"`{law}`" for law in broken)
     yield from ("", f"#### {verdict}: {finding.title}", "", finding.reason, "")
     yield from (f"For this reason the following laws do not hold: {laws}.", "")
     yield from (f"`{result.law}` reports “{result.why}” with this program:", "")

@@ -27,7 +27,7 @@ class Smooth(Adapter):
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[Any] = ()) -> Any:
         lap = sum(int(weight) for weight in self.weights.values())
-        return self.first(self.peer, 1000 + 50 * lap, avoid)
+        return self.first((self.peer() for _ in range(1000 + 50 * lap)), avoid)
 
 
 class Weighted(Smooth):
@@ -54,10 +54,71 @@ class SmoothStateful(Smooth):
 
 
 WHOLE = {"weights": "whole"}
-SMOOTH = ("weighted", "smooth", "rotating")
+SMOOTH_TRAITS = ("weighted", "smooth", "rotating")
+AGAIN = Finding(
+    title="each change begins again",
+    verdict="contract",
+    laws=("no_backend_starves", "a_flip_keeps_the_others_places"),
+    reason="""\
+The function takes all members at once, and its result cannot be changed. The adapter calls it again
+after each change, and the new selector begins with the first member. If there is a change before
+each request, the first member gets all of them. The library promises nothing about changes; for
+them it has `smooth_stateful`.""",
+    alone="""
+import roundrobin
+
+members = ["a", "b", "c"]
+print(*(roundrobin.basic(members)() for _ in range(6)))
+""",
+)
+COPIED = Finding(
+    title="a copy is the same object",
+    verdict="contract",
+    laws=("copies_and_pickles_go_on_alike", "leaves_its_arguments_alone"),
+    reason="""\
+A selector is a function with its state in its variables. A deep copy of a function is the function
+itself, so a pick of the copy is a pick of the original, and a local function cannot be pickled.
+The library does not say that selectors can be copied. (The second law compares copies.)""",
+    alone="""
+import copy
+
+import roundrobin
+
+selector = roundrobin.basic(["a", "b", "c"])
+print(copy.deepcopy(selector) is selector)
+""",
+)
 SUBJECTS = [
-    Subject("roundrobin", "basic", "", Basic, ("rotating",), WHOLE),
-    Subject("roundrobin", "weighted", "", Weighted, ("weighted", "rotating"), WHOLE),
-    Subject("roundrobin", "smooth", "", Smooth, SMOOTH, WHOLE),
-    Subject("roundrobin", "smooth_stateful", "", SmoothStateful, SMOOTH, WHOLE),
-]
+    Subject(
+        "roundrobin", "`basic`", 'Documented as "plain round-robin (A, B, C, A, B, C, ...)".',
+        Basic, ("rotating",), WHOLE, (AGAIN, COPIED),
+    ),
+    Subject(
+        "roundrobin", "`weighted`", 'Documented as "weighted round-robin (classic LVS-style)".',
+        Weighted, ("weighted", "rotating"), WHOLE, (AGAIN, COPIED),
+    ),
+    Subject(
+        "roundrobin", "`smooth`",
+        'Documented as "smooth weighted round-robin (Nginx-style; avoids long clumps)".',
+        Smooth, SMOOTH_TRAITS, WHOLE, (AGAIN, COPIED),
+    ),
+    Subject(
+        "roundrobin", "`smooth_stateful`",
+        """\
+Documented as "smooth weighted RR with runtime controls (health checks / slow-start)". Weights
+change in place, with `set`.""",
+        SmoothStateful, SMOOTH_TRAITS, WHOLE,
+        (
+            Finding(
+                title="members cannot join or leave",
+                verdict="contract",
+                laws=("no_backend_starves",),
+                reason="""\
+The class changes weights in place, and all laws about flips and weights hold. It has no method to
+add or remove a member, so the adapter makes a new object, which begins with the first member. If a
+member joins or leaves before each request, the first member gets all of them. The documentation
+says: "If you want a clean slate after changes, create a new selector instance".""",
+            ),
+        ),
+    ),
+]  # fmt: skip
