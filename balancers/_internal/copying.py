@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any, Self
 
 __all__ = ["SharesBackends"]
@@ -19,9 +19,15 @@ class SharesBackends:
     def _known_backends(self) -> Iterable[object]:
         """Return every backend that this object refers to."""
 
+    def _flat_lists(self) -> Iterable[list[Any]]:
+        """Return long lists of backends or numbers.  To copy their elements would take long."""
+        return ()
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         for backend in self._known_backends():
             memo[id(backend)] = backend
+        for flat in self._flat_lists():
+            memo[id(flat)] = copy(flat)
         clone: Any = type(self).__new__(type(self))
         memo[id(self)] = clone
         state: Any = deepcopy(self.__getstate__(), memo)

@@ -4,6 +4,7 @@ Two backends are sampled at random, and the less busy of them is picked.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from copy import deepcopy
 from fractions import Fraction
 from itertools import islice
 from math import isclose
@@ -44,6 +45,12 @@ class _Candidate(Generic[B]):
         self.units = 0
         self.step = 1
         self.weight: float = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Candidate[B]":
+        clone = memo[id(self)] = _Candidate(deepcopy(self.backend, memo))
+        clone.busy_steps, clone.step = self.busy_steps, self.step
+        clone.units, clone.weight = self.units, self.weight
+        return clone
 
     def set_weight(self, weight: float) -> None:
         """Set the weight and keep the number of requests in flight."""

@@ -1,6 +1,7 @@
 """Stores the state of one backend from when it joins the pool until it leaves."""
 
-from typing import Generic
+from copy import deepcopy
+from typing import Any, Generic
 
 from balancers._internal.types import B
 
@@ -52,3 +53,16 @@ class Member(Generic[B]):
         """Whether the backend is leaving or has left the pool."""
         self.former: bool = False
         """Whether the backend has left the pool."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Member[B]":
+        owner, backend = deepcopy(self.owner, memo), deepcopy(self.backend, memo)
+        if id(self) in memo:  # the owner has copied its members
+            copied: Member[B] = memo[id(self)]
+            return copied
+        clone = memo[id(self)] = Member(backend, self.weight, owner, self.generation)
+        clone.factors = self.factors.copy()
+        clone.closed_by, clone.fractions = self.closed_by, self.fractions
+        clone.effective_weight, clone.in_flight = self.effective_weight, self.in_flight
+        clone.requests, clone.failures = self.requests, self.failures
+        clone.departing, clone.former = self.departing, self.former
+        return clone
