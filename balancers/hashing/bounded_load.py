@@ -20,7 +20,7 @@ from balancers._internal.exact import exact
 from balancers._internal.taken import take
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
-from balancers.errors import InvalidPick, InvalidSetting
+from balancers.errors import InvalidPick, InvalidSetting, UnknownBackend
 from balancers.hashing._successors import picked_in_turn
 from balancers.hashing.hashed_balancer import CHUNK, HashedBalancer
 from balancers.outcome import SUCCESS, Outcome
@@ -239,6 +239,12 @@ class BoundedLoad(SharesBackends, Balancer[B]):
             self._counts[backend] -= 1
             if backend in self._open_weights:
                 self._numerator -= self._c_numerator
+
+    def load_of(self, backend: B, now: float = 0.0) -> float:
+        """Return the number of requests in flight on a member; O(1).  Raises UnknownBackend."""
+        if (count := self._counts.get(backend)) is None:
+            raise UnknownBackend(backend)
+        return count
 
     def _bound_without(self, avoid: Collection[B]) -> tuple[_Exact, _Exact]:
         """Return the numerator and the denominator of the bound without the avoided backends.
