@@ -48,7 +48,7 @@ class _Candidate(Generic[B]):
         self.weight: float = 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Candidate[B]":
-        clone = memo[id(self)] = _Candidate(deepcopy(self.backend, memo))
+        clone = _Candidate(deepcopy(self.backend, memo))
         clone.busy_steps, clone.step = self.busy_steps, self.step
         clone.units, clone.weight = self.units, self.weight
         return clone

@@ -189,7 +189,7 @@ class Circle(Generic[B]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Circle[B]":
         """Return a copy that shares the owners.  A cell is never changed, but replaced."""
-        clone: Circle[B] = memo.setdefault(id(self), Circle())
+        clone: Circle[B] = Circle()
         clone.size, clone.shift = self.size, self.shift
         clone.cells, clone.owners = self.cells.copy(), self.owners.copy()
         return clone

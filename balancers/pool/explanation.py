@@ -112,7 +112,7 @@ class Explanation(NamedTuple, Generic[B]):
         }
 
     def __str__(self) -> str:
-        rows = [("", *self._titles()), *self._rows()]
+        rows = [(" ", *self._titles()), *self._rows()]
         last = len(rows[0]) - 1
         widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
         lines = [*self._summary()]
