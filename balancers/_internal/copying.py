@@ -5,7 +5,18 @@ from collections.abc import Iterable
 from copy import copy, deepcopy
 from typing import Any, Self
 
-__all__ = ["SharesBackends"]
+__all__ = ["SharesBackends", "remember", "share"]
+
+
+def remember(memo: dict[int, Any], original: object, copied: object) -> None:
+    """Make ``deepcopy`` with this memo return ``copied`` as the copy of ``original``."""
+    memo[id(original)] = copied
+
+
+def share(memo: dict[int, Any], objects: Iterable[object]) -> None:
+    """Make ``deepcopy`` with this memo return these objects themselves."""
+    for each in objects:
+        memo[id(each)] = each
 
 
 class SharesBackends:
@@ -24,12 +35,11 @@ class SharesBackends:
         return ()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        for backend in self._known_backends():
-            memo[id(backend)] = backend
+        share(memo, self._known_backends())
         for flat in self._flat_lists():
-            memo[id(flat)] = copy(flat)
+            remember(memo, flat, copy(flat))
         clone: Any = type(self).__new__(type(self))
-        memo[id(self)] = clone
+        remember(memo, self, clone)
         state: Any = deepcopy(self.__getstate__(), memo)
         if hasattr(clone, "__setstate__"):
             clone.__setstate__(state)

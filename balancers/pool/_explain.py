@@ -11,9 +11,11 @@ from copy import copy, deepcopy
 from typing import Any, Generic, NamedTuple, cast
 
 from balancers._internal.checks import shown
+from balancers._internal.copying import remember, share
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
 from balancers.errors import BalancersError, InvalidPick, NoBackendAvailable, NotCopyable
+from balancers.event import Event
 from balancers.pool._census import Census
 from balancers.pool._gate_set import GateSet
 from balancers.pool._limit import PoolLimit
@@ -53,14 +55,16 @@ class Explainer(Generic[B]):
         self._request = request
         self._original = balancer
         self._limit = limit
-        self._memo: dict[int, Any] = {id(backend): backend for backend in members.by_backend}
+        self._memo: dict[int, Any] = {}
+        share(self._memo, members.by_backend)
         self._settles = bool(gates.pending or members.recoveries.read_at) or any(
             watched.due <= request.now for watched in gates.watched
         )
         self._copied = self._settles
         if self._settles:
             if members.events is not None:
-                self._memo[id(members.events)] = deque[Any](maxlen=members.events.maxlen)
+                events = deque[Event](maxlen=members.events.maxlen)
+                remember(self._memo, members.events, events)
             balancer = _copy_of(balancer, self._memo)
             for gate in gates.gates:
                 _copy_of(gate, self._memo)

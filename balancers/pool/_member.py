@@ -3,6 +3,7 @@
 from copy import deepcopy
 from typing import Any, Generic
 
+from balancers._internal.copying import remember
 from balancers._internal.types import B
 
 __all__ = ["Member"]
@@ -55,11 +56,9 @@ class Member(Generic[B]):
         """Whether the backend has left the pool."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Member[B]":
-        owner, backend = deepcopy(self.owner, memo), deepcopy(self.backend, memo)
-        if id(self) in memo:  # the owner has copied its members
-            copied: Member[B] = memo[id(self)]
-            return copied
-        clone = memo[id(self)] = Member(backend, self.weight, owner, self.generation)
+        clone = Member(self.backend, self.weight, self.owner, self.generation)
+        remember(memo, self, clone)  # the owner refers to its members
+        clone.owner, clone.backend = deepcopy(self.owner, memo), deepcopy(self.backend, memo)
         clone.factors = self.factors.copy()
         clone.closed_by, clone.fractions = self.closed_by, self.fractions
         clone.effective_weight, clone.in_flight = self.effective_weight, self.in_flight

@@ -214,15 +214,15 @@ class Twins:
 
     def __init__(self, name: str, seed: int) -> None:
         self.rng = rng = Random(f"{name} {seed}")
-        chosen = {name for name in GATES if rng.random() < 0.5}
+        chosen = {name for name in GATES if rng.random() < 0.35}
         panic = rng.choice([None, 0.0, 0.0, 0.5])
         options: dict[str, Any] = {
             "panic": panic,
             "calm": 0.8 if panic and rng.random() < 0.5 else None,
             "limit": rng.choice([None, None, 5]),
         }
-        flag = rng.random() < 0.5
-        members = {b: rng.choice([1, 1, 2, 3]) for b in NAMES[: rng.randint(0, len(NAMES))]}
+        flag = rng.random() < 0.3
+        members = {b: rng.choice([1, 1, 2, 3]) for b in NAMES[: rng.choice([0, 1, 3, 4, 5, 6])]}
         self.sides: list[Side] = []
         for _ in range(2):
             balancer = MAKERS[name]()
@@ -282,7 +282,7 @@ class Twins:
         rng = self.rng
         if not self.sides[0].gates:
             return
-        name, ok, number = rng.choice([*self.sides[0].gates]), rng.random() < 0.3, rng.randint(1, 4)
+        name, ok, number = rng.choice([*self.sides[0].gates]), rng.random() < 0.4, rng.randint(1, 4)
 
         def happen(side: Side) -> None:
             gate = side.gates[name]
