@@ -1,6 +1,15 @@
 """Lists the laws.  A law is one function: its name is its id, and its docstring its description."""
 
-from balancers.testing.laws import conformance, eligibility, keys, loaded, sameness, state, weights
+from balancers.testing.laws import (
+    conformance,
+    eligibility,
+    explaining,
+    keys,
+    loaded,
+    sameness,
+    state,
+    weights,
+)
 
 __all__ = ["BALANCER_LAWS"]
 
@@ -12,5 +21,6 @@ BALANCER_LAWS = (
     *weights.LAWS,
     *loaded.LAWS,
     *keys.LAWS,
+    *explaining.LAWS,
 )
 """The laws of balancers, in the order in which they are tested."""
