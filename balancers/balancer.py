@@ -25,6 +25,10 @@ There are three ways to write a balancer:
 * Do not inherit, and define every member of the protocol: ``keyed``, ``fractional``, ``weights``,
   ``put``, ``discard``, ``pick``, ``started`` and ``finished``.
 
+One method is optional, and not a member of the protocol: ``load_of(backend, now)``.  It returns the
+load by which ``pick`` compares the backend, before it is divided by a weight.  The call changes no
+state.  ``Pool.explain`` shows the result.
+
 A balancer belongs to one pool, or to one other balancer that picks with it.  The owner sets the
 attribute ``taken`` of the balancer to True.  If ``taken`` is True already, it raises AlreadyInUse.
 The attribute is not a member of the protocol: a balancer without it counts as free.  Some objects

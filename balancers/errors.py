@@ -22,6 +22,7 @@ __all__ = [
     "InvalidWeight",
     "MissingKey",
     "NoBackendAvailable",
+    "NotCopyable",
     "QueueFull",
     "RingTooLarge",
     "UnknownBackend",
@@ -155,3 +156,10 @@ class InvalidPick(BalancersError, RuntimeError):
 
 class MissingKey(BalancersError, TypeError):
     """Raised when a keyed balancer picks without a key."""
+
+
+class NotCopyable(BalancersError, TypeError):
+    """Raised when a pool explains a request, and its balancer or a gate cannot be deep-copied.
+
+    For example, Python cannot copy a lock, a generator or a ``random.SystemRandom``.
+    """

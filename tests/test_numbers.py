@@ -170,6 +170,7 @@ MEASURED = {
         "4 times as much": "tests/figures.py",
     },
     "docs/performance.md": {"100 times as long": "tests/figures.py"},
+    "docs/pool.md": {"1 ms": "tests/pool/explain_cost.py", "40 ms": "tests/pool/explain_cost.py"},
 }
 """Measures on the pages that depend on a machine or a version, and the file that shows each."""
 

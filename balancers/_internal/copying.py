@@ -2,10 +2,21 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any, Self
 
-__all__ = ["SharesBackends"]
+__all__ = ["SharesBackends", "remember", "share"]
+
+
+def remember(memo: dict[int, Any], original: object, copied: object) -> None:
+    """Make ``deepcopy`` with this memo return ``copied`` as the copy of ``original``."""
+    memo[id(original)] = copied
+
+
+def share(memo: dict[int, Any], objects: Iterable[object]) -> None:
+    """Make ``deepcopy`` with this memo return these objects themselves."""
+    for each in objects:
+        memo[id(each)] = each
 
 
 class SharesBackends:
@@ -19,11 +30,16 @@ class SharesBackends:
     def _known_backends(self) -> Iterable[object]:
         """Return every backend that this object refers to."""
 
+    def _flat_lists(self) -> Iterable[list[Any]]:
+        """Return long lists of backends or numbers.  To copy their elements would take long."""
+        return ()
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        for backend in self._known_backends():
-            memo[id(backend)] = backend
+        share(memo, self._known_backends())
+        for flat in self._flat_lists():
+            remember(memo, flat, copy(flat))
         clone: Any = type(self).__new__(type(self))
-        memo[id(self)] = clone
+        remember(memo, self, clone)
         state: Any = deepcopy(self.__getstate__(), memo)
         if hasattr(clone, "__setstate__"):
             clone.__setstate__(state)

@@ -1,6 +1,6 @@
 """Implements IP hash: the same client always gets the same backend."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from balancers._internal.checks import as_weights, shown
@@ -9,7 +9,7 @@ from balancers._internal.types import B
 from balancers.addresses import Address, Prefixes
 from balancers.algorithms._modulo import Modulo
 from balancers.balancer import Balancer, Key
-from balancers.errors import InvalidSetting, MissingKey
+from balancers.errors import InvalidSetting, MissingKey, UnknownBackend
 from balancers.keys import Hasher, Identity, name_of
 from balancers.outcome import SUCCESS, Outcome
 
@@ -103,6 +103,16 @@ class IPHash(Balancer[B]):
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Called when a request ends.  ``over`` is informed."""
         self._over.finished(backend, outcome, now)
+
+    def load_of(self, backend: B, now: float = 0.0) -> float | None:
+        """Return the load of a member if ``over`` compares loads, else None.
+
+        Raises UnknownBackend.
+        """
+        if backend not in self._over.weights:
+            raise UnknownBackend(backend)
+        load_of: Callable[[B, float], float | None] | None = getattr(self._over, "load_of", None)
+        return None if load_of is None else load_of(backend, now)
 
     def _network(self, key: Key | Address | None) -> bytes:
         if key is None:

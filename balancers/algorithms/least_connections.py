@@ -7,6 +7,7 @@ from heapq import heapify, heappop, heappush
 from balancers._internal.checks import NO_BACKENDS, checked_avoid
 from balancers._internal.types import B
 from balancers.balancer import Key
+from balancers.errors import UnknownBackend
 from balancers.membership import Membership
 from balancers.outcome import SUCCESS, Outcome
 
@@ -103,6 +104,12 @@ class LeastConnections(Membership[B]):
             counts[backend] = count - 1
             if tie is self._lowest:
                 self._lowest = lower
+
+    def load_of(self, backend: B, now: float = 0.0) -> float:
+        """Return the number of requests in flight on a member; O(1).  Raises UnknownBackend."""
+        if backend not in self._counts:
+            raise UnknownBackend(backend)
+        return self._counts[backend]
 
     def _move(self, backend: B, change: int) -> None:
         """Change the count, if a tie is missing, or if the backend is numbered or no member."""

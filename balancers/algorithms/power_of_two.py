@@ -4,6 +4,7 @@ Two backends are sampled at random, and the less busy of them is picked.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from copy import deepcopy
 from fractions import Fraction
 from itertools import islice
 from math import isclose
@@ -18,6 +19,7 @@ from balancers._internal.types import B
 from balancers.algorithms._sampling_balancer import SamplingBalancer
 from balancers.algorithms._units import decimal_places, in_units
 from balancers.balancer import Key
+from balancers.errors import UnknownBackend
 from balancers.load import Load
 from balancers.outcome import SUCCESS, Outcome
 
@@ -44,6 +46,12 @@ class _Candidate(Generic[B]):
         self.units = 0
         self.step = 1
         self.weight: float = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Candidate[B]":
+        clone = _Candidate(deepcopy(self.backend, memo))
+        clone.busy_steps, clone.step = self.busy_steps, self.step
+        clone.units, clone.weight = self.units, self.weight
+        return clone
 
     def set_weight(self, weight: float) -> None:
         """Set the weight and keep the number of requests in flight."""
@@ -150,6 +158,18 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
             candidate.busy_steps -= candidate.step
             if self._load is not None:
                 self._load.finished(backend, outcome, now)
+
+    def load_of(self, backend: B, now: float = 0.0) -> float:
+        """Return the load of a member, before it is divided by the weight; O(1).
+
+        It is the value of ``load``, or the number of requests in flight.  Raises UnknownBackend.
+        """
+        candidate = self._candidates.get(backend)
+        if candidate is None:
+            raise UnknownBackend(backend)
+        if self._load is not None:
+            return self._load.value(backend, now)
+        return candidate.busy_steps // candidate.step
 
     def _choose(self, now: float, avoid: Collection[B]) -> B:
         if avoid:

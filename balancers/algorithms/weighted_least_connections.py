@@ -11,6 +11,7 @@ from balancers.algorithms._least_members import MAX_FLOAT_RANK_BITS, Index, Memb
 from balancers.algorithms._least_scan import LeastScan
 from balancers.algorithms._units import Unit, decimal_places, in_units, spare_decimals
 from balancers.balancer import Key
+from balancers.errors import UnknownBackend
 from balancers.membership import Membership
 from balancers.outcome import SUCCESS, Outcome
 
@@ -106,6 +107,12 @@ class WeightedLeastConnections(Membership[B]):
             if not member.moved:
                 member.moved = True
                 self._moved.append(member)
+
+    def load_of(self, backend: B, now: float = 0.0) -> float:
+        """Return the number of requests in flight on a member; O(1).  Raises UnknownBackend."""
+        if backend not in self._members:
+            raise UnknownBackend(backend)
+        return self._members[backend].count - self._extra
 
     def _pick_avoiding(self, avoid: Collection[B]) -> B:
         if self._index.picks_left <= 0:

@@ -4,6 +4,7 @@ Any member may leave, and this takes constant time.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +100,16 @@ class Anchor(RehashingBalancer[B]):
             if backend is not None:
                 return backend
         return super().pick_hashed(digest, avoid)
+
+    def _flat_lists(self) -> Iterable[list[Any]]:
+        return (
+            self._remaining,
+            self._replacement,
+            self._buckets,
+            self._position,
+            self._released,
+            self._open_owners,
+        )
 
     def _owner(self, digest: int) -> B:
         bucket = digest % self._capacity

@@ -20,7 +20,7 @@ from balancers._internal.exact import exact
 from balancers._internal.taken import take
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
-from balancers.errors import InvalidPick, InvalidSetting
+from balancers.errors import InvalidPick, InvalidSetting, UnknownBackend
 from balancers.hashing._successors import picked_in_turn
 from balancers.hashing.hashed_balancer import CHUNK, HashedBalancer
 from balancers.outcome import SUCCESS, Outcome
@@ -67,8 +67,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
     Cost: ``pick`` costs as much as ``over.pick``, plus O(number of avoided backends), plus one step
     of ``over.succession`` for each backend at its bound.  ``started`` and ``finished`` are O(1).
     Raises InvalidSetting for ``c`` below 1 or not finite, for a ``slack`` that is not an int of 0
-    or more, and if ``over`` is not a HashedBalancer.  Raises AlreadyInUse if ``over`` belongs to a
-    pool or another balancer.
+    or more, and unless ``over`` is a HashedBalancer.  Raises AlreadyInUse if it is in use.
     """
 
     keyed = True
@@ -164,9 +163,9 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         """Return the first ``k`` backends that the key would be sent to at the current loads.
 
         Each backend is the one that :meth:`pick` returns when all before it are avoided.  If fewer
-        than ``k`` backends are open, all open backends are returned.  The cost is O(k) picks.
-        To find the backends that should store copies of the key, call ``over.replicas(key, k)``,
-        which does not depend on the loads.
+        than ``k`` backends are open, all are returned.  The cost is O(k) picks.  To find the
+        backends that should store copies of the key, call ``over.replicas(key, k)``, which does not
+        depend on the loads.
         Raises MissingKey, InvalidKey, InvalidSetting for k below 1.
         """
         at_least(1, k=k)
@@ -175,10 +174,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         return list(islice(in_turn, k))
 
     def hash_key(self, key: Key | None) -> int:
-        """Return the 64-bit hash that :meth:`pick` uses for the key.
-
-        Raises MissingKey, InvalidKey, TypeError.
-        """
+        """Return the hash that ``pick`` uses.  Raises MissingKey, InvalidKey, TypeError."""
         return self._over.hash_key(key)
 
     def hash_many(self, keys: Iterable[Key]) -> NDArray[np.uint64]:
@@ -239,6 +235,12 @@ class BoundedLoad(SharesBackends, Balancer[B]):
             self._counts[backend] -= 1
             if backend in self._open_weights:
                 self._numerator -= self._c_numerator
+
+    def load_of(self, backend: B, now: float = 0.0) -> float:
+        """Return the number of requests in flight on a member; O(1).  Raises UnknownBackend."""
+        if backend in self._counts:
+            return self._counts[backend]
+        raise UnknownBackend(backend)
 
     def _bound_without(self, avoid: Collection[B]) -> tuple[_Exact, _Exact]:
         """Return the numerator and the denominator of the bound without the avoided backends.

@@ -187,6 +187,13 @@ class Circle(Generic[B]):
             if self.cells[before]:
                 return
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Circle[B]":
+        """Return a copy that shares the owners.  A cell is never changed, but replaced."""
+        clone: Circle[B] = Circle()
+        clone.size, clone.shift = self.size, self.shift
+        clone.cells, clone.owners = self.cells.copy(), self.owners.copy()
+        return clone
+
     def __repr__(self) -> str:
         return f"<Circle: {self.size} points>"
 

@@ -126,6 +126,9 @@ class Maglev(RehashingBalancer[B]):
         ]
         self._slots = np.fromiter(owners, dtype=object, count=len(owners))[table].tolist()
 
+    def _flat_lists(self) -> Iterable[list[B]]:
+        return (self._slots,)
+
     def update_named_index(
         self, backend: B, name: bytes, old: float | None, new: float | None
     ) -> None:

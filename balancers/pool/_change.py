@@ -34,7 +34,7 @@ def difference(
     """
     joiners = {b: weight for b, weight in wanted.items() if b not in known}
     staying = {known[b]: weight for b, weight in wanted.items() if b in known}
-    returners = {member for member in staying if member.departing}
+    returners = dict.fromkeys(member for member in staying if member.departing).keys()  # in order
     weights = {m: w for m, w in staying.items() if m.weight != w or m in returners}
     vanished = [m for b, m in known.items() if b not in wanted]
     if keep_until is None:

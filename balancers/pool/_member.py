@@ -1,7 +1,9 @@
 """Stores the state of one backend from when it joins the pool until it leaves."""
 
-from typing import Generic
+from copy import deepcopy
+from typing import Any, Generic
 
+from balancers._internal.copying import remember
 from balancers._internal.types import B
 
 __all__ = ["Member"]
@@ -52,3 +54,14 @@ class Member(Generic[B]):
         """Whether the backend is leaving or has left the pool."""
         self.former: bool = False
         """Whether the backend has left the pool."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Member[B]":
+        clone = Member(self.backend, self.weight, self.owner, self.generation)
+        remember(memo, self, clone)  # the owner refers to its members
+        clone.owner, clone.backend = deepcopy(self.owner, memo), deepcopy(self.backend, memo)
+        clone.factors = self.factors.copy()
+        clone.closed_by, clone.fractions = self.closed_by, self.fractions
+        clone.effective_weight, clone.in_flight = self.effective_weight, self.in_flight
+        clone.requests, clone.failures = self.requests, self.failures
+        clone.departing, clone.former = self.departing, self.former
+        return clone

@@ -44,7 +44,7 @@ class Members(Generic[B]):
         self._weights = Weights(balancer, gates, census)
         self._gates = gates
         self._census = census
-        self._events = events
+        self.events = events
         self._generation = 0
         self._departures: Departures[B] = Departures()
         self.recoveries: Recoveries[B] = Recoveries(gates.recovered)
@@ -73,7 +73,7 @@ class Members(Generic[B]):
         """
         entered: list[tuple[Gate[B], B]] = []
         undo: Undo[B] = []
-        last_event = self._events[-1] if self._events else None
+        last_event = self.events[-1] if self.events else None
         try:
             joined = [self._enter(b, weight, entered, now) for b, weight in change.joiners.items()]
             self._weights.change(joined, change, undo)
@@ -104,10 +104,10 @@ class Members(Generic[B]):
     def _forget_events(self, last: Event | None, joiners: Mapping[B, float]) -> None:
         """Remove the events after ``last`` that are about backends that did not join."""
         newer: list[Event] = []
-        while self._events and self._events[-1] is not last:
-            newer.append(self._events.pop())
-        if self._events is not None:
-            self._events.extend(e for e in reversed(newer) if e.backend not in joiners)
+        while self.events and self.events[-1] is not last:
+            newer.append(self.events.pop())
+        if self.events is not None:
+            self.events.extend(e for e in reversed(newer) if e.backend not in joiners)
 
     def _begin_or_end_departures(self, change: Change[B], now: float) -> None:
         if change.kept and self._departures not in self._gates.watched:
@@ -281,5 +281,5 @@ class Members(Generic[B]):
     def _record(
         self, now: float, reason: str, began: bool, backend: B | None, detail: str = ""
     ) -> None:
-        if self._events is not None:
-            self._events.append(Event(now, reason, began, backend, detail))
+        if self.events is not None:
+            self.events.append(Event(now, reason, began, backend, detail))

@@ -1,19 +1,21 @@
 """Defines the part of a pool that is read: members, weights, states and counts."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Generic
 
-from balancers._internal.checks import valid_now
+from balancers._internal.checks import checked_avoid, valid_now
 from balancers._internal.copying import SharesBackends
 from balancers._internal.types import B
-from balancers.balancer import Balancer
+from balancers.balancer import Balancer, Key
 from balancers.pool._backends import Backends
 from balancers.pool._census import Census
+from balancers.pool._explain import Explainer, Request
 from balancers.pool._gate_set import GONE, GateSet
 from balancers.pool._limit import PoolLimit
 from balancers.pool._member import Member
 from balancers.pool._members import Members
 from balancers.pool._refusals import Refusals
+from balancers.pool.explanation import Explanation
 from balancers.pool.lease import Lease, member_of
 from balancers.pool.snapshot import MemberSnapshot, Snapshot
 
@@ -146,6 +148,29 @@ class PoolReader(SharesBackends, Generic[B]):
             refusals=dict(self._census.refusals),
             panicking=self._census.panicking,
         )
+
+    def explain(
+        self,
+        now: float,
+        key: Key | None = None,
+        prefer: B | None = None,
+        strict: bool = False,
+        avoid: Collection[B] = (),
+    ) -> Explanation[B]:
+        """Return what :meth:`Pool.acquire` would do with these arguments, and why.
+
+        Nothing changes: no pick is made, no event is recorded, and the latest time stays the same.
+        An exception that ``acquire`` would raise is returned in :attr:`Explanation.error`.  Only
+        the exceptions of the methods ``started`` are not foreseen.
+
+        A copy of the balancer picks, so the balancer must behave as its deep copy does.  Cost: the
+        copy and the pick, which are O(n) for the balancers of this package.  If changes of gates
+        are due, the members and the gates are copied too.  Raises InvalidTime, TypeError for an
+        invalid ``avoid``, and NotCopyable.
+        """
+        request = Request(valid_now(now, self._now), key, prefer, strict, checked_avoid(avoid))
+        parts = self._members, self._gate_set, self._census, self._limit
+        return Explainer(self._balancer, *parts, request).explain()
 
     def __len__(self) -> int:
         return len(self._by_backend)

@@ -8,6 +8,7 @@ from random import Random
 
 from balancers._internal.checks import checked_rng
 from balancers._internal.types import B
+from balancers.errors import UnknownBackend
 from balancers.interop.envoy.scheduled import ScheduledCluster
 from balancers.interop.envoy.settings import MAX_UINT32, within
 from balancers.outcome import SUCCESS, Outcome
@@ -83,6 +84,12 @@ class LeastRequest(ScheduledCluster[B]):
         if self._active.get(backend):
             self._current_hosts()
             self._active[backend] -= 1
+
+    def load_of(self, backend: B, now: float = 0.0) -> float:
+        """Return the number of requests in flight on a member; O(1).  Raises UnknownBackend."""
+        if backend not in self._weights:
+            raise UnknownBackend(backend)
+        return self._active.get(backend, 0)
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         super().update_index(backend, old, new)

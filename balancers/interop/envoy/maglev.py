@@ -5,7 +5,7 @@ The hosts are sorted by their hash keys.  In turn, they take the slots of a tabl
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isqrt
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,12 +71,16 @@ class Maglev(HashCluster[B]):
 class _Slots:
     """Stores the owner of each slot.
 
-    The list is for single hashes, and the array is for many hashes.
+    The list is for single hashes, and the array is for many hashes.  The slots never change, so a
+    deep copy of the balancer shares them.
     """
 
     def __init__(self, owners: NDArray[np.intp]) -> None:
         self._owners = owners
         self._listed: list[int] = owners.tolist()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Slots":
+        return self
 
     def owner(self, digest: int) -> int:
         return self._listed[digest % len(self._listed)]

@@ -5,7 +5,7 @@ The number of points of each host is computed from a running sum of the shares.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,8 @@ class RingHash(HashCluster[B]):
 class _Ring:
     """Stores the points of a ring and their owners.
 
-    The circle is for single hashes, and the sorted arrays are for many hashes.
+    The circle is for single hashes, and the sorted arrays are for many hashes.  A ring never
+    changes, so a deep copy of the balancer shares it.
     """
 
     def __init__(self, points: NDArray[np.uint64], owners: NDArray[np.intp]) -> None:
@@ -102,6 +103,9 @@ class _Ring:
         self._points, self._owners = points[order], owners[order]
         self._circle = Circle[int]()
         self._circle.build(self._points, self._owners, range(int(owners.max()) + 1))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Ring":
+        return self
 
     def owner(self, digest: int) -> int:
         return self._circle.at(digest)[1]

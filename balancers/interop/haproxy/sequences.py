@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from balancers._internal.checks import shown
 from balancers.balancer import Key
-from balancers.errors import InvalidWeight
+from balancers.errors import InvalidWeight, UnknownBackend
 from balancers.interop.haproxy.farm import Servers, TieredFarm
 
 __all__ = ["First", "LeastConn", "RoundRobin"]
@@ -91,6 +91,12 @@ class LeastConn(TieredFarm):
         self._queued: dict[str, _Entry] = {}
         self._queues = (list[_Entry](), list[_Entry]())
         super().__init__(servers, allbackups=allbackups)
+
+    def load_of(self, backend: str, now: float = 0.0) -> float:
+        """Return the number of requests in flight on a member; O(1).  Raises UnknownBackend."""
+        if backend not in self._servers:
+            raise UnknownBackend(backend)
+        return self._in_flight[backend]
 
     def _choose_among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
         for _, _, name in self._queues[backup]:

@@ -3,6 +3,7 @@
 These methods allow backup servers.
 """
 
+from balancers.errors import UnknownBackend
 from balancers.interop.nginx.server import Peer, smooth_round_robin
 from balancers.interop.nginx.upstream import Upstream
 
@@ -42,6 +43,12 @@ class LeastConn(Upstream):
     """
 
     takes_backups = True
+
+    def load_of(self, backend: str, now: float = 0.0) -> float:
+        """Return the number of requests in flight on a member; O(1).  Raises UnknownBackend."""
+        if backend not in self._peers:
+            raise UnknownBackend(backend)
+        return self._peers[backend].conns
 
     def _choose_from(self, usable: list[Peer]) -> Peer:
         best, tied = usable[0], usable[:1]

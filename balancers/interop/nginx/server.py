@@ -1,8 +1,10 @@
 """Describes a ``server`` directive of nginx, and keeps the state of one server."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from balancers._internal.checks import at_least, check_flags, shown
 from balancers.errors import InvalidSetting
@@ -51,6 +53,9 @@ class Server:
         )
         check_flags(backup=self.backup, down=self.down)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Server":
+        return self  # it never changes
+
 
 class Peer:
     """Keeps the state of one server: its weights, requests and failures.
@@ -85,6 +90,9 @@ class Peer:
         """The time of the last failure."""
         self.checked: float = -inf
         """The time of the last failure or trial request, whichever was later."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Peer":
+        return copy(self)  # numbers, and a server that never changes
 
     def full(self) -> bool:
         """Return whether ``max_conns`` requests are in flight."""

@@ -3,6 +3,7 @@
 from balancers.testing.laws import (
     conformance,
     eligibility,
+    explaining,
     gate_pools,
     gate_reports,
     gate_states,
@@ -26,6 +27,7 @@ BALANCER_LAWS = (
     *weights.LAWS,
     *loaded.LAWS,
     *keys.LAWS,
+    *explaining.LAWS,
 )
 """The laws of balancers, in the order in which they are tested."""
 

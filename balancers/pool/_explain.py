@@ -1,0 +1,185 @@
+"""Finds what a request would get, and changes nothing.
+
+The pick is made by a copy of the balancer.  If the pool has to apply changes first, because gates
+are due or a kept member leaves, the members and the gates are copied too.  So the result is right
+for every balancer and gate whose copies behave like the original.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterator
+from copy import copy, deepcopy
+from typing import Any, Generic, NamedTuple, cast
+
+from balancers._internal.checks import shown
+from balancers._internal.copying import remember, share
+from balancers._internal.types import B
+from balancers.balancer import Balancer, Key
+from balancers.errors import BalancersError, InvalidPick, NoBackendAvailable, NotCopyable
+from balancers.event import Event
+from balancers.pool._census import Census
+from balancers.pool._gate_set import GateSet
+from balancers.pool._limit import PoolLimit
+from balancers.pool._member import Member
+from balancers.pool._members import Members
+from balancers.pool._refusals import Refusals
+from balancers.pool.explanation import Explanation, MemberExplanation
+
+__all__ = ["Explainer", "Request"]
+
+
+class Request(NamedTuple, Generic[B]):
+    """Contains the arguments of a request, after ``now`` and ``avoid`` were validated."""
+
+    now: float
+    key: Key | None
+    prefer: B | None
+    strict: bool
+    avoid: Collection[B]
+
+
+class Explainer(Generic[B]):
+    """Explains one request.  It has the parts of a pool that decide, or copies of them.
+
+    Raises NotCopyable if changes are due, and the balancer or a gate cannot be copied.
+    """
+
+    def __init__(
+        self,
+        balancer: Balancer[B],
+        members: Members[B],
+        gates: GateSet[B],
+        census: Census,
+        limit: PoolLimit | None,
+        request: Request[B],
+    ) -> None:
+        self._request = request
+        self._original = balancer
+        self._limit = limit
+        self._memo: dict[int, Any] = {}
+        share(self._memo, members.by_backend)
+        self._settles = bool(gates.pending or members.recoveries.read_at) or any(
+            watched.due <= request.now for watched in gates.watched
+        )
+        self._copied = self._settles
+        if self._settles:
+            if members.events is not None:
+                events = deque[Event](maxlen=members.events.maxlen)
+                remember(self._memo, members.events, events)
+            balancer = _copy_of(balancer, self._memo)
+            for gate in gates.gates:
+                _copy_of(gate, self._memo)
+            members, gates, census = deepcopy((members, gates, census), self._memo)
+        else:
+            census = copy(census)
+            census.refusals = {}
+        self._balancer, self._members, self._gates = balancer, members, gates
+        self._census = census
+        self._refusals = Refusals(members.by_backend, gates, census)
+
+    def explain(self) -> Explanation[B]:
+        """Return what the request would find; O(n).  Raises NotCopyable."""
+        backend: B | None = None
+        error: Exception | None = None
+        bound = False
+        try:
+            backend, bound = self._decide()
+        except NotCopyable:
+            raise
+        except BalancersError as raised:
+            error = raised.with_traceback(None)  # it would refer to the copies
+            error.__context__ = None
+        except Exception as raised:  # noqa: BLE001 - returned
+            error = raised
+        return Explanation(
+            at=self._request.now,
+            backend=backend,
+            bound=bound,
+            error=error,
+            panicking=self._census.panicking,
+            ignored=self._gates.reasons(self._census.ignored),
+            members=tuple(self._describe(bound)),
+        )
+
+    def _decide(self) -> tuple[B, bool]:
+        """Return the backend, and whether the request is bound.  Raise what ``acquire`` raises.
+
+        The steps are those of ``acquire``.
+        """
+        now, key, prefer, strict, avoid = self._request
+        refusals, limit = self._refusals, self._limit
+        if self._settles:
+            self._members.settle(now)
+        bound = prefer is not None and refusals.honours(prefer, strict, avoid)
+        if limit is not None and limit.full:
+            raise refusals.refusal(avoid, prefer, limit.reason, strict)
+        picked = prefer
+        if picked is None or not bound:
+            if not (self._census.eligible or self._balancer.keyed or avoid):
+                raise refusals.refusal(avoid, prefer)
+            if not self._copied:
+                self._balancer, self._copied = _copy_of(self._balancer, self._memo), True
+            try:
+                picked = self._balancer.pick(key, now, avoid)
+            except NoBackendAvailable:
+                raise refusals.refusal(avoid, prefer) from None
+        try:
+            return self._members.by_backend[picked].backend, bound
+        except (KeyError, TypeError):
+            name = shown(self._original)
+            raise InvalidPick(f"{name} picked {shown(picked)}, not a member") from None
+
+    def _describe(self, bound: bool) -> Iterator[MemberExplanation[B]]:
+        gates = self._gates.gates
+        names: list[str] = []
+        for gate in gates:
+            before = sum(each.reason == gate.reason for each in gates[: len(names)])
+            names.append(f"{gate.reason} #{before + 1}" if before else gate.reason)
+        for member in self._members.by_backend.values():
+            yield MemberExplanation(
+                member.backend,
+                member.weight,
+                dict(zip(names, member.factors, strict=False)),
+                member.effective_weight,
+                self._load_of(member.backend),
+                member.in_flight,
+                tuple(dict.fromkeys(self._exclusions(member, bound))),
+            )
+
+    def _exclusions(self, member: Member[B], bound: bool) -> Iterator[str]:
+        """Yield the reasons for which a member cannot serve the request."""
+        request = self._request
+        preferred = request.prefer is not None and member.backend == request.prefer
+        if request.strict and request.prefer is not None and not preferred:
+            yield "not preferred"
+        if preferred and (bound or request.strict):
+            yield from self._gates.reasons(self._refusals.closing_bound(member))
+        else:
+            yield from self._gates.reasons(member.closed_by & ~self._census.ignored)
+        if member.backend in request.avoid:
+            yield "avoided"
+        if self._limit is not None and self._limit.full:
+            yield self._limit.reason
+
+    def _load_of(self, backend: B) -> float | None:
+        load_of = getattr(self._balancer, "load_of", None)
+        if not callable(load_of):
+            return None
+        try:
+            return cast("float", load_of(backend, self._request.now))
+        except Exception:  # noqa: BLE001 - a load that cannot be computed is not shown
+            return None
+
+
+def _copy_of(part: Any, memo: dict[int, Any]) -> Any:
+    """Return a deep copy of a balancer or gate.  Raises NotCopyable."""
+    try:
+        copied = deepcopy(part, memo)
+    except Exception as error:
+        raise NotCopyable(
+            f"{shown(part)} cannot be copied, so no request can be explained: {error}"
+        ) from error
+    if copied is part:
+        raise NotCopyable(
+            f"the copy of {shown(part)} is the same object, so no request can be explained"
+        )
+    return copied
