@@ -88,7 +88,7 @@ class Tap:
             raise TypeError(f"cannot be recorded: {shown(target)}: {error}") from error
 
     def remove(self) -> None:
-        """Give the object its own class again."""
+        """Restore the class of the object."""
         with suppress(TypeError):
             object.__setattr__(self._target, "__class__", self._base)
 

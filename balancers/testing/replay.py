@@ -71,7 +71,7 @@ def replay(
     Replayed(lines=4, requests=2)
     >>> replay(lines, lambda header: make(header, limit=2))
     Traceback (most recent call last):
-    balancers.testing._divergence.Diverged: line 3: other weights after acquire(now=1.0)...
+    balancers.testing._divergence.Diverged: line 3: another state after acquire 2 (t=1.0): ...
 
     The log is only read: it contains no code, and the values in it are numbers, texts and lists of
     these.  But it can name every public method of your gates, and every argument.  The cost is that
