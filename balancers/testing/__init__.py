@@ -10,12 +10,12 @@ once_in_n  holds, 30 examples
 from balancers.testing.balancer_checks import TRAITS as TRAITS
 from balancers.testing.balancer_checks import balancer_laws as balancer_laws
 from balancers.testing.balancer_checks import check_balancer as check_balancer
-from balancers.testing.report import LawBroken as LawBroken
-from balancers.testing.report import LawReport as LawReport
-from balancers.testing.report import LawResult as LawResult
 from balancers.testing.recorder import Recorder as Recorder
 from balancers.testing.replay import Diverged as Diverged
 from balancers.testing.replay import Header as Header
 from balancers.testing.replay import InvalidLog as InvalidLog
 from balancers.testing.replay import Replayed as Replayed
 from balancers.testing.replay import replay as replay
+from balancers.testing.report import LawBroken as LawBroken
+from balancers.testing.report import LawReport as LawReport
+from balancers.testing.report import LawResult as LawResult

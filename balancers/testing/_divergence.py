@@ -16,7 +16,7 @@ _STATES = {
     "due": "the times of the next changes that the gates announce",
     "rng": "the state of a generator of random numbers",
 }
-RESULTS = {*_DECISIONS, *_STATES, "text"}
+RESULTS = {*_DECISIONS, *_STATES}
 """The items of a line that a call has caused.  The others are its arguments."""
 _START = {
     "members": "the members or their weights",
@@ -83,7 +83,8 @@ class Diverged(AssertionError):
         if {"check", "end"}.intersection(recorded):
             parts.append(_HIDDEN.format(checked))
         if before is not None:
-            parts += ["", *_table(before, recorded, replayed)]
+            with suppress(Exception):  # the line may contain anything
+                parts += ["", *_table(before, recorded, replayed)]
             with suppress(Exception):  # the arguments of the request may be invalid
                 self.explanation = _explained(before)
                 parts += ["", "What the replay finds before the call:", str(self.explanation)]
@@ -133,7 +134,10 @@ def _table(
     before: Situation, recorded: Mapping[str, Any], replayed: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield the rows of a table of the members, before the call and after it on both sides."""
-    sides = [{dumps(b): weight for b, weight in side.get("w", ())} for side in (recorded, replayed)]
+    sides = [
+        {dumps(b): _weight(*rest) for b, *rest in side.get("w", ())}
+        for side in (recorded, replayed)
+    ]
     picked = [dumps(side["to"]) if "to" in side else "" for side in (recorded, replayed)]
     rows = [["backend", "weight", "in flight", "effective", "recorded", "replayed"]]
     names = dict.fromkeys((*before.members, *sides[0], *sides[1]))
@@ -150,6 +154,10 @@ def _table(
     yield "Before the call, both sides agree; the last two columns are the weights after it:"
     for row in rows:
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _weight(weight: float, *reasons: str) -> str:
+    return f"{weight} ({', '.join(reasons)})" if reasons else f"{weight}"
 
 
 def _explained(before: Situation) -> object:

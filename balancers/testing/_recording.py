@@ -261,7 +261,9 @@ class Recording:
         for backend, weight in self._put.items():
             if self._weights.get(backend) == weight:
                 continue
-            changed.append(f"[{self._texts.name(backend)},{self._texts.value(weight)}]")
+            items = [self._texts.name(backend), self._texts.value(weight)]
+            items += map(dumps, self._reasons(backend))
+            changed.append(f"[{','.join(items)}]")
             if weight is None:
                 del self._weights[backend]
                 self._texts.forget(backend)
@@ -269,6 +271,12 @@ class Recording:
                 self._weights[backend] = weight
         self._put.clear()
         return f',"w":[{",".join(changed)}]' if changed else ""
+
+    def _reasons(self, backend: Any) -> tuple[str, ...]:
+        """Return the reasons that close a member.  Nothing is applied before; O(1)."""
+        pool: Any = self._pool
+        member = pool._by_backend.get(backend)  # noqa: SLF001 - pool.state() would apply changes
+        return () if member is None else pool._gate_set.reasons(member.closed_by)  # noqa: SLF001 - the same
 
     def _release_text(self, lease: Any, now: Any) -> str:
         """Return the first part of the line of a release."""

@@ -59,7 +59,7 @@ class Recorder(Generic[B]):
     ...     pool.release(lease, now=2.5, ok=False)
     >>> print("".join(lines[1:4]).rstrip())
     {"gate":0,"call":"observe","args":["a"],"kw":{"ok":false,"now":1.0}}
-    {"acquire":1,"t":1.5,"key":"user:42","to":"b","w":[["a",0]]}
+    {"acquire":1,"t":1.5,"key":"user:42","to":"b","w":[["a",0,"unhealthy"]]}
     {"release":1,"t":2.5,"ok":false}
 
     An argument that cannot be logged is refused with a TypeError before the call is made.  If

@@ -371,7 +371,7 @@ def test_a_reading_is_recorded_if_it_may_change_something() -> None:
             pool.state("unknown")
     kinds = [next(iter(call)) for call in log.calls()]
     assert kinds == ["gate", "read", "gate", "read"]
-    assert log.calls()[1] == {"read": True, "w": [["a", 0]]}
+    assert log.calls()[1] == {"read": True, "w": [["a", 0, "unhealthy"]]}
 
 
 def test_errors_are_recorded_and_raised() -> None:
@@ -405,7 +405,7 @@ def test_errors_are_recorded_and_raised() -> None:
         "acquire": 3,
         "t": 1.0,
         "raises": {**saturated, "retry_at": {"float": "inf"}, "full": 2},
-        "w": [["b", 0]],
+        "w": [["b", 0, "saturated"]],
     }
 
     def make(header: Any) -> Pool[Any]:
@@ -687,7 +687,7 @@ def test_backends_of_a_class_are_logged_by_their_names() -> None:
         "prefer": {"backend": "a"},
         "avoid": [{"backend": "a"}],
         "to": {"backend": "b"},
-        "w": [[{"backend": "a"}, 0]],
+        "w": [[{"backend": "a"}, 0, "unhealthy"]],
     }
     others = {name: Named(name) for name in hosts}
 

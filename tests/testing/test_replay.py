@@ -29,8 +29,9 @@ from balancers import (
 from balancers.gates import CoolDown
 from balancers.testing import Diverged, Header, InvalidLog, Recorder, Replayed, replay
 from balancers.testing.__main__ import main
+from balancers.testing._divergence import RESULTS
 from tests.depth import DEEP, runs
-from tests.kinds import GATES, KINDS, GateKind, Kind, by_name
+from tests.kinds import KINDS, Kind, by_name
 from tests.packages import HOME
 from tests.testing.histories import Limits, maker, recorded
 
@@ -250,10 +251,10 @@ def test_a_call_of_a_gate_that_is_missing_is_found_at_the_next_request() -> None
     assert 'line 3: another result of acquire 2 (t=3.0, key="user:42")' in text
     assert 'recorded: to: "a"' in text
     assert 'replayed: to: "b"' in text
-    assert 'recorded: w: [["b",0]]' in text
+    assert 'recorded: w: [["b",0,"unhealthy"]]' in text
     assert [line.split() for line in text.splitlines() if line.startswith('"')] == [
         ['"a"', "1", "1", "1", "1", "picked", "1"],
-        ['"b"', "1", "0", "1", "0", "1", "picked"],
+        ['"b"', "1", "0", "1", "0", "(unhealthy)", "1", "picked"],
     ]
 
 
@@ -443,6 +444,17 @@ def test_a_damaged_line_is_a_typed_error_with_its_number(damaged: str, place: in
         replay(lines, small)
     assert place + 1 <= line_of(found.value) <= len(lines)
     assert isinstance(found.value, InvalidLog) or place
+
+
+@pytest.mark.parametrize("value", [None, 5, [["a"]], {"a": 1}])
+@pytest.mark.parametrize("name", sorted({*RESULTS, "text"}))
+def test_results_of_any_kind_are_a_difference(name: str, value: Any) -> None:
+    for place, line in enumerate(SMALL[1:], 1):
+        edited = SMALL.copy()
+        edited[place] = json.dumps({**json.loads(line), name: value})
+        with pytest.raises((Diverged, InvalidLog)) as found:
+            replay(edited, small)
+        assert line_of(found.value) == place + 1
 
 
 @settings(max_examples=runs(2000), deadline=None)
