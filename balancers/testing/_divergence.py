@@ -47,6 +47,17 @@ class Diverged(AssertionError):
     """Raised by :func:`replay` for the first difference between a log and its replay.
 
     The text shows the call, both results, and the state of every member before the call.
+
+    >>> from balancers import Pool, RoundRobin
+    >>> from balancers.testing import Recorder, replay
+    >>> lines = []
+    >>> with Recorder(pool := Pool(RoundRobin(["a", "b"])), write=lines.append):
+    ...     lease = pool.acquire(now=1.0)
+    >>> try:
+    ...     replay(lines, lambda header: Pool(RoundRobin(header.members, start=1)))
+    ... except Diverged as diverged:
+    ...     diverged.line, diverged.what, diverged.recorded["to"], diverged.replayed["to"]
+    (2, 'decision', 'a', 'b')
     """
 
     line: int
@@ -76,8 +87,8 @@ class Diverged(AssertionError):
         self.what = "start" if line == 1 else "decision" if decided else "state"
         self.explanation = None
         parts = [f"line {line}: {self._summary(names)}"]
-        for side, fields in (("recorded", recorded), ("replayed", replayed)):
-            parts += [f"  {side}: {n}: {dumps(fields.get(n))}" for n in names]
+        sides = (("recorded", recorded), ("replayed", replayed))
+        parts += [f"  {s}: {n}: {dumps(fields.get(n))}" for n in names for s, fields in sides]
         if self.what == "start" and "rng" in names:
             parts.append(_DRAWN)
         if {"check", "end"}.intersection(recorded):
