@@ -27,6 +27,7 @@ HOMES = {
     "routing": "Routing",
     "flows": "Flows",
     "proxy_protocol": "The PROXY protocol",
+    "testing": "Laws, records and replays",
     "keys": "Keys, names and hash functions",
     "addresses": "Addresses",
     "membership": "For authors: members and weights",

@@ -169,6 +169,7 @@ MEASURED = {
         "1.4 times as much": "tests/figures.py",
         "4 times as much": "tests/figures.py",
     },
+    "docs/record_and_replay.md": {"50 µs": "tests/testing/recording_cost.py"},
     "docs/performance.md": {"100 times as long": "tests/figures.py"},
     "docs/pool.md": {"1 ms": "tests/pool/explain_cost.py", "40 ms": "tests/pool/explain_cost.py"},
 }

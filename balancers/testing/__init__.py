@@ -16,6 +16,12 @@ from balancers.testing.gate_checks import check_gate as check_gate
 from balancers.testing.gate_checks import gate_laws as gate_laws
 from balancers.testing.load_checks import check_load as check_load
 from balancers.testing.load_checks import load_laws as load_laws
+from balancers.testing.recorder import Recorder as Recorder
+from balancers.testing.replay import Diverged as Diverged
+from balancers.testing.replay import Header as Header
+from balancers.testing.replay import InvalidLog as InvalidLog
+from balancers.testing.replay import Replayed as Replayed
+from balancers.testing.replay import replay as replay
 from balancers.testing.report import LawBroken as LawBroken
 from balancers.testing.report import LawReport as LawReport
 from balancers.testing.report import LawResult as LawResult

@@ -1,0 +1,64 @@
+"""Formats the parts of a line as JSON."""
+
+from collections.abc import Mapping, Sized
+from typing import Any
+
+from balancers._internal.checks import LATEST
+from balancers.errors import NoBackendAvailable
+from balancers.testing._values import Codec, dumps
+
+__all__ = ["Texts"]
+
+_MOST_NAMES = 10_000
+"""The number of backends, besides the members, whose JSON is kept."""
+
+
+class Texts:
+    """Formats backends, times, values and errors.  ``members`` are those of the pool."""
+
+    def __init__(self, codec: Codec, members: Sized) -> None:
+        self._codec = codec
+        self._members = members
+        self._names: dict[Any, str] = {}
+
+    def value(self, value: Any) -> str:
+        """Return the JSON of a value.  Raises TypeError if there is none."""
+        return dumps(value if value.__class__ is str else self._codec.plain(value))
+
+    def items(self, values: Mapping[str, Any]) -> str:
+        """Return the JSON of values with names.  Raises TypeError if there is none."""
+        return dumps({name: self._codec.plain(value) for name, value in values.items()})
+
+    def result(self, value: Any) -> str:
+        """Return the JSON of a result, or of its type."""
+        return dumps(self._codec.result(value))
+
+    def forget(self, backend: Any) -> None:
+        """Called when a backend leaves."""
+        self._names.pop(backend, None)
+
+    def time(self, seconds: Any) -> str:
+        """Return the JSON of a number."""
+        if seconds.__class__ is float and -LATEST <= seconds <= LATEST:
+            return repr(seconds)
+        return dumps(self._codec.plain(seconds))
+
+    def name(self, backend: Any) -> str:
+        """Return the JSON of a backend."""
+        try:
+            name = self._names.get(backend)
+        except TypeError:  # not hashable
+            return dumps(self._codec.plain(backend))
+        if name is None:
+            if len(self._names) > _MOST_NAMES + 2 * len(self._members):
+                self._names.clear()
+            name = self._names[backend] = dumps(self._codec.plain(backend))
+        return name
+
+    def raised(self, error: BaseException) -> str:
+        """Return what a call raised: the class, and why there is no backend."""
+        raised: dict[str, Any] = {"type": type(error).__name__}
+        if isinstance(error, NoBackendAvailable):
+            raised |= {"reason": error.reason, "counts": dict(error.counts)}
+            raised |= {"retry_at": self._codec.plain(error.retry_at), "full": error.full}
+        return f',"raises":{dumps(raised)}'
