@@ -40,12 +40,12 @@ from tests.kinds import Kind
 from tests.soak.invariants import check_pool, check_timers
 from tests.soak.parts import EVENTS, Fault, Name, Parts
 
-__all__ = ["Interruption", "Site"]
+__all__ = ["MOST", "Interruption", "Site"]
 
 FEWEST, MOST, AT_REST = 3, 40, 8
 IN_FLIGHT = 80
 FAULTS = 400
-MAX_FLOWS, MAX_SESSIONS, MAX_WAITING = 150, 60, 20
+MAX_FLOWS, MAX_SESSIONS, MAX_WAITING = 10, 3, 4
 PATIENCE, IDLE = 2.0, 20.0
 REST = 1000.0
 """Seconds after which every timeout of the site has passed."""
@@ -53,7 +53,6 @@ STALE_FLOWS, STALE_IDENTITIES = 64, 16
 WEIGHTS = [0, 1, 1, 1, 2, 3, 0.5, 2.25]
 KEYS = (b"a key of 32 bytes that signs 1..", b"a key of 32 bytes that signs 2..")
 FLOW_STATES: list[Literal["new", "established", "closing"]] = ["new", "established", "closing"]
-ENDS: list[Callable[[], BaseException] | None] = [None, ValueError, KeyboardInterrupt, SystemExit]
 
 
 class Interruption(BaseException):
@@ -96,9 +95,9 @@ class Site:
         self.probes: deque[Probe[Name]] = deque(maxlen=30)
         self.set_up_sessions()
         self.flows: FlowTable[Name] = FlowTable(
-            MAX_FLOWS, new_timeout=2.0, established_timeout=9.0, closing_timeout=4.0
+            MAX_FLOWS, new_timeout=2.0, established_timeout=500.0, closing_timeout=4.0
         )
-        self.known_flows: deque[bytes] = deque(maxlen=MAX_FLOWS)
+        self.known_flows: deque[bytes] = deque(maxlen=3 * MAX_FLOWS)
         self.flow_counts: Counter[str] = Counter()
         self.queue: AdmissionQueue[Name] = AdmissionQueue(MAX_WAITING, PATIENCE)
         self.entries: OrderedDict[int, Waiting[Name]] = OrderedDict()
@@ -111,9 +110,9 @@ class Site:
     def actions(self) -> list[tuple[int, Callable[[], None]]]:
         """Return the operations, and how often each of them is done."""
         return [
-            (230, self.begin),
-            (60, self.begin_for_session),
-            (45, self.begin_for_flow),
+            (190, self.begin),
+            (90, self.begin_for_session),
+            (60, self.begin_for_flow),
             (330, self.end),
             (80, self.pass_time),
             (40, self.send_probes),
@@ -312,7 +311,7 @@ class Site:
         for entry in self.queue.expired(self.now):
             self.done["gave up"] += 1
             del self.entries[entry.number]
-        if self.entries and self.rng.random() < 0.3:
+        if self.entries and self.rng.random() < 0.7:
             number = self.rng.choice([*self.entries])
             if self.queue.leave(self.entries[number]):
                 self.done["left"] += 1
@@ -589,10 +588,10 @@ class Site:
         self.watch(name)
         for gate in parts.gates:
             if gate is not parts.faulty:
+                gate.removed(name, now)
                 gate.started(name, 1, now)
                 gate.finished(name, Outcome(self.rng.random() < 0.5), 0, now, now)
                 gate.recovered(name, now)
-                gate.removed(name, now)
         parts.outliers.probe_passed(name, now)
         parts.active.answer(Probe(name, 1, now, now + 1), False, now)
         parts.balancer.started(name, now)
@@ -689,8 +688,9 @@ class Site:
             assert times == sorted(times)
             assert not times or table._now - times[0] <= IDLE
         learned = self.learned
-        assert len(learned) + learned.evicted + learned.expired + self.forgotten == (
-            self.stored["learned"]
+        assert (
+            len(learned) + learned.evicted + learned.expired + self.forgotten
+            == (self.stored["learned"])
         ), "a learned session was lost"
 
     def check_flows(self) -> None:
