@@ -26,7 +26,7 @@ from balancers.loads import InFlight
 from balancers.pool._hooks import hook
 from tests.soak.parts import CALM, PANIC, Fault, Name, Parts
 
-__all__ = ["check_pool", "counts_of"]
+__all__ = ["check_pool", "check_timers", "counts_of", "names_in", "timers_of"]
 
 STALE = 17
 """How many stale entries a heap of timers may have beyond as many as it has timers."""
@@ -86,10 +86,9 @@ def counts_of(lb: Balancer[Any]) -> dict[Any, int] | None:
             return dict(lb._counts)
         case IPHash():
             return counts_of(lb._over)
-        case WeightedRoundRobin():
-            return None  # bound requests change its current weights, and it counts none
-        case _:
-            assert hook(lb, Balancer, "started") is None, f"the counts of {lb!r} are unknown"
+        case _:  # bound requests change the current weights of WeightedRoundRobin
+            counts_none = isinstance(lb, WeightedRoundRobin) or not hook(lb, Balancer, "started")
+            assert counts_none, f"the counts of {lb!r} are unknown"
             return None
 
 
@@ -108,23 +107,30 @@ def check_balancer(parts: Parts, in_flight: Mapping[Name, int]) -> None:
     counts = counts_of(lb)
     if counts is not None:
         assert counts == in_flight, f"counts of {lb!r}: {differences(counts, in_flight)}"
-    for name, value in vars(lb).items():
+    attributes: dict[str, Any] = vars(lb)
+    for name, value in attributes.items():
         if isinstance(value, dict | set):
-            former = {key for key in [*value] if isinstance(key, Name) and key not in pool}
+            keys: list[Any] = [*value]
+            former = {key for key in keys if isinstance(key, Name) and key not in pool}
             assert len(former) <= FORMER, f"{type(lb).__name__}.{name}: {len(former)} have left"
 
 
 def names_in(value: Any, depth: int = 3) -> Iterator[Name]:
     """Find the names in a container and in the containers in it."""
+    inner: list[Any] = []
     if isinstance(value, Name):
         yield value
-    elif depth and isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from names_in(key, depth - 1)
-            yield from names_in(each, depth - 1)
-    elif depth and isinstance(value, list | tuple | set | frozenset):
-        for each in value:
-            yield from names_in(each, depth - 1)
+    elif isinstance(value, Mapping):
+        inner = [*value.keys(), *value.values()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        inner = [*value]
+    for each in inner if depth else ():
+        yield from names_in(each, depth - 1)
+
+
+def timers_of(part: object) -> dict[str, Timers[Any]]:
+    """Return the attributes of a gate that are timers."""
+    return {name: value for name, value in vars(part).items() if type(value) is Timers}
 
 
 def check_timers(title: str, timers: Timers[Any], allowed: Any) -> float:
@@ -143,13 +149,12 @@ def check_gates(parts: Parts, in_flight: Mapping[Name, int], now: float) -> None
     pool = parts.pool
     for gate in parts.gates:
         title, due = type(gate).__name__, inf
+        for name, timers in timers_of(gate).items():
+            first = check_timers(f"{title}.{name}", timers, pool)
+            due = min(due, inf if name == "_scheduled" else first)
         for name, value in vars(gate).items():
-            if isinstance(value, Timers):
-                first = check_timers(f"{title}.{name}", value, pool)
-                due = min(due, inf if name == "_scheduled" else first)
-            else:
-                former = {b for b in names_in(value) if b not in pool}
-                assert not former, f"{title}.{name} holds {len(former)} former members"
+            former = {b for b in names_in(value) if b not in pool}
+            assert not former, f"{title}.{name} holds {len(former)} former members"
         match gate:
             case ActiveChecks():
                 deadlines = [probe.deadline for probe in gate._awaited.values()]
@@ -202,7 +207,8 @@ def check_weights(parts: Parts, now: float) -> None:
     pool = parts.pool
     census = pool._census
     for backend, member in pool._by_backend.items():
-        closing, factors = [], []
+        closing: list[str] = []
+        factors: list[float] = []
         if not member.weight:
             closing.append("quiesced")
         if member.departing:

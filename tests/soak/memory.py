@@ -3,14 +3,16 @@
 import gc
 import resource
 import sys
-from collections.abc import Generator
+from collections import OrderedDict
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from balancers.gates import Timers
+from tests.soak.invariants import names_in, timers_of
 from tests.soak.parts import Name
 from tests.soak.site import MOST, Site
 
-__all__ = ["LEFT_OVER", "blocks", "holders", "left_over", "others_frozen", "peak_megabytes"]
+__all__ = ["LEFT_OVER", "blocks", "holder", "left_over", "others_frozen", "peak_megabytes"]
 
 LEFT_OVER = MOST + 8
 """How many names may be left over beyond those that indexes of a checked size explain.
@@ -18,6 +20,7 @@ LEFT_OVER = MOST + 8
 A balancer that samples blocks keeps the block of the members before the last change.
 """
 DEPTH = 6
+CONTAINERS = (dict, list, set, tuple, OrderedDict)
 
 
 @contextmanager
@@ -45,33 +48,34 @@ def peak_megabytes() -> float:
 def left_over(site: Site) -> list[Name]:
     """Return the names that something still refers to, although all that they named has ended.
 
-    All garbage is collected first.  Two kinds of indexes keep names longer on purpose: the identities of sessions, and heaps of
-    timers.  :meth:`Site.check` limits their sizes, so their names are not returned.
+    All garbage is collected first.  Two kinds of indexes keep names longer on purpose: the
+    identities of sessions, and heaps of timers.  :meth:`Site.check` limits their sizes, so their
+    names are not returned.
     """
     gc.collect()
     explained = {id(name) for name in site.pool.backends}
     for index in site.indexes():
         explained.update(id(name) for name, _ in index._backends.values())
     for gate in site.parts.gates:
-        for value in vars(gate).values():
-            if isinstance(value, Timers):
-                explained.update(id(entry[2]) for entry in value._heap)
+        for timers in timers_of(gate).values():
+            explained.update(id(entry[2]) for entry in timers._heap)
     return [name for name in [*site.names.values()] if id(name) not in explained]
 
 
-def holders(name: Name) -> str:
-    """Return a chain of the types that lead to a name, the nearest first."""
-    chain: list[str] = []
-    found: object = name
-    seen = {id(found)}
+def holder(name: Name) -> str:
+    """Return the class and the attribute of the package that hold a name, for a message."""
+    level: list[Any] = [name]
     for _ in range(DEPTH):
-        for holder in gc.get_referrers(found):
-            usual = isinstance(holder, dict | list | set | tuple) or hasattr(holder, "__dict__")
-            if usual and id(holder) not in seen and "__name__" not in dir(holder):
-                break
-        else:
-            break
-        seen.add(id(holder))
-        found = holder
-        chain.append(type(holder).__name__)
-    return " in ".join(chain)
+        found: list[Any] = gc.get_referrers(*level)
+        for each in found:
+            if type(each).__module__.startswith("balancers"):
+                attributes = [key for key, value in state_of(each) if name in names_in(value)]
+                return ".".join([type(each).__name__, *attributes[:1]])
+        level = [each for each in found if type(each) in CONTAINERS]
+    return "no object of the package"
+
+
+def state_of(part: Any) -> Iterator[tuple[str, Any]]:
+    slots: tuple[str, ...] = getattr(type(part), "__slots__", ())
+    for key in (*getattr(part, "__dict__", ()), *slots):
+        yield key, getattr(part, key, None)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 from tests.kinds import Kind
-from tests.soak.memory import LEFT_OVER, blocks, holders, left_over, others_frozen
+from tests.soak.memory import LEFT_OVER, blocks, holder, left_over, others_frozen
 from tests.soak.site import Site
 
 __all__ = ["BLOCKS", "MEGABYTES", "Report", "soak"]
@@ -82,7 +82,7 @@ def run(kind: Kind, operations: int, seed: int) -> Report:
         if site.operations * WARM_UP <= operations:
             warm = max(warm, used)
         growth = max(growth, used - warm)
-        where = {holders(name) for name in left[:5]} if len(left) > LEFT_OVER else ""
+        where = {holder(name) for name in left[:5]} if len(left) > LEFT_OVER else ""
         assert len(left) <= LEFT_OVER, f"{len(left)} names are left over, for example in {where}"
         assert growth <= BLOCKS, f"memory has grown by {growth} blocks"
     return Report(

@@ -614,11 +614,12 @@ class Site:
         """Make a call that is refused."""
         pool, name = self.pool, self.new_name()
         weights: dict[Name, Any] = {**self.wanted, name: 1, Name("worse"): -1}
+        text: Any = "text"
         mistakes: list[tuple[Any, Callable[[], object]]] = [
             (InvalidWeight, lambda: pool.add(name, -1, self.now)),
             (InvalidWeight, lambda: pool.update(weights, self.now)),
             (DuplicateBackend, lambda: pool.add([*self.wanted][-1], 1, self.now)),
-            (TypeError, lambda: pool.acquire(self.now, self.new_key(), avoid="text")),
+            (TypeError, lambda: pool.acquire(self.now, self.new_key(), avoid=text)),
             (InvalidSetting, lambda: self.flows.keep(b"1", name, self.now, "odd")),  # type: ignore[arg-type]
             (AlreadyReleased, lambda: self.budget.request().retry()),
         ]
@@ -764,8 +765,9 @@ class Site:
         self.flows.retired(self.now)
         self.learned.resolve(None, self.now)
         self.addresses.resolve(None, self.now)
-        for known in (self.former, self.known_flows, self.probes, *self.clients.values()):
-            known.clear()
+        known: list[deque[Any]] = [self.former, self.known_flows, self.probes]
+        for each in (*known, *self.clients.values()):
+            each.clear()
         self.sick.clear()
         self.parts.events.clear()
         self.now = self.latest = self.latest + REST

@@ -195,8 +195,8 @@ def main() -> int:
             return 1
         states = ", ".join(f"{tasks.cancelled[state]:,} {state}" for state in STATES)
         print(
-            f"{kind.name:28} {given.tasks:,} tasks, {tasks.acquired:,} leases; cancelled: {states}; "
-            "0 in flight",
+            f"{kind.name:28} {given.tasks:,} tasks, {tasks.acquired:,} leases; "
+            f"cancelled: {states}; 0 in flight",
             flush=True,
         )
     return 0

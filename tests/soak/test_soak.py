@@ -107,13 +107,18 @@ def in_flight(pool: Pool[str]) -> int:
     return pool.snapshot().in_flight
 
 
+def interrupted(pool: Pool[str]) -> None:
+    with pool.lease(lambda: 1.0):
+        assert in_flight(pool) == 1
+        signal.raise_signal(signal.SIGINT)
+
+
 def test_a_key_interrupts_a_request() -> None:
     """A real SIGINT within the block releases the lease, and its outcome is unknown."""
     pool = Pool(LeastConnections(["a", "b"]))
     for _ in range(20):
-        with pytest.raises(KeyboardInterrupt), pool.lease(lambda: 1.0):
-            assert in_flight(pool) == 1
-            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(pool)
     assert in_flight(pool) == 0
     assert pool.snapshot().failures == 0
 

@@ -112,10 +112,7 @@ class Crowd:
         outcome = rng.choice(OUTCOMES)
         try:
             with self.lease(f"10.0.{rng.randrange(256)}.{rng.randrange(256)}"):
-                for _ in range(rng.randrange(STEPS)):
-                    self.step(rng)
-                    if ticket.cancelled:
-                        raise Cancelled
+                self.use(ticket, rng)
                 if outcome is not None:
                     raise outcome
         except NoBackendAvailable as refusal:
@@ -130,6 +127,13 @@ class Crowd:
                 self.done[type(error).__name__] += 1
         finally:
             self.tickets[number] = None
+
+    def use(self, ticket: Ticket, rng: Random) -> None:
+        """Do some steps with a lease, until the request is cancelled."""
+        for _ in range(rng.randrange(STEPS)):
+            self.step(rng)
+            if ticket.cancelled:
+                raise Cancelled
 
     def step(self, rng: Random) -> None:
         """Cancel a request of another thread, or change something."""
@@ -225,8 +229,8 @@ def main() -> int:
             flush=True,
         )
     print(
-        f"{total['requests']:,} leases by {given.threads} threads, {total['cancelled']:,} cancelled, "
-        f"none leaked, {time.monotonic() - started:.0f} s"
+        f"{total['requests']:,} leases by {given.threads} threads, "
+        f"{total['cancelled']:,} cancelled, none leaked, {time.monotonic() - started:.0f} s"
     )
     return 0
 
