@@ -77,8 +77,8 @@ def problems(measured: Iterable[File], excuses: str) -> list[str]:
     reasons: dict[str, set[str]] = {}
     for entry in excuses.splitlines():
         if entry and not entry.startswith("#"):
-            path, text, reason = ["", *entry.split(" | ")][-3:]
-            if not path or not reason.strip():
+            path, text, reason = (*entry.split(" | "), "", "")[:3]
+            if not reason.strip():
                 found.append(f"not a file, a line and a reason: {entry!r}")
             reasons.setdefault(path, set()).add(text)
     measured = [*measured]

@@ -77,5 +77,6 @@ def holder(name: Name) -> str:
 
 def state_of(part: Any) -> Iterator[tuple[str, Any]]:
     slots: tuple[str, ...] = getattr(type(part), "__slots__", ())
-    for key in (*getattr(part, "__dict__", ()), *slots):
+    attributes: dict[str, Any] = getattr(part, "__dict__", {})
+    for key in (*attributes, *slots):
         yield key, getattr(part, key, None)
