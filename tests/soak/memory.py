@@ -76,7 +76,9 @@ def holder(name: Name) -> str:
 
 
 def state_of(part: Any) -> Iterator[tuple[str, Any]]:
-    slots: tuple[str, ...] = getattr(type(part), "__slots__", ())
+    """Yield the attributes of an object, and their values."""
+    kind: Any = type(part)
+    slots: tuple[str, ...] = getattr(kind, "__slots__", ())
     attributes: dict[str, Any] = getattr(part, "__dict__", {})
     for key in (*attributes, *slots):
         yield key, getattr(part, key, None)
