@@ -1,10 +1,12 @@
 """Weights, thresholds and other settings out of range: the error names the value."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from math import inf, nan
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from balancers import (
@@ -183,3 +185,25 @@ def test_a_random_generator_is_required(rng: Any) -> None:
             make(["a"], rng=rng)
         with pytest.raises(TypeError, match="rng"):
             make(["a"])
+
+
+@pytest.mark.parametrize(
+    ("weight", "stored"),
+    [
+        (Fraction(6, 2), 3),
+        (Fraction(1, 4), 0.25),
+        (Fraction(0), 0),
+        (np.int64(7), 7),
+        (np.float64(2.0), 2),
+        (np.float64(0.5), 0.5),
+    ],
+)
+def test_a_weight_of_another_type_of_number_is_converted(weight: Any, stored: float) -> None:
+    lb = WeightedRoundRobin({"a": weight})
+    assert lb.weights["a"] == stored
+    assert type(lb.weights["a"]) is type(stored)
+
+
+def test_a_fraction_that_is_0_as_a_float_is_refused() -> None:
+    with pytest.raises(InvalidWeight, match="'a' is too small for a float"):
+        WeightedRoundRobin({"a": Fraction(1, 10**400)})
