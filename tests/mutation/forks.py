@@ -11,8 +11,6 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-from coverage import Coverage
-
 from tests.mutation.mutants import Mutant
 
 __all__ = ["CannotPatch", "Tracer", "fork", "patch", "processor_limit"]
@@ -85,10 +83,12 @@ class Tracer:
     """Notes the lines of the package's files that are executed, for one fork."""
 
     def __init__(self, files: Iterable[str]) -> None:
+        from coverage import Coverage  # noqa: PLC0415 - only the runner needs it
+
         self.displaced = False
         """Whether a test has set a tracer of its own: then some lines are missing."""
         self._files = list(files)
-        self._coverage = Coverage(
+        self._coverage: Any = Coverage(
             data_file=None, config_file=False, include=self._files, check_preimported=False
         )
 
@@ -106,7 +106,7 @@ class Tracer:
     def stop(self) -> dict[str, set[int]]:
         """Trace no longer, and return the lines by file."""
         self._coverage.stop()
-        data = self._coverage.get_data()
+        data: Any = self._coverage.get_data()
         return {file: set(data.lines(file) or ()) for file in self._files}
 
 

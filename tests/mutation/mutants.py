@@ -341,6 +341,8 @@ class Source:
             if len(node.args) > 1 and not (default and ast.unparse(node.args[1]) == "None"):
                 self._add(node, "args", None, node.args[:-1])
             for at, keyword in enumerate(node.keywords):
+                if called == "zip":
+                    continue  # strict= is an assertion
                 if not isinstance(keyword.value, ast.Constant) and keyword.arg is not None:
                     self._add(keyword, "value", None, ast.Constant(None))
                 rest = [other for number, other in enumerate(node.keywords) if number != at]
@@ -348,7 +350,7 @@ class Source:
         self._visit(node, "func", None, function)
         for at, argument in enumerate(node.args):
             self._visit(node, "args", at, argument)
-        for keyword in node.keywords:
+        for keyword in node.keywords if called != "zip" else []:
             self._visit(keyword, "value", None, keyword.value)
         self._texts = outer
 

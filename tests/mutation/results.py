@@ -77,7 +77,13 @@ class Results:
             }
             for source in self.sources
         }
-        stored = {"commit": self.commit, "tree": self.tree, "tests": self.tests, "files": files}
+        stored = {
+            "score": self.score(),
+            "commit": self.commit,
+            "tree": self.tree,
+            "tests": self.tests,
+            "files": files,
+        }
         text = json.dumps(stored, indent=1, ensure_ascii=False) + "\n"
         new = self.path.with_suffix(".new")
         new.write_text(text, encoding="utf-8")

@@ -3,11 +3,12 @@
 import ast
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.mutation import results as store
-from tests.mutation.mutants import MODULE, Source, sources
+from tests.mutation.mutants import MODULE, ROOT, Source, sources
 from tests.mutation.results import KILLED, NOT_RUN, SURVIVED, TIMED_OUT, UNREACHED, Results
 from tests.mutation.table import TESTS
 
@@ -101,13 +102,17 @@ def test_every_reason_belongs_to_a_package() -> None:
     assert [key for key in store.read_reasons() if not key.startswith(prefixes)] == []
 
 
+def stored(package: str) -> Any:
+    return json.loads((store.FOLDER / f"{package}.json").read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("package", TESTS)
 def test_every_result_names_its_commit(package: str) -> None:
-    stored = json.loads((store.FOLDER / f"{package}.json").read_text(encoding="utf-8"))
+    result = stored(package)
     for name in ("commit", "tree"):
-        assert len(stored[name]) == 40
-        int(stored[name], 16)
-    for scopes in stored["files"].values():
+        assert len(result[name]) == 40
+        int(result[name], 16)
+    for scopes in result["files"].values():
         for text in scopes.values():
             digest, fates = text.split(" ")
             assert len(digest) == 12
@@ -164,11 +169,17 @@ def test_results_are_kept_and_those_of_a_changed_function_are_dropped(loads: Res
     again = Results("loads")
     assert {fate for _, _, fate in again.all()} == {KILLED}
     assert again.stale == []
-    stored = json.loads(loads.path.read_text(encoding="utf-8"))
-    scopes = stored["files"]["balancers/loads/in_flight.py"]
+    result = json.loads(loads.path.read_text(encoding="utf-8"))
+    scopes = result["files"]["balancers/loads/in_flight.py"]
     digest, fates = scopes["InFlight.value"].split(" ")
     scopes["InFlight.value"] = f"{digest[::-1]} {fates}"
-    loads.path.write_text(json.dumps(stored), encoding="utf-8")
+    loads.path.write_text(json.dumps(result), encoding="utf-8")
     changed = Results("loads")
     assert changed.stale == ["balancers/loads/in_flight.py InFlight.value"]
     assert {m.scope.name for _, m, fate in changed.all() if fate == NOT_RUN} == {"InFlight.value"}
+
+
+def test_the_page_has_the_scores_of_the_results() -> None:
+    page = (ROOT / "docs/hardening.md").read_text(encoding="utf-8")
+    scores = page.partition("<!-- scores -->\n```\n")[2].partition("```")[0]
+    assert scores.splitlines() == [stored(package)["score"] for package in TESTS]

@@ -1,6 +1,6 @@
 """Which part is called, and with what, when a balancer or gate raises at each place in turn."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf, nan
 from typing import Any
 
@@ -60,6 +60,9 @@ class LoggedGate(Gate[str]):
         self, backend: str, outcome: Outcome, in_flight: int, started_at: float, now: float
     ) -> None:
         self._parts.call(self._name, "finished", backend, outcome, in_flight, started_at, now)
+
+    def removed(self, backend: str, now: float) -> None:
+        self._parts.call(self._name, "removed", backend, now)
 
 
 class SilentGate(Gate[str]):
@@ -170,6 +173,37 @@ def test_an_end_is_reported_to_every_part_whichever_raises(
     assert lease.released
     assert pool.in_flight("a") == 1
     assert pool.snapshot().failures == (ok is False)
+
+
+@pytest.mark.parametrize("failing", [("gate 0",), ("gate 1", "gate 2"), tuple(PLACES[1:])])
+@pytest.mark.parametrize("way", ["remove", "update", "expiry", "expiry of two"])
+def test_a_removal_is_reported_to_every_gate_and_the_first_error_is_raised(
+    way: str, failing: tuple[str, ...]
+) -> None:
+    """It is too late to undo the removal then."""
+    pool, parts = logged_pool()
+    for backend in "cd":
+        pool.add(backend)
+    parts.calls.clear()
+    gone = {"expiry of two": "dc", "update": "cd"}.get(way, "c")  # the last joined leaves first
+    kept, now = [backend for backend in "abcd" if backend not in gone], 4.0
+    if way.startswith("expiry"):
+        pool.update(kept, 3.0, keep=1.0)
+    for place in failing:
+        parts.failing[place, "removed"] = ArithmeticError(place)
+    changes: dict[str, Callable[[], object]] = {
+        "remove": lambda: pool.remove("c", now),
+        "update": lambda: pool.update(kept, now),
+    }
+    with pytest.raises(ArithmeticError, match=failing[0]):
+        changes.get(way, lambda: pool.acquire(now))()
+    assert parts.calls == [
+        (place, "removed", backend, now) for backend in gone for place in PLACES[1:]
+    ]
+    assert [*pool.backends] == kept
+    parts.failing.clear()
+    assert pool.due == inf
+    assert pool.acquire(5.0).backend in kept
 
 
 class Steps(Gate[str]):
