@@ -112,10 +112,11 @@ def test_a_later_time_is_foreseen_from_its_first_moment() -> None:
         True
     ] * 2
     assert pool.state("a") == ("unhealthy",)
-    pool.acquire(3.0, prefer="b")
-    health.observe("b", False, 3.0)
+    limit.set("b", 2)
+    first, _ = pool.acquire(3.0, prefer="b"), pool.acquire(3.0, prefer="b")
+    pool.release(first, 3.0, ok=False)
+    limit.set("b", 1)
     assert [pool.full("b", now=now) for now in (3.0, 12.9, 13.0)] == [False, False, True]
-    assert pool.due == -inf
 
 
 def test_a_kept_member_is_open_to_bound_requests_until_its_time() -> None:
