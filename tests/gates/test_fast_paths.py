@@ -6,6 +6,7 @@ only.  The whole state of two such gates stays equal.
 
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
+from functools import partial
 from math import inf, nan
 from random import Random
 from typing import Any, cast
@@ -25,21 +26,22 @@ def long_way(outcome: Outcome) -> bool | None:
 
 
 MAKERS: dict[str, Callable[..., Any]] = {
-    "health": lambda **more: HealthChecks[str](2, 2, 3.0, **more),
-    "health by probes": lambda **more: HealthChecks[str](1, 1, promotion="probes", **more),
-    "active": lambda **more: ActiveChecks[str](2, 2, rng=Random(1), **more),
-    "passive": lambda **more: PassiveChecks[str](2, 3.0, 2, **more),
-    "passive, one failure": lambda **more: PassiveChecks[str](1, 2.0, **more),
-    "outliers": lambda **more: OutlierEjection[str](
+    "health": partial(HealthChecks[str], 2, 2, 3.0),
+    "health by probes": partial(HealthChecks[str], 1, 1, promotion="probes"),
+    "active": partial(ActiveChecks[str], 2, 2),
+    "passive": partial(PassiveChecks[str], 2, 3.0, 2),
+    "passive, one failure": partial(PassiveChecks[str], 1, 2.0),
+    "outliers": partial(
+        OutlierEjection[str],
         2,
         [SuccessRate(minimum_hosts=2, request_volume=2)],
         interval=4.0,
         base_ejection_time=3.0,
         max_ejected_share=1.0,
-        **more,
     ),
-    "cool down": lambda **more: CoolDown[str](2, 1.0, rng=Random(1), **more),
+    "cool down": partial(CoolDown[str], 2, 1.0),
 }
+RANDOM = ("active", "cool down")
 NAMES = "abc"
 OUTCOMES = (
     [SUCCESS] * 8
@@ -73,10 +75,17 @@ def state(value: object) -> object:
     return parts
 
 
+def no_requests(_backend: str) -> int:
+    return 0
+
+
 def pair(name: str) -> list[Any]:
-    gates = [MAKERS[name](), MAKERS[name](verdict=long_way)]
+    gates: list[Any] = []
+    for verdict in (count_capacity_as_unknown, long_way):
+        more = {"rng": Random(1)} if name in RANDOM else {}
+        gates.append(MAKERS[name](verdict=verdict, **more))
     for gate in gates:
-        gate.attach(lambda _: 0, None)
+        gate.attach(no_requests, None)
         for backend in NAMES:
             gate.added(backend, 0.0)
         list(gate.changes(0.0))
