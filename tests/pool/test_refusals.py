@@ -298,7 +298,7 @@ def test_the_limit_of_the_pool_counts_the_home_of_a_bound_request_once() -> None
     drain.begin("a", 0.0)
     pool.set_weight("b", 0)
     assert refusal_of(pool).full == 1
-    for options, full in (
+    cases: list[tuple[dict[str, Any], int]] = [
         ({"prefer": "a"}, 2),  # a drain spares bound requests
         ({"prefer": "b"}, 2),  # and so does weight 0
         ({"prefer": "c"}, 1),
@@ -310,7 +310,8 @@ def test_the_limit_of_the_pool_counts_the_home_of_a_bound_request_once() -> None
         ({"prefer": "c", "strict": True}, 1),
         ({"strict": True}, 1),
         ({"strict": True, "avoid": ["c"]}, 0),
-    ):
+    ]
+    for options, full in cases:
         refused = refusal_of(pool, **options)
         assert (refused.full, refused.retry_at) == (full, pool.due), options
         assert refused.counts["saturated"] == 3
