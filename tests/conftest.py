@@ -1,10 +1,10 @@
-"""Two profiles, ``quick`` and ``deep``: no deadline, and the same examples in each run."""
+"""Profiles: ``quick``, ``deep``, ``mutants``; without deadline, the same examples in each run."""
 
 from collections.abc import Generator
 from importlib.util import find_spec
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.depth import DEEP, PROFILE, runs
 
@@ -19,6 +19,12 @@ for name, examples in (("quick", runs(_USUAL)), ("deep", _USUAL)):
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
+settings.register_profile(  # of tests/mutation: whether a test fails, not with which example
+    "mutants",
+    settings.get_profile("quick"),
+    max_examples=20,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile(PROFILE)
 
 collect_ignore = [] if find_spec("websockets") else ["system/browser.py"]

@@ -124,7 +124,8 @@ class LeaseContext(Generic[B]):
         self._entered = False
 
     def __repr__(self) -> str:
-        return f"<LeaseContext: {'no lease' if self._lease is None else self._lease!r}>"
+        lease = "no lease" if self._lease is None else repr(self._lease)
+        return f"<LeaseContext: {lease}>"
 
     def __enter__(self) -> Lease[B]:
         if self._entered:

@@ -29,6 +29,17 @@ def test_the_load_equals_a_count(actions: list[tuple[str, str]]) -> None:
         assert {b: load.value(b, 0.0) for b in "abc"} == counts
 
 
+def test_requests_are_counted_one_by_one() -> None:
+    load = InFlight[str]()
+    steps = [load.started] * 3 + [load.finished] * 4 + [load.started]
+    values: list[float] = []
+    for step in steps:
+        step("a")
+        values.append(load.value("a", 0.0))
+    assert values == [1, 2, 3, 2, 1, 0, 0, 1]
+    assert load.value("b", 0.0) == 0
+
+
 def test_a_copy_counts_on_its_own() -> None:
     load = InFlight[str]()
     load.started("a")

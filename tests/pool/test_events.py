@@ -245,3 +245,77 @@ def test_a_gate_of_a_refused_pool_records_nothing() -> None:
     Pool(RoundRobin(["a"]), [drain])
     drain.begin("a", 1.0)
     assert not events
+
+
+def test_a_kept_member_leaves_and_returns_with_its_time() -> None:
+    pool, events = pool_with()
+    pool.update(["b"], 3.0, keep=30.0)
+    pool.update(["a", "b"], 4.0, keep=30.0)
+    pool.update(["b"], 5.0, keep=1.5)
+    pool.acquire(6.5)
+    assert take_events(events) == [
+        (3.0, "leaving", True, "a", "until 33.0"),
+        (4.0, "leaving", False, "a", ""),
+        (5.0, "leaving", True, "a", "until 6.5"),
+        (6.5, "member", False, "a", ""),
+    ]
+
+
+def test_the_events_of_the_whole_pool_say_how_many_members_serve() -> None:
+    health, drain = HealthChecks[str](1, 1), Drain[str](last_resort=True)
+    pool, events = pool_with(health, drain, panic=0.6, limit=1)
+    health.observe("a", False, 1.0)
+    pool.release(pool.acquire(2.0), 3.0)
+    health.observe("a", True, 4.0)
+    drain.begin("a", 5.0)
+    drain.begin("b", 5.0)
+    pool.release(pool.acquire(6.0), 7.0)
+    drain.cancel("b", 8.0)
+    pool.release(pool.acquire(9.0), 10.0)
+    assert take_events(events) == [
+        (1.0, "unhealthy", True, "a", "by probes"),
+        (2.0, "panic", True, None, "1 of 2 open"),
+        (2.0, "saturated", True, None, "1 of 1 in flight"),
+        (3.0, "saturated", False, None, "0 of 1 in flight"),
+        (4.0, "unhealthy", False, "a", "by probes"),
+        (5.0, "draining", True, "a", "until 35.0"),
+        (5.0, "draining", True, "b", "until 35.0"),
+        (6.0, "last resort", True, None, "2 of 2 serve"),
+        (6.0, "panic", False, None, "0 of 0 open"),
+        (6.0, "saturated", True, None, "1 of 1 in flight"),
+        (7.0, "saturated", False, None, "0 of 1 in flight"),
+        (8.0, "draining", False, "b", "cancelled"),
+        (9.0, "last resort", False, None, "1 of 2 serve"),
+        (9.0, "saturated", True, None, "1 of 1 in flight"),
+        (10.0, "saturated", False, None, "0 of 1 in flight"),
+    ]
+
+
+def test_a_change_that_fails_leaves_no_events_of_its_backends_and_keeps_the_others() -> None:
+    """The gates have recorded events about the backends before the balancer refuses one."""
+
+    class Loud(HealthChecks[str]):
+        def added(self, backend: str, now: float) -> None:
+            super().added(backend, now)
+            self.record_event(backend, True, now, "joins", "loud")
+            if backend == "d":
+                self.record_event("a", True, now, "beside it", "loud")
+                raise ArithmeticError(backend)
+
+    pool, events = pool_with(Loud())
+    pool.add("c", now=1.0)
+    before = list(events)
+    assert [event.reason for event in before] == ["loud", "member"]
+    for _ in range(2):
+        with pytest.raises(ArithmeticError):
+            pool.update([*"abcxd"], 2.0)
+    beside = (2.0, "loud", True, "a", "beside it")
+    assert take_events(events) == [*map(tuple, before), beside, beside]
+
+
+def test_events_must_be_a_deque_that_is_named() -> None:
+    values: list[Any] = [[], deque[Event](), 7]
+    for wrong in values:
+        with pytest.raises(InvalidSetting) as refused:
+            Pool(RoundRobin(["a"]), events=wrong)
+        assert str(refused.value) == f"events must be a deque with a maxlen, not {wrong!r}"

@@ -10,6 +10,7 @@ import pytest
 
 from balancers import ConnectionLimit, Drain, HealthChecks, NoBackendAvailable, Pool, RoundRobin
 from balancers.gates import ActiveChecks, DynamicLimit, MemberGate
+from balancers.pool import Lease
 
 
 def refusal_of(pool: Pool[str], now: float = 0.0, **options: Any) -> NoBackendAvailable:
@@ -228,3 +229,94 @@ def test_full_at_a_later_time_is_about_that_time() -> None:
     later = 30.0
     assert not pool.admits("a", bound=True, now=later)
     assert pool.full("a", now=later) is False or checks.factor("a", later) == 1
+
+
+BOUND_CHOICES = [
+    {reason for reason, bit in zip(("saturated", "down", "draining"), bits, strict=True) if bit}
+    for bits in product([0, 1], repeat=3)
+]
+
+
+def bound_request(
+    closed: dict[str, set[str]], panic: float | None, free: str, **options: Any
+) -> Lease[str] | NoBackendAvailable:
+    """Return what a request gets after ``free`` ended its request; "c" serves nothing."""
+    limit, soft, drain = ConnectionLimit[str](1), Closing("down", soft=True), Drain[str]()
+    pool = Pool(RoundRobin([*"abc"]), [limit, soft, drain], panic=panic)
+    pool.set_weight("c", 0)
+    leases = {b: pool.acquire(0.0, prefer=b) for b in "ab" if "saturated" in closed[b]}
+    soft.close({b for b in "ab" if "down" in closed[b]})
+    for backend in "ab":
+        if "draining" in closed[backend]:
+            drain.begin(backend, 0.0)
+    if free:
+        pool.release(leases[free], 0.0, ok=None)
+    try:
+        return pool.acquire(0.0, **options)
+    except NoBackendAvailable as refusal:
+        return refusal
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("panic", [0.0, 0.6, None])
+def test_full_of_a_bound_request_is_the_number_of_backends_for_which_it_helps_to_wait(
+    panic: float | None, strict: bool
+) -> None:
+    """For every combination over two members, every ``avoid``: end a request, and look.
+
+    Only backends that may serve the request count; with ``strict``, this is the preferred one.
+    """
+    for combination in product(BOUND_CHOICES, repeat=2):
+        closed = dict(zip("ab", combination, strict=True))
+        for avoid in ([], ["a"], ["b"], ["a", "c"]):
+            options: dict[str, Any] = {"prefer": "a", "avoid": avoid, "strict": strict}
+            refusal = bound_request(closed, panic, "", **options)
+            if isinstance(refusal, NoBackendAvailable):
+                named = [b for b in ("a" if strict else "ab") if b not in avoid]
+                busy = [b for b in named if "saturated" in closed[b]]
+                freed = [bound_request(closed, panic, b, **options) for b in busy]
+                assert refusal.full == sum(isinstance(x, Lease) for x in freed), (closed, avoid)
+
+
+@pytest.mark.parametrize("closing", [*BOUND_CHOICES[1:], {"avoided"}])
+def test_a_strict_refusal_names_each_reason_of_the_home_once(closing: set[str]) -> None:
+    closed, avoid = {"a": closing, "b": set[str]()}, ["a"] if closing == {"avoided"} else []
+    refusal = bound_request(closed, None, "", prefer="a", strict=True, avoid=avoid)
+    reasons = closing - {"draining"}  # a drain spares bound requests
+    if not reasons:
+        assert isinstance(refusal, Lease)
+        return
+    assert isinstance(refusal, NoBackendAvailable)
+    assert refusal.counts == dict.fromkeys(reasons, 1)
+    assert refusal.reason == ("mixed" if len(reasons) > 1 else next(iter(reasons)))
+
+
+def test_the_limit_of_the_pool_counts_the_home_of_a_bound_request_once() -> None:
+    drain: Drain[str] = Drain()
+    pool = Pool(RoundRobin([*"abc"]), [drain], limit=1)
+    lease = pool.acquire(0.0, prefer="c")
+    drain.begin("a", 0.0)
+    pool.set_weight("b", 0)
+    assert refusal_of(pool).full == 1
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({"prefer": "a"}, 2),  # a drain spares bound requests
+        ({"prefer": "b"}, 2),  # and so does weight 0
+        ({"prefer": "c"}, 1),
+        ({"prefer": "unknown"}, 1),
+        ({"prefer": "a", "avoid": ["a"]}, 1),
+        ({"prefer": "a", "avoid": ["c"]}, 1),
+        ({"prefer": "a", "avoid": ["a", "c"]}, 0),
+        ({"prefer": "a", "strict": True}, 1),
+        ({"prefer": "c", "strict": True}, 1),
+        ({"strict": True}, 1),
+        ({"strict": True, "avoid": ["c"]}, 0),
+    ]
+    for options, full in cases:
+        refused = refusal_of(pool, **options)
+        assert (refused.full, refused.retry_at) == (full, pool.due), options
+        assert refused.counts["saturated"] == 3
+    assert pool.snapshot().refusals == {"saturated": 12}
+    for backend in "cab":
+        pool.release(lease, 1.0)
+        lease = pool.acquire(1.0, prefer=backend)
+        assert (lease.backend, lease.bound) == (backend, True)
