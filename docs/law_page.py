@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from balancers.testing import laws
-from balancers.testing._law import Law
+from balancers.testing import Law, laws
 
 __all__ = ["PARTS", "kinds", "page", "write"]
 

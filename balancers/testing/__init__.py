@@ -9,6 +9,7 @@ once_in_n  holds, 30 examples
 
 from typing import TYPE_CHECKING
 
+from balancers.testing._law import Law as Law
 from balancers.testing.balancer_checks import TRAITS as TRAITS
 from balancers.testing.balancer_checks import balancer_laws as balancer_laws
 from balancers.testing.balancer_checks import check_balancer as check_balancer

@@ -15,6 +15,11 @@ class Law:
     ``once`` is True if one run tests everything, so that more examples would repeat it.  ``share``
     is the part of the requested examples that are run; it is below 1 for laws whose examples take
     long and are worth many.
+
+    >>> from balancers.testing import laws
+    >>> law = laws.BALANCER_LAWS[1]
+    >>> law.name, law.applies(["keyed"]), law.page.partition("\\n")[0]
+    ('touches_no_clock_and_no_global_random', True, 'Time and random numbers come from the caller only.')
     """
 
     test: Callable[[Any], None]

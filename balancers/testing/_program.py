@@ -67,7 +67,7 @@ class Program:
         self.readings: list[int] = []
 
     def give(self, name: str, value: Any) -> None:
-        """Give a value a name that the preamble of the program defines."""
+        """Let the value have a name that the preamble of the program defines."""
         self._given[name] = self.namespace[name] = value
 
     def run(self, line: str, /, **values: Any) -> Any:

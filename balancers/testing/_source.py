@@ -52,7 +52,7 @@ class Source:
         self._known: dict[str, object] = {}
 
     def define(self, name: str, value: Any) -> None:
-        """Give the value this name in the program.  Raises NoSource."""
+        """Let the value have this name in the program.  Raises NoSource."""
         expression = self._expression(value)
         if expression != name:
             self._add(f"{name} = {expression}")

@@ -42,6 +42,9 @@ class LawResult:
     part of the requested number, and some run once.  It is lower if the time for the law was over;
     the note says so then.  ``excuse`` is the reason of a law that is broken and excused, or "".
     ``note`` says what a reader must know about the result, or is "".
+
+    >>> LawResult("picks_only_eligible_backends", 1000)
+    LawResult(law='picks_only_eligible_backends', examples=1000, excuse='', note='')
     """
 
     law: str
@@ -57,6 +60,9 @@ class LawReport:
     ``results`` has one row for each law, in the order in which they were tested.  ``comparisons``
     is the number of statistical comparisons.  A correct balancer fails one of them by chance with a
     probability of at most 5·10⁻¹³, whatever its distribution is.
+
+    >>> LawReport("RoundRobin", (), 0, (LawResult("last_put_wins", 20),), comparisons=40).false_alarm
+    2e-11
     """
 
     subject: str

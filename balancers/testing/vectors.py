@@ -23,6 +23,10 @@ class Vector(NamedTuple):
     the source uses.  ``config`` has the weights and settings.  ``keys`` are the keys of the
     requests, or None if the policy has no keys.  ``picks`` are the expected picks in order.
     ``details`` has all other entries of a recorded file, for example ``ops``.
+
+    >>> case = vectors()[0]
+    >>> case.name, case.config, "".join(case.picks)
+    ('smooth weighted round robin 5-1-1', {'weights': {'a': 5, 'b': 1, 'c': 1}}, 'aabacaa')
     """
 
     name: str
