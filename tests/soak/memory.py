@@ -77,8 +77,7 @@ def holder(name: Name) -> str:
 
 def state_of(part: Any) -> Iterator[tuple[str, Any]]:
     """Yield the attributes of an object, and their values."""
-    kind: Any = type(part)
-    slots: tuple[str, ...] = getattr(kind, "__slots__", ())
+    slots: tuple[str, ...] = getattr(part.__class__, "__slots__", ())
     attributes: dict[str, Any] = getattr(part, "__dict__", {})
     for key in (*attributes, *slots):
         yield key, getattr(part, key, None)
