@@ -1,8 +1,9 @@
 PYTHON ?= .venv/bin/python
 PACKAGE ?= gates
 SECONDS ?= 20
+OPERATIONS ?= 10000000
 
-.PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity
+.PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity coverage soak threads
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
@@ -54,6 +55,16 @@ figures: ## measure the figures of the pages that no other command prints; 20 s
 
 fuzz: ## fuzz every parser for SECONDS each, for example SECONDS=600; 3 min for 20 s
 	$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
+
+coverage: ## run all tests, and measure which lines and branches of the package run; about 10 min
+	$(PYTHON) -m tests.branches
+
+soak: ## run sites for OPERATIONS random operations, and compute every invariant again; about 10 min
+	$(PYTHON) -m tests.soak --operations $(OPERATIONS)
+
+threads: ## cancel a million leases of 16 threads, and 10 000 tasks per balancer, at random; 4 min
+	$(PYTHON) -m tests.soak.threads
+	$(PYTHON) -m tests.soak.tasks
 
 parity: ## compare with the real nginx, HAProxy, Envoy and caddy; PARITY="--seed 7" repeats a run; about 3 min
 	PYTHON=$(PYTHON) bash tests/parity/live/install.sh
