@@ -27,7 +27,7 @@ from balancers.flows import FlowTable
 from balancers.gates import Probe
 from balancers.http import Request
 from balancers.overload import AdmissionQueue, BudgetedRequest, RetryBudget, Waiting
-from balancers.pool import LeaseContext
+from balancers.pool import Explanation, LeaseContext
 from balancers.sessions import (
     AddressSessions,
     CookieSessions,
@@ -45,6 +45,8 @@ __all__ = ["MOST", "Interruption", "Site"]
 FEWEST, MOST, AT_REST = 3, 40, 8
 IN_FLIGHT = 80
 FAULTS = 400
+EXPLAINED = 0.05
+"""The share of the requests that the pool explains before they are made."""
 MAX_FLOWS, MAX_SESSIONS, MAX_WAITING = 10, 3, 4
 PATIENCE, IDLE = 2.0, 20.0
 REST = 1000.0
@@ -192,6 +194,9 @@ class Site:
     ) -> Served | None:
         """Acquire a lease, and count it or the refusal."""
         context: LeaseContext[Name] | None = None
+        expected: Explanation[Name] | None = None
+        if self.rng.random() < EXPLAINED:
+            expected = self.pool.explain(self.now, key, prefer, strict, avoid)
         try:
             if self.rng.random() < 0.3:
                 context = self.pool.lease(self.clock, key, prefer, strict, avoid)
@@ -200,9 +205,14 @@ class Site:
                 lease = self.pool.acquire(self.now, key, prefer, strict, avoid)
         except NoBackendAvailable as refusal:
             self.refusals[refusal.reason] += 1
+            if expected is not None:
+                assert str(expected.error) == str(refusal), f"explained: {expected.error}"
             if refusal.full and not waits and prefer is None:
                 self.wait(key)
             return None
+        if expected is not None:
+            found = (lease.backend, lease.bound)
+            assert (expected.backend, expected.bound) == found, f"explained: {expected}"
         self.requests += 1
         generation = lease.generation
         self.flying[generation] = self.flying.get(generation, 0) + 1
