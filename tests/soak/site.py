@@ -205,8 +205,7 @@ class Site:
                 lease = self.pool.acquire(self.now, key, prefer, strict, avoid)
         except NoBackendAvailable as refusal:
             self.refusals[refusal.reason] += 1
-            if expected is not None:
-                assert str(expected.error) == str(refusal), f"explained: {expected.error}"
+            self.check_refusal(expected, refusal)
             if refusal.full and not waits and prefer is None:
                 self.wait(key)
             return None
@@ -219,6 +218,12 @@ class Site:
         served = Served(lease, context)
         self.held.append(served)
         return served
+
+    @staticmethod
+    def check_refusal(expected: Explanation[Name] | None, refusal: NoBackendAvailable) -> None:
+        """Check that a request was refused as explained, if it was explained."""
+        if expected is not None:
+            assert str(expected.error) == str(refusal), f"explained: {expected.error}"
 
     def begin(self) -> None:
         if len(self.held) > IN_FLIGHT:
