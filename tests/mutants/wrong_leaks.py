@@ -135,7 +135,7 @@ def the_limit_counts_the_requests_of_former_members(self: Any, requests: int, no
     limit_ended(self, min(requests, 1), now)
 
 
-@mutant(pool, "undo_start", COUNTING_SOAK)
+@mutant(pool, "undo_start", LONGER_SOAK)
 def a_failed_start_is_not_undone(*arguments: Any) -> None:
     del arguments
 
