@@ -34,8 +34,8 @@ class Runner:
         self._seed = seed
         self.comparisons = 0
 
-    def run(self, law: Law) -> LawResult:
-        """Test a law.  Raises LawBroken."""
+    def run(self, law: Law, *, shorten: bool = True) -> LawResult:
+        """Test a law.  Raises LawBroken, with the shortest program that was found if ``shorten``."""
         wanted = 1 if law.once else max(1, round(self._examples * law.share))
         seconds = max(_SECONDS_PER_LAW, _SECONDS_PER_EXAMPLE * wanted)
         began = process_time()
@@ -53,7 +53,9 @@ class Runner:
                 except Stuck:
                     raise self._broken(law, choices.made, stuck=True) from None
                 if breaks:
-                    made = self._shortened(law, choices.made, watchdog)
+                    made = choices.made
+                    if shorten:
+                        made = self._shortened(law, made, watchdog)
                     raise self._broken(law, made, stuck=False)
                 done += 1
         note = "" if done == wanted else f"{wanted} were requested, but the time was over"

@@ -93,7 +93,7 @@ class Suite:
     def _result(self, law: Law) -> LawResult:
         excuse = self._excuses.get(law.name)
         try:
-            result = self._runner.run(law)
+            result = self._runner.run(law, shorten=excuse is None)
         except LawBroken as broken:
             if excuse is None:
                 raise

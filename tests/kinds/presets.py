@@ -25,53 +25,125 @@ def least_request(
 
 
 FIRST = "Every request goes to the first available backend."
+NO_COOKIE = "A request whose key is no cookie of a backend goes to the first backend."
+PANIC = "Envoy sends requests to all hosts if fewer than half of them are healthy."
+SCHEDULE = "Envoy builds its schedule again at each change, and begins with the heaviest host."
+ROUNDED = "Envoy picks two at random and compares their requests: weights are approximate."
+NO_KEY = "A request without a key is spread by round robin."
+SHORT_QUEUE = "An idle server is the next one by its place, whatever its weight."
+POINTS = "The number of points of a server depends on the weights of all others."
+ONE_TRY = "A server that failed once is not tried for ten seconds (max_fails, fail_timeout)."
+NETWORKS = "Addresses of one /24 network have one server, and these keys are few networks."
+ALL_FIRST = {
+    "last_put_wins": FIRST,
+    "discard_forgets": FIRST,
+    "started_and_finished_cancel": FIRST,
+    "pick_counts_nothing": FIRST,
+    "no_backend_starves": FIRST,
+}
+    (
+        "last_put_wins",
+        "discard_forgets",
+        "started_and_finished_cancel",
+        "pick_counts_nothing",
+        "no_backend_starves",
+    ),
+    FIRST,
+)
+NONE: dict[str, str] = {}
+TWEMPROXY = {"keyed_shares_follow_weights": POINTS}
+EVERY_KEY = [f"key-{number}" for number in range(1000)]
+"""Keys without the empty one, which some programs treat as no key."""
 
 PRESETS = [
     Kind(
         "caddy.Cookie",
         caddy.Cookie,
         traits=("keyed",),
-        excuses={"no_backend_starves": "A key that is no cookie goes to the first backend."},
+        excuses={
+            "is_a_balancer": NO_COOKIE,
+            "the_map_is_a_function_of_the_set": NO_COOKIE,
+            "keyed_shares_follow_weights": NO_COOKIE,
+        },
     ),
-    Kind("caddy.First", caddy.First, excuses={"no_backend_starves": FIRST}),
-    Kind("caddy.Rendezvous", caddy.Rendezvous, traits=("keyed", "minimal_disruption")),
+    Kind("caddy.First", caddy.First, excuses=ALL_FIRST),
+    Kind(
+        "caddy.Rendezvous",
+        caddy.Rendezvous,
+        traits=("keyed", "minimal_disruption"),
+        keys=EVERY_KEY,
+    ),
     Kind("caddy.RoundRobin", caddy.RoundRobin, traits=("rotating",)),
     Kind(
         "caddy.WeightedRoundRobin", caddy.WeightedRoundRobin, traits=("weighted",), weights="whole"
     ),
-    Kind("envoy.LeastRequest", least_request, traits=("weighted",), weights="whole"),
+    Kind(
+        "envoy.LeastRequest",
+        least_request,
+        traits=("weighted",),
+        weights="whole",
+        excuses={
+            "picks_only_eligible_backends": PANIC,
+            "refuses_exactly_when_none_is_eligible": PANIC,
+            "no_backend_starves": SCHEDULE,
+            "shares_follow_weights": ROUNDED,
+            "scale_free": ROUNDED,
+        },
+    ),
     Kind(
         "envoy.Maglev",
         partial(envoy.Maglev, table_size=1009),
         traits=("keyed", "weighted"),
         weights="whole",
         max_members=1009,
+        excuses={
+            "picks_only_eligible_backends": PANIC,
+            "refuses_exactly_when_none_is_eligible": PANIC,
+        },
     ),
     Kind(
         "envoy.RingHash",
         envoy.RingHash,
         traits=("keyed", "weighted", "historical"),
         weights="whole",
+        excuses={
+            "picks_only_eligible_backends": PANIC,
+            "refuses_exactly_when_none_is_eligible": PANIC,
+        },
     ),
-    Kind("envoy.RoundRobin", envoy.RoundRobin, traits=("weighted", "rotating"), weights="whole"),
+    Kind(
+        "envoy.RoundRobin",
+        envoy.RoundRobin,
+        traits=("weighted", "rotating"),
+        weights="whole",
+        excuses={
+            "picks_only_eligible_backends": PANIC,
+            "refuses_exactly_when_none_is_eligible": PANIC,
+            "no_backend_starves": SCHEDULE,
+            "a_flip_keeps_the_others_places": SCHEDULE,
+        },
+    ),
     Kind(
         "haproxy.Consistent",
         haproxy.Consistent,
         traits=("keyed", "weighted", "historical"),
         weights="whole",
+        excuses={"is_a_balancer": NO_KEY},
     ),
-    Kind("haproxy.First", haproxy.First, weights="whole", excuses={"no_backend_starves": FIRST}),
+    Kind("haproxy.First", haproxy.First, weights="whole", excuses=ALL_FIRST),
     Kind(
         "haproxy.LeastConn",
         haproxy.LeastConn,
         traits=("weighted", "least_loaded"),
         weights="whole",
+        excuses={"no_backend_starves": SHORT_QUEUE},
     ),
     Kind(
         "haproxy.MapBased",
         haproxy.MapBased,
         traits=("keyed", "weighted", "historical"),
         weights="whole",
+        excuses={"is_a_balancer": NO_KEY},
     ),
     Kind("haproxy.RoundRobin", haproxy.RoundRobin, traits=("rotating",), weights=(1,)),
     Kind("haproxy.StaticRR", haproxy.StaticRR, traits=("weighted", "rotating"), weights="whole"),
@@ -80,18 +152,24 @@ PRESETS = [
             f"ketama.{make.__name__}",
             make,
             limits_weights=True,
-            traits=("keyed", "weighted", "minimal_disruption"),
+            traits=traits,
             weights="whole",
+            excuses=excuses,
         )
-        for make in (
-            ketama.LibmemcachedKetama,
-            ketama.LibmemcachedSpy,
-            ketama.TwemproxyKetama,
-            ketama.UHashRing,
-            ketama.UHashRingKetama,
+        for make, traits, excuses in (
+            (ketama.LibmemcachedKetama, ("keyed", "weighted"), NONE),
+            (ketama.LibmemcachedSpy, ("keyed", "weighted"), NONE),
+            (ketama.TwemproxyKetama, ("keyed", "weighted"), TWEMPROXY),
+            (ketama.UHashRing, ("keyed", "weighted", "minimal_disruption"), NONE),
+            (ketama.UHashRingKetama, ("keyed", "weighted"), NONE),
         )
     ),
-    Kind("ketama.LibmemcachedModula", ketama.LibmemcachedModula, traits=("keyed", "historical")),
+    Kind(
+        "ketama.LibmemcachedModula",
+        ketama.LibmemcachedModula,
+        traits=("keyed", "historical"),
+        weights="whole",
+    ),
     Kind(
         "ketama.TwemproxyModula",
         partial(ketama.TwemproxyModula, hash="md5"),
@@ -105,25 +183,62 @@ PRESETS = [
         limits_weights=True,
         traits=("keyed", "weighted", "minimal_disruption"),
         weights="whole",
+        excuses={
+            "picks_only_eligible_backends": ONE_TRY,
+            "leaves_its_arguments_alone": ONE_TRY,
+            "put_again_changes_nothing": ONE_TRY,
+            "copies_and_pickles_go_on_alike": ONE_TRY,
+            "a_key_stays_put": ONE_TRY,
+            "the_map_is_a_function_of_the_set": ONE_TRY,
+        },
     ),
-    Kind("nginx.Hash", nginx.Hash, traits=("keyed", "weighted", "historical"), weights="whole"),
+    Kind(
+        "nginx.Hash",
+        nginx.Hash,
+        traits=("keyed", "weighted", "historical"),
+        weights="whole",
+        excuses={
+            "picks_only_eligible_backends": ONE_TRY,
+            "refuses_exactly_when_none_is_eligible": ONE_TRY,
+            "leaves_its_arguments_alone": ONE_TRY,
+            "put_again_changes_nothing": ONE_TRY,
+            "copies_and_pickles_go_on_alike": ONE_TRY,
+            "a_key_stays_put": ONE_TRY,
+        },
+    ),
     Kind(
         "nginx.IPHash",
         nginx.IPHash,
         traits=("keyed", "weighted", "historical"),
         keys=IPV4,
         weights="whole",
+        excuses={
+            "picks_only_eligible_backends": ONE_TRY,
+            "leaves_its_arguments_alone": ONE_TRY,
+            "put_again_changes_nothing": ONE_TRY,
+            "copies_and_pickles_go_on_alike": ONE_TRY,
+            "keyed_shares_follow_weights": NETWORKS,
+        },
     ),
     Kind(
         "nginx.LeastConn",
         nginx.LeastConn,
         traits=("weighted", "least_loaded", "rotating"),
         weights="whole",
+        excuses={
+            "copies_and_pickles_go_on_alike": ONE_TRY,
+            "discard_forgets": ONE_TRY,
+        },
     ),
     Kind(
         "nginx.RoundRobin",
         nginx.RoundRobin,
         traits=("weighted", "smooth", "rotating"),
         weights="whole",
+        excuses={
+            "leaves_its_arguments_alone": ONE_TRY,
+            "copies_and_pickles_go_on_alike": ONE_TRY,
+            "discard_forgets": ONE_TRY,
+        },
     ),
 ]

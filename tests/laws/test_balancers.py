@@ -4,15 +4,26 @@ import pytest
 
 from balancers.testing import check_balancer
 from tests.depth import runs
-from tests.kinds import KINDS, Kind, by_name
+from tests.kinds import KINDS, PRESETS, Kind, by_name
 
 EXAMPLES = runs(1000)
+PRESET_EXAMPLES = 60
+"""In both profiles: the picks of presets are compared with those of the real programs."""
 FALSE_ALARM = 1e-9
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=by_name)
 def test_the_laws_hold(kind: Kind) -> None:
-    report = check_balancer(kind.make, examples=EXAMPLES, **kind.check_arguments)
+    check(kind, EXAMPLES)
+
+
+@pytest.mark.parametrize("kind", PRESETS, ids=by_name)
+def test_presets_break_only_the_laws_that_their_programs_break(kind: Kind) -> None:
+    check(kind, PRESET_EXAMPLES)
+
+
+def check(kind: Kind, examples: int) -> None:
+    report = check_balancer(kind.make, examples=examples, **kind.check_arguments)
     assert {result.law for result in report.results if result.excuse} == set(kind.excuses)
     assert report.false_alarm < FALSE_ALARM
     assert not [result for result in report.results if result.note.startswith("not tested")]

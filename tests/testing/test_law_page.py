@@ -5,8 +5,8 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from balancers.testing._law import Law
 
+from balancers.testing._law import Law
 from tests.packages import HOME
 
 law_page: Any = import_module("law_page")  # tests.packages made docs/ a folder of modules

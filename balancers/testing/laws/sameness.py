@@ -109,7 +109,8 @@ def copies_and_pickles_go_on_alike(lab: BalancerLaboratory) -> None:
         lab.history()
         lab.run("copy = deepcopy(lb)")
         for backend in lab.some_of([*lab.weights]):
-            lab.run("copy.put(backend, weight=weight)", backend=backend, weight=lab.one_of((7, 0)))
+            weight = lab.one_of((lab.palette[-1], 0))
+            lab.run("copy.put(backend, weight=weight)", backend=backend, weight=weight)
             lab.run("copy.started(backend)", backend=backend)
         if lab.below(2) and lab.weights:
             lab.run("copy.discard(backend)", backend=[*lab.weights][-1])
