@@ -54,7 +54,7 @@ class Diverged(AssertionError):
     >>> with Recorder(pool := Pool(RoundRobin(["a", "b"])), write=lines.append):
     ...     lease = pool.acquire(now=1.0)
     >>> try:
-    ...     replay(lines, lambda header: Pool(RoundRobin(header.members, start=1)))
+    ...     replay(lines, lambda header: Pool(RoundRobin(header.members, offset=1)))
     ... except Diverged as diverged:
     ...     diverged.line, diverged.what, diverged.recorded["to"], diverged.replayed["to"]
     (2, 'decision', 'a', 'b')
