@@ -174,5 +174,4 @@ def _weight(weight: float, *reasons: str) -> str:
 def _explained(before: Situation) -> object:
     """Return why the replay picks what it picks.  Raises TypeError if the line is no request."""
     request = {name: value for name, value in before.request.items() if name != "t"}
-    pool: Any = before.pool
-    return pool.explain(before.request["t"], **request)
+    return before.pool.explain(before.request["t"], **request)

@@ -4,7 +4,7 @@ Every reference to the object stays valid, so no call is missed.  The class of t
 restored at the end.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from types import FunctionType
@@ -182,7 +182,8 @@ def _methods_of(target: Any, *, balancer: bool) -> Iterator[str]:
 
 def _static(kind: Any, name: str) -> Any:
     """Return the attribute of a class as it was defined.  No descriptor is called."""
-    return next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+    parts: list[Mapping[str, Any]] = [vars(base) for base in kind.__mro__]
+    return next((part[name] for part in parts if name in part), None)
 
 
 def class_of(target: object) -> Any:

@@ -233,6 +233,12 @@ def test_no_edit_of_a_log_passes(seed: int) -> None:
     assert place + 1 <= line_of(found.value) <= min(place + 120, len(edited))
 
 
+def pool_before() -> Pool[str]:
+    pool = Pool(RoundRobin(["a", "b"]), gates=[HealthChecks[str](1)])
+    pool.acquire(now=1.0)
+    return pool
+
+
 def test_a_call_of_a_gate_that_is_missing_is_found_at_the_next_request() -> None:
     health, lines = HealthChecks[str](1), list[str]()
     pool = Pool(RoundRobin(["a", "b"]), gates=[health])
@@ -252,6 +258,8 @@ def test_a_call_of_a_gate_that_is_missing_is_found_at_the_next_request() -> None
     assert 'recorded: to: "a"' in text
     assert 'replayed: to: "b"' in text
     assert 'recorded: w: [["b",0,"unhealthy"]]' in text
+    assert diverged.explanation == pool_before().explain(3.0, key="user:42")
+    assert str(diverged.explanation) in text
     assert [line.split() for line in text.splitlines() if line.startswith('"')] == [
         ['"a"', "1", "1", "1", "1", "picked", "1"],
         ['"b"', "1", "0", "1", "0", "(unhealthy)", "1", "picked"],
