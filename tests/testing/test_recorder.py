@@ -625,6 +625,12 @@ def test_a_value_is_the_same_after_it_was_read(value: Any) -> None:
     assert dumps(codec.plain(read)) == text
 
 
+def test_the_order_of_a_set_is_not_logged() -> None:
+    """It differs between processes."""
+    assert [*{8, 1}] == [8, 1]
+    assert Codec().plain({8, 1}) == Codec().plain({1, 8}) == {"set": [1, 8]}
+
+
 def test_the_fields_of_a_named_tuple_are_attributes() -> None:
     codec = Codec()
     read = codec.value(codec.plain(Host("a", 80)))
