@@ -54,7 +54,7 @@ class Diverged(AssertionError):
     >>> with Recorder(pool := Pool(RoundRobin(["a", "b"])), write=lines.append):
     ...     lease = pool.acquire(now=1.0)
     >>> try:
-    ...     replay(lines, lambda header: Pool(RoundRobin(header.members, start=1)))
+    ...     replay(lines, lambda header: Pool(RoundRobin(header.members, offset=1)))
     ... except Diverged as diverged:
     ...     diverged.line, diverged.what, diverged.recorded["to"], diverged.replayed["to"]
     (2, 'decision', 'a', 'b')
@@ -174,5 +174,4 @@ def _weight(weight: float, *reasons: str) -> str:
 def _explained(before: Situation) -> object:
     """Return why the replay picks what it picks.  Raises TypeError if the line is no request."""
     request = {name: value for name, value in before.request.items() if name != "t"}
-    pool: Any = before.pool
-    return pool.explain(before.request["t"], **request)
+    return before.pool.explain(before.request["t"], **request)

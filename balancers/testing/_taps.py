@@ -4,10 +4,9 @@ Every reference to the object stays valid, so no call is missed.  The class of t
 restored at the end.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
-from inspect import getattr_static
 from types import FunctionType
 from typing import Any
 
@@ -70,7 +69,7 @@ class Tap:
     ) -> None:
         base = class_of(target)
         self._target, self._base = target, base
-        if getattr_static(base, _MARK, None) is target:
+        if _static(base, _MARK) is target:
             raise AlreadyInUse(f"recorded already: {shown(target)}")
         parts: dict[str, Any] = {_MARK: target, "__slots__": (), "__doc__": self._base.__doc__}
         parts |= {n: getattr(self._base, n) for n in ("__module__", "__qualname__")}
@@ -94,7 +93,7 @@ class Tap:
 
     def _tapped(self, name: str, replace: Replace) -> Any:
         target, base = self._target, self._base
-        static = getattr_static(base, name, None)
+        static = _static(base, name)
         if name in getattr(target, "__dict__", ()):
             return _tapped_attribute(target, name, replace)
         if isinstance(static, FunctionType):
@@ -168,7 +167,7 @@ def _methods_of(target: Any, *, balancer: bool) -> Iterator[str]:
     own: dict[str, Any] = getattr(target, "__dict__", {})
     names: list[str] = [*dir(class_of(target)), *own]
     for name in dict.fromkeys(names):
-        static = getattr_static(target, name, None)
+        static = own[name] if name in own else _static(class_of(target), name)
         if name in UNCHANGING or not (name in _OPERATORS or not name.startswith("_")):
             continue
         if isinstance(static, type | property) or not _is_method(static):
@@ -179,6 +178,12 @@ def _methods_of(target: Any, *, balancer: bool) -> Iterator[str]:
         if balancer and ours and name not in _BALANCER_CALLS:
             continue
         yield name
+
+
+def _static(kind: Any, name: str) -> Any:
+    """Return the attribute of a class as it was defined.  No descriptor is called."""
+    parts: list[Mapping[str, Any]] = [vars(base) for base in kind.__mro__]
+    return next((part[name] for part in parts if name in part), None)
 
 
 def class_of(target: object) -> Any:

@@ -163,8 +163,7 @@ class Recorder(Generic[B]):
             method = method if noted is None else noted(method)
             return recording.call(f'"balancer":{dumps(name)}', method)
 
-        unchanging = [name for name in ("explain",) if hasattr(self.pool, name)]
-        pool_methods = ("acquire", "release", *unchanging, *CHANGES, *_READS)
+        pool_methods = ("acquire", "release", "explain", *CHANGES, *_READS)
         self._taps.append(Tap(self.pool, pool_methods, of_pool))
         self._taps.append(Tap(self.balancer, self.balancer_methods, of_balancer))
         for place, (gate, methods) in enumerate(zip(self.gates, self.gate_methods, strict=True)):

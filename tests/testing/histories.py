@@ -186,6 +186,7 @@ class Traffic:
 
     def read(self) -> None:
         self.pool.state(self.member())
+        self.pool.explain(max(self.now, 0.0), key="user:1")
         self.picks.append((self.pool.panicking, self.pool.snapshot()))
         self.pool.admits(self.member(), bound=True)
 

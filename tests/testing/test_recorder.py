@@ -374,6 +374,18 @@ def test_a_reading_is_recorded_if_it_may_change_something() -> None:
     assert log.calls()[1] == {"read": True, "w": [["a", 0, "unhealthy"]]}
 
 
+def test_an_explanation_is_not_recorded() -> None:
+    health, switch = HealthChecks[str](1), Switchless()
+    pool, log = start(health, switch)
+    health.observe("a", ok=False, now=1.0)
+    assert pool.explain(2.0).backend == "b"
+    assert health.factor("a", 2.0) == 0
+    assert switch.factor("a", 2.0) == 1
+    assert len(log.calls()) == 1
+    assert pool.acquire(3.0).backend == "b"
+    assert log.last()["w"] == [["a", 0, "unhealthy"]]
+
+
 def test_errors_are_recorded_and_raised() -> None:
     pool, log = start(ConnectionLimit(1))
     lease, _ = pool.acquire(1.0), pool.acquire(1.0)
@@ -613,6 +625,12 @@ def test_a_value_is_the_same_after_it_was_read(value: Any) -> None:
     assert dumps(codec.plain(read)) == text
 
 
+def test_the_order_of_a_set_is_not_logged() -> None:
+    """It differs between processes."""
+    assert [*{8, 1}] == [8, 1]
+    assert Codec().plain({8, 1}) == Codec().plain({1, 8}) == {"set": [1, 8]}
+
+
 def test_the_fields_of_a_named_tuple_are_attributes() -> None:
     codec = Codec()
     read = codec.value(codec.plain(Host("a", 80)))
@@ -729,6 +747,19 @@ def test_the_first_line_describes_the_pool() -> None:
     assert Codec().value(header["settings"]) == {"seed": 3, "panic": None}
     [state] = Codec().value(header["rng"])
     assert state == rng.getstate()
+
+
+def test_the_checksum_of_the_state_has_weights_and_requests_in_flight() -> None:
+    states: list[int] = []
+    for weight, released in ((1, True), (1, False), (2, True)):
+        log = Log()
+        pool = Pool(LeastConnections({"a": weight}))
+        with Recorder(pool, write=log.append):
+            lease = pool.acquire(now=1.0)
+            if released:
+                pool.release(lease, now=1.0)
+        states.append(log.last()["state"])
+    assert len({*states}) == 3
 
 
 def test_a_request_needs_few_bytes() -> None:

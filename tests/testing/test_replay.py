@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,15 +82,14 @@ if __name__ == "__main__":
         print(replay(log, make))
 """
 """A program without the other packages, so that every interpreter can run it."""
+REQUESTS = 250
 
 
 def interpreters() -> dict[str, str]:
-    """Return this interpreter, and the others of the machine that are new enough."""
-    found = {"this": sys.executable}
+    """Return this interpreter, and those of other versions that the machine has."""
     versions = Path.home() / ".pyenv" / "versions"
-    for path in sorted(versions.glob("3.1[1-9].*/bin/python")):
-        found[path.parts[-3]] = str(path)
-    return found
+    found = {path.parts[-3]: str(path) for path in versions.glob("3.1[1-9].*/bin/python")}
+    return found | {platform.python_version(): sys.executable}
 
 
 def logs_of_the_program() -> list[list[str]]:
@@ -103,7 +103,7 @@ def logs_of_the_program() -> list[list[str]]:
         with Recorder(pool, write=lines.append, rng=rng, settings={"balancer": name}):
             pool.update({f"10.0.0.{number}:80": number for number in range(1, 6)}, now=4.0)
             now, leases = 5.0, list[Any]()
-            for _ in range(600):
+            for _ in range(REQUESTS):
                 now += draws.random()
                 with suppress(BalancersError):
                     leases.append(pool.acquire(now, key=f"k\udc80{draws.random()}"))
@@ -130,7 +130,7 @@ def test_another_process_and_another_python_repeat_every_result(python: str) -> 
         check=False,
     )
     assert done.stderr == ""
-    assert done.stdout.splitlines() == [str(Replayed(len(log), 600)) for log in logs]
+    assert done.stdout.splitlines() == [str(Replayed(len(log), REQUESTS)) for log in logs]
 
 
 def test_a_log_without_an_end_is_repeated_if_it_is_announced() -> None:
@@ -233,6 +233,12 @@ def test_no_edit_of_a_log_passes(seed: int) -> None:
     assert place + 1 <= line_of(found.value) <= min(place + 120, len(edited))
 
 
+def pool_before() -> Pool[str]:
+    pool = Pool(RoundRobin(["a", "b"]), gates=[HealthChecks[str](1)])
+    pool.acquire(now=1.0)
+    return pool
+
+
 def test_a_call_of_a_gate_that_is_missing_is_found_at_the_next_request() -> None:
     health, lines = HealthChecks[str](1), list[str]()
     pool = Pool(RoundRobin(["a", "b"]), gates=[health])
@@ -252,6 +258,8 @@ def test_a_call_of_a_gate_that_is_missing_is_found_at_the_next_request() -> None
     assert 'recorded: to: "a"' in text
     assert 'replayed: to: "b"' in text
     assert 'recorded: w: [["b",0,"unhealthy"]]' in text
+    assert diverged.explanation == pool_before().explain(3.0, key="user:42")
+    assert str(diverged.explanation) in text
     assert [line.split() for line in text.splitlines() if line.startswith('"')] == [
         ['"a"', "1", "1", "1", "1", "picked", "1"],
         ['"b"', "1", "0", "1", "0", "(unhealthy)", "1", "picked"],
