@@ -574,6 +574,41 @@ def test_a_backend_that_recovers_is_explained_as_warming_up() -> None:
     assert row.effective_weight == pool.effective_weight("a")
 
 
+def test_changes_that_a_failing_gate_left_are_foreseen() -> None:
+    gate = Flaky()
+    pool = Pool(RoundRobin(["a", "b"]), [gate])
+    gate.begin("a", 1.0)
+    gate.broken = True
+    with pytest.raises(OSError, match="no answer"):
+        pool.acquire(1.0)
+    gate.broken = False
+    assert gate.due > 1.0
+    explained = pool.explain(1.0)
+    assert (explained.backend, explained.members[0].excluded) == ("b", ("flaky",))
+
+
+def test_a_recovery_that_was_read_before_is_foreseen_at_the_time_of_the_request() -> None:
+    class ClosesOnSecondRecovery(Flaky):
+        recoveries = 0
+
+        def recovered(self, backend: Any, now: float) -> None:
+            self.recoveries += 1
+            if self.recoveries == 2:
+                self.begin(backend, now)
+
+    health, gate = HealthChecks[Any](1, 1), ClosesOnSecondRecovery()
+    pool = Pool(RoundRobin(["a", "b"]), [health, gate])
+    health.observe("a", ok=False, now=1.0)
+    assert pool.acquire(1.0).backend == "b"
+    health.observe("a", ok=True, now=1.0)
+    assert pool.state("a") == ()  # this reading calls ``recovered``, and the next request again
+    assert pool.due > 2.0
+    explained = pool.explain(2.0)
+    assert explained.members[0].excluded == ("flaky",)
+    assert explained.backend == pool.acquire(2.0).backend == "b"
+    assert pool.state("a") == ("flaky",)
+
+
 def test_a_kept_member_that_leaves_at_this_moment_is_no_longer_listed() -> None:
     pool = Pool(RoundRobin(["a", "b"]))
     pool.update(["b"], now=1.0, keep=4.0)
