@@ -574,6 +574,23 @@ def test_a_backend_that_recovers_is_explained_as_warming_up() -> None:
     assert row.effective_weight == pool.effective_weight("a")
 
 
+@pytest.mark.parametrize("avoid", [[], ["other"]])
+def test_a_balancer_that_picks_closed_backends_is_asked_when_acquire_asks_it(
+    avoid: list[str],
+) -> None:
+    class Careless(Dealer):
+        def pick(self, key: Any = None, now: float = 0.0, avoid: Collection[Any] = ()) -> Any:
+            return next(iter(self.weights))
+
+    pool: Pool[Any] = Pool(Careless())
+    pool.update({"a": 0})
+    if avoid:
+        assert served(pool, avoid=avoid) == ("a", False)
+        assert pool.acquire(5.0, avoid=avoid).backend == "a"
+    else:
+        assert refused(pool).reason == "quiesced"
+
+
 def test_changes_that_a_failing_gate_left_are_foreseen() -> None:
     gate = Flaky()
     pool = Pool(RoundRobin(["a", "b"]), [gate])
