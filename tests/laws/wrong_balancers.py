@@ -6,6 +6,7 @@ The balancers that pick by key are in ``wrong_keyed``.
 
 import random
 from collections import Counter, deque
+from copy import copy
 from fractions import Fraction
 from itertools import cycle
 from random import Random
@@ -1091,3 +1092,27 @@ class StartsBySalt(Turns):
         super().update_index(backend, old, new)
         if old is None:
             self.queue.sort(key=lambda b: hash(("place", str(b))))
+
+
+# explains_what_acquire_does
+
+
+@wrong_balancer("explains_what_acquire_does")
+class CopySharesItsQueue(Turns):
+    """A deep copy has its own weights, but the queue is that of the original."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CopySharesItsQueue":
+        copied = copy(self)
+        copied._weights = self._weights.copy()
+        return copied
+
+
+@wrong_balancer("explains_what_acquire_does")
+class CopyBeginsAgain(Turns):
+    """A deep copy has the members in their first order, so that another one has its turn."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CopyBeginsAgain":
+        copied = CopyBeginsAgain()
+        for backend, weight in self.weights.items():
+            copied.put(backend, weight)
+        return copied
