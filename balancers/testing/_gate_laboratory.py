@@ -26,6 +26,7 @@ ACTIONS = (
     "remove",
     "recover",
     "burst",
+    "twice",
 )
 """The actions of a history, each one a method of the laboratory."""
 
@@ -38,6 +39,8 @@ class GateLaboratory(Laboratory):
     model is ``members``, in order of joining, and ``flights``, the requests in flight.  After each
     call, ``after`` is called with the name of the method.
     """
+
+    assertions_only_read = True
 
     def __init__(self, settings: Settings, choices: Choices, *, recording: bool = False) -> None:
         super().__init__(settings, choices, recording=recording)
@@ -189,7 +192,7 @@ class GateLaboratory(Laboratory):
         events = self.settings.events
         for gate, view in self.gates.items():
             self.run(events.line(name, gate), backend=view(backend), now=self.now)
-        self.observe("event")
+        self.observe("event" if name in events.single else "events")
 
     def wait_until(self, now: float) -> None:
         """Let time pass."""
@@ -230,6 +233,14 @@ class GateLaboratory(Laboratory):
                 self.start(backend)
         while len(self.flights) > before:
             self.finish(len(self.flights) - 1, self.outcomes[0])
+
+    def _twice(self) -> None:
+        """Let two requests start on a member, and then let both end."""
+        backend = self._request()
+        if backend is not None and self.is_open(backend):
+            self.start(backend)
+            for _ in range(2):
+                self.finish(len(self.flights) - 1, self.one_of(self.outcomes))
 
     def provoke(self) -> None:
         """Let some requests fail, make own calls of the gate, and go to ``due`` or not."""
