@@ -75,7 +75,7 @@ class Source:
                 return name
             if isinstance(value, type | FunctionType):
                 return self._copied(value)
-        if type(value) is dict:
+        if value.__class__ is dict:
             return self._dict_expression(value)
         text = written(value)
         try:
