@@ -31,14 +31,15 @@ class EventLines:
         self.others: dict[str, Callable[[Any, Any, float], object]] = {}
         """The calls that a program must define in ``events``."""
         for name, call in events.items():
-            body = _body(call)
+            function = _function(call)
+            if _is_one_call(function):
+                self.single.append(name)
+            body = _body(call, function)
             if body is None:
                 self.others[name] = call
                 body = f"events[{name!r}]({_PLACEHOLDER}, backend, now)"
             elif _passes_time(body):
                 self.timed.append(name)
-            if _is_one_call(call):
-                self.single.append(name)
             self.lines[name] = body
 
     def line(self, name: str, gate: str) -> str:
@@ -63,9 +64,8 @@ def _function(call: Any) -> ast.Lambda | ast.FunctionDef | None:
     return tree if isinstance(tree, ast.Lambda | ast.FunctionDef) else None
 
 
-def _body(call: Any) -> str | None:
-    """Return the body of a lambda as a line, or None."""
-    function = _function(call)
+def _body(call: Any, function: ast.Lambda | ast.FunctionDef | None) -> str | None:
+    """Return the body of a lambda as a line, or None.  The names in ``function`` are changed."""
     if not isinstance(function, ast.Lambda):
         return None
     code = call.__code__
@@ -85,9 +85,8 @@ def _body(call: Any) -> str | None:
     return ast.unparse(function.body)
 
 
-def _is_one_call(call: Any) -> bool:
+def _is_one_call(function: ast.Lambda | ast.FunctionDef | None) -> bool:
     """Return whether a function is known to use the gate once, and not in a loop."""
-    function = _function(call)
     if function is None or not function.args.args:
         return False
     gate = function.args.args[0].arg
