@@ -11,6 +11,10 @@ A factor may change for two causes only:
 Before each pick, the pool compares ``due`` with the current time.  The pool calls
 :meth:`~Gate.changes` only if ``due`` has come, so a pick does not check every backend.
 
+The times that a pool passes to a gate never decrease.  A gate's own methods may be called with an
+earlier time, because a caller read the clock earlier.  Every method treats a time that is earlier
+than the latest one as the latest one.
+
 A gate stands for one reason only.  Its factors must not depend on the factors of other gates.  A
 gate says what it knows.  The pool alone decides which gates it ignores when no member is open.
 
@@ -104,7 +108,11 @@ class Gate(Protocol[B]):
         return
 
     def removed(self, backend: B, now: float) -> None:
-        """Called when a backend leaves the pool.  Delete everything that is stored for it."""
+        """Called when a backend leaves the pool.  Delete everything that is stored for it.
+
+        Ignore a backend that is not a member.  The same is true for :meth:`recovered`,
+        :meth:`started` and :meth:`finished`.
+        """
         return
 
     def recovered(self, backend: B, now: float) -> None:

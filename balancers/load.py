@@ -17,6 +17,9 @@ class Load(Protocol[B_contra]):
     ``removed`` on it.  It sets the attribute ``taken`` of the load to True, and another balancer
     then raises AlreadyInUse.  A subclass must define ``value``.  The other methods do nothing by
     default.
+
+    A value is finite, and 0 or more.  A time that is earlier than the latest one counts as the
+    latest one.
     """
 
     @abstractmethod
@@ -29,7 +32,11 @@ class Load(Protocol[B_contra]):
         return
 
     def finished(self, backend: B_contra, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Called when a request ends."""
+        """Called when a request ends.  Ignore it if the backend has no request in flight.
+
+        An outcome whose ``ok`` is None says nothing about the backend, and neither does its
+        duration.
+        """
         return
 
     def removed(self, backend: B_contra) -> None:

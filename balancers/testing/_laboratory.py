@@ -39,6 +39,9 @@ class Laboratory:
     :class:`~balancers.testing._program.Program`.
     """
 
+    assertions_only_read = False
+    """Whether the lines of ``check`` change nothing, so that the program may leave them out."""
+
     def __init__(self, settings: Settings, choices: Choices, *, recording: bool = False) -> None:
         self.settings = settings
         self.choices = choices

@@ -22,6 +22,8 @@ class LoadLaboratory(Laboratory):
     ``after`` is called.
     """
 
+    assertions_only_read = True
+
     def __init__(self, settings: Settings, choices: Choices, *, recording: bool = False) -> None:
         super().__init__(settings, choices, recording=recording)
         self.loads: dict[str, Callable[[str], str]] = {}

@@ -114,8 +114,8 @@ class Runner:
                 why = breach.why
             except Stuck:
                 why = f"the last line did not end within {_STUCK:g} s of processor time"
-            if not stuck:
-                laboratory.program.omit_readings()
+            if laboratory.assertions_only_read and not stuck:
+                laboratory.program.omit_assertions(why)
             whys.append(why)
             programs.append(laboratory.program.text(self.preamble()))
         why = whys[0]

@@ -59,6 +59,8 @@ class Source:
 
     def _expression(self, value: Any) -> str:
         """Return an expression for the value, and add what it needs."""
+        if value.__class__ is dict:
+            return self._dict_expression(value)
         value = get_origin(value) or value  # Drain of Drain[str]
         if isinstance(value, partial):
             self._add("from functools import partial")
@@ -75,8 +77,6 @@ class Source:
                 return name
             if isinstance(value, type | FunctionType):
                 return self._copied(value)
-        if type(value) is dict:
-            return self._dict_expression(value)
         text = written(value)
         try:
             if ast.literal_eval(text) == value:

@@ -102,7 +102,7 @@ def stored(value: Any) -> object:
 
 def _parts(value: Any, known: dict[int, int]) -> object:
     """Return the parts of an object.  An object that occurs again is replaced by a number."""
-    kind: object = type(value)
+    kind: Any = value.__class__
     if value is None or kind in {bool, int, float, complex, str, bytes}:
         return kind, repr(value)
     if id(value) in known:

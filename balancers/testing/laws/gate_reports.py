@@ -158,18 +158,18 @@ def unknown_outcomes_change_nothing(lab: GateLaboratory) -> None:
 
     def after(_method: str) -> None:
         nonlocal over
-        if not lab.members or over:
-            return
-        bare = lab.factors(lab.now, "bare")
-        for control in [*alike]:
-            if lab.factors(lab.now, control) != bare:
-                alike.discard(control)
-        if lab.seen != bare:
-            if len(controls) == 1 or alike:
+        if lab.members and not over:
+            bare = lab.factors(lab.now, "bare")
+            alike.difference_update(
+                [control for control in alike if lab.factors(lab.now, control) != bare]
+            )
+            over = lab.seen != bare
+            if over and (alike or len(controls) == 1):
                 lab.check_twin("bare", "requests with an unknown outcome have changed a factor")
-            over = True
 
     lab.after = after
+    if lab.below(2):
+        lab.provoke()
     for _ in lab.more(_STEPS + _MORE_STEPS):
         if over:
             return
@@ -182,7 +182,7 @@ def _add_requests(lab: GateLaboratory, controls: list[str]) -> None:
     """Add requests to all gates except ``bare``.  Each one ends at once."""
     lab.settle()
     startable = lab.startable()
-    if not startable:
+    if not startable or getattr(lab.gate, "finished", None) is None:
         return
     backend = lab.one_of(startable)
     unknown = lab.one_of(("UNKNOWN", "Outcome(ok=None, elapsed=9.0)"))

@@ -90,16 +90,17 @@ def copies_go_on_alike(lab: GateLaboratory) -> None:
 
 
 def _drive_alone(lab: GateLaboratory) -> None:
-    """Let requests of the copy fail."""
+    """Let requests of the copy fail, make own calls of the copy, and let time pass for it."""
     for backend in lab.members:
         for _ in lab.more(3):
-            lab.run("copy.started(backend, 1, now)", backend=backend, now=lab.now)
-            line = "copy.finished(backend, FAILURE, 0, now, now)"
-            lab.run(line, backend=backend, now=lab.now)
-    if lab.settings.events and lab.members:
+            for method, arguments in (("started", "1"), ("finished", "FAILURE, 0, now")):
+                if getattr(lab.gate, method, None) is not None:
+                    line = f"copy.{method}(backend, {arguments}, now)"
+                    lab.run(line, backend=backend, now=lab.now)
+    events = lab.settings.events
+    if events is not None and lab.members:
         for _ in lab.more(2):
-            name = lab.one_of([*lab.settings.events.lines])
-            line = lab.settings.events.line(name, "copy")
+            line = events.line(lab.one_of([*events.lines]), "copy")
             lab.run(line, backend=lab.one_of(lab.members), now=lab.now)
     lab.run("copy_changed = list(copy.changes(now))", now=lab.now + 100.0)
 

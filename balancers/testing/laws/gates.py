@@ -99,17 +99,16 @@ def factors_move_only_as_announced(lab: GateLaboratory) -> None:
 def changes_names_every_change(lab: GateLaboratory) -> None:
     """``changes`` returns each backend whose factor changed since the last call.
 
-    This includes a backend whose factor changed and changed back.  A soft gate that is not
-    fractional must not return other backends.  A backend counts as changed too when the value of
-    ``unproven`` changes.
-
-    Why: the pool reads only the factors of the backends that ``changes`` returns.  If a soft gate
-    returns an open backend, the pool concludes that the backend was closed for a moment and has
-    recovered, and a slow start begins.
+    Why: the pool reads only the factors of the backends that ``changes`` returns.  They include a
+    backend whose factor changed and changed back, and one whose value of ``unproven`` changed.  A
+    soft gate that is not fractional must not return other backends: if it returns an open backend,
+    the pool concludes that the backend was closed for a moment and has recovered, and a slow start
+    begins.
 
     How it is tested: the factors are read after each call and each step of time of a random
     history, and compared with the result of ``changes``.  A superfluous backend counts only if its
-    factor cannot have changed without being seen, so not if time went beyond ``due``.
+    factor cannot have changed without being seen, so not if time went beyond ``due``, or if a
+    function in ``events`` called the gate several times.
 
     What it cannot see: changes that are undone before the law reads the factors.
     """
@@ -121,10 +120,11 @@ def changes_names_every_change(lab: GateLaboratory) -> None:
         nonlocal moved, was_due, overran
         now_moved = {b for b, new in lab.seen.items() if lab.before.get(b, new) != new}
         moved = now_moved | {backend for backend in moved if backend in lab.seen}
-        overran = overran or (method == "tick" and lab.now > was_due)
+        overran = overran or method == "events" or (method == "tick" and lab.now > was_due)
         if method == "changes":
             _check_named(lab, moved, exact and not overran)
-            moved, overran = set(), False
+            moved.clear()
+            overran = False
         was_due = lab.due
 
     lab.begin()
