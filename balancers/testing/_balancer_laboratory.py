@@ -273,6 +273,8 @@ class BalancerLaboratory(Laboratory):
 
     def _finish(self) -> None:
         flying = [backend for backend, count in self.in_flight.items() if count]
+        if self.below(8) == 7:
+            flying = [*self.names]
         if flying:
             outcomes = ("SUCCESS", "FAILURE", "UNKNOWN", "Outcome(ok=True, elapsed=0.25)")
             self.finish(self.one_of(flying), self.one_of(outcomes))

@@ -193,7 +193,7 @@ def held_requests(lb: Any, count: int, key: Key | None = None) -> Counter[Any]:
     return counts
 
 
-def quiet_requests(lb: Any, count: int, key: Key | None = None) -> Counter[Any]:
+def quiet_requests(lb: Any, count: int, key: Key | None = None, now: float = 0.0) -> Counter[Any]:
     """Make this many requests, each after the end of the last one; return the counts.
 
     >>> from balancers import RoundRobin
@@ -201,11 +201,12 @@ def quiet_requests(lb: Any, count: int, key: Key | None = None) -> Counter[Any]:
     Counter({'a': 2, 'b': 2})
     """
     counts: Counter[Any] = Counter()
-    arguments = {} if key is None else {"key": key}
+    time = {"now": now} if now else {}
+    arguments: dict[str, Any] = time if key is None else {"key": key, **time}
     for _ in range(count):
         backend = lb.pick(**arguments)
-        lb.started(backend)
-        lb.finished(backend, outcome=SUCCESS)
+        lb.started(backend, **time)
+        lb.finished(backend, outcome=SUCCESS, **time)
         counts[backend] += 1
     return counts
 

@@ -1,23 +1,36 @@
 """Every wrong balancer, gate and load is caught by its law, and the program shows the breach."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from balancers.testing import LawBroken, check_balancer
-from tests.laws.shares import MODULES
-from tests.laws.wrong import WRONG_BALANCERS, Wrong
+from balancers.testing import LawBroken, check_balancer, check_gate, check_load
+from tests.depth import DEEP
+from tests.laws import shares
+from tests.laws.wrong import WRONG_BALANCERS, WRONG_GATES, WRONG_LOADS, Wrong
 
-assert MODULES
+CHECKS: list[tuple[Callable[..., Any], list[Wrong]]] = [
+    (check_balancer, WRONG_BALANCERS),
+    (check_gate, WRONG_GATES),
+    (check_load, WRONG_LOADS),
+]
+EVERY = 1 if DEEP else 6
+SUBJECTS = [(check, wrong) for check, register in CHECKS for wrong in register][::EVERY]
+ROWS = [*shares.rows()]
 
 
-def breach_of(check: Any, wrong: Wrong) -> LawBroken:
-    """Run the law alone over the wrong object, and return the error."""
+@pytest.mark.parametrize(("check", "wrong"), SUBJECTS, ids=lambda value: getattr(value, "name", ""))
+def test_a_wrong_subject_is_caught_by_its_law(check: Callable[..., Any], wrong: Wrong) -> None:
+    traits = [wrong.traits] if check is check_balancer else []
     with pytest.raises(LawBroken) as caught:
-        check(
-            wrong.make, *([wrong.traits] if wrong.traits else []), laws=[wrong.law], **wrong.options
-        )
-    return caught.value
+        check(wrong.make, *traits, laws=[wrong.law], **wrong.options)
+    assert caught.value.law == wrong.law
+    if wrong.law != "same_seed_same_picks_in_another_process":
+        assert "not deterministic" not in caught.value.why
+    error = error_of(caught.value.program)
+    assert error is not None
+    assert str(error) in caught.value.why or type(error).__name__ in caught.value.why
 
 
 def error_of(program: str) -> Exception | None:
@@ -29,15 +42,16 @@ def error_of(program: str) -> Exception | None:
     return None
 
 
-@pytest.mark.parametrize("wrong", WRONG_BALANCERS, ids=lambda wrong: str(wrong.name))
-def test_a_wrong_balancer_is_caught_by_its_law(wrong: Wrong) -> None:
-    broken = breach_of(check_balancer, wrong)
-    assert broken.law == wrong.law
-    assert "not deterministic" not in broken.why
-    shows_the_breach(broken)
+@pytest.mark.deep
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row.name))
+def test_enough_examples_catch_each_wrong_subject(row: shares.Row) -> None:
+    share, is_enough = shares.measured(row)
+    assert is_enough, share
 
 
-def shows_the_breach(broken: LawBroken) -> None:
-    error = error_of(broken.program)
-    assert error is not None
-    assert str(error) == broken.why or type(error).__name__ in broken.why, broken
+def test_each_law_has_a_wrong_subject() -> None:
+    assert shares.laws_without_a_wrong_subject() == []
+
+
+def test_every_named_mutant_exists() -> None:
+    assert {*shares.MUTANT_LAWS} <= {row.name for row in ROWS}

@@ -6,7 +6,6 @@ The balancers that pick by key are in ``wrong_keyed``.
 
 import random
 from collections import Counter, deque
-from copy import copy
 from fractions import Fraction
 from itertools import cycle
 from random import Random
@@ -853,11 +852,29 @@ class AtLeastOneHundredth(Draws):
         return self.rng.choices(left, [max(0.5, self.weights[b]) for b in left])[0]
 
 
-# smooth
+# never_over_by_more_than_one
 
 
+@wrong_balancer("never_over_by_more_than_one", "weighted", "smooth")
+class Deadlines(Turns):
+    """Earliest deadline first: right shares, but the heaviest comes many times at first.  Bug 1."""
+
+    fractional = True
+
+    def __init__(self) -> None:
+        self.picked: Counter[Any] = Counter()
+        super().__init__()
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        left = self.left(avoid)
+        best = min(left, key=lambda b: Fraction(self.picked[b] + 1) / Fraction(self.weights[b]))
+        self.picked[best] += 1
+        return best
+
+
+@wrong_balancer("never_over_by_more_than_one", "weighted", "smooth")
 class Blocks(Turns):
-    """As many picks in a row as the weight."""
+    """As many picks in a row as the weight.  Bug 11: Caddy, Pingora, old Envoy."""
 
     fractional = True
 
@@ -1094,25 +1111,55 @@ class StartsBySalt(Turns):
             self.queue.sort(key=lambda b: hash(("place", str(b))))
 
 
+# cost_of_a_pick
+
+
+@wrong_balancer("cost_of_a_pick")
+class ReadsItsHistory(Turns):
+    """Finds the next one in the list of all picks that were ever made."""
+
+    def __init__(self) -> None:
+        self.history: list[Any] = []
+        super().__init__()
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        last = dict.fromkeys(self.queue, -1)
+        for number, backend in enumerate(self.history):
+            if backend in last:
+                last[backend] = number
+        picked = min(self.left(avoid), key=last.__getitem__)
+        self.history.append(picked)
+        return picked
+
+
+@wrong_balancer("cost_of_a_pick")
+class SortsByComparing(Turns):
+    """Compares each pair of members for each place in the order."""
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        left = self.left(avoid)
+        order: list[Any] = []
+        for _ in left:
+            for first in left:
+                ahead = 0
+                for second in left:
+                    if self.queue.index(second) < self.queue.index(first):
+                        ahead += 1
+                if ahead == len(order):
+                    order.append(first)
+                    break
+        return self.turn_of(order[0])
+
+
 # explains_what_acquire_does
 
 
 @wrong_balancer("explains_what_acquire_does")
-class CopySharesItsQueue(Turns):
-    """A deep copy has its own weights, but the queue is that of the original."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "CopySharesItsQueue":
-        copied = copy(self)
-        copied._weights = self._weights.copy()
-        return copied
-
-
-@wrong_balancer("explains_what_acquire_does")
 class CopyBeginsAgain(Turns):
-    """A deep copy has the members in their first order, so that another one has its turn."""
+    """A deep copy begins with the first backend again."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "CopyBeginsAgain":
-        copied = CopyBeginsAgain()
+    def __deepcopy__(self, memo: Any) -> Any:
+        copied = type(self)()
         for backend, weight in self.weights.items():
             copied.put(backend, weight)
         return copied

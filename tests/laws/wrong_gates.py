@@ -435,3 +435,52 @@ class OwnClock(Gate[Any]):
         if outcome.ok is False:
             self.until[backend] = monotonic() + 1e-5
             self.due = -inf
+
+
+@wrong_gate("removed_backends_take_no_memory")
+class SeenBefore(Pause):
+    """Remembers the name of every backend that has ever failed, to log it only once.  Bug 38."""
+
+    def __init__(self) -> None:
+        self.seen: dict[Any, float] = {}
+        super().__init__()
+
+    def close(self, backend: Any, state: list[float], now: float) -> None:
+        self.seen.setdefault(backend, now)
+        super().close(backend, state, now)
+
+
+@wrong_gate("limits_open_at_rest")
+class CancelledStay(Limit):
+    """Counts for itself, and a cancelled request is never uncounted.  Bug 40."""
+
+    def started(self, backend: Any, in_flight: int, now: float) -> None:
+        self.set_count(backend, (self.find_state(backend) or 0) + 1, now)
+
+    def finished(
+        self, backend: Any, outcome: Any, in_flight: int, started_at: float, now: float
+    ) -> None:
+        if outcome.ok is not None:
+            self.set_count(backend, max(0, (self.find_state(backend) or 0) - 1), now)
+
+
+@wrong_gate("is_a_gate")
+class SoftLastResort(Pause):
+    """Is soft and the last resort, so that a pool would ignore it twice.  Bug 32."""
+
+    soft = True
+    last_resort = True
+
+
+@wrong_gate("pools_follow_their_gates")
+class AsksThePool(MemberGate[Any, None]):
+    """Reads the requests in flight when it is asked, and announces nothing."""
+
+    reason = "full"
+    limits_in_flight = True
+
+    def new_state(self, now: float) -> None:
+        return None
+
+    def factor(self, backend: Any, now: float) -> float:
+        return 1 if self.in_flight_on(backend) < 2 else 0

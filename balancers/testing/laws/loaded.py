@@ -5,6 +5,7 @@ from math import ceil
 
 from balancers.testing._balancer_laboratory import BalancerLaboratory
 from balancers.testing._law import law
+from balancers.testing._prelude import prelude
 
 __all__ = ["LAWS"]
 
@@ -31,6 +32,8 @@ def never_strictly_busier(lab: BalancerLaboratory) -> None:
             lab.start(lab.one_of([*lab.weights] or ["a"]), bound=bool(lab.below(2)))
         elif action == 2:
             lab.step()
+        elif action == 3:
+            lab.finish(lab.one_of(lab.names))
         avoid = lab.some_of(lab.names) if lab.below(4) == 3 else []
         eligible = lab.eligible(avoid)
         if not eligible:
@@ -57,6 +60,7 @@ def ties_spread(lab: BalancerLaboratory) -> None:
 
     What it cannot see: an order that repeats.
     """
+    prelude(lab)
     members = lab.add_members(2 + lab.below(4))
     for backend in members:
         for _ in range(lab.one_of((0, 3)) if backend == members[0] else lab.in_flight[members[0]]):

@@ -1,7 +1,10 @@
 """Laws for every balancer: what it remembers, and that every backend gets its turn."""
 
+from typing import Any
+
 from balancers.testing._balancer_laboratory import BalancerLaboratory
 from balancers.testing._law import law
+from balancers.testing._prelude import prelude
 
 __all__ = ["LAWS"]
 
@@ -146,6 +149,7 @@ _CHANGES = {
     "another is quiesced and opened": "lb.put(other, weight=top * (turn % 2))",
     "another is quiesced and opened slowly": "lb.put(other, weight=top * (turn // 3 % 2))",
     "another is avoided": "counts.update([lb.pick(avoid=[other])])",
+    "time passes": "",
     "another joins for one request": "lb.put(other, weight=top) if turn % 2 else lb.discard(other)",
 }
 """The lines that run before each request."""
@@ -159,28 +163,37 @@ def no_backend_starves(lab: BalancerLaboratory) -> None:
     changes are frequent: with 1000 backends of weight 128 and 100 of weight 10, the light ones got
     nothing (Envoy pull request 10064).
 
-    How it is tested: before each request, nothing changes, a weight rises, a backend joins and
-    leaves, is quiesced and opened, or is avoided by another pick.  Every backend that was open all
-    the time must be picked.  There are up to 160 requests per unit of the lowest weight.
+    How it is tested: before each request, nothing changes, a weight rises, time passes, or a
+    backend joins and leaves, is quiesced and opened, or is avoided by another pick.  Every backend
+    that was open all the time must be picked.  There are up to 160 requests per unit of the lowest
+    weight.
 
     What it cannot see: a share that is too low.
     """
     palette = [weight for weight in lab.drawn_palette() if weight > 0]
     palette = [weight for weight in palette if weight <= 4 * min(palette)]
     most = lab.settings.max_members
+    prelude(lab)
     members = lab.add_members(min(2 + lab.below(3), max(1, most - 1)))
     for backend in members:
         lab.put(backend, lab.one_of(palette))
     change = lab.one_of([*_CHANGES] if most > 1 else ["nothing"])
     other, top = "other" if most > 1 else members[0], max(palette)
     lab.put(other, top)
-    steady = [*lab.weights] if change in {"nothing", "its weight rises"} else members
+    steady = [*lab.weights] if change in {"nothing", "its weight rises", "time passes"} else members
     ramp = palette if lab.settings.weights else [top * step / 5 for step in range(1, 6)]
-    values = {"other": other, "top": top, "ramp": ramp, "turns": _requests(lab) // 4}
+    values: dict[str, Any] = {
+        "other": other,
+        "top": top,
+        "ramp": ramp,
+        "turns": _requests(lab) // 4,
+    }
     body = "\n".join(f"    {line}" for line in _CHANGES[change].splitlines())
-    body += "\n    counts.update(quiet_requests(lb, 1))"
+    time = ", now=start + turn / 4" if change == "time passes" else ""
+    body += f"\n    counts.update(quiet_requests(lb, 1{time}))"
     lab.run("counts = Counter()")
-    for _ in range(4):
+    for number in range(4):
+        values["start"] = number * values["turns"] / 4
         used = {name: value for name, value in values.items() if name in body or name == "turns"}
         lab.run(f"for turn in range(turns):\n{body}", **used)
         if all(map(lab.program.namespace["counts"].get, steady)):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from balancers.testing._balancer_laboratory import BalancerLaboratory
 from balancers.testing._law import law
+from balancers.testing._prelude import prelude
 
 __all__ = ["LAWS"]
 
@@ -58,6 +59,7 @@ def shares_follow_weights(lab: BalancerLaboratory) -> None:
 
     What it cannot see: smaller differences, and shares that depend on the durations of requests.
     """
+    prelude(lab)
     members = _put_drawn_weights(lab)
     _change_weights(lab, members)
     total = sum(lab.weights.values())
@@ -71,7 +73,7 @@ def shares_follow_weights(lab: BalancerLaboratory) -> None:
         lab.check_count("counts[backend]", _REQUESTS, share, why, slack=slack, backend=backend)
 
 
-@law(needs="weighted", without="keyed", share=0.06)
+@law(needs="weighted", without="keyed", share=0.08)
 def scale_free(lab: BalancerLaboratory) -> None:
     """Weights are relative: if all of them are multiplied by a number, nothing changes.
 
@@ -149,6 +151,7 @@ def once_in_n(lab: BalancerLaboratory) -> None:
 
     What it cannot see: the order within a cycle.
     """
+    prelude(lab)
     members = lab.add_members(1 + lab.below(12))
     for _ in lab.more(2, 3):
         lab.let("counts", "quiet_requests(lb, count)", count=len(members))
@@ -182,6 +185,7 @@ def draws_have_their_distribution(lab: BalancerLaboratory) -> None:
 
     What it cannot see: differences below 0.05.
     """
+    prelude(lab)
     members = _put_drawn_weights(lab)
     for backend in members[2:]:
         if lab.below(4) == 3:
