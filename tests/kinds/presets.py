@@ -21,20 +21,34 @@ IPV4 = [address for address in ADDRESSES if ":" not in address]
 def least_request(
     backends: Iterable[Any] | Mapping[Any, float] = (), rng: Random | None = None
 ) -> Balancer[Any]:
-    return envoy.LeastRequest(backends, rng=rng or Random(1))
+    return envoy.LeastRequest(backends, rng=rng or Random(1), healthy_panic_threshold=0)
 
 
-FIRST = "Every request goes to the first available backend."
+NOT_EMPTY = [f"user:{number}" for number in range(1000)]
+FIRST = dict.fromkeys(
+    [
+        "last_put_wins",
+        "discard_forgets",
+        "started_and_finished_cancel",
+        "pick_counts_nothing",
+        "no_backend_starves",
+    ],
+    "Every request goes to the first available backend.",
+)
+KEYLESS = {"is_a_balancer": "Requests without a key are served in turn."}
+ONLY_STARTED = {
+    "no_backend_starves": "A pick changes nothing until the request is reported as started."
+}
 
 PRESETS = [
+    Kind("caddy.Cookie", caddy.Cookie, traits=("keyed",)),
+    Kind("caddy.First", caddy.First, excuses=FIRST),
     Kind(
-        "caddy.Cookie",
-        caddy.Cookie,
-        traits=("keyed",),
-        excuses={"no_backend_starves": "A key that is no cookie goes to the first backend."},
+        "caddy.Rendezvous",
+        caddy.Rendezvous,
+        traits=("keyed", "minimal_disruption"),
+        keys=NOT_EMPTY,
     ),
-    Kind("caddy.First", caddy.First, excuses={"no_backend_starves": FIRST}),
-    Kind("caddy.Rendezvous", caddy.Rendezvous, traits=("keyed", "minimal_disruption")),
     Kind("caddy.RoundRobin", caddy.RoundRobin, traits=("rotating",)),
     Kind(
         "caddy.WeightedRoundRobin", caddy.WeightedRoundRobin, traits=("weighted",), weights="whole"
@@ -42,36 +56,44 @@ PRESETS = [
     Kind("envoy.LeastRequest", least_request, traits=("weighted",), weights="whole"),
     Kind(
         "envoy.Maglev",
-        partial(envoy.Maglev, table_size=1009),
+        partial(envoy.Maglev, table_size=1009, healthy_panic_threshold=0),
         traits=("keyed", "weighted"),
         weights="whole",
         max_members=1009,
     ),
     Kind(
         "envoy.RingHash",
-        envoy.RingHash,
+        partial(envoy.RingHash, healthy_panic_threshold=0),
         traits=("keyed", "weighted", "historical"),
         weights="whole",
     ),
-    Kind("envoy.RoundRobin", envoy.RoundRobin, traits=("weighted", "rotating"), weights="whole"),
+    Kind(
+        "envoy.RoundRobin",
+        partial(envoy.RoundRobin, healthy_panic_threshold=0),
+        traits=("weighted", "rotating"),
+        weights="whole",
+    ),
     Kind(
         "haproxy.Consistent",
         haproxy.Consistent,
         traits=("keyed", "weighted", "historical"),
         weights="whole",
+        excuses=KEYLESS,
     ),
-    Kind("haproxy.First", haproxy.First, weights="whole", excuses={"no_backend_starves": FIRST}),
+    Kind("haproxy.First", haproxy.First, weights="whole", excuses=FIRST),
     Kind(
         "haproxy.LeastConn",
         haproxy.LeastConn,
         traits=("weighted", "least_loaded"),
         weights="whole",
+        excuses=ONLY_STARTED,
     ),
     Kind(
         "haproxy.MapBased",
         haproxy.MapBased,
         traits=("keyed", "weighted", "historical"),
         weights="whole",
+        excuses=KEYLESS,
     ),
     Kind("haproxy.RoundRobin", haproxy.RoundRobin, traits=("rotating",), weights=(1,)),
     Kind("haproxy.StaticRR", haproxy.StaticRR, traits=("weighted", "rotating"), weights="whole"),
