@@ -36,12 +36,23 @@ FIRST = dict.fromkeys(
     "Every request goes to the first available backend.",
 )
 KEYLESS = {"is_a_balancer": "Requests without a key are served in turn."}
+NEW_SCHEDULE = dict.fromkeys(
+    ["no_backend_starves", "a_flip_keeps_the_others_places"],
+    "A new schedule starts after each change of members or weights.",
+)
 ONLY_STARTED = {
     "no_backend_starves": "A pick changes nothing until the request is reported as started."
 }
 
 PRESETS = [
-    Kind("caddy.Cookie", caddy.Cookie, traits=("keyed",)),
+    Kind(
+        "caddy.Cookie",
+        caddy.Cookie,
+        traits=("keyed",),
+        excuses={
+            "keyed_shares_follow_weights": "A key that is no cookie goes to the first backend."
+        },
+    ),
     Kind("caddy.First", caddy.First, excuses=FIRST),
     Kind(
         "caddy.Rendezvous",
@@ -53,7 +64,7 @@ PRESETS = [
     Kind(
         "caddy.WeightedRoundRobin", caddy.WeightedRoundRobin, traits=("weighted",), weights="whole"
     ),
-    Kind("envoy.LeastRequest", least_request, traits=("weighted",), weights="whole"),
+    Kind("envoy.LeastRequest", least_request, weights="whole"),
     Kind(
         "envoy.Maglev",
         partial(envoy.Maglev, table_size=1009, healthy_panic_threshold=0),
@@ -72,6 +83,7 @@ PRESETS = [
         partial(envoy.RoundRobin, healthy_panic_threshold=0),
         traits=("weighted", "rotating"),
         weights="whole",
+        excuses=NEW_SCHEDULE,
     ),
     Kind(
         "haproxy.Consistent",
@@ -99,21 +111,32 @@ PRESETS = [
     Kind("haproxy.StaticRR", haproxy.StaticRR, traits=("weighted", "rotating"), weights="whole"),
     *(
         Kind(
-            f"ketama.{make.__name__}",
+            name,
             make,
             limits_weights=True,
-            traits=("keyed", "weighted", "minimal_disruption"),
+            traits=("keyed", "weighted"),
             weights="whole",
         )
-        for make in (
-            ketama.LibmemcachedKetama,
-            ketama.LibmemcachedSpy,
-            ketama.TwemproxyKetama,
-            ketama.UHashRing,
-            ketama.UHashRingKetama,
-        )
+        for name, make in {
+            "ketama.LibmemcachedKetama": ketama.LibmemcachedKetama,
+            "ketama.LibmemcachedSpy": ketama.LibmemcachedSpy,
+            "ketama.TwemproxyKetama": partial(ketama.TwemproxyKetama, hash="md5"),
+            "ketama.UHashRingKetama": ketama.UHashRingKetama,
+        }.items()
     ),
-    Kind("ketama.LibmemcachedModula", ketama.LibmemcachedModula, traits=("keyed", "historical")),
+    Kind(
+        "ketama.UHashRing",
+        ketama.UHashRing,
+        limits_weights=True,
+        traits=("keyed", "weighted", "minimal_disruption"),
+        weights="whole",
+    ),
+    Kind(
+        "ketama.LibmemcachedModula",
+        ketama.LibmemcachedModula,
+        traits=("keyed", "historical"),
+        weights="whole",
+    ),
     Kind(
         "ketama.TwemproxyModula",
         partial(ketama.TwemproxyModula, hash="md5"),
