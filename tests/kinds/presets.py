@@ -3,7 +3,7 @@
 Their excuses name what the program does otherwise than the balancers of this package.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from random import Random
 from typing import Any
@@ -25,6 +25,12 @@ def least_request(
 
 
 NOT_EMPTY = [f"user:{number}" for number in range(1000)]
+
+
+def failing(*laws: str) -> dict[str, str]:
+    return dict.fromkeys(laws, "A server whose request failed is not picked for ten seconds.")
+
+
 FIRST = dict.fromkeys(
     [
         "last_put_wins",
@@ -43,6 +49,14 @@ NEW_SCHEDULE = dict.fromkeys(
 ONLY_STARTED = {
     "no_backend_starves": "A pick changes nothing until the request is reported as started."
 }
+
+KETAMA: dict[str, Callable[..., Balancer[Any]]] = {
+    "ketama.LibmemcachedKetama": ketama.LibmemcachedKetama,
+    "ketama.LibmemcachedSpy": ketama.LibmemcachedSpy,
+    "ketama.TwemproxyKetama": partial(ketama.TwemproxyKetama, hash="md5"),
+    "ketama.UHashRingKetama": ketama.UHashRingKetama,
+}
+"""How many points a server has depends on the weights of all."""
 
 PRESETS = [
     Kind(
@@ -117,12 +131,7 @@ PRESETS = [
             traits=("keyed", "weighted"),
             weights="whole",
         )
-        for name, make in {
-            "ketama.LibmemcachedKetama": ketama.LibmemcachedKetama,
-            "ketama.LibmemcachedSpy": ketama.LibmemcachedSpy,
-            "ketama.TwemproxyKetama": partial(ketama.TwemproxyKetama, hash="md5"),
-            "ketama.UHashRingKetama": ketama.UHashRingKetama,
-        }.items()
+        for name, make in KETAMA.items()
     ),
     Kind(
         "ketama.UHashRing",
@@ -150,8 +159,15 @@ PRESETS = [
         limits_weights=True,
         traits=("keyed", "weighted", "minimal_disruption"),
         weights="whole",
+        excuses=failing("a_key_stays_put"),
     ),
-    Kind("nginx.Hash", nginx.Hash, traits=("keyed", "weighted", "historical"), weights="whole"),
+    Kind(
+        "nginx.Hash",
+        nginx.Hash,
+        traits=("keyed", "weighted", "historical"),
+        weights="whole",
+        excuses=failing("a_key_stays_put", "refuses_exactly_when_none_is_eligible"),
+    ),
     Kind(
         "nginx.IPHash",
         nginx.IPHash,
@@ -164,11 +180,13 @@ PRESETS = [
         nginx.LeastConn,
         traits=("weighted", "least_loaded", "rotating"),
         weights="whole",
+        excuses=failing("discard_forgets"),
     ),
     Kind(
         "nginx.RoundRobin",
         nginx.RoundRobin,
         traits=("weighted", "smooth", "rotating"),
         weights="whole",
+        excuses=failing("discard_forgets"),
     ),
 ]
