@@ -24,6 +24,11 @@ def least_request(
     return envoy.LeastRequest(backends, rng=rng or Random(1), healthy_panic_threshold=0)
 
 
+REFUSES = [
+    "refuses_exactly_when_none_is_eligible",
+    "leaves_its_arguments_alone",
+    "copies_and_pickles_go_on_alike",
+]
 NOT_EMPTY = [f"user:{number}" for number in range(1000)]
 
 
@@ -166,7 +171,7 @@ PRESETS = [
         nginx.Hash,
         traits=("keyed", "weighted", "historical"),
         weights="whole",
-        excuses=failing("a_key_stays_put", "refuses_exactly_when_none_is_eligible"),
+        excuses=failing("a_key_stays_put", *REFUSES),
     ),
     Kind(
         "nginx.IPHash",
@@ -174,6 +179,7 @@ PRESETS = [
         traits=("keyed", "weighted", "historical"),
         keys=IPV4,
         weights="whole",
+        excuses=failing(*REFUSES),
     ),
     Kind(
         "nginx.LeastConn",
@@ -187,6 +193,6 @@ PRESETS = [
         nginx.RoundRobin,
         traits=("weighted", "smooth", "rotating"),
         weights="whole",
-        excuses=failing("discard_forgets"),
+        excuses=failing("discard_forgets", "copies_and_pickles_go_on_alike"),
     ),
 ]
