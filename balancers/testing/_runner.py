@@ -35,7 +35,7 @@ class Runner:
         self.comparisons = 0
 
     def run(self, law: Law, *, shorten: bool = True) -> LawResult:
-        """Test a law.  Raises LawBroken, with the shortest program that was found if ``shorten``."""
+        """Test a law.  Raises LawBroken, with a shortened program if ``shorten``."""
         wanted = 1 if law.once else max(1, round(self._examples * law.share))
         seconds = max(_SECONDS_PER_LAW, _SECONDS_PER_EXAMPLE * wanted)
         began = process_time()

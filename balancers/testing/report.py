@@ -61,7 +61,8 @@ class LawReport:
     is the number of statistical comparisons.  A correct balancer fails one of them by chance with a
     probability of at most 5·10⁻¹³, whatever its distribution is.
 
-    >>> LawReport("RoundRobin", (), 0, (LawResult("last_put_wins", 20),), comparisons=40).false_alarm
+    >>> result = LawResult("last_put_wins", 20)
+    >>> LawReport("RoundRobin", (), 0, (result,), comparisons=40).false_alarm
     2e-11
     """
 

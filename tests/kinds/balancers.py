@@ -26,7 +26,7 @@ from tests.references import NaiveWeightedLeastConnections, NaiveWeightedRoundRo
 __all__ = ["ADDRESSES", "HASHED", "KEYED", "KINDS", "METHODS"]
 
 Backends = Iterable[Any] | Mapping[Any, float]
-ADDRESSES = [f"10.{number // 50}.7.{number % 50}" for number in range(950)] + [
+ADDRESSES = [f"{10 + number % 90}.{number % 251}.{number // 251}.7" for number in range(950)] + [
     f"2001:db8:0:{number:x}::1" for number in range(50)
 ]
 """The addresses of clients, as the keys of balancers that take no others."""

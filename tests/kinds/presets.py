@@ -41,15 +41,6 @@ ALL_FIRST = {
     "pick_counts_nothing": FIRST,
     "no_backend_starves": FIRST,
 }
-    (
-        "last_put_wins",
-        "discard_forgets",
-        "started_and_finished_cancel",
-        "pick_counts_nothing",
-        "no_backend_starves",
-    ),
-    FIRST,
-)
 NONE: dict[str, str] = {}
 TWEMPROXY = {"keyed_shares_follow_weights": POINTS}
 EVERY_KEY = [f"key-{number}" for number in range(1000)]

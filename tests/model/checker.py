@@ -45,7 +45,8 @@ class Result:
     def __str__(self) -> str:
         return (
             f"{self.scenario}: {self.sequences:,} sequences of up to {self.depth} operations, "
-            f"{self.states:,} states, {self.tried:,} operations compared, {self.seconds:.1f} s of CPU"
+            f"{self.states:,} states, {self.tried:,} operations compared, "
+            f"{self.seconds:.1f} s of CPU"
         )
 
 

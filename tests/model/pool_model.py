@@ -21,6 +21,9 @@ Closing = tuple[str, int]
 no result."""
 
 
+NOTHING: frozenset[Closing] = frozenset()
+
+
 class DuplicateName(Exception):
     """Raised when a backend that is a member is added."""
 
@@ -96,6 +99,9 @@ class PoolModel:
 
     def closing(self, member: MemberModel) -> frozenset[Closing]:
         """Return everything that closes a member, also what is ignored."""
+        open_to_all = member.weight and member.until is None and not member.unproven
+        if open_to_all and True not in member.factors:
+            return NOTHING  # the usual case
         found: set[Closing] = set()
         if not member.weight:
             found.add((QUIESCED, -1))
@@ -144,8 +150,7 @@ class PoolModel:
         def opened(ignored: frozenset[Closing]) -> int:
             return sum(not reasons - ignored for reasons in closings)
 
-        nothing: frozenset[Closing] = frozenset()
-        base = last if not opened(nothing) and opened(last) else nothing
+        base = last if not opened(NOTHING) and opened(last) else NOTHING
         if self.panic is None:
             return base
         most = opened(base | soft)

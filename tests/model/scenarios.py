@@ -1,6 +1,6 @@
 """The pools that are checked: a balancer, two gates, and the settings of the pool."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ class Scenario:
     """A pool that starts with the backends "a" and "b", of weight 1."""
 
     name: str
-    balancer: Callable[[], Balancer[str]]
+    balancer: Callable[[Iterable[str]], Balancer[str]]
     gates: Callable[[], list[Any]]
     models: Callable[[], list[GateModel]]
     ops: list[Op]

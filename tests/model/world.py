@@ -63,8 +63,8 @@ class World:
 
     def __init__(self, scenario: Scenario) -> None:
         self.gates = scenario.gates()
-        self.pool: Pool[str] = Pool(scenario.balancer(), self.gates, now=START, **scenario.settings)
-        self.pool.update(NAMES, START)
+        balancer = scenario.balancer(NAMES)
+        self.pool: Pool[str] = Pool(balancer, self.gates, now=START, **scenario.settings)
         self.held: list[Lease[str]] = []
         self.clock = START
 
