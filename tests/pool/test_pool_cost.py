@@ -8,6 +8,7 @@ import pytest
 
 from balancers import ConnectionLimit, Drain, HealthChecks, NoBackendAvailable, Outcome, Pool
 from balancers.balancer import Balancer, Key
+from balancers.gate import Gate
 from balancers.outcome import SUCCESS
 from tests.work import work_of
 
@@ -51,7 +52,7 @@ class Constant(Balancer[int]):
 def pool_of(members: int, closed: int, **settings: Any) -> tuple[Pool[int], HealthChecks[int]]:
     """Return a pool in which health checks have closed the first members."""
     health = HealthChecks[int](1, 1, promotion="probes")
-    gates = [health, Drain[int](), ConnectionLimit[int](1000)]
+    gates: list[Gate[int]] = [health, Drain[int](), ConnectionLimit[int](1000)]
     pool = Pool(Constant(), gates, **settings)
     pool.update(range(members))
     for backend in range(closed):
