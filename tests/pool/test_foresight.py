@@ -42,10 +42,15 @@ def busy_pool(rng: Random) -> Pool[str]:
     cool = CoolDown[str](1, 2.0, rng=Random(1))
     gates: list[Any] = [health, drain, passive, limit, cool, SlowStart[str](3.0)]
     rng.shuffle(gates)
-    settings = rng.choice([{}, {"panic": None}, {"panic": 0.6}, {"panic": 0.3, "calm": 0.8}])
-    more: dict[str, Any] = dict(settings)
+    settings: list[dict[str, Any]] = [
+        {},
+        {"panic": None},
+        {"panic": 0.6},
+        {"panic": 0.3, "calm": 0.8},
+    ]
+    more = rng.choice(settings)
     if rng.random() < 0.2:
-        more["limit"] = 5
+        more = {**more, "limit": 5}
     pool = Pool(WeightedRoundRobin[str](), gates[: rng.randint(2, 6)], **more)
     used = [gate for gate in gates if getattr(gate, "taken", False)]
     weights = {name: rng.choice([1, 1, 2, 0]) for name in NAMES}
