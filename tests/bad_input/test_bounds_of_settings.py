@@ -109,6 +109,7 @@ SETTINGS = [
     Setting("calm", lambda x: pool(panic=None, calm=x), [], [0.0, 0.5, 1.0], "None"),
     Setting("calm", lambda x: pool(panic=0.5, calm=x), [], [True, "1"], "number"),
     count("limit", lambda x: pool(limit=x)),
+    Setting("keep", lambda x: pool().update([], 0.0, x), [0, 0.0, LATEST], [-TINY, inf, nan, True]),
     count("limit", ConnectionLimit),
     count("minconn", lambda x: DynamicLimit(x, 9, 9)),
     count("maxconn", lambda x: DynamicLimit(1, x, 9)),

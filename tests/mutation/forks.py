@@ -6,6 +6,7 @@ import resource
 import select
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -105,8 +106,9 @@ class Tracer:
 
     def stop(self) -> dict[str, set[int]]:
         """Trace no longer, and return the lines by file."""
-        self._coverage.stop()
-        data: Any = self._coverage.get_data()
+        with warnings.catch_warnings(action="ignore"):  # that no line was executed
+            self._coverage.stop()
+            data: Any = self._coverage.get_data()
         return {file: set(data.lines(file) or ()) for file in self._files}
 
 

@@ -301,6 +301,15 @@ def called_at_import(names: dict[str, str]) -> set[tuple[str, int]]:
     return called
 
 
+def stages(limits: dict[str, float]) -> list[dict[str, float]]:
+    """Return the tests of the two best files, since these are collected sooner, and all tests."""
+    if not limits:
+        return []
+    files = list(dict.fromkeys(name.partition("::")[0] for name in limits))
+    best = {name: limit for name, limit in limits.items() if name.partition("::")[0] in files[:2]}
+    return [best] if len(best) == len(limits) else [best, limits]
+
+
 def run(
     package: str,
     wanted: Callable[[str, str, Mutant], bool],
@@ -351,7 +360,9 @@ def run(
                 break
             source, mutant = mutants[number]
             begun = time.monotonic()
-            code = run_fresh(source, mutant, limits, WALL) if limits else PASSES
+            code = PASSES
+            for chosen_limits in stages(limits):
+                code = code or run_fresh(source, mutant, chosen_limits, WALL)
             fate = SURVIVED if code == PASSES else TIMED_OUT if code in TIMEOUTS else KILLED
             results.note(mutant, fate if limits else UNREACHED)
             if verbose or fate == SURVIVED:
@@ -361,5 +372,6 @@ def run(
                     file=out,
                     flush=True,
                 )
+            results.save()
         results.save(tests=tests if time.monotonic() < ends else None)
     return True

@@ -2,12 +2,17 @@
 
 import ast
 import json
+import select
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from balancers.loads import InFlight
 from tests.mutation import results as store
+from tests.mutation.forks import CannotPatch, fork, patch, processor_limit
 from tests.mutation.mutants import MODULE, ROOT, Source, sources
 from tests.mutation.results import KILLED, NOT_RUN, SURVIVED, TIMED_OUT, UNREACHED, Results
 from tests.mutation.table import TESTS
@@ -177,6 +182,70 @@ def test_results_are_kept_and_those_of_a_changed_function_are_dropped(loads: Res
     changed = Results("loads")
     assert changed.stale == ["balancers/loads/in_flight.py InFlight.value"]
     assert {m.scope.name for _, m, fate in changed.all() if fate == NOT_RUN} == {"InFlight.value"}
+
+
+def test_a_fork_returns_its_code_and_what_it_wrote() -> None:
+    def work(write: Callable[[bytes], None]) -> int:
+        write(b"some")
+        write(b"thing")
+        return 7
+
+    assert fork(work, 60.0) == (7, b"something")
+
+
+def test_a_fork_that_raises_or_takes_too_long_ends() -> None:
+    def raising(_write: Callable[[bytes], None]) -> int:
+        raise KeyboardInterrupt
+
+    def waiting(_write: Callable[[bytes], None]) -> int:
+        return select.select([], [], [])[0][0]
+
+    def endless(_write: Callable[[bytes], None]) -> int:
+        processor_limit(0.01)
+        while True:
+            pass
+
+    def greedy(_write: Callable[[bytes], None]) -> int:
+        return len(bytearray(8 << 30))
+
+    assert fork(raising, 60.0)[0] == fork(greedy, 60.0)[0] == 2
+    assert fork(waiting, 0.01)[0] == -signal.SIGKILL
+    assert fork(endless, 60.0)[0] == -signal.SIGPROF
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("self._counts[backend] = self._counts.get(backend, 0) + [1 → 2]", [2, 4]),
+        ("self._counts[backend] = self._counts.get(backend, 0) [+ → -] 1", [-1, -2]),
+    ],
+)
+def test_a_mutant_is_applied_to_the_live_functions_of_a_fork(name: str, values: list[int]) -> None:
+    (source,) = (one for one in sources("loads") if one.name.endswith("in_flight.py"))
+    (mutant,) = (one for one in source.mutants if one.name == name)
+    load = InFlight[str]()
+    started = load.started
+    live = getattr(InFlight, mutant.scope.name.partition(".")[2])
+
+    def work(write: Callable[[bytes], None]) -> int:
+        patch(mutant, source.tree, str(source.path), [live])
+        found: list[float] = []
+        for _ in range(2):
+            started("a")
+            found.append(load.value("a", 0.0))
+        write(json.dumps(found).encode())
+        return 0
+
+    code, data = fork(work, 60.0)
+    assert (code, json.loads(data)) == (0, values)
+    started("a")
+    assert load.value("a", 0.0) == 1
+
+
+def test_a_mutant_that_cannot_be_applied_later_is_recognised() -> None:
+    (source,) = (one for one in sources("loads") if one.name.endswith("in_flight.py"))
+    with pytest.raises(CannotPatch):
+        patch(source.mutants[0], source.tree, str(source.path), [])
 
 
 def test_the_page_has_the_scores_of_the_results() -> None:

@@ -3,11 +3,19 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from balancers import HealthChecks, Outcome, Pool, RoundRobin
-from balancers.errors import AlreadyInUse, AlreadyReleased, InvalidSetting, InvalidTime
+from balancers import HashRing, HealthChecks, NoBackendAvailable, Outcome, Pool, RoundRobin
+from balancers.errors import (
+    AlreadyInUse,
+    AlreadyReleased,
+    InvalidSetting,
+    InvalidTime,
+    MissingKey,
+)
 from balancers.gate import Gate
+from balancers.outcome import FAILURE, SUCCESS, UNKNOWN
 
 
 class Ends(Gate[str]):
@@ -148,3 +156,72 @@ def test_a_context_that_could_not_be_entered_can_be_entered_later() -> None:
     with context as lease:
         assert lease.acquired_at == 2.0
     assert lease.released
+
+
+def test_a_context_acquires_with_its_arguments() -> None:
+    pool = Pool(HashRing([*"abcdef"]))
+    for key in ("one", "two", "three"):
+        home = pool.acquire(0.0, key).backend
+        with pool.lease(clock_of(1.0, 2.0), key) as lease:
+            assert (lease.backend, lease.key) == (home, key)
+        with pool.lease(clock_of(1.0, 2.0), key, avoid=[home]) as lease:
+            assert lease.backend != home
+        with pool.lease(clock_of(1.0, 2.0), key, "c") as lease:
+            assert (lease.backend, lease.bound) == ("c", True)
+        with pool.lease(clock_of(1.0, 2.0), key, "x") as lease:
+            assert (lease.backend, lease.bound) == (home, False)
+        with pytest.raises(NoBackendAvailable), pool.lease(clock_of(1.0), key, "x", True):
+            pass
+    with pytest.raises(MissingKey), pool.lease(clock_of(1.0)):
+        pass
+
+
+@pytest.mark.parametrize("clock", [5.0, None, "now"])
+def test_what_is_no_clock_is_named(clock: Any) -> None:
+    with pytest.raises(TypeError) as refused:
+        Pool(RoundRobin(["a"])).lease(clock)
+    assert str(refused.value) == f"clock must be a function that returns seconds, not {clock!r}"
+
+
+class Heard(RoundRobin[str]):
+    """Notes how requests end."""
+
+    def __init__(self) -> None:
+        super().__init__(["a"])
+        self.ends: list[tuple[Outcome, float]] = []
+
+    def finished(self, backend: str, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
+        self.ends.append((outcome, now))
+
+
+@pytest.mark.parametrize("status", [None, 503])
+@pytest.mark.parametrize("retry_after", [None, 2.0])
+@pytest.mark.parametrize("elapsed", [None, 0.5])
+@pytest.mark.parametrize("ok", [True, False, None])
+def test_the_balancer_and_the_gates_get_the_outcome(
+    ok: bool | None, elapsed: float | None, retry_after: float | None, status: int | None
+) -> None:
+    ends, balancer = Ends(), Heard()
+    pool = Pool(balancer, [ends])
+    pool.release(pool.acquire(1.0), 4.0, ok, elapsed, retry_after, status)
+    outcome = Outcome(ok, elapsed, retry_after, status)
+    assert balancer.ends == [(outcome, 4.0)]
+    assert ends.ends == [(outcome, 1.0, 4.0)]
+    if elapsed is retry_after is status:
+        plain = {True: SUCCESS, False: FAILURE, None: UNKNOWN}[ok]
+        assert balancer.ends[0][0] is ends.ends[0][0] is plain
+
+
+@pytest.mark.parametrize("ok", [1, 0, "yes", 0.5, np.True_, np.False_])
+def test_another_result_is_treated_like_that_of_an_outcome(ok: Any) -> None:
+    pool = Pool(RoundRobin(["a"]), [ends := Ends()])
+    lease = pool.acquire(1.0)
+    try:
+        expected = Outcome(ok)
+    except (TypeError, ValueError) as error:
+        with pytest.raises(type(error)):
+            pool.release(lease, 2.0, ok)
+        assert not lease.released
+    else:
+        pool.release(lease, 2.0, ok)
+        assert ends.ends == [(expected, 1.0, 2.0)]
