@@ -11,7 +11,7 @@ PAGES = "".join(path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob(
 
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_prints_what_its_page_shows(name: str) -> None:
-    """If a law or a message has changed: ``python -m tests.testing.tutorial`` writes the outputs."""
+    """After a change of a law or a message, ``python -m tests.testing.tutorial`` writes them."""
     assert f"```{{literalinclude}} {name}.txt" in PAGES
     assert output(name) == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
 
@@ -31,8 +31,8 @@ def test_the_class_of_tests_passes_with_pytest_and_with_unittest() -> None:
     done = run(["-m", "unittest", "test_tree_choice"])
     assert done.returncode == 0, done.stderr
     assert "OK" in done.stderr
-    listed = run(["-m", "pytest", "-q", "--collect-only", "-p", "no:cacheprovider", "-c", "/dev/null",
-                  "test_tree_choice.py"])  # fmt: skip
+    options = ["-q", "--collect-only", "-p", "no:cacheprovider", "-c", "/dev/null"]
+    listed = run(["-m", "pytest", *options, "test_tree_choice.py"])
     assert "test_tree_choice.py::TestTreeChoice::test_is_a_balancer" in listed.stdout
 
 

@@ -1,6 +1,6 @@
 """Runs the programs of the pages about testing, and writes their outputs, which the pages show.
 
-    python -m tests.testing.tutorial
+python -m tests.testing.tutorial
 """
 
 import subprocess
