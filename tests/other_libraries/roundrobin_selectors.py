@@ -78,7 +78,7 @@ COPIED = Finding(
     reason="""\
 A selector is a function with its state in its variables. A deep copy of a function is the function
 itself, so a pick of the copy is a pick of the original, and a local function cannot be pickled.
-The library does not say that selectors can be copied. (The second law compares copies.)""",
+The library does not say that selectors can be copied. The other laws use copies.""",
     alone="""
 import copy
 
