@@ -8,6 +8,8 @@ from balancers.testing.report import LawBroken
 
 __all__ = ["preflight"]
 
+_MEMBERS = ("keyed", "fractional", "weights", "put", "discard", "pick", "started", "finished")
+
 
 def preflight(runner: Runner) -> None:
     """Insert two backends, pick, quiesce and discard.  Raises LawBroken with the law "preflight".
@@ -17,6 +19,7 @@ def preflight(runner: Runner) -> None:
     laboratory = BalancerLaboratory(runner.settings, Choices(), recording=True)
     try:
         laboratory.make_balancer("lb")
+        _check_members(laboratory)
         _check_keyed(laboratory)
         laboratory.put("a", 1)
         laboratory.pick(laboratory.key())
@@ -32,6 +35,14 @@ def preflight(runner: Runner) -> None:
         why = f"no law can be tested, because {breach.why}"
         program = laboratory.program.text(runner.preamble())
         raise LawBroken("preflight", why, program) from None
+
+
+def _check_members(laboratory: BalancerLaboratory) -> None:
+    """Name all missing members at once."""
+    lb = laboratory.program.namespace["lb"]
+    missing = ", ".join(name for name in _MEMBERS if not hasattr(lb, name))
+    line = "[name for name in members if not hasattr(lb, name)] == []"
+    laboratory.check(line, f"the balancer has no {missing}", members=_MEMBERS)
 
 
 def _check_keyed(laboratory: BalancerLaboratory) -> None:

@@ -25,7 +25,7 @@ from tests.other_libraries.page import PAGE, Result, page
 from tests.other_libraries.subjects import SUBJECTS
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES, SEED = 200, 0
+EXAMPLES, SEED = 100, 0
 
 
 def tested(subject: Subject) -> list[Result]:

@@ -63,11 +63,15 @@ print(*(selector.select(nodes) for nodes in ["abc", "ab"] * 6))
             Finding(
                 title="it cannot be copied",
                 verdict="contract",
-                laws=("copies_and_pickles_go_on_alike", "leaves_its_arguments_alone"),
+                laws=(
+                    "copies_and_pickles_go_on_alike",
+                    "leaves_its_arguments_alone",
+                    "explains_what_acquire_does",
+                ),
                 reason="""\
 Each thread has a position of its own, in a `threading.local`, which can be neither copied nor
-pickled. The library does not say that the object can be copied. (The second law compares copies.)
-The positions per thread also mean that threads do not take turns with each other.""",
+pickled. The library does not say that the object can be copied. The other two laws use
+copies. The positions per thread also mean that threads do not take turns with each other.""",
             ),
         ),
     ),
@@ -89,6 +93,7 @@ The positions per thread also mean that threads do not take turns with each othe
                     "put_again_changes_nothing",
                     "copies_and_pickles_go_on_alike",
                     "hash_order_decides_nothing",
+                    "explains_what_acquire_does",
                 ),
                 by_chance=True,
                 reason="""\

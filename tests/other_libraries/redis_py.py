@@ -84,11 +84,15 @@ except IndexError as error:
 COPIED = Finding(
     title="it cannot be copied",
     verdict="contract",
-    laws=("copies_and_pickles_go_on_alike", "leaves_its_arguments_alone"),
+    laws=(
+        "copies_and_pickles_go_on_alike",
+        "leaves_its_arguments_alone",
+        "explains_what_acquire_does",
+    ),
     reason="""\
 `LoadBalancer` holds a `threading.Lock`, because threads share it. A lock can be neither copied nor
-pickled. The library does not say that the object can be copied. (The second law compares
-copies.)""",
+pickled. The library does not say that the object can be copied. The other
+two laws use copies.""",
 )
 SUBJECTS = [
     Subject(

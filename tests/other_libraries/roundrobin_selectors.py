@@ -74,11 +74,15 @@ print(*(roundrobin.basic(members)() for _ in range(6)))
 COPIED = Finding(
     title="a copy is the same object",
     verdict="contract",
-    laws=("copies_and_pickles_go_on_alike", "leaves_its_arguments_alone"),
+    laws=(
+        "copies_and_pickles_go_on_alike",
+        "leaves_its_arguments_alone",
+        "explains_what_acquire_does",
+    ),
     reason="""\
 A selector is a function with its state in its variables. A deep copy of a function is the function
 itself, so a pick of the copy is a pick of the original, and a local function cannot be pickled.
-The library does not say that selectors can be copied. (The second law compares copies.)""",
+The library does not say that selectors can be copied. The other two laws use copies.""",
     alone="""
 import copy
 

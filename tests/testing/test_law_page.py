@@ -31,9 +31,9 @@ def test_every_law_of_the_package_is_listed() -> None:
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
 def test_a_law_is_described(law: Law) -> None:
-    """The statement, why, how it is tested, what it cannot see: one paragraph each, in order."""
+    """The statement, why, how it is tested, what it cannot see, in order."""
     statement, *paragraphs = law.page.split("\n\n")
     assert statement.endswith(".")
     assert "\n" not in statement, "the statement is one line"
     opened = [re.match(rf"({'|'.join(law_page.PARTS)}): \S", part) for part in paragraphs]
-    assert [match and match[1] for match in opened] == [*law_page.PARTS]
+    assert [match[1] for match in opened if match] == [*law_page.PARTS]

@@ -11,7 +11,7 @@ PAGES = "".join(path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob(
 
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_prints_what_its_page_shows(name: str) -> None:
-    """After a change of a law or message, ``python -m tests.testing.tutorial`` writes the outputs."""
+    """After a change of a law or a message, ``python -m tests.testing.tutorial`` writes them."""
     assert f"```{{literalinclude}} {name}.txt" in PAGES
     assert output(name) == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
 

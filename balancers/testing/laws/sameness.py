@@ -66,6 +66,7 @@ def last_put_wins(lab: BalancerLaboratory) -> None:
             share = lab.weights[backend] / total
             lab.check_count("counts[backend]", 240, share, why, slack=5, backend=backend)
         else:
+            why = f"{backend!r} is never picked, although its last weight is positive"
             lab.check("counts[backend] > 0", why, backend=backend)
 
 
