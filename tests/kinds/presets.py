@@ -31,7 +31,6 @@ SCHEDULE = "Envoy builds its schedule again at each change, and begins with the 
 ROUNDED = "Envoy picks two at random and compares their requests: weights are approximate."
 NO_KEY = "A request without a key is spread by round robin."
 SHORT_QUEUE = "An idle server is the next one by its place, whatever its weight."
-POINTS = "The number of points of a server depends on the weights of all others."
 ONE_TRY = "A server that failed once is not tried for ten seconds (max_fails, fail_timeout)."
 NETWORKS = "Addresses of one /24 network have one server, and these keys are few networks."
 ALL_FIRST = {
@@ -41,8 +40,8 @@ ALL_FIRST = {
     "pick_counts_nothing": FIRST,
     "no_backend_starves": FIRST,
 }
-NONE: dict[str, str] = {}
-TWEMPROXY = {"keyed_shares_follow_weights": POINTS}
+TWEMPROXY = partial(ketama.TwemproxyKetama, hash="md5")
+"""With its default hash, the shares of similar names are far from their weights."""
 EVERY_KEY = [f"key-{number}" for number in range(1000)]
 """Keys without the empty one, which some programs treat as no key."""
 
@@ -140,19 +139,18 @@ PRESETS = [
     Kind("haproxy.StaticRR", haproxy.StaticRR, traits=("weighted", "rotating"), weights="whole"),
     *(
         Kind(
-            f"ketama.{make.__name__}",
+            f"ketama.{name}",
             make,
             limits_weights=True,
-            traits=traits,
+            traits=("keyed", "weighted", *more),
             weights="whole",
-            excuses=excuses,
-        )
-        for make, traits, excuses in (
-            (ketama.LibmemcachedKetama, ("keyed", "weighted"), NONE),
-            (ketama.LibmemcachedSpy, ("keyed", "weighted"), NONE),
-            (ketama.TwemproxyKetama, ("keyed", "weighted"), TWEMPROXY),
-            (ketama.UHashRing, ("keyed", "weighted", "minimal_disruption"), NONE),
-            (ketama.UHashRingKetama, ("keyed", "weighted"), NONE),
+        )  # fmt: skip
+        for name, make, *more in (
+            ("LibmemcachedKetama", ketama.LibmemcachedKetama),
+            ("LibmemcachedSpy", ketama.LibmemcachedSpy),
+            ("TwemproxyKetama", TWEMPROXY),
+            ("UHashRing", ketama.UHashRing, "minimal_disruption"),
+            ("UHashRingKetama", ketama.UHashRingKetama),
         )
     ),
     Kind(
