@@ -2,12 +2,14 @@ PYTHON ?= .venv/bin/python
 PACKAGE ?= gates
 SECONDS ?= 20
 OPERATIONS ?= 10000000
+DEPTH ?= 5
 
-.PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity coverage soak threads
+.PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity \
+  explain recording mutants mutation coverage soak threads modelcheck other-libraries
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
-	@sed -nE 's/^([a-z]+):.*## /  make \1 \t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -nE 's/^([a-z-]+):.*## /  make \1 \t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 
 demo: ## run the drill: a real proxy with real backends that fail; 10 s
 	$(PYTHON) docs/examples/drill.py
@@ -56,6 +58,18 @@ figures: ## measure the figures of the pages that no other command prints; 20 s
 fuzz: ## fuzz every parser for SECONDS each, for example SECONDS=600; 3 min for 20 s
 	$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
 
+explain: ## measure what it costs to explain a request, for every balancer; 30 s
+	$(PYTHON) -m tests.pool.explain_cost
+
+recording: ## measure what recording a request costs, in time and in bytes; 10 s
+	$(PYTHON) -m tests.testing.recording_cost
+
+mutants: ## measure how well each law detects the wrong balancers, gates and loads named for it; 3 min
+	$(PYTHON) -m tests.laws.shares
+
+mutation: ## mutate the core, or one package with PKG=pool; it continues where it stopped; about 5 h in all
+	$(PYTHON) -m tests.mutation $(PKG)
+
 coverage: ## run all tests, and measure which lines and branches of the package run; about 10 min
 	$(PYTHON) -m tests.branches
 
@@ -65,6 +79,12 @@ soak: ## run sites for OPERATIONS random operations, and compute every invariant
 threads: ## cancel a million leases of 16 threads, and 10 000 tasks per balancer, at random; 4 min
 	$(PYTHON) -m tests.soak.threads
 	$(PYTHON) -m tests.soak.tasks
+
+modelcheck: ## compare a pool with a model after every sequence of DEPTH operations; 1 min for 5, over 1 h for 7
+	$(PYTHON) -m tests.model --depth $(DEPTH)
+
+other-libraries: ## test the balancers of other libraries, and write docs/other_libraries.md; 3 min
+	$(PYTHON) -m tests.other_libraries
 
 parity: ## compare with the real nginx, HAProxy, Envoy and caddy; PARITY="--seed 7" repeats a run; about 3 min
 	PYTHON=$(PYTHON) bash tests/parity/live/install.sh

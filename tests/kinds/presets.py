@@ -144,7 +144,7 @@ PRESETS = [
             limits_weights=True,
             traits=("keyed", "weighted", *more),
             weights="whole",
-        )  # fmt: skip
+        )
         for name, make, *more in (
             ("LibmemcachedKetama", ketama.LibmemcachedKetama),
             ("LibmemcachedSpy", ketama.LibmemcachedSpy),
