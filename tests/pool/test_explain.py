@@ -4,6 +4,7 @@ import json
 import pickle
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from fractions import Fraction
 from html.parser import HTMLParser
@@ -652,6 +653,46 @@ def test_bound_requests() -> None:
     ]
     assert "at 5.0: b is used, because it is preferred" in str(explained)
     assert refused(pool, prefer="b", strict=True, avoid=["b"]).reason == "avoided"
+    assert pool.explain(5.0, prefer="b", avoid=["a"]).members[0].excluded == ("avoided",)
+
+
+def test_a_strict_request_is_refused_for_the_reasons_that_refuse_bound_requests() -> None:
+    drain, limit = Drain[str](), ConnectionLimit[str](1)
+    pool = Pool(RoundRobin(["a", "b"]), [drain, limit])
+    pool.acquire(1.0)
+    drain.begin("a", 1.0)
+    assert dict(refused(pool, prefer="a", strict=True).counts) == {"saturated": 1}
+    strict = pool.explain(5.0, prefer="a", strict=True)
+    assert strict.members[0].excluded == ("saturated",)
+    assert pool.explain(5.0, prefer="a").members[0].excluded == ("draining", "saturated")
+
+
+def test_a_leaving_member_stays_one_when_a_gate_changes() -> None:
+    drain = Drain[str]()
+    pool = Pool(RoundRobin(["a", "b"]), [drain])
+    drain.begin("a", 1.0)
+    pool.acquire(1.0)
+    pool.update(["b"], now=1.0, keep=9.0)
+    drain.cancel("a", 2.0)
+    assert pool.explain(2.0).members[0].excluded == ("leaving",)
+
+
+@pytest.mark.parametrize("make", [kind.make for kind in KINDS], ids=[kind.name for kind in KINDS])
+def test_a_changed_copy_leaves_the_balancer_as_it_is(make: Callable[[], Any]) -> None:
+    balancer = make()
+    for name in NAMES[:4]:
+        balancer.put(name)
+        balancer.pick(key=KEYS[0])
+    before = pickle.dumps(balancer)
+    copied = deepcopy(balancer)
+    for name in NAMES[4:]:
+        copied.put(name)
+        copied.started(copied.pick(key=KEYS[0]))
+    copied.put(NAMES[0], 0)
+    copied.put(NAMES[1], 2)
+    copied.discard(NAMES[5])
+    copied.pick(key=KEYS[0])
+    assert pickle.dumps(balancer) == before
 
 
 def test_the_limit_of_the_pool_excludes_every_backend() -> None:
@@ -899,6 +940,8 @@ def test_hostile_names_reasons_and_messages_stay_text() -> None:
         assert len(text.splitlines()) == 2 + len(HOSTILE)
         assert all(line.isprintable() for line in text.splitlines())
         text.encode()
+        assert "  ''  " in text
+        assert "  '  '  " in text
         parsed = json.loads(json.dumps(explained.as_dict(), allow_nan=False))
         assert [each["backend"] for each in parsed["members"][:3]] == HOSTILE[:3]
     gate.cancel(HOSTILE[0], 1.0)
