@@ -1,6 +1,7 @@
 """Defines what outlier ejection stores about a backend, and how it counts failures in a row."""
 
-from typing import Generic, NamedTuple
+from copy import copy
+from typing import Any, Generic, NamedTuple
 
 from balancers._internal.checks import at_least
 from balancers._internal.types import B
@@ -52,6 +53,9 @@ class EjectionState:
     def __init__(self, now: float) -> None:
         self.earlier_ejections: int = 0
         self.begin(now)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "EjectionState":
+        return copy(self)  # numbers only
 
     def begin(self, now: float) -> None:
         """Reset all counts of results at the time ``now``."""

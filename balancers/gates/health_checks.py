@@ -3,8 +3,9 @@
 A rule decides when the results change the state of a backend.
 """
 
+from copy import copy, deepcopy
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
 from balancers._internal.checks import (
     LATEST,
@@ -49,6 +50,11 @@ class Health:
 
         Until then, the results of its probes are ignored.
         """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Health":
+        clone = copy(self)
+        clone.machine = deepcopy(self.machine, memo)
+        return clone
 
     def flip(self, healthy: bool, when: float) -> None:
         """Set the state, reset the counts, and store the time of the change."""

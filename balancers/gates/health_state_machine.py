@@ -1,6 +1,7 @@
 """Keeps the state of one backend.  A health rule decides when the state changes."""
 
-from typing import Literal
+from copy import copy, deepcopy
+from typing import Any, Literal
 
 from balancers._internal.checks import checked_choice, checked_ok
 from balancers.errors import InvalidSetting
@@ -52,6 +53,12 @@ class HealthStateMachine:
         self._unknown = initial == "unknown"
         self.unproven: bool = initial == "down"
         """Whether the first state was ``down`` and no result has been counted since."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "HealthStateMachine":
+        clone = copy(self)
+        for name in ("_rule", "_state", "_initial_states"):
+            setattr(clone, name, deepcopy(getattr(self, name), memo))
+        return clone
 
     def observe(self, ok: bool, immediate: bool = False) -> bool:
         """Count a result, and return whether it changed the state; O(1).
