@@ -14,9 +14,21 @@ from balancers import ConnectionLimit, Drain, HealthChecks
 from balancers.errors import InvalidSetting
 from balancers.gates import CoolDown, MemberGate
 from balancers.testing import LawBroken, LawReport, check_gate, gate_laws
+from balancers.testing.gate_checks import Event
 from balancers.testing.gate_programs import empty_changes, stored
 from balancers.testing.laws import GATE_LAWS
 
+WRONG_ARGUMENTS: list[Any] = [
+    ((1, {}), TypeError, "factory must be a function"),
+    ((Drain, {"laws": ["unknown"]}), InvalidSetting, "'unknown' is no law"),
+    ((Drain, {"laws": "changes_settle"}), TypeError, "laws must be a collection of names"),
+    ((Drain, {"examples": 0}), InvalidSetting, "examples must be a whole number above 0"),
+    ((Drain, {"examples": True}), InvalidSetting, "examples must be a whole number above 0"),
+    ((Drain, {"excuses": {"changes_settle": ""}}), InvalidSetting, "must give a reason"),
+    ((Drain, {"events": ["begin"]}), TypeError, "events must be a mapping"),
+    ((Drain, {"events": {"begin": 1}}), TypeError, "the event 'begin' must be a function"),
+    ((Drain, {"events": {1: print}}), TypeError, "the names of events must be texts"),
+]
 ROOT = Path(__file__).parents[2]
 NAMES = {
     "factors_are_factors",
@@ -131,11 +143,14 @@ def test_the_same_seed_gives_the_same_program() -> None:
 
 
 def test_a_lambda_is_shown_by_its_body() -> None:
-    close = {"close": lambda gate, backend, now: gate.close(backend, now)}
+    close: dict[str, Event] = {"close": lambda gate, backend, now: gate.close(backend, now)}
     error = broken(Forgetful, events=close, laws=["factors_move_only_as_announced"], seed=2)
     assert "lambda" not in error.program
     assert isinstance(fails(error.program), AssertionError)
-    two = {"read": lambda g, b, t: g.factor(b, t), "x": lambda g, b, t: g.close(b, t)}
+    two: dict[str, Event] = {
+        "read": lambda g, b, t: g.factor(b, t),
+        "x": lambda g, b, t: g.close(b, t),
+    }
     error = broken(Forgetful, events=two, laws=["factors_move_only_as_announced"], seed=2)
     assert "lambda" not in error.program
 
@@ -147,7 +162,7 @@ def test_any_other_function_is_defined_in_the_program() -> None:
         gate.close(backend, now)
         assert seconds
 
-    events = {"close": close_later}
+    events: dict[str, Event] = {"close": close_later}
     error = broken(
         ClosesInSilence, events=events, laws=["factors_move_only_as_announced"], examples=300
     )
@@ -203,24 +218,13 @@ def test_what_cannot_be_driven_gives_one_message(wrong: Any) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
-    [
-        ((1,), TypeError, "factory must be a function"),
-        ((Drain, {"laws": ["unknown"]}), InvalidSetting, "'unknown' is no law"),
-        ((Drain, {"laws": "changes_settle"}), TypeError, "laws must be a collection of names"),
-        ((Drain, {"examples": 0}), InvalidSetting, "examples must be a whole number above 0"),
-        ((Drain, {"examples": True}), InvalidSetting, "examples must be a whole number above 0"),
-        ((Drain, {"excuses": {"changes_settle": ""}}), InvalidSetting, "must give a reason"),
-        ((Drain, {"events": ["begin"]}), TypeError, "events must be a mapping"),
-        ((Drain, {"events": {"begin": 1}}), TypeError, "the event 'begin' must be a function"),
-        ((Drain, {"events": {1: print}}), TypeError, "the names of events must be texts"),
-    ],
+    WRONG_ARGUMENTS,
 )
 def test_wrong_arguments_are_refused(arguments: Any, error: Any, message: str) -> None:
-    factory, *rest = arguments
-    with pytest.raises(error, match=message):
-        check_gate(factory, **(rest[0] if rest else {}))
-    with pytest.raises(error, match=message):
-        gate_laws(factory, **(rest[0] if rest else {}))
+    factory, options = arguments
+    for check in (check_gate, gate_laws):
+        with pytest.raises(error, match=message):
+            check(factory, **options)
 
 
 def test_empty_events_are_none() -> None:
@@ -236,7 +240,7 @@ def test_a_class_of_tests_has_one_test_for_each_law() -> None:
 
 def test_a_flap_within_one_event_is_not_held_against_a_gate() -> None:
     """The gate names the backend, and the law cannot have seen the change."""
-    both = {
+    both: dict[str, Event] = {
         "both": lambda gate, backend, now: (
             gate.observe(backend, False, now),
             gate.observe(backend, True, now),
@@ -246,7 +250,7 @@ def test_a_flap_within_one_event_is_not_held_against_a_gate() -> None:
 
 
 def test_times_that_an_event_computes_are_not_compared() -> None:
-    early = {
+    early: dict[str, Event] = {
         "early": lambda gate, backend, now: gate.observe(backend, False, now, started_at=now - 1)
     }
     check_gate(
@@ -255,20 +259,25 @@ def test_times_that_an_event_computes_are_not_compared() -> None:
 
 
 def test_what_an_object_stores_is_compared_without_a_pickle() -> None:
-    first, second = [[lambda: 1, {"a": {2.0}}, Random(1)] for _ in range(2)]
-    second[0] = first[0]
+    function = lambda: 1  # noqa: E731 - it has no pickle
+    first: list[Any] = [function, {"a": {2.0}}, Random(1)]
+    second: list[Any] = [function, {"a": {2.0}}, Random(1)]
     assert stored(first) == stored(second)
-    second[2].random()  # type: ignore[attr-defined]  # it is a generator
+    second[2].random()
     assert stored(first) != stored(second)
     loop: list[Any] = [print, lambda: 1]
     loop.append(loop)
     assert stored(loop) == stored(loop)
 
 
+def nothing(_now: float) -> list[str]:
+    return []
+
+
 def test_times_without_changes_are_counted() -> None:
-    gate = Forgetful()
+    gate: Any = Forgetful()
     gate.added("a", 0.0)
     assert empty_changes(gate, ["a"], 0.0, 5) == 0
-    gate.changes = lambda _: []  # type: ignore[method-assign]  # due stays
+    gate.changes = nothing  # due stays
     gate.due = 3.0
     assert empty_changes(gate, ["a"], 0.0, 5) == 5

@@ -11,6 +11,13 @@ from balancers.loads import InFlight
 from balancers.testing import LawBroken, LawReport, check_load, load_laws
 from balancers.testing.laws import LOAD_LAWS
 
+WRONG_ARGUMENTS: list[Any] = [
+    ((1, {}), TypeError, "factory must be a function"),
+    ((InFlight, {"laws": ["unknown"]}), InvalidSetting, "'unknown' is no law"),
+    ((InFlight, {"laws": "removed_forgets"}), TypeError, "laws must be a collection"),
+    ((InFlight, {"examples": 1.5}), InvalidSetting, "examples must be a whole number"),
+    ((InFlight, {"seed": None}), InvalidSetting, "seed must be a whole number"),
+]
 NAMES = {
     "values_are_finite_and_not_negative",
     "reading_changes_nothing",
@@ -104,13 +111,7 @@ def test_what_cannot_be_driven_gives_one_message(wrong: Any) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
-    [
-        ((1, {}), TypeError, "factory must be a function"),
-        ((InFlight, {"laws": ["unknown"]}), InvalidSetting, "'unknown' is no law"),
-        ((InFlight, {"laws": "removed_forgets"}), TypeError, "laws must be a collection"),
-        ((InFlight, {"examples": 1.5}), InvalidSetting, "examples must be a whole number"),
-        ((InFlight, {"seed": None}), InvalidSetting, "seed must be a whole number"),
-    ],
+    WRONG_ARGUMENTS,
 )
 def test_wrong_arguments_are_refused(arguments: Any, error: Any, message: str) -> None:
     factory, options = arguments

@@ -91,12 +91,19 @@ def copies_go_on_alike(lab: GateLaboratory) -> None:
 
 def _drive_alone(lab: GateLaboratory) -> None:
     """Let requests of the copy fail, make own calls of the copy, and let time pass for it."""
+    calls = {
+        "started": "copy.started(backend, copy_requests.start(backend), now)",
+        "finished": "copy.finished(backend, FAILURE, copy_requests.finish(backend), now, now)",
+    }
     for backend in lab.members:
         for _ in lab.more(3):
-            for method, arguments in (("started", "1"), ("finished", "FAILURE, 0, now")):
+            values = {"backend": backend, "now": lab.now}
+            lab.run("copy_changed = list(copy.changes(now))", now=lab.now)
+            if not lab.run("copy.factor(backend, now) > 0", **values):
+                break
+            for method, line in calls.items():
                 if getattr(lab.gate, method, None) is not None:
-                    line = f"copy.{method}(backend, {arguments}, now)"
-                    lab.run(line, backend=backend, now=lab.now)
+                    lab.run(line, **values)
     events = lab.settings.events
     if events is not None and lab.members:
         for _ in lab.more(2):

@@ -10,7 +10,7 @@ __all__ = ["LAWS"]
 
 _STEPS = 20
 _LATE = 1e6
-_MOST_EMPTY = 1000
+_MOST_EMPTY = 5000
 
 
 @law()
@@ -182,7 +182,7 @@ def idle_gates_fall_silent(lab: GateLaboratory) -> None:
     announces times for ever, at which nothing changes, costs time in an idle program.
 
     How it is tested: after a random history, nothing is reported any more.  The law goes to the
-    time ``due`` again and again.  1000 times in a row at which no factor changes are a breach.  A
+    time ``due`` again and again.  5000 times in a row at which no factor changes are a breach.  A
     gate without members is not tested, nor a gate whose factors change for ever, for example by
     the time of day.
 
