@@ -22,6 +22,7 @@ def never_strictly_busier(lab: BalancerLaboratory) -> None:
 
     What it cannot see: unequal weights.
     """
+    prelude(lab)
     lab.begin(least=1)
     for backend in [*lab.weights]:
         lab.put(backend, lab.palette[0])
