@@ -118,11 +118,17 @@ class BalancerLaboratory(Laboratory):
             return keys(self.below(100))
         return self.one_of(keys or KEYS)
 
-    def let_keys(self, count: int) -> list[Any]:
-        """Let ``keys`` be up to ``count`` different keys in later lines; return them."""
+    def let_keys(self, count: int, *, odd: bool = False) -> list[Any]:
+        """Let ``keys`` be up to ``count`` different keys in later lines; return them.
+
+        With ``odd``, there are unusual keys too, for example an empty text.
+        """
         given = self.settings.keys
         values: dict[str, Any] = {"count": count}
-        if given is None:
+        if given is None and odd:
+            line = "keys = [*given, *(f'key-{n}' for n in range(count))]"
+            values["given"] = [*KEYS]
+        elif given is None:
             line = "keys = [f'key-{n}' for n in range(count)]"
         elif callable(given):
             line = "keys = [key_of(n) for n in range(count)]"

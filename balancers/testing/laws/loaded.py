@@ -22,6 +22,9 @@ def never_strictly_busier(lab: BalancerLaboratory) -> None:
 
     What it cannot see: unequal weights.
     """
+    prelude(lab)
+    if lab.weights:
+        lab.discard("a")
     lab.begin(least=1)
     for backend in [*lab.weights]:
         lab.put(backend, lab.palette[0])

@@ -19,8 +19,8 @@ def _drawn_palette(lab: BalancerLaboratory) -> Sequence[float]:
 
 
 def _put_drawn_weights(lab: BalancerLaboratory, scale: float = 1) -> list[str]:
-    """Insert two to five members with drawn weights."""
-    members = lab.add_members(2 + lab.below(4))
+    """Insert two to five members with drawn weights, or twelve."""
+    members = lab.add_members(12 if lab.below(10) == 9 else 2 + lab.below(4))
     palette = _drawn_palette(lab)
     for backend in members:
         lab.put(backend, lab.one_of(palette) * scale)
@@ -37,6 +37,8 @@ def _change_weights(lab: BalancerLaboratory, members: list[str]) -> None:
         lab.put(backend, lab.one_of((0, *palette)))
         if lab.eligible():
             lab.start(lab.pick(None))
+            if lab.below(4) == 3:
+                lab.run("quiet_requests(lb, 60)")
     lab.finish_all()
     for backend in members:
         if backend not in lab.weights or lab.below(4) < 3:
@@ -100,10 +102,11 @@ def scale_free(lab: BalancerLaboratory) -> None:
     members = _put_drawn_weights(lab, factor)
     total = sum(lab.weights.values())
     lab.let("counts", "held_requests(lb, count)", count=2400)
+    slack = 9 + len(members)
     for backend in members:
         share = lab.weights[backend] / total
         why = f"with weights times {factor}, the share of {backend!r} must be {share:.4g}"
-        lab.check_count("counts[backend]", 2400, share, why, slack=9, backend=backend)
+        lab.check_count("counts[backend]", 2400, share, why, slack=slack, backend=backend)
 
 
 @law(needs="smooth", without="keyed", share=0.2)
