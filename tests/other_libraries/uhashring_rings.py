@@ -102,21 +102,27 @@ except AttributeError as error:
     ),
     Subject(
         "uhashring",
-        "`HashRing`, ketama, weights 1 to 100",
+        "`HashRing`, ketama, weights 1 and 100",
         "The same, with weights that are further apart.",
         UhashringKetama,
         KEYED,
-        {"weights": "whole"},
+        {"weights": (1, 100)},
         findings=(
             RELATIVE,
             Finding(
                 title="a light node has no point",
                 verdict="contract",
                 laws=(
+                    "touches_no_clock_and_no_global_random",
+                    "refuses_in_bounded_work",
                     "picks_only_eligible_backends",
+                    "refuses_exactly_when_none_is_eligible",
+                    "leaves_its_arguments_alone",
                     "refuses_bad_weights",
                     "put_again_changes_nothing",
                     "copies_and_pickles_go_on_alike",
+                    "hash_order_decides_nothing",
+                    "a_key_stays_put",
                 ),
                 reason="""\
 A node gets its share of 40 points per node, rounded down, four times. With two nodes, a weight of 1
