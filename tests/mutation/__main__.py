@@ -6,7 +6,7 @@ import sys
 from fnmatch import fnmatchcase
 
 from tests.mutation.mutants import Mutant
-from tests.mutation.results import NOT_RUN, SURVIVED, UNREACHED, Results
+from tests.mutation.results import NOT_RUN, SURVIVED, UNDECIDED, UNREACHED, Results
 from tests.mutation.table import TESTS
 
 FIXED = {"HYPOTHESIS_PROFILE": "mutants", "PYTHONHASHSEED": "0"}
@@ -51,7 +51,7 @@ def main() -> int:
                 scope = f"{name} {mutant.scope.name}"
                 alive = fate in (SURVIVED, UNREACHED)
                 return fnmatchcase(scope, f"*{options.only}") and (
-                    fate == NOT_RUN or (alive and again)
+                    fate in (NOT_RUN, UNDECIDED) or (alive and again)
                 )
 
             if not run(

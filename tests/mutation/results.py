@@ -10,10 +10,20 @@ from typing import Any
 
 from tests.mutation.mutants import ROOT, Mutant, Scope, Source, sources
 
-__all__ = ["KILLED", "NOT_RUN", "REASONS", "SURVIVED", "TIMED_OUT", "UNREACHED", "Results"]
+__all__ = [
+    "KILLED",
+    "NOT_RUN",
+    "REASONS",
+    "SURVIVED",
+    "TIMED_OUT",
+    "UNDECIDED",
+    "UNREACHED",
+    "Results",
+]
 
-KILLED, TIMED_OUT, SURVIVED, UNREACHED, NOT_RUN = "ktsu."
-"""A test fails; a test takes five times as long; none fails; no test runs the line; not run yet."""
+KILLED, TIMED_OUT, SURVIVED, UNREACHED, UNDECIDED, NOT_RUN = "ktsu?."
+"""A test fails; a test takes five times as long; none fails; no test runs the line; none of the
+first tests fails, and the others have not been run yet; not run yet."""
 FOLDER = Path(__file__).parent / "results"
 REASONS = Path(__file__).parent / "survivors.toml"
 
@@ -138,7 +148,7 @@ class Results:
         """Return a line with the numbers of mutants by fate."""
         fates = Counter(fate for _, _, fate in self.all())
         total = sum(fates.values())
-        run = total - fates[NOT_RUN]
+        run = total - fates[NOT_RUN] - fates[UNDECIDED]
         killed = fates[KILLED] + fates[TIMED_OUT]
         share = f"{100 * killed / run:.2f} %" if run else "-"
         reasons = read_reasons()
@@ -147,8 +157,8 @@ class Results:
         )
         alive = fates[SURVIVED] + fates[UNREACHED]
         return (
-            f"{self.package:<11}{total:6} mutants  {run:6} run  {killed:6} killed ({share})"
-            f"  {alive:4} survive, {explained:4} with a reason"
+            f"{self.package:<11}{total:6} mutants  {run:6} decided  {killed:6} killed ({share})"
+            f"  {alive:4} survive, {explained:4} with a reason  {fates[UNDECIDED]:4} undecided"
         )
 
 

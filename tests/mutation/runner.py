@@ -32,7 +32,15 @@ import pytest
 from tests.mutation.forks import CannotPatch, Tracer, fork, patch, processor_limit, silence
 from tests.mutation.fresh import OPTIONS, Failures, run_fresh, run_item
 from tests.mutation.mutants import MODULE, ROOT, Mutant, Source
-from tests.mutation.results import KILLED, NOT_RUN, SURVIVED, TIMED_OUT, UNREACHED, Results
+from tests.mutation.results import (
+    KILLED,
+    NOT_RUN,
+    SURVIVED,
+    TIMED_OUT,
+    UNDECIDED,
+    UNREACHED,
+    Results,
+)
 from tests.mutation.table import SIGNATURES, TESTS
 
 __all__ = ["run"]
@@ -46,6 +54,7 @@ WALL = 300.0
 CACHE = ROOT / ".mutation"
 SAVE_EVERY = 30.0
 PASSES, FAILS, ELSEWHERE = 0, 1, 3
+Plan = list[tuple[int, dict[str, float]]]
 TIMEOUTS = (-signal.SIGPROF, -signal.SIGKILL)
 
 
@@ -194,11 +203,13 @@ class Runner:
             begun = time.monotonic()
             chosen = self._chosen(source, mutant)
             fate, killer = self._run_one(source, mutant, chosen, self.functions.get(key, []))
+            if fate == SURVIVED and len(chosen) < len(self._reached(source, mutant)):
+                fate = UNDECIDED
             if fate == NOT_RUN:
                 self.left.append(mutant)
                 continue
             self.results.note(mutant, fate)
-            if fate in (SURVIVED, UNREACHED) or self.verbose:
+            if fate in (SURVIVED, UNREACHED, UNDECIDED) or self.verbose:
                 by = f" by {self.items[killer].nodeid}" if killer is not None else ""
                 took = time.monotonic() - begun
                 self.say(f"{fate} {took:5.1f} s  {source.name} {scope.name}: {mutant.name}{by}")
@@ -208,11 +219,11 @@ class Runner:
                 self.say(f"{number + 1} of {len(self.mutants)}: {self.results.score()}")
         self.results.save()
 
-    def plan(self) -> list[tuple[int, dict[str, float]]]:
+    def plan(self) -> Plan:
         """Return the mutants that need a fresh import, with the limits of their tests."""
         mutants = [(source, mutant) for source, mutant, _ in self.results.all()]
         numbers = {id(mutant): number for number, (_, mutant) in enumerate(mutants)}
-        plan: list[tuple[int, dict[str, float]]] = []
+        plan: Plan = []
         for mutant in self.left:
             number = numbers[id(mutant)]
             chosen = self._chosen(mutants[number][0], mutant)
@@ -222,22 +233,30 @@ class Runner:
     def _limit(self, at: int) -> float:
         return FACTOR * self.baseline[at].seconds + GRACE
 
-    def _chosen(self, source: Source, mutant: Mutant) -> list[int]:
-        """Return the tests that reach a mutant: those that killed its neighbours first."""
+    def _reached(self, source: Source, mutant: Mutant) -> list[int]:
+        """Return the tests that reach a mutant."""
         lines = mutant.lines
         if mutant.default is not None:
             lines = mutant.scope.lines
         elif mutant.scope.name == MODULE:
             lines = range(1, 1 << 20)
-        reached = [
+        return [
             at
             for at, known in enumerate(self.baseline)
             if known.reaches(source.name, lines)
             or (mutant.default is not None and self.items[at].nodeid.startswith(SIGNATURES))
         ]
+
+    def _chosen(self, source: Source, mutant: Mutant) -> list[int]:
+        """Return the tests to run, until the budget is spent: killers of the neighbours first.
+
+        The tests of the package itself come before others."""
         near, far = self.kills[f"{source.name} {mutant.scope.name}"], self.kills[source.name]
         costs = [known.seconds for known in self.baseline]
-        reached.sort(key=lambda at: (-(10 * near[at] + far[at]) / (0.01 + costs[at]), costs[at]))
+        own = f"tests/{self.results.package}/"
+        worth = [0.5 if item.nodeid.startswith(own) else 0.1 for item in self.items]
+        reached = self._reached(source, mutant)
+        reached.sort(key=lambda at: -(10 * near[at] + far[at] + worth[at]) / (0.01 + costs[at]))
         before = accumulate([0.0, *(costs[at] for at in reached)])
         return [at for at, spent in zip(reached, before, strict=False) if spent <= self.budget]
 
@@ -310,6 +329,27 @@ def stages(limits: dict[str, float]) -> list[dict[str, float]]:
     return [best] if len(best) == len(limits) else [best, limits]
 
 
+def run_left(results: Results, plan: Plan, ends: float, out: TextIO, *, decide: bool) -> None:
+    """Run the mutants that need a fresh import."""
+    mutants = [(source, mutant) for source, mutant, _ in results.all()]
+    for number, limits in plan:
+        if time.monotonic() > ends:
+            break
+        source, mutant = mutants[number]
+        begun = time.monotonic()
+        code = PASSES
+        for chosen in stages(limits):
+            code = code or run_fresh(source, mutant, chosen, WALL)
+        fate = TIMED_OUT if code in TIMEOUTS else KILLED
+        if code == PASSES:
+            fate = UNREACHED if not limits else SURVIVED if decide else UNDECIDED
+        results.note(mutant, fate)
+        results.save()
+        took = time.monotonic() - begun
+        text = f"{fate} {took:5.1f} s  {source.name} {mutant.scope.name}: {mutant.name}"
+        print(text, file=out, flush=True)
+
+
 def run(
     package: str,
     wanted: Callable[[str, str, Mutant], bool],
@@ -351,27 +391,9 @@ def run(
         os.waitpid(child, 0)
         if not path.exists():
             return False
-        plan: list[tuple[int, dict[str, float]]] = pickle.loads(path.read_bytes())  # noqa: S301
+        plan: Plan = pickle.loads(path.read_bytes())  # noqa: S301 - written above
         path.unlink()
         results = Results(package)
-        mutants = [(source, mutant) for source, mutant, _ in results.all()]
-        for number, limits in plan:
-            if time.monotonic() > ends:
-                break
-            source, mutant = mutants[number]
-            begun = time.monotonic()
-            code = PASSES
-            for chosen_limits in stages(limits):
-                code = code or run_fresh(source, mutant, chosen_limits, WALL)
-            fate = SURVIVED if code == PASSES else TIMED_OUT if code in TIMEOUTS else KILLED
-            results.note(mutant, fate if limits else UNREACHED)
-            if verbose or fate == SURVIVED:
-                took = time.monotonic() - begun
-                print(
-                    f"{fate} {took:5.1f} s  {source.name} {mutant.scope.name}: {mutant.name}",
-                    file=out,
-                    flush=True,
-                )
-            results.save()
+        run_left(results, plan, ends, out, decide=budget == float("inf"))
         results.save(tests=tests if time.monotonic() < ends else None)
     return True

@@ -14,7 +14,15 @@ from balancers.loads import InFlight
 from tests.mutation import results as store
 from tests.mutation.forks import CannotPatch, fork, patch, processor_limit
 from tests.mutation.mutants import MODULE, ROOT, Source, sources
-from tests.mutation.results import KILLED, NOT_RUN, SURVIVED, TIMED_OUT, UNREACHED, Results
+from tests.mutation.results import (
+    KILLED,
+    NOT_RUN,
+    SURVIVED,
+    TIMED_OUT,
+    UNDECIDED,
+    UNREACHED,
+    Results,
+)
 from tests.mutation.table import TESTS
 
 MODULE_TEXT = '''
@@ -121,7 +129,7 @@ def test_every_result_names_its_commit(package: str) -> None:
         for text in scopes.values():
             digest, fates = text.split(" ")
             assert len(digest) == 12
-            assert set(fates) <= {KILLED, TIMED_OUT, SURVIVED, UNREACHED, NOT_RUN}
+            assert set(fates) <= {KILLED, TIMED_OUT, SURVIVED, UNREACHED, UNDECIDED, NOT_RUN}
 
 
 @pytest.fixture
