@@ -191,7 +191,7 @@ class ClosedByModulo(Highest):
 # more_weight_only_attracts
 
 
-@wrong_balancer("more_weight_only_attracts", *KEYED, "weighted")
+@wrong_balancer("only_the_keys_of_the_changed_move", *KEYED, "weighted")
 class PowerOfShares(Highest):
     """The exponent is the share instead of the weight, and rounded to hundredths.  Bug 16."""
 
