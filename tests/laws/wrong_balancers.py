@@ -322,6 +322,25 @@ class ListsOnly(Turns):
         return super().pick(avoid=avoid if isinstance(avoid, list | tuple | set) else ())
 
 
+@wrong_balancer("is_a_balancer")
+class JoinsOnlyWithWeight(Turns):
+    """A backend that joins with the weight 0 is no member."""
+
+    def put(self, backend: Any, weight: float = 1) -> None:
+        if weight or backend in self.weights:
+            super().put(backend, weight)
+
+
+@wrong_balancer("a_flip_keeps_the_others_places", "least_loaded")
+class QuiescedIsIdle(Counts):
+    """A backend that is quiesced loses its requests in flight.  Bugs 29 and 40."""
+
+    def update_index(self, backend: Any, old: float | None, new: float | None) -> None:
+        super().update_index(backend, old, new)
+        if new == 0:
+            self.counts[backend] = 0
+
+
 # put_again_changes_nothing
 
 

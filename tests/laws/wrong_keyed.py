@@ -117,6 +117,17 @@ class NumberedMembers(Highest):
 
 
 @wrong_balancer("the_map_is_a_function_of_the_set", *KEYED)
+class LowerCase(Highest):
+    """Names are hashed in lower case, so that the order of joining decides between two of them."""
+
+    fractional = False
+
+    def pick(self, key: Key | None = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        octets = key_octets(key)
+        return max(self.left(avoid), key=lambda b: digest(name_octets(b).lower(), octets))
+
+
+@wrong_balancer("the_map_is_a_function_of_the_set", *KEYED)
 class EqualScoresByOrder(Highest):
     """A hash of 4 bits has many equal scores, and the first in the list wins."""
 
