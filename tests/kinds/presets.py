@@ -24,15 +24,45 @@ def least_request(
     return envoy.LeastRequest(backends, rng=rng or Random(1))
 
 
+class Patient:
+    """Adds servers with ``max_fails`` 0, so that failures close none."""
+
+    def put(self: Any, backend: str, weight: float = 1) -> None:
+        if weight > 0 and backend not in self.weights and backend not in self._peers:
+            super().put(backend, weight)
+            self._peers[backend].server = nginx.Server(backend, weight=int(weight), max_fails=0)
+        else:
+            super().put(backend, weight)
+
+
+class PatientConsistentHash(Patient, nginx.ConsistentHash):
+    pass
+
+
+class PatientHash(Patient, nginx.Hash):
+    pass
+
+
+class PatientIPHash(Patient, nginx.IPHash):
+    pass
+
+
+class PatientLeastConn(Patient, nginx.LeastConn):
+    pass
+
+
+class PatientRoundRobin(Patient, nginx.RoundRobin):
+    pass
+
+
 FIRST = "Every request goes to the first available backend."
 NO_COOKIE = "A request whose key is no cookie of a backend goes to the first backend."
 PANIC = "Envoy sends requests to all hosts if fewer than half of them are healthy."
 SCHEDULE = "Envoy builds its schedule again at each change, and begins with the heaviest host."
 ROUNDED = "Envoy picks two at random and compares their requests: weights are approximate."
 NO_KEY = "A request without a key is spread by round robin."
-SHORT_QUEUE = "An idle server is the next one by its place, whatever its weight."
-ONE_TRY = "A server that failed once is not tried for ten seconds (max_fails, fail_timeout)."
-NETWORKS = "Addresses of one /24 network have one server, and these keys are few networks."
+FALLBACK = "After 20 closed servers in a row, nginx spreads the request by round robin."
+NEIGHBOUR = "The turns of a closed upstream go to the next one."
 ALL_FIRST = {
     "last_put_wins": FIRST,
     "discard_forgets": FIRST,
@@ -65,7 +95,11 @@ PRESETS = [
     ),
     Kind("caddy.RoundRobin", caddy.RoundRobin, traits=("rotating",)),
     Kind(
-        "caddy.WeightedRoundRobin", caddy.WeightedRoundRobin, traits=("weighted",), weights="whole"
+        "caddy.WeightedRoundRobin",
+        caddy.WeightedRoundRobin,
+        traits=("weighted",),
+        weights="whole",
+        excuses={"shares_follow_weights": NEIGHBOUR},
     ),
     Kind(
         "envoy.LeastRequest",
@@ -73,7 +107,6 @@ PRESETS = [
         traits=("weighted",),
         weights="whole",
         excuses={
-            "picks_only_eligible_backends": PANIC,
             "refuses_exactly_when_none_is_eligible": PANIC,
             "no_backend_starves": SCHEDULE,
             "shares_follow_weights": ROUNDED,
@@ -126,7 +159,6 @@ PRESETS = [
         haproxy.LeastConn,
         traits=("weighted", "least_loaded"),
         weights="whole",
-        excuses={"no_backend_starves": SHORT_QUEUE},
     ),
     Kind(
         "haproxy.MapBased",
@@ -168,66 +200,36 @@ PRESETS = [
     ),
     Kind(
         "nginx.ConsistentHash",
-        nginx.ConsistentHash,
+        PatientConsistentHash,
         limits_weights=True,
-        traits=("keyed", "weighted", "minimal_disruption"),
+        traits=("keyed", "weighted"),
         weights="whole",
-        excuses={
-            "picks_only_eligible_backends": ONE_TRY,
-            "leaves_its_arguments_alone": ONE_TRY,
-            "put_again_changes_nothing": ONE_TRY,
-            "copies_and_pickles_go_on_alike": ONE_TRY,
-            "a_key_stays_put": ONE_TRY,
-            "the_map_is_a_function_of_the_set": ONE_TRY,
-        },
+        excuses={"a_key_stays_put": FALLBACK, "the_map_is_a_function_of_the_set": FALLBACK},
     ),
     Kind(
         "nginx.Hash",
-        nginx.Hash,
+        PatientHash,
         traits=("keyed", "weighted", "historical"),
         weights="whole",
-        excuses={
-            "picks_only_eligible_backends": ONE_TRY,
-            "refuses_exactly_when_none_is_eligible": ONE_TRY,
-            "leaves_its_arguments_alone": ONE_TRY,
-            "put_again_changes_nothing": ONE_TRY,
-            "copies_and_pickles_go_on_alike": ONE_TRY,
-            "a_key_stays_put": ONE_TRY,
-        },
+        excuses={"a_key_stays_put": FALLBACK},
     ),
     Kind(
         "nginx.IPHash",
-        nginx.IPHash,
+        PatientIPHash,
         traits=("keyed", "weighted", "historical"),
         keys=IPV4,
         weights="whole",
-        excuses={
-            "picks_only_eligible_backends": ONE_TRY,
-            "leaves_its_arguments_alone": ONE_TRY,
-            "put_again_changes_nothing": ONE_TRY,
-            "copies_and_pickles_go_on_alike": ONE_TRY,
-            "keyed_shares_follow_weights": NETWORKS,
-        },
     ),
     Kind(
         "nginx.LeastConn",
-        nginx.LeastConn,
+        PatientLeastConn,
         traits=("weighted", "least_loaded", "rotating"),
         weights="whole",
-        excuses={
-            "copies_and_pickles_go_on_alike": ONE_TRY,
-            "discard_forgets": ONE_TRY,
-        },
     ),
     Kind(
         "nginx.RoundRobin",
-        nginx.RoundRobin,
+        PatientRoundRobin,
         traits=("weighted", "smooth", "rotating"),
         weights="whole",
-        excuses={
-            "leaves_its_arguments_alone": ONE_TRY,
-            "copies_and_pickles_go_on_alike": ONE_TRY,
-            "discard_forgets": ONE_TRY,
-        },
     ),
 ]
