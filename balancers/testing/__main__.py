@@ -64,7 +64,7 @@ def _replay(file: str, make: str, resolve: str | None, *, unfinished: bool) -> i
     except Diverged as diverged:
         sys.stdout.write(f"{diverged}\n")
         return 1
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an exit code of the module would be misread
         raise _BadInput(f"{file}: {type(error).__name__}: {error}") from error
     sys.stdout.write(
         f"{replayed.lines} lines and {replayed.requests} requests: everything is the same\n"
@@ -83,7 +83,7 @@ def _function(option: str, name: str) -> Callable[..., Any]:
         found: Any = import_module(module)
         for part in path.split("."):
             found = getattr(found, part)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _BadInput(f"{option} {name}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise _BadInput(f"{option} {name} is not a function")

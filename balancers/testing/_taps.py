@@ -28,7 +28,12 @@ __all__ = ["UNCHANGING", "Tap", "methods_of"]
 Replace = Callable[[str, Callable[..., Any]], Callable[..., Any]]
 """Takes the name of a method and the method.  Returns the function to call instead."""
 _MARK = "_recorded_object"
-_OPERATORS = ("__call__", "__setitem__", "__delitem__")
+_OPERATORS = {
+    "__call__", "__setitem__", "__delitem__", "__iadd__", "__iand__", "__ifloordiv__",
+    "__ilshift__", "__imatmul__", "__imod__", "__imul__", "__ior__", "__ipow__", "__irshift__",
+    "__isub__", "__itruediv__", "__ixor__",
+}  # fmt: skip
+"""The methods with double underscores that are recorded."""
 _READS: set[Any] = {
     MemberGate.state_of,
     MemberGate.find_state,

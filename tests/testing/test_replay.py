@@ -552,6 +552,9 @@ def other(header):
 def broken(header):
     raise ZeroDivisionError("no pool\\ntoday")
 
+def exits(header):
+    raise SystemExit
+
 number = 5
 """
 
@@ -559,6 +562,7 @@ number = 5
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "makes_small.py").write_text(MODULE, encoding="utf-8")
+    (tmp_path / "exits_at_once.py").write_text("raise SystemExit(0)", encoding="utf-8")
     (tmp_path / "small.log").write_text("".join(SMALL), encoding="utf-8")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.chdir(tmp_path)
@@ -595,6 +599,8 @@ BAD: list[tuple[list[str], str]] = [
     (["small.log", "--make", "makes_small:missing"], "AttributeError"),
     (["small.log", "--make", "makes_small:number"], "is not a function"),
     (["small.log", "--make", "makes_small:broken"], "ZeroDivisionError: no pool today"),
+    (["small.log", "--make", "makes_small:exits"], "small.log: SystemExit"),
+    (["small.log", "--make", "exits_at_once:make"], "--make exits_at_once:make: SystemExit: 0"),
     (["small.log", "--make", "makes_small:make", "--resolve", "x"], "--resolve must be"),
     (["makes_small.py", "--make", "makes_small:make"], "line 1 of the log"),
     (["cut.log", "--make", "makes_small:make"], "line 5 of the log: the log is cut off"),
