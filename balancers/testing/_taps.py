@@ -88,7 +88,7 @@ class Tap:
         try:
             subclass = class_of(base)(base.__name__, (base,), parts)
             object.__setattr__(target, "__class__", subclass)
-        except TypeError as error:
+        except Exception as error:  # __init_subclass__ may raise anything
             raise TypeError(f"cannot be recorded: {shown(target)}: {error}") from error
 
     def remove(self) -> None:

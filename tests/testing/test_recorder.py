@@ -615,6 +615,13 @@ def test_a_value_that_cannot_be_logged_is_refused_before_the_call() -> None:
     assert pool.acquire(1.0).backend == "a"
 
 
+class Final:
+    """A class without subclasses."""
+
+    def __init_subclass__(cls) -> None:
+        raise RuntimeError("this class has no subclasses")
+
+
 def test_bad_arguments_are_refused_and_change_nothing() -> None:
     def pool() -> Pool[str]:
         return Pool(RoundRobin(["a"]), gates=[HealthChecks()])
@@ -630,6 +637,7 @@ def test_bad_arguments_are_refused_and_change_nothing() -> None:
         (TypeError, {"settings": {"rule": object()}}),
         (TypeError, {"gates": [5]}),
         (TypeError, {"gates": [[]]}),
+        (TypeError, {"gates": [Final()]}),
     ]
     for error, arguments in cases:
         given: dict[str, Any] = {"pool": pool(), "write": str, **arguments}
