@@ -8,7 +8,7 @@ from zlib import crc32
 from balancers._internal.checks import NO_BACKENDS
 from balancers.errors import InvalidTime, UnknownBackend
 from balancers.pool import Lease, Pool
-from balancers.testing._texts import Texts
+from balancers.testing._texts import Texts, closing_reasons
 from balancers.testing._values import argument, dumps, is_a, results
 
 __all__ = ["Recording"]
@@ -42,7 +42,9 @@ class Recording:
         self._texts = texts
         self._write = write
         self._busy = False
-        """Whether calls are only made: one is in progress, or the recording has failed."""
+        """Whether calls are only made: one is in progress, or the recording is over."""
+        self._over = False
+        """Whether the last line is written, or a line has failed.  No line follows."""
         self._numbers: dict[Lease[Any], int] = {}
         """The numbers of the requests in flight."""
         self._settled = False
@@ -58,7 +60,7 @@ class Recording:
         self.lines: int = 0
         """The number of lines so far."""
         self.failed: Exception | None = None
-        """The exception of ``write`` or of a result.  No line is written after it."""
+        """The exception of ``write`` or of a result."""
 
     def acquire(self, method: Method) -> Method:
         """Return a function that makes and logs a call of ``acquire``."""
@@ -189,7 +191,7 @@ class Recording:
             try:
                 return method(*args, **kwargs)
             finally:
-                self._busy = before
+                self._busy = before or self._over
 
         return unrecorded
 
@@ -198,7 +200,7 @@ class Recording:
 
         def put(backend: Any, weight: float = 1) -> None:
             method(backend, weight)
-            if self.failed is None:
+            if not self._over:
                 self._put[backend] = weight
 
         return put
@@ -208,14 +210,14 @@ class Recording:
 
         def discard(backend: Any) -> None:
             method(backend)
-            if self.failed is None:
+            if not self._over:
                 self._put[backend] = None
 
         return discard
 
     def line(self, text: str) -> None:
         """Pass a line to ``write``, unless an earlier line failed."""
-        if self.failed is not None:
+        if self._over:
             return
         text += "}\n"
         self.text = crc32(text.encode(), self.text)
@@ -226,15 +228,16 @@ class Recording:
         except Exception as error:  # noqa: BLE001 - close() raises it
             self._fail(error)
         finally:
-            self._busy = before or self.failed is not None
+            self._busy = before or self._over
 
     def end(self) -> None:
-        """Write the last line, unless an earlier line failed."""
-        if self.failed is None:
-            try:
-                self._check("end")
-            except Exception as error:  # noqa: BLE001 - close() raises it
-                self._fail(error)
+        """Write the last line."""
+        try:
+            self._check("end")
+        except Exception as error:  # noqa: BLE001 - close() raises it
+            self._fail(error)
+        finally:  # methods that the program has stored may still be called
+            self._busy = self._over = True
 
     def _check(self, name: str) -> None:
         """Write a line with the checksums of the state and of the lines so far; O(members).
@@ -267,11 +270,12 @@ class Recording:
         except Exception as error:  # noqa: BLE001 - the call was made, so its result is delivered
             self._fail(error)
         finally:
-            self._busy = self.failed is not None
+            self._busy = self._over
 
     def _fail(self, error: Exception) -> None:
         """End the recording.  The calls go on."""
-        self.failed = error
+        self.failed = self.failed or error
+        self._over = True
         self._put.clear()
         self._numbers.clear()
 
@@ -282,7 +286,7 @@ class Recording:
             if self._weights.get(backend) == weight:
                 continue
             items = [self._texts.name(backend), self._texts.value(weight)]
-            items += map(dumps, self._reasons(backend))
+            items += map(dumps, closing_reasons(self._pool, backend))
             changed.append(f"[{','.join(items)}]")
             if weight is None:
                 del self._weights[backend]
@@ -291,9 +295,3 @@ class Recording:
                 self._weights[backend] = weight
         self._put.clear()
         return f',"w":[{",".join(changed)}]' if changed else ""
-
-    def _reasons(self, backend: Any) -> tuple[str, ...]:
-        """Return the reasons that close a member.  Nothing is applied before; O(1)."""
-        pool: Any = self._pool
-        member = pool._by_backend.get(backend)  # noqa: SLF001 - pool.state() would apply changes
-        return () if member is None else pool._gate_set.reasons(member.closed_by)  # noqa: SLF001 - the same

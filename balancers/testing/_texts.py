@@ -8,7 +8,7 @@ from balancers.errors import NoBackendAvailable
 from balancers.pool import Lease
 from balancers.testing._values import Codec, dumps, is_a
 
-__all__ = ["Texts"]
+__all__ = ["Texts", "closing_reasons"]
 
 _MOST_NAMES = 10_000
 """The number of backends, besides the members, whose JSON is kept."""
@@ -93,3 +93,9 @@ class Texts:
             raised |= {"reason": result(error.reason), "counts": counts}
             raised |= {"retry_at": result(error.retry_at), "full": result(error.full)}
         return f',"raises":{dumps(raised)}'
+
+
+def closing_reasons(pool: Any, backend: Any) -> tuple[str, ...]:
+    """Return the reasons that close a member of a pool.  Nothing is applied before; O(1)."""
+    member = pool._by_backend.get(backend)  # noqa: SLF001 - pool.state() would apply changes
+    return () if member is None else pool._gate_set.reasons(member.closed_by)  # noqa: SLF001 - the same

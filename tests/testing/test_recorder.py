@@ -564,6 +564,28 @@ def test_a_result_that_cannot_be_logged_ends_the_log_and_not_the_traffic() -> No
     assert type(pool) is Pool
 
 
+def test_what_ends_after_the_recorder_adds_no_line() -> None:
+    """For example a request in a block, which has stored the method of the recorded pool."""
+    health: HealthChecks[str] = HealthChecks(1)
+    pool, log = Pool(LeastConnections(["a", "b"]), gates=[health]), Log()
+    recorder = Recorder(pool, write=log.append)
+    observe, explain = health.observe, pool.explain
+    with pool.lease(iter((1.0, 3.0)).__next__):
+        recorder.close()
+        written = len(log)
+        explain(2.0)
+        observe("b", ok=False, now=2.0)
+    assert len(log) == written
+    assert pool.snapshot().in_flight == 0
+    recorder.close()
+    assert repr(recorder) == "<Recorder: 3 lines, 1 requests, closed>"
+
+    def make(header: Header) -> Pool[Any]:
+        return Pool(LeastConnections(header.members), gates=[HealthChecks(1)])
+
+    assert replay(log, make).requests == 1
+
+
 def test_an_error_with_unusual_numbers_is_raised_and_logged() -> None:
     class Refuses(Switch):
         def started(self, *_: Any) -> None:
