@@ -78,8 +78,10 @@ class Tap:
             raise AlreadyInUse(f"recorded already: {shown(target)}")
         parts: dict[str, Any] = {_MARK: target, "__slots__": (), "__doc__": self._base.__doc__}
         parts |= {n: getattr(self._base, n) for n in ("__module__", "__qualname__")}
+        own = getattr(target, "__dict__", ())
         for name in names:
-            parts[name] = self._tapped(name, replace)
+            if name in own or _static(base, name) is not None:  # else __getattr__ finds it
+                parts[name] = self._tapped(name, replace)
         if assignments:
             parts["__setattr__"] = self._tapped_assignment(replace)
             if hasattr(self._base, "__getattr__"):

@@ -277,6 +277,34 @@ def test_a_gate_of_another_author_is_recorded_however_it_is_called(
     assert replay(log, make, unfinished=True).requests == 1
 
 
+class Proxy:
+    """A gate that passes everything on to another gate."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_inner"], name)
+
+
+def test_a_gate_that_finds_its_methods_when_they_are_called_is_recorded() -> None:
+    class Delegating(Proxy):
+        due = property(lambda self: self._inner.due)
+
+    gate: Any = Delegating(Switch())
+    pool, log = start(gate)
+    list(gate.close(["a"]))
+    assert pool.acquire(now=1.0).backend == "b"
+    assert gate.factor("a", 1.0) == 0
+    assert [next(iter(call)) for call in log.calls()] == ["gate", "acquire"]
+
+    def make(header: Header) -> Pool[Any]:
+        fresh_gate: Any = Delegating(Switch())
+        return Pool(LeastConnections(header.members), gates=[fresh_gate])
+
+    assert replay(log, make, unfinished=True).requests == 1
+
+
 def test_the_items_of_an_iterator_are_delivered_and_logged() -> None:
     gate: Any = Switch()
     pool, log = start(gate)
