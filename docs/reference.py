@@ -28,6 +28,8 @@ HOMES = {
     "flows": "Flows",
     "proxy_protocol": "The PROXY protocol",
     "testing": "Laws, records and replays",
+    "testing.strategies": "Strategies for Hypothesis",
+    "testing.programs": "What the programs of broken laws import",
     "keys": "Keys, names and hash functions",
     "addresses": "Addresses",
     "membership": "For authors: members and weights",
@@ -84,7 +86,8 @@ def _directive(home: str, name: str) -> str:
     if inspect.isfunction(value):
         return f".. autofunction:: {name}"
     if not inspect.isclass(value):
-        return f".. autodata:: {name}\n   :no-value:"
+        directive = f".. autodata:: {name}\n   :no-value:"
+        return _in_its_module(home, name, directive) if isinstance(value, dict) else directive
     lines = [f".. autoclass:: {name}"]
     if any(base.__name__ in {"Balancer", "Gate"} for base in value.__mro__[1:]):
         lines.append("   :inherited-members: Protocol")
@@ -94,6 +97,16 @@ def _directive(home: str, name: str) -> str:
     if hidden:
         lines.append(f"   :exclude-members: {', '.join(hidden)}")
     return "\n".join(lines)
+
+
+def _in_its_module(home: str, name: str, directive: str) -> str:
+    """Return the directive in the module that defines the name: a dict has its docstring there."""
+    tree = ast.parse(Path(str(import_module(home).__file__)).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+            module, own = f".. currentmodule:: {node.module}", f".. currentmodule:: {home}"
+            return f"\n{module}\n\n{directive}\n\n{own}\n"
+    return directive
 
 
 def _undocumented_fields(value: type) -> list[str]:

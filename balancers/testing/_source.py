@@ -254,7 +254,8 @@ def _code_of(text: str) -> CodeType:
 
 def _same_code(ours: CodeType, other: CodeType) -> bool:
     """Return whether two functions do the same, wherever they were written."""
-    if (ours.co_varnames, ours.co_names) != (other.co_varnames, other.co_names):
+    names = [{*code.co_names, *code.co_freevars} for code in (ours, other)]  # of any scope
+    if ours.co_varnames != other.co_varnames or names[0] != names[1]:
         return False
     if len(ours.co_consts) != len(other.co_consts):
         return False
