@@ -6,7 +6,7 @@ for every balancer and gate whose copies behave like the original.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from copy import copy, deepcopy
 from typing import Any, Generic, NamedTuple, cast
 
@@ -129,18 +129,15 @@ class Explainer(Generic[B]):
             raise InvalidPick(f"{name} picked {shown(picked)}, not a member") from None
 
     def _describe(self, bound: bool) -> Iterator[MemberExplanation[B]]:
-        gates = self._gates.gates
-        names: list[str] = []
-        for gate in gates:
-            before = sum(each.reason == gate.reason for each in gates[: len(names)])
-            names.append(f"{gate.reason} #{before + 1}" if before else gate.reason)
+        names = _different([gate.reason for gate in self._gates.gates])
+        loads = self._readable_loads()
         for member in self._members.by_backend.values():
             yield MemberExplanation(
                 member.backend,
                 member.weight,
                 dict(zip(names, member.factors, strict=False)),
                 member.effective_weight,
-                self._load_of(member.backend),
+                self._load(loads, member.backend),
                 member.in_flight,
                 tuple(dict.fromkeys(self._exclusions(member, bound))),
             )
@@ -160,14 +157,40 @@ class Explainer(Generic[B]):
         if self._limit is not None and self._limit.full:
             yield self._limit.reason
 
-    def _load_of(self, backend: B) -> float | None:
-        load_of = getattr(self._balancer, "load_of", None)
-        if not callable(load_of):
+    def _readable_loads(self) -> Any:
+        """Return the method ``load_of`` of a copy of the balancer, or None.
+
+        The method of another author may change something, although it only reads.
+        """
+        if not callable(getattr(self._balancer, "load_of", None)):
+            return None
+        if not self._copied:
+            try:
+                self._balancer, self._copied = _copy_of(self._balancer, self._memo), True
+            except NotCopyable:
+                return None
+        return getattr(self._balancer, "load_of", None)
+
+    def _load(self, load_of: Any, backend: B) -> float | None:
+        if load_of is None:
             return None
         try:
             return cast("float", load_of(backend, self._request.now))
         except Exception:  # noqa: BLE001 - a load that cannot be computed is not shown
             return None
+
+
+def _different(reasons: Sequence[str]) -> list[str]:
+    """Return a different name for each gate."""
+    names: list[str] = []
+    for place, reason in enumerate(reasons):
+        number = reasons[:place].count(reason) + 1
+        name = reason if number == 1 else f"{reason} #{number}"
+        while name in names:
+            number += 1
+            name = f"{reason} #{number}"
+        names.append(name)
+    return names
 
 
 def _copy_of(part: Any, memo: dict[int, Any]) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from math import isfinite
+from sys import float_info
 from typing import Any, Generic, NamedTuple
 from unicodedata import combining, east_asian_width
 
@@ -12,6 +13,8 @@ from balancers.errors import NoBackendAvailable
 
 __all__ = ["Explanation", "MemberExplanation"]
 
+_MAX_WHOLE = 10**15
+"""The largest int that the table shows with all its digits."""
 _MAX_NAME = 60
 """The largest number of characters of a name in the table.  A longer name is cut."""
 
@@ -38,7 +41,8 @@ class MemberExplanation(NamedTuple, Generic[B]):
     """The weight that the balancer uses: the weight times the factors that are not ignored."""
     load: float | None
     """The load by which the balancer compares the backend.  It is None if the balancer compares no
-    loads, that is, if it has no method ``load_of`` or if this method raises an exception."""
+    loads, that is, if it has no method ``load_of`` or if this method raises an exception.  It is
+    also None if the balancer cannot be copied."""
     in_flight: int
     """The number of leases that are not released."""
     excluded: tuple[str, ...]
@@ -149,7 +153,7 @@ class Explanation(NamedTuple, Generic[B]):
             used = "is used, because it is preferred" if self.bound else "is picked"
             yield f"at {self.at!r}: {_name(self.backend)} {used}"
         else:
-            yield f"at {self.at!r}: {type(self.error).__name__}: {_line(str(self.error))}"
+            yield f"at {self.at!r}: {type(self.error).__name__}: {_line(_message(self.error))}"
         if self.ignored:
             panic = "panic: " if self.panicking else ""
             yield f"{panic}ignored: {', '.join(map(_line, self.ignored))}"
@@ -173,7 +177,7 @@ class Explanation(NamedTuple, Generic[B]):
 
     @staticmethod
     def _error_as_dict(error: Exception) -> dict[str, Any]:
-        described: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+        described: dict[str, Any] = {"type": type(error).__name__, "message": _message(error)}
         if isinstance(error, NoBackendAvailable):
             described |= {
                 "reason": error.reason,
@@ -182,6 +186,13 @@ class Explanation(NamedTuple, Generic[B]):
                 "full": error.full,
             }
         return described
+
+
+def _message(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an error of another author may have no text
+        return shown(error)
 
 
 def _key(backend: object) -> str:
@@ -204,8 +215,9 @@ def _plain(number: Any) -> float | None:
 def _figure(number: Any) -> str:
     if number is None:
         return "-"
-    plain = _plain(number)
-    return f"{plain:.6g}" if isinstance(plain, float) else shown(number)
+    plain: Any = _plain(number)
+    long = isinstance(plain, int) and _MAX_WHOLE < abs(plain) <= float_info.max
+    return f"{plain:.6g}" if isinstance(plain, float) or long else shown(number)
 
 
 def _name(backend: object) -> str:

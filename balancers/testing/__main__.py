@@ -8,7 +8,7 @@ The exit code is 0 if everything was the same, 1 at the first difference, and 2 
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 __all__ = ["main"]
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _replay(options.file, options.make, options.resolve, unfinished=options.unfinished)
     except _BadInput as error:
-        sys.stderr.write(f"{_one_line(str(error))}\n")
+        _write(sys.stderr, " ".join(str(error).split()))
         return 2
 
 
@@ -62,9 +62,9 @@ def _replay(file: str, make: str, resolve: str | None, *, unfinished: bool) -> i
     try:
         replayed = replay(lines, functions[0], resolve=functions[1], unfinished=unfinished)
     except Diverged as diverged:
-        sys.stdout.write(f"{diverged}\n")
+        _write(sys.stdout, str(diverged))
         return 1
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # an exit code of the module would be misread
         raise _BadInput(f"{file}: {type(error).__name__}: {error}") from error
     sys.stdout.write(
         f"{replayed.lines} lines and {replayed.requests} requests: everything is the same\n"
@@ -83,7 +83,7 @@ def _function(option: str, name: str) -> Callable[..., Any]:
         found: Any = import_module(module)
         for part in path.split("."):
             found = getattr(found, part)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _BadInput(f"{option} {name}: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise _BadInput(f"{option} {name} is not a function")
@@ -91,8 +91,14 @@ def _function(option: str, name: str) -> Callable[..., Any]:
     return function
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _write(stream: TextIO, text: str) -> None:
+    """Write a text, which may come from a log.  Control characters have no effect.
+
+    What the encoding of the stream does not have is escaped.
+    """
+    encoding = stream.encoding or "utf-8"
+    shown = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    stream.write(f"{shown.encode(encoding, 'backslashreplace').decode(encoding)}\n")
 
 
 if __name__ == "__main__":

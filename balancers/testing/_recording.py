@@ -1,6 +1,6 @@
 """Makes the calls of a pool that is recorded, and formats one line for each of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 from zlib import crc32
@@ -8,11 +8,12 @@ from zlib import crc32
 from balancers._internal.checks import NO_BACKENDS
 from balancers.errors import InvalidTime, UnknownBackend
 from balancers.pool import Lease, Pool
-from balancers.testing._texts import Texts
-from balancers.testing._values import dumps, is_a
+from balancers.testing._texts import Texts, closing_reasons
+from balancers.testing._values import argument, dumps, is_a, results
 
 __all__ = ["Recording"]
 
+Method = Callable[..., Any]
 _INTERVAL = 100
 """After so many lines, a line of checksums is written.  If the pool has more members, it is written
 after as many lines as there are members."""
@@ -21,7 +22,8 @@ after as many lines as there are members."""
 class Recording:
     """Makes calls, and passes a line for each call to ``write``.
 
-    A call inside another one is only made, because it happens again in a replay by itself.
+    A call inside another one is only made, because it happens again in a replay by itself.  If a
+    line fails after its call was made, the recording ends, and the result of the call is delivered.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class Recording:
         self._texts = texts
         self._write = write
         self._busy = False
-        """Whether a call is in progress."""
+        """Whether calls are only made: one is in progress, or the recording is over."""
+        self._over = False
+        """Whether the last line is written, or a line has failed.  No line follows."""
         self._numbers: dict[Lease[Any], int] = {}
         """The numbers of the requests in flight."""
         self._settled = False
@@ -56,13 +60,10 @@ class Recording:
         self.lines: int = 0
         """The number of lines so far."""
         self.failed: Exception | None = None
-        """The exception of ``write``.  No line is written after it."""
+        """The exception of ``write`` or of a result."""
 
-    def acquire(  # noqa: C901 - calls cost more time than branches
-        self, method: Callable[..., Lease[Any]]
-    ) -> Callable[..., Lease[Any]]:
+    def acquire(self, method: Method) -> Method:
         """Return a function that makes and logs a call of ``acquire``."""
-        numbers = self._numbers
 
         def acquire(
             now: Any,
@@ -70,7 +71,7 @@ class Recording:
             prefer: Any = None,
             strict: Any = False,
             avoid: Any = NO_BACKENDS,
-        ) -> Lease[Any]:
+        ) -> Any:
             if self._busy:
                 return method(now, key, prefer, strict, avoid)
             number = self.requests + 1
@@ -88,24 +89,16 @@ class Recording:
             try:
                 lease = method(now, key, prefer, strict, avoid)
             except BaseException as error:
-                self._end(text + self._texts.raised(error))
+                self._end(text, self._texts.raised, error)
                 raise
-            numbers[lease] = number
-            text += f',"to":{self._texts.name(lease.backend)}'
-            if lease.acquired_at != now:
-                text += f',"at":{self._texts.time(lease.acquired_at)}'
-            if lease.bound:
-                text += ',"bound":true'
-            if lease.panic:
-                text += ',"panic":true'
-            self._end(text)
+            self._numbers[lease] = number
+            self._end(text, self._texts.lease, lease, now)
             return lease
 
         return acquire
 
     def release(self, method: Callable[..., None]) -> Callable[..., None]:
         """Return a function that makes and logs a call of ``release``."""
-        numbers = self._numbers
 
         def release(
             lease: Any,
@@ -117,7 +110,8 @@ class Recording:
         ) -> None:
             if self._busy:
                 return method(lease, now, ok, elapsed, retry_after, status)
-            text = self._release_text(lease, now)
+            number = self._numbers.get(lease) if is_a(lease, Lease) else None
+            text = self._texts.release(lease, number, now)
             if ok is not True:
                 text += f',"ok":{self._texts.value(ok)}'
             if elapsed is not None:
@@ -130,41 +124,42 @@ class Recording:
             try:
                 method(lease, now, ok, elapsed, retry_after, status)
             except BaseException as error:
-                text += self._texts.raised(error)
-                raise
-            finally:
                 if getattr(lease, "released", False) is True:
-                    numbers.pop(lease, None)
-                self._end(text)
+                    self._numbers.pop(lease, None)
+                self._end(text, self._texts.raised, error)
+                raise
+            self._numbers.pop(lease, None)
+            self._end(text)
             return None
 
         return release
 
-    def call(self, prefix: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that makes and logs a call of another method."""
+    def call(self, prefix: str, method: Method, *, ordered: bool = False) -> Method:
+        """Return a function that makes and logs a call of another method.
+
+        If the order of a set in the arguments has an effect, it is ``ordered``.
+        """
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if self._busy:
                 return method(*args, **kwargs)
-            args = tuple(_results(arg)[1] for arg in args)
-            kwargs = {name: _results(arg)[1] for name, arg in kwargs.items()}
+            args = tuple(argument(arg, ordered=ordered) for arg in args)
+            kwargs = {name: argument(arg, ordered=ordered) for name, arg in kwargs.items()}
             text = f'{{{prefix},"args":{self._texts.value([*args])}'
             if kwargs:
                 text += f',"kw":{self._texts.items(kwargs)}'
             self._busy = True
             try:
-                result, logged = _results(method(*args, **kwargs))
+                result, logged = results(method(*args, **kwargs))
             except BaseException as error:
-                self._end(text + self._texts.raised(error))
+                self._end(text, self._texts.raised, error)
                 raise
-            if logged is not None:
-                text += f',"gives":{self._texts.result(logged)}'
-            self._end(text)
+            self._end(text, self._texts.given, logged)
             return result
 
         return call
 
-    def read(self, method: Callable[..., Any]) -> Callable[..., Any]:
+    def read(self, method: Method) -> Method:
         """Return a function that reads the pool, and logs this if it may have changed something.
 
         Before it is read, a pool applies the changes of its gates that are due.
@@ -180,7 +175,7 @@ class Recording:
                 self._busy = False
                 raise
             except BaseException as error:
-                self._end('{"read":true' + self._texts.raised(error))
+                self._end('{"read":true', self._texts.raised, error)
                 raise
             self._end('{"read":true')
             self._settled = True
@@ -188,7 +183,7 @@ class Recording:
 
         return read
 
-    def unrecorded(self, method: Callable[..., Any]) -> Callable[..., Any]:
+    def unrecorded(self, method: Method) -> Method:
         """Return a function that makes a call which changes nothing, with the calls inside it."""
 
         def unrecorded(*args: Any, **kwargs: Any) -> Any:
@@ -196,7 +191,7 @@ class Recording:
             try:
                 return method(*args, **kwargs)
             finally:
-                self._busy = before
+                self._busy = before or self._over
 
         return unrecorded
 
@@ -205,7 +200,8 @@ class Recording:
 
         def put(backend: Any, weight: float = 1) -> None:
             method(backend, weight)
-            self._put[backend] = weight
+            if not self._over:
+                self._put[backend] = weight
 
         return put
 
@@ -214,24 +210,37 @@ class Recording:
 
         def discard(backend: Any) -> None:
             method(backend)
-            self._put[backend] = None
+            if not self._over:
+                self._put[backend] = None
 
         return discard
 
     def line(self, text: str) -> None:
         """Pass a line to ``write``, unless an earlier line failed."""
-        if self.failed is not None:
+        if self._over:
             return
         text += "}\n"
         self.text = crc32(text.encode(), self.text)
         self.lines += 1
+        before, self._busy = self._busy, True
         try:
             self._write(text)
         except Exception as error:  # noqa: BLE001 - close() raises it
-            self.failed = error
+            self._fail(error)
+        finally:
+            self._busy = before or self._over
 
-    def checksums(self) -> str:
-        """Return the checksums of the state and of the lines so far, as items of JSON; O(members).
+    def end(self) -> None:
+        """Write the last line."""
+        try:
+            self._check("end")
+        except Exception as error:  # noqa: BLE001 - close() raises it
+            self._fail(error)
+        finally:  # methods that the program has stored may still be called
+            self._busy = self._over = True
+
+    def _check(self, name: str) -> None:
+        """Write a line with the checksums of the state and of the lines so far; O(members).
 
         The weights are those in the balancer.  Nothing is applied before they are read.
         """
@@ -242,18 +251,33 @@ class Recording:
             state = crc32(member.encode(), state)
         dues = self._texts.value([getattr(part, "due", None) for part in self._parts])
         rngs = [crc32(repr(rng.getstate()).encode()) for rng in self._rngs]
-        return f'"state":{state},"due":{dues},"rng":{dumps(rngs)},"text":{self.text}'
+        sums = f'"state":{state},"due":{dues},"rng":{dumps(rngs)},"text":{self.text}'
+        self.line(f'{{"{name}":{self.lines},{sums}')
+        self._checked_at = self.lines
 
-    def _end(self, text: str) -> None:
-        """Write the line of a call that has ended."""
-        self._busy = self._settled = False
-        if self._put:
-            text += self._changed_weights()
-        self.line(text)
-        passed = self.lines - self._checked_at
-        if passed >= _INTERVAL and passed >= len(self._pool):
-            self.line(f'{{"check":{self.lines},{self.checksums()}')
-            self._checked_at = self.lines
+    def _end(self, text: str, result: Callable[..., str] | None = None, *arguments: Any) -> None:
+        """Write the line of a call that has ended.  ``result`` returns the text of its result."""
+        self._settled = False
+        try:
+            if result is not None:
+                text += result(*arguments)
+            if self._put:
+                text += self._changed_weights()
+            self.line(text)
+            passed = self.lines - self._checked_at
+            if passed >= _INTERVAL and passed >= len(self._pool):
+                self._check("check")
+        except Exception as error:  # noqa: BLE001 - the call was made, so its result is delivered
+            self._fail(error)
+        finally:
+            self._busy = self._over
+
+    def _fail(self, error: Exception) -> None:
+        """End the recording.  The calls go on."""
+        self.failed = self.failed or error
+        self._over = True
+        self._put.clear()
+        self._numbers.clear()
 
     def _changed_weights(self) -> str:
         """Return the weights in the balancer that the call has changed."""
@@ -262,7 +286,7 @@ class Recording:
             if self._weights.get(backend) == weight:
                 continue
             items = [self._texts.name(backend), self._texts.value(weight)]
-            items += map(dumps, self._reasons(backend))
+            items += map(dumps, closing_reasons(self._pool, backend))
             changed.append(f"[{','.join(items)}]")
             if weight is None:
                 del self._weights[backend]
@@ -271,29 +295,3 @@ class Recording:
                 self._weights[backend] = weight
         self._put.clear()
         return f',"w":[{",".join(changed)}]' if changed else ""
-
-    def _reasons(self, backend: Any) -> tuple[str, ...]:
-        """Return the reasons that close a member.  Nothing is applied before; O(1)."""
-        pool: Any = self._pool
-        member = pool._by_backend.get(backend)  # noqa: SLF001 - pool.state() would apply changes
-        return () if member is None else pool._gate_set.reasons(member.closed_by)  # noqa: SLF001 - the same
-
-    def _release_text(self, lease: Any, now: Any) -> str:
-        """Return the first part of the line of a release."""
-        if not isinstance(lease, Lease):
-            return f'{{"release":"object","t":{self._texts.time(now)}'
-        number = self._numbers.get(lease)  # pyright: ignore[reportUnknownArgumentType]  # any
-        if number is None:
-            kind = "released" if lease.released else "foreign"
-            return f'{{"release":"{kind}","t":{self._texts.time(now)}'
-        text = f'{{"release":{number},"t":{self._texts.time(now)}'
-        report = lease._report  # noqa: SLF001 - no method returns what failed() reported
-        if report is not None and report is not True and report is not False:
-            text += f',"failed":{self._texts.value(report)}'
-        return text
-
-
-def _results(value: Any) -> tuple[Any, Any]:
-    """Return a value, and the value to log: the items of an iterator, and else the value."""
-    items = [*value] if is_a(value, Iterator) else None
-    return (value, value) if items is None else (iter(items), items)

@@ -28,7 +28,12 @@ __all__ = ["UNCHANGING", "Tap", "methods_of"]
 Replace = Callable[[str, Callable[..., Any]], Callable[..., Any]]
 """Takes the name of a method and the method.  Returns the function to call instead."""
 _MARK = "_recorded_object"
-_OPERATORS = ("__call__", "__setitem__", "__delitem__")
+_OPERATORS = {
+    "__call__", "__setitem__", "__delitem__", "__iadd__", "__iand__", "__ifloordiv__",
+    "__ilshift__", "__imatmul__", "__imod__", "__imul__", "__ior__", "__ipow__", "__irshift__",
+    "__isub__", "__itruediv__", "__ixor__",
+}  # fmt: skip
+"""The methods with double underscores that are recorded."""
 _READS: set[Any] = {
     MemberGate.state_of,
     MemberGate.find_state,
@@ -73,8 +78,10 @@ class Tap:
             raise AlreadyInUse(f"recorded already: {shown(target)}")
         parts: dict[str, Any] = {_MARK: target, "__slots__": (), "__doc__": self._base.__doc__}
         parts |= {n: getattr(self._base, n) for n in ("__module__", "__qualname__")}
+        own = getattr(target, "__dict__", ())
         for name in names:
-            parts[name] = self._tapped(name, replace)
+            if name in own or _static(base, name) is not None:  # else __getattr__ finds it
+                parts[name] = self._tapped(name, replace)
         if assignments:
             parts["__setattr__"] = self._tapped_assignment(replace)
             if hasattr(self._base, "__getattr__"):
@@ -83,7 +90,7 @@ class Tap:
         try:
             subclass = class_of(base)(base.__name__, (base,), parts)
             object.__setattr__(target, "__class__", subclass)
-        except TypeError as error:
+        except Exception as error:  # __init_subclass__ may raise anything
             raise TypeError(f"cannot be recorded: {shown(target)}: {error}") from error
 
     def remove(self) -> None:

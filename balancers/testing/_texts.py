@@ -5,9 +5,10 @@ from typing import Any
 
 from balancers._internal.checks import LATEST
 from balancers.errors import NoBackendAvailable
-from balancers.testing._values import Codec, dumps
+from balancers.pool import Lease
+from balancers.testing._values import Codec, dumps, is_a
 
-__all__ = ["Texts"]
+__all__ = ["Texts", "closing_reasons"]
 
 _MOST_NAMES = 10_000
 """The number of backends, besides the members, whose JSON is kept."""
@@ -55,10 +56,46 @@ class Texts:
             name = self._names[backend] = dumps(self._codec.plain(backend))
         return name
 
+    def lease(self, lease: Lease[Any], now: Any) -> str:
+        """Return what a request at ``now`` has got."""
+        text = f',"to":{self.name(lease.backend)}'
+        if lease.acquired_at != now:
+            text += f',"at":{self.time(lease.acquired_at)}'
+        if lease.bound:
+            text += ',"bound":true'
+        if lease.panic:
+            text += ',"panic":true'
+        return text
+
+    def release(self, lease: Any, number: int | None, now: Any) -> str:
+        """Return the first part of the line of a release.  ``number`` is that of the request."""
+        if not is_a(lease, Lease):
+            return f'{{"release":"object","t":{self.time(now)}'
+        if number is None:
+            kind = "released" if lease.released else "foreign"
+            return f'{{"release":"{kind}","t":{self.time(now)}'
+        text = f'{{"release":{number},"t":{self.time(now)}'
+        report = lease._report  # noqa: SLF001 - no method returns what failed() reported
+        if report is not None and report is not True and report is not False:
+            text += f',"failed":{self.value(report)}'
+        return text
+
+    def given(self, result: Any) -> str:
+        """Return what a call returned, unless it is None."""
+        return "" if result is None else f',"gives":{self.result(result)}'
+
     def raised(self, error: BaseException) -> str:
         """Return what a call raised: the class, and why there is no backend."""
         raised: dict[str, Any] = {"type": type(error).__name__}
         if isinstance(error, NoBackendAvailable):
-            raised |= {"reason": error.reason, "counts": dict(error.counts)}
-            raised |= {"retry_at": self._codec.plain(error.retry_at), "full": error.full}
+            result = self._codec.result
+            counts = {str(reason): result(count) for reason, count in error.counts.items()}
+            raised |= {"reason": result(error.reason), "counts": counts}
+            raised |= {"retry_at": result(error.retry_at), "full": result(error.full)}
         return f',"raises":{dumps(raised)}'
+
+
+def closing_reasons(pool: Any, backend: Any) -> tuple[str, ...]:
+    """Return the reasons that close a member of a pool.  Nothing is applied before; O(1)."""
+    member = pool._by_backend.get(backend)  # noqa: SLF001 - pool.state() would apply changes
+    return () if member is None else pool._gate_set.reasons(member.closed_by)  # noqa: SLF001 - the same

@@ -5,7 +5,7 @@ No code is run and no class is looked up when a log is read.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from fractions import Fraction
 from math import inf, isfinite, nan
@@ -16,7 +16,7 @@ from balancers._internal.checks import shown
 from balancers.errors import DuplicateBackend
 from balancers.outcome import Outcome
 
-__all__ = ["Codec", "Record", "dumps", "is_a"]
+__all__ = ["Codec", "Record", "argument", "dumps", "is_a", "results"]
 
 dumps: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 """Return the JSON text of a value, in ASCII.  A str is encoded in C."""
@@ -60,7 +60,8 @@ def _number(digits: str) -> int:
 
 _OF_VALUES: dict[str, Callable[[list[Any]], object]] = {
     "tuple": tuple,
-    "set": frozenset,
+    "set": set,
+    "frozenset": frozenset,
     "dict": dict,
     "outcome": lambda fields: Outcome(*fields),
     "record": _record,
@@ -177,7 +178,8 @@ class Codec:
             return {"dict": [[self.plain(k, nested), self.plain(v, nested)] for k, v in pairs]}
         plain = [self.plain(item, nested) for item in value]
         if isinstance(value, AbstractSet):
-            return {"set": sorted(plain, key=dumps)}  # the order of a set differs by process
+            kind = "frozenset" if isinstance(value, frozenset) else "set"
+            return {kind: sorted(plain, key=dumps)}  # the order of a set differs by process
         if isinstance(value, tuple):
             if names is not None:
                 return {"record": [[*names], plain]}
@@ -188,6 +190,19 @@ class Codec:
 def is_a(value: object, kind: type) -> bool:
     """Return whether a value is of a type.  The type checkers do not narrow the value."""
     return isinstance(value, kind)
+
+
+def results(value: Any) -> tuple[Any, Any]:
+    """Return a value, and the value to log: the items of an iterator, and else the value."""
+    if not is_a(value, Iterator):
+        return value, value
+    items = [*value]
+    return iter(items), items
+
+
+def argument(value: Any, *, ordered: bool) -> Any:
+    """Return the items of an iterator, or of a set that is ``ordered``, and else the value."""
+    return [*value] if is_a(value, Iterator) or (ordered and is_a(value, AbstractSet)) else value
 
 
 def _plain_number(value: Any) -> Any:

@@ -63,9 +63,9 @@ class Recorder(Generic[B]):
     {"release":1,"t":2.5,"ok":false}
 
     An argument that cannot be logged is refused with a TypeError before the call is made.  If
-    ``write`` raises an Exception, the recording ends, the calls go on, and :meth:`close` raises
-    this exception.  A request costs O(1); after every 100 lines, or as many lines as there are
-    members, a checksum costs O(members).
+    ``write`` raises an Exception, or a result cannot be logged, the recording ends, the calls go
+    on, and :meth:`close` raises this exception.  A request costs O(1); after every 100 lines, or as
+    many lines as there are members, a checksum costs O(members).
 
     Raises InvalidSetting if the pool has already served or refused a request, because its state
     could not be constructed again.  Raises AlreadyInUse for a pool that is recorded already, and
@@ -116,8 +116,10 @@ class Recorder(Generic[B]):
         """
         recording = self._recording
         if self._taps:
-            recording.line(f'{{"end":{recording.lines},{recording.checksums()}')
-            self._remove_taps()
+            try:
+                recording.end()
+            finally:
+                self._remove_taps()
         failed, recording.failed = recording.failed, None
         if failed is not None:
             raise failed
@@ -155,7 +157,7 @@ class Recorder(Generic[B]):
             if name == "release":
                 return recording.release(method)
             if name in CHANGES:
-                return recording.call(f'"pool":"{name}"', method)
+                return recording.call(f'"pool":"{name}"', method, ordered=True)
             return recording.read(method) if name in _READS else recording.unrecorded(method)
 
         def of_balancer(name: str, method: Callable[..., Any]) -> Callable[..., Any]:

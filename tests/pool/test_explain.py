@@ -733,6 +733,60 @@ def test_two_gates_with_the_same_reason_are_told_apart() -> None:
     assert row.excluded == ("draining",)
 
 
+def test_reasons_that_look_numbered_are_told_apart() -> None:
+    gates: list[Any] = [Drain() for _ in range(4)]
+    for gate, reason in zip(gates, ("x #2", "x", "x", "x #2"), strict=True):
+        gate.reason = reason
+    pool = Pool(RoundRobin(["a"]), gates=gates)
+    gates[2].begin("a", now=0.0)
+    member = pool.explain(1.0).members[0]
+    assert member.factors == {"x #2": 1, "x": 1, "x #3": 0, "x #2 #2": 1}
+
+
+class Remembering(Dealer):
+    """Its load counts the readings."""
+
+    readings = 0
+
+    def load_of(self, backend: Any, now: float) -> float:
+        self.readings += 1
+        return self.readings
+
+
+def test_the_loads_are_those_of_a_copy_also_for_a_bound_request() -> None:
+    balancer = Remembering()
+    balancer.put("a", 1)
+    pool: Pool[Any] = Pool(balancer)
+    requests: list[dict[str, Any]] = [{"prefer": "a"}, {}, {"prefer": "b", "strict": True}]
+    for request in requests:
+        assert pool.explain(1.0, **request).members[0].load == 1
+    assert balancer.readings == 0
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def test_an_error_without_a_text_is_shown() -> None:
+    class Failing(Dealer):
+        def pick(self, *_: Any, **__: Any) -> Any:
+            raise Wordless
+
+    balancer = Failing()
+    balancer.put("a", 1)
+    explained = Pool(balancer).explain(1.0)
+    assert "Wordless: Wordless()" in str(explained)
+    assert "Wordless()" in explained._repr_html_()
+    assert explained.as_dict()["error"]["message"] == "Wordless()"
+
+
+def test_long_weights_are_rounded_in_the_table() -> None:
+    pool = Pool(WeightedRoundRobin({"a": 10**300, "b": 10**15, "c": 10**15 + 1}))
+    rows = [line.split()[-4] for line in str(pool.explain(1.0)).splitlines()[2:]]
+    assert rows == ["1e+300", "1000000000000000", "1e+15"]
+
+
 class Milliseconds:
     """A load that is not an int."""
 

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from fractions import Fraction
 from math import inf, nan
 from random import Random, SystemRandom
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pytest
@@ -201,6 +201,10 @@ class Switch:
     def __delitem__(self, backend: str) -> None:
         list(self.close([]))
 
+    def __ior__(self, backends: set[str]) -> Self:
+        list(self.close(backends))
+        return self
+
     @property
     def only(self) -> str:
         return "".join(self.closed)
@@ -234,12 +238,17 @@ def delete_item(gate: Any) -> None:
     del gate["b"]
 
 
+def close_in_place(gate: Any) -> None:
+    gate |= {"b"}
+
+
 WAYS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda gate: gate.close(["b"], why="test"), "close"),
     (lambda gate: gate.by_function("b"), "by_function"),
     (lambda gate: gate("b"), "__call__"),
     (set_item, "__setitem__"),
     (delete_item, "__delitem__"),
+    (close_in_place, "__ior__"),
     (set_only, "__setattr__"),
     (set_level, "__setattr__"),
     (lambda gate: gate.close_everywhere("b"), "close_everywhere"),
@@ -261,11 +270,36 @@ def test_a_gate_of_another_author_is_recorded_however_it_is_called(
     assert pool.acquire(now=1.0).backend == "a"
     assert pool.state("a") == ()
 
-    class FreshSwitch(Switch):
-        """The gate of the replay."""
+    def make(header: Header) -> Pool[Any]:
+        fresh_gate: Any = type("OwnSwitch", (Switch,), {})()
+        return Pool(LeastConnections(header.members), gates=[fresh_gate])
+
+    assert replay(log, make, unfinished=True).requests == 1
+
+
+class Proxy:
+    """A gate that passes everything on to another gate."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_inner"], name)
+
+
+def test_a_gate_that_finds_its_methods_when_they_are_called_is_recorded() -> None:
+    class Delegating(Proxy):
+        due = property(lambda self: self._inner.due)
+
+    gate: Any = Delegating(Switch())
+    pool, log = start(gate)
+    list(gate.close(["a"]))
+    assert pool.acquire(now=1.0).backend == "b"
+    assert gate.factor("a", 1.0) == 0
+    assert [next(iter(call)) for call in log.calls()] == ["gate", "acquire"]
 
     def make(header: Header) -> Pool[Any]:
-        fresh_gate: Any = FreshSwitch()
+        fresh_gate: Any = Delegating(Switch())
         return Pool(LeastConnections(header.members), gates=[fresh_gate])
 
     assert replay(log, make, unfinished=True).requests == 1
@@ -528,6 +562,85 @@ def test_a_write_that_fails_ends_the_log_and_not_the_traffic() -> None:
     assert replay(lines, lambda h: Pool(RoundRobin(h.members), [HealthChecks()]), unfinished=True)
 
 
+class Unnamed(RuntimeError):
+    """Raised by an ``identity`` that no longer knows the backend."""
+
+
+def test_a_result_that_cannot_be_logged_ends_the_log_and_not_the_traffic() -> None:
+    lines: list[str] = []
+    known = [True]
+
+    def identity(backend: Named) -> str:
+        if not known[0]:
+            raise Unnamed
+        return backend.name
+
+    hosts = [Named("a"), Named("b")]
+    pool = Pool(RoundRobin(hosts))
+    recorder = Recorder(pool, write=lines.append, identity=identity)
+    recorder._texts._names.clear()  # as if more backends than it stores had been named
+    known[0] = False
+    leases = [pool.acquire(now=1.0), pool.acquire(now=2.0)]
+    for lease in leases:
+        pool.release(lease, now=3.0)
+    assert [lease.backend for lease in leases] == hosts
+    assert pool.snapshot().in_flight == 0
+    pool.acquire(now=4.0, key=[object()])  # type: ignore[arg-type]  # nothing is logged any more
+    assert len(lines) == 1
+    with pytest.raises(Unnamed):
+        recorder.close()
+    assert type(pool) is Pool
+
+
+def test_what_ends_after_the_recorder_adds_no_line() -> None:
+    """For example a request in a block, which has stored the method of the recorded pool."""
+    health: HealthChecks[str] = HealthChecks(1)
+    pool, log = Pool(LeastConnections(["a", "b"]), gates=[health]), Log()
+    recorder = Recorder(pool, write=log.append)
+    observe, explain = health.observe, pool.explain
+    with pool.lease(iter((1.0, 3.0)).__next__):
+        recorder.close()
+        written = len(log)
+        explain(2.0)
+        observe("b", ok=False, now=2.0)
+    assert len(log) == written
+    assert pool.snapshot().in_flight == 0
+    recorder.close()
+    assert repr(recorder) == "<Recorder: 3 lines, 1 requests, closed>"
+
+    def make(header: Header) -> Pool[Any]:
+        return Pool(LeastConnections(header.members), gates=[HealthChecks(1)])
+
+    assert replay(log, make).requests == 1
+
+
+def test_an_error_with_unusual_numbers_is_raised_and_logged() -> None:
+    class Refuses(Switch):
+        def started(self, *_: Any) -> None:
+            counts: Any = {"full": np.int64(3)}
+            raise NoBackendAvailable("full", counts, nan)
+
+    pool, log = start(Refuses())
+    for _ in range(2):
+        with pytest.raises(NoBackendAvailable):
+            pool.acquire(now=1.0)
+    assert [call["acquire"] for call in log.calls()] == [1, 2]
+    assert log.last()["raises"]["counts"] == {"full": 3}
+
+
+def test_a_write_that_reads_the_pool_is_called_once_for_each_line() -> None:
+    log = Log()
+    pool = Pool(RoundRobin(["a", "b"]))
+
+    def write(line: str) -> None:
+        log.append(line)
+        pool.snapshot()
+
+    with Recorder(pool, write=write):
+        pool.acquire(now=1.0)
+    assert [next(iter(call)) for call in log.calls()] == ["acquire", "end"]
+
+
 def test_a_value_that_cannot_be_logged_is_refused_before_the_call() -> None:
     health: Any = HealthChecks(1)
     pool, log = start(health)
@@ -552,6 +665,13 @@ def test_a_value_that_cannot_be_logged_is_refused_before_the_call() -> None:
     assert pool.acquire(1.0).backend == "a"
 
 
+class Final:
+    """A class without subclasses."""
+
+    def __init_subclass__(cls) -> None:
+        raise RuntimeError("this class has no subclasses")
+
+
 def test_bad_arguments_are_refused_and_change_nothing() -> None:
     def pool() -> Pool[str]:
         return Pool(RoundRobin(["a"]), gates=[HealthChecks()])
@@ -567,6 +687,7 @@ def test_bad_arguments_are_refused_and_change_nothing() -> None:
         (TypeError, {"settings": {"rule": object()}}),
         (TypeError, {"gates": [5]}),
         (TypeError, {"gates": [[]]}),
+        (TypeError, {"gates": [Final()]}),
     ]
     for error, arguments in cases:
         given: dict[str, Any] = {"pool": pool(), "write": str, **arguments}
@@ -629,6 +750,28 @@ def test_the_order_of_a_set_is_not_logged() -> None:
     """It differs between processes."""
     assert [*{8, 1}] == [8, 1]
     assert Codec().plain({8, 1}) == Codec().plain({1, 8}) == {"set": [1, 8]}
+
+
+ORDERS: list[Callable[[list[str]], Any]] = [
+    set, frozenset, iter, lambda names: dict.fromkeys(names, 1),
+    lambda names: dict.fromkeys(names).keys(), lambda names: Pool(RoundRobin(names)).backends,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("collection", ORDERS)
+def test_members_join_in_the_order_of_the_collection(collection: Callable[[Any], Any]) -> None:
+    log = Log()
+    pool = Pool(RoundRobin(["a"]))
+    with Recorder(pool, write=log.append):
+        pool.update(collection(["z", "b", "m", "q", "k"]), now=1.0)
+        for now in range(5):
+            pool.acquire(now=float(now))
+    assert replay(log, lambda header: Pool(RoundRobin(header.members))).requests == 5
+
+
+def test_a_gate_gets_a_set_that_it_can_change() -> None:
+    read = Codec().value(Codec().plain([{1}, frozenset({1})]))
+    assert [type(each) for each in read] == [set, frozenset]
 
 
 def test_the_fields_of_a_named_tuple_are_attributes() -> None:

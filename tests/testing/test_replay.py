@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,6 +32,7 @@ from balancers.gates import CoolDown
 from balancers.testing import Diverged, Header, InvalidLog, Recorder, Replayed, replay
 from balancers.testing.__main__ import main
 from balancers.testing._divergence import RESULTS
+from balancers.testing._values import dumps
 from tests.depth import DEEP, runs
 from tests.kinds import KINDS, Kind, by_name
 from tests.packages import HOME
@@ -552,6 +554,9 @@ def other(header):
 def broken(header):
     raise ZeroDivisionError("no pool\\ntoday")
 
+def exits(header):
+    raise SystemExit
+
 number = 5
 """
 
@@ -559,6 +564,7 @@ number = 5
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "makes_small.py").write_text(MODULE, encoding="utf-8")
+    (tmp_path / "exits_at_once.py").write_text("raise SystemExit(0)", encoding="utf-8")
     (tmp_path / "small.log").write_text("".join(SMALL), encoding="utf-8")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.chdir(tmp_path)
@@ -595,6 +601,8 @@ BAD: list[tuple[list[str], str]] = [
     (["small.log", "--make", "makes_small:missing"], "AttributeError"),
     (["small.log", "--make", "makes_small:number"], "is not a function"),
     (["small.log", "--make", "makes_small:broken"], "ZeroDivisionError: no pool today"),
+    (["small.log", "--make", "makes_small:exits"], "small.log: SystemExit"),
+    (["small.log", "--make", "exits_at_once:make"], "--make exits_at_once:make: SystemExit: 0"),
     (["small.log", "--make", "makes_small:make", "--resolve", "x"], "--resolve must be"),
     (["makes_small.py", "--make", "makes_small:make"], "line 1 of the log"),
     (["cut.log", "--make", "makes_small:make"], "line 5 of the log: the log is cut off"),
@@ -613,6 +621,31 @@ def test_bad_input_of_the_command_is_one_line(
     assert out == ""
     assert err.count("\n") == 1
     assert why in err
+
+
+class Narrow(StringIO):
+    """A terminal that shows ASCII only."""
+
+    encoding = "ascii"
+
+    def write(self, text: str) -> int:
+        text.encode("ascii")
+        return super().write(text)
+
+
+def test_a_log_cannot_control_the_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, err = Narrow(), Narrow()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    call = {"gate": 0, "call": "observe", "args": ["a"], "kw": {"\x1b[31m\u2028é": 1}}
+    kind = {"gate": 0, "call": "observe", "args": [{"\x1b[31m": 1}]}
+    for number, fields in enumerate((call, kind)):
+        lines = [SMALL[0], f"{dumps(fields)}\n"]
+        (folder / f"{number}.log").write_text("".join(lines), encoding="utf-8")
+        run(f"{number}.log", "--make", "makes_small:make", "--unfinished")
+    assert "\\x1b[31m\\u2028\\xe9" in out.getvalue()
+    assert "\\x1b[31m" in err.getvalue()
+    assert "\x1b" not in out.getvalue() + err.getvalue()
 
 
 @pytest.mark.usefixtures("folder")
