@@ -76,7 +76,7 @@ class BalancerLaboratory(Laboratory):
                 self.make_balancer(name)
         most = max(least, min(most, self.settings.max_members))
         size = min(most, 4) if self.below(4) < 3 else most  # three of four are small
-        names = ODD_NAMES if odd_names and self.below(6) == 5 and most <= 12 else NAMES
+        names = ODD_NAMES if odd_names and self.below(3) == 2 and most <= 12 else NAMES
         self.names = names[: max(least, 1 + self.below(size))]
         self.palette = self.drawn_palette()
         self.actions = [action for action in actions if self.below(4) < 3] or actions
@@ -242,7 +242,8 @@ class BalancerLaboratory(Laboratory):
         return [*NAMES[:count]]
 
     def _put(self) -> None:
-        self.put(self.one_of(self.names), self.one_of(self.palette))
+        weight = 0 if self.below(8) == 7 else self.one_of(self.palette)
+        self.put(self.one_of(self.names), weight)
 
     def _flip(self) -> None:
         if self.weights:

@@ -1,6 +1,7 @@
 """Drives gates as pools do: members, requests, changes and the time."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -35,6 +36,14 @@ class GateDriver(Laboratory):
         """Whether the gate has a method ``unproven`` that a pool calls."""
         if settings.events is not None:
             self.program.give("events", settings.events.others)
+
+    def close(self, namespace: dict[str, Any] | None = None) -> None:
+        """Remove all members, so that gates that share a state do not change the next example."""
+        for name in self.gates:
+            gate: Any = (namespace or self.program.namespace).get(name)
+            for backend in self.members:
+                with suppress(Exception):
+                    gate.removed(backend, self.now)
 
     @property
     def gate(self) -> Any:

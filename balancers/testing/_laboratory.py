@@ -53,6 +53,13 @@ class Laboratory:
         self.comparisons = 0
         self._number: int | None = None
 
+    def close(self, namespace: dict[str, Any] | None = None) -> None:
+        """Called at the end of an example.  Undo what could change the next one.
+
+        ``namespace`` contains the variables of the program if it was executed once more.
+        """
+        return
+
     def below(self, count: int) -> int:
         """Return a drawn number from 0 to ``count`` - 1; 0 is the simplest."""
         return self.choices.below(count)

@@ -1,6 +1,7 @@
 """Provides histories of loads: drawn requests, outcomes, times and departures."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from balancers.testing._choices import Choices
@@ -34,6 +35,14 @@ class LoadLaboratory(Laboratory):
         self.ticks: Sequence[float] = TICKS
         self.outcomes: Sequence[str] = OUTCOMES
         self.after: Callable[[], None] = lambda: None
+
+    def close(self, namespace: dict[str, Any] | None = None) -> None:
+        """Remove all backends, so that loads that share a state do not change the next example."""
+        for name in self.loads:
+            load: Any = (namespace or self.program.namespace).get(name)
+            for backend in self.names:
+                with suppress(Exception):
+                    load.removed(backend)
 
     @property
     def load(self) -> Any:

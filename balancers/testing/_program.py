@@ -105,18 +105,21 @@ class Program:
             self.lines.append(f"assert {_substituted(line, values)} == {written(value)}")
         return value
 
-    def omit_assertions(self, why: str) -> None:
+    def omit_assertions(self, why: str) -> dict[str, Any]:
         """Remove all assertions but the last line, if the rest still shows the same breach.
 
-        They only read.  So the rest shows the breach unless reading has an effect.
+        They only read.  So the rest shows the breach unless reading has an effect.  Return the
+        variables of the program that was executed to find this out.
         """
         rest = [line for line in self.lines[:-1] if not line.startswith("assert ")]
         rest += self.lines[-1:]
+        namespace = {**_NAMES, **self._given}
         try:
-            exec("\n".join(rest), {**_NAMES, **self._given})  # noqa: S102 - lines of a law
+            exec("\n".join(rest), namespace)  # noqa: S102 - lines of a law
         except Exception as error:  # noqa: BLE001 - the breach, whatever it is
             if str(error) == why or type(error).__name__ in why:
                 self.lines = rest
+        return namespace
 
     def check_raises(self, error: str, line: str, why: str, /, **values: Any) -> None:
         """Execute an expression that must raise the error with this name.  Raises Breach."""

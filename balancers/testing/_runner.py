@@ -84,6 +84,8 @@ class Runner:
             law.test(laboratory)
         except Breach:
             return True
+        finally:
+            laboratory.close()
         self.comparisons += laboratory.comparisons
         return False
 
@@ -104,7 +106,7 @@ class Runner:
     def _broken(self, law: Law, made: list[int], *, stuck: bool) -> LawBroken:
         """Return the error for these choices, after two runs that record the program."""
         whys: list[str] = []
-        programs: list[str] = []
+        runs: list[Laboratory] = []
         for _ in range(1 if stuck else 2):
             laboratory = self._laboratory(self.settings, Choices(made), recording=True)
             why = "the same calls broke the law before, but not now"
@@ -114,17 +116,19 @@ class Runner:
                 why = breach.why
             except Stuck:
                 why = f"the last line did not end within {_STUCK:g} s of processor time"
-            if laboratory.assertions_only_read and not stuck:
-                laboratory.program.omit_assertions(why)
+            finally:
+                laboratory.close()
             whys.append(why)
-            programs.append(laboratory.program.text(self.preamble()))
-        why = whys[0]
-        if len({*whys}) > 1 or len({*programs}) > 1 or self._differs():
+            runs.append(laboratory)
+        program, why = runs[0].program, whys[0]
+        if len({*whys}) > 1 or program.lines != runs[-1].program.lines or self._differs():
             why += (
                 ".  The result is not deterministic: it depends on more than the calls.  If the "
                 "subject draws random numbers, let the factory take rng"
             )
-        return LawBroken(law.name, why, programs[0])
+        if runs[0].assertions_only_read and not stuck:
+            runs[0].close(program.omit_assertions(whys[0]))
+        return LawBroken(law.name, why, program.text(self.preamble()))
 
     def _differs(self) -> bool:
         """Return whether two new subjects that get the same calls differ; see the laboratory."""

@@ -350,7 +350,7 @@ class KatranTable(Membership[Any]):
     """
 
     keyed = True
-    places = 1021
+    places = 251
 
     def __init__(self) -> None:
         self._table: list[Any] = []

@@ -257,6 +257,17 @@ class RefusesWithNone(Turns):
             raise
 
 
+@wrong_balancer("picks_only_eligible_backends")
+class EmptyNameIsNone(Turns):
+    """A backend that is false, an empty text, counts as none."""
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        picked = super().pick(avoid=avoid)
+        if not picked:
+            raise self.refusal()
+        return picked
+
+
 # refuses_in_bounded_work
 
 
@@ -320,6 +331,25 @@ class ListsOnly(Turns):
     def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
         self.left(avoid)
         return super().pick(avoid=avoid if isinstance(avoid, list | tuple | set) else ())
+
+
+@wrong_balancer("is_a_balancer")
+class JoinsOnlyWithWeight(Turns):
+    """A backend that joins with the weight 0 is no member."""
+
+    def put(self, backend: Any, weight: float = 1) -> None:
+        if weight or backend in self.weights:
+            super().put(backend, weight)
+
+
+@wrong_balancer("a_flip_keeps_the_others_places", "least_loaded")
+class QuiescedIsIdle(Counts):
+    """A backend that is quiesced loses its requests in flight.  Bugs 29 and 40."""
+
+    def update_index(self, backend: Any, old: float | None, new: float | None) -> None:
+        super().update_index(backend, old, new)
+        if new == 0:
+            self.counts[backend] = 0
 
 
 # put_again_changes_nothing

@@ -117,6 +117,17 @@ class NumberedMembers(Highest):
 
 
 @wrong_balancer("the_map_is_a_function_of_the_set", *KEYED)
+class LowerCase(Highest):
+    """Names are hashed in lower case, so that the order of joining decides between two of them."""
+
+    fractional = False
+
+    def pick(self, key: Key | None = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        octets = key_octets(key)
+        return max(self.left(avoid), key=lambda b: digest(name_octets(b).lower(), octets))
+
+
+@wrong_balancer("the_map_is_a_function_of_the_set", *KEYED)
 class EqualScoresByOrder(Highest):
     """A hash of 4 bits has many equal scores, and the first in the list wins."""
 
@@ -191,7 +202,7 @@ class ClosedByModulo(Highest):
 # more_weight_only_attracts
 
 
-@wrong_balancer("more_weight_only_attracts", *KEYED, "weighted")
+@wrong_balancer("only_the_keys_of_the_changed_move", *KEYED, "weighted")
 class PowerOfShares(Highest):
     """The exponent is the share instead of the weight, and rounded to hundredths.  Bug 16."""
 

@@ -148,7 +148,7 @@ class Results:
         """Return a line with the numbers of mutants by fate."""
         fates = Counter(fate for _, _, fate in self.all())
         total = sum(fates.values())
-        run = total - fates[NOT_RUN] - fates[UNDECIDED]
+        run = total - fates[NOT_RUN]
         killed = fates[KILLED] + fates[TIMED_OUT]
         share = f"{100 * killed / run:.2f} %" if run else "-"
         reasons = read_reasons()
@@ -157,7 +157,7 @@ class Results:
         )
         alive = fates[SURVIVED] + fates[UNREACHED]
         return (
-            f"{self.package:<11}{total:6} mutants  {run:6} decided  {killed:6} killed ({share})"
+            f"{self.package:<11}{total:6} mutants  {run:6} run  {killed:6} killed ({share})"
             f"  {alive:4} survive, {explained:4} with a reason  {fates[UNDECIDED]:4} undecided"
         )
 

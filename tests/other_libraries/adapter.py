@@ -39,12 +39,10 @@ class Finding:
     verdict: Literal["fault", "contract"]
     """``fault``: wrong by the library's own documentation; ``contract``: another promise."""
     laws: tuple[str, ...]
-    """The laws that do not hold for this reason."""
+    """The laws that may not hold for this reason; other examples break others of them."""
     reason: str
     alone: str = ""
     """A program that uses the library alone, without an adapter.  Every fault has one."""
-    by_chance: bool = False
-    """Whether the laws do not hold in some runs only."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,6 @@ copies. The positions per thread also mean that threads do not take turns with e
                     "hash_order_decides_nothing",
                     "explains_what_acquire_does",
                 ),
-                by_chance=True,
                 reason="""\
 `select` calls `random.choice`, and a generator cannot be passed. The picks of two selectors can
 therefore not be repeated or compared, and all laws that compare twins do not hold. The

@@ -111,6 +111,7 @@ length.""",
                 laws=(
                     "is_a_balancer",
                     "touches_no_clock_and_no_global_random",
+                    "same_seed_same_picks_in_another_process",
                     "refuses_in_bounded_work",
                     "picks_only_eligible_backends",
                     "refuses_exactly_when_none_is_eligible",

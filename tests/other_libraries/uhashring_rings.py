@@ -123,6 +123,7 @@ except AttributeError as error:
                     "copies_and_pickles_go_on_alike",
                     "hash_order_decides_nothing",
                     "a_key_stays_put",
+                    "explains_what_acquire_does",
                 ),
                 reason="""\
 A node gets its share of 40 points per node, rounded down, four times. With two nodes, a weight of 1

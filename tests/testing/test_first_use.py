@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from balancers import RoundRobin
 from balancers.testing import LawBroken, check_balancer
 from tests.testing.tutorial import run
 
@@ -38,3 +39,21 @@ def test_the_program_fails_with_the_same_sentence() -> None:
     done = run(["-c", caught.value.program])
     assert done.returncode == 1
     assert "AssertionError: the balancer has no keyed, fractional, discard" in done.stderr
+
+
+class Short(RoundRobin[str]):
+    """Raises after some picks."""
+
+    picks = 0
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> str:
+        self.picks += 1
+        assert self.picks < 7
+        return super().pick(key, now, avoid)
+
+
+def test_an_exception_in_the_history_for_another_process_is_in_the_program() -> None:
+    with pytest.raises(LawBroken) as caught:
+        check_balancer(Short, laws=["same_seed_same_picks_in_another_process"])
+    assert caught.value.program.count(".pick(") >= 7
+    assert run(["-c", caught.value.program]).returncode == 1

@@ -125,6 +125,7 @@ def same_seed_same_picks_in_another_process(lab: BalancerLaboratory) -> None:
     except NoSource as error:
         raise NotTested(f"another process cannot make the balancer: {error}") from None
     inner = BalancerLaboratory(lab.settings, Choices(rng=Random(7)), recording=True)
+    inner.program.lines = lab.program.lines  # a line that raises is part of the program
     inner.begin(least=min(4, lab.settings.max_members), most=12, odd_names=False)
     inner.history(40)
     inner.add_members(6)
@@ -139,7 +140,6 @@ def same_seed_same_picks_in_another_process(lab: BalancerLaboratory) -> None:
         there = run_elsewhere(program, "picks")
     except CannotRun as error:
         raise NotTested(f"the program does not run in another process: {error}") from None
-    lab.program.lines += inner.program.lines
     lab.program.namespace["picks"] = here
     lab.check("picks == elsewhere", "another process makes other picks", elsewhere=there)
 

@@ -75,7 +75,7 @@ def shares_follow_weights(lab: BalancerLaboratory) -> None:
         lab.check_count("counts[backend]", _REQUESTS, share, why, slack=slack, backend=backend)
 
 
-@law(needs="weighted", without="keyed", share=0.08)
+@law(needs="weighted", without="keyed", share=0.09)
 def scale_free(lab: BalancerLaboratory) -> None:
     """Weights are relative: if all of them are multiplied by a number, nothing changes.
 
