@@ -84,6 +84,9 @@ def _directive(home: str, name: str) -> str:
     if inspect.isfunction(value):
         return f".. autofunction:: {name}"
     if not inspect.isclass(value):
+        description = _description(home, name)
+        if description:
+            return f".. data:: {name}\n\n   {description}"
         return f".. autodata:: {name}\n   :no-value:"
     lines = [f".. autoclass:: {name}"]
     if any(base.__name__ in {"Balancer", "Gate"} for base in value.__mro__[1:]):
@@ -94,6 +97,25 @@ def _directive(home: str, name: str) -> str:
     if hidden:
         lines.append(f"   :exclude-members: {', '.join(hidden)}")
     return "\n".join(lines)
+
+
+def _description(home: str, name: str) -> str:
+    """Return the text below the assignment of a value that a package imports from its modules."""
+    imports = [
+        node.module
+        for node in ast.walk(ast.parse(inspect.getsource(import_module(home))))
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}
+    ]
+    for module in filter(None, imports):
+        for statement, after in pairwise(ast.parse(inspect.getsource(import_module(module))).body):
+            match statement, after:
+                case (
+                    ast.Assign(targets=[ast.Name(id=found)])
+                    | ast.AnnAssign(target=ast.Name(id=found)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ) if found == name:
+                    return " ".join(text.split())
+    return ""
 
 
 def _undocumented_fields(value: type) -> list[str]:
