@@ -295,7 +295,5 @@ class Recording:
 
 def _results(value: Any) -> tuple[Any, Any]:
     """Return a value, and the value to log: the items of an iterator, and else the value."""
-    if not is_a(value, Iterator):
-        return value, value
-    items = [*value]
-    return iter(items), items
+    items = [*value] if is_a(value, Iterator) else None
+    return (value, value) if items is None else (iter(items), items)
