@@ -45,8 +45,8 @@ def check_gate(
     >>> from balancers.testing import check_gate
     >>> begin = {"begin": lambda gate, backend, now: gate.begin(backend, now)}
     >>> report = check_gate(Drain, events=begin, examples=10)
-    >>> report.results[1]
-    LawResult(law='factors_are_factors', examples=10, excuse='', note='')
+    >>> report.results[0]
+    LawResult(law='reading_changes_nothing', examples=10, excuse='', note='')
 
     Raises LawBroken for the first law that is broken and has no excuse, and for an excuse whose law
     is not broken.  Raises InvalidSetting or TypeError for an argument that is not valid.
