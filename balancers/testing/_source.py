@@ -252,7 +252,8 @@ def _code_of(text: str) -> CodeType:
 
 def _same_code(ours: CodeType, other: CodeType) -> bool:
     """Return whether two functions do the same, wherever they were written."""
-    if ours.co_varnames != other.co_varnames or _names_in(ours) != _names_in(other):
+    names = [{*code.co_names, *code.co_freevars} for code in (ours, other)]  # of any scope
+    if ours.co_varnames != other.co_varnames or names[0] != names[1]:
         return False
     if len(ours.co_consts) != len(other.co_consts):
         return False
@@ -263,8 +264,3 @@ def _same_code(ours: CodeType, other: CodeType) -> bool:
         else left == right or (isinstance(left, str) and "<lambda>" in left)  # a qualified name
         for left, right in pairs
     )
-
-
-def _names_in(code: CodeType) -> list[str]:
-    """Return the names that are not of the function itself: an enclosing function may bind them."""
-    return sorted({*code.co_names, *code.co_freevars})
