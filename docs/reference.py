@@ -84,10 +84,8 @@ def _directive(home: str, name: str) -> str:
     if inspect.isfunction(value):
         return f".. autofunction:: {name}"
     if not inspect.isclass(value):
-        description = _description(home, name)
-        if description:
-            return f".. data:: {name}\n\n   {description}"
-        return f".. autodata:: {name}\n   :no-value:"
+        directive = f".. autodata:: {name}\n   :no-value:"
+        return _in_its_module(home, name, directive) if isinstance(value, dict) else directive
     lines = [f".. autoclass:: {name}"]
     if any(base.__name__ in {"Balancer", "Gate"} for base in value.__mro__[1:]):
         lines.append("   :inherited-members: Protocol")
@@ -99,23 +97,14 @@ def _directive(home: str, name: str) -> str:
     return "\n".join(lines)
 
 
-def _description(home: str, name: str) -> str:
-    """Return the text below the assignment of a value that a package imports from its modules."""
-    imports = [
-        node.module
-        for node in ast.walk(ast.parse(inspect.getsource(import_module(home))))
-        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}
-    ]
-    for module in filter(None, imports):
-        for statement, after in pairwise(ast.parse(inspect.getsource(import_module(module))).body):
-            match statement, after:
-                case (
-                    ast.Assign(targets=[ast.Name(id=found)])
-                    | ast.AnnAssign(target=ast.Name(id=found)),
-                    ast.Expr(value=ast.Constant(value=str(text))),
-                ) if found == name:
-                    return " ".join(text.split())
-    return ""
+def _in_its_module(home: str, name: str, directive: str) -> str:
+    """Return the directive in the module that defines the name: a dict has its docstring there."""
+    tree = ast.parse(Path(str(import_module(home).__file__)).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+            module, own = f".. currentmodule:: {node.module}", f".. currentmodule:: {home}"
+            return f"\n{module}\n\n{directive}\n\n{own}\n"
+    return directive
 
 
 def _undocumented_fields(value: type) -> list[str]:

@@ -448,7 +448,7 @@ class ChoicesWithMemory(Membership[Any]):
 
 
 class ShuffledCycles(Membership[Any]):
-    """Each cycle is a new random permutation of the members."""
+    """Each cycle is a new random permutation of the members; who joins waits for the next one."""
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
@@ -456,9 +456,7 @@ class ShuffledCycles(Membership[Any]):
         super().__init__()
 
     def update_index(self, backend: Any, old: float | None, new: float | None) -> None:
-        if old is None:
-            self._coming.insert(self._rng.randrange(len(self._coming) + 1), backend)
-        elif new is None:
+        if new is None:
             self._coming = [b for b in self._coming if b != backend]
 
     def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:

@@ -257,17 +257,6 @@ class RefusesWithNone(Turns):
             raise
 
 
-@wrong_balancer("picks_only_eligible_backends")
-class EmptyNameIsNone(Turns):
-    """A backend that is false, an empty text, counts as none."""
-
-    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
-        picked = super().pick(avoid=avoid)
-        if not picked:
-            raise self.refusal()
-        return picked
-
-
 # refuses_in_bounded_work
 
 

@@ -39,7 +39,8 @@ class Finding:
     verdict: Literal["fault", "contract"]
     """``fault``: wrong by the library's own documentation; ``contract``: another promise."""
     laws: tuple[str, ...]
-    """The laws that may not hold for this reason; other examples break others of them."""
+    """The laws that may not hold for this reason; other examples break others of them.
+    The page shows the program of the first one."""
     reason: str
     alone: str = ""
     """A program that uses the library alone, without an adapter.  Every fault has one."""

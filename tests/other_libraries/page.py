@@ -90,10 +90,8 @@ def _section(subject: Subject, results: list[Result], shown: Mapping[str, str]) 
 
 def _finding(finding: Finding, results: list[Result], shown: Mapping[str, str]) -> Iterator[str]:
     broken = [result.law for result in results if result.why and result.law in finding.laws]
-    result = min(
-        (result for result in results if result.law in broken and result.fails),
-        key=lambda result: len(result.program),
-    )
+    failing = {result.law: result for result in results if result.why and result.fails}
+    result = next(failing[law] for law in finding.laws if law in failing)
     verdict = {"fault": "A fault", "contract": "Another contract"}[finding.verdict]
     laws = ", ".join(f"`{law}`" for law in broken)
     yield from ("", f"#### {verdict}: {finding.title}", "", finding.reason, "")

@@ -91,8 +91,8 @@ COPIED = Finding(
     ),
     reason="""\
 `LoadBalancer` holds a `threading.Lock`, because threads share it. A lock can be neither copied nor
-pickled. The library does not say that the object can be copied. The other
-two laws use copies.""",
+pickled. The library does not say that the object can be copied. The other two laws use
+copies.""",
 )
 SUBJECTS = [
     Subject(
@@ -109,14 +109,14 @@ length.""",
                 title="an index outside of the list",
                 verdict="fault",
                 laws=(
+                    "refuses_in_bounded_work",
                     "is_a_balancer",
                     "touches_no_clock_and_no_global_random",
                     "same_seed_same_picks_in_another_process",
-                    "refuses_in_bounded_work",
+                    "put_again_changes_nothing",
                     "picks_only_eligible_backends",
                     "refuses_exactly_when_none_is_eligible",
                     "refuses_bad_weights",
-                    "put_again_changes_nothing",
                     "last_put_wins",
                     "hash_order_decides_nothing",
                     "no_backend_starves",

@@ -9,11 +9,16 @@ from tests.testing.tutorial import FOLDER, STEPS, output, run
 PAGES = "".join(path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md")))
 
 
+def lasting(text: str) -> str:
+    """A report without the numbers of examples: a slow machine runs fewer of them."""
+    return re.sub(r"holds, \d+ example.*", "holds", text)
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_prints_what_its_page_shows(name: str) -> None:
     """After a change of a law or a message, ``python -m tests.testing.tutorial`` writes them."""
     assert f"```{{literalinclude}} {name}.txt" in PAGES
-    assert output(name) == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
+    assert lasting(output(name)) == lasting((FOLDER / f"{name}.txt").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", ["first_draft", "second_draft", "turns"])

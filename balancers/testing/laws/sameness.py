@@ -30,7 +30,7 @@ def put_again_changes_nothing(lab: BalancerLaboratory) -> None:
             lab.start(lab.pick(lab.key()))
 
 
-@law(share=0.05)
+@law(share=0.06)
 def last_put_wins(lab: BalancerLaboratory) -> None:
     """Only the last weight of a backend counts.
 
