@@ -28,6 +28,8 @@ HOMES = {
     "flows": "Flows",
     "proxy_protocol": "The PROXY protocol",
     "testing": "Laws, records and replays",
+    "testing.strategies": "Strategies for Hypothesis",
+    "testing.programs": "What the programs of broken laws import",
     "keys": "Keys, names and hash functions",
     "addresses": "Addresses",
     "membership": "For authors: members and weights",

@@ -144,7 +144,7 @@ def test_the_files_and_commands_on_a_page_exist(page: Path) -> None:
     files = re.findall(r"(?<![\w/])((?:docs|tests|balancers|notebooks|\.ci)/[\w./*-]*\w)", written)
     names = [name.removesuffix("/") for name in files if "generated" not in name]
     assert [name for name in names if not list(TOP.glob(name))] == []
-    targets = re.findall(r"`make (\w+)", written)
+    targets = re.findall(r"`make ([\w-]+)", written)
     assert [name for name in targets if not re.search(rf"^{name}:", MAKEFILE, re.MULTILINE)] == []
     modules = re.findall(r"python -m (tests[\w.]*)", written)
     assert [name for name in modules if find_spec(name) is None] == []

@@ -79,7 +79,11 @@ class SaltedName(str):
 
 
 class TooManyLines(BaseException):
-    """Raised in a call that executes too many lines of Python."""
+    """Raised in a call that executes too many lines of Python.
+
+    >>> issubclass(TooManyLines, Exception)  # so that no subject catches it
+    False
+    """
 
 
 def executed_lines(call: Callable[[], object], limit: int) -> int:
