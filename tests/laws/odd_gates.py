@@ -19,7 +19,9 @@ class OddGate:
 
     make: Callable[[], Any]
     source: str
-    events: Mapping[str, Callable[[Any, Any, float], object]] = field(default_factory=dict)
+    events: Mapping[str, Callable[[Any, Any, float], object]] = field(
+        default_factory=dict[str, Callable[[Any, Any, float], object]]
+    )
 
     @property
     def name(self) -> str:

@@ -82,8 +82,8 @@ class Locked:
 class AsData:
     """A dataclass, which is compared by value and has no hash."""
 
-    weights: dict[Any, float] = field(default_factory=dict)
-    turns: dict[Any, int] = field(default_factory=dict)
+    weights: dict[Any, float] = field(default_factory=dict[Any, float])
+    turns: dict[Any, int] = field(default_factory=dict[Any, int])
     number: int = 0
     keyed: bool = False
     fractional: bool = False

@@ -297,8 +297,8 @@ class TriedIsFilled(Turns):
 
     def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
         picked = super().pick(avoid=avoid)
-        if isinstance(avoid, list):
-            avoid.append(picked)
+        if type(avoid) is list:
+            avoid.append(picked)  # pyright: ignore[reportUnknownMemberType]  # a list of anything
         return picked
 
 

@@ -310,7 +310,8 @@ class KeyErrorForOthers(Pause):
     def finished(
         self, backend: Any, outcome: Any, in_flight: int, started_at: float, now: float
     ) -> None:
-        self.find_state(backend) or self._members[backend]
+        if not self.find_state(backend):
+            raise KeyError(backend)
         super().finished(backend, outcome, in_flight, started_at, now)
 
 

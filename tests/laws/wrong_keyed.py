@@ -1,6 +1,7 @@
 """Plausible but wrong balancers that pick by key; see ``wrong_balancers``."""
 
 from bisect import bisect_left
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import accumulate
 from math import ceil, log
@@ -305,7 +306,7 @@ class LambdaAsHash(Highest):
     """The hash function is a lambda in an attribute, so that no pickle can be made."""
 
     def __init__(self) -> None:
-        self.hashed: Any = lambda name, octets: digest(octets, name)
+        self.hashed: Callable[[bytes, bytes], int] = lambda name, octets: digest(octets, name)
         super().__init__()
 
     def score(self, octets: bytes, backend: Any) -> Any:

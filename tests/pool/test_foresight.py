@@ -48,9 +48,9 @@ def busy_pool(rng: Random) -> Pool[str]:
         {"panic": 0.6},
         {"panic": 0.3, "calm": 0.8},
     ]
-    more = rng.choice(settings)
+    more: dict[str, Any] = rng.choice(settings)
     if rng.random() < 0.2:
-        more = {**more, "limit": 5}
+        more = more | {"limit": 5}
     pool = Pool(WeightedRoundRobin[str](), gates[: rng.randint(2, 6)], **more)
     used = [gate for gate in gates if getattr(gate, "taken", False)]
     weights = {name: rng.choice([1, 1, 2, 0]) for name in NAMES}
