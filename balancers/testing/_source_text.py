@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from textwrap import dedent
 from types import FunctionType
 
@@ -21,10 +22,12 @@ def source_text(value: type | FunctionType) -> str:
 
     Raises OSError or SyntaxError if there is none.
     """
-    try:
-        return dedent(inspect.getsource(value))
-    except (OSError, TypeError):
-        pass
+    with suppress(OSError, TypeError):
+        text = dedent(inspect.getsource(value))
+        head = re.compile(rf"^class {value.__name__}\b", re.MULTILINE)
+        # since CPython 3.13, the text of a class can be the same lines of another file
+        if isinstance(value, FunctionType) or head.search(text):
+            return text
     for function in functions_of(value):
         if function is value or function.__qualname__.startswith(f"{value.__qualname__}."):
             whole = _whole_text(function)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.kinds import KINDS
+from tests.kinds import KINDS, Kind
 from tests.laws import durations
 
 
@@ -16,7 +16,10 @@ def test_slow_laws_are_a_failure(
     many: float,
     status: int,
 ) -> None:
-    monkeypatch.setattr(durations, "seconds", lambda _, examples: many if examples > 100 else few)
+    def seconds(_kind: Kind, examples: int) -> float:
+        return many if examples > 100 else few
+
+    monkeypatch.setattr(durations, "seconds", seconds)
     assert durations.main([]) == status
     assert ("TOO SLOW" in capsys.readouterr().out) == (many > durations.ONE)
 
