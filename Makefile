@@ -5,7 +5,7 @@ OPERATIONS ?= 10000000
 DEPTH ?= 5
 
 .PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity \
-  explain recording mutants mutation coverage soak threads modelcheck other-libraries
+  laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
@@ -57,6 +57,12 @@ figures: ## measure the figures of the pages that no other command prints; 20 s
 
 fuzz: ## fuzz every parser for SECONDS each, for example SECONDS=600; 3 min for 20 s
 	$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
+
+laws: ## write docs/laws.md from the docstrings of the laws; 1 s
+	$(PYTHON) docs/law_page.py
+
+durations: ## measure how long the laws of each balancer take; 3 min
+	$(PYTHON) -m tests.laws.durations
 
 explain: ## measure what it costs to explain a request, for every balancer; 30 s
 	$(PYTHON) -m tests.pool.explain_cost

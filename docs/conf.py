@@ -8,7 +8,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 import architecture_map  # noqa: E402 - the modules next door
-import law_page  # noqa: E402 - the same
 import pictures  # noqa: E402 - the same
 
 import balancers  # noqa: E402 - it stands beside them
@@ -19,7 +18,6 @@ GENERATED = HERE / "generated"
 shutil.rmtree(GENERATED, ignore_errors=True)
 pictures.draw_all(GENERATED)
 reference.write(GENERATED)
-law_page.write(GENERATED)
 architecture_map.draw(GENERATED / "architecture.svg")
 shutil.copytree(HERE.parent / "notebooks", GENERATED / "notebooks")
 

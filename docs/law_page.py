@@ -1,4 +1,7 @@
-"""The page of the laws, from the docstrings of the functions that test them."""
+"""Writes the page of the laws, ``docs/laws.md``, from the docstrings of the laws.
+
+python docs/law_page.py
+"""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +9,9 @@ from pathlib import Path
 
 from balancers.testing import Law, laws
 
-__all__ = ["PARTS", "kinds", "page", "write"]
+__all__ = ["PAGE", "PARTS", "kinds", "page"]
+
+PAGE = Path(__file__).with_name("laws.md")
 
 PARTS = ("Why", "How it is tested", "What it cannot see")
 """The paragraphs of a docstring that follow the statement of the law."""
@@ -15,8 +20,9 @@ HEAD = """\
 # The laws
 
 Each law is a statement that holds for every correct balancer, gate or load, or for every one with
-the named [traits](../testing/index.md#traits). The name of a law is the name of its function in
-`balancers.testing.laws`. Its description on this page is the docstring of that function.
+the named [traits](testing/index.md#traits). The name of a law is the name of its function in
+`balancers.testing.laws`. Its description on this page is the docstring of that function;
+`make laws` writes the page.
 """
 
 
@@ -40,13 +46,7 @@ def page() -> str:
                 _emphasized(law.page),
                 "",
             ]
-    return "\n".join(lines)
-
-
-def write(folder: Path) -> None:
-    """Write the page into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "laws.md").write_text(page(), encoding="utf-8")
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _emphasized(description: str) -> str:
@@ -63,3 +63,7 @@ def _traits(word: str, traits: frozenset[str]) -> Iterator[str]:
     if traits:
         names = ", ".join(f"`{trait}`" for trait in sorted(traits))
         yield f"{word} the trait{'s' * (len(traits) > 1)} {names}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,5 +1,7 @@
 """Finds out whether a subject can be driven at all, before the laws are tested."""
 
+from inspect import iscoroutinefunction
+
 from balancers.testing._balancer_laboratory import BalancerLaboratory
 from balancers.testing._choices import Choices
 from balancers.testing._program import Breach
@@ -21,6 +23,8 @@ def preflight(runner: Runner) -> None:
         laboratory.make_balancer("lb")
         _check_members(laboratory)
         _check_keyed(laboratory)
+        laboratory.make("other")
+        laboratory.check("other is not lb", "the factory must return a new balancer at each call")
         laboratory.put("a", 1)
         laboratory.pick(laboratory.key())
         if laboratory.settings.max_members > 1:
@@ -38,11 +42,16 @@ def preflight(runner: Runner) -> None:
 
 
 def _check_members(laboratory: BalancerLaboratory) -> None:
-    """Name all missing members at once."""
+    """Name all missing members at once, and all methods that would have to be awaited."""
     lb = laboratory.program.namespace["lb"]
     missing = ", ".join(name for name in _MEMBERS if not hasattr(lb, name))
     line = "[name for name in members if not hasattr(lb, name)] == []"
     laboratory.check(line, f"the balancer has no {missing}", members=_MEMBERS)
+    found = ", ".join(name for name in _MEMBERS if iscoroutinefunction(getattr(lb, name)))
+    line = "[name for name in members if iscoroutinefunction(getattr(lb, name))] == []"
+    laboratory.check(
+        line, f"a pool awaits no method, so none may be async: {found}", members=_MEMBERS
+    )
 
 
 def _check_keyed(laboratory: BalancerLaboratory) -> None:

@@ -22,6 +22,7 @@ __all__ = ["Breach", "Program", "written"]
 _MODULES = {
     "Counter": "collections",
     "deepcopy": "copy",
+    "iscoroutinefunction": "inspect",
     "inf": "math",
     "isclose": "math",
     "nan": "math",

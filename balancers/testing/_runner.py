@@ -139,9 +139,25 @@ class Runner:
 
     def preamble(self) -> list[str]:
         """Return the first lines of a program, which define ``make``."""
-        lines: list[str] = []
         try:
-            lines = definitions(self.settings)
-        except NoSource:
-            lines = ["# make is the factory that was checked, and key_of its function of keys"]
-        return lines
+            return definitions(self.settings)
+        except NoSource as error:
+            return _undefined(self.settings, str(error))
+
+
+def _undefined(settings: Settings, unknown: str) -> list[str]:
+    """Return the first lines of a program that runs in the session of the check only."""
+    lines = [
+        f"# The source text of {' '.join(unknown.split())} is not known; it may have been typed.",
+        "# So run this program in the same session, or insert the definition here.",
+    ]
+    named: dict[str, object] = {"make": settings.factory}
+    if callable(settings.keys):
+        named["key_of"] = settings.keys
+    for name, value in named.items():
+        text = str(getattr(value, "__name__", ""))
+        if not text.isidentifier():
+            lines.append(f"# {name} is the function that was passed to the check")
+        elif text != name:
+            lines.append(f"{name} = {text}")
+    return lines

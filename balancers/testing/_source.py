@@ -9,12 +9,12 @@ import inspect
 import sys
 from functools import lru_cache, partial
 from importlib.machinery import PathFinder
-from textwrap import dedent
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, get_origin
 
 from balancers.testing._laboratory import Settings
 from balancers.testing._program import written
+from balancers.testing._source_text import functions_of, source_text
 
 __all__ = ["NoSource", "Source", "definitions"]
 
@@ -102,7 +102,7 @@ class Source:
                 raise NoSource(name)
             return name
         try:
-            text = dedent(inspect.getsource(value))
+            text = source_text(value)
             if name == "<lambda>" and isinstance(value, FunctionType):
                 text = _lambda_in(text, value.__code__)
             else:
@@ -124,7 +124,8 @@ class Source:
     def _need(self, name: str, user: type | FunctionType) -> None:
         """Add what a global name means.  Names of builtins and local variables are ignored."""
         module = sys.modules.get(user.__module__)
-        space = user.__globals__ if isinstance(user, FunctionType) else vars(module)
+        own = (f.__globals__ for f in functions_of(user) if f.__module__ == user.__module__)
+        space = next(own, {} if module is None else vars(module))
         if name not in space:
             return
         value = space[name]
@@ -153,20 +154,17 @@ def _names(tree: ast.AST) -> list[str]:
 
 def _closure(value: type | FunctionType) -> dict[str, Any]:
     """Return the variables of enclosing functions that a function or a class uses."""
-    functions = [value] if isinstance(value, FunctionType) else list(vars(value).values())
     found: dict[str, Any] = {}
-    for member in functions:
-        function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
-        if isinstance(function, FunctionType):
-            for name, cell in zip(
-                function.__code__.co_freevars, function.__closure__ or (), strict=True
-            ):
-                try:
-                    content = cell.cell_contents
-                except ValueError:
-                    continue
-                if name != "__class__" and content is not value:
-                    found[name] = content
+    for function in functions_of(value):
+        for name, cell in zip(
+            function.__code__.co_freevars, function.__closure__ or (), strict=True
+        ):
+            try:
+                content = cell.cell_contents
+            except ValueError:
+                continue
+            if name != "__class__" and content is not value:
+                found[name] = content
     return found
 
 

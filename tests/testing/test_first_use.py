@@ -57,3 +57,32 @@ def test_an_exception_in_the_history_for_another_process_is_in_the_program() -> 
         check_balancer(Short, laws=["same_seed_same_picks_in_another_process"])
     assert caught.value.program.count(".pick(") >= 7
     assert run(["-c", caught.value.program]).returncode == 1
+
+
+class Awaited(RoundRobin[str]):
+    async def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> str:  # type: ignore[override]  # the fault
+        return super().pick(key, now, avoid)
+
+
+ONE = RoundRobin[str]()
+
+
+def the_only_one() -> RoundRobin[str]:
+    return ONE
+
+
+@pytest.mark.parametrize(
+    ("factory", "why"),
+    [
+        (Awaited, "a pool awaits no method, so none may be async: pick"),
+        (the_only_one, "the factory must return a new balancer at each call"),
+    ],
+)
+def test_what_no_law_can_test_has_one_message_and_a_program(factory: Any, why: str) -> None:
+    with pytest.raises(LawBroken) as caught:
+        check_balancer(factory)
+    assert caught.value.law == "preflight"
+    assert caught.value.why == f"no law can be tested, because {why}"
+    done = run(["-c", caught.value.program])
+    assert done.returncode == 1
+    assert f"AssertionError: {why}" in done.stderr

@@ -1,4 +1,4 @@
-"""The page of the laws has every law, and every law says what it is."""
+"""The page of the laws is current and has every law, and every law says what it is."""
 
 import re
 from importlib import import_module
@@ -11,6 +11,10 @@ from tests.packages import HOME
 
 law_page: Any = import_module("law_page")  # tests.packages made docs/ a folder of modules
 LAWS: list[Law] = [law for laws in law_page.kinds().values() for law in laws]
+
+
+def test_the_page_is_current() -> None:
+    assert law_page.PAGE.read_text(encoding="utf-8") == law_page.page(), "make laws writes it"
 
 
 def test_the_page_has_every_law_once() -> None:
