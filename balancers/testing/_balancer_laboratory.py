@@ -13,6 +13,9 @@ __all__ = ["ACTIONS", "BalancerLaboratory"]
 ACTIONS = ("request", "finish", "flip", "put", "discard", "re_add", "pick", "avoid", "tick")
 """The actions of a history, each one a method of the laboratory."""
 
+_MANY = 32
+"""The number of members that a program inserts in a loop."""
+
 
 def _itself(text: str) -> str:
     return text
@@ -237,9 +240,16 @@ class BalancerLaboratory(Laboratory):
         if not self._views:
             self.make_balancer("lb")
         count = min(count, self.settings.max_members)
-        for backend in NAMES[:count]:
-            self.put(backend, weight)
-        return [*NAMES[:count]]
+        members = [*NAMES[:count]]
+        if count < _MANY or len(self._views) > 1:
+            for backend in members:
+                self.put(backend, weight)
+            return members
+        loop = "for backend in members:\n    lb.put(backend, weight=weight)"
+        self.run(loop, members=members, weight=weight)
+        self.weights |= dict.fromkeys(members, weight)
+        self.last_weights |= dict.fromkeys(members, weight)
+        return members
 
     def _put(self) -> None:
         weight = 0 if self.below(8) == 7 else self.one_of(self.palette)

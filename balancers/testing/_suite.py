@@ -51,6 +51,8 @@ class Suite:
             raise InvalidSetting(f"examples must be a whole number above 0, not {shown(examples)}")
         if not isinstance(seed, int):
             raise InvalidSetting(f"seed must be a whole number, not {shown(seed)}")
+        if not isinstance(excuses, Mapping | None):
+            raise TypeError(f"excuses must map names of laws to reasons, not {shown(excuses)}")
         self._settings = settings
         self._excuses = dict(excuses or {})
         self._seed = seed

@@ -115,10 +115,10 @@ def _suite(
     max_members: int,
     bound: Any,
 ) -> Suite:
-    if isinstance(traits, str | bytes):
+    if isinstance(traits, str | bytes) or not isinstance(traits, Collection):  # pyright: ignore[reportUnnecessaryIsInstance] - a caller may be wrong
         raise TypeError(f"traits must be a collection of names, not {shown(traits)}")
     for trait in traits:
-        if trait not in TRAITS:
+        if trait not in [*TRAITS]:
             raise InvalidSetting(f"{shown(trait)} is no trait; choose from {', '.join(TRAITS)}")
     if not isinstance(max_members, int) or not 1 <= max_members <= _LARGEST:
         raise InvalidSetting(f"max_members must be from 1 to {_LARGEST}, not {shown(max_members)}")
@@ -160,7 +160,8 @@ def _weights(weights: Any) -> Sequence[float] | None:
         raise TypeError(f"weights must be 'whole' or a sequence of numbers, not {shown(weights)}")
     found: list[Any] = [*weights]
     for weight in found:
-        if not (isinstance(weight, int | float) and 0 < weight < inf):
+        known = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not (known and 0 < weight < inf):
             raise InvalidSetting(f"weights must be finite and above 0, not {shown(weight)}")
     if not found:
         raise InvalidSetting("weights must not be empty")

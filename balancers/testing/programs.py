@@ -30,6 +30,8 @@ __all__ = [
 
 _IMPURE = {"time", "datetime", "_datetime", "posix", "nt", "uuid", "secrets", "_uuid"}
 _PURE_OS = {"fspath"}
+_IMPORT = "_find_and_load"
+"""The function of Python that imports a module.  It is not called for an imported module."""
 
 
 def raised(call: Callable[[], object]) -> Exception | None:
@@ -89,15 +91,26 @@ class TooManyLines(BaseException):
 def executed_lines(call: Callable[[], object], limit: int) -> int:
     """Return the number of lines of Python that the call executes; exceptions are ignored.
 
-    The call is ended after ``limit`` lines, and ``limit`` + 1 is returned.
+    The call is ended after ``limit`` lines, and ``limit`` + 1 is returned.  The lines of imports
+    are left out, because an import is made once in a process.
 
     >>> executed_lines(lambda: sorted([2, 1]), limit=10)
     1
     """
-    count = 0
+    count = importing = 0
+
+    def trace_import(frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG001 - sys calls it so
+        nonlocal importing
+        importing -= event == "return"
+        return trace_import
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG001 - sys calls it so
-        nonlocal count
+        nonlocal count, importing
+        if event == "call" and frame.f_code.co_name == _IMPORT:
+            importing += 1
+            return trace_import
+        if importing:
+            return None
         if event == "line":
             count += 1
             if count > limit:
@@ -133,7 +146,7 @@ def impure_calls(call: Callable[[], object]) -> list[str]:
 
     def profile(frame: FrameType, event: str, function: Any) -> None:
         nonlocal importing
-        if frame.f_code.co_name == "_find_and_load" and event in {"call", "return"}:
+        if frame.f_code.co_name == _IMPORT and event in {"call", "return"}:
             importing += 1 if event == "call" else -1
         if event != "c_call" or importing:
             return

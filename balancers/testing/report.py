@@ -31,7 +31,7 @@ class LawBroken(AssertionError):
         self.program = program
 
     def __str__(self) -> str:
-        return f"{self.law}: {self.why}\n\n{self.program}"
+        return f"{self.law}: {self.why}" + (f"\n\n{self.program}" if self.program else "")
 
 
 @dataclass(frozen=True, slots=True)

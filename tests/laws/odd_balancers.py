@@ -969,6 +969,35 @@ class HalfMemory(Membership[Any]):
             self._counts[backend] -= 1
 
 
+class LeastRecentlyUsed(Membership[Any]):
+    """The member that was picked the longest ago.  A new one has never been picked: it is first."""
+
+    def __init__(self) -> None:
+        self._picked: dict[Any, int] = {}
+        self._picks = 0
+        super().__init__()
+
+    def update_index(self, backend: Any, old: float | None, new: float | None) -> None:
+        if new is None:
+            self._picked.pop(backend, None)
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        chosen = min(eligible(self.weights, avoid), key=lambda b: self._picked.get(b, 0))
+        self._picks += 1
+        self._picked[chosen] = self._picks
+        return chosen
+
+
+class ShortestExpectedDelay(ShortestQueue):
+    """The lowest (queue + 1) / weight: while all are idle, only the heaviest members are picked."""
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        left = eligible(self.weights, checked_avoid(avoid))
+        left.sort(key=lambda b: ((self._queue[b] + 1) / self.weights[b], self._turn[b]))
+        self._take_turn(left[0])
+        return left[0]
+
+
 WALDSPURGER = "C. A. Waldspurger, Lottery and Stride Scheduling, MIT, 1995"
 
 ODD_BALANCERS = [
@@ -980,6 +1009,8 @@ ODD_BALANCERS = [
         SortedCredits, "R. Tijdeman, The chairman assignment problem, 1980", ("weighted", "smooth")
     ),
     Odd(ShortestQueue, "W. Winston 1977; Mesos' offers, sorted", ("least_loaded", "rotating")),
+    Odd(ShortestExpectedDelay, "LVS sed", ("least_loaded", "rotating")),
+    Odd(LeastRecentlyUsed, "replacement of pages; Finagle's probe of a new member"),
     Odd(JoinIdleQueue, "Y. Lu and others, Join-Idle-Queue, Performance 2011"),
     Odd(PeakLatency, "Finagle's peak EWMA; Kong's mean for what is not measured"),
     Odd(FractionLeastConnections, "LVS wlc, without its integers", ("least_loaded",)),

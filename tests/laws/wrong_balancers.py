@@ -659,13 +659,39 @@ class RebuildStartsAtTheHeaviest(Credits):
 
 @wrong_balancer("no_backend_starves")
 class NewcomersFirst(Turns):
-    """Who joins is next; if one member joins again and again, nobody else is ever picked."""
+    """Who joins has the next three turns; if one member joins often, nobody else is ever picked."""
+
+    def __init__(self) -> None:
+        self.owed: list[Any] = []
+        super().__init__()
 
     def update_index(self, backend: Any, old: float | None, new: float | None) -> None:
         super().update_index(backend, old, new)
-        if old is None:
-            self.queue.remove(backend)
-            self.queue.insert(0, backend)
+        if old is None or new is None:
+            self.owed = [backend] * 3 if old is None else []
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        left = self.left(avoid)
+        for backend in self.owed:
+            if backend in left:
+                self.owed.remove(backend)
+                return backend
+        return self.turn_of(left[0])
+
+
+@wrong_balancer("no_backend_starves")
+class PauseStartsAgain(Turns):
+    """After five seconds without a pick, the turns begin at the first member again."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+        super().__init__()
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        if now - self.last > 5:
+            self.queue = [*self.weights]
+        self.last = now
+        return self.turn_of(self.left(avoid)[0])
 
 
 @wrong_balancer("no_backend_starves")
@@ -675,6 +701,60 @@ class NeverTheLast(Draws):
     def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
         left = self.left(avoid)
         return left[self.rng.randrange(max(1, len(left) - 1))]
+
+
+# once_in_n, after many picks
+
+
+@wrong_balancer("once_in_n", "rotating")
+class HundredthPickTurnsRound(Turns):
+    """The hundredth pick reverses the queue."""
+
+    def __init__(self) -> None:
+        self.picks = 0
+        super().__init__()
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        self.picks += 1
+        if self.picks == 100:
+            self.queue.reverse()
+        return self.turn_of(self.left(avoid)[0])
+
+
+# refuses_bad_weights, and what is left of a refused member
+
+
+@wrong_balancer("refuses_bad_weights")
+class HalfAMember(Turns):
+    """A new member gets its place in the queue before its weight is checked."""
+
+    def put(self, backend: Any, weight: float = 1) -> None:
+        if backend not in self.weights:
+            self.queue.append(backend)
+        super().put(backend, weight)
+
+    def update_index(self, backend: Any, old: float | None, new: float | None) -> None:
+        if new is None:
+            self.queue.remove(backend)
+
+    def left(self, avoid: Any) -> list[Any]:
+        avoid = checked_avoid(avoid)
+        left = [b for b in self.queue if self.weights.get(b) and b not in avoid]
+        if not left:
+            raise self.refusal()
+        return left
+
+
+# is_a_balancer
+
+
+@wrong_balancer("is_a_balancer")
+class WholeWeightsAreShown(Turns):
+    """The weights are shown as whole numbers, unless they are below 1."""
+
+    @property
+    def weights(self) -> Any:
+        return {b: int(weight) if weight > 1 else weight for b, weight in self._weights.items()}
 
 
 # a_flip_keeps_the_others_places
@@ -1131,6 +1211,25 @@ class StartsBySalt(Turns):
 
 
 # cost_of_a_pick
+
+
+@wrong_balancer("cost_of_a_pick")
+class Tombstones(Turns):
+    """Backends that have left stay in the queue, and every pick skips them."""
+
+    def update_index(self, backend: Any, old: float | None, new: float | None) -> None:
+        if backend not in self.queue:
+            self.queue.append(backend)
+
+    def left(self, avoid: Any) -> list[Any]:
+        avoid = checked_avoid(avoid)
+        left: list[Any] = []
+        for backend in self.queue:
+            if self.weights.get(backend) and backend not in avoid:
+                left.append(backend)  # noqa: PERF401 - the lines are counted
+        if not left:
+            raise self.refusal()
+        return left
 
 
 @wrong_balancer("cost_of_a_pick")

@@ -260,6 +260,15 @@ class KeysIgnoreWeights(Highest):
         return digest(name_octets(backend), octets)
 
 
+@wrong_balancer("keyed_shares_follow_weights", *KEYED, "weighted")
+class FractionsCountAsOne(Highest):
+    """Weights are rounded to whole numbers, and a fraction of one counts as one."""
+
+    def score(self, octets: bytes, backend: Any) -> Any:
+        drawn = (digest(name_octets(backend), octets) + 0.5) / (1 << 64)
+        return max(1, round(self.weights[backend])) / -log(drawn)
+
+
 @wrong_balancer("keyed_shares_follow_weights", "keyed", "weighted")
 class FirstInterval(Highest):
     """Intervals by weight, but the hash has 8 bits less than the total: the last are never met."""

@@ -139,6 +139,11 @@ def test_what_cannot_be_driven_gives_one_message(wrong: Any) -> None:
     assert "no law can be tested" in error.why
 
 
+def test_a_factory_must_return_a_new_balancer() -> None:
+    one = RoundRobin[str]()
+    assert "must return a new balancer each time" in broken(lambda: one).why
+
+
 def test_traits_must_agree_with_keyed() -> None:
     assert "keyed must be False" in broken(Rendezvous).why
     assert "keyed must be True" in broken(RoundRobin, ["keyed"]).why
@@ -164,6 +169,7 @@ def test_an_excuse_that_is_not_needed_is_an_error() -> None:
         examples=20,
     )
     assert "no longer needed" in error.why
+    assert str(error) == f"{error.law}: {error.why}"
 
 
 @pytest.mark.parametrize(
@@ -190,6 +196,8 @@ def test_an_excuse_that_is_not_needed_is_an_error() -> None:
         ({"weights": []}, "weights must not be empty"),
         ({"weights": [1, -1]}, "not -1"),
         ({"weights": [float("inf")]}, "not inf"),
+        ({"weights": [True]}, "not True"),
+        ({"traits": [[]]}, "is no trait"),
     ],
 )
 def test_arguments_that_are_not_valid(options: dict[str, Any], message: str) -> None:
@@ -201,6 +209,8 @@ def test_arguments_that_are_not_valid(options: dict[str, Any], message: str) -> 
     "options",
     [
         {"traits": "keyed"},
+        {"traits": None},
+        {"excuses": ["once_in_n"]},
         {"laws": "once_in_n"},
         {"keys": "text"},
         {"keys": 3},

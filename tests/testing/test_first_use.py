@@ -41,6 +41,13 @@ def test_the_program_fails_with_the_same_sentence() -> None:
     assert "AssertionError: the balancer has no keyed, fractional, discard" in done.stderr
 
 
+def test_an_import_in_a_pick_is_no_work() -> None:
+    """WeightedRoundRobin imports numpy when it gets many members."""
+    call = "check_balancer(WeightedRoundRobin, ['weighted'], laws=['cost_of_a_pick'], examples=1)"
+    done = run(["-c", f"from balancers import *\nfrom balancers.testing import *\n{call}"])
+    assert done.stderr == ""
+
+
 class Short(RoundRobin[str]):
     """Raises after some picks."""
 

@@ -1,6 +1,7 @@
 """Laws for every balancer: the members of the protocol, purity, and the cost of a pick."""
 
 from random import Random
+from typing import Any
 
 from balancers.testing._balancer_laboratory import BalancerLaboratory
 from balancers.testing._choices import Choices
@@ -13,6 +14,7 @@ __all__ = ["LAWS"]
 
 _MEMBERS = ("keyed", "fractional", "weights", "put", "discard", "pick", "started", "finished")
 _FEW, _MANY = 8, 64
+_CHANGES = 100
 
 
 @law(share=0.3)
@@ -34,6 +36,9 @@ def is_a_balancer(lab: BalancerLaboratory) -> None:
         lab.history()
         why = "weights must have the members in order of insertion, with their last weights"
         lab.check("list(lb.weights.items()) == items", why, items=[*lab.weights.items()])
+        if lab.settings.weights is None:
+            lab.put(lab.names[0], 1.5)
+            lab.check("list(lb.weights.items()) == items", why, items=[*lab.weights.items()])
         return
     lab.assertions_only_read = True
     lab.make_balancer("lb")
@@ -153,8 +158,9 @@ def cost_of_a_pick(lab: BalancerLaboratory) -> None:
     times, is noticed in production only.
 
     How it is tested: the lines of Python of 30 picks are counted with 8 and with 64 members (or the
-    highest allowed number), and after 100 and 1000 requests.  Hash values and comparisons of names
-    are counted too.  The limits leave room for a factor of four, for example for sorting.
+    highest allowed number), after 100 and 2000 requests, and after backends have joined and left.
+    Hash values and comparisons of names are counted too.  The limits leave room for a factor of
+    four, for example for sorting.
 
     What it cannot see: work in C.  Time is not measured.
     """
@@ -171,17 +177,37 @@ def cost_of_a_pick(lab: BalancerLaboratory) -> None:
     requests = f"quiet_requests(lb, count{', ' * bool(given)}{given})"
     lab.run(requests, count=100, **values)
     before = lab.let("before", picks, **values)
-    lab.run(requests, count=1000, **values)
+    lab.run(requests, count=2000, **values)
     why = "a pick costs more after many requests"
     lab.check(f"{picks} <= limit", why, limit=4 * before + 4000, **values)
+    if lab.settings.max_members > 1:
+        _check_the_cost_after_changes(lab, picks, values)
     lab.make("counted")
-    for backend in many:
-        lab.run("counted.put(CountingName(backend), weight=1)", backend=backend)
+    loop = "for backend in members:\n    counted.put(CountingName(backend), weight=1)"
+    lab.run(loop, members=many)
     lab.run("CountingName.calls = 0")
     lab.run(f"for _ in range(10):\n    counted.pick({given})", **values)
     limit = 400 * len(many) ** 2
     why = f"10 picks hash and compare names more than {limit} times"
     lab.check("CountingName.calls <= limit", why, limit=limit)
+
+
+def _check_the_cost_after_changes(
+    lab: BalancerLaboratory, picks: str, values: dict[str, Any]
+) -> None:
+    """Check that backends which have left cost nothing."""
+    picks = picks.replace("lb.pick", "changed.pick")
+    lab.make("changed")
+    lab.run("changed.put('a', weight=1)")
+    before = lab.let("before", picks, **values)
+    lab.run(
+        "for number in range(count):\n"
+        "    changed.put(f'new-{number}', weight=1)\n"
+        "    changed.discard(f'new-{number}')",
+        count=_CHANGES,
+    )
+    why = f"a pick costs more after {_CHANGES} backends have joined and left"
+    lab.check(f"{picks} <= limit", why, limit=4 * before + 2000, **values)
 
 
 LAWS = (

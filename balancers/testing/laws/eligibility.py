@@ -116,19 +116,20 @@ def leaves_its_arguments_alone(lab: BalancerLaboratory) -> None:
         backends = list(arguments["avoid"])
         call = lab.call(arguments)
         lab.run("copies = [deepcopy(lb) for _ in range(count)]", count=len(FORMS))
-        forms = [form(backends) for form in FORMS]
-        first = lab.let("first", f"copies[0].pick({call})", **{**arguments, "avoid": forms[0]})
-        for number, form in enumerate(forms):
-            arguments["avoid"] = form
+        arguments = {**arguments, "avoid": FORMS[0](backends)}
+        first = lab.let("first", f"copies[0].pick({call})", **arguments)
+        for number, form in enumerate(FORMS):
+            arguments["avoid"] = form(backends)
             if number:
-                why = f"the pick is not {first!r} if avoid is a {type(form).__name__}"
+                kind = type(arguments["avoid"]).__name__
+                why = f"the pick is not {first!r} if avoid is a {kind}"
                 lab.check(f"copies[number].pick({call}) == first", why, **arguments, number=number)
-            lab.let("given", "avoid", avoid=form)
+            lab.let("given", "avoid", avoid=form(backends))
             lab.run(f"lb.pick({call})".replace("avoid=avoid", "avoid=given"), **arguments)
             lab.check(
                 "list(given) == list(avoid)",
                 "pick changed the collection avoid",
-                avoid=FORMS[number](backends),
+                avoid=form(backends),
             )
 
 
@@ -139,15 +140,16 @@ def refuses_bad_weights(lab: BalancerLaboratory) -> None:
     Why: with a NaN every comparison is false, so one wrong number in a configuration can end all
     traffic, or send all of it to one backend.
 
-    How it is tested: in random histories, bad weights are put for members and for others.  The
-    balancer then continues like a twin that never got them.
+    How it is tested: in random histories, bad weights are put for members and for others, some of
+    which join later.  The balancer then continues like a twin that never got them.
 
     What it cannot see: whether the message names the value.
     """
     lab.begin(twins=["twin"])
     for _ in lab.more(5):
         lab.history(4)
-        backend = lab.one_of([*lab.weights, "not a member"])
+        others = [name for name in lab.names if name not in lab.weights]
+        backend = lab.one_of([*lab.weights, "not a member", *others, *others, *others])
         lab.check_raises(
             "InvalidWeight",
             "lb.put(backend, weight=weight)",
@@ -155,7 +157,7 @@ def refuses_bad_weights(lab: BalancerLaboratory) -> None:
             backend=backend,
             weight=lab.one_of(_BAD_WEIGHTS),
         )
-    lab.history(6)
+    lab.history(12)
 
 
 LAWS = (

@@ -192,8 +192,9 @@ def keyed_shares_follow_weights(lab: BalancerLaboratory) -> None:
 
     How it is tested: 40 sets of names like addresses with ports, with 100 keys each.  The mean
     share of each place must be between half and twice its expectation.  A single ring may be far
-    from its shares, and its mean over 40 sets is not.  In ten sets of 12 names with 300 keys, most
-    backends must have a key.
+    from its shares, and its mean over 40 sets is not.  The weights are equal, or 1 and 5, and for a
+    fractional balancer also 1 and 0.25.  In ten sets of 12 names with 300 keys, most backends must
+    have a key.
 
     What it cannot see: a deviation below a factor of two.
     """
@@ -206,6 +207,9 @@ def keyed_shares_follow_weights(lab: BalancerLaboratory) -> None:
     _check_places(lab, [min(palette)] * count)
     if len({*weights}) > 1:
         _check_places(lab, weights)
+    lab.make("lb")
+    if "weighted" in lab.settings.traits and not lab.settings.weights and lab.run("lb.fractional"):
+        _check_places(lab, [1, 1, 0.25][:count])
     count = min(_PLACES, lab.settings.max_members)
     keys = lab.let_keys(25 * count)
     if len(keys) == 25 * count:

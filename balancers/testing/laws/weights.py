@@ -47,6 +47,9 @@ def _change_weights(lab: BalancerLaboratory, members: list[str]) -> None:
             lab.put(backend, 0)
 
 
+_CYCLES = 60
+
+
 @law(needs="weighted", without="keyed", share=0.1)
 def shares_follow_weights(lab: BalancerLaboratory) -> None:
     """A backend gets requests in proportion to its weight.
@@ -149,8 +152,9 @@ def once_in_n(lab: BalancerLaboratory) -> None:
     that are open, gives the turns of a closed backend to its neighbour.
 
     How it is tested: a new balancer serves up to four cycles; each must contain every backend once.
-    After members joined, left, or were quiesced, each backend must be picked between three and five
-    times in four cycles.
+    In some examples, 60 cycles follow, which must contain every backend 60 times.  After members
+    joined, left, or were quiesced, each backend must be picked between three and five times in four
+    cycles.
 
     What it cannot see: the order within a cycle.
     """
@@ -160,6 +164,11 @@ def once_in_n(lab: BalancerLaboratory) -> None:
         lab.let("counts", "quiet_requests(lb, count)", count=len(members))
         why = f"{len(members)} picks must contain each backend once"
         lab.check("sorted(counts) == members", why, members=sorted(members))
+    if lab.below(4) == 3:
+        lab.let("counts", "quiet_requests(lb, count)", count=_CYCLES * len(members))
+        why = f"{_CYCLES} cycles must contain each backend {_CYCLES} times"
+        line = "all(counts[b] == cycles for b in members)"
+        lab.check(line, why, members=members, cycles=_CYCLES)
     for _ in lab.more(3):
         backend = lab.one_of([*lab.weights])
         if lab.below(2) and len(lab.weights) > 1:
