@@ -141,7 +141,7 @@ def test_what_cannot_be_driven_gives_one_message(wrong: Any) -> None:
 
 def test_a_factory_must_return_a_new_balancer() -> None:
     one = RoundRobin[str]()
-    assert "must return a new balancer each time" in broken(lambda: one).why
+    assert "must return a new balancer at each call" in broken(lambda: one).why
 
 
 def test_traits_must_agree_with_keyed() -> None:
