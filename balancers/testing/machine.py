@@ -51,7 +51,7 @@ class BalancerMachine(RuleBasedStateMachine):
         self.lb: Any = self.make()
         self.weights: dict[str, float] = {}
         self.in_flight: Counter[str] = Counter()
-        self.now = 0.0
+        self.now: float = 0.0
 
     def make(self) -> Any:
         """Return a new balancer without members.  A subclass must define it."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from balancers import Balancer
 from balancers.interop import caddy, envoy, haproxy, ketama, nginx
+from balancers.interop.nginx.upstream import Upstream
 from tests.kinds.balancers import ADDRESSES
 from tests.kinds.kind import Kind
 
@@ -24,10 +25,10 @@ def least_request(
     return envoy.LeastRequest(backends, rng=rng or Random(1))
 
 
-class Patient:
+class Patient(Upstream):
     """Adds servers with ``max_fails`` 0, so that failures close none."""
 
-    def put(self: Any, backend: str, weight: float = 1) -> None:
+    def put(self, backend: str, weight: float = 1) -> None:
         if weight > 0 and backend not in self.weights and backend not in self._peers:
             super().put(backend, weight)
             self._peers[backend].server = nginx.Server(backend, weight=int(weight), max_fails=0)

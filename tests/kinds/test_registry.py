@@ -61,7 +61,7 @@ def public_classes(*methods: str) -> set[type]:
 def test_every_public_class_has_a_row(
     rows: Sequence[Kind | GateKind | LoadKind], methods: list[str]
 ) -> None:
-    made = [type(row.make()) for row in rows]
+    made: list[type] = [type(row.make()) for row in rows]
     in_rows = {next(kind for kind in each.mro() if is_of_the_package(kind)) for each in made}
     public = public_classes(*methods)
     assert public

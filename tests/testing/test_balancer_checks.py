@@ -197,7 +197,7 @@ def test_an_excuse_that_is_not_needed_is_an_error() -> None:
         ({"weights": [1, -1]}, "not -1"),
         ({"weights": [float("inf")]}, "not inf"),
         ({"weights": [True]}, "not True"),
-        ({"traits": [[]]}, "is no trait"),
+        ({"traits": [list[str]()]}, "is no trait"),
     ],
 )
 def test_arguments_that_are_not_valid(options: dict[str, Any], message: str) -> None:
