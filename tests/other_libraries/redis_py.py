@@ -130,8 +130,7 @@ shorter, the index can be outside of it.
 
 In the cluster client, `NodesManager.initialize` resets the positions first, and replaces the list
 of nodes after the answer of a server. A read of another thread in between stores a position of the
-old list. A later read then raises `IndexError`. The second part of the program shows this; the
-same was seen by hand with a cluster of real servers and two threads, after a replica had left.""",
+old list. A later read then raises `IndexError`. The second part of the program shows this.""",
                 alone=ALONE,
             ),
             COPIED,
