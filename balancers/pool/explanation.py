@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from math import isfinite
-from sys import float_info
 from typing import Any, Generic, NamedTuple
 from unicodedata import combining, east_asian_width
 
@@ -13,6 +12,8 @@ from balancers.errors import NoBackendAvailable
 
 __all__ = ["Explanation", "MemberExplanation"]
 
+_LARGEST = 1.7976931348623157e308
+"""The largest finite float."""
 _MAX_WHOLE = 10**15
 """The largest int that the table shows with all its digits."""
 _MAX_NAME = 60
@@ -216,7 +217,7 @@ def _figure(number: Any) -> str:
     if number is None:
         return "-"
     plain: Any = _plain(number)
-    long = isinstance(plain, int) and _MAX_WHOLE < abs(plain) <= float_info.max
+    long = isinstance(plain, int) and _MAX_WHOLE < abs(plain) <= _LARGEST
     return f"{plain:.6g}" if isinstance(plain, float) or long else shown(number)
 
 

@@ -36,7 +36,7 @@ else:
     def __getattr__(name: str) -> object:
         """Import what needs Hypothesis on first use."""
         if name != "BalancerMachine":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            raise AttributeError(f"module 'balancers.testing' has no attribute {name!r}")
         from balancers.testing.machine import BalancerMachine  # noqa: PLC0415 - needs hypothesis
 
         return BalancerMachine

@@ -10,6 +10,8 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
+from balancers._internal.checks import shown
+
 __all__ = ["main"]
 
 
@@ -78,7 +80,7 @@ def _function(option: str, name: str) -> Callable[..., Any]:
 
     module, colon, path = name.partition(":")
     if not (module and colon and path):
-        raise _BadInput(f"{option} must be module:function, not {name!r}")
+        raise _BadInput(f"{option} must be module:function, not {shown(name)}")
     try:
         found: Any = import_module(module)
         for part in path.split("."):

@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, ClassVar, Self
 
 from balancers import SUCCESS, Key
+from balancers._internal.checks import shown
 
 __all__ = [
     "CountingName",
@@ -77,7 +78,7 @@ class SaltedName(str):
         return (type(self), (str(self), self.salt))
 
     def __repr__(self) -> str:
-        return f"SaltedName({str(self)!r}, {self.salt})"
+        return f"SaltedName({str(self)!r}, {shown(self.salt)})"
 
 
 class TooManyLines(BaseException):

@@ -8,7 +8,7 @@ from tests.kinds import KINDS, PRESETS, Kind, by_name
 
 EXAMPLES = runs(1000)
 PRESET_EXAMPLES = 60
-"""In both profiles: the picks of presets are compared with those of the real programs."""
+"""Fewer, because the picks of presets are compared with those of the real programs."""
 FALSE_ALARM = 1e-9
 
 
@@ -17,6 +17,7 @@ def test_the_laws_hold(kind: Kind) -> None:
     check(kind, EXAMPLES)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("kind", PRESETS, ids=by_name)
 def test_presets_break_only_the_laws_that_their_programs_break(kind: Kind) -> None:
     check(kind, PRESET_EXAMPLES)

@@ -144,7 +144,7 @@ def a_window_is_settled_only_without_results(self: Any, state: Any) -> bool:
 @mutant(
     OutlierEjection,
     "notify_change",
-    "gates/test_soft_gates.py::test_changes_events_and_time[ejection, dry run]",
+    "gates/test_soft_gates.py::test_changes_events_and_time[OutlierEjection-dry-run]",
 )
 def a_dry_run_reports_changes(self: Any, backend: Any) -> None:
     member_notify_change(self, backend)
@@ -153,7 +153,7 @@ def a_dry_run_reports_changes(self: Any, backend: Any) -> None:
 @mutant(
     PassiveChecks,
     "notify_change",
-    "gates/test_soft_gates.py::test_changes_events_and_time[passive, one trial]",
+    "gates/test_soft_gates.py::test_changes_events_and_time[PassiveChecks]",
 )
 def the_only_member_is_among_the_changes(self: Any, backend: Any) -> None:
     member_notify_change(self, backend)
@@ -162,7 +162,7 @@ def the_only_member_is_among_the_changes(self: Any, backend: Any) -> None:
 @mutant(
     MemberGate,
     "clamp",
-    "gates/test_soft_gates.py::test_changes_events_and_time[health, time]",
+    "gates/test_soft_gates.py::test_changes_events_and_time[HealthChecks-time]",
 )
 def a_reader_may_go_back_in_time(self: Any, now: float) -> float:
     return valid_now(now, now)
