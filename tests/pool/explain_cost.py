@@ -83,7 +83,7 @@ def rows() -> Iterator[tuple[str, list[float]]]:
     """Yield the name of each row, and its milliseconds for each number of backends."""
     names = {n: [f"10.0.{place // 250}.{place % 250}:80" for place in range(n)] for n in BARS}
     for name, make in MAKERS.items():
-        yield name, [milliseconds(busy(make(names[n])), 1.0, 2000 // n + 3) for n in BARS]
+        yield name, [milliseconds(busy(make(names[n])), 1.0, 2000 // n + 20) for n in BARS]
     due: list[float] = []
     for n, backends in names.items():
         balancer, drain = WeightedLeastConnections(backends), Drain[str]()
@@ -93,7 +93,7 @@ def rows() -> Iterator[tuple[str, list[float]]]:
         )
         drain.begin(backends[0], 0.0)
         assert pool.due <= 1.0
-        due.append(milliseconds(pool, 1.0, 2000 // n + 3))
+        due.append(milliseconds(pool, 1.0, 2000 // n + 20))
     yield "a change of one of five gates is due", due
 
 
