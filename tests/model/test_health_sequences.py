@@ -22,7 +22,7 @@ OK, FAILED, UNKNOWN = Outcome(ok=True), Outcome(ok=False), Outcome(ok=None)
 Lengths = list[tuple[int, tuple[int, int]]]
 FEW: Lengths = [(4, (2, 1)), (3, (1, 1)), (3, (1, 2))]
 MANY: Lengths = [(4, (fall, rise)) for fall in (1, 2, 3) for rise in (1, 2, 3)]
-LENGTHS: Lengths = [*MANY, (5, (2, 1)), (5, (1, 2))] if DEEP else FEW
+LENGTHS: Lengths = MANY if DEEP else FEW
 """The lengths of the sequences, with the thresholds for failures and for successes."""
 Call = tuple[Any, ...]
 

@@ -32,7 +32,7 @@ def test_every_short_sequence(scenario: Scenario) -> None:
 def test_every_short_sequence_of_all_operations(scenario: Scenario) -> None:
     every = scenario.with_every_op()
     assert {*scenario.ops} < {*every.ops}
-    result = check_every_sequence(every, 4 if DEEP else FEW)
+    result = check_every_sequence(every, LENGTH if DEEP else FEW)
     assert result.tried > 300
 
 
@@ -62,7 +62,7 @@ def test_the_scenarios_have_every_operation() -> None:
 @every_scenario
 def test_merging_loses_nothing(scenario: Scenario) -> None:
     """A run that merges equal states reaches the same states as one that continues all of them."""
-    length = 4 if DEEP else FEW
+    length = LENGTH if DEEP else FEW
     for start in ((), *scenario.starts):
         merged = check_every_sequence(scenario, length, start, keep=True)
         separate = check_every_sequence(scenario, length, start, merge=False, keep=True)
