@@ -22,7 +22,7 @@ package: ## check one package, for example PACKAGE=gates: lint, types and its te
 	$(PYTHON) -m mypy balancers/$(PACKAGE)
 	$(PYTHON) -m pytest -q $(wildcard tests/$(PACKAGE)) balancers/$(PACKAGE)
 
-test: ## run all tests in the quick profile; about 5 min
+test: ## run all tests in the quick profile; about 8 min
 	$(PYTHON) -m pytest -q -n 4 --dist worksteal
 
 types: ## check all types, and those of every Python block of README.md and docs/; 2 min
@@ -31,10 +31,10 @@ types: ## check all types, and those of every Python block of README.md and docs
 	PYTHONPATH=$(CURDIR) $(PYTHON) -m pyright --pythonpath $(PYTHON) --verifytypes balancers --ignoreexternal
 	$(PYTHON) -m tests.typing.pages
 
-deep: ## run all tests in the deep profile; about 12 min
+deep: ## run all tests in the deep profile; about 20 min
 	HYPOTHESIS_PROFILE=deep $(PYTHON) -m pytest -q -n 2 --dist worksteal
 
-check: ## run everything that CI runs, and print the duration of each step; 25 to 30 min
+check: ## run everything that CI runs, and print the duration of each step; 35 to 40 min
 	bash .ci/run
 
 docs: ## build the documentation in docs/_build/html; about 1 min
@@ -70,13 +70,13 @@ explain: ## measure what it costs to explain a request, for every balancer; 30 s
 recording: ## measure what recording a request costs, in time and in bytes; 10 s
 	$(PYTHON) -m tests.testing.recording_cost
 
-mutants: ## measure how well each law detects the wrong balancers, gates and loads named for it; 3 min
+mutants: ## measure how well each law detects the wrong balancers, gates and loads named for it; 5 min
 	$(PYTHON) -m tests.laws.shares
 
 mutation: ## mutate the core, or one package with PKG=pool; it continues where it stopped; about 5 h in all
 	$(PYTHON) -m tests.mutation $(PKG)
 
-coverage: ## run all tests, and measure which lines and branches of the package run; about 10 min
+coverage: ## run all tests, and measure which lines and branches of the package run; about 15 min
 	$(PYTHON) -m tests.branches
 
 soak: ## run sites for OPERATIONS random operations, and compute every invariant again; about 10 min
