@@ -15,7 +15,7 @@ CHECKS: list[tuple[Callable[..., Any], list[Wrong]]] = [
     (check_gate, WRONG_GATES),
     (check_load, WRONG_LOADS),
 ]
-EVERY = 1 if DEEP else 8
+EVERY = 2 if DEEP else 8
 """The shares of all of them are measured by ``python -m tests.laws.shares``."""
 LONG = {"SortsByComparing"}
 SUBJECTS = [(check, wrong) for check, register in CHECKS for wrong in register][::EVERY]
