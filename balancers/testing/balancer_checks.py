@@ -143,9 +143,10 @@ def _suite(
 def _keys(keys: Any) -> Any:
     if keys is None or callable(keys):
         return keys
-    if isinstance(keys, str | bytes) or not isinstance(keys, Collection):
+    given: object = keys
+    if isinstance(given, str | bytes) or not isinstance(given, Collection):
         raise TypeError(f"keys must be a sequence of keys or a function, not {shown(keys)}")
-    found: list[Any] = [*keys]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    found: list[Any] = [*keys]
     if not found:
         raise InvalidSetting("keys must not be empty")
     return tuple(found)

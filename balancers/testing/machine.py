@@ -127,12 +127,12 @@ class BalancerMachine(RuleBasedStateMachine):
                 lb.finished(backend, outcome=outcome, now=self.now)
         counts = held_requests(lb, requests)
         starving = [backend for backend in self.eligible() if not counts[backend]]
-        assert not starving, f"{starving} got no request after all requests had ended"  # noqa: S101
+        assert not starving, f"{starving} got no request after all requests had ended"
 
     @invariant()
     def weights_are_those_that_were_put(self) -> None:
         """Compare the members, their weights and their order."""
-        assert [*self.lb.weights.items()] == [*self.weights.items()]  # noqa: S101 - it is a test
+        assert [*self.lb.weights.items()] == [*self.weights.items()]
 
     def picked(self, key: Key, avoid: Collection[str] = ()) -> str | None:
         """Pick, compare the result with the model, and return it; None for a right refusal."""
@@ -141,14 +141,14 @@ class BalancerMachine(RuleBasedStateMachine):
         try:
             backend: str = self.lb.pick(**arguments, now=self.now, avoid=avoid)
         except NoBackendAvailable:
-            assert not eligible, f"refused, although {eligible} can be picked"  # noqa: S101
+            assert not eligible, f"refused, although {eligible} can be picked"
             return None
-        assert backend in eligible, f"{backend!r} was picked, eligible are {eligible}"  # noqa: S101
+        assert backend in eligible, f"{backend!r} was picked, eligible are {eligible}"
         if "keyed" in self.traits:
             again = self.lb.pick(**arguments, now=self.now, avoid=avoid)
-            assert again == backend, f"{key!r} was picked {backend!r}, then {again!r}"  # noqa: S101
+            assert again == backend, f"{key!r} was picked {backend!r}, then {again!r}"
         if "least_loaded" in self.traits and len({self.weights[b] for b in eligible}) == 1:
             least = min(self.in_flight[b] for b in eligible)
             busy = self.in_flight[backend]
-            assert busy == least, f"{backend!r} has {busy} in flight, another {least}"  # noqa: S101
+            assert busy == least, f"{backend!r} has {busy} in flight, another {least}"
         return backend

@@ -794,7 +794,7 @@ class TakesNaN(Turns):
     def put(self, backend: Any, weight: float = 1) -> None:
         if weight < 0:
             raise InvalidWeight(f"{weight} is negative")
-        super().put(backend, weight if weight == weight and weight < 1e300 else 1)  # noqa: PLR0124
+        super().put(backend, weight if weight == weight and weight < 1e300 else 1)  # noqa: PLR0124 - a nan
 
 
 @wrong_balancer("refuses_bad_weights")

@@ -635,7 +635,7 @@ class Site:
             (InvalidWeight, lambda: pool.update(weights, self.now)),
             (DuplicateBackend, lambda: pool.add([*self.wanted][-1], 1, self.now)),
             (TypeError, lambda: pool.acquire(self.now, self.new_key(), avoid=text)),
-            (InvalidSetting, lambda: self.flows.keep(b"1", name, self.now, "odd")),  # type: ignore[arg-type]
+            (InvalidSetting, lambda: self.flows.keep(b"1", name, self.now, "odd")),  # type: ignore[arg-type]  # bad
             (AlreadyReleased, lambda: self.budget.request().retry()),
         ]
         if name not in pool:

@@ -136,7 +136,7 @@ def hash_order_decides_nothing(lab: BalancerLaboratory) -> None:
     What it cannot see: names and keys that are not text.
     """
     for salt, name in enumerate(("lb", "salt1", "salt2", "salt3")):
-        lab.make_balancer(name, lambda text, salt=salt: SaltedName(text, salt))  # type: ignore[misc]
+        lab.make_balancer(name, lambda text, salt=salt: SaltedName(text, salt))  # type: ignore[misc]  # a default has no type
     lab.begin(odd_names=False)
     lab.history()
 
