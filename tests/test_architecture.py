@@ -25,7 +25,9 @@ LEVELS = [
     {"algorithms", "hashing", "sessions"},
     {"routing", "interop"},
     {""},
-    {"testing"},
+    {"testing", "quality", "simulation"},
+    {"_command_line"},
+    {"__main__"},
 ]
 """From the lowest level to the root: a part imports from lower levels, or from itself."""
 LEVEL = {part: number for number, level in enumerate(LEVELS) for part in level}
@@ -41,7 +43,7 @@ EXAMPLES = sorted(
     for path in ROOT.glob(pattern)
     if "_build" not in path.parts and "generated" not in path.parts
 )
-NUMPY = {"hashing", "interop"}
+NUMPY = {"hashing", "interop", "quality", "simulation"}
 LINES = 300
 
 
