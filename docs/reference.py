@@ -30,6 +30,7 @@ HOMES = {
     "testing": "Laws, records and replays",
     "testing.strategies": "Strategies for Hypothesis",
     "testing.programs": "What the programs of broken laws import",
+    "simulation": "Simulation",
     "keys": "Keys, names and hash functions",
     "addresses": "Addresses",
     "membership": "For authors: members and weights",

@@ -1,0 +1,39 @@
+"""Rounds times to a binary grid, on which sums and differences of times are exact.
+
+A float64 stores every multiple of 2⁻³⁰ s up to 2²³ s exactly.  So the order in which times are
+added does not matter, and two ways to compute the same time give the same float.
+"""
+
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["LATEST", "TICK", "TICKS", "on_grid", "tick"]
+
+TICKS = 2.0**30
+"""The number of ticks in one second."""
+TICK = 2.0**-30
+"""The distance of two neighbouring times of the grid, in seconds: about one nanosecond."""
+LATEST = 2.0**22
+"""The latest time of a simulation in seconds, about 48 days.  Sums of two such times are exact."""
+
+
+def on_grid(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return times rounded to the nearest tick, as a new array; O(n).
+
+    >>> on_grid(np.array([0.5, 0.1, 1e-10])).tolist() == [0.5, tick(0.1), 0.0]
+    True
+    """
+    rounded = np.rint(seconds * TICKS)
+    rounded *= TICK
+    return rounded
+
+
+def tick(seconds: float) -> float:
+    """Return a time rounded to the nearest tick.  Infinity and NaN are returned unchanged.
+
+    >>> tick(0.1) == 0.1, abs(tick(0.1) - 0.1) < TICK / 2, tick(0.75)
+    (False, True, 0.75)
+    """
+    return round(seconds * TICKS) * TICK if isfinite(seconds) else seconds
