@@ -27,6 +27,7 @@ HOMES = {
     "routing": "Routing",
     "flows": "Flows",
     "proxy_protocol": "The PROXY protocol",
+    "quality": "Distribution quality",
     "testing": "Laws, records and replays",
     "testing.strategies": "Strategies for Hypothesis",
     "testing.programs": "What the programs of broken laws import",

@@ -5,8 +5,5 @@ from balancers.sessions.binding import Binding as Binding
 from balancers.sessions.cookie_sessions import CookieSessions as CookieSessions
 from balancers.sessions.header_sessions import HeaderSessions as HeaderSessions
 from balancers.sessions.learned_sessions import LearnedSessions as LearnedSessions
-from balancers.sessions.skew import SessionShare as SessionShare
-from balancers.sessions.skew import SessionSkew as SessionSkew
-from balancers.sessions.skew import session_skew as session_skew
 from balancers.sessions.tokens import Claim as Claim
 from balancers.sessions.tokens import SessionTokens as SessionTokens

@@ -42,8 +42,9 @@ from balancers.http import CheckResult, HealthReport, Networks, TrustedProxies
 from balancers.http.forwarded import forwarded_element
 from balancers.interop import caddy, haproxy
 from balancers.overload import AdmissionQueue, RetryBudget
+from balancers.quality import session_skew
 from balancers.routing import Route
-from balancers.sessions import LearnedSessions, SessionTokens, session_skew
+from balancers.sessions import LearnedSessions, SessionTokens
 from tests.hostile.shown import shown as short
 from tests.packages import HOME, PUBLIC
 

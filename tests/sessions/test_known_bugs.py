@@ -9,7 +9,8 @@ import pytest
 
 from balancers import HealthChecks, NoBackendAvailable, Pool, WeightedRoundRobin
 from balancers.http import Request
-from balancers.sessions import Binding, CookieSessions, LearnedSessions, session_skew
+from balancers.quality import session_skew
+from balancers.sessions import Binding, CookieSessions, LearnedSessions
 from tests.sessions.samples import Browser, cookie_of, pool_of, token_of, tokens
 
 NEW: Binding[str] = Binding(None, "absent")

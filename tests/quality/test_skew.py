@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancers.errors import InvalidSetting, InvalidWeight, UnknownBackend
-from balancers.sessions import session_skew
+from balancers.quality import session_skew
 
 WEIGHTS = st.dictionaries(
     st.sampled_from([*"abcdef"]), st.sampled_from([0, 0.5, 1, 2, 7]), min_size=1
