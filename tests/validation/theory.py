@@ -201,9 +201,10 @@ def two_servers(load: float, shorter: float = 1.0, width: int = 80) -> float:
     equations = (first + ratio @ down).T
     geometric = np.linalg.inv(np.eye(width) - ratio)
     equations[0] = geometric.sum(axis=1)
-    lowest: Matrix = np.linalg.solve(equations, np.eye(width)[0])
-    phases: Matrix = lowest @ geometric
-    levels: Matrix = phases @ ratio @ geometric
+    right: Matrix = np.eye(1, width).ravel()
+    lowest = np.linalg.solve(equations, right)
+    phases = lowest @ geometric
+    levels = phases @ ratio @ geometric
     requests = 2 * levels.sum() + (phases * np.arange(width)).sum()
     return float(requests / rate)
 
