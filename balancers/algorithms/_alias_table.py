@@ -1,12 +1,13 @@
 """Samples blocks of items at random by weight, with vector operations."""
 
+from collections.abc import Mapping
 from random import Random
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AliasTable"]
+__all__ = ["AliasTable", "array_of"]
 
 T = TypeVar("T")
 
@@ -17,14 +18,14 @@ _MAX_SHORT = 1 << 14
 of each item is then exact to one part in 2¹⁸."""
 
 
-class AliasTable(Generic[T]):
-    """Samples blocks of items at random.  The weights of the items do not change.
+class AliasTable:
+    """Samples blocks of indices at random.  The weights of the indices do not change.
 
-    ``row`` is a list of pairs (item, weight).  Each weight must be positive.
+    ``row`` is a list of pairs (index, weight).  Each weight must be positive.
     """
 
-    def __init__(self, row: list[tuple[T, float]]) -> None:
-        self._items = np.fromiter((item for item, _ in row), dtype=object, count=len(row))
+    def __init__(self, row: list[tuple[int, float]]) -> None:
+        self._indices: NDArray[np.intp] = np.array([index for index, _ in row], dtype=np.intp)
         self._weights: NDArray[np.float64] = np.array([float(weight) for _, weight in row])
         self._sums: NDArray[np.float64] = np.cumsum(self._weights)
         self._aliases: tuple[NDArray[np.float64], NDArray[np.intp]] | None = None
@@ -38,27 +39,31 @@ class AliasTable(Generic[T]):
         """Whether the table is precise enough.  It is False if a weight is too small a part of the
         total weight.  In this case, sample single items from the sum tree instead."""
 
-    def sample(self, rng: Random, count: int) -> list[T]:
-        """Return ``count`` items.  Each is sampled independently by weight; O(count)."""
-        if self._equal_weights and len(self._items) <= _MAX_SHORT:
-            short = np.frombuffer(rng.randbytes(4 * count), dtype="<u4").astype(np.int64)
-            indices: NDArray[np.intp] = (short * len(self._items)) >> 32
-        else:
-            share = _uniform(rng, count) * len(self._items)
-            indices = share.astype(np.intp)
-            if not self._equal_weights:
-                keep, alias = self._alias()
-                indices = np.where(share - indices < keep[indices], indices, alias[indices])
-        sampled: list[T] = self._items[indices].tolist()
-        return sampled
+    def sample(self, rng: Random, count: int, size: int) -> NDArray[np.intp]:
+        """Return ``count`` groups of ``size`` different indices, as one flat array.
 
-    def sample_pairs(self, rng: Random, count: int) -> list[T]:
-        """Return ``count`` pairs of different items, as a flat list; O(count · log n).
-
-        The first item of a pair is sampled by weight from all items.  The second item is sampled by
-        weight from all other items.
+        The first index of a group is sampled by weight from all indices.  Each of the others is
+        sampled by weight from the indices that are not yet in the group.  The cost is O(count) for
+        groups of one index, and O(count · log n) for pairs.
         """
-        n = len(self._items)
+        if size == 1:
+            return self._indices[self._singles(rng, count)]
+        return self._indices[self._pairs(rng, count)]
+
+    def _singles(self, rng: Random, count: int) -> NDArray[np.intp]:
+        if self._equal_weights and len(self._weights) <= _MAX_SHORT:
+            short = np.frombuffer(rng.randbytes(4 * count), dtype="<u4").astype(np.int64)
+            scaled: NDArray[np.intp] = (short * len(self._weights)) >> 32
+            return scaled
+        share = _uniform(rng, count) * len(self._weights)
+        places: NDArray[np.intp] = share.astype(np.intp)
+        if self._equal_weights:
+            return places
+        keep, alias = self._alias()
+        return np.where(share - places < keep[places], places, alias[places])
+
+    def _pairs(self, rng: Random, count: int) -> NDArray[np.intp]:
+        n = len(self._weights)
         if self._equal_weights:
             both = (_uniform(rng, count) * (n * (n - 1))).astype(np.intp)
             first = both // (n - 1)
@@ -72,11 +77,10 @@ class AliasTable(Generic[T]):
             target += np.where(target >= self._sums[first] - excluded, excluded, 0.0)
             second = _first_above(self._sums, target)
             second += np.where(second == first, np.where(first == n - 1, -1, 1), 0)
-        sampled: list[T] = self._items[np.stack((first, second), axis=1).ravel()].tolist()
-        return sampled
+        return np.stack((first, second), axis=1).ravel()
 
     def __repr__(self) -> str:
-        return f"<AliasTable: {len(self._items)} items, total weight {self._sums[-1]:g}>"
+        return f"<AliasTable: {len(self._weights)} items, total weight {self._sums[-1]:g}>"
 
     def _alias(self) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """Return the two arrays of Vose's alias table, ``keep`` and ``alias``; O(n).
@@ -86,7 +90,7 @@ class AliasTable(Generic[T]):
         With probability ``keep[i]``, the result is i.  Otherwise the result is ``alias[i]``.
         """
         if self._aliases is None:
-            keep: list[float] = (self._weights * (len(self._items) / self._sums[-1])).tolist()
+            keep: list[float] = (self._weights * (len(self._weights) / self._sums[-1])).tolist()
             alias = list(range(len(keep)))
             small = [index for index, share in enumerate(keep) if share < 1]
             large = [index for index, share in enumerate(keep) if share >= 1]
@@ -100,6 +104,14 @@ class AliasTable(Generic[T]):
                 keep[index] = 1
             self._aliases = np.array(keep), np.array(alias, dtype=np.intp)
         return self._aliases
+
+
+def array_of(items: Mapping[int, T]) -> NDArray[Any]:
+    """Return an array of objects that contains each item at its index; O(n)."""
+    array = np.empty(max(items) + 1, dtype=object)
+    for index, item in items.items():
+        array[index] = item
+    return array
 
 
 def _first_above(sums: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -47,13 +47,17 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
     def _make_item(self, backend: B) -> S:
         """Return the item for a new member.  The samples consist of such items."""
 
-    def _next_block(self) -> Iterator[S]:
-        """Sample a new block and return it.  Raises NoBackendAvailable."""
+    def _prepare_block(self) -> None:
+        """Discard what was prepared for other weights.  Raises NoBackendAvailable."""
         if not self._open:
             raise self.refusal()
         if self._changed:
             self._changed.clear()
             self._sampler.weights_changed()
+
+    def _next_block(self) -> Iterator[S]:
+        """Sample a new block and return it.  Raises NoBackendAvailable."""
+        self._prepare_block()
         self._block = iter(self._sampler.sample_block(self._group_size))
         return self._block
 

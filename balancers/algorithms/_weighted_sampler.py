@@ -7,9 +7,12 @@ with vector operations.  A pick then only takes the next item of a list.
 
 from collections.abc import Iterable
 from random import Random
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from balancers.algorithms._alias_table import AliasTable
 
 __all__ = ["WeightedSampler"]
@@ -86,7 +89,8 @@ class WeightedSampler(Generic[T]):
         self._items: dict[int, T] = {}
         self._free_indices: list[int] = []
         self._tree = SumTree()
-        self._table: AliasTable[T] | None = None
+        self._table: AliasTable | None = None
+        self._array: Any = None  # the items by index, as an array of objects; only with a table
         self._block_size = 1
         self._undisturbed = 0  # the groups sampled since the weights changed
         self.open = 0
@@ -111,7 +115,7 @@ class WeightedSampler(Generic[T]):
 
     def weights_changed(self) -> None:
         """Discard the alias table.  The next block is small again."""
-        self._table = None
+        self._table = self._array = None
         self._block_size = 1
         self._undisturbed = 0
 
@@ -122,13 +126,16 @@ class WeightedSampler(Generic[T]):
         whose indices are in ``excluded`` are not sampled.  If there are not enough items, the group
         is smaller.
         """
+        return [self._items[index] for index in self._sample_indices(size, excluded)]
+
+    def _sample_indices(self, size: int, excluded: Iterable[int] = ()) -> list[int]:
         tree, removed = self._tree, {index: self._tree[index] for index in excluded}
         for index in removed:
             tree[index] = 0
-        sampled: list[T] = []
+        sampled: list[int] = []
         while len(sampled) < size and tree.total > 0:
             index = tree.find(self._rng.random())
-            sampled.append(self._items[index])
+            sampled.append(index)
             if len(sampled) < size:
                 removed[index] = tree[index]
                 tree[index] = 0
@@ -138,24 +145,37 @@ class WeightedSampler(Generic[T]):
 
     def sample_block(self, size: int) -> list[T]:
         """Return the next block of groups, as a flat list; O(1) amortised for each item."""
+        return self.items_at(self.sample_indices(size))
+
+    def sample_indices(self, size: int) -> "list[int] | NDArray[np.intp]":
+        """Return the indices of the items of the next block of groups, as a flat list or array."""
         count, self._block_size = self._block_size, min(2 * self._block_size, _MAX_BLOCK)
         self._undisturbed += count
         size = min(size, self.open)
         steady = self._undisturbed * _MEMBERS_PER_SAMPLE >= self.open
         if count >= _MIN_TABLE_BLOCK and size in {1, 2} and steady:
-            table = self._table
-            if table is None:
-                table = self._table = self._build_table()
+            table = self._table or self._build_table()
             if table.precise:
-                rng = self._rng
-                return table.sample(rng, count) if size == 1 else table.sample_pairs(rng, count)
-        return [item for _ in range(count) for item in self.sample(size)]
+                return table.sample(self._rng, count, size)
+        return [index for _ in range(count) for index in self._sample_indices(size)]
 
-    def _build_table(self) -> "AliasTable[T]":
-        from balancers.algorithms._alias_table import AliasTable  # noqa: PLC0415 - loads numpy
+    def items_at(self, indices: "list[int] | NDArray[np.intp]") -> list[T]:
+        """Return the items at the indices that :meth:`sample_indices` has just returned."""
+        if isinstance(indices, list):
+            return [self._items[index] for index in indices]
+        items: list[T] = self._array[indices].tolist()
+        return items
 
-        row = [(item, self._tree[index]) for index, item in self._items.items()]
-        return AliasTable([(item, weight) for item, weight in row if weight > 0])
+    def _build_table(self) -> "AliasTable":
+        from balancers.algorithms._alias_table import (  # noqa: PLC0415 - loads numpy
+            AliasTable,
+            array_of,
+        )
+
+        row = [(index, self._tree[index]) for index in self._items]
+        self._array = array_of(self._items)
+        self._table = AliasTable([(index, weight) for index, weight in row if weight > 0])
+        return self._table
 
     def __repr__(self) -> str:
         return f"<WeightedSampler: {self.open} of {len(self._items)} open>"

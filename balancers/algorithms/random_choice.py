@@ -1,12 +1,20 @@
 """Implements random choice: picks backends at random, by weight."""
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from random import Random
+from typing import TYPE_CHECKING
 
 from balancers._internal.checks import NO_BACKENDS, checked_avoid
 from balancers._internal.types import B
+from balancers.algorithms._ahead import new_row, places_by_index
+from balancers.algorithms._list_cursor import cursor_at
 from balancers.algorithms._sampling_balancer import SamplingBalancer
 from balancers.balancer import Key
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["RandomChoice"]
 
@@ -42,6 +50,35 @@ class RandomChoice(SamplingBalancer[B, B]):
         for backend in self._block:
             return backend
         return next(self._next_block())
+
+    def picks_ahead(self, count: int) -> "NDArray[np.intp]":
+        """Return the positions of the next ``count`` picks; O(n + count), vectorised.
+
+        The result is an array ``intp[count]`` of positions in the order of ``weights``: those of
+        the next ``count`` calls of :meth:`pick`.  The state afterwards is as after these calls.
+        Raises NoBackendAvailable if ``count`` is positive.  Raises InvalidSetting unless ``count``
+        is an int from 0 to 2³².
+
+        >>> from random import Random
+        >>> lb = RandomChoice({"a": 1, "b": 0, "c": 1}, rng=Random(1))
+        >>> sorted(set(lb.picks_ahead(100).tolist()))
+        [0, 2]
+        """
+        row = new_row(count)
+        places = {backend: place for place, backend in enumerate(self._weights)}
+        listed = [places[backend] for backend in islice(self._block, count)]
+        done = len(listed)
+        row[:done] = listed
+        by_index = places_by_index(self._indices.values())
+        while done < count:
+            self._prepare_block()
+            block = self._sampler.sample_indices(1)
+            used = min(len(block), count - done)
+            row[done : done + used] = by_index[block[:used]]
+            done += used
+            if done == count:
+                self._block = cursor_at(self._sampler.items_at(block), used)
+        return row
 
     def _make_item(self, backend: B) -> B:
         return backend

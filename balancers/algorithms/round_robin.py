@@ -2,12 +2,19 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
 from balancers._internal.types import B
+from balancers.algorithms._ahead import new_row, repeat_lap
 from balancers.algorithms._list_cursor import cursor_at, position_of
 from balancers.balancer import Key
 from balancers.membership import Membership
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["RoundRobin"]
 
@@ -81,6 +88,30 @@ class RoundRobin(Membership[B]):
         self._picks = self._order * max(1, _MIN_PICKS // len(self._order))
         self._cycle = iter(self._picks)
         return next(self._cycle)
+
+    def picks_ahead(self, count: int) -> "NDArray[np.intp]":
+        """Return the positions of the next ``count`` picks; O(n + count), vectorised.
+
+        The result is an array ``intp[count]`` of positions in the order of ``weights``: those of
+        the next ``count`` calls of :meth:`pick`.  The state afterwards is as after these calls.
+        Raises NoBackendAvailable if ``count`` is positive.  Raises InvalidSetting unless ``count``
+        is an int from 0 to 2³².
+
+        >>> RoundRobin({"a": 1, "b": 0, "c": 1}).picks_ahead(5).tolist()
+        [0, 2, 0, 2, 0]
+        """
+        row = new_row(count)
+        places = {backend: place for place, backend in enumerate(self._weights)}
+        listed = list(islice(self._cycle, count))
+        if len(listed) < count and (self._joining or not self._order):
+            listed.append(self._search(NO_BACKENDS))
+            listed += islice(self._cycle, count - len(listed))
+        row[: len(listed)] = [places[backend] for backend in listed]
+        if len(listed) < count:
+            self.pick()
+            lap = [places[backend] for backend in self._picks]
+            self._cycle = cursor_at(self._picks, repeat_lap(row[len(listed) :], lap, start=0))
+        return row
 
     def _search(self, avoid: Collection[B]) -> B:
         for position in range(self._turn(), len(self._order)):

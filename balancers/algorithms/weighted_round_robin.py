@@ -5,14 +5,21 @@ Each backend is picked in proportion to its weight, and its picks are spread out
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import gcd
+from typing import TYPE_CHECKING
 
 from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
 from balancers._internal.types import B
-from balancers.algorithms._list_cursor import position_of
-from balancers.algorithms._smooth_scan import PlainScan, Scan, current_weights_after
+from balancers.algorithms._ahead import new_row, repeat_lap
+from balancers.algorithms._list_cursor import cursor_at, position_of
+from balancers.algorithms._make_scan import make_scan
+from balancers.algorithms._smooth_scan import Scan, current_weights_after
 from balancers.algorithms._units import Unit, decimal_places, in_units, spare_decimals
 from balancers.balancer import Key
 from balancers.membership import Membership
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["WeightedRoundRobin"]
 
@@ -115,6 +122,27 @@ class WeightedRoundRobin(Membership[B]):
             return self._step()
         return self._pick_avoiding(checked_avoid(avoid))
 
+    def picks_ahead(self, count: int) -> "NDArray[np.intp]":
+        """Return the positions of the next ``count`` picks; O(count) after a period is learned.
+
+        The result is an array ``intp[count]`` of positions in the order of ``weights``: those of
+        the next ``count`` calls of :meth:`pick`.  The state afterwards is as after these calls.
+        Raises NoBackendAvailable if ``count`` is positive.  Raises InvalidSetting unless ``count``
+        is an int from 0 to 2³².
+
+        >>> WeightedRoundRobin({"a": 5, "b": 1, "c": 1}).picks_ahead(7).tolist()
+        [0, 0, 1, 0, 2, 0, 0]
+        """
+        row, done = new_row(count), 0
+        while done < count and not self._period:
+            backend = self._step()  # may change the indices
+            row[done] = self._indices[backend]
+            done += 1
+        if done < count:
+            end = repeat_lap(row[done:], self._picks, position_of(self._period, self._replay))
+            self._replay = cursor_at(self._period, end)
+        return row
+
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
         """Count a bound request as a pick of its backend; O(n).
 
@@ -190,10 +218,7 @@ class WeightedRoundRobin(Membership[B]):
         self._learn_until = self._open
 
     def _valid_scan(self) -> Scan:
-        """Return a scan of the current members with limited debts.
-
-        If there is no scan, or if it should be rebuilt, it is created.
-        """
+        """Return a scan of the current members with limited debts.  Create it if necessary."""
         if self._scan is not None and self._scan.rebuild_due:
             self._discard_scan()
         scan = self._scan or self._build_scan()
@@ -219,7 +244,7 @@ class WeightedRoundRobin(Membership[B]):
         if unit.size > 1:
             current_weights = [unit.current(current) for current in current_weights]
             weights = [unit.weight(weight) for weight in weights]
-        self._scan = scan = _make_scan(current_weights, weights)
+        self._scan = scan = make_scan(current_weights, weights, _MAX_PLAIN_MEMBERS)
         self._learn_until = self._open
         for _ in range(steps):
             scan.step()
@@ -253,42 +278,23 @@ class WeightedRoundRobin(Membership[B]):
         weight = self._effective_weights[backend] = in_units(new, self._decimals)
         if self._scan is None:
             return
-        if weight % self._unit.size:
-            self._discard_scan()
-            return
-        self._scan.set_weight(self._indices[backend], self._unit.weight(weight))
-        if self._scan.total > self._scan.limit:
+        if weight % self._unit.size == 0:
+            self._scan.set_weight(self._indices[backend], self._unit.weight(weight))
+        if weight % self._unit.size or self._scan.total > self._scan.limit:
             self._discard_scan()
 
     def _use_smaller_unit(self, factor: int) -> None:
         """Convert all effective and current weights to a unit that is smaller by this factor."""
         self._discard_scan()
-        self._current_weights = {
-            backend: current * factor for backend, current in self._current_weights.items()
-        }
-        self._effective_weights = {
-            backend: weight * factor for backend, weight in self._effective_weights.items()
-        }
+        for row in (self._effective_weights, self._current_weights):
+            for backend in row:
+                row[backend] *= factor
 
     def _drop_spare_decimals(self) -> None:
         """Convert to a larger unit if all effective and current weights are multiples of it."""
         numbers = [*self._effective_weights.values(), *self._current_weights.values()]
         spare = spare_decimals(numbers, self._decimals)
-        if spare:
-            self._decimals -= spare
-            for row in (self._effective_weights, self._current_weights):
-                for backend, number in row.items():
-                    row[backend] = number // 10**spare
-
-
-def _make_scan(current_weights: list[int], effective_weights: list[int]) -> Scan:
-    if len(effective_weights) > _MAX_PLAIN_MEMBERS:
-        from balancers.algorithms._smooth_scan_numpy import (  # noqa: PLC0415 - loads numpy
-            VectorScan,
-            WideScan,
-        )
-
-        if VectorScan.fits(current_weights, effective_weights):
-            return VectorScan(current_weights, effective_weights)
-        return WideScan(current_weights, effective_weights)
-    return PlainScan(current_weights, effective_weights)
+        self._decimals -= spare
+        for row in (self._effective_weights, self._current_weights) if spare else ():
+            for backend in row:
+                row[backend] //= 10**spare

@@ -120,7 +120,7 @@ def test_reprs_show_the_size_and_the_total_weight() -> None:
     sampler.insert("b")
     assert repr(sampler) == "<WeightedSampler: 1 of 2 open>"
     assert repr(sampler._tree) == "<SumTree: total weight 3>"
-    assert repr(AliasTable([("a", 3), ("b", 1.5)])) == "<AliasTable: 2 items, total weight 4.5>"
+    assert repr(AliasTable([(0, 3), (1, 1.5)])) == "<AliasTable: 2 items, total weight 4.5>"
 
 
 def test_only_random_and_randbytes_are_used() -> None:
