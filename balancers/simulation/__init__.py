@@ -26,3 +26,5 @@ from balancers.simulation.service import Pareto as Pareto
 from balancers.simulation.service import RecordedWork as RecordedWork
 from balancers.simulation.service import Service as Service
 from balancers.simulation.times import Times as Times
+from balancers.simulation.trace import Trace as Trace
+from balancers.simulation.trace import read_trace as read_trace

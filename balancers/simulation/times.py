@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from math import ceil, inf, nan
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,8 +56,9 @@ class Times:
 
         Raises InvalidTime for a time that is negative, NaN or above 2²³ s.
         """
-        is_array = isinstance(seconds, np.ndarray)
-        given: Any = seconds if is_array else list(seconds)
+        given: Any = cast("object", seconds)
+        if not isinstance(seconds, np.ndarray):
+            given = list(seconds)
         try:
             array: NDArray[Any] = np.asarray(given).ravel()
         except ValueError as error:  # rows of different length
@@ -113,7 +114,8 @@ class Times:
         Raises InvalidSetting for a ``q`` that is not a number from 0 to 100.
         """
         if isinstance(q, Sequence | np.ndarray) and not isinstance(q, str | bytes):
-            return np.array([self._percentile(one) for one in np.asarray(q).tolist()], np.float64)
+            listed: Any = q.tolist() if isinstance(q, np.ndarray) else q
+            return np.array([self._percentile(one) for one in listed], np.float64)
         return self._percentile(q)
 
     def _percentile(self, q: Any) -> float:
