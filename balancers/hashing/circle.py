@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from balancers._internal.types import B
 
-__all__ = ["PER_CELL", "Circle", "PointTable", "sorted_order"]
+__all__ = ["PER_CELL", "Circle", "PointTable", "arc_lengths", "sorted_order"]
 
 PER_CELL = 8
 """The average number of points per cell of a circle that was just built (measured)."""
@@ -256,6 +256,28 @@ class PointTable:
 
     def __repr__(self) -> str:
         return f"<PointTable: {len(self.points)} points, {len(self.firsts)} cells>"
+
+
+def arc_lengths(
+    points: NDArray[np.uint64], indices: NDArray[np.signedinteger[Any]], count: int
+) -> list[int]:
+    """Return how many of the 2⁶⁴ hashes belong to each of ``count`` owners; O(V) for V points.
+
+    A hash belongs to the owner of the first point at or after it.  The points must be in ascending
+    order and must end with 2⁶⁴ - 1.  The owner of ``points[i]`` is ``indices[i]``.
+
+    >>> arc_lengths(np.array([9, 10, (1 << 64) - 1], dtype=np.uint64), np.array([0, 2, 0]), 3)
+    [18446744073709551615, 0, 1]
+    """
+    gaps = np.diff(points, prepend=np.uint64(0))
+    lengths = [0] * count
+    lengths[indices[0]] = 1  # the hash 0
+    for shift in (0, 32):  # the sum of 64 bits could be too large by 1
+        part = gaps >> np.uint64(shift) & np.uint64(0xFFFFFFFF)
+        sums = np.zeros(count, dtype=np.uint64)
+        np.add.at(sums, indices, part)
+        lengths = [old + (new << shift) for old, new in zip(lengths, sums.tolist(), strict=True)]
+    return lengths
 
 
 def sorted_order(points: NDArray[np.uint64]) -> NDArray[np.intp]:

@@ -85,7 +85,16 @@ from balancers.hashing._successors import picked_in_turn
 from balancers.keys import Murmur3, key_bytes
 from balancers.named_membership import NamedMembership
 
-__all__ = ["BITS", "CHUNK", "GOLDEN", "Chooser", "HashedBalancer", "mix", "mix_many"]
+__all__ = [
+    "BITS",
+    "CHUNK",
+    "GOLDEN",
+    "Chooser",
+    "HashedBalancer",
+    "mix",
+    "mix_many",
+    "sequence_many",
+]
 
 BITS = (1 << 64) - 1
 """The largest 64-bit hash: all 64 bits are 1, so it is also a mask for 64 bits."""
@@ -271,6 +280,14 @@ def mix_many(digests: NDArray[np.uint64]) -> NDArray[np.uint64]:
         z = (digests ^ (digests >> np.uint64(30))) * np.uint64(_MIX_1)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(_MIX_2)
         return z ^ (z >> np.uint64(31))
+
+
+def sequence_many(
+    base: NDArray[np.uint64] | np.uint64, index: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    """Return the number at each index of the SplitMix64 sequence that starts from each base."""
+    with np.errstate(over="ignore"):
+        return mix_many(base + (index + np.uint64(1)) * np.uint64(GOLDEN))
 
 
 def _described(hashes: object) -> str:

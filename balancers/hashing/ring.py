@@ -12,8 +12,8 @@ from balancers._internal.checks import NO_BACKENDS, as_weights, at_least, shown
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import RingTooLarge
-from balancers.hashing.circle import PER_CELL, Circle, PointTable, sorted_order
-from balancers.hashing.hashed_balancer import BITS, GOLDEN, Chooser, HashedBalancer, mix_many
+from balancers.hashing.circle import PER_CELL, Circle, PointTable, arc_lengths, sorted_order
+from balancers.hashing.hashed_balancer import BITS, Chooser, HashedBalancer, sequence_many
 from balancers.keys import Hasher, Identity, Murmur3, name_of
 
 __all__ = ["HashRing"]
@@ -81,7 +81,6 @@ class HashRing(HashedBalancer[B]):
         self._sorted_points: _SortedPoints | None = None  # for batches; includes closed members
         self._stale = False  # a member is outdated, or too few points are open
         self._ready = False  # the ring is not stale and has points
-        self._seed: int | None = None  # the seed of the default hash function, if it is used
         given = as_weights(() if backends is None else backends)
         needed = sum(self._point_count(weight) for weight in given.values() if weight)
         if needed > max_points:
@@ -89,8 +88,7 @@ class HashRing(HashedBalancer[B]):
                 f"the ring needs {shown(needed)} points, more than max_points={shown(max_points)}"
             )
         super().__init__(given, identity=identity, hasher=hasher)
-        if isinstance(self._hasher, Murmur3):
-            self._seed = self._hasher.seed
+        self._seed = self._hasher.seed if isinstance(self._hasher, Murmur3) else None
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Return the key's backend; O(1) expected.
@@ -130,8 +128,8 @@ class HashRing(HashedBalancer[B]):
     def succession(self, digest: int) -> Iterator[B]:
         """Yield the open backends, lazily, in the order of preference of a 64-bit hash.
 
-        The first k of n backends cost O(k log k) expected, if k is much smaller than n.
-        Raises InvalidKey.
+        The first k of n backends cost O(k log k) expected, if k is much less than n.  Raises
+        InvalidKey.
         """
         if not self._open:
             return
@@ -167,6 +165,20 @@ class HashRing(HashedBalancer[B]):
             picked[left] = indices[table.search(hashes[left], cells[left])]
 
         return choose
+
+    def shares(self) -> Mapping[B, float]:
+        """Return the exact share of all hashes that each backend owns, in the order of ``weights``.
+
+        The share is 0 for a backend of weight 0.  The sum is 1, unless no backend is open.  The
+        cost is O(V) for V points, and O(V log V) after a backend joined or left.
+
+        >>> HashRing({"a": 1, "b": 0, "c": 1}, points=2).shares()
+        {'a': 0.4164418473402053, 'b': 0.0, 'c': 0.5835581526597947}
+        """
+        if not self._open:
+            return dict.fromkeys(self._weights, 0.0)
+        lengths = arc_lengths(*self._open_points(), len(self._weights))
+        return {b: length / 2**64 for b, length in zip(self._weights, lengths, strict=True)}
 
     def _open_points(self) -> _SortedPoints:
         """Return the sorted points of the open members, and one more point at the largest hash.
@@ -254,10 +266,9 @@ class HashRing(HashedBalancer[B]):
         """Add or remove points of one backend so that it has ``wanted`` points; O(points)."""
         placed = self._placed.pop(backend, 0)
         changed = range(placed, wanted) or range(wanted, placed)
-        base = self._hasher(name) & BITS
-        points: list[int] = _sequence(
-            np.uint64(base), np.arange(changed.start, changed.stop, dtype=np.uint64)
-        ).tolist()
+        base = np.uint64(self._hasher(name) & BITS)
+        index = np.arange(changed.start, changed.stop, dtype=np.uint64)
+        points: list[int] = sequence_many(base, index).tolist()
         for point in points:
             if wanted > placed:
                 self._circle.add(point, backend, self._names)
@@ -284,16 +295,6 @@ class HashRing(HashedBalancer[B]):
         owners = sorted(members, key=self._names.__getitem__)
         counts = [self._wanted[backend] for backend in owners]
         bases = [self._hasher(self._names[backend]) & BITS for backend in owners]
-        points = _sequence(
-            np.repeat(np.array(bases, dtype=np.uint64), counts),
-            np.concatenate([np.arange(count, dtype=np.uint64) for count in counts]),
-        )
+        index = np.concatenate([np.arange(count, dtype=np.uint64) for count in counts])
+        points = sequence_many(np.repeat(np.array(bases, dtype=np.uint64), counts), index)
         return points, np.repeat(np.arange(len(owners)), counts), owners
-
-
-def _sequence(
-    base: NDArray[np.uint64] | np.uint64, index: NDArray[np.uint64]
-) -> NDArray[np.uint64]:
-    """Return the number at each index of the SplitMix64 sequence that starts from each base."""
-    with np.errstate(over="ignore"):
-        return mix_many(base + (index + np.uint64(1)) * np.uint64(GOLDEN))
