@@ -2,13 +2,20 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from random import Random
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from balancers._internal.checks import checked_rng
 from balancers._internal.types import B, S
+from balancers.algorithms._ahead import places_by_index
+from balancers.algorithms._list_cursor import cursor_at
 from balancers.algorithms._weighted_sampler import WeightedSampler
 from balancers.membership import Membership
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["SamplingBalancer"]
 
@@ -60,6 +67,26 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
         self._prepare_block()
         self._block = iter(self._sampler.sample_block(self._group_size))
         return self._block
+
+    def _fill_ahead(self, row: "NDArray[np.intp]", places: Mapping[S, int]) -> None:
+        """Fill an array with the positions of the next items of this block and of later ones.
+
+        ``places`` are the positions of all items.  The state afterwards is as if ``pick`` had taken
+        these items one by one.  Raises NoBackendAvailable.
+        """
+        count = len(row)
+        listed = [places[item] for item in islice(self._block, count)]
+        done = len(listed)
+        row[:done] = listed
+        by_index = places_by_index(self._indices.values())
+        while done < count:
+            self._prepare_block()
+            block = self._sampler.sample_indices(self._group_size)
+            used = min(len(block), count - done)
+            row[done : done + used] = by_index[block[:used]]
+            done += used
+            if done == count:
+                self._block = cursor_at(self._sampler.items_at(block), used)
 
     def _sample_avoiding(self, avoid: Iterable[B]) -> list[S]:
         """Return one group without the avoided backends.  Raises NoBackendAvailable."""

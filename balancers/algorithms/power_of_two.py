@@ -10,18 +10,23 @@ from itertools import islice
 from math import isclose
 from numbers import Rational, Real
 from random import Random
-from typing import Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid, shown
 from balancers._internal.exact import exact
 from balancers._internal.taken import take
 from balancers._internal.types import B
+from balancers.algorithms._ahead import new_row
 from balancers.algorithms._sampling_balancer import SamplingBalancer
 from balancers.algorithms._units import decimal_places, in_units
 from balancers.balancer import Key
 from balancers.errors import UnknownBackend
 from balancers.load import Load
 from balancers.outcome import SUCCESS, Outcome
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["PowerOfTwoChoices"]
 
@@ -134,6 +139,44 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
                     break
                 return first.backend
         return self._choose(now, checked_avoid(avoid))
+
+    @property
+    def choices(self) -> int:
+        """The number of backends that are sampled for a pick."""
+        return self._group_size
+
+    @property
+    def load(self) -> Load[B] | None:
+        """The load that was passed, or None if the requests in flight are compared."""
+        return self._load
+
+    def samples_ahead(self, count: int) -> "NDArray[np.intp]":
+        """Return the samples of the next ``count`` picks; O(n + count · choices), vectorised.
+
+        The result is an array ``intp[count, k]`` of positions in the order of ``weights``.  k is
+        ``choices``, or the number of open backends if this is less.  The next ``count`` calls of
+        :meth:`pick` would compare these backends, in this order.  The samples do not depend on
+        loads, so a simulation can compare the loads itself.  The state afterwards is as after these
+        calls.
+        Raises NoBackendAvailable if ``count`` is positive.  Raises InvalidSetting unless ``count``
+        is an int from 0 to 2³².
+
+        >>> from random import Random
+        >>> lb = PowerOfTwoChoices(["a", "b"], rng=Random(1))
+        >>> pairs = lb.samples_ahead(100)
+        >>> pairs.shape, sorted(set(map(tuple, pairs.tolist())))
+        ((100, 2), [(0, 1), (1, 0)])
+        """
+        row = new_row(count)
+        places = {self._candidates[backend]: place for place, backend in enumerate(self._weights)}
+        size = min(self._group_size, self._open)
+        if size > 1 or not count:
+            row = row.repeat(size)
+            self._fill_ahead(row, places)
+        else:
+            for number in range(count):
+                row[number] = places[self._candidates[self.pick()]]
+        return row.reshape(count, size)
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
         """Add one to the backend's number of requests in flight.

@@ -1,14 +1,12 @@
 """Implements random choice: picks backends at random, by weight."""
 
 from collections.abc import Collection, Iterable, Mapping
-from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
 
 from balancers._internal.checks import NO_BACKENDS, checked_avoid
 from balancers._internal.types import B
-from balancers.algorithms._ahead import new_row, places_by_index
-from balancers.algorithms._list_cursor import cursor_at
+from balancers.algorithms._ahead import new_row
 from balancers.algorithms._sampling_balancer import SamplingBalancer
 from balancers.balancer import Key
 
@@ -65,19 +63,7 @@ class RandomChoice(SamplingBalancer[B, B]):
         [0, 2]
         """
         row = new_row(count)
-        places = {backend: place for place, backend in enumerate(self._weights)}
-        listed = [places[backend] for backend in islice(self._block, count)]
-        done = len(listed)
-        row[:done] = listed
-        by_index = places_by_index(self._indices.values())
-        while done < count:
-            self._prepare_block()
-            block = self._sampler.sample_indices(1)
-            used = min(len(block), count - done)
-            row[done : done + used] = by_index[block[:used]]
-            done += used
-            if done == count:
-                self._block = cursor_at(self._sampler.items_at(block), used)
+        self._fill_ahead(row, {backend: place for place, backend in enumerate(self._weights)})
         return row
 
     def _make_item(self, backend: B) -> B:

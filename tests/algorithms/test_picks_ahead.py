@@ -58,11 +58,11 @@ def state_of(part: Any) -> Any:
     if issubclass(kind, list | tuple):
         return [state_of(each) for each in part]
     if issubclass(kind, np.ndarray):
-        return part.tolist()
+        return state_of(part.tolist())
     if issubclass(kind, Random):
         return part.getstate()
     if issubclass(kind, Iterator):
-        return list(deepcopy(part))
+        return [state_of(each) for each in deepcopy(part)]
     fields: Any = getattr(part, "__slots__", None) or getattr(part, "__dict__", None)
     return {name: state_of(getattr(part, name)) for name in fields} if fields else part
 
