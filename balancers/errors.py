@@ -25,6 +25,7 @@ __all__ = [
     "NotCopyable",
     "QueueFull",
     "RingTooLarge",
+    "ScriptFailed",
     "UnknownBackend",
 ]
 
@@ -162,4 +163,11 @@ class NotCopyable(BalancersError, TypeError):
     """Raised when a pool explains a request, and its balancer or a gate cannot be deep-copied.
 
     For example, Python cannot copy a lock, a generator or a ``random.SystemRandom``.
+    """
+
+
+class ScriptFailed(BalancersError, RuntimeError):
+    """Raised when a function of the script of a simulation raises an exception.
+
+    The message contains the time.  The exception of the function is the cause (``__cause__``).
     """

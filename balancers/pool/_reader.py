@@ -1,5 +1,6 @@
 """Defines the part of a pool that is read: members, weights, states and counts."""
 
+from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Generic
 
@@ -7,6 +8,7 @@ from balancers._internal.checks import checked_avoid, valid_now
 from balancers._internal.copying import SharesBackends
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
+from balancers.event import Event
 from balancers.pool._backends import Backends
 from balancers.pool._census import Census
 from balancers.pool._explain import Explainer, Request
@@ -51,6 +53,11 @@ class PoolReader(SharesBackends, Generic[B]):
     def backends(self) -> Backends[B]:
         """The members as a live, read-only set, in the order in which they joined; O(1)."""
         return Backends(self._by_backend)
+
+    @property
+    def events(self) -> deque[Event] | None:
+        """The deque to which the pool appends its events, or None if it has none."""
+        return self._members.events
 
     @property
     def panicking(self) -> bool:

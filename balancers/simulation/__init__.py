@@ -25,6 +25,11 @@ from balancers.simulation.service import LogNormal as LogNormal
 from balancers.simulation.service import Pareto as Pareto
 from balancers.simulation.service import RecordedWork as RecordedWork
 from balancers.simulation.service import Service as Service
+from balancers.simulation.simulate import simulate as simulate
+from balancers.simulation.simulation import Incident as Incident
+from balancers.simulation.simulation import ServerUse as ServerUse
+from balancers.simulation.simulation import Simulation as Simulation
+from balancers.simulation.simulation import Timeline as Timeline
 from balancers.simulation.times import Times as Times
 from balancers.simulation.trace import Trace as Trace
 from balancers.simulation.trace import read_trace as read_trace

@@ -4,7 +4,7 @@ Every engine gets one :class:`Setup`.  :meth:`Setup.chunks` gives the requests i
 size, and always the same ones.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from balancers.simulation.retries import Retries
 from balancers.simulation.server import Server
 from balancers.simulation.service import Service
 
-__all__ = ["Chunk", "Script", "Setup"]
+__all__ = ["Chunk", "Script", "Setup", "members_of"]
 
 Script = Iterable[tuple[float, Callable[[float], object]]]
 
@@ -54,7 +54,6 @@ class Setup(Generic[B]):
         self,
         fronts: tuple[Balancer[B] | Pool[B], ...],
         servers: Server | Mapping[B, Server],
-        members: Iterable[B],
         *,
         arrivals: Arrivals,
         service: Service,
@@ -84,8 +83,9 @@ class Setup(Generic[B]):
         self.backends: list[B] = []
         self.places: dict[B, int] = {}
         self.servers: list[Server] = []
-        for backend in members:
-            self.place_of(backend)
+        for front in fronts:
+            for backend in members_of(front):
+                self.place_of(backend)
         self.half = warm + (requests - warm) // 2
         self.late = warm + (requests - warm) * 3 // 4
         self.marks: dict[int, float] = {}
@@ -96,24 +96,29 @@ class Setup(Generic[B]):
         return self.fronts[0]
 
     @property
-    def plain(self) -> bool:
-        """Whether nothing happens but that requests arrive at one balancer and wait in line.
+    def simple(self) -> bool:
+        """Whether nothing happens but that requests arrive and wait in line.
 
-        So there is one balancer and no pool, every server has one slot, serves in order of arrival
-        and has room for all, and there are no faults, retries, timeouts, probes and scripts.
+        So there is one balancer or pool, every server has one slot, serves in order of arrival and
+        has room for all, and there are no faults, retries, timeouts, probes and scripts.
         """
         quiet = self.timeout is None and self.retries is None and self.script is None
+        servers = (self._given,) if isinstance(self._given, Server) else self._given.values()
         return (
             quiet
             and not self.faults
             and not self.probes
             and len(self.fronts) == 1
-            and not isinstance(self.balancer, Pool)
             and all(
                 each.slots == 1 and each.discipline == "fifo" and each.room is None
-                for each in self.servers
+                for each in servers
             )
         )
+
+    @property
+    def plain(self) -> bool:
+        """Whether :attr:`simple` is True, and there is a balancer without a pool."""
+        return self.simple and not isinstance(self.balancer, Pool)
 
     @property
     def speeds(self) -> NDArray[np.float64]:
@@ -127,9 +132,14 @@ class Setup(Generic[B]):
 
     def place_of(self, backend: B) -> int:
         """Return the index of a backend.  A new one gets a server.  Raises InvalidPick."""
-        place = self.places.get(backend)
+        try:
+            place = self.places.get(backend)
+        except TypeError:  # not hashable
+            raise InvalidPick(f"{shown(backend)} was picked, but it is no member") from None
         if place is None:
             if isinstance(self._given, Server):
+                if not any(backend in members_of(front) for front in self.fronts):
+                    raise InvalidPick(f"{shown(backend)} was picked, but it is no member")
                 server = self._given
             elif backend in self._given:
                 server = self._given[backend]
@@ -168,6 +178,11 @@ class Setup(Generic[B]):
             yield Chunk(start, times, works, keys)
             if self.progress is not None:
                 self.progress(start + count)
+
+
+def members_of(front: Balancer[B] | Pool[B]) -> Collection[B]:
+    """Return the members of a balancer or of a pool."""
+    return front.backends if isinstance(front, Pool) else front.weights.keys()
 
 
 def _checked(name: str, drawn: Any, count: int) -> NDArray[np.float64]:

@@ -129,6 +129,7 @@ class Tally(Generic[B]):
         for usage, first, last in zip(self.phases, cuts, cuts[1:], strict=False):
             if first < last:
                 part = slice(first, last)
+                usage.grow(len(self.setup.backends))
                 usage.add(places[part], responses[part], services[part], None)
         if self.timeline is not None:
             self.timeline.tries(places, arrivals, ends)
@@ -180,6 +181,22 @@ class Tally(Generic[B]):
                 usage.add(places[part], spans, busy[part], places[part & failed])
         if self.timeline is not None:
             self.timeline.tries(places, starts, ends)
+
+    @property
+    def counted(self) -> list[Usage]:
+        """The phases after the warm-up."""
+        return self.phases[1:]
+
+    @property
+    def window(self) -> float:
+        """The seconds from the first counted arrival to the last arrival."""
+        marks = self.setup.marks
+        return marks[self.setup.requests - 1] - marks[self.setup.warm]
+
+    def complete(self) -> None:
+        """Extend every phase to all places.  Call it once, at the end."""
+        for phase in self.phases:
+            phase.grow(len(self.setup.backends))
 
     def _ended(self, ends: Floats) -> None:
         """Note the time of the last end.  Raises InvalidTime if it is too late."""

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from balancers._internal.checks import at_least, duration, not_negative, number, shown
+from balancers._internal.checks import at_least, number, shown
 from balancers.errors import InvalidSetting, InvalidTime
 from balancers.simulation._grid import LATEST, tick
+from balancers.simulation._seconds import check_seconds
 
 __all__ = ["Crash", "Errors", "FastFailures", "Fault", "Freeze", "Slow", "flap"]
 
@@ -33,7 +34,7 @@ class Crash:
 
     def __post_init__(self) -> None:
         _check_times(self.start, self.end, endless=True)
-        not_negative("refuse_after", self.refuse_after)
+        check_seconds("refuse_after", self.refuse_after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class FastFailures:
     def __post_init__(self) -> None:
         _check_times(self.start, self.end, endless=True)
         _check_share(self.share)
-        not_negative("after", self.after)
+        check_seconds("after", self.after)
 
 
 Fault = Crash | Freeze | Slow | Errors | FastFailures
@@ -146,8 +147,9 @@ def flap(backend: Any, start: float, down: float, up: float, times: int) -> tupl
     InvalidTime as :class:`Crash` does.
     """
     at_least(1, times=times)
-    period = duration("down", down) + duration("up", up)
-    starts = [start + turn * period for turn in range(times)]
+    check_seconds("down", down, positive=True)
+    check_seconds("up", up, positive=True)
+    starts = [start + turn * (down + up) for turn in range(times)]
     return tuple(Crash(backend, each, each + down) for each in starts)
 
 

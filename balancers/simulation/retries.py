@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from balancers._internal.checks import at_least, duration, not_negative, shown
+from balancers._internal.checks import at_least, shown
 from balancers.errors import InvalidSetting
 from balancers.overload import RetryBudget
+from balancers.simulation._seconds import check_seconds
 
 __all__ = ["Retries"]
 
@@ -36,9 +37,9 @@ class Retries:
 
     def __post_init__(self) -> None:
         at_least(1, tries=self.tries)
-        not_negative("backoff", self.backoff)
+        check_seconds("backoff", self.backoff)
         if self.deadline is not None:
-            duration("deadline", self.deadline)
+            check_seconds("deadline", self.deadline, positive=True)
         budget: Any = self.budget
         if budget is not None and not isinstance(budget, RetryBudget):
             raise InvalidSetting(f"budget must be a RetryBudget, not {shown(budget)}")

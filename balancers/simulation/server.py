@@ -16,8 +16,8 @@ class Server:
 
     ``slots`` is the number of requests that the server can serve at full speed at the same time.
     With the ``discipline`` "fifo", further requests wait, and are served in the order in which they
-    arrived.  With "shared" (processor sharing), no request waits: n requests are all served at once,
-    and each one progresses with the share ``min(1, slots / n)`` of the full speed.
+    arrived.  With "shared" (processor sharing), no request waits: all n requests are served, and
+    each one progresses with the share ``min(1, slots / n)`` of the full speed.
 
     ``room`` is the highest number of requests on the server, waiting ones included.  A request
     that finds no room fails at once.  None means that there is always room.

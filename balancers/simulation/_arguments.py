@@ -1,0 +1,191 @@
+"""Validates the arguments of a simulation that are not single numbers."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from balancers._internal.checks import number, shown
+from balancers.errors import (
+    AlreadyInUse,
+    InvalidSetting,
+    InvalidTime,
+    InvalidWeight,
+    MissingKey,
+    UnknownBackend,
+)
+from balancers.pool import Pool
+from balancers.simulation._grid import LATEST
+from balancers.simulation._setup import members_of
+from balancers.simulation.faults import Crash, Errors, FastFailures, Freeze, Slow
+from balancers.simulation.server import Server
+
+__all__ = [
+    "check_law",
+    "check_servers",
+    "checked_faults",
+    "checked_fronts",
+    "checked_probes",
+    "checked_script",
+]
+
+
+def checked_fronts(balancer: Any, keyed: bool, changing: bool) -> tuple[Any, ...]:
+    """Return the balancers and pools, of which each must be unused, and have members.
+
+    ``keyed`` is whether the requests have keys.  ``changing`` is whether a script may change the
+    weights.  Raises TypeError, InvalidSetting, InvalidWeight, InvalidTime, MissingKey and
+    AlreadyInUse.
+    """
+    is_one = _is_front(balancer)
+    if not is_one and (isinstance(balancer, str | bytes) or not isinstance(balancer, Iterable)):
+        raise TypeError(f"balancer must be a balancer or a pool, not {shown(balancer)}")
+    fronts: tuple[Any, ...] = (balancer,) if is_one else tuple(balancer)
+    if not fronts:
+        raise InvalidSetting("balancer must contain at least one balancer or pool")
+    for place, front in enumerate(fronts):
+        if not _is_front(front):
+            raise TypeError(f"balancer must contain balancers and pools, not {shown(front)}")
+        if any(front is other for other in fronts[:place]):
+            raise AlreadyInUse(f"the same object twice: {shown(front)}")
+        if isinstance(front, Pool):
+            _check_pool(front)
+        else:
+            _check_balancer(front, keyed)
+        weights = _weights(front)
+        if not weights and not changing:
+            raise InvalidSetting(f"a balancer without members cannot be simulated: {shown(front)}")
+        if not any(weights.values()) and not changing:
+            raise InvalidWeight(f"the weights sum to 0: {shown(weights)}")
+    return fronts
+
+
+def _is_front(front: Any) -> bool:
+    if isinstance(front, type):
+        raise TypeError(f"balancer must be an object, not the class {front.__name__}")
+    return isinstance(front, Pool) or callable(getattr(front, "pick", None))
+
+
+def _weights(front: Any) -> dict[Any, float]:
+    if isinstance(front, Pool):
+        return {backend: front.weight(backend) for backend in front.backends}
+    return dict(front.weights)
+
+
+def _check_pool(pool: Pool[Any]) -> None:
+    """Raise AlreadyInUse for requests in flight, and InvalidTime if the pool is past 0 seconds."""
+    snapshot = pool.snapshot()
+    if snapshot.in_flight:
+        raise AlreadyInUse(f"{snapshot.in_flight} requests are in flight: {shown(pool)}")
+    if snapshot.at > 0:
+        raise InvalidTime(
+            f"a simulation begins at 0 s, but the latest time of the pool is {shown(snapshot.at)}"
+        )
+
+
+def _check_balancer(balancer: Any, keyed: bool) -> None:
+    if getattr(balancer, "taken", False):
+        raise AlreadyInUse(f"it belongs to a pool or balancer: {shown(balancer)}")
+    if balancer.keyed and not keyed:
+        raise MissingKey(f"a simulation of {shown(balancer)} needs keys=")
+    load_of: Callable[[Any, float], Any] | None = getattr(balancer, "load_of", None)
+    if load_of is None:
+        return
+    for backend in balancer.weights:
+        load = load_of(backend, 0.0)
+        if type(load) is int and load > 0:  # an int is a number of requests, a float is not
+            raise AlreadyInUse(f"{load} requests are in flight on {shown(backend)}")
+
+
+def check_servers(servers: Any, fronts: Iterable[Any], changing: bool) -> None:
+    """Raise TypeError, InvalidSetting for a member without server, UnknownBackend for others."""
+    if isinstance(servers, Server):
+        return
+    if not isinstance(servers, Mapping):
+        raise TypeError(f"servers must be a Server or a mapping to servers, not {shown(servers)}")
+    members = {backend for front in fronts for backend in members_of(front)}
+    for backend in members:
+        if backend not in servers:
+            raise InvalidSetting(f"servers must contain every backend, also {shown(backend)}")
+    for backend, server in servers.items():
+        if not isinstance(server, Server):
+            raise TypeError(f"the server of {shown(backend)} must be a Server, not {shown(server)}")
+        if backend not in members and not changing:
+            raise UnknownBackend(backend)
+
+
+def checked_faults(faults: Any, fronts: Iterable[Any], servers: Any) -> tuple[Any, ...]:
+    """Return the faults.  Raises TypeError, and UnknownBackend for a backend without server."""
+    if not isinstance(faults, Iterable):
+        raise TypeError(f"faults must be an iterable of faults, not {shown(faults)}")
+    listed: tuple[Any, ...] = tuple(faults)
+    known = {backend for front in fronts for backend in members_of(front)}
+    if isinstance(servers, Mapping):
+        known |= {*servers}
+    for fault in listed:
+        if not isinstance(fault, Crash | Freeze | Slow | Errors | FastFailures):
+            raise TypeError(f"faults must contain faults, not {shown(fault)}")
+        try:
+            is_known = fault.backend in known
+        except TypeError:  # not hashable
+            is_known = False
+        if not is_known:
+            raise UnknownBackend(fault.backend)
+    return listed
+
+
+def checked_probes(probes: Any) -> tuple[Any, ...]:
+    """Return the gates whose probes are sent.  Raises TypeError."""
+    wanted = ("probes", "probes_due", "answer")
+    if not isinstance(probes, Iterable):
+        probes = (probes,)
+    listed: tuple[Any, ...] = tuple(probes)
+    for checks in listed:
+        if isinstance(checks, type) or not all(hasattr(checks, name) for name in wanted):
+            raise TypeError(f"probes must be ActiveChecks, not {shown(checks)}")
+    return listed
+
+
+def checked_script(script: Any) -> Any:
+    """Return the script, or None if it is empty.
+
+    A sequence is validated as a whole; of any other iterable, each entry is validated when it is
+    read.  Raises TypeError, InvalidTime.
+    """
+    if not isinstance(script, Iterable) or isinstance(script, str | bytes):
+        raise TypeError(f"script must be an iterable of times and functions, not {shown(script)}")
+    if isinstance(script, Sequence):
+        latest = 0.0
+        for entry in script:
+            latest = checked_entry(entry, latest)[0]
+        return script or None
+    return script
+
+
+def checked_entry(entry: Any, latest: float) -> tuple[float, Callable[[float], object]]:
+    """Return the time and the function of an entry of a script.  Raises TypeError, InvalidTime."""
+    try:
+        when, function = entry
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"script must contain pairs of a time and a function, not {shown(entry)}"
+        ) from None
+    if not callable(function):
+        raise TypeError(f"the script must call a function at {shown(when)}, not {shown(function)}")
+    try:
+        valid = 0 <= number("time", when) <= LATEST
+    except InvalidSetting:
+        valid = False
+    if not valid:
+        raise InvalidTime(f"a time of the script must be 0 to {LATEST:g}, not {shown(when)}")
+    if when < latest:
+        raise InvalidTime(
+            f"the script must be in order of time: {shown(when)} after {shown(latest)}"
+        )
+    return float(when), function
+
+
+def check_law(name: str, law: Any, requests: int) -> None:
+    """Raise TypeError unless the law can draw, and InvalidSetting if it has too few values."""
+    if isinstance(law, type) or not callable(getattr(law, "draw", None)):
+        raise TypeError(f"{name} must be a law with a method draw, not {shown(law)}")
+    if hasattr(law, "__len__") and len(law) < requests:
+        raise InvalidSetting(f"{name} has {len(law)} values for {requests} requests")

@@ -1,0 +1,76 @@
+"""Decides whether a run shows signs of having no steady state."""
+
+from math import inf, sqrt
+from typing import Any
+
+from balancers._internal.checks import shown
+from balancers.pool import Pool
+from balancers.simulation._grid import TICK
+from balancers.simulation._setup import Setup
+from balancers.simulation._tally import REFUSED, Tally
+
+__all__ = ["unsteady"]
+
+_NEARLY = 1 - 1e-12
+"""A load that is 1 except for rounding."""
+
+
+def unsteady(setup: Setup[Any], tally: Tally[Any]) -> str:
+    """Return why the run has no steady state, or an empty text.
+
+    There are three signs: the load is known to be 1 or more in total; a server was busy for longer
+    than the measured time; or the mean number in flight grew from the third to the last quarter of
+    the run.  At a load of exactly 1, the last two grow by chance with the square root of the number
+    of requests; they count from three times that on.
+    """
+    return _known(setup, tally) or _busy(setup, tally) or _growing(setup, tally)
+
+
+def _known(setup: Setup[Any], tally: Tally[Any]) -> str:
+    """The load in total, if every request is served in the end and the means are known."""
+    limited = setup.timeout is not None or isinstance(setup.balancer, Pool)
+    limited = limited or any(server.room is not None for server in setup.servers)
+    if limited or setup.faults or setup.retries is not None or tally.states[REFUSED]:
+        return ""
+    work, gap = float(setup.service.mean), float(setup.arrivals.mean)
+    weights: Any = setup.balancer.weights if not isinstance(setup.balancer, Pool) else {}
+    capacity = sum(
+        server.slots * server.speed
+        for backend, server in zip(setup.backends, setup.servers, strict=True)
+        if weights.get(backend, 0)
+    )
+    load = inf if work == inf or not gap or not capacity else work / gap / capacity
+    return f"the load is {load:.4g} in total" if load >= _NEARLY else ""
+
+
+def _busy(setup: Setup[Any], tally: Tally[Any]) -> str:
+    """The measured load of each server."""
+    window = tally.window
+    for place, backend in enumerate(setup.backends):
+        tries = sum(int(phase.tries[place]) for phase in tally.counted)
+        busy = sum(int(phase.busy[place]) for phase in tally.counted) * TICK
+        if tries and window:
+            load = busy / window / setup.servers[place].slots
+            if load >= 1 + 3 * sqrt(2 / tries):
+                return f"the load of {shown(backend)} is {load:.4g}"
+    return ""
+
+
+def _growing(setup: Setup[Any], tally: Tally[Any]) -> str:
+    """The mean number in flight in the third and in the last quarter."""
+    marks = setup.marks
+    last = marks[setup.requests - 1]
+    third, fourth = marks[setup.late] - marks[setup.half], last - marks[setup.late]
+    if not third or not fourth:
+        return ""
+    before, after = tally.phases[2], tally.phases[3]
+    grown = [
+        int(ours) * TICK / fourth - int(theirs) * TICK / third
+        for ours, theirs in zip(after.spans, before.spans, strict=True)
+    ]
+    if sum(grown) > 3 * sqrt(2 * int(after.tries.sum())):
+        return f"{sum(grown):.0f} more in flight in the last quarter than in the one before"
+    for backend, more, tries in zip(setup.backends, grown, after.tries.tolist(), strict=True):
+        if more > 3 * sqrt(2 * tries):
+            return f"{more:.0f} more in flight on {shown(backend)} in the last quarter"
+    return ""
