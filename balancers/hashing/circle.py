@@ -269,14 +269,10 @@ def arc_lengths(
     >>> arc_lengths(np.array([9, 10, (1 << 64) - 1], dtype=np.uint64), np.array([0, 2, 0]), 3)
     [18446744073709551615, 0, 1]
     """
-    gaps = np.diff(points, prepend=np.uint64(0))
-    lengths = [0] * count
-    lengths[indices[0]] = 1  # the hash 0
-    for shift in (0, 32):  # the sum of 64 bits could be too large by 1
-        part = gaps >> np.uint64(shift) & np.uint64(0xFFFFFFFF)
-        sums = np.zeros(count, dtype=np.uint64)
-        np.add.at(sums, indices, part)
-        lengths = [old + (new << shift) for old, new in zip(lengths, sums.tolist(), strict=True)]
+    sums = np.zeros(count, dtype=np.uint64)
+    np.add.at(sums, indices, np.diff(points, prepend=np.uint64(0)))  # 2⁶⁴ - 1 in total
+    lengths: list[int] = sums.tolist()
+    lengths[indices[0]] += 1  # the hash 0
     return lengths
 
 

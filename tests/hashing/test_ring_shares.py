@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancers import HashRing
+from balancers.hashing.circle import arc_lengths
 from balancers.keys import key_bytes
 
 NAMES = st.sampled_from([*"abcdefgh", "1", "11", "é", "10.0.0.1:80"])
@@ -104,6 +105,24 @@ def test_all_points_in_one_place_belong_to_the_lesser_name(points: int, digest: 
     assert ring.shares() == {"b": 0.0, "a": 1.0, "c": 0.0}
     ring.put("a", 0)
     assert ring.shares() == {"b": 1.0, "a": 0.0, "c": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("points", "owners", "expected"),
+    [
+        ([0], [1, 1], [0, TOP]),
+        ([0, TOP - 2], [1, 0, 1], [TOP - 2, 2]),
+        ([5, 5, 8], [0, 1, 1, 0], [TOP - 3, 3]),
+        ([TOP - 1], [0, 0], [TOP, 0]),
+        ([TOP - 2, TOP - 1], [0, 1, 0], [TOP - 1, 1]),
+    ],
+)
+def test_every_hash_is_counted_once(
+    points: list[int], owners: list[int], expected: list[int]
+) -> None:
+    """An error of one hash is too small to change a float."""
+    ascending = np.array([*points, TOP - 1], dtype=np.uint64)
+    assert arc_lengths(ascending, np.array(owners), 2) == expected
 
 
 def test_rings_that_are_empty_closed_or_of_one_backend() -> None:
