@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from balancers.simulation import _general
+from balancers.simulation import _general, _sampled, _vectorised
 from balancers.simulation._setup import Setup
 from balancers.simulation._tally import Tally
 
 __all__ = ["choose"]
 
-_ENGINES = (("general", _general),)
+_ENGINES = (("vectorised", _vectorised), ("sampled", _sampled), ("general", _general))
 """Name and module of each loop.  The first one that applies is used."""
 
 

@@ -13,8 +13,14 @@ from typing import Any, cast
 import numpy as np
 
 from balancers._internal.types import B
+from balancers.algorithms import (
+    LeastConnections,
+    PowerOfTwoChoices,
+    WeightedLeastConnections,
+)
 from balancers.balancer import Balancer
 from balancers.errors import NoBackendAvailable
+from balancers.outcome import SUCCESS
 from balancers.pool import Lease, Pool
 from balancers.simulation._answers import outcome_of
 from balancers.simulation._grid import LATEST, on_grid
@@ -85,6 +91,7 @@ def _informed(setup: Setup[B], tally: Tally[B], balancer: Balancer[B]) -> None:
     free = [0.0] * len(backends)
     ends: list[tuple[float, int, float]] = []  # time, number and place, time in flight
     number = 0
+    counts_only = _counts_only(balancer)
     for chunk in setup.chunks(CHUNK):
         works, speeds = _works(setup, chunk)
         chosen: list[int] = []
@@ -92,7 +99,8 @@ def _informed(setup: Setup[B], tally: Tally[B], balancer: Balancer[B]) -> None:
         for now, work, key in zip(chunk.times.tolist(), works, keys_of(chunk), strict=False):
             while ends and ends[0][0] <= now:
                 end, code, elapsed = heappop(ends)
-                finished(backends[code & _MASK], outcome_of(True, elapsed), end)
+                outcome = SUCCESS if counts_only else outcome_of(True, elapsed)
+                finished(backends[code & _MASK], outcome, end)
             try:
                 backend = pick(key, now)
             except NoBackendAvailable:
@@ -157,6 +165,14 @@ def _pooled(setup: Setup[B], tally: Tally[B], pool: Pool[B]) -> None:
     while ends:
         end, _, elapsed, lease = heappop(ends)
         release(lease, end, True, elapsed)
+
+
+def _counts_only(balancer: Balancer[Any]) -> bool:
+    """Return whether it is known that the balancer ignores outcomes and times."""
+    kind = type(balancer)
+    if kind is PowerOfTwoChoices:
+        return cast("PowerOfTwoChoices[Any]", balancer).load is None
+    return kind is LeastConnections or kind is WeightedLeastConnections
 
 
 def keys_of(chunk: Chunk) -> Iterable[Any]:
