@@ -12,12 +12,19 @@ from balancers.balancer import Key
 from balancers.errors import InvalidKey, InvalidSetting
 from balancers.hashing import CHUNK, Anchor, HashedBalancer, Jump, Memento, MultiProbe
 
-__all__ = ["KeyedBalancer", "Owned", "Owners", "block_length", "is_keyed", "weights_of"]
+__all__ = [
+    "KeyedBalancer",
+    "Owned",
+    "Owners",
+    "block_length",
+    "factorised",
+    "is_keyed",
+]
 
 _BLOCK = 1 << 20
 """The hashes per call of ``pick_many`` of a balancer that is no :class:`HashedBalancer`."""
 _HASHES_PER_MEMBER = 4
-"""So many hashes in a block make the cost per member of counting them small."""
+"""With this number of hashes in a block, the cost per member of counting them is small."""
 _KINDS = "iuUSO"
 """The kinds of arrays of owners: ints, text, bytes and objects."""
 _ALL_OR_NOTHING = (Anchor, Jump, Memento, MultiProbe)
@@ -48,14 +55,6 @@ Owners = KeyedBalancer[B] | Sequence[B] | NDArray[Any]
 def is_keyed(owners: object) -> bool:
     """Return whether an object is a balancer that picks for arrays of hashes."""
     return not isinstance(owners, type) and hasattr(owners, "pick_many")
-
-
-def weights_of(balancer: KeyedBalancer[B]) -> dict[B, float]:
-    """Return the weight of each member, as far as the balancer uses it."""
-    weights = dict(balancer.weights)
-    if isinstance(balancer, _ALL_OR_NOTHING):
-        return {backend: float(weight > 0) for backend, weight in weights.items()}
-    return weights
 
 
 def _checked_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -92,10 +91,10 @@ class Owned(Generic[B]):
                 raise TypeError(f"{name} is a balancer, so hashes or keys are required, not both")
             self._hashes = _checked_hashes(hashes)
             self.members: list[B] = list(balancer.weights)
-            self.weights = weights_of(balancer)
+            self.weights = _weights_of(balancer)
             self.count = len(self._hashes)
             return
-        self.members, self._indices = _factorised(name, cast("Sequence[B]", owners))
+        self.members, self._indices = factorised(name, cast("Sequence[B]", owners))
         self.count = len(self._indices)
 
     def blocks(self, length: int, places: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
@@ -138,7 +137,15 @@ class Owned(Generic[B]):
         )
 
 
-def _factorised(
+def _weights_of(balancer: KeyedBalancer[B]) -> dict[B, float]:
+    """Return the weight of each member, as far as the balancer uses it."""
+    weights = dict(balancer.weights)
+    if isinstance(balancer, _ALL_OR_NOTHING):
+        return {backend: float(weight > 0) for backend, weight in weights.items()}
+    return weights
+
+
+def factorised(
     name: str, owners: Sequence[Any] | NDArray[Any]
 ) -> tuple[list[Any], NDArray[np.intp]]:
     """Return the different owners, and the index of each owner among them."""
