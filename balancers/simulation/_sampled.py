@@ -21,7 +21,7 @@ __all__ = ["CHUNK", "applies", "run"]
 
 B = TypeVar("B")
 
-CHUNK = 1 << 15
+CHUNK = 1 << 14
 """The number of requests that are drawn at once.  The results do not depend on it."""
 
 
@@ -66,11 +66,13 @@ def _picked(
     """
     places: list[int] = []
     ends: list[float] = []
-    for latest, end, work, other, place, second in zip(
+    network = setup.network
+    works, others = setup.services(chunk.works, firsts), setup.services(chunk.works, seconds)
+    listed = _floats(works)
+    for latest, work, other, place, second in zip(
         _floats(chunk.times - setup.back),
-        _floats(chunk.times + setup.there),
-        _floats(setup.services(chunk.works, firsts)),
-        _floats(setup.services(chunk.works, seconds)),
+        listed,
+        listed if others is works else _floats(others),
         _ints(firsts),
         _ints(seconds),
         strict=True,
@@ -84,9 +86,10 @@ def _picked(
                 rival.popleft()
             if len(rival) < len(queue):
                 queue, place, work = rival, second, other  # noqa: PLW2901 - the other backend
-            if queue and queue[-1] > end:
-                end = queue[-1]  # noqa: PLW2901 - it starts when the one before has ended
-        end += work  # noqa: PLW2901 - when it started, until here
+        end = latest + network  # when it arrives at the server, until it starts
+        if queue and queue[-1] > end:
+            end = queue[-1]
+        end += work
         queue.append(end)
         places.append(place)
         ends.append(end)
