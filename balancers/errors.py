@@ -23,9 +23,11 @@ __all__ = [
     "MissingKey",
     "NoBackendAvailable",
     "NotCopyable",
+    "NotSteady",
     "QueueFull",
     "RingTooLarge",
     "ScriptFailed",
+    "SweepFailed",
     "UnknownBackend",
 ]
 
@@ -171,3 +173,32 @@ class ScriptFailed(BalancersError, RuntimeError):
 
     The message contains the time.  The exception of the function is the cause (``__cause__``).
     """
+
+
+class NotSteady(BalancersError, RuntimeError):
+    """Raised when an interval is asked for, and a simulation has no steady state.
+
+    Without a steady state, for example at a load of 1 or more, all times depend on the length of
+    the run.
+    """
+
+
+class SweepFailed(BalancersError, RuntimeError):
+    """Raised when cells of a sweep have raised exceptions.  The other cells are finished and kept.
+
+    ``errors`` has the exception of each cell that failed.
+    """
+
+    def __init__(self, errors: Mapping[object, Exception]) -> None:
+        super().__init__(errors)
+        self.errors: Mapping[object, Exception] = errors
+
+    def __str__(self) -> str:
+        first = next(iter(self.errors), None)
+        more = f", and {len(self.errors) - 1} more cells" if len(self.errors) > 1 else ""
+        error = self.errors.get(first)
+        try:
+            name = repr(first)
+        except ValueError:  # Python refuses to print an int of so many digits
+            name = f"of the type {type(first).__name__}"
+        return f"cell {name} failed{more}: {type(error).__name__}: {error}"

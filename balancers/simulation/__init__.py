@@ -12,6 +12,9 @@ from balancers.simulation.faults import Fault as Fault
 from balancers.simulation.faults import Freeze as Freeze
 from balancers.simulation.faults import Slow as Slow
 from balancers.simulation.faults import flap as flap
+from balancers.simulation.replications import Interval as Interval
+from balancers.simulation.replications import Replications as Replications
+from balancers.simulation.replications import replicate as replicate
 from balancers.simulation.request_keys import KeyLaw as KeyLaw
 from balancers.simulation.request_keys import RecordedKeys as RecordedKeys
 from balancers.simulation.request_keys import UniformKeys as UniformKeys
@@ -30,6 +33,8 @@ from balancers.simulation.simulation import Incident as Incident
 from balancers.simulation.simulation import ServerUse as ServerUse
 from balancers.simulation.simulation import Simulation as Simulation
 from balancers.simulation.simulation import Timeline as Timeline
+from balancers.simulation.sweep import Sweep as Sweep
+from balancers.simulation.sweep import grid as grid
 from balancers.simulation.times import Times as Times
 from balancers.simulation.trace import Trace as Trace
 from balancers.simulation.trace import read_trace as read_trace

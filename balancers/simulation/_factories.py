@@ -1,0 +1,113 @@
+"""Refuses factories that contain objects whose state would be shared by several runs."""
+
+import dis
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from inspect import signature
+from random import Random
+from types import FunctionType, MethodType
+from typing import Any, cast
+
+import numpy as np
+
+from balancers._internal.checks import shown
+from balancers.errors import InvalidSetting
+from balancers.pool import Pool
+
+__all__ = ["check_factory", "check_no_state", "made"]
+
+_GENERATORS = (Random, np.random.Generator, np.random.BitGenerator, np.random.RandomState)
+_MEMBERS_OF_PARTS = (("pick", "finished"), ("factor", "attach"), ("value", "finished"))
+"""Two methods each of balancers, gates and loads."""
+
+
+def check_factory(name: str, factory: object) -> None:
+    """Raise InvalidSetting if a factory is an object with a state, or contains one.
+
+    A partial, a collection, a method, and what a function of Python refers to are searched.  Raises
+    TypeError for an object that cannot be called.
+    """
+    check_no_state(name, factory)
+    if not callable(factory):
+        raise TypeError(
+            f"{name} must be a class, a function or a functools.partial, not {shown(factory)}"
+        )
+
+
+def check_no_state(name: str, given: object) -> None:
+    """Raise InvalidSetting if a value has or contains a state that several runs would share."""
+    own = _state_of(given)
+    found = next(_found(given), None) if own is None else (own, given)
+    if found is not None:
+        kind, value = found
+        raise InvalidSetting(
+            f"{name} contains {kind}, {shown(value)}, whose state several runs would share: "
+            "pass a factory that makes a new one, for example functools.partial of its class"
+        )
+
+
+def made(make: Any, rng: Random) -> Any:
+    """Return a new object.  The factory gets ``rng`` if it has an argument of this name."""
+    try:
+        arguments: Iterable[str] = signature(make).parameters
+    except (TypeError, ValueError):  # a class of another language
+        arguments = ()
+    return make(rng=rng) if "rng" in arguments else make()
+
+
+def _state_of(value: object) -> str | None:
+    """Return what kind of state an object has, or None."""
+    if isinstance(value, type):
+        return None
+    if isinstance(value, _GENERATORS):
+        return "a random generator"
+    if isinstance(value, Iterator):
+        return "an iterator"
+    if isinstance(value, Pool):
+        return "a pool"
+    for methods in _MEMBERS_OF_PARTS:
+        if all(callable(getattr(value, method, None)) for method in methods):
+            return "a balancer, gate or load"
+    return None
+
+
+def _found(value: object, seen: frozenset[int] = frozenset()) -> Iterator[tuple[str, object]]:
+    """Yield the objects with a state that a value contains."""
+    if id(value) in seen:
+        return
+    for part in _parts(value):
+        kind = _state_of(part)
+        if kind is not None:
+            yield kind, part
+        yield from _found(part, seen | {id(value)})
+
+
+def _parts(value: Any) -> Iterable[object]:
+    held: Any = cast("object", value)  # the types of what it contains are unknown
+    if isinstance(value, partial):
+        return (held.func, *held.args, *held.keywords.values())
+    if isinstance(value, MethodType):
+        return (value.__self__,)
+    if isinstance(value, FunctionType):
+        return _referred(value)
+    if isinstance(value, Mapping):
+        return (*held.keys(), *held.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        return cast("Iterable[object]", value)
+    return ()
+
+
+def _referred(function: FunctionType) -> Iterator[object]:
+    """Yield the defaults, the enclosed values and the global values of a function."""
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    for instruction in dis.get_instructions(function):
+        if instruction.opname == "LOAD_GLOBAL":
+            value = function.__globals__.get(instruction.argval)
+            if not isinstance(value, FunctionType | Mapping | list | tuple | set | frozenset):
+                yield value
