@@ -28,6 +28,7 @@ HOMES = {
     "flows": "Flows",
     "proxy_protocol": "The PROXY protocol",
     "quality": "Distribution quality",
+    "quality.plots": "Pictures",
     "testing": "Laws, records and replays",
     "testing.strategies": "Strategies for Hypothesis",
     "testing.programs": "What the programs of broken laws import",

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -31,10 +32,22 @@ collect_ignore = [] if find_spec("websockets") else ["system/browser.py"]
 """A helper that only ``system/test_browser.py`` imports, which skips without the package."""
 NEEDS_XXHASH = ("balancers.interop.caddy", "balancers.interop.envoy", "balancers.keys.XXHash64")
 """Doctests of what the extra ``xxhash`` makes possible."""
+EXTRAS = ("xxhash", "matplotlib")
+"""Packages that a test may need without asking for them first."""
+
+
+class WithoutMatplotlib:
+    """Collects no doctests of modules that cannot be imported, because matplotlib is missing."""
+
+    def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
+        """Return True for the package of pictures."""
+        return True if collection_path.parts[-2:] == ("quality", "plots") else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker of slow tests."""
+    if find_spec("matplotlib") is None:
+        config.pluginmanager.register(WithoutMatplotlib())
     config.addinivalue_line("markers", "deep: runs only with HYPOTHESIS_PROFILE=deep or -m deep")
 
 
@@ -54,10 +67,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None, object, object]:
-    """Skip a test of what needs xxhash where that is not installed."""
+    """Skip a test of what needs an extra where that is not installed."""
     try:
         return (yield)
     except ImportError as error:
-        if find_spec("xxhash") is None and "xxhash" in str(error):
-            pytest.skip("xxhash is not installed")
+        for package in EXTRAS:
+            if find_spec(package) is None and package in str(error):
+                pytest.skip(f"{package} is not installed")
         raise

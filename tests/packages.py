@@ -1,6 +1,7 @@
 """The public packages and modules, and the names that each of them gives."""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import balancers
@@ -9,12 +10,18 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
 
 import reference
 
-__all__ = ["HOME", "HOMES", "PUBLIC", "ROOT", "home_of", "reference"]
+__all__ = ["DRAWN", "HOME", "HOMES", "PUBLIC", "ROOT", "home_of", "reference"]
 
 HOME = Path(balancers.__file__).parent
 PROGRAMS = ("nginx", "haproxy", "envoy", "caddy", "ketama")
+DRAWN = {"balancers.quality.plots"}
+"""What needs the extra ``plots``."""
 HOMES = [
-    *(f"balancers.{section}" for section in reference.HOMES),
+    *(
+        home
+        for home in (f"balancers.{section}" for section in reference.HOMES)
+        if home not in DRAWN or find_spec("matplotlib")
+    ),
     *(f"balancers.interop.{program}" for program in PROGRAMS),
 ]
 """Where public names live; the root only repeats the most common of them."""
