@@ -6,6 +6,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from balancers.quality.plots import COLOURS, style
+
 __all__ = ["GROUPS", "draw", "imports", "levels", "reduced"]
 
 HOME = Path(__file__).parents[1] / "balancers"
@@ -74,31 +76,33 @@ def draw(path: Path) -> None:
     """Draw the map: a row per level, an arrow from each part to those it is built on."""
     graph = imports()
     rows = levels(graph)
-    figure = Figure(figsize=(9, 1.05 * len(rows)))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
-    center: dict[str, tuple[float, float]] = {}
-    for height, row in enumerate(rows):
-        for number, part in enumerate(row):
-            center[part] = x, y = (number + 0.5) / len(row), float(height)
-            label = f"{part}" if part != "balancers" else "balancers (27 common names)"
-            width = 0.022 + 0.0095 * len(label)
-            box = FancyBboxPatch(
-                (x - width / 2, y - 0.17), width, 0.34, boxstyle="round,pad=0,rounding_size=0.01",
-                mutation_aspect=9, facecolor="#e8f1f8", edgecolor="#0072b2", zorder=2,
-            )  # fmt: skip
-            axes.add_patch(box)
-            axes.text(x, y, label, ha="center", va="center", fontsize=8, zorder=3)
-    for part, targets in reduced(graph).items():
-        for target in targets:
-            (x, y), (to_x, to_y) = center[part], center[target]
-            axes.annotate(
-                "", (to_x, to_y + 0.18), (x, y - 0.18),
-                arrowprops={"arrowstyle": "->", "color": "#888888", "lw": 0.8},
-            )  # fmt: skip
-    figure.savefig(path)
+    with style():
+        figure = Figure(figsize=(6.4, 0.85 * len(rows)), layout="none")
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        center: dict[str, tuple[float, float]] = {}
+        for height, row in enumerate(rows):
+            for number, part in enumerate(row):
+                center[part] = x, y = (number + 0.5) / len(row), float(height)
+                label = part if part != "balancers" else "balancers\n(27 common names)"
+                label = label.replace("membership, ", "membership,\n")
+                width = 0.03 + 0.0135 * max(map(len, label.split("\n")))
+                box = FancyBboxPatch(
+                    (x - width / 2, y - 0.22), width, 0.44, boxstyle="round,pad=0,rounding_size=0.01",
+                    mutation_aspect=9, facecolor="#e8f1f8", edgecolor=COLOURS[0], zorder=2,
+                )  # fmt: skip
+                axes.add_patch(box)
+                axes.text(x, y, label, ha="center", va="center", fontsize=8.5, zorder=3)
+        for part, targets in reduced(graph).items():
+            for target in targets:
+                (x, y), (to_x, to_y) = center[part], center[target]
+                axes.annotate(
+                    "", (to_x, to_y + 0.23), (x, y - 0.23),
+                    arrowprops={"arrowstyle": "->", "color": "#777777", "lw": 0.8},
+                )  # fmt: skip
+        figure.savefig(path)
 
 
 def _exists(module: str) -> bool:

@@ -276,7 +276,7 @@ def test_text_is_readable_on_every_colour(background: Any) -> None:
     ]
     lightness = 0.05 + float(np.sum(np.multiply(parts, (0.2126, 0.7152, 0.0722))))
     contrast = {"#ffffff": 1.05 / lightness, "#000000": lightness / 0.05}
-    assert contrast[plots.text_colour(background)] >= 2.5
+    assert contrast[plots.text_colour(background)] == max(contrast.values()) >= 4.5
 
 
 # what is drawn

@@ -47,7 +47,7 @@ _SQUARE = (4.6, 4.6)
 _LONGEST = 28
 _WHITE, _BLACK = "#ffffff", "#000000"
 _LINEAR = 0.04045  # where the curve of sRGB begins
-_BRIGHT = 0.36  # where black on a colour has at least 2.5 times the contrast of white
+_BRIGHT = 0.179  # the luminance with the same contrast to black and to white
 
 _STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -112,9 +112,10 @@ def style() -> AbstractContextManager[None]:
 
 
 def text_colour(background: Any) -> str:
-    """Return black or white, whichever is easier to read on a background.
+    """Return black or white, whichever has the higher contrast to a background.
 
-    ``background`` is any colour that matplotlib takes.
+    ``background`` is any colour that matplotlib takes.  The contrast is that of WCAG 2, and it is
+    4.5 or higher.
 
     >>> text_colour("#0072b2"), text_colour("#f0e442")
     ('#ffffff', '#000000')
