@@ -34,7 +34,8 @@ def counts_and_weights(
     for backend, count in given.items():
         if backend not in valid:
             raise UnknownBackend(backend)
-        not_negative_number(f"the count of {shown(backend)}", count)
+        if type(count) is not int or not 0 <= count <= LATEST:
+            not_negative_number(f"the count of {shown(backend)}", count)
     return {backend: given.get(backend, 0) for backend in valid}, valid
 
 

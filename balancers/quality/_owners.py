@@ -1,7 +1,7 @@
 """Finds the owners of many hashes: in a keyed balancer, or in a sequence of owners."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, Protocol, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Any, Generic, Protocol, cast, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,8 @@ Owners = KeyedBalancer[B] | Sequence[B] | NDArray[Any]
 
 def is_keyed(owners: object) -> bool:
     """Return whether an object is a balancer that picks for arrays of hashes."""
-    return not isinstance(owners, type) and hasattr(owners, "pick_many")
+    is_class = isinstance(owners, type) or get_origin(owners) is not None
+    return not is_class and hasattr(owners, "pick_many")
 
 
 def _checked_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -96,6 +97,9 @@ class Owned(Generic[B]):
             return
         self.members, self._indices = factorised(name, cast("Sequence[B]", owners))
         self.count = len(self._indices)
+        for others in (hashes, keys):
+            if isinstance(others, Sized) and len(others) != self.count:
+                raise InvalidSetting(f"{name} has {self.count} owners for {len(others)} hashes")
 
     def blocks(self, length: int, places: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
         """Yield the owners of all hashes in blocks of this length.  The next block overwrites.
@@ -171,5 +175,5 @@ def factorised(
 def block_length(members: int, *sides: Owned[Any]) -> int:
     """Return how many hashes to look up at a time."""
     if all(side.weights is None or side.has_chooser for side in sides):
-        return CHUNK * -(-_HASHES_PER_MEMBER * members // CHUNK)
+        return CHUNK * (1 + _HASHES_PER_MEMBER * members // CHUNK)
     return _BLOCK

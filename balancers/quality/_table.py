@@ -40,5 +40,5 @@ def cell(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{float(value):.3g}"
     return shown(value)

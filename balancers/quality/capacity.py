@@ -14,7 +14,7 @@ from balancers.quality._arguments import Numbers, not_negative_number, positive_
 __all__ = ["Capacity", "capacity"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Capacity(Generic[B]):
     """Describes the capacity that remains in the worst case of some failures.
 
@@ -60,6 +60,11 @@ class Capacity(Generic[B]):
     def overloaded(self) -> bool:
         """Whether the load on the backends that remain is 1 or more.  Then queues only grow."""
         return self.load_after is not None and self.load_after >= 1
+
+    def __repr__(self) -> str:
+        return (
+            f"<Capacity: {self.fraction:.3g} remains after {self.failures} of {self.backends} fail>"
+        )
 
     def __str__(self) -> str:
         failures = "1 failure" if self.failures == 1 else f"{self.failures} failures"

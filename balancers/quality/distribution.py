@@ -22,7 +22,7 @@ _SURE = 0.001
 """A p-value that is this near to 0 or to 1 is very unusual for independent requests."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Distribution(Generic[B]):
     """Describes how evenly counts are distributed over backends, by weight.
 
@@ -68,6 +68,12 @@ class Distribution(Generic[B]):
     larger one."""
     warning: str
     """Why the p-value may mislead.  It is empty if there is no reason."""
+
+    def __repr__(self) -> str:
+        return (
+            f"<Distribution: {len(self.counts)} backends, peak to mean {self.peak_to_mean:.3g}, "
+            f"variation {self.variation:.3g}>"
+        )
 
     def __str__(self) -> str:
         columns = [list(each.values()) for each in (self.counts, self.shares, self.fair)]

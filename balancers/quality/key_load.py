@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,11 @@ from balancers.quality._table import table
 
 __all__ = ["KeyLoad", "key_load"]
 
+K = TypeVar("K", bound=Key)
+"""The type of the keys."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class KeyLoad(Generic[B]):
     """Describes the load of each server under keyed requests.  ``print`` shows the hottest.
 
@@ -60,6 +63,12 @@ class KeyLoad(Generic[B]):
         hot = [server for server, load in self.loads.items() if load >= 1]
         return tuple(sorted(hot, key=lambda server: -self.loads[server]))
 
+    def __repr__(self) -> str:
+        return (
+            f"<KeyLoad: total {self.load:.3g}, peak {self.peak:.3g}, "
+            f"{len(self.overloaded)} of {len(self.loads)} servers overloaded>"
+        )
+
     def __str__(self) -> str:
         order = sorted(self.loads, key=lambda server: -self.loads[server])
         rows = [(s, self.shares[s], self.fair[s], self.loads[s]) for s in order]
@@ -69,8 +78,8 @@ class KeyLoad(Generic[B]):
 
 
 def key_load(
-    shares: Mapping[Key, float] | Sequence[float] | NDArray[Any],
-    owners: Owners[B] | Mapping[Key, B],
+    shares: Mapping[K, float] | Sequence[float] | NDArray[Any],
+    owners: Owners[B] | Mapping[K, B],
     load: float,
     *,
     weights: Mapping[B, float] | None = None,
@@ -125,11 +134,11 @@ def key_load(
 
 
 def _shares(
-    shares: Mapping[Key, float] | Sequence[float] | NDArray[Any],
-) -> tuple[Sequence[Key], NDArray[np.float64]]:
+    shares: Mapping[Any, float] | Sequence[float] | NDArray[Any],
+) -> tuple[Sequence[Any], NDArray[np.float64]]:
     """Return the keys, and the fraction of the requests of each of them."""
     if isinstance(shares, np.ndarray) and shares.ndim == 1 and shares.dtype.kind in "iuf":
-        keys: Sequence[Key] = range(len(shares))
+        keys: Sequence[Any] = range(len(shares))
         values = shares.astype(np.float64)
         wrong = np.flatnonzero(~((values >= 0) & (values <= LATEST)))
         if len(wrong):
@@ -147,7 +156,7 @@ def _shares(
     return keys, scaled / scaled.sum()
 
 
-def _owners(keys: Sequence[Key], owners: Owners[B] | Mapping[Key, B]) -> tuple[list[B], Any]:
+def _owners(keys: Sequence[Any], owners: Owners[B] | Mapping[Any, B]) -> tuple[list[B], Any]:
     """Return the servers, and the index of each key's server among them."""
     if is_keyed(owners):
         balancer = cast("KeyedBalancer[B]", owners)

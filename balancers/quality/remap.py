@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 from typing import Any, Generic, NamedTuple
 
@@ -122,12 +123,12 @@ class Remap(Generic[B]):
         total = int(np.minimum(self.lost, self.gained).sum())
         return total / self.hashes if self.hashes else 0.0
 
-    @property
+    @cached_property
     def lost(self) -> NDArray[np.int64]:
         """The number of hashes that each member loses, as an array ``int64[members]``."""
         return _sums(self.sources, self.counts, len(self.members))
 
-    @property
+    @cached_property
     def gained(self) -> NDArray[np.int64]:
         """The number of hashes that each member gets, as an array ``int64[members]``."""
         return _sums(self.targets, self.counts, len(self.members))
@@ -148,7 +149,7 @@ class Remap(Generic[B]):
         np.fill_diagonal(full, self.before - self.lost)
         return full
 
-    @property
+    @cached_property
     def receivers(self) -> tuple[Receiver[B], ...]:
         """The backends that get hashes, with the hottest first: those whose load grows most."""
         gained, before, after = self.gained.tolist(), self.before.tolist(), self.after.tolist()
@@ -247,11 +248,11 @@ def remap(
         hashes=old.count,
         moved=int(moves.counts.sum()),
         unavoidable=_unavoidable(old, new, moves, places),
-        before=moves.before,
-        after=moves.after,
-        sources=moves.sources,
-        targets=moves.targets,
-        counts=moves.counts,
+        before=_read_only(moves.before),
+        after=_read_only(moves.after),
+        sources=_read_only(moves.sources),
+        targets=_read_only(moves.targets),
+        counts=_read_only(moves.counts),
     )
 
 
@@ -278,4 +279,9 @@ def _fair(weights: Mapping[Any, float], places: Mapping[Any, int]) -> NDArray[np
 def _sums(places: NDArray[np.intp], counts: NDArray[np.int64], members: int) -> NDArray[np.int64]:
     sums = np.zeros(members, dtype=np.int64)
     np.add.at(sums, places, counts)
-    return sums
+    return _read_only(sums)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array

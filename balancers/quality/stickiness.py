@@ -12,7 +12,7 @@ from balancers.quality.skew import SessionSkew, session_skew
 __all__ = ["StickinessCost", "stickiness_cost"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StickinessCost(Generic[B]):
     """Describes what sticky sessions cost.  ``print`` shows a table.
 
@@ -50,6 +50,9 @@ class StickinessCost(Generic[B]):
     def overloaded(self) -> tuple[B, ...]:
         """The backends with a load of 1 or more, in the order of the weights."""
         return tuple(backend for backend, load in self.loads.items() if load >= 1)
+
+    def __repr__(self) -> str:
+        return f"<StickinessCost: {100 * self.usable:.3g} % of the capacity is usable>"
 
     def __str__(self) -> str:
         head = ["backend", "sessions", "fair", "ratio"]
