@@ -42,10 +42,9 @@ def applies(setup: Setup[Any]) -> bool:
 def run(setup: Setup[B], tally: Tally[B]) -> None:
     """Simulate all requests, and report them to the tally."""
     balancer = cast("PowerOfTwoChoices[B]", setup.balancer)
-    row = np.array([setup.places[backend] for backend in balancer.weights], dtype=np.intp)
     queues: list[deque[float]] = [deque() for _ in setup.backends]
     for chunk in setup.chunks(CHUNK):
-        pairs = row[balancer.samples_ahead(len(chunk.times))]
+        pairs = balancer.samples_ahead(len(chunk.times))
         places, ends = _picked(setup, chunk, pairs[:, 0], pairs[:, 1], queues)
         services = setup.services(chunk.works, places)
         responses = ends + setup.back - chunk.times
