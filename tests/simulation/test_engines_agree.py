@@ -127,10 +127,8 @@ def traffic(draw: st.DrawFn) -> dict[str, Any]:
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Draw a simulation that does not need the general engine."""
-    kind = draw(
-        st.sampled_from([RoundRobin, RandomChoice, WeightedRoundRobin, PowerOfTwoChoices, *HASHED])
-    )
-    two = kind in {PowerOfTwoChoices}
+    kind = draw(st.sampled_from(KINDS))
+    two = kind == PowerOfTwoChoices
     options = draw(traffic())
     count = draw(st.integers(2 if two else 1, 7))
     backends: list[Any] = draw(st.permutations(BACKENDS))[:count]
