@@ -15,6 +15,7 @@ from tests.benchmarks import (
     keyed,
     peers,
     pools,
+    quality,
     routing,
     sessions,
     small,
@@ -29,6 +30,7 @@ OURS = [
     *keyed.rows(),
     *hash_tables.rows(),
     *hash_numbers.rows(),
+    *quality.rows(),
     *pools.rows(),
     *gates.rows(),
     *flows.rows(),
@@ -139,7 +141,7 @@ def test_the_table_is_complete() -> None:
         "U", "H", "the open ring", "import dataclasses", *peers.PACKAGES, "roundrobin.smooth",
         "hmac.digest", "among 10", "a pick after a flip", "a gather", "the textbook",
         "a loop of picks", "HashRing.pick", "the plainest code",
-        "the plain scan", "the plain sample",
+        "the plain scan", "the plain sample", "two look-ups",
     } - {"roundrobin"}  # fmt: skip
 
 
