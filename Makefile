@@ -43,8 +43,8 @@ docs: ## build the documentation in docs/_build/html; about 1 min
 dist: ## build the wheel and the sdist in dist/, and check both; 2 to 3 min
 	PYTHON=$(PYTHON) bash .ci/dist balancers 'tests/test_*.py'
 
-notebooks: ## execute the notebooks; 30 s
-	$(PYTHON) -m jupyter execute notebooks/*.ipynb
+notebooks: ## execute the notebooks, and write their outputs; 1 min
+	$(PYTHON) docs/execute_notebooks.py
 
 bench: ## run the benchmarks, or those with ROWS="text" in their name; up to 20 min
 	$(PYTHON) -m tests.benchmarks $(if $(ROWS),--rows "$(ROWS)")

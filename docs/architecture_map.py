@@ -90,8 +90,9 @@ def draw(path: Path) -> None:
                 label = label.replace("membership, ", "membership,\n")
                 width = 0.03 + 0.0135 * max(map(len, label.split("\n")))
                 box = FancyBboxPatch(
-                    (x - width / 2, y - 0.22), width, 0.44, boxstyle="round,pad=0,rounding_size=0.01",
-                    mutation_aspect=9, facecolor="#e8f1f8", edgecolor=COLOURS[0], zorder=2,
+                    (x - width / 2, y - 0.22), width, 0.44, mutation_aspect=9, zorder=2,
+                    boxstyle="round,pad=0,rounding_size=0.01",
+                    facecolor="#e8f1f8", edgecolor=COLOURS[0],
                 )  # fmt: skip
                 axes.add_patch(box)
                 axes.text(x, y, label, ha="center", va="center", fontsize=8.5, zorder=3)

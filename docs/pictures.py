@@ -1,6 +1,6 @@
 """The pictures of the documentation, drawn with the library at build time."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,7 +24,6 @@ from balancers import (
 )
 from balancers.gates import Consecutive, transitions
 from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento, MultiProbe
-from balancers.keys import Murmur3
 from balancers.quality.plots import COLOURS, HATCHES, ring_circle, style, text_colour
 
 __all__ = ["draw_all"]

@@ -20,6 +20,13 @@ _BEYOND = 5.0  # the last percentile drawn has at least this many requests above
 _RATIO = 30.0  # of the largest time to the smallest median, from which the axis is logarithmic
 
 
+class _Result(Protocol):
+    """What a simulation and replications of it have."""
+
+    @property
+    def response(self) -> "_Summary": ...
+
+
 class _Summary(Protocol):
     """What :class:`balancers.simulation.Times` has."""
 
@@ -29,7 +36,7 @@ class _Summary(Protocol):
 
 
 def latency_curves(
-    times: Mapping[str, _Summary | Iterable[float]],
+    times: Mapping[str, _Result | _Summary | Iterable[float]],
     *,
     ax: Axes | None = None,
     highest: float = 99.9,
@@ -37,8 +44,8 @@ def latency_curves(
     """Draw each percentile of the response times, a curve per label; return the Axes.
 
     ``times`` is a mapping of labels to response times in seconds: an array or another iterable of
-    floats, or an object with ``count`` and ``percentile(q)`` such as the ``response`` of a
-    simulation.  The axis is stretched towards 100, so that p90, p99 and p99.9 are at equal
+    floats, an object with ``count`` and ``percentile(q)`` such as
+    :class:`balancers.simulation.Times`, or a result with such a ``response``.  The axis is stretched towards 100, so that p90, p99 and p99.9 are at equal
     distances, and it ends at ``highest``.  A curve ends where five requests are
     slower, because percentiles above depend on chance, but not before the median.  Times are drawn
     in milliseconds if all are less than a second, and on a logarithmic axis if the largest is 30
@@ -81,6 +88,7 @@ def latency_curves(
 
 def _curve(label: str, given: Any, highest: float) -> tuple[Any, Any]:
     """Return the percentiles to draw, and the response time at each of them."""
+    given = getattr(given, "response", given)
     summary = hasattr(given, "percentile")
     values = np.zeros(0) if summary else np.asarray([*given], dtype=np.float64)
     wrong = values[~((values >= 0) & (values < np.inf))]

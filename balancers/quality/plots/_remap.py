@@ -9,7 +9,7 @@ from matplotlib.colors import ListedColormap
 
 from balancers._internal.checks import LATEST, number, shown
 from balancers.errors import InvalidSetting
-from balancers.quality.plots._style import axes_of, names_of, text_colour
+from balancers.quality.plots._style import axes_of, names_of, text_colour, write_names
 from balancers.quality.remap import Remap
 
 __all__ = ["remap_map"]
@@ -17,7 +17,6 @@ __all__ = ["remap_map"]
 _NAMED = 30  # more rows have no room for names
 _NUMBERED = 12  # more cells have no room for a number
 _IMAGE = 400  # more rows are drawn as points
-_WIDE = 56
 _LEAST = 0.05  # a smaller percentage is written as "<0.1"
 _KEPT = "#e4e4e4"
 
@@ -56,10 +55,13 @@ def remap_map(
         for (before, after), count in moves.items()
         if count
     ]
-    axes = axes_of(ax)
+    axes = axes_of(ax, height=2.2 + 0.22 * min(len(rows), _NUMBERED))
     _draw(axes, cells, len(rows), len(columns))
-    _name(axes.set_xticks, columns, upright=True)
-    _name(axes.set_yticks, rows, upright=False)
+    axes.set(xticks=[], yticks=[])
+    if len(columns) <= _NAMED:
+        write_names(axes, columns)
+    if len(rows) <= _NAMED:
+        axes.set_yticks(range(len(rows)), names_of(rows))
     axes.set(xlabel=_counted("after", columns), ylabel=_counted("before", rows))
     axes.set(xlim=(-0.5, max(1, len(columns)) - 0.5), ylim=(max(1, len(rows)) - 0.5, -0.5))
     axes.grid(visible=False)
@@ -112,16 +114,6 @@ def _draw(axes: Any, cells: list[tuple[int, int, float, bool]], height: int, wid
 
 def _places(backends: list[Any]) -> dict[Any, int]:
     return {backend: place for place, backend in enumerate(backends)}
-
-
-def _name(set_ticks: Any, backends: list[Any], *, upright: bool) -> None:
-    """Write the names of the backends if there is room."""
-    if len(backends) > _NAMED:
-        set_ticks([])
-        return
-    names = names_of(backends)
-    long = upright and sum(map(len, names)) > _WIDE
-    set_ticks(range(len(names)), names, rotation=90 if long else 0)
 
 
 def _counted(when: str, backends: list[Any]) -> str:

@@ -9,14 +9,20 @@ from matplotlib.axes import Axes
 
 from balancers._internal.checks import LATEST, as_weights, number, shown
 from balancers.errors import InvalidSetting, UnknownBackend
-from balancers.quality.plots._style import COLOURS, HATCHES, axes_of, ink_of, legend, names_of
+from balancers.quality.plots._style import (
+    COLOURS,
+    HATCHES,
+    axes_of,
+    ink_of,
+    legend,
+    names_of,
+    write_names,
+)
 
 __all__ = ["share_bars"]
 
 _NAMED = 40  # more backends have no room for names
 _HATCHED = 160  # more bars are too narrow for hatches
-_LEVEL = 16  # more names, or longer ones, are written vertically
-_WIDE = 56
 
 
 def share_bars(
@@ -110,9 +116,7 @@ def _label(axes: Any, members: list[Any], unit: str) -> None:
         axes.set(xticks=[], xlabel=f"{len(members)} backends, the largest share first")
         axes.set_xlim(-0.5, len(members) - 0.5)
     else:
-        names = names_of(members)
-        upright = len(names) > _LEVEL or sum(map(len, names)) > _WIDE
-        axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
+        write_names(axes, members)
         axes.set_xlabel("backend")
         axes.grid(visible=False, axis="x")
         axes.set_xlim(-0.6, len(members) - 0.4)

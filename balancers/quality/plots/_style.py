@@ -25,6 +25,7 @@ __all__ = [
     "names_of",
     "style",
     "text_colour",
+    "write_names",
 ]
 
 COLOURS = (
@@ -44,7 +45,8 @@ _FONTS: Any = font_manager
 GRID, MUTED = "#d9d9d9", "#b8b8b8"
 _SIZE = (6.0, 3.0)  # inches; in a page of 360 pixels the text is still 8 pixels high
 _SQUARE = (4.6, 4.6)
-_LONGEST = 28
+_LONGEST = 28  # letters of a name
+_LETTER = 0.088  # the width of a letter in inches
 _WHITE, _BLACK = "#ffffff", "#000000"
 _LINEAR = 0.04045  # where the curve of sRGB begins
 _BRIGHT = 0.179  # the luminance with the same contrast to black and to white
@@ -63,7 +65,7 @@ _STYLE: dict[str, Any] = {
     "axes.titlesize": "medium",
     "axes.titleweight": "bold",
     "figure.constrained_layout.use": True,
-    "figure.dpi": 144,
+    "figure.dpi": 120,
     "figure.edgecolor": _WHITE,
     "figure.facecolor": _WHITE,
     "figure.figsize": _SIZE,
@@ -79,7 +81,7 @@ _STYLE: dict[str, Any] = {
     "legend.handlelength": 2.6,
     "lines.linewidth": 1.6,
     "patch.linewidth": 0.7,
-    "savefig.dpi": 144,
+    "savefig.dpi": 120,
     "savefig.facecolor": _WHITE,
     "savefig.transparent": False,
     "svg.fonttype": "path",
@@ -153,10 +155,10 @@ def _png(axes: Any) -> bytes:
     return file.getvalue()
 
 
-def axes_of(ax: Axes | None, *, circle: bool = False) -> Any:
+def axes_of(ax: Axes | None, *, circle: bool = False, height: float = _SIZE[1]) -> Any:
     """Return the Axes to draw on: the given one, or that of a new figure in the style.
 
-    The result is typed as Any, because matplotlib's own annotations are incomplete.
+    ``height`` is that of a new figure, in inches.  The result is typed as Any, because matplotlib's own annotations are incomplete.
     """
     if ax is not None:
         if not isinstance(ax, Axes):
@@ -166,7 +168,7 @@ def axes_of(ax: Axes | None, *, circle: bool = False) -> Any:
             raise TypeError(f"ax must be {kind} Axes, not {type(ax).__name__}")
         return ax
     with style():
-        figure = Figure(figsize=_SQUARE if circle else _SIZE, layout="constrained")
+        figure = Figure(figsize=_SQUARE if circle else (_SIZE[0], height), layout="constrained")
         return figure.add_subplot(axes_class=_Round if circle else _Picture)
 
 
@@ -200,6 +202,14 @@ def _plain(text: str) -> str:
     """Return a text in which matplotlib finds no formula, and which a legend does not leave out."""
     text = text.replace("$", r"\$")
     return f"\N{ZERO WIDTH SPACE}{text}" if text.startswith("_") else text
+
+
+def write_names(axes: Any, backends: list[Any], *, upright: bool = False) -> None:
+    """Write the names of backends below the axis, vertically if there is not enough room."""
+    names = names_of(backends)
+    room = axes.get_position().width * axes.figure.get_size_inches()[0]
+    upright = upright or sum(len(name) + 2 for name in names) * _LETTER > room
+    axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
 
 
 def legend(axes: Any, handles: list[Any], names: list[str], **where: Any) -> None:
