@@ -26,10 +26,6 @@ def source(path: Path) -> str:
     return "\n".join("".join(cell["source"]) for cell in cells(path, "code"))
 
 
-def test_there_are_eight() -> None:
-    assert len(NOTEBOOKS) == 8
-
-
 @every_notebook
 def test_a_notebook_begins_with_its_claim_and_asserts_it(path: Path) -> None:
     title = "".join(cells(path, "markdown")[0]["source"]).splitlines()[0]

@@ -45,11 +45,12 @@ def latency_curves(
 
     ``times`` is a mapping of labels to response times in seconds: an array or another iterable of
     floats, an object with ``count`` and ``percentile(q)`` such as
-    :class:`balancers.simulation.Times`, or a result with such a ``response``.  The axis is stretched towards 100, so that p90, p99 and p99.9 are at equal
-    distances, and it ends at ``highest``.  A curve ends where five requests are
-    slower, because percentiles above depend on chance, but not before the median.  Times are drawn
-    in milliseconds if all are less than a second, and on a logarithmic axis if the largest is 30
-    times the smallest median or more.
+    :class:`balancers.simulation.Times`, or a result with such a ``response``.
+
+    The axis is stretched towards 100, so that p90, p99 and p99.9 are at equal distances, and it
+    ends at ``highest``.  A curve ends where five requests are slower, because percentiles above
+    depend on chance, but not before the median.  Times are drawn in milliseconds if all are less
+    than a second, and on a logarithmic axis if the largest is 30 times the smallest median or more.
 
     >>> ax = latency_curves({"fast": [0.01, 0.02, 0.03] * 100, "slow": [0.05, 0.06, 0.5] * 100})
     >>> ax.get_ylabel(), ax.get_xlabel()

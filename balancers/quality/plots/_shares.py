@@ -82,7 +82,8 @@ def share_bars(
     _label(axes, members, unit)
     if members:
         only = 1 if len(series) == 1 else 0
-        where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": min(4, len(labels))}
+        columns = 3 if len(handles) in {5, 6} else 4
+        where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns}
         legend(axes, handles[only:], labels[only:], **where)
     return cast("Axes", axes)
 

@@ -29,10 +29,10 @@ __all__ = [
 ]
 
 COLOURS = (
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f",
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7f7f7f", "#f0e442",
 )  # fmt: skip
 """The colours of Okabe and Ito, and a grey in place of their black: blue, orange, green, purple,
-sky blue, vermilion, yellow, grey.  Each differs from the next one in grayscale too."""
+sky blue, vermilion, grey, yellow.  Each differs from the next one in grayscale too."""
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "--", "++")
 """The hatch of the areas in each of the :data:`COLOURS`."""
 LINES: tuple[Any, ...] = (
@@ -158,7 +158,8 @@ def _png(axes: Any) -> bytes:
 def axes_of(ax: Axes | None, *, circle: bool = False, height: float = _SIZE[1]) -> Any:
     """Return the Axes to draw on: the given one, or that of a new figure in the style.
 
-    ``height`` is that of a new figure, in inches.  The result is typed as Any, because matplotlib's own annotations are incomplete.
+    ``height`` is that of a new figure, in inches.  The result is typed as Any, because matplotlib's
+    own annotations are incomplete.
     """
     if ax is not None:
         if not isinstance(ax, Axes):
