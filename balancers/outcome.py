@@ -34,6 +34,11 @@ class Outcome:
     status: int | None = None
 
     def __post_init__(self) -> None:
+        elapsed, ok = self.elapsed, self.ok
+        plain = self.retry_after is None and self.status is None
+        timed = type(elapsed) is float and 0 <= elapsed <= LATEST
+        if plain and timed and (ok is True or ok is False):
+            return  # the usual values need no further checks
         if self.ok is not None:
             try:
                 object.__setattr__(self, "ok", checked_ok(self.ok))

@@ -5,10 +5,11 @@ it.  So the only events are arrivals, and the ends that are reported to the bala
 Ends at the same instant are reported in the order in which the requests arrived.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from itertools import repeat
-from typing import Any, cast
+from math import inf
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
@@ -29,13 +30,10 @@ from balancers.simulation._tally import ANSWERED, REFUSED, Tally
 
 __all__ = ["CHUNK", "keys_of", "run"]
 
+T = TypeVar("T", bound=tuple[Any, float])
+
 CHUNK = 1 << 14
 """How many requests are drawn and counted at once."""
-
-_BITS = 20
-"""A try is numbered, and the place of its backend is added in the lowest bits."""
-_NUMBER = 1 << _BITS
-_MASK = _NUMBER - 1
 
 
 def run(setup: Setup[B], tally: Tally[B]) -> None:
@@ -74,10 +72,10 @@ def _uninformed(setup: Setup[B], tally: Tally[B], balancer: Balancer[B]) -> None
                 place = places[backend]
             except (KeyError, TypeError):
                 place = _joined(setup, free, backend)
-            begin = now + there
-            begin = max(begin, free[place])
-            end = begin + (work if speeds is None else _scaled(work, speeds[place]))
-            free[place] = end
+            begin, freed = now + there, free[place]
+            if begin < freed:  # noqa: PLR1730 - a call of max() is slower
+                begin = freed
+            free[place] = end = begin + (work if speeds is None else _scaled(work, speeds[place]))
             chosen.append(place)
             responses.append(end + back - now)
         _report(setup, tally, chunk, chosen, responses)
@@ -87,20 +85,27 @@ def _informed(setup: Setup[B], tally: Tally[B], balancer: Balancer[B]) -> None:
     """Run a balancer that is informed about starts and ends."""
     pick, started, finished = balancer.pick, balancer.started, balancer.finished
     places, there, back = setup.places, setup.there, setup.back
-    backends = setup.backends
-    free = [0.0] * len(backends)
-    ends: list[tuple[float, int, float]] = []  # time, number and place, time in flight
-    number = 0
+    free = [0.0] * len(setup.backends)
     counts_only = _counts_only(balancer)
+
+    def finish(flight: tuple[B, float], end: float) -> None:
+        backend, start = flight
+        finished(backend, SUCCESS if counts_only else outcome_of(True, end - start), end)
+
+    ends = _Ends(finish)
+    instants, flights = ends.instants, ends.flights
     for chunk in setup.chunks(CHUNK):
         works, speeds = _works(setup, chunk)
         chosen: list[int] = []
         responses: list[float] = []
         for now, work, key in zip(chunk.times.tolist(), works, keys_of(chunk), strict=False):
-            while ends and ends[0][0] <= now:
-                end, code, elapsed = heappop(ends)
-                outcome = SUCCESS if counts_only else outcome_of(True, elapsed)
-                finished(backends[code & _MASK], outcome, end)
+            while instants[0] <= now:
+                end = heappop(instants)
+                flight = flights.pop(end)
+                if counts_only and type(flight) is tuple:
+                    finished(flight[0], SUCCESS, end)
+                else:
+                    ends.finish(flight, end)
             try:
                 backend = pick(key, now)
             except NoBackendAvailable:
@@ -112,19 +117,20 @@ def _informed(setup: Setup[B], tally: Tally[B], balancer: Balancer[B]) -> None:
             except (KeyError, TypeError):
                 place = _joined(setup, free, backend)
             started(backend, now)
-            begin = now + there
-            begin = max(begin, free[place])
-            end = begin + (work if speeds is None else _scaled(work, speeds[place]))
-            free[place] = end
+            begin, freed = now + there, free[place]
+            if begin < freed:  # noqa: PLR1730 - a call of max() is slower
+                begin = freed
+            free[place] = end = begin + (work if speeds is None else _scaled(work, speeds[place]))
             end += back
             chosen.append(place)
             responses.append(end - now)
-            heappush(ends, (end, number + place, end - now))
-            number += _NUMBER
+            flight = (backend, now)
+            if flights.setdefault(end, flight) is flight:
+                heappush(instants, end)
+            else:
+                ends.add(flight, end)
         _report(setup, tally, chunk, chosen, responses)
-    while ends:
-        end, code, elapsed = heappop(ends)
-        finished(backends[code & _MASK], outcome_of(True, elapsed), end)
+    ends.finish_all()
 
 
 def _pooled(setup: Setup[B], tally: Tally[B], pool: Pool[B]) -> None:
@@ -132,16 +138,21 @@ def _pooled(setup: Setup[B], tally: Tally[B], pool: Pool[B]) -> None:
     acquire, release = pool.acquire, pool.release
     places, there, back = setup.places, setup.there, setup.back
     free = [0.0] * len(setup.backends)
-    ends: list[tuple[float, int, float, Lease[B]]] = []  # time, number, time in flight, lease
-    number = 0
+
+    def finish(flight: tuple[Lease[B], float], end: float) -> None:
+        lease, start = flight
+        release(lease, end, True, end - start)
+
+    ends = _Ends(finish)
+    instants, flights = ends.instants, ends.flights
     for chunk in setup.chunks(CHUNK):
         works, speeds = _works(setup, chunk)
         chosen: list[int] = []
         responses: list[float] = []
         for now, work, key in zip(chunk.times.tolist(), works, keys_of(chunk), strict=False):
-            while ends and ends[0][0] <= now:
-                end, _, elapsed, lease = heappop(ends)
-                release(lease, end, True, elapsed)
+            while instants[0] <= now:
+                end = heappop(instants)
+                ends.finish(flights.pop(end), end)
             try:
                 lease = acquire(now, key)
             except NoBackendAvailable:
@@ -152,19 +163,57 @@ def _pooled(setup: Setup[B], tally: Tally[B], pool: Pool[B]) -> None:
                 place = places[lease.backend]
             except KeyError:
                 place = _joined(setup, free, lease.backend)
-            begin = now + there
-            begin = max(begin, free[place])
-            end = begin + (work if speeds is None else _scaled(work, speeds[place]))
-            free[place] = end
+            begin, freed = now + there, free[place]
+            if begin < freed:  # noqa: PLR1730 - a call of max() is slower
+                begin = freed
+            free[place] = end = begin + (work if speeds is None else _scaled(work, speeds[place]))
             end += back
             chosen.append(place)
             responses.append(end - now)
-            heappush(ends, (end, number, end - now, lease))
-            number += 1
+            flight = (lease, now)
+            if flights.setdefault(end, flight) is flight:
+                heappush(instants, end)
+            else:
+                ends.add(flight, end)
         _report(setup, tally, chunk, chosen, responses)
-    while ends:
-        end, _, elapsed, lease = heappop(ends)
-        release(lease, end, True, elapsed)
+    ends.finish_all()
+
+
+class _Ends(Generic[T]):
+    """The requests in flight, by the instant at which they end.
+
+    ``instants`` is a heap of all such instants, and of infinity, so that it is never empty.  It
+    contains only floats, because these are compared several times faster than tuples.  ``flights``
+    has for each instant the flight that ends then, a tuple; or a list of several flights, in the
+    order in which they started.  ``end_one`` is called with a flight and its instant.
+    """
+
+    def __init__(self, end_one: Callable[[T, float], None]) -> None:
+        self._end_one = end_one
+        self.instants = [inf]
+        self.flights: dict[float, T | list[T]] = {}
+
+    def add(self, flight: T, end: float) -> None:
+        """Add one more flight to an instant that is there already."""
+        others = self.flights[end]
+        if isinstance(others, list):
+            others.append(flight)
+        else:
+            self.flights[end] = [others, flight]
+
+    def finish(self, ended: T | list[T], end: float) -> None:
+        """Finish what was removed from ``flights``."""
+        if isinstance(ended, list):
+            for flight in ended:
+                self._end_one(flight, end)
+        else:
+            self._end_one(ended, end)
+
+    def finish_all(self) -> None:
+        """Finish all flights that are left, in order of time."""
+        while self.flights:
+            end = heappop(self.instants)
+            self.finish(self.flights.pop(end), end)
 
 
 def _counts_only(balancer: Balancer[Any]) -> bool:
