@@ -146,9 +146,9 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         return self._group_size
 
     @property
-    def load(self) -> Load[B] | None:
-        """The load that was passed, or None if the requests in flight are compared."""
-        return self._load
+    def by_count(self) -> bool:
+        """Whether the requests in flight are compared, because no ``load`` was passed."""
+        return self._load is None
 
     def samples_ahead(self, count: int) -> "NDArray[np.intp]":
         """Return the samples of the next ``count`` picks; O(n + count · choices), vectorised.

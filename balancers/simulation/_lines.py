@@ -220,7 +220,7 @@ def _counts_only(balancer: Balancer[Any]) -> bool:
     """Return whether it is known that the balancer ignores outcomes and times."""
     kind = type(balancer)
     if kind is PowerOfTwoChoices:
-        return cast("PowerOfTwoChoices[Any]", balancer).load is None
+        return cast("PowerOfTwoChoices[Any]", balancer).by_count
     return kind is LeastConnections or kind is WeightedLeastConnections
 
 

@@ -35,8 +35,8 @@ def applies(setup: Setup[Any]) -> bool:
     if type(balancer) is not PowerOfTwoChoices or not setup.plain:
         return False
     weights = [weight for weight in balancer.weights.values() if weight]
-    by_counts = balancer.choices == 2 and balancer.load is None  # noqa: PLR2004 - two choices
-    return by_counts and len(weights) > 1 and len(set(weights)) == 1
+    two = balancer.choices == 2 and balancer.by_count  # noqa: PLR2004 - two choices
+    return two and len(weights) > 1 and len(set(weights)) == 1
 
 
 def run(setup: Setup[B], tally: Tally[B]) -> None:

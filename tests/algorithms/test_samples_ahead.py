@@ -110,8 +110,7 @@ def test_a_wrong_count_is_named_and_changes_nothing(count: Any) -> None:
 
 
 def test_the_settings_can_be_read() -> None:
-    load = InFlight[str]()
-    lb = PowerOfTwoChoices(["a"], rng=Random(1), choices=3, load=load)
+    lb = PowerOfTwoChoices(["a"], rng=Random(1), choices=3, load=InFlight())
     assert lb.choices == 3
-    assert lb.load is load
-    assert PowerOfTwoChoices[str](rng=Random(1)).load is None
+    assert not lb.by_count
+    assert PowerOfTwoChoices[str](rng=Random(1)).by_count
