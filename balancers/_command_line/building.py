@@ -102,17 +102,16 @@ class KeyedMethod:
     def picks(self, balancer: Balancer[str], keys: Sequence[bytes]) -> list[str]:
         """Return the server of each key.  Raises InvalidKey, NoBackendAvailable."""
         if isinstance(balancer, HashedBalancer):
-            hashed = cast("HashedBalancer[str]", balancer)
-            names = [*hashed.weights]
-            hashes = hashed.hash_many([self.key(key) for key in keys])
-            return [names[place] for place in hashed.pick_many(hashes).tolist()]
+            names = [*balancer.weights]
+            hashes = balancer.hash_many([self.key(key) for key in keys])
+            return [names[place] for place in balancer.pick_many(hashes).tolist()]
         return [balancer.pick(self.key(key)) for key in keys]
 
     def digest(self, balancer: Balancer[str], key: bytes) -> int | None:
         """Return the hash of a key, or None if the method computes no single hash of a key."""
         converted = self.key(key)
         if isinstance(balancer, HashedBalancer):
-            return cast("HashedBalancer[str]", balancer).hash_key(converted)
+            return balancer.hash_key(converted)
         if self.program == "haproxy":
             return int(self._haproxy_settings()["hasher"](converted))
         if isinstance(balancer, nginx.Hash | nginx.ConsistentHash):
@@ -145,14 +144,15 @@ class Lookup:
     ) -> None:
         self.weights = {name: weights[name] for name in balancer.weights}
         self._method, self._balancer = method, balancer
+        self._hashed = balancer if isinstance(balancer, HashedBalancer) else None
         self._keys: Sequence[bytes] = ()
 
     def hash_many(self, keys: Any) -> Any:
         """Return the hash of each key, as an array of uint64."""
         import numpy as np  # noqa: PLC0415 - only packages of arrays import it at their top
 
-        if isinstance(self._balancer, HashedBalancer):
-            return self._balancer.hash_many([self._method.key(key) for key in keys])
+        if self._hashed is not None:
+            return self._hashed.hash_many([self._method.key(key) for key in keys])
         self._keys = keys
         return np.arange(len(keys), dtype=np.uint64)
 
@@ -160,11 +160,11 @@ class Lookup:
         """Return the index of each hash's server in the order of ``weights``, as an array."""
         import numpy as np  # noqa: PLC0415 - only packages of arrays import it at their top
 
-        if isinstance(self._balancer, HashedBalancer):
-            return self._balancer.pick_many(hashes)
+        if self._hashed is not None:
+            return self._hashed.pick_many(hashes)
         indices = {name: index for index, name in enumerate(self.weights)}
-        keys = [self._keys[place] for place in hashes.tolist()]
-        picks = self._method.picks(self._balancer, keys)
+        places: list[int] = hashes.tolist()
+        picks = self._method.picks(self._balancer, [self._keys[place] for place in places])
         return np.array([indices[name] for name in picks], dtype=np.intp)
 
 

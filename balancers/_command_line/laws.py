@@ -1,6 +1,7 @@
 """Constructs the laws of a simulation from their names."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from balancers._command_line.bad_input import BadInput
@@ -32,11 +33,11 @@ _Law = tuple[int, Callable[..., Any]]
 def service_law(text: str, mean: float) -> Service:
     """Return the law of the work of requests.  Raises BadInput."""
     laws: dict[str, _Law] = {
-        "exponential": (0, lambda: Exponential(mean)),
-        "constant": (0, lambda: Constant(mean)),
-        "lognormal": (1, lambda variation: LogNormal(mean, variation)),
-        "pareto": (1, lambda shape: Pareto(mean, shape)),
-        "hyperexponential": (1, lambda squared: HyperExponential(mean, squared)),
+        "exponential": (0, partial(Exponential, mean)),
+        "constant": (0, partial(Constant, mean)),
+        "lognormal": (1, partial(LogNormal, mean)),
+        "pareto": (1, partial(Pareto, mean)),
+        "hyperexponential": (1, partial(HyperExponential, mean)),
     }
     law: Service = _law("--service", text, laws)
     return law
@@ -45,9 +46,9 @@ def service_law(text: str, mean: float) -> Service:
 def arrivals_law(text: str, rate: float) -> Arrivals:
     """Return the law of arrivals with so many requests per second.  Raises BadInput."""
     laws: dict[str, _Law] = {
-        "poisson": (0, lambda: Poisson(rate)),
-        "regular": (0, lambda: Every(1 / rate)),
-        "bursty": (1, lambda burst: Bursty(rate, burst)),
+        "poisson": (0, partial(Poisson, rate)),
+        "regular": (0, partial(Every, 1 / rate)),
+        "bursty": (1, partial(Bursty, rate)),
     }
     law: Arrivals = _law("--arrivals", text, laws)
     return law

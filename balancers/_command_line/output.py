@@ -63,11 +63,12 @@ def as_json(data: dict[str, Any]) -> str:
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
+    kind: type[Any] = type(value)
+    if kind is dict:
         return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
+    if kind is list:
         return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
+    return None if kind is float and not isfinite(value) else value
 
 
 def write(stream: TextIO | None, text: str) -> None:

@@ -1,6 +1,7 @@
 """Saves the picture of a result.  It needs matplotlib."""
 
 from collections.abc import Callable
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,14 @@ class Picture:
 
     def save(self, draw: Callable[[Any], object]) -> None:
         """Draw a picture and save it.  Raises BadInput if it cannot be written."""
-        import matplotlib as mpl  # noqa: PLC0415 - may be missing
         from matplotlib.figure import Figure  # noqa: PLC0415 - may be missing
 
         from balancers.quality.plots import style  # noqa: PLC0415 - needs matplotlib
 
+        mpl: Any = import_module("matplotlib")  # its annotations are incomplete
         picture = BytesIO()
         with style(), mpl.rc_context({"svg.hashsalt": "balancers"}):
-            figure = Figure()
+            figure: Any = Figure()
             draw(figure.add_subplot())
             undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(self._format, {})
             figure.savefig(picture, format=self._format, metadata=undated)

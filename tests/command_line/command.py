@@ -28,7 +28,7 @@ def run(*arguments: str, stdin: bytes = b"", encoding: str = "utf-8") -> Result:
         redirect_stderr(err),
     ):
         code = main(arguments)
-    texts = []
+    texts = list[str]()
     for stream in (out, err):
         stream.flush()
         stream.seek(0)

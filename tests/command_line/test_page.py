@@ -15,9 +15,10 @@ def test_the_outputs_are_those_of_the_commands() -> None:
 
 def names(value: Any) -> set[str]:
     """Return the names in a document, but those of servers and settings."""
-    if isinstance(value, list):
-        return {name for each in value for name in names(each)}
-    if not isinstance(value, dict):
+    kind: type[Any] = type(value)
+    if kind is list:
+        return set[str]().union(*map(names, value))
+    if kind is not dict:
         return set()
     inner = [each for name, each in value.items() if name not in {"settings", "new_settings"}]
     return {*value}.union(*map(names, inner))

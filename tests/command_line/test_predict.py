@@ -19,7 +19,7 @@ WEIGHTS = {"10.0.0.1:11211": 3, "10.0.0.2:11211": 1, "10.0.0.3:80": 2}
 SERVERS = ",".join(f"{name}={weight}" for name, weight in WEIGHTS.items())
 WORDS = [f"user:{number}" for number in range(60)] + ["é", "a b", "x=1,2", "#"]
 CLIENTS = [f"192.0.{number}.7" for number in range(60)] + ["2001:db8::1", "::ffff:192.0.2.1"]
-Maker = Callable[..., Balancer[str]]
+Maker = Callable[[Any], Balancer[str]]
 MADE: dict[str, Maker] = {
     "hash_ring": HashRing,
     "hash_ring,points=7": lambda given: HashRing(given, points=7),
