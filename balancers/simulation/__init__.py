@@ -33,6 +33,7 @@ from balancers.simulation.simulation import Incident as Incident
 from balancers.simulation.simulation import ServerUse as ServerUse
 from balancers.simulation.simulation import Simulation as Simulation
 from balancers.simulation.simulation import Timeline as Timeline
+from balancers.simulation.stale import Stale as Stale
 from balancers.simulation.sweep import Sweep as Sweep
 from balancers.simulation.sweep import grid as grid
 from balancers.simulation.times import Times as Times

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from balancers.simulation import _lines
+from balancers.simulation import _lines, _loop
 from balancers.simulation._setup import Setup
 from balancers.simulation._tally import Tally
 
@@ -17,6 +17,7 @@ def applies(setup: Setup[Any]) -> bool:
 
 def run(setup: Setup[Any], tally: Tally[Any]) -> None:
     """Run a simulation."""
-    if not setup.simple:
-        raise NotImplementedError
-    _lines.run(setup, tally)
+    if setup.simple:
+        _lines.run(setup, tally)
+    else:
+        _loop.run(setup, tally)

@@ -1,0 +1,126 @@
+"""Runs the servers of a simulation, their faults, and the way to them and back."""
+
+from collections.abc import Callable
+from heapq import heappush
+from math import inf
+from typing import Any
+
+from balancers.simulation._agenda import END, FAULT, Agenda
+from balancers.simulation._grid import tick
+from balancers.simulation._line import Line
+from balancers.simulation._setup import Setup
+from balancers.simulation._shared import Shared
+from balancers.simulation._streams import stream
+from balancers.simulation._tries import Try
+from balancers.simulation.faults import Errors, FastFailures
+
+__all__ = ["Fleet"]
+
+
+class Fleet:
+    """The servers of one simulation.
+
+    ``answer(each, now, ok)`` is called when the answer of a try arrives at the balancer.
+    """
+
+    def __init__(
+        self, setup: Setup[Any], agenda: Agenda, answer: Callable[[Try, float, bool], None]
+    ) -> None:
+        self._setup = setup
+        self._events = agenda.events
+        self._answer = answer
+        self._back = setup.back
+        self._models: list[Line | Shared] = []
+        self._random = stream(setup.seed, "faults").random
+        self.extend()
+        for fault in setup.faults:
+            agenda.add(tick(fault.start), FAULT, (fault, True))
+            if fault.end < inf:
+                agenda.add(tick(fault.end), FAULT, (fault, False))
+
+    def extend(self) -> None:
+        """Make the models of servers of backends that have joined."""
+        for server in self._setup.servers[len(self._models) :]:
+            kind = Line if server.discipline == "fifo" else Shared
+            self._models.append(kind(server, self._events))
+
+    def reach(self, each: Try, now: float) -> None:
+        """Called when a try arrives at its server."""
+        if each.done:  # it has timed out on its way
+            return
+        model = self._models[each.place]
+        if model.active and self._hit(each, model, now):
+            return
+        if model.full:
+            self._fail_later(each, now, 0.0)
+        else:
+            model.arrive(each, now)
+
+    def complete(self, each: Try, now: float) -> None:
+        """Called when a server may have completed a try.  Ignore what is not valid any more."""
+        if each.end != now:
+            return
+        self._models[each.place].complete(each, now)
+        if self._back:
+            heappush(self._events, (now + self._back, END + each.serial, each))
+        else:
+            self._answer(each, now, not each.failing)
+
+    def arrive_back(self, each: Try, now: float) -> None:
+        """Called when an answer arrives at the balancer."""
+        if not each.done:
+            self._answer(each, now, not each.failing)
+
+    def cancel(self, each: Try, now: float) -> None:
+        """Called when the client of a try gives up.  Its server stops working on it."""
+        if each.present:
+            self._models[each.place].cancel(each, now)
+
+    def change(self, change: tuple[Any, bool], now: float) -> None:
+        """Called when a fault begins or ends."""
+        fault, begins = change
+        model = self._model_of(fault.backend)
+        if not begins:
+            model.finish(fault, now)
+            return
+        for each in model.begin(fault, now):
+            self._fail_later(each, now, 0.0)
+
+    def answer_to_probe(self, backend: Any, now: float) -> tuple[float, bool]:
+        """Return after how many seconds a probe that is sent now is answered, and whether well.
+
+        A frozen server answers at the end of the faults that freeze it now.
+        """
+        model = self._model_of(backend)
+        if model.crashes:
+            return self._setup.network + tick(model.crashes[-1].refuse_after), False
+        if model.freezes:
+            thaw = max(tick(freeze.end) for freeze in model.freezes)
+            return thaw - now + self._back, True
+        return self._setup.network, True
+
+    def _hit(self, each: Try, model: Line | Shared, now: float) -> bool:
+        """Let a try fail by the faults of its server, and return whether it does so at once."""
+        if model.crashes:
+            self._fail_later(each, now, tick(model.crashes[-1].refuse_after))
+            return True
+        fault = model.failing(FastFailures, self._random)
+        if fault is not None:
+            self._fail_later(each, now, tick(fault.after))
+            return True
+        each.failing = model.failing(Errors, self._random) is not None
+        return False
+
+    def _fail_later(self, each: Try, now: float, after: float) -> None:
+        """Let a try fail that is not on its server (any more)."""
+        each.failing = True
+        when = now + after + self._back
+        if when > now:
+            heappush(self._events, (when, END + each.serial, each))
+        else:
+            self._answer(each, now, False)
+
+    def _model_of(self, backend: Any) -> Line | Shared:
+        place = self._setup.place_of(backend)
+        self.extend()
+        return self._models[place]
