@@ -5,6 +5,7 @@ from functools import partial
 from itertools import count
 from pickle import PicklingError, dumps
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from uuid import uuid4
 
 from balancers._internal.checks import shown
 from balancers.errors import InvalidSetting
@@ -40,6 +41,7 @@ def execute(
     tasks: Mapping[K, Callable[[], R]],
     finished: Callable[[K, R], object],
     *,
+    kind: str,
     executor: "Executor | None",
     progress: Progress | None,
     done: int = 0,
@@ -47,16 +49,17 @@ def execute(
     """Run all tasks, and return the exceptions of those that failed, in the order of the tasks.
 
     ``finished`` is called in this thread with the name and the result of each task, as soon as it
-    is finished.  ``done`` is the number of tasks that were finished before.  After an interrupt,
-    and after an error of the executor or of ``progress``, the tasks that have not begun are
-    cancelled, ``finished`` is called for the others that have ended, and the exception is raised.
+    is finished.  ``kind`` describes a task in messages.  ``done`` is the number of tasks that were
+    finished before.  After an interrupt, and after an error of the executor or of ``progress``, the
+    tasks that have not begun are cancelled, ``finished`` is called for the others that have ended,
+    and the exception is raised.
     """
     step, close = _steps(progress, done, done + len(tasks))
     try:
         if executor is None:
             errors = _one_by_one(tasks, finished, step)
         else:
-            errors = _submitted(tasks, finished, step, executor)
+            errors = _submitted(tasks, finished, step, executor, kind)
     finally:
         close()
     return {name: errors[name] for name in tasks if name in errors}
@@ -84,6 +87,7 @@ def _submitted(
     finished: Callable[[K, R], object],
     step: Callable[[], object],
     executor: "Executor",
+    kind: str,
 ) -> dict[K, Exception]:
     from concurrent.futures import (  # noqa: PLC0415 - loaded only with an executor
         BrokenExecutor,
@@ -99,12 +103,12 @@ def _submitted(
         )
     if isinstance(executor, ProcessPoolExecutor):
         for name, task in tasks.items():
-            _check_pickle(name, task)
+            _check_pickle(f"{kind} {shown(name)}", task)
     errors: dict[K, Exception] = {}
     futures: dict[Future[R], K] = {}
     try:
         for name, task in tasks.items():
-            futures[executor.submit(task)] = name
+            futures[executor.submit(_call, task, uuid4().hex)] = name
         for future in as_completed(list(futures)):
             name = futures.pop(future)
             try:
@@ -113,7 +117,7 @@ def _submitted(
                 error.add_note(_BROKEN)
                 raise
             except Exception as error:  # noqa: BLE001 - the error of a task is returned
-                errors[name] = _explained(name, error)
+                errors[name] = _explained(f"{kind} {shown(name)}, or its result,", error)
             else:
                 finished(name, result)
             step()
@@ -123,6 +127,15 @@ def _submitted(
     return errors
 
 
+def _call(task: Callable[[], R], attempt: str) -> R:
+    """Return the result of a task.
+
+    Dask computes calls with equal arguments once.  So a task that was cancelled could not be run
+    again, if ``attempt`` were not another one each time.
+    """
+    return task()
+
+
 def _cancel(futures: "Mapping[Future[R], K]", finished: Callable[[K, R], object]) -> None:
     """Cancel the tasks that have not begun, and keep the results of those that have ended."""
     for future, name in futures.items():
@@ -130,7 +143,7 @@ def _cancel(futures: "Mapping[Future[R], K]", finished: Callable[[K, R], object]
             finished(name, future.result())
 
 
-def _check_pickle(name: object, task: object) -> None:
+def _check_pickle(name: str, task: object) -> None:
     """Raise InvalidSetting if a task cannot be sent to another process."""
     try:
         dumps(task)
@@ -138,7 +151,7 @@ def _check_pickle(name: object, task: object) -> None:
         raise InvalidSetting(_unpicklable(name, error)) from error
 
 
-def _explained(name: object, error: Exception) -> Exception:
+def _explained(name: str, error: Exception) -> Exception:
     """Return the error, or one that explains it if an executor could not pickle a task."""
     about_pickle = isinstance(error, AttributeError | TypeError) and "pickle" in str(error)
     if not isinstance(error, PicklingError) and not about_pickle:
@@ -148,9 +161,9 @@ def _explained(name: object, error: Exception) -> Exception:
     return explained
 
 
-def _unpicklable(name: object, error: Exception) -> str:
+def _unpicklable(name: str, error: Exception) -> str:
     return (
-        f"{shown(name)} cannot be pickled for another process ({error}): use functools.partial of "
+        f"{name} cannot be pickled for another process ({error}): use functools.partial of "
         "a class or of a function of a module, not a lambda or a local function"
     )
 

@@ -228,7 +228,9 @@ def replicate(
     run = partial(_run, make, arrivals, service, requests=requests, **options)
     tasks = {seed: partial(run, seed) for seed in wanted}
     results: dict[int, tuple[Simulation[Any], tuple[float, float]]] = {}
-    errors = execute(tasks, results.__setitem__, executor=executor, progress=progress)
+    errors = execute(
+        tasks, results.__setitem__, kind="the run of seed", executor=executor, progress=progress
+    )
     for error in errors.values():
         raise error
     simulations, controls = zip(*(results[seed] for seed in wanted), strict=True)

@@ -87,6 +87,7 @@ class Sweep(Generic[R]):
         errors = execute(
             waiting,
             self._results.__setitem__,
+            kind="cell",
             executor=executor,
             progress=progress,
             done=len(self._results),

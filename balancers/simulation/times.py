@@ -251,7 +251,7 @@ class TimesCounter:
         times = Times()
         bins = np.flatnonzero(self._counts)
         if bins.size:
-            extremes = (self._minimum, self._maximum)
+            extremes = (self._minimum + 0.0, self._maximum + 0.0)  # 0.0 for -0.0
             times._set(bins, self._counts[bins], self._total, extremes)  # noqa: SLF001 - its maker
         return times
 

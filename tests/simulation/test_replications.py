@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from math import inf, isnan, nan
@@ -197,6 +197,20 @@ def test_what_belongs_to_one_pool_is_refused(name: str) -> None:
 def test_options_with_a_state_are_refused() -> None:
     with pytest.raises(InvalidSetting, match="options contains an iterator"):
         runs([1, 2], faults=iter([Errors("a", 0.0, 1.0, share=0.5)]))
+
+
+def test_a_factory_that_cannot_be_pickled() -> None:
+    with (
+        ProcessPoolExecutor(1) as executor,
+        pytest.raises(InvalidSetting, match=r"the run of seed 0 cannot be pickled .*partial"),
+    ):
+        replicate(lambda: RoundRobin(NAMES), ARRIVALS, SERVICE, requests=10, executor=executor)
+
+
+def test_progress_counts_the_runs() -> None:
+    calls: list[int] = []
+    runs(range(3), 100, progress=calls.append)
+    assert calls == [1, 2, 3]
 
 
 def test_errors_of_simulate_are_raised_as_they_are() -> None:

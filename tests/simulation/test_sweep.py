@@ -68,7 +68,13 @@ def test_a_dask_cluster_gives_the_same_results(digest: str) -> None:
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        assert len(sweep.run(client.get_executor())) == len(sweep)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.run(client.get_executor(), progress=Interrupts(2))
+        kept = dict(sweep.results)
+        assert 2 <= len(kept) < len(sweep)
+        results = sweep.run(client.get_executor())
+        assert len(results) == len(sweep)
+        assert all(results[name] is kept[name] for name in kept)
         closures = Sweep({number: squared(number) for number in range(3)})
         assert dict(closures.run(client.get_executor())) == {0: 0, 1: 1, 2: 4}
         with pytest.raises(TypeError, match=r"client.get_executor\(\)"):
@@ -221,7 +227,9 @@ def test_a_cell_that_cannot_be_pickled(method: str) -> None:
     cells: dict[Any, Callable[[], Any]] = {"good": list, "bad": lambda: counted.append(1)}
     sweep = Sweep(cells)
     with processes(method) as executor:
-        with pytest.raises(InvalidSetting, match=r"'bad' cannot be pickled .*functools.partial"):
+        with pytest.raises(
+            InvalidSetting, match=r"cell 'bad' cannot be pickled .*functools.partial"
+        ):
             sweep.run(executor)
         assert dict(sweep.results) == {}
     sweep.run()
@@ -249,7 +257,7 @@ class Pickling(Executor):
     ],
 )
 def test_another_executor_that_cannot_pickle(error: Exception) -> None:
-    with pytest.raises(SweepFailed, match=r"'a' cannot be pickled .*functools.partial"):
+    with pytest.raises(SweepFailed, match=r"cell 'a', or its result, cannot be .*partial"):
         Sweep({"a": list}).run(Pickling(error))
     with pytest.raises(SweepFailed, match="TypeError: other"):
         Sweep({"a": list}).run(Pickling(TypeError("other")))

@@ -158,6 +158,16 @@ def test_arrays_and_iterables_are_alike() -> None:
     assert given_times[0] == 0.1
 
 
+def test_negative_zero_is_zero() -> None:
+    zero, negative = Times.of([0.0]), Times.of([-0.0])
+    assert zero == negative
+    assert (hash(zero), zero.digest(), repr(zero)) == (
+        hash(negative),
+        negative.digest(),
+        repr(negative),
+    )
+
+
 def test_a_summary_is_small() -> None:
     seconds = -np.log1p(-stream(3, "service").random(500_000))
     assert len(pickle.dumps(Times.of(seconds))) < 30_000
