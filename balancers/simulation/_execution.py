@@ -127,7 +127,7 @@ def _submitted(
     return errors
 
 
-def _call(task: Callable[[], R], attempt: str) -> R:
+def _call(task: Callable[[], R], attempt: str) -> R:  # noqa: ARG001 - it makes calls differ
     """Return the result of a task.
 
     Dask computes calls with equal arguments once.  So a task that was cancelled could not be run
