@@ -1,14 +1,16 @@
 """Finds the owners of many hashes: in a keyed balancer, or in a sequence of owners."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from typing import Any, Generic, Protocol, cast, get_origin
+from copy import deepcopy
+from typing import Any, Generic, Protocol, TypeVar, cast, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
 
 from balancers._internal.checks import shown
+from balancers._internal.copying import share
 from balancers._internal.types import B
-from balancers.balancer import Key
+from balancers.balancer import Balancer, Key
 from balancers.errors import InvalidKey, InvalidSetting
 from balancers.hashing import CHUNK, Anchor, HashedBalancer, Jump, Memento, MultiProbe
 
@@ -20,6 +22,8 @@ __all__ = [
     "factorised",
     "is_keyed",
 ]
+
+Balanced = TypeVar("Balanced")
 
 _BLOCK = 1 << 20
 """The hashes per call of ``pick_many`` of a balancer that is no :class:`HashedBalancer`."""
@@ -48,19 +52,50 @@ class KeyedBalancer(Protocol[B]):
         ...
 
 
-Owners = KeyedBalancer[B] | Sequence[B] | NDArray[Any]
+AnyKeyed = KeyedBalancer[B] | Balancer[B]
+"""A balancer that picks by key: for arrays of hashes, or for one key at a time."""
+Owners = AnyKeyed[B] | Sequence[B] | NDArray[Any]
 """A keyed balancer, or the owner of each hash."""
 
 
 def is_keyed(owners: object) -> bool:
-    """Return whether an object is a balancer that picks for arrays of hashes."""
-    is_class = isinstance(owners, type) or get_origin(owners) is not None
-    return not is_class and hasattr(owners, "pick_many")
+    """Return whether an object is a keyed balancer."""
+    if isinstance(owners, type) or get_origin(owners) is not None:  # a class
+        return False
+    return picks_many(owners) or bool(getattr(owners, "keyed", False) and hasattr(owners, "pick"))
 
 
-def _checked_hashes(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def picks_many(balancer: object) -> bool:
+    """Return whether a keyed balancer picks for arrays of hashes."""
+    return hasattr(balancer, "pick_many")
+
+
+def copy_of(balancer: Balanced) -> Balanced:
+    """Return a deep copy that shares the backends with the original."""
+    memo: dict[int, Any] = {}
+    share(memo, cast("Any", balancer).weights)
+    return deepcopy(balancer, memo)
+
+
+def picked(balancer: AnyKeyed[B], keys: Iterable[Key]) -> tuple[list[B], NDArray[np.intp]]:
+    """Return the members, and the index of each key's backend among them.
+
+    A balancer without ``pick_many`` is copied, because its picks may change it.
+    """
+    if isinstance(keys, str | bytes) or not isinstance(cast("object", keys), Iterable):
+        raise TypeError(f"keys must be an iterable of keys, not {shown(keys)}")
+    if picks_many(balancer):
+        many = cast("KeyedBalancer[B]", balancer)
+        return list(many.weights), many.pick_many(many.hash_many(keys))
+    places: dict[B, int] = {backend: place for place, backend in enumerate(balancer.weights)}
+    one = cast("Balancer[B]", copy_of(balancer))
+    indices = [places.setdefault(one.pick(key), len(places)) for key in keys]
+    return list(places), np.array(indices, dtype=np.intp)
+
+
+def _checked_hashes(hashes: NDArray[np.uint64] | None) -> NDArray[np.uint64]:
     """Return the hashes.  Raise TypeError and InvalidKey unless they are an array ``uint64[n]``."""
-    if not isinstance(cast("object", hashes), np.ndarray):
+    if hashes is None or not isinstance(cast("object", hashes), np.ndarray):
         raise TypeError(f"hashes must be an array of uint64, not {shown(hashes)}")
     if hashes.dtype != np.uint64:
         raise TypeError(f"hashes must be an array of uint64, not one of {hashes.dtype}")
@@ -84,15 +119,21 @@ class Owned(Generic[B]):
     ) -> None:
         self.weights: dict[B, float] | None = None
         self._balancer: KeyedBalancer[B] | None = None
+        self.members: list[B]
         if is_keyed(owners):
-            self._balancer = balancer = cast("KeyedBalancer[B]", owners)
-            if keys is not None and hashes is None:
-                hashes = balancer.hash_many(keys)
-            elif hashes is None or keys is not None:
-                raise TypeError(f"{name} is a balancer, so hashes or keys are required, not both")
-            self._hashes = _checked_hashes(hashes)
-            self.members: list[B] = list(balancer.weights)
+            balancer = cast("AnyKeyed[B]", owners)
             self.weights = _weights_of(balancer)
+            if (hashes is None) == (keys is None):
+                raise TypeError(f"{name} is a balancer, so hashes or keys are required, not both")
+            if not picks_many(balancer):
+                if keys is None:
+                    raise TypeError(f"{name} has no method pick_many, so keys are required")
+                self.members, self._indices = picked(balancer, keys)
+                self.count = len(self._indices)
+                return
+            self._balancer = many = cast("KeyedBalancer[B]", balancer)
+            self._hashes = _checked_hashes(many.hash_many(keys) if keys is not None else hashes)
+            self.members = list(many.weights)
             self.count = len(self._hashes)
             return
         self.members, self._indices = factorised(name, cast("Sequence[B]", owners))
@@ -132,6 +173,11 @@ class Owned(Generic[B]):
                 yield picked
 
     @property
+    def listed(self) -> bool:
+        """Whether the owners are known already."""
+        return self._balancer is None
+
+    @property
     def has_chooser(self) -> bool:
         """Whether a table can be prepared once and used for all blocks."""
         balancer = self._balancer
@@ -141,7 +187,7 @@ class Owned(Generic[B]):
         )
 
 
-def _weights_of(balancer: KeyedBalancer[B]) -> dict[B, float]:
+def _weights_of(balancer: AnyKeyed[B]) -> dict[B, float]:
     """Return the weight of each member, as far as the balancer uses it."""
     weights = dict(balancer.weights)
     if isinstance(balancer, _ALL_OR_NOTHING):
@@ -164,8 +210,7 @@ def factorised(
         owners = cast("Sequence[Any]", owners.tolist())
     if isinstance(owners, str | bytes | bytearray) or not isinstance(owners, Sequence):
         raise TypeError(
-            f"{name} must be a balancer with the method pick_many or a sequence of owners, "
-            f"not {shown(owners)}"
+            f"{name} must be a keyed balancer or a sequence of owners, not {shown(owners)}"
         )
     places: dict[Any, int] = {}
     indices = [places.setdefault(owner, len(places)) for owner in owners]
@@ -174,6 +219,6 @@ def factorised(
 
 def block_length(members: int, *sides: Owned[Any]) -> int:
     """Return how many hashes to look up at a time."""
-    if all(side.weights is None or side.has_chooser for side in sides):
+    if all(side.listed or side.has_chooser for side in sides):
         return CHUNK * (1 + _HASHES_PER_MEMBER * members // CHUNK)
     return _BLOCK

@@ -12,7 +12,7 @@ from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidSetting, UnknownBackend
 from balancers.quality._arguments import not_negative_number, numbered, positive_weights
-from balancers.quality._owners import KeyedBalancer, Owners, factorised, is_keyed
+from balancers.quality._owners import AnyKeyed, Owners, factorised, is_keyed, picked
 from balancers.quality._table import table
 
 __all__ = ["KeyLoad", "key_load"]
@@ -88,10 +88,10 @@ def key_load(
 
     ``shares`` contains the fraction of the requests of each key.  It is an array ``float64[keys]``
     or a sequence for the keys 0, 1, 2 and so on, or a mapping of keys to shares.  The shares are
-    divided by their sum, so numbers of requests may be passed too.  ``owners`` is a keyed balancer
-    with the method ``pick_many``, a mapping of keys to servers, or a sequence of the server of each
-    key.  ``load`` is the total load as a fraction of the total capacity.  ``weights`` contains the
-    capacity of each server.  By default these are the weights of the balancer, or 1 for each owner.
+    divided by their sum, so numbers of requests may be passed too.  ``owners`` is a keyed balancer,
+    a mapping of keys to servers, or a sequence of the server of each key.  ``load`` is the total
+    load as a fraction of the total capacity.  ``weights`` contains the capacity of each server.  By
+    default these are the weights of the balancer, or 1 for each owner.
 
     With a few frequent keys, the total load says little.  Here it is 0.9, and yet 21 of 100 servers
     get more than they can serve:
@@ -114,7 +114,7 @@ def key_load(
     if weights is not None:
         capacities = positive_weights(weights)
     elif is_keyed(owners):
-        capacities = positive_weights(cast("KeyedBalancer[B]", owners).weights)
+        capacities = positive_weights(cast("AnyKeyed[B]", owners).weights)
     else:
         capacities = dict.fromkeys(members, 1.0)
     used = np.bincount(places, weights=portions, minlength=len(members)).tolist()
@@ -159,8 +159,7 @@ def _shares(
 def _owners(keys: Sequence[Any], owners: Owners[B] | Mapping[Any, B]) -> tuple[list[B], Any]:
     """Return the servers, and the index of each key's server among them."""
     if is_keyed(owners):
-        balancer = cast("KeyedBalancer[B]", owners)
-        return list(balancer.weights), balancer.pick_many(balancer.hash_many(keys))
+        return picked(cast("AnyKeyed[B]", owners), keys)
     if isinstance(owners, Mapping):
         for key in keys:
             if key not in owners:

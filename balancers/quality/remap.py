@@ -211,10 +211,11 @@ def remap(
 ) -> Remap[B]:
     """Return which hashes get another owner when ``before`` is replaced by ``after``.
 
-    Each of the two is a keyed balancer with the method ``pick_many``, or a sequence of owners: the
-    backend of each hash.  Neither is changed.  ``hashes`` is an array ``uint64[n]``.  Pass ``keys``
-    instead if the two balancers hash keys differently: then each uses its own hash function.
-    Neither is needed for two sequences of owners.
+    Each of the two is a keyed balancer, or a sequence of owners: the backend of each hash.  Neither
+    is changed.  ``hashes`` is an array ``uint64[n]``.  Pass ``keys`` instead if the two balancers
+    hash keys differently: then each uses its own hash function.  Keys are required for a balancer
+    without the method ``pick_many``: a copy of it picks for one key after the other.  For two
+    sequences of owners, neither hashes nor keys are needed.
 
     >>> from balancers.hashing import Jump
     >>> hashes = np.arange(0, 1 << 64, 1 << 52, dtype=np.uint64)

@@ -1,7 +1,6 @@
 """Measures what a sequence of changes moves, step by step and in all."""
 
-from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, cast
 
@@ -12,7 +11,7 @@ from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import UnknownBackend
-from balancers.quality._owners import KeyedBalancer, is_keyed
+from balancers.quality._owners import AnyKeyed, KeyedBalancer, copy_of, is_keyed, picks_many
 from balancers.quality._table import table
 from balancers.quality.remap import Remap, remap
 
@@ -95,13 +94,15 @@ class Rollout(Generic[B]):
 
 
 class _Changeable(KeyedBalancer[B], Protocol[B]):
+    """A balancer whose members can be changed."""
+
     def put(self, backend: B, weight: float = 1) -> None: ...
 
     def discard(self, backend: B) -> None: ...
 
 
 def rollout(
-    balancer: KeyedBalancer[B] | Callable[[], KeyedBalancer[B]],
+    balancer: AnyKeyed[B] | Callable[[], AnyKeyed[B]],
     changes: Iterable[Mapping[B, float | None]],
     hashes: NDArray[np.uint64] | None = None,
     *,
@@ -109,11 +110,11 @@ def rollout(
 ) -> Rollout[B]:
     """Return what a sequence of changes of members and weights moves.
 
-    ``balancer`` is a keyed balancer with the method ``pick_many``, or a function without arguments
-    that returns one.  It is copied and not changed.  Each change is a mapping of backends to
-    weights, and is applied in its order: a new backend joins, a member gets the weight, and a
-    member with None leaves.  Backends that a change does not contain stay as they are.
-    ``hashes`` is an array ``uint64[n]``; pass ``keys`` instead to have them hashed by the balancer.
+    ``balancer`` is a keyed balancer, or a function without arguments that returns one.  It is
+    copied and not changed.  Each change is a mapping of backends to weights, and is applied in its
+    order: a new backend joins, a member gets the weight, and a member with None leaves.  Backends
+    that a change does not contain stay as they are.  ``hashes`` is an array ``uint64[n]``.  Pass
+    ``keys`` instead to have them hashed by the balancer, or if it has no method ``pick_many``.
 
     >>> from balancers import Maglev
     >>> lb = Maglev(["a", "b", "c", "d"])
@@ -126,18 +127,19 @@ def rollout(
     and NoBackendAvailable as ``pick_many`` does, and what ``put`` and ``discard`` raise.
     """
     made: Any = cast("Callable[[], Any]", balancer)() if _is_factory(balancer) else balancer
-    first: _Changeable[B] = deepcopy(made)
-    if not is_keyed(first):
+    if not is_keyed(made):
         raise TypeError(
-            "balancer must be a balancer with the method pick_many or a function that returns one, "
-            f"not {shown(first)}"
+            f"balancer must be a keyed balancer or a function that returns one, not {shown(made)}"
         )
-    if keys is not None and hashes is None:
+    first: _Changeable[B] = copy_of(made)
+    if keys is not None and hashes is None and picks_many(first):
         hashes, keys = first.hash_many(keys), None
+    elif isinstance(keys, Iterator):
+        keys = list(keys)  # they are hashed at each step
     steps: list[RolloutStep[B]] = []
     last = first
     for change in _checked(changes):
-        following = deepcopy(last)
+        following = copy_of(last)
         for backend, weight in change.items():
             if weight is not None:
                 following.put(backend, weight)

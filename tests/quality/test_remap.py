@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from balancers import HashRing, Maglev, Rendezvous, RoundRobin
 from balancers.errors import InvalidKey, InvalidSetting, MissingKey, NoBackendAvailable
 from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento
+from balancers.interop import caddy, envoy, nginx
 from balancers.keys import Murmur3
+from balancers.membership import Membership
 from balancers.quality import Remap, _moves, _owners, remap
 from tests.depth import runs
 from tests.kinds import HASHED, Kind, by_name
@@ -265,8 +267,8 @@ WRONG: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "one key": (lambda: remap(HashRing(["a"]), HashRing(["a"]), keys="user"), TypeError, "'user'"),
     "key": (lambda: remap(HashRing(["a"]), ["a"], keys=[None]), MissingKey, "key"),  # type: ignore[list-item]  # invalid
     "str": (lambda: remap("ab", "ba"), TypeError, "'ab'"),
-    "no keys": (lambda: remap(RoundRobin(["a"]), ["a"]), TypeError, "pick_many"),  # type: ignore[arg-type]  # invalid
-    "a class": (lambda: remap(HashRing, ["a"]), TypeError, "pick_many"),  # type: ignore[arg-type]  # invalid
+    "no keys": (lambda: remap(RoundRobin(["a"]), ["a"]), TypeError, "keyed balancer"),  # type: ignore[arg-type]  # invalid
+    "a class": (lambda: remap(HashRing, ["a"]), TypeError, "keyed balancer"),  # type: ignore[arg-type]  # invalid
     "floats": (lambda: remap(np.ones(2), ["a", "b"]), TypeError, "float64"),
     "matrix": (lambda: remap(np.ones((2, 2), dtype=int), ["a"]), InvalidSetting, r"\(2, 2\)"),
     "unhashable": (lambda: remap([["a"]], [["b"]]), TypeError, "unhashable"),
@@ -316,3 +318,43 @@ def test_any_two_memberships(
     was, now = owners(before, HASHES[:500]), owners(after, HASHES[:500])
     assert found(change) == one_by_one(was, now)
     assert 0 <= change.unavoidable <= 1 + 1e-12
+
+
+def test_balancers_that_pick_one_key_at_a_time() -> None:
+    """Those of nginx and caddy have no pick_many; a migration between programs is compared too."""
+    keys = [f"/item/{number}" for number in range(800)]
+    names = [f"10.0.0.{number}:80" for number in range(1, 9)]
+    before, after = nginx.ConsistentHash(names), caddy.Rendezvous(names)
+    state = pickle.dumps((before, after))
+    change = remap(before, after, keys=keys)
+    assert pickle.dumps((before, after)) == state
+    assert found(change) == one_by_one(
+        [before.pick(k) for k in keys], [after.pick(k) for k in keys]
+    )
+    assert change.unavoidable == 0
+    envoy_change = remap(before, envoy.Maglev(names), keys=iter(keys))
+    assert envoy_change.hashes == 800
+    with pytest.raises(TypeError, match="no method pick_many, so keys are required"):
+        remap(before, after, HASHES)
+    with pytest.raises(TypeError, match="keys must be an iterable"):
+        remap(before, after, keys="/item")
+
+
+class OneKey(Membership[Any]):
+    """A keyed balancer of an author whose picks change it and whose backends are objects."""
+
+    keyed = True
+    picks = 0
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        self.picks += 1
+        return list(self.weights)[key % len(self.weights)]
+
+
+def test_picks_are_made_by_a_copy_that_shares_the_backends() -> None:
+    backends = [object() for _ in range(4)]
+    before, after = OneKey(backends), OneKey(backends[:-1])
+    change = remap(before, after, keys=range(100))
+    assert before.picks == after.picks == 0
+    assert all(member is backend for member, backend in zip(change.members, backends, strict=True))
+    assert change.moved == sum(key % 4 != key % 3 for key in range(100))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from balancers import HashRing, Maglev, Pool, RoundRobin
 from balancers.errors import InvalidSetting, InvalidWeight, NoBackendAvailable, UnknownBackend
 from balancers.hashing import BoundedLoad, HashedBalancer, Jump
+from balancers.interop import nginx
 from balancers.quality import Remap, remap, rollout
 from tests.depth import runs
 
@@ -147,8 +148,8 @@ WRONG: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "None": (lambda: rollout(RING, None, HASHES), TypeError, "changes must"),  # type: ignore[arg-type]  # invalid
     "no hashes": (lambda: rollout(RING, []), TypeError, "hashes or keys"),
     "both": (lambda: rollout(RING, [], HASHES, keys=[1]), TypeError, "not both"),
-    "no keys": (lambda: rollout(RoundRobin(["a"]), [], HASHES), TypeError, "pick_many"),  # type: ignore[arg-type]  # invalid
-    "owners": (lambda: rollout(["a"], [], HASHES), TypeError, "pick_many"),  # type: ignore[arg-type]  # invalid
+    "no keys": (lambda: rollout(RoundRobin(["a"]), [], HASHES), TypeError, "keyed balancer"),  # type: ignore[arg-type]  # invalid
+    "owners": (lambda: rollout(["a"], [], HASHES), TypeError, "keyed balancer"),  # type: ignore[arg-type]  # invalid
     "refused": (lambda: rollout(Jump(["ab"]), [{"ab": 0}, {"c": 1}, {"ab": None}], HASHES),
                 NoBackendAvailable, "quiesced"),
     "not the last": (
@@ -164,3 +165,13 @@ def test_invalid_arguments_change_nothing(wrong: str) -> None:
     with pytest.raises(error, match=message):
         call()
     assert pickle.dumps(RING) == before
+
+
+def test_balancers_that_pick_one_key_at_a_time() -> None:
+    lb = nginx.ConsistentHash([f"10.0.0.{number}:80" for number in range(1, 5)])
+    keys = [f"/item/{number}" for number in range(300)]
+    steps: list[dict[str, float | None]] = [{"10.0.0.9:80": 1}, {"10.0.0.1:80": None}]
+    result = rollout(lb, steps, keys=iter(keys))
+    assert [step.remap.hashes for step in result.steps] == [300, 300]
+    assert result.detour == 0
+    assert len(lb.weights) == 4
