@@ -43,22 +43,21 @@ class AliasTable:
         """Return ``count`` groups of ``size`` different indices, as one flat array.
 
         The first index of a group is sampled by weight from all indices.  Each of the others is
-        sampled by weight from the indices that are not yet in the group.  The cost is O(count) for
-        groups of one index, and O(count · log n) for pairs.
+        sampled by weight from the indices that are not yet in the group.  ``size`` must not be
+        greater than their number.  The cost is O(count) for groups of one index, and
+        O(count · size · (size + log n)) for others.
         """
         if size == 1:
             return self._indices[self._singles(rng, count)]
-        return self._indices[self._pairs(rng, count)]
+        if size == 2:  # noqa: PLR2004 - a pair
+            return self._indices[self._pairs(rng, count)]
+        return self._indices[self._groups(rng, count, size)]
 
     def _singles(self, rng: Random, count: int) -> NDArray[np.intp]:
-        if self._equal_weights and len(self._weights) <= _MAX_SHORT:
-            short = np.frombuffer(rng.randbytes(4 * count), dtype="<u4").astype(np.int64)
-            scaled: NDArray[np.intp] = (short * len(self._weights)) >> 32
-            return scaled
+        if self._equal_weights:
+            return _below(len(self._weights), rng, count)
         share = _uniform(rng, count) * len(self._weights)
         places: NDArray[np.intp] = share.astype(np.intp)
-        if self._equal_weights:
-            return places
         keep, alias = self._alias()
         return np.where(share - places < keep[places], places, alias[places])
 
@@ -78,6 +77,48 @@ class AliasTable:
             second = _first_above(self._sums, target)
             second += np.where(second == first, np.where(first == n - 1, -1, 1), 0)
         return np.stack((first, second), axis=1).ravel()
+
+    def _groups(self, rng: Random, count: int, size: int) -> NDArray[np.intp]:
+        """Sample as :meth:`sample`.  No random number is used in vain.
+
+        A number is sampled from the range that is left without the earlier places of its group.
+        Then these places are put back into the range, in ascending order, and each of them that is
+        not behind the number shifts the number.
+        """
+        groups = np.empty((count, size), dtype=np.intp)
+        earlier: list[NDArray[np.intp]] = []  # the places of each group, in ascending order
+        for turn in range(size):
+            if self._equal_weights:
+                found = _below(len(self._weights) - turn, rng, count)
+                for place in earlier:
+                    found += found >= place
+            else:
+                found = self._one_more(rng, count, earlier)
+            groups[:, turn] = found
+            for at, place in enumerate(earlier):
+                earlier[at], found = np.minimum(place, found), np.maximum(place, found)
+            earlier.append(found)
+        return groups.ravel()
+
+    def _one_more(
+        self, rng: Random, count: int, earlier: list[NDArray[np.intp]]
+    ) -> NDArray[np.intp]:
+        """Sample one place by weight for each group, from those that are not in ``earlier``."""
+        left = np.full(count, self._sums[-1])
+        for place in earlier:
+            left -= self._weights[place]
+        target = _uniform(rng, count) * left
+        for place in earlier:
+            weight = self._weights[place]
+            target += np.where(target >= self._sums[place] - weight, weight, 0.0)
+        found = _first_above(self._sums, target)
+        while True:  # a rounding error may lead to a place that is just beside the right one
+            clash = np.zeros(count, dtype=bool)
+            for place in earlier:
+                clash |= found == place
+            if not clash.any():
+                return found
+            found[clash] = (found[clash] + 1) % len(self._weights)
 
     def __repr__(self) -> str:
         return f"<AliasTable: {len(self._weights)} items, total weight {self._sums[-1]:g}>"
@@ -121,6 +162,15 @@ def _first_above(sums: NDArray[np.float64], targets: NDArray[np.float64]) -> NDA
     """
     indices: NDArray[np.intp] = np.searchsorted(sums, targets, side="right")
     return np.minimum(indices, len(sums) - 1, dtype=np.intp)
+
+
+def _below(n: int, rng: Random, count: int) -> NDArray[np.intp]:
+    """Return ``count`` random integers from 0 to below n."""
+    if n > _MAX_SHORT:
+        return (_uniform(rng, count) * n).astype(np.intp)
+    short = np.frombuffer(rng.randbytes(4 * count), dtype="<u4").astype(np.int64)
+    scaled: NDArray[np.intp] = (short * n) >> 32
+    return scaled
 
 
 def _uniform(rng: Random, count: int) -> NDArray[np.float64]:

@@ -2,9 +2,9 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from random import Random
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from balancers._internal.checks import checked_rng
 from balancers._internal.types import B, S
@@ -32,7 +32,8 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
     that is undone has no effect on the picks.
 
     A subclass defines :meth:`_make_item` and ``pick``.  ``pick`` takes items from ``self._block``.
-    When the block has no more items, ``pick`` calls :meth:`_next_block`.
+    When the block has no more items, ``pick`` calls :meth:`_next_block`.  If a subclass overrides
+    :meth:`_tuple_size`, the block consists of tuples, each with the items of one group.
     """
 
     keyed = False
@@ -45,8 +46,8 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
         self._group_size = group_size
         self._sampler: WeightedSampler[S] = WeightedSampler(rng)
         self._indices: dict[B, int] = {}
-        self._block: Iterator[S] = iter(())
-        self._suspended_block: Iterator[S] = self._block
+        self._block: Iterator[Any] = iter(())
+        self._suspended_block = self._block
         self._changed: dict[B, float] = {}  # the weights that the block was sampled with
         super().__init__(backends)
 
@@ -62,20 +63,30 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
             self._changed.clear()
             self._sampler.weights_changed()
 
-    def _next_block(self) -> Iterator[S]:
+    def _tuple_size(self) -> int:
+        """Return the size of the tuples in a block.  It is 0 if the block consists of items."""
+        return 0
+
+    def _next_block(self) -> Iterator[Any]:
         """Sample a new block and return it.  Raises NoBackendAvailable."""
         self._prepare_block()
-        self._block = iter(self._sampler.sample_block(self._group_size))
+        self._block = iter(self._entries(self._sampler.sample_block(self._group_size)))
         return self._block
+
+    def _entries(self, items: list[S]) -> list[Any]:
+        size = self._tuple_size()
+        return list(zip(*[iter(items)] * size, strict=True)) if size else items
 
     def _fill_ahead(self, row: "NDArray[np.intp]", places: Mapping[S, int]) -> None:
         """Fill an array with the positions of the next items of this block and of later ones.
 
         ``places`` are the positions of all items.  The state afterwards is as if ``pick`` had taken
-        these items one by one.  Raises NoBackendAvailable.
+        these items one by one.  If there are tuples, the length of the array must be a multiple of
+        their size.  Raises NoBackendAvailable.
         """
-        count = len(row)
-        listed = [places[item] for item in islice(self._block, count)]
+        count, size = len(row), self._tuple_size()
+        entries = islice(self._block, count // max(1, size))
+        listed = [places[item] for item in (chain.from_iterable(entries) if size else entries)]
         done = len(listed)
         row[:done] = listed
         by_index = places_by_index(self._indices.values())
@@ -86,7 +97,8 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
             row[done : done + used] = by_index[block[:used]]
             done += used
             if done == count:
-                self._block = cursor_at(self._sampler.items_at(block), used)
+                unpacked = self._sampler.items_at(block)
+                self._block = cursor_at(self._entries(unpacked), used // max(1, size))
 
     def _sample_avoiding(self, avoid: Iterable[B]) -> list[S]:
         """Return one group without the avoided backends.  Raises NoBackendAvailable."""

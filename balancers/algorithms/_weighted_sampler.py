@@ -22,6 +22,8 @@ T = TypeVar("T")
 _MIN_TABLE_BLOCK, _MAX_BLOCK = 32, 4096
 """The smallest block for which a table is used, and the largest block.  Both are numbers of
 groups."""
+_MAX_ITEMS = 2 * _MAX_BLOCK
+"""The largest number of items in a block of several groups."""
 _MEMBERS_PER_SAMPLE = 4
 """A table is built when the number of samples since the last change of weights is at least the
 number of open members divided by this number."""
@@ -149,11 +151,12 @@ class WeightedSampler(Generic[T]):
 
     def sample_indices(self, size: int) -> "list[int] | NDArray[np.intp]":
         """Return the indices of the items of the next block of groups, as a flat list or array."""
-        count, self._block_size = self._block_size, min(2 * self._block_size, _MAX_BLOCK)
-        self._undisturbed += count
         size = min(size, self.open)
+        most = min(_MAX_BLOCK, max(1, _MAX_ITEMS // size))
+        count, self._block_size = self._block_size, min(2 * self._block_size, most)
+        self._undisturbed += count
         steady = self._undisturbed * _MEMBERS_PER_SAMPLE >= self.open
-        if count >= _MIN_TABLE_BLOCK and size in {1, 2} and steady:
+        if count >= _MIN_TABLE_BLOCK and steady:
             table = self._table or self._build_table()
             if table.precise:
                 return table.sample(self._rng, count, size)

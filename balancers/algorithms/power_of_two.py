@@ -3,22 +3,19 @@
 Two backends are sampled at random, and the less busy of them is picked.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from copy import deepcopy
-from fractions import Fraction
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
-from math import isclose
 from numbers import Rational, Real
 from random import Random
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid, shown
 from balancers._internal.exact import exact
 from balancers._internal.taken import take
 from balancers._internal.types import B
 from balancers.algorithms._ahead import new_row
+from balancers.algorithms._candidate import Candidate
 from balancers.algorithms._sampling_balancer import SamplingBalancer
-from balancers.algorithms._units import decimal_places, in_units
 from balancers.balancer import Key
 from balancers.errors import UnknownBackend
 from balancers.load import Load
@@ -30,44 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PowerOfTwoChoices"]
 
-_ROUNDING = 1e-12
-"""Two float loads per weight are equal if they differ by this share or less.  So rounding errors do
-not break ties."""
 
-
-class _Candidate(Generic[B]):
-    """Stores one backend, its weight, and its requests in flight.
-
-    ``units`` and ``step`` are the numerator and the denominator of the exact weight.
-    ``busy_steps`` is the number of requests in flight multiplied by ``step``.  So the requests in
-    flight per weight are exactly ``busy_steps / units``.  They are compared without division.
-    """
-
-    __slots__ = ("backend", "busy_steps", "step", "units", "weight")
-
-    def __init__(self, backend: B) -> None:
-        self.backend = backend
-        self.busy_steps = 0
-        self.units = 0
-        self.step = 1
-        self.weight: float = 0
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Candidate[B]":
-        clone = _Candidate(deepcopy(self.backend, memo))
-        clone.busy_steps, clone.step = self.busy_steps, self.step
-        clone.units, clone.weight = self.units, self.weight
-        return clone
-
-    def set_weight(self, weight: float) -> None:
-        """Set the weight and keep the number of requests in flight."""
-        in_flight = self.busy_steps // self.step
-        decimals = max(0, decimal_places(weight))
-        self.weight = weight
-        self.units, self.step = in_units(weight, decimals), int(10**decimals)
-        self.busy_steps = in_flight * self.step
-
-
-class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
+class PowerOfTwoChoices(SamplingBalancer[B, Candidate[B]]):
     """Samples a few backends at random, and picks the one with the lowest load / weight.
 
     ``choices`` is the number of sampled backends.  They are all different.  Each is sampled by
@@ -96,9 +57,9 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
     {'b'}
 
     Cost: ``pick`` with two choices is O(1) amortised, and O(log n) soon after a change of weights.
-    With more choices it is O(choices · log n).  With ``avoid`` it is
-    O((choices + avoided) · log n).  ``started`` and ``finished`` are O(1).  A change of weight is
-    O(log n).
+    With more choices it is O(choices · (choices + log n)), of which all but O(choices) is
+    vectorised.  With ``avoid`` it is O((choices + avoided) · log n).  ``started`` and ``finished``
+    are O(1).  A change of weight is O(log n).
     Raises InvalidSetting for ``choices`` below 1.  Raises TypeError unless ``rng`` is a
     ``random.Random``, and for a ``load`` that is not a load.  Raises AlreadyInUse for a ``load`` of
     another balancer.
@@ -118,8 +79,9 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         ):
             raise TypeError(f"load must be a load, not {shown(load)}")
         self._load = load
-        self._two_by_count = choices == 2 and load is None  # noqa: PLR2004 - the two in the name
-        self._candidates: dict[B, _Candidate[B]] = {}
+        self._two = choices == 2  # noqa: PLR2004 - the two in the name
+        self._two_by_count = self._two and load is None
+        self._candidates: dict[B, Candidate[B]] = {}
         super().__init__(backends, rng, group_size=choices)
         if load is not None:
             take(load)
@@ -130,7 +92,11 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         Raises NoBackendAvailable.  Raises TypeError if a value of ``load`` is not an int, a float
         or a Fraction.
         """
-        if self._two_by_count and avoid is NO_BACKENDS:
+        first: Candidate[B]
+        second: Candidate[B]
+        if avoid is not NO_BACKENDS:
+            return self._choose(now, checked_avoid(avoid))
+        if self._two_by_count:
             for first in self._block:
                 for second in self._block:
                     busy = first.busy_steps
@@ -138,7 +104,11 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
                         return second.backend
                     break
                 return first.backend
-        return self._choose(now, checked_avoid(avoid))
+        elif self._two and self._open > 1:
+            for first in self._block:
+                for second in self._block:
+                    return self._less_loaded(self._load, first, second, now)
+        return self._choose(now, avoid)
 
     @property
     def choices(self) -> int:
@@ -170,7 +140,7 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         row = new_row(count)
         places = {self._candidates[backend]: place for place, backend in enumerate(self._weights)}
         size = min(self._group_size, self._open)
-        if size > 1 or not count:
+        if size > 1 or (size and not self._two) or not count:
             row = row.repeat(size)
             self._fill_ahead(row, places)
         else:
@@ -215,22 +185,46 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
         return candidate.busy_steps // candidate.step
 
     def _choose(self, now: float, avoid: Collection[B]) -> B:
+        group: Sequence[Candidate[B]]
         if avoid:
-            group = self._sample_avoiding(avoid)
-        else:
-            size = min(self._group_size, self._open)
+            return self._least(self._sample_avoiding(avoid), now)
+        if self._two:
+            size = min(2, self._open)
             group = list(islice(self._block, size)) or list(islice(self._next_block(), size))
-        best, best_load = group[0], self._value(group[0], now)
+            return self._least(group, now)
+        for group in self._block:
+            return self._least(group, now)
+        return self._least(next(self._next_block()), now)
+
+    def _tuple_size(self) -> int:
+        return 0 if self._two else min(self._group_size, self._open)
+
+    def _least(self, group: Sequence[Candidate[B]], now: float) -> B:
+        """Return the backend with the lowest load per weight; O(group)."""
+        best = group[0]
+        if self._load is None:
+            for other in group:
+                if other.busy_steps * best.units < best.busy_steps * other.units:
+                    best = other
+            return best.backend
+        least = self._checked(self._load.value(best.backend, now))
         for other in group[1:]:
-            load = self._value(other, now)
-            if self._is_less(load, other, best_load, best):
-                best, best_load = other, load
+            load = self._checked(self._load.value(other.backend, now))
+            if other.is_less_loaded(load, best, least):
+                best, least = other, load
         return best.backend
 
-    def _value(self, candidate: _Candidate[B], now: float) -> float | Fraction:
-        if self._load is None:
-            return candidate.busy_steps // candidate.step
-        value: object = self._load.value(candidate.backend, now)
+    def _less_loaded(self, load: Any, first: Candidate[B], second: Candidate[B], now: float) -> B:
+        """Return the same as :meth:`_least` for a pair and a ``load``, but faster."""
+        value, other = load.value(first.backend, now), load.value(second.backend, now)
+        if type(value) is int and type(other) is int:
+            is_less = other * second.step * first.units < value * first.step * second.units
+        else:
+            value, other = self._checked(value), self._checked(other)
+            is_less = second.is_less_loaded(other, first, value)
+        return second.backend if is_less else first.backend
+
+    def _checked(self, value: Any) -> Any:
         if type(value) is int or type(value) is float:
             return value
         if isinstance(value, Rational):
@@ -242,25 +236,8 @@ class PowerOfTwoChoices(SamplingBalancer[B, _Candidate[B]]):
             f"not {shown(value)}"
         )
 
-    @staticmethod
-    def _is_less(
-        load: float | Fraction,
-        candidate: _Candidate[B],
-        best_load: float | Fraction,
-        best: _Candidate[B],
-    ) -> bool:
-        """Return whether a load per weight is less than another one."""
-        if not isinstance(load, float) and not isinstance(best_load, float):
-            left, right = (
-                load * candidate.step * best.units,
-                best_load * best.step * candidate.units,
-            )
-            return left < right
-        ours, theirs = load * best.weight, best_load * candidate.weight
-        return ours < theirs and not isclose(ours, theirs, rel_tol=_ROUNDING)
-
-    def _make_item(self, backend: B) -> _Candidate[B]:
-        candidate = self._candidates[backend] = _Candidate(backend)
+    def _make_item(self, backend: B) -> Candidate[B]:
+        candidate = self._candidates[backend] = Candidate(backend)
         return candidate
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:

@@ -45,9 +45,11 @@ class RandomChoice(SamplingBalancer[B, B]):
             avoid = checked_avoid(avoid)
             if avoid:
                 return self._sample_avoiding(avoid)[0]
+        backend: B
         for backend in self._block:
             return backend
-        return next(self._next_block())
+        backend = next(self._next_block())
+        return backend
 
     def picks_ahead(self, count: int) -> "NDArray[np.intp]":
         """Return the positions of the next ``count`` picks; O(n + count), vectorised.
