@@ -90,7 +90,7 @@ def exits(seed: int) -> int:
 
 
 def main() -> None:
-    """Interrupt a sweep and all its processes, as Ctrl-C does, and go on with new processes."""
+    """Interrupt a sweep and its group of processes, as Ctrl-C does, and go on with new ones."""
     cells = sweep()
     before = 0
 
@@ -98,8 +98,9 @@ def main() -> None:
         if done == 3:
             os.killpg(0, signal.SIGINT)
 
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # as docs/sweeps.md recommends
     try:
-        with ProcessPoolExecutor(2) as executor:
+        with ProcessPoolExecutor(2, initializer=ignore) as executor:
             cells.run(executor, progress=interrupt)
     except KeyboardInterrupt:
         before = cells.done
