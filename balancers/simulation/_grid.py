@@ -25,7 +25,8 @@ def on_grid(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> on_grid(np.array([0.5, 0.1, 1e-10])).tolist() == [0.5, tick(0.1), 0.0]
     True
     """
-    rounded = np.rint(seconds * TICKS)
+    rounded = seconds * TICKS
+    np.rint(rounded, out=rounded)
     rounded *= TICK
     return rounded
 

@@ -14,6 +14,8 @@ sum and difference is exact, and the results are those of the recursion, bit for
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers.simulation._laps import lap_of
+
 __all__ = ["Lines"]
 
 _EXACT = 2.0**23
@@ -39,14 +41,13 @@ class Lines:
         of arrival in ascending order, and ``works`` are the durations, both ``float64[n]`` in
         seconds.  The call continues after the requests of the calls before.
         """
-        lap = self._lap(places)
+        lap = lap_of(places, len(self._free))
         if not lap:
             return self._ends_by_server(places, arrivals, works)
         whole = len(places) // lap * lap
         ends = np.empty(len(places))
-        ends[:whole] = self._ends_of_laps(
-            places[:lap], arrivals[:whole].reshape(-1, lap), works[:whole].reshape(-1, lap)
-        ).ravel()
+        rows = (array[:whole].reshape(-1, lap) for array in (arrivals, works, ends))
+        self._end_laps(places[:lap], *rows)
         left = places[whole:]
         if len(left):
             np.maximum(arrivals[whole:], self._free[left], out=ends[whole:])
@@ -54,29 +55,20 @@ class Lines:
             self._free[left] = ends[whole:]
         return ends
 
-    def _lap(self, places: NDArray[np.intp]) -> int:
-        """Return after how many requests the places repeat, or 0.
-
-        Within these requests, no server has two of them.
-        """
-        again = np.flatnonzero(places[1 : len(self._free) + 1] == places[0])
-        lap = int(again[0]) + 1 if len(again) else 0
-        if not lap or np.bincount(places[:lap]).max() > 1:
-            return 0
-        return lap if np.array_equal(places[lap:], places[:-lap]) else 0
-
-    def _ends_of_laps(
-        self, places: NDArray[np.intp], arrivals: NDArray[np.float64], works: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Return the ends of requests in rows.  Each row has one request of each of the places."""
+    def _end_laps(
+        self,
+        places: NDArray[np.intp],
+        arrivals: NDArray[np.float64],
+        works: NDArray[np.float64],
+        ends: NDArray[np.float64],
+    ) -> None:
+        """Compute the ends of requests in rows.  Each row has one request of each of the places."""
         done = np.cumsum(works, axis=0)
-        level = np.empty_like(done)
-        np.maximum(arrivals[0], self._free[places], out=level[0])
-        np.subtract(arrivals[1:], done[:-1], out=level[1:])
-        np.maximum.accumulate(level, axis=0, out=level)
-        level += done
-        self._free[places] = level[-1]
-        return level
+        np.maximum(arrivals[0], self._free[places], out=ends[0])
+        np.subtract(arrivals[1:], done[:-1], out=ends[1:])
+        np.maximum.accumulate(ends, axis=0, out=ends)
+        ends += done
+        self._free[places] = ends[-1]
 
     def _ends_by_server(
         self, places: NDArray[np.intp], arrivals: NDArray[np.float64], works: NDArray[np.float64]

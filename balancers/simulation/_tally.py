@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from balancers._internal.types import B
 from balancers.errors import InvalidTime
 from balancers.simulation._grid import LATEST, TICKS
+from balancers.simulation._laps import sums
 from balancers.simulation._setup import Setup
 from balancers.simulation._timeline import TimelineCounter
 from balancers.simulation.times import TimesCounter
@@ -46,10 +47,10 @@ Ints = NDArray[np.intp]
 def sums_by_place(places: Ints, seconds: Floats, size: int) -> NDArray[np.object_]:
     """Return the exact sum of the seconds at each place, in ticks, as Python ints."""
     if not len(seconds) or seconds.max() * len(seconds) < _EXACT:
-        return (np.bincount(places, seconds, size) * TICKS).astype(np.int64).astype(object)
+        return (sums(places, seconds, size) * TICKS).astype(np.int64).astype(object)
     whole = np.floor(seconds)
-    ticks = np.bincount(places, seconds - whole, size) * TICKS
-    wholes = np.bincount(places, whole, size).astype(np.int64).astype(object)
+    ticks = sums(places, seconds - whole, size) * TICKS
+    wholes = sums(places, whole, size).astype(np.int64).astype(object)
     total: NDArray[np.object_] = wholes * int(TICKS) + ticks.astype(np.int64).astype(object)
     return total
 

@@ -61,7 +61,8 @@ def run(setup: Setup[B], tally: Tally[B]) -> None:
     for chunk in setup.chunks(CHUNK):
         places = pick(chunk)
         services = setup.services(chunk.works, places)
-        ends = lines.ends(places, chunk.times + setup.there, services)
+        arrivals = chunk.times + setup.there if setup.there else chunk.times
+        ends = lines.ends(places, arrivals, services)
         ends += setup.back
         ends -= chunk.times
         tally.block(chunk.start, chunk.times, places, services, ends, chunk.works)

@@ -75,7 +75,11 @@ class Poisson:
 
     def draw(self, rng: Generator, start: int, count: int) -> NDArray[np.float64]:
         """Return the gaps before ``count`` requests in seconds, as a float64 array; O(count)."""
-        return np.log1p(-rng.random(count)) / -self.rate
+        gaps = rng.random(count)
+        np.negative(gaps, out=gaps)
+        np.log1p(gaps, out=gaps)
+        gaps /= -self.rate
+        return gaps
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,11 @@ class Exponential:
 
     def draw(self, rng: Generator, start: int, count: int) -> NDArray[np.float64]:
         """Return the work of ``count`` requests in seconds, as a float64 array; O(count)."""
-        return np.log1p(-rng.random(count)) * -self.mean
+        works = rng.random(count)
+        np.negative(works, out=works)
+        np.log1p(works, out=works)
+        works *= -self.mean
+        return works
 
 
 @dataclass(frozen=True, slots=True)
