@@ -6,14 +6,16 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from math import inf, isnan, nan
+from random import Random
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 import pytest
 
-from balancers import RandomChoice, RoundRobin
+from balancers import LeastConnections, Pool, RandomChoice, RoundRobin
 from balancers.errors import InvalidSetting, NotSteady
+from balancers.overload import RetryBudget
 from balancers.simulation import (
     Constant,
     Errors,
@@ -23,6 +25,7 @@ from balancers.simulation import (
     Pareto,
     Poisson,
     Replications,
+    Retries,
     Server,
     Simulation,
     Times,
@@ -167,6 +170,31 @@ def test_the_options_of_simulate() -> None:
     )
     assert all(one.timeline is not None for one in replications.simulations)
     assert replications.mean == pytest.approx(0.5 + 0.75, abs=0.1)
+
+
+def test_a_retry_budget_is_not_shared_by_the_runs() -> None:
+    """Threads run at the same time, and each run counts its own retries."""
+    budget = RetryBudget(share=0.1, min_retries=1)
+    options: dict[str, Any] = {
+        "retries": Retries(tries=2, budget=budget),
+        "faults": (Errors("a", 0.0, 1e6, share=0.5),),
+    }
+    with ThreadPoolExecutor(4) as executor:
+        together = runs(range(4), executor=executor, **options)
+    assert together == runs(range(4), **options)
+    assert any(one.tries > one.requests for one in together.simulations)
+    assert budget.requests == budget.retries == 0
+
+
+def test_pools_and_several_balancers() -> None:
+    def pool() -> Pool[str]:
+        return Pool(LeastConnections(NAMES))
+
+    def two(rng: Random) -> list[Any]:
+        return [RandomChoice(NAMES, rng=rng), RoundRobin(NAMES)]
+
+    for make in (pool, two):
+        assert replicate(make, ARRIVALS, SERVICE, requests=500, seeds=[1, 2]).mean > 1
 
 
 @pytest.mark.parametrize("seeds", [[], [1], [1, 1], range(1), [1, 2, 1]])
