@@ -117,7 +117,7 @@ WRONG: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "key": (lambda: key_load({"\ud800": 1}, RING, 0.5), InvalidKey, "UTF-8"),
     "str": (lambda: key_load("12", RING, 0.5), TypeError, "'12'"),  # type: ignore[arg-type]  # invalid
     "owners": (lambda: key_load([1], "a", 0.5), TypeError, "'a'"),
-    "no keys": (lambda: key_load([1], RoundRobin(["a"]), 0.5), TypeError, "keyed balancer"),  # type: ignore[arg-type]  # invalid
+    "no keys": (lambda: key_load([1], RoundRobin(["a"]), 0.5), TypeError, "keyed balancer"),
     "matrix": (lambda: key_load(np.ones((2, 2)), RING, 0.5), InvalidSetting, r"\(2, 2\)"),
 }  # fmt: skip
 

@@ -267,7 +267,7 @@ WRONG: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "one key": (lambda: remap(HashRing(["a"]), HashRing(["a"]), keys="user"), TypeError, "'user'"),
     "key": (lambda: remap(HashRing(["a"]), ["a"], keys=[None]), MissingKey, "key"),  # type: ignore[list-item]  # invalid
     "str": (lambda: remap("ab", "ba"), TypeError, "'ab'"),
-    "no keys": (lambda: remap(RoundRobin(["a"]), ["a"]), TypeError, "keyed balancer"),  # type: ignore[arg-type]  # invalid
+    "no keys": (lambda: remap(RoundRobin(["a"]), ["a"]), TypeError, "keyed balancer"),
     "a class": (lambda: remap(HashRing, ["a"]), TypeError, "keyed balancer"),  # type: ignore[arg-type]  # invalid
     "floats": (lambda: remap(np.ones(2), ["a", "b"]), TypeError, "float64"),
     "matrix": (lambda: remap(np.ones((2, 2), dtype=int), ["a"]), InvalidSetting, r"\(2, 2\)"),

@@ -148,7 +148,7 @@ WRONG: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "None": (lambda: rollout(RING, None, HASHES), TypeError, "changes must"),  # type: ignore[arg-type]  # invalid
     "no hashes": (lambda: rollout(RING, []), TypeError, "hashes or keys"),
     "both": (lambda: rollout(RING, [], HASHES, keys=[1]), TypeError, "not both"),
-    "no keys": (lambda: rollout(RoundRobin(["a"]), [], HASHES), TypeError, "keyed balancer"),  # type: ignore[arg-type]  # invalid
+    "no keys": (lambda: rollout(RoundRobin(["a"]), [], HASHES), TypeError, "keyed balancer"),
     "owners": (lambda: rollout(["a"], [], HASHES), TypeError, "keyed balancer"),  # type: ignore[arg-type]  # invalid
     "refused": (lambda: rollout(Jump(["ab"]), [{"ab": 0}, {"c": 1}, {"ab": None}], HASHES),
                 NoBackendAvailable, "quiesced"),
