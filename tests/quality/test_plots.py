@@ -439,5 +439,8 @@ def test_what_is_shown_over_time() -> None:
     assert list(first.get_xdata()[:2]) == [1, 3]
     many = plots.load_over_time(timeline(20))
     assert labels(many) == ["median of 20", "least to greatest"]
+    assert labels(plots.load_over_time(timeline(20), backends=["b7", "b3"])) == ["b7", "b3"]
+    with pytest.raises(UnknownBackend):
+        plots.load_over_time(timeline(20), backends=["b20"])
     with pytest.raises(InvalidSetting, match="show"):
         plots.load_over_time(timeline(), show=cast("Any", "other"))

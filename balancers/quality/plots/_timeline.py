@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from balancers._internal.checks import checked_choice
+from balancers.errors import UnknownBackend
 from balancers.quality.plots._style import COLOURS, LINES, MUTED, axes_of, ink_of, legend, names_of
 
 __all__ = ["load_over_time"]
@@ -57,6 +58,7 @@ def load_over_time(
     timeline: _Timeline,
     *,
     show: Show = "in_flight",
+    backends: Iterable[Any] | None = None,
     incidents: Iterable[_Incident] = (),
     ax: Axes | None = None,
 ) -> Axes:
@@ -67,6 +69,7 @@ def load_over_time(
     per second on each backend, ``"failures"`` for the percentage of requests that failed or were
     refused, or ``"response"`` for the mean response time in seconds.  Up to 8 backends have a line
     each.  More are drawn as their median within a band from the least to the greatest.
+    ``backends`` are those to draw, for example some of many; without it, all are drawn.
 
     ``incidents`` are objects with ``time``, ``end`` and ``text``, such as the ``incidents`` of a
     simulation.  Each is drawn as a grey area with its text above it.
@@ -80,12 +83,13 @@ def load_over_time(
     >>> ax.get_xlabel(), ax.get_ylabel(), ax.texts[0].get_text()
     ('time (s)', 'requests in flight', 'b crashes')
 
-    Raises InvalidSetting for another ``show``.
+    Raises InvalidSetting for another ``show``, and UnknownBackend for a backend that the timeline
+    does not have.
     """
     checked_choice("show", show, tuple(_LABELS))
     times = np.asarray(timeline.times, dtype=np.float64)
     width = float(times[1] - times[0]) if times.size > 1 else 1.0
-    curves = _curves(timeline, show, width)
+    curves = _curves(timeline, show, width, backends)
     axes = axes_of(ax)
     handles, labels = _draw(axes, times + width / 2, curves)
     axes.set(xlabel="time (s)", ylabel=_LABELS[show])
@@ -98,7 +102,9 @@ def load_over_time(
     return cast("Axes", axes)
 
 
-def _curves(timeline: _Timeline, show: Show, width: float) -> list[tuple[str, Any]]:
+def _curves(
+    timeline: _Timeline, show: Show, width: float, backends: Iterable[Any] | None
+) -> list[tuple[str, Any]]:
     """Return what to draw, each with its label."""
     if show == "response":
         return [("", np.asarray(timeline.mean, dtype=np.float64))]
@@ -108,9 +114,12 @@ def _curves(timeline: _Timeline, show: Show, width: float) -> list[tuple[str, An
         return [("", 100 * lost / np.where(every > 0, every, 1))]
     by_backend = timeline.in_flight if show == "in_flight" else timeline.requests
     divisor = 1.0 if show == "in_flight" else width
-    names = names_of(by_backend)
-    arrays = [np.asarray(values, dtype=np.float64) / divisor for values in by_backend.values()]
-    return [*zip(names, arrays, strict=True)]
+    chosen = list(by_backend if backends is None else backends)
+    for backend in chosen:
+        if backend not in by_backend:
+            raise UnknownBackend(backend)
+    arrays = [np.asarray(by_backend[one], dtype=np.float64) / divisor for one in chosen]
+    return [*zip(names_of(chosen), arrays, strict=True)]
 
 
 def _draw(axes: Any, middles: Any, curves: list[tuple[str, Any]]) -> tuple[list[Any], list[str]]:
