@@ -444,3 +444,22 @@ def test_what_is_shown_over_time() -> None:
         plots.load_over_time(timeline(20), backends=["b20"])
     with pytest.raises(InvalidSetting, match="show"):
         plots.load_over_time(timeline(), show=cast("Any", "other"))
+
+
+def test_shared_axes_show_the_highest_values() -> None:
+    """Whichever of the Axes is drawn first."""
+    pictures: list[Callable[[Any, float], Any]] = [
+        lambda ax, size: plots.latency_curves({"a": [size]}, ax=ax),
+        lambda ax, size: plots.latency_curves({"a": [size], "b": [size / 100]}, ax=ax),
+        lambda ax, size: plots.share_bars({"a": size, "b": 100 - size}, ax=ax),
+        lambda ax, size: plots.load_over_time(
+            cast("Any", SimpleNamespace(times=np.arange(2.0), in_flight={"a": [0, size]})), ax=ax
+        ),
+    ]
+    for draw in pictures:
+        for sizes in ((2.0, 90.0), (90.0, 2.0)):
+            figure = Figure()
+            for ax, size in zip(figure.subplots(2, 1, sharey=True), sizes, strict=True):
+                draw(ax, size)
+                assert ax.get_ylim()[1] >= 90 or size == 2
+            assert figure.axes[0].get_ylim()[1] >= 90

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from balancers._internal.checks import shown
 from balancers.errors import InvalidSetting
-from balancers.quality.plots._style import COLOURS, LINES, axes_of, legend, names_of
+from balancers.quality.plots._style import COLOURS, LINES, axes_of, legend, limit, names_of
 
 __all__ = ["latency_curves"]
 
@@ -75,11 +75,11 @@ def latency_curves(
     legend(axes, handles, names_of(curves), loc="lower right" if logarithmic else "upper left")
     if logarithmic:
         axes.set_yscale("log")
-        axes.set_ylim(bottom=factor * least / 5)
+        limit(axes, factor * least / 5, 1.2 * factor * largest)
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
     else:
-        axes.set_ylim(bottom=0)
+        limit(axes, 0, factor * largest)
     ticks = [rank for rank in _ROUND if rank < highest] + [highest]
     axes.set_xticks(_stretched(np.array(ticks)), [f"{rank:g}" for rank in ticks])
     axes.set_xlim(0, float(_stretched(highest)))

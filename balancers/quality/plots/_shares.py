@@ -15,6 +15,7 @@ from balancers.quality.plots._style import (
     axes_of,
     ink_of,
     legend,
+    limit,
     names_of,
     write_names,
 )
@@ -82,9 +83,8 @@ def share_bars(
     _label(axes, members, unit)
     if members:
         only = 1 if len(series) == 1 else 0
-        columns = 3 if len(handles) in {5, 6} else 4
-        where = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns}
-        legend(axes, handles[only:], labels[only:], **where)
+        where: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+        legend(axes, handles[only:], labels[only:], wide=True, **where)
     return cast("Axes", axes)
 
 
@@ -110,7 +110,7 @@ def _percent(amounts: Mapping[Any, float], members: list[Any]) -> Any:
 
 def _label(axes: Any, members: list[Any], unit: str) -> None:
     axes.set_ylabel(f"share of the {unit} (%)")
-    axes.set_ylim(bottom=0)
+    limit(axes, 0, max((bar.get_height() for bar in axes.patches), default=0))
     if not members:
         axes.set(xticks=[], yticks=[], xlabel="no backends")
     elif len(members) > _NAMED:

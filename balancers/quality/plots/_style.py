@@ -22,6 +22,7 @@ __all__ = [
     "axes_of",
     "ink_of",
     "legend",
+    "limit",
     "names_of",
     "style",
     "text_colour",
@@ -47,6 +48,7 @@ _SIZE = (6.0, 3.0)  # inches; in a page of 360 pixels the text is still 8 pixels
 _SQUARE = (4.6, 4.6)
 _LONGEST = 28  # letters of a name
 _LETTER = 0.088  # the width of a letter in inches
+_HANDLE = 0.55  # the width of an entry of a legend without its name
 _WHITE, _BLACK = "#ffffff", "#000000"
 _LINEAR = 0.04045  # where the curve of sRGB begins
 _BRIGHT = 0.179  # the luminance with the same contrast to black and to white
@@ -213,8 +215,19 @@ def write_names(axes: Any, backends: list[Any], *, upright: bool = False) -> Non
     axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
 
 
-def legend(axes: Any, handles: list[Any], names: list[str], **where: Any) -> None:
-    """Add a legend if there is something to distinguish."""
+def limit(axes: Any, lowest: float, highest: float) -> None:
+    """Set the limits of the values, which may be shared with other Axes that show higher ones."""
+    axes.set_ylim(lowest, max(axes.get_ylim()[1], 1.05 * highest))
+
+
+def legend(
+    axes: Any, handles: list[Any], names: list[str], *, wide: bool = False, **where: Any
+) -> None:
+    """Add a legend if there is something to distinguish, ``wide`` with as many columns as fit."""
     if handles:
+        room = axes.figure.get_size_inches()[0] * axes.get_position().width
+        fit = int(room / (_LETTER * max(map(len, names)) + _HANDLE))
+        rows = -(-len(names) // max(1, fit)) if wide else len(names)
+        where["ncols"] = -(-len(names) // rows)  # as many in each row
         look = {"frameon": False, "fontsize": "small", "handlelength": 2.6, **where}
         axes.legend(handles, names, labelcolor=ink_of(axes), **look)

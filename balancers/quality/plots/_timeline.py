@@ -9,7 +9,16 @@ from matplotlib.axes import Axes
 
 from balancers._internal.checks import checked_choice
 from balancers.errors import UnknownBackend
-from balancers.quality.plots._style import COLOURS, LINES, MUTED, axes_of, ink_of, legend, names_of
+from balancers.quality.plots._style import (
+    COLOURS,
+    LINES,
+    MUTED,
+    axes_of,
+    ink_of,
+    legend,
+    limit,
+    names_of,
+)
 
 __all__ = ["load_over_time"]
 
@@ -93,11 +102,11 @@ def load_over_time(
     axes = axes_of(ax)
     handles, labels = _draw(axes, times + width / 2, curves)
     axes.set(xlabel="time (s)", ylabel=_LABELS[show])
-    axes.set_ylim(bottom=0)
+    limit(axes, 0, max((np.nanmax(values, initial=0) for _, values in curves), default=0))
     if times.size:
         axes.set_xlim(times[0], times[-1] + width)
     legend(axes, handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.22),
-           ncols=4)  # fmt: skip
+           wide=True)  # fmt: skip
     _mark(axes, incidents)
     return cast("Axes", axes)
 
