@@ -119,14 +119,16 @@ class KeyedMethod:
         return None
 
     def succession(self, balancer: Balancer[str], key: bytes) -> Iterator[str]:
-        """Yield the servers that are picked if all before them were already tried.
-
-        The balancer is copied, because a pick of nginx may change its turns.
-        """
-        copied, converted, tried = deepcopy(balancer), self.key(key), list[str]()
+        """Yield the servers that are picked if all before them were already tried."""
+        converted, tried = self.key(key), list[str]()
+        if isinstance(balancer, HashedBalancer):
+            yield from balancer.succession(balancer.hash_key(converted))
+            return
+        if self.program == "nginx":
+            balancer = deepcopy(balancer)  # a pick may change its turns
         while True:
             try:
-                server = copied.pick(converted, 0.0, tried)
+                server = balancer.pick(converted, 0.0, tried)
             except NoBackendAvailable:
                 return
             yield server

@@ -70,6 +70,8 @@ def run(options: Namespace) -> Report:
     if not total:
         raise BadInput("--servers: at least one weight must be above 0")
     rate = options.rate or options.load * total / options.mean
+    if not rate:
+        raise BadInput(f"--load {options.load:g}: the sum of the weights, {total:g}, is too small")
     load = rate * options.mean / total
     if load >= 1:
         raise BadInput(

@@ -44,8 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    given = sys.argv[1:] if arguments is None else [*arguments]
+    for argument in given:
+        if argument.startswith("--") and argument.endswith("=--"):  # argparse loses such a value
+            raise BadInput(f"{argument} has no value")
     try:
-        options = new_parser().parse_args(arguments)
+        options = new_parser().parse_args(given)
     except SystemExit:  # after the help or the version was printed
         _flush()
         return 0

@@ -3,13 +3,18 @@
 import builtins
 import os
 import sys
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 from unittest.mock import Mock
 
 import pytest
 
 from balancers._command_line import main as module_of_main
+from balancers._command_line.methods import METHODS, POLICIES, Method
 from tests.command_line.command import bad, run
+from tests.depth import runs
 
 LONG = "9" * 5000
 PREDICT = ("predict", "maglev", "a,b")
@@ -18,6 +23,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown command": (("simulate",), "'simulate'"),
     "abbreviated option": (("predict", "maglev", "a,b", "--rand", "3"), "--rand"),
     "unknown option": ((*PREDICT, "--fast"), "--fast"),
+    "dashes as a value": ((*PREDICT, "--key=--"), "--key=--"),
     "no servers": (("predict", "maglev"), "SERVERS"),
     "unknown method": (("predict", "magle", "a"), "'magle'"),
     "two methods": (("predict", "maglev,hash_ring", "a"), "'maglev,hash_ring'"),
@@ -160,3 +166,52 @@ def test_interrupts(
     fail = Mock(side_effect=error)
     monkeypatch.setattr(sys.modules[module_of_main.__module__], "import_module", fail)
     assert run(*PREDICT) == (code, "", line)
+
+
+SERVERS = ["a,b", "a=2,b,c=0.5", "a=0,b", "", "@/nowhere", "a,a", "a=1e300,b=1e-300", "é b,ü", "\0",
+           "a=99999999999999999999,b", "/a.sock,b:11211", "-", "--", "=", "a\tb", "%s", "{}", "3",
+           "[::1]:80=2,[::2]:80", "a=5e-324,b=5e-324"]  # fmt: skip
+VALUES = ["0", "1", "2", "101", "-1", "yes", "no", "md5", "crc32", "sdbm", "{}", "é", "source", "x"]
+LAWS = ["constant", "pareto:1.2", "lognormal:1e6", "regular", "bursty:1000", "bursty:1e9",
+        "zipf:3:-1", "zipf:1:0", "uniform:1", "zipf:100:1e6"]  # fmt: skip
+
+
+def arbitrary(rng: Random) -> list[str]:
+    """Return arguments that may or may not be valid."""
+
+    def method(known: Mapping[str, Method]) -> str:
+        name = rng.choice([*known])
+        settings = [each for each in known[name].settings if rng.random() < 0.4]
+        return ",".join([name, *(f"{each}={rng.choice(VALUES)}" for each in settings)])
+
+    command = rng.choice(["predict", "remap", "compare"])
+    if command == "predict":
+        options = [method(METHODS), rng.choice(SERVERS), "--random", "20"]
+        options += rng.choice([["--explain"], ["--each"], [f"--key={rng.choice(SERVERS)}"]])
+        options += rng.choice([[], ["--down", rng.choice(SERVERS)]])
+    elif command == "remap":
+        options = [*rng.choices(SERVERS, k=rng.randrange(2, 4)), "--random", "20"]
+        options += ["--methods", method(METHODS)]
+        options += rng.choice([[], ["--new-method", method(METHODS)]])
+    else:
+        options = ["--policies", method(POLICIES), "--requests", "200", "--runs", "2"]
+        options += [f"--servers={rng.choice(SERVERS)}", rng.choice(["--service", "--keys"])]
+        options += [rng.choice(LAWS), "--load", rng.choice(["1e-300", "0.5", "0.999999", "1"])]
+    return [command, *options, *rng.choice([[], ["--json"]])]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_arbitrary_arguments(seed: int) -> None:
+    """There is a result or one line, and never an exception."""
+    rng, codes = Random(seed), Counter[int]()
+    for _ in range(runs(400)):
+        arguments = arbitrary(rng)
+        code, out, err = run(*arguments)
+        codes[code] += 1
+        if code == 0:
+            assert out
+            assert not err, arguments
+        else:
+            assert (code, out, err.count("\n")) == (2, "", 1), arguments
+    assert codes[0]
+    assert codes[2]
