@@ -162,6 +162,16 @@ def test_laws_of_keys(text: str, law: UniformKeys) -> None:
         assert found["response"]["mean"]["value"] == runs.mean
 
 
+def test_requests_that_take_too_long() -> None:
+    document = data("compare", *FEW, "--policies", "random", "--timeout", "0.5")
+    (found,) = document["policies"]
+    assert 0 < found["failed"] < found["requests"]
+    assert found["response"]["p99.9"]["value"] <= 0.5
+    (found,) = data("compare", *FEW, "--policies", "random", "--timeout", "1e-7")["policies"]
+    assert (found["failed"], found["response"]) == (found["requests"], None)
+    assert found["reason"] == "too few requests were answered"
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_can_be_compared(policy: str) -> None:
     document = data("compare", *FEW, "--servers", "a=2,b", "--load", "0.3", "--policies", policy)
