@@ -1,7 +1,6 @@
 """Repeats a simulation with several seeds, and computes confidence intervals."""
 
 from collections.abc import Callable, Iterable
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from math import fsum, isfinite, nan
@@ -248,9 +247,6 @@ def _run(
 ) -> tuple[Simulation[Any], tuple[float, float]]:
     """Return one simulation and its controls."""
     balancer = made(make, balancer_random(seed))
-    options["retries"] = deepcopy(
-        options.get("retries")
-    )  # its budget counts the retries of one run
     run = simulate(balancer, arrivals, service, requests=requests, seed=seed, **options)
     warm = requests - run.requests
     work = _excess(service, seed, "service", warm, requests)

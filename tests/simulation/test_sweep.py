@@ -263,6 +263,31 @@ def test_another_executor_that_cannot_pickle(error: Exception) -> None:
         Sweep({"a": list}).run(Pickling(TypeError("other")))
 
 
+class AtOnce(Executor):
+    """An executor that runs a task in the thread that submits it."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_an_interrupt_while_tasks_are_submitted() -> None:
+    interrupted: list[int] = []
+
+    def cell(seed: int) -> int:
+        if seed == 3 and not interrupted:
+            interrupted.append(seed)
+            raise KeyboardInterrupt
+        return seed
+
+    sweep = Sweep({seed: partial(cell, seed) for seed in range(5)})
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(AtOnce())
+    assert dict(sweep.results) == {0: 0, 1: 1, 2: 2}
+    assert dict(sweep.run(AtOnce())) == {seed: seed for seed in range(5)}
+
+
 @pytest.mark.parametrize("executor", [5, "threads", ThreadPoolExecutor])
 def test_what_is_no_executor(executor: Any) -> None:
     with pytest.raises(TypeError, match=r"executor must be an executor of concurrent.futures"):
