@@ -17,6 +17,7 @@ from tests.benchmarks import (
     pools,
     quality,
     routing,
+    samples,
     sessions,
     small,
     weighted_small,
@@ -35,6 +36,7 @@ OURS = [
     *gates.rows(),
     *flows.rows(),
     *routing.rows(),
+    *samples.rows(),
     *sessions.rows(),
     *small.rows(),
     *weighted_small.rows(),
@@ -141,7 +143,7 @@ def test_the_table_is_complete() -> None:
         "U", "H", "the open ring", "import dataclasses", *peers.PACKAGES, "roundrobin.smooth",
         "hmac.digest", "among 10", "a pick after a flip", "a gather", "the textbook",
         "a loop of picks", "HashRing.pick", "the plainest code",
-        "the plain scan", "the plain sample", "two look-ups",
+        "the plain scan", "the plain sample", "two choices", "two look-ups",
     } - {"roundrobin"}  # fmt: skip
 
 
