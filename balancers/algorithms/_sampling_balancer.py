@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from random import Random
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from balancers._internal.checks import checked_rng
 from balancers._internal.types import B, S
@@ -32,12 +32,13 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
     that is undone has no effect on the picks.
 
     A subclass defines :meth:`_make_item` and ``pick``.  ``pick`` takes items from ``self._block``.
-    When the block has no more items, ``pick`` calls :meth:`_next_block`.  If a subclass overrides
-    :meth:`_tuple_size`, the block consists of tuples, each with the items of one group.
+    When the block has no more items, ``pick`` calls :meth:`_next_block`.  If ``_in_tuples`` is
+    True, the block consists of tuples, each with the items of one group.
     """
 
     keyed = False
     fractional = True
+    _in_tuples = False  # a subclass may set it before it calls the constructor of this class
 
     def __init__(
         self, backends: Iterable[B] | Mapping[B, float] | None, rng: Random, group_size: int
@@ -63,19 +64,17 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
             self._changed.clear()
             self._sampler.weights_changed()
 
-    def _tuple_size(self) -> int:
-        """Return the size of the tuples in a block.  It is 0 if the block consists of items."""
-        return 0
-
     def _next_block(self) -> Iterator[Any]:
         """Sample a new block and return it.  Raises NoBackendAvailable."""
         self._prepare_block()
-        self._block = iter(self._entries(self._sampler.sample_block(self._group_size)))
+        items = self._sampler.sample_block(self._group_size)
+        self._block = iter(self._tuples(items) if self._in_tuples else items)
         return self._block
 
-    def _entries(self, items: list[S]) -> list[Any]:
-        size = self._tuple_size()
-        return list(zip(*[iter(items)] * size, strict=True)) if size else items
+    def _tuples(self, items: list[S]) -> list[tuple[S, ...]]:
+        """Return the items of each group as a tuple."""
+        size = min(self._group_size, self._open)
+        return list(zip(*[iter(items)] * size, strict=True))
 
     def _fill_ahead(self, row: "NDArray[np.intp]", places: Mapping[S, int]) -> None:
         """Fill an array with the positions of the next items of this block and of later ones.
@@ -84,9 +83,13 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
         these items one by one.  If there are tuples, the length of the array must be a multiple of
         their size.  Raises NoBackendAvailable.
         """
-        count, size = len(row), self._tuple_size()
-        entries = islice(self._block, count // max(1, size))
-        listed = [places[item] for item in (chain.from_iterable(entries) if size else entries)]
+        count, size = len(row), 1
+        if self._in_tuples:
+            size = max(1, min(self._group_size, self._open))
+        entries: Iterable[Any] = islice(self._block, count // size)
+        if self._in_tuples:
+            entries = chain.from_iterable(entries)
+        listed = [places[item] for item in entries]
         done = len(listed)
         row[:done] = listed
         by_index = places_by_index(self._indices.values())
@@ -97,8 +100,9 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
             row[done : done + used] = by_index[block[:used]]
             done += used
             if done == count:
-                unpacked = self._sampler.items_at(block)
-                self._block = cursor_at(self._entries(unpacked), used // max(1, size))
+                items = self._sampler.items_at(block)
+                new = cast("list[Any]", self._tuples(items) if self._in_tuples else items)
+                self._block = cursor_at(new, used // size)
 
     def _sample_avoiding(self, avoid: Iterable[B]) -> list[S]:
         """Return one group without the avoided backends.  Raises NoBackendAvailable."""

@@ -152,20 +152,24 @@ class WeightedSampler(Generic[T]):
     def sample_indices(self, size: int) -> "list[int] | NDArray[np.intp]":
         """Return the indices of the items of the next block of groups, as a flat list or array."""
         size = min(size, self.open)
-        most = min(_MAX_BLOCK, max(1, _MAX_ITEMS // size))
-        count, self._block_size = self._block_size, min(2 * self._block_size, most)
+        count = self._block_size
+        if count < _MAX_BLOCK and 2 * count * size <= _MAX_ITEMS:
+            self._block_size = 2 * count
         self._undisturbed += count
         steady = self._undisturbed * _MEMBERS_PER_SAMPLE >= self.open
         if count >= _MIN_TABLE_BLOCK and steady:
             table = self._table or self._build_table()
             if table.precise:
                 return table.sample(self._rng, count, size)
+        if count == 1:
+            return self._sample_indices(size)
         return [index for _ in range(count) for index in self._sample_indices(size)]
 
     def items_at(self, indices: "list[int] | NDArray[np.intp]") -> list[T]:
         """Return the items at the indices that :meth:`sample_indices` has just returned."""
         if isinstance(indices, list):
-            return [self._items[index] for index in indices]
+            stored = self._items
+            return [stored[index] for index in indices]
         items: list[T] = self._array[indices].tolist()
         return items
 

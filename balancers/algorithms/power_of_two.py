@@ -80,6 +80,7 @@ class PowerOfTwoChoices(SamplingBalancer[B, Candidate[B]]):
             raise TypeError(f"load must be a load, not {shown(load)}")
         self._load = load
         self._two = choices == 2  # noqa: PLR2004 - the two in the name
+        self._in_tuples = not self._two
         self._two_by_count = self._two and load is None
         self._candidates: dict[B, Candidate[B]] = {}
         super().__init__(backends, rng, group_size=choices)
@@ -195,9 +196,6 @@ class PowerOfTwoChoices(SamplingBalancer[B, Candidate[B]]):
         for group in self._block:
             return self._least(group, now)
         return self._least(next(self._next_block()), now)
-
-    def _tuple_size(self) -> int:
-        return 0 if self._two else min(self._group_size, self._open)
 
     def _least(self, group: Sequence[Candidate[B]], now: float) -> B:
         """Return the backend with the lowest load per weight; O(group)."""
