@@ -39,7 +39,8 @@ class Line(Model):
         del self._serving[each]
         self._leave(each)
         each.busy = now - each.begun
-        self._serve_next(now)
+        if self._waiting:
+            self._serve_next(now)
 
     def cancel(self, each: Try, now: float) -> None:
         """Remove a try, which is in service or waits; O(1) amortised."""

@@ -10,6 +10,7 @@ from typing import Any, Generic
 
 from balancers._internal.types import B
 from balancers.errors import InvalidTime, NoBackendAvailable
+from balancers.overload import RetryBudget
 from balancers.pool import Pool
 from balancers.simulation._agenda import (
     ANSWER,
@@ -69,6 +70,7 @@ class _Loop(Generic[B]):
         self._deadline = None if retries.deadline is None else tick(retries.deadline)
         self._backoff = tick(retries.backoff)
         self._budget = deepcopy(retries.budget)
+        self._timeout, self._there = setup.timeout, setup.there
         self._fleet = fleet = Fleet(setup, self._agenda, self._answer)
         self._script = None
         if setup.script is not None:
@@ -165,15 +167,20 @@ class _Loop(Generic[B]):
         if self._deadline is not None:
             order = TIMEOUT + _REQUEST + request.index
             self._deadlines.append((request.arrival + self._deadline, order, request))
-        if self._budget is not None:
-            request.budgeted = self._budget.request().__enter__()
         self._send(request, request.arrival)
 
     def _send(self, request: Request, now: float) -> None:
         """Pick a backend for a try of the request, and send it."""
         request.tries += 1
+        front = request.front
         try:
-            lease, backend = self._pick(request, now)
+            if request.tried is not None:
+                lease, backend = self._pick_another(request, now)
+            elif self._are_pools[front]:
+                lease = self._fronts[front].acquire(now, request.key)
+                backend = lease.backend
+            else:
+                lease, backend = None, self._fronts[front].pick(request.key, now)
         except NoBackendAvailable:
             self._fail(request, now, REFUSED)
             return
@@ -183,42 +190,33 @@ class _Loop(Generic[B]):
             place = self._setup.place_of(backend)
             self._fleet.extend()
         if lease is None:
-            self._fronts[request.front].started(backend, now)
-        if request.tries < self._most_tries:
-            request.tried = {backend, *(request.tried or ())}
+            self._fronts[front].started(backend, now)
         self._sent += 1
         each = Try(request, self._sent, place, now, lease)
         request.place, request.current = place, each
-        setup = self._setup
-        if setup.timeout is not None:
-            self._timeouts.append((now + setup.timeout, TIMEOUT + self._sent, each))
-        if setup.there:
-            heappush(self._events, (now + setup.there, REACH + self._sent, each))
+        if self._timeout is not None:
+            self._timeouts.append((now + self._timeout, TIMEOUT + self._sent, each))
+        if self._there:
+            heappush(self._events, (now + self._there, REACH + self._sent, each))
         else:
             self._fleet.reach(each, now)
 
-    def _pick(self, request: Request, now: float) -> tuple[Any, Any]:
+    def _pick_another(self, request: Request, now: float) -> tuple[Any, Any]:
         """Return the lease, or None without a pool, and the backend.
 
         Avoid what was tried before, if possible.  Raises NoBackendAvailable.
         """
-        front = self._fronts[request.front]
-        if self._are_pools[request.front]:
-            if request.tried is not None:
-                try:
-                    lease = front.acquire(now, request.key, avoid=request.tried)
-                except NoBackendAvailable:
-                    pass
-                else:
-                    return lease, lease.backend
-            lease = front.acquire(now, request.key)
-            return lease, lease.backend
-        if request.tried is not None:
+        front, tried = self._fronts[request.front], request.tried or ()
+        if not self._are_pools[request.front]:
             try:
-                return None, front.pick(request.key, now, request.tried)
+                return None, front.pick(request.key, now, tried)
             except NoBackendAvailable:
-                pass
-        return None, front.pick(request.key, now)
+                return None, front.pick(request.key, now)
+        try:
+            lease = front.acquire(now, request.key, avoid=tried)
+        except NoBackendAvailable:
+            lease = front.acquire(now, request.key)
+        return lease, lease.backend
 
     def _answer(self, each: Try, now: float, ok: bool) -> None:
         """End a try, and its request unless it is tried again."""
@@ -234,23 +232,32 @@ class _Loop(Generic[B]):
             front.finished(backend, outcome_of(ok, now - each.sent), now)
         if ok:
             self._end(request, now, ANSWERED)
-        else:
-            self._fail(request, now, FAILED)
+            return
+        if request.tries < self._most_tries:
+            request.tried = {self._setup.backends[each.place], *(request.tried or ())}
+        self._fail(request, now, FAILED)
 
     def _fail(self, request: Request, now: float, state: int) -> None:
         """Called when a try has failed.  Try again, or end the request."""
         again = request.tries < self._most_tries and not request.expired
-        if again and (request.budgeted is None or request.budgeted.retry()):
+        if again and (self._budget is None or self._is_allowed(request, self._budget)):
             self._agenda.add(now + self._backoff, RETRY, request)
         else:
             self._end(request, now, state)
+
+    def _is_allowed(self, request: Request, budget: RetryBudget) -> bool:
+        """Return whether a retry is allowed.  If so, it is in flight, and none before it."""
+        if request.retrying:
+            budget.end()
+        request.retrying = budget.begin(self._open)
+        return request.retrying
 
     def _end(self, request: Request, now: float, state: int) -> None:
         """Called when a request has ended."""
         request.done = True
         self._open -= 1
-        if request.budgeted is not None:
-            request.budgeted.__exit__(None, None, None)
+        if request.retrying and self._budget is not None:
+            self._budget.end()
         arrival, tries = request.arrival, request.tries
         self._reports.requests.append(
             (request.index, arrival, request.place, now - arrival, state, tries, request.work)

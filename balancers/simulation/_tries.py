@@ -11,7 +11,6 @@ class Request:
 
     __slots__ = (
         "arrival",
-        "budgeted",
         "current",
         "done",
         "expired",
@@ -19,6 +18,7 @@ class Request:
         "index",
         "key",
         "place",
+        "retrying",
         "tried",
         "tries",
         "work",
@@ -34,7 +34,7 @@ class Request:
         self.tries = 0
         self.tried: set[Any] | None = None
         self.current: Try | None = None
-        self.budgeted: Any = None
+        self.retrying = False  # a retry is counted in the budget
         self.done = False
         self.expired = False  # its deadline has passed
 
