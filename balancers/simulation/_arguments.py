@@ -36,7 +36,7 @@ def checked_fronts(balancer: Any, keyed: bool, changing: bool) -> tuple[Any, ...
     AlreadyInUse.
     """
     is_one = _is_front(balancer)
-    if not is_one and (isinstance(balancer, str | bytes) or not isinstance(balancer, Iterable)):
+    if not is_one and (_is(balancer, str | bytes) or not _is(balancer, Iterable)):
         raise TypeError(f"balancer must be a balancer or a pool, not {shown(balancer)}")
     fronts: tuple[Any, ...] = (balancer,) if is_one else tuple(balancer)
     if not fronts:
@@ -46,7 +46,7 @@ def checked_fronts(balancer: Any, keyed: bool, changing: bool) -> tuple[Any, ...
             raise TypeError(f"balancer must contain balancers and pools, not {shown(front)}")
         if any(front is other for other in fronts[:place]):
             raise AlreadyInUse(f"the same object twice: {shown(front)}")
-        if isinstance(front, Pool):
+        if _is(front, Pool):
             _check_pool(front)
         else:
             _check_balancer(front, keyed)
@@ -58,14 +58,19 @@ def checked_fronts(balancer: Any, keyed: bool, changing: bool) -> tuple[Any, ...
     return fronts
 
 
+def _is(value: Any, kind: Any) -> bool:
+    """Return ``isinstance(value, kind)``.  The value stays of any type for type checkers."""
+    return isinstance(value, kind)
+
+
 def _is_front(front: Any) -> bool:
-    if isinstance(front, type):
+    if _is(front, type):
         raise TypeError(f"balancer must be an object, not the class {front.__name__}")
-    return isinstance(front, Pool) or callable(getattr(front, "pick", None))
+    return _is(front, Pool) or callable(getattr(front, "pick", None))
 
 
 def _weights(front: Any) -> dict[Any, float]:
-    if isinstance(front, Pool):
+    if _is(front, Pool):
         return {backend: front.weight(backend) for backend in front.backends}
     return dict(front.weights)
 
@@ -97,16 +102,16 @@ def _check_balancer(balancer: Any, keyed: bool) -> None:
 
 def check_servers(servers: Any, fronts: Iterable[Any], changing: bool) -> None:
     """Raise TypeError, InvalidSetting for a member without server, UnknownBackend for others."""
-    if isinstance(servers, Server):
+    if _is(servers, Server):
         return
-    if not isinstance(servers, Mapping):
+    if not _is(servers, Mapping):
         raise TypeError(f"servers must be a Server or a mapping to servers, not {shown(servers)}")
     members = {backend for front in fronts for backend in members_of(front)}
     for backend in members:
         if backend not in servers:
             raise InvalidSetting(f"servers must contain every backend, also {shown(backend)}")
     for backend, server in servers.items():
-        if not isinstance(server, Server):
+        if not _is(server, Server):
             raise TypeError(f"the server of {shown(backend)} must be a Server, not {shown(server)}")
         if backend not in members and not changing:
             raise UnknownBackend(backend)
@@ -114,14 +119,14 @@ def check_servers(servers: Any, fronts: Iterable[Any], changing: bool) -> None:
 
 def checked_faults(faults: Any, fronts: Iterable[Any], servers: Any) -> tuple[Any, ...]:
     """Return the faults.  Raises TypeError, and UnknownBackend for a backend without server."""
-    if not isinstance(faults, Iterable):
+    if not _is(faults, Iterable):
         raise TypeError(f"faults must be an iterable of faults, not {shown(faults)}")
     listed: tuple[Any, ...] = tuple(faults)
     known = {backend for front in fronts for backend in members_of(front)}
-    if isinstance(servers, Mapping):
+    if _is(servers, Mapping):
         known |= {*servers}
     for fault in listed:
-        if not isinstance(fault, Crash | Freeze | Slow | Errors | FastFailures):
+        if not _is(fault, Crash | Freeze | Slow | Errors | FastFailures):
             raise TypeError(f"faults must contain faults, not {shown(fault)}")
         try:
             is_known = fault.backend in known
@@ -135,7 +140,7 @@ def checked_faults(faults: Any, fronts: Iterable[Any], servers: Any) -> tuple[An
 def checked_probes(probes: Any) -> tuple[Any, ...]:
     """Return the gates whose probes are sent.  Raises TypeError."""
     wanted = ("probes", "probes_due", "answer")
-    if not isinstance(probes, Iterable):
+    if not _is(probes, Iterable):
         probes = (probes,)
     listed: tuple[Any, ...] = tuple(probes)
     for checks in listed:
@@ -150,9 +155,9 @@ def checked_script(script: Any) -> Any:
     A sequence is validated as a whole; of any other iterable, each entry is validated when it is
     read.  Raises TypeError, InvalidTime.
     """
-    if not isinstance(script, Iterable) or isinstance(script, str | bytes):
+    if not _is(script, Iterable) or _is(script, str | bytes):
         raise TypeError(f"script must be an iterable of times and functions, not {shown(script)}")
-    if isinstance(script, Sequence):
+    if _is(script, Sequence):
         latest = 0.0
         for entry in script:
             latest = checked_entry(entry, latest)[0]

@@ -29,7 +29,7 @@ class Model(ABC):
         self._slots = server.slots
         self._room = server.room
         self._factor = 1.0
-        self.count = 0
+        self.count: int = 0
         self.active: list[Any] = []  # the faults that have begun and not ended
         self.crashes: list[Crash] = []
         self.freezes: list[Freeze] = []

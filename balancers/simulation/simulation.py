@@ -164,9 +164,11 @@ def _pairs(one: Any, other: Any, but: str = "") -> list[tuple[Any, Any]]:
 
 def _same(one: Any, other: Any) -> bool:
     """Return whether two values are equal; arrays, and mappings of arrays, element by element."""
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        nan = one.dtype.kind == "f"
-        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=nan)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
+    if one.__class__ is not other.__class__:
+        return False
+    if one.__class__ is np.ndarray:
+        floats = other.dtype.kind == "f"
+        return bool(one.dtype == other.dtype and np.array_equal(one, other, equal_nan=floats))
+    if one.__class__ is dict:
         return [*one] == [*other] and all(_same(one[name], other[name]) for name in one)
-    return type(one) is type(other) and bool(one == other)
+    return bool(one == other)
