@@ -18,6 +18,7 @@ from tests.benchmarks import (
     routing,
     samples,
     sessions,
+    simulations,
     small,
     weighted_small,
 )
@@ -83,6 +84,7 @@ def _all_rows() -> list[Row]:
         *sessions.rows(),
         *small.rows(),
         *peers.rows(),
+        *simulations.rows(),
         *weighted_small.rows(),
     ]
 

@@ -21,6 +21,7 @@ PACKAGES = {
     "uhashring": "uhashring",
     "clandestined": "clandestined",
     "jump-consistent-hash": "jump",
+    "simpy": "simpy",
 }
 """The names of the distributions and of their modules."""
 SIZES = (10, 100, 1000)

@@ -19,6 +19,7 @@ from tests.benchmarks import (
     routing,
     samples,
     sessions,
+    simulations,
     small,
     weighted_small,
 )
@@ -129,7 +130,7 @@ def test_every_balancer_has_rows_against_the_plainest_code() -> None:
 
 
 def test_the_table_is_complete() -> None:
-    rows = [*OURS, *peers.rows()]
+    rows = [*OURS, *peers.rows(), *simulations.rows()]
     assert len({(row.name, row.n, row.unit) for row in rows}) == len(rows)
     for kind in ("RoundRobin", "LeastConnections"):
         for count in (0, 4, 6):
