@@ -16,6 +16,7 @@ from balancers.pool import Pool
 
 __all__ = ["check_factory", "check_no_state", "made"]
 
+_GENERATOR = "a random generator"
 _GENERATORS = (Random, np.random.Generator, np.random.BitGenerator, np.random.RandomState)
 _MEMBERS_OF_PARTS = (("pick", "finished"), ("factor", "attach"), ("value", "finished"))
 """Two methods each of balancers, gates and loads."""
@@ -40,9 +41,11 @@ def check_no_state(name: str, given: object) -> None:
     found = next(_found(given), None) if own is None else (own, given)
     if found is not None:
         kind, value = found
+        hint = "; replicate passes rng itself" if kind == _GENERATOR else ""
         raise InvalidSetting(
-            f"{name} contains {kind}, {shown(value)}, whose state several runs would share: "
-            "pass a factory that makes a new one, for example functools.partial of its class"
+            f"{name} {'contains' if own is None else 'is'} {kind}, {shown(value)}, whose state "
+            "several runs would share: pass a factory that makes a new one, for example "
+            f"functools.partial of its class{hint}"
         )
 
 
@@ -60,7 +63,7 @@ def _state_of(value: object) -> str | None:
     if isinstance(value, type):
         return None
     if isinstance(value, _GENERATORS):
-        return "a random generator"
+        return _GENERATOR
     if isinstance(value, Iterator):
         return "an iterator"
     if isinstance(value, Pool):

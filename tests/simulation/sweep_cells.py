@@ -91,6 +91,7 @@ def exits(seed: int) -> int:
 
 def main() -> None:
     """Interrupt a sweep and its group of processes, as Ctrl-C does, and go on with new ones."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
     cells = sweep()
     before = 0
 

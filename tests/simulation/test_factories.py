@@ -73,12 +73,17 @@ REFUSED: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_object_with_a_state_is_refused(name: str) -> None:
-    with pytest.raises(InvalidSetting, match=r"make contains .*partial"):
+    with pytest.raises(InvalidSetting, match=r"make (is|contains) .*partial"):
         check_factory("make", REFUSED[name])
-    with pytest.raises(InvalidSetting, match=r"cell 'x' contains .*partial"):
+    with pytest.raises(InvalidSetting, match=r"cell 'x' (is|contains) .*partial"):
         Sweep({"x": REFUSED[name]})
-    with pytest.raises(InvalidSetting, match=r"make contains .*partial"):
+    with pytest.raises(InvalidSetting, match=r"make (is|contains) .*partial"):
         replicate(REFUSED[name], Poisson(1.0), Exponential(0.5), requests=10)
+
+
+def test_a_generator_is_not_needed() -> None:
+    with pytest.raises(InvalidSetting, match=r"contains a random generator, .* passes rng itself"):
+        check_factory("make", partial(RandomChoice, NAMES, rng=generator))
 
 
 def of_nothing() -> RoundRobin[str]:
