@@ -152,8 +152,7 @@ def _shares(
         )
     if not values.any():
         raise InvalidSetting(f"shares must have a positive sum, not {shown(shares)}")
-    scaled = values / values.max()
-    return keys, scaled / scaled.sum()
+    return keys, values / values.sum()
 
 
 def _owners(keys: Sequence[Any], owners: Owners[B] | Mapping[Any, B]) -> tuple[list[B], Any]:

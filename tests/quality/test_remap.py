@@ -19,8 +19,7 @@ from balancers.errors import InvalidKey, InvalidSetting, MissingKey, NoBackendAv
 from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento
 from balancers.interop import caddy, envoy, nginx
 from balancers.keys import Murmur3
-from balancers.membership import Membership
-from balancers.quality import Remap, _moves, _owners, remap
+from balancers.quality import Remap, _moves, _owners, remap, rollout
 from tests.depth import runs
 from tests.kinds import HASHED, Kind, by_name
 
@@ -340,11 +339,25 @@ def test_balancers_that_pick_one_key_at_a_time() -> None:
         remap(before, after, keys="/item")
 
 
-class OneKey(Membership[Any]):
-    """A keyed balancer of an author whose picks change it and whose backends are objects."""
+class OneKey:
+    """A keyed balancer of an author, without a base: its picks change it.  Backends are objects."""
 
     keyed = True
-    picks = 0
+    fractional = False
+
+    def __init__(self, backends: list[Any]) -> None:
+        self.weights: dict[Any, float] = dict.fromkeys(backends, 1)
+        self.picks = 0
+
+    def put(self, backend: Any, weight: float = 1) -> None:
+        self.weights[backend] = weight
+
+    def discard(self, backend: Any) -> None:
+        del self.weights[backend]
+
+    def started(self, backend: Any, now: float = 0.0, bound: bool = False) -> None: ...
+
+    def finished(self, backend: Any, outcome: Any = None, now: float = 0.0) -> None: ...
 
     def pick(self, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
         self.picks += 1
@@ -358,3 +371,6 @@ def test_picks_are_made_by_a_copy_that_shares_the_backends() -> None:
     assert before.picks == after.picks == 0
     assert all(member is backend for member, backend in zip(change.members, backends, strict=True))
     assert change.moved == sum(key % 4 != key % 3 for key in range(100))
+    gone = rollout(before, [{backends[3]: None}], keys=range(100))
+    assert (gone.moved, before.picks, len(before.weights)) == (change.moved, 0, 4)
+    assert gone.direct.members[3] is backends[3]
