@@ -170,7 +170,9 @@ class ActiveChecks(HealthChecks[B]):
     def probes_due(self) -> float:
         """The time in seconds at which to call :meth:`probes` next; O(1).
 
-        At this time, a probe is due or the deadline of a probe ends.
+        At this time, a probe is due or the deadline of a probe ends.  Set one timer to it, and move
+        this timer after each call of this gate.  A new timer after each probe and each answer would
+        multiply the timers without end.
         """
         return min(self._scheduled.first, self._next_deadline())
 

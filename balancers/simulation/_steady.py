@@ -3,7 +3,10 @@
 from math import inf, sqrt
 from typing import Any
 
+import numpy as np
+
 from balancers._internal.checks import shown
+from balancers.hashing import HashedBalancer
 from balancers.pool import Pool
 from balancers.simulation._grid import TICK
 from balancers.simulation._setup import Setup
@@ -18,29 +21,43 @@ _NEARLY = 1 - 1e-12
 def unsteady(setup: Setup[Any], tally: Tally[Any]) -> str:
     """Return why the run has no steady state, or an empty text.
 
-    There are three signs: the load is known to be 1 or more in total; a server was busy for longer
-    than the measured time; or the mean number in flight grew from the third to the last quarter of
-    the run.  At a load of exactly 1, the last two grow by chance with the square root of the number
+    There are three signs: the load is known to be 1 or more, in total or on the server that some
+    keys belong to; a server was busy for longer than the measured time; or the mean number in
+    flight grew from the third to the last quarter of the run.  At a load of exactly 1, the last two grow by chance with the square root of the number
     of requests; they count from three times that on.
     """
     return _known(setup, tally) or _busy(setup, tally) or _growing(setup, tally)
 
 
 def _known(setup: Setup[Any], tally: Tally[Any]) -> str:
-    """The load in total, if every request is served in the end and the means are known."""
-    limited = setup.timeout is not None or isinstance(setup.balancer, Pool)
+    """The load in total and by keys, if every request is served in the end and means are known."""
+    balancer = setup.balancer
+    limited = setup.timeout is not None or isinstance(balancer, Pool) or len(setup.fronts) > 1
     limited = limited or any(server.room is not None for server in setup.servers)
-    if limited or setup.faults or setup.retries is not None or tally.states[REFUSED]:
+    changing = setup.faults or setup.retries is not None or setup.script is not None
+    if limited or changing or tally.states[REFUSED] or isinstance(balancer, Pool):
         return ""
     work, gap = float(setup.service.mean), float(setup.arrivals.mean)
-    weights: Any = setup.balancer.weights if not isinstance(setup.balancer, Pool) else {}
-    capacity = sum(
-        server.slots * server.speed
+    offered = inf if work == inf or not gap else work / gap
+    weights: Any = balancer.weights
+    capacity = {
+        backend: server.slots * server.speed
         for backend, server in zip(setup.backends, setup.servers, strict=True)
         if weights.get(backend, 0)
-    )
-    load = inf if work == inf or not gap or not capacity else work / gap / capacity
-    return f"the load is {load:.4g} in total" if load >= _NEARLY else ""
+    }
+    load = offered / sum(capacity.values())
+    if load >= _NEARLY:
+        return f"the load is {load:.4g} in total"
+    shares = None if setup.keys is None else setup.keys.shares
+    if shares is None or not isinstance(balancer, HashedBalancer):
+        return ""
+    owners = balancer.pick_many(balancer.hash_many(range(len(shares))))
+    by_owner = np.bincount(owners, shares, len(weights)).tolist()
+    for backend, share in zip(weights, by_owner, strict=True):
+        load = share * offered / capacity.get(backend, inf)
+        if load >= _NEARLY:
+            return f"the keys of {shown(backend)} make a load of {load:.4g}"
+    return ""
 
 
 def _busy(setup: Setup[Any], tally: Tally[Any]) -> str:
