@@ -23,8 +23,9 @@ def unsteady(setup: Setup[Any], tally: Tally[Any]) -> str:
 
     There are three signs: the load is known to be 1 or more, in total or on the server that some
     keys belong to; a server was busy for longer than the measured time; or the mean number in
-    flight grew from the third to the last quarter of the run.  At a load of exactly 1, the last two grow by chance with the square root of the number
-    of requests; they count from three times that on.
+    flight grew from the third to the last quarter of the run.  At a load of exactly 1, the last two
+    grow by chance with the square root of the number of requests; they count from three times that
+    on.
     """
     return _known(setup, tally) or _busy(setup, tally) or _growing(setup, tally)
 
