@@ -1,25 +1,31 @@
-"""The example of the README runs and prints what its comments say."""
+"""The examples of the README run and print what their comments say."""
 
 import contextlib
 import io
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.packages import PUBLIC
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_example_runs_unchanged() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 1
+def test_there_are_two_examples() -> None:
+    assert len(BLOCKS) == 2
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_each_example_runs_unchanged(block: str) -> None:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(blocks[0], "README.md", "exec"), {})  # noqa: S102 - the lines under test
-    expected = re.findall(r"print\(.*\)  # (.*)", blocks[0])
+        exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - the lines under test
+    expected = re.findall(r"print\(.*\)  # (.*)", block)
     assert printed.getvalue().splitlines() == expected
     assert expected
-    code = [line for line in blocks[0].splitlines() if line and not line.startswith("#")]
+    code = [line for line in block.splitlines() if line and not line.startswith("#")]
     assert len(code) <= 10
 
 
