@@ -104,6 +104,15 @@ def test_a_file_of_servers_without_servers(tmp_path: Path) -> None:
     assert "line 2" in bad("predict", "maglev", f"@{file}")
 
 
+def test_a_file_of_servers_that_is_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "servers"
+    file.write_text("a,b")
+    monkeypatch.setattr("balancers._command_line.servers._LARGEST_FILE", 2)
+    assert "larger than 2 bytes" in bad("predict", "maglev", f"@{file}")
+
+
 def test_too_many_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("balancers._command_line.keys.MOST_KEYS", 3)
     assert "more than 3 keys" in bad(*PREDICT, "--keys", "-", stdin=b"a\nb\n\nc\nd\n")

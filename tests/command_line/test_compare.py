@@ -217,6 +217,7 @@ def test_runs_of_two_seeds_have_no_seed_in_common() -> None:
         (("--servers", "a=x"), "'x'"),
         (("--servers", "a=0,b=0"), "above 0"),
         (("--servers", "a=1e300,b"), "9e+300"),
+        (("--servers", "a=5e-324", "--load", "1e-5"), "4.94066e-324"),
         (("--servers", "a,a"), "'a'"),
         (("--servers", ""), "no servers"),
         (("--policies", ""), "''"),

@@ -25,7 +25,7 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.splitlines()[-1].split()
     assert "balancers._command_line.arguments" in loaded
-    heavy = {"numpy", "mmh3", "xxhash", "sortedcontainers", "matplotlib", "asyncio", "pathlib"}
+    heavy = {"numpy", "mmh3", "xxhash", "sortedcontainers", "matplotlib"}
     assert not heavy.intersection(loaded)
     above = re.compile(r"balancers\.(simulation|quality|hashing|interop|_command_line\.compare)\b")
     assert not [name for name in loaded if above.match(name)]
