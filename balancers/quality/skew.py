@@ -72,6 +72,14 @@ def session_skew(counts: Mapping[B, float], weights: Mapping[B, float]) -> Sessi
     ratios = [share.ratio for share in shares.values() if share.fair]
     if not ratios:
         return SessionSkew(shares, 1.0, 0.0)
-    mean = sum(ratios) / len(ratios)
-    deviation = sqrt(sum((ratio - mean) ** 2 for ratio in ratios) / len(ratios))
-    return SessionSkew(shares, max(ratios), deviation / mean if mean else 0.0)
+    return SessionSkew(shares, max(ratios), _variation(ratios))
+
+
+def _variation(ratios: list[float]) -> float:
+    """Return the coefficient of variation, also of ratios whose squares are no floats."""
+    peak = max(ratios)
+    if not peak:
+        return 0.0
+    scaled = [ratio / peak if peak < inf else float(ratio == inf) for ratio in ratios]
+    mean = sum(scaled) / len(scaled)
+    return sqrt(sum((ratio - mean) ** 2 for ratio in scaled) / len(scaled)) / mean

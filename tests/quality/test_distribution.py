@@ -220,3 +220,31 @@ def test_it_prints_a_short_table() -> None:
         "web           12   0.75   0.5    1.5",
         "('h', 80)      4   0.25   0.5    0.5",
     ]
+
+
+EXTREME = st.sampled_from([0, 5e-324, 1e-300, 0.1, 1, 7, 1e18, 1e300]) | st.floats(0, 1e300)
+
+
+@given(st.lists(st.tuples(EXTREME, EXTREME), min_size=1, max_size=6))
+def test_no_valid_numbers_raise_or_leave_the_ranges(pairs: list[tuple[float, float]]) -> None:
+    counts, weights = [x for x, _ in pairs], [w for _, w in pairs]
+    if not any(weights):
+        with pytest.raises(InvalidWeight):
+            distribution(counts, weights)
+        return
+    found, n = distribution(counts, weights), sum(weight > 0 for weight in weights)
+    assert 1 / n - 1e-9 <= found.jain <= 1
+    assert 0 <= found.gini <= 1 - 1 / n + 1e-9
+    assert 1 - 1e-9 <= found.peak_to_mean <= n + 1e-9
+    assert 0 <= found.entropy <= 1 + 1e-9
+    assert found.chi_squared >= 0
+    assert 0 <= found.p_value <= 1
+    assert sum(found.fair.values()) == pytest.approx(1)
+    assert sum(found.shares.values()) == pytest.approx(1 if any(counts) else 0)
+    assert all(ratio >= 0 for ratio in found.ratios.values())
+    assert str(found)
+    exact = [Fraction(x) / Fraction(w) for x, w in pairs if w]
+    if any(exact):
+        total, squares = sum(exact), sum(y * y for y in exact)
+        assert found.jain == pytest.approx(float(total**2 / (n * squares)))
+        assert found.peak_to_mean == pytest.approx(float(max(exact) * n / total))

@@ -59,3 +59,11 @@ def test_invalid_counts_and_weights() -> None:
             session_skew({"a": count}, {"a": 1})
     with pytest.raises(InvalidWeight):
         session_skew({"a": 1}, {"a": -1})
+
+
+def test_very_different_weights_have_a_variation() -> None:
+    skew = session_skew({"a": 1e18, "b": 1e18}, {"a": 1e-300, "b": 7})
+    assert skew.peak == pytest.approx(3.5e300)
+    assert skew.variation == pytest.approx(1)
+    beyond = session_skew({"a": 1e300, "b": 1}, {"a": 5e-324, "b": 1})
+    assert (beyond.peak, beyond.variation) == (inf, 1.0)
