@@ -431,6 +431,16 @@ def test_incidents_are_marked() -> None:
     assert heights[0] != heights[1]
 
 
+def test_the_time_of_a_picture() -> None:
+    """Incidents at other times have no text, and the others begin where they can be read."""
+    incidents = [incident(10, 30, "early"), incident(40, 99, "long"), incident(110, 120, "late")]
+    ax: Any = plots.load_over_time(timeline(), incidents=incidents, between=(50, 100))
+    assert ax.get_xlim() == (50, 100)
+    assert [text.get_text() for text in ax.texts] == ["long"]
+    assert 50 <= ax.texts[0].xy[0] <= 99
+    assert ax.get_ylim()[1] > plots.load_over_time(timeline()).get_ylim()[1]
+
+
 def test_what_is_shown_over_time() -> None:
     lost: Any = plots.load_over_time(timeline(), show="failures").lines[0]
     assert set(lost.get_ydata()) == {20.0}

@@ -82,7 +82,9 @@ def ring_circle(ring: HashRing[Any], *, ax: Axes | None = None, positions: int =
         others = 100 - sum(float(shares[place]) for place in listed)
         texts.append(f"{rest} others {others:.1f} %")
     short = max(map(len, texts)) <= _SHORT
-    where = {"loc": "center"} if short else {"loc": "upper center", "bbox_to_anchor": (0.5, 0.02)}
+    where: dict[str, Any] = (
+        {"loc": "center"} if short else {"loc": "upper center", "bbox_to_anchor": (0.5, 0.02)}
+    )
     legend(axes, handles, texts, title="share of the circle", **where)
     return cast("Axes", axes)
 

@@ -24,6 +24,8 @@ __all__ = ["load_over_time"]
 
 _EACH = 8  # more backends are drawn as a band
 _LETTER = 0.0155  # the width of a letter, as a part of the axis
+_LINE = 12.0  # the height of a line of text in points
+_ALL = 100.0  # percent
 _LABELS = {
     "in_flight": "requests in flight",
     "requests": "requests per second",
@@ -69,6 +71,7 @@ def load_over_time(
     show: Show = "in_flight",
     backends: Iterable[Any] | None = None,
     incidents: Iterable[_Incident] = (),
+    between: tuple[float, float] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a timeline of a simulation, and mark the time of each incident; return the Axes.
@@ -81,7 +84,8 @@ def load_over_time(
     ``backends`` are those to draw, for example some of many; without it, all are drawn.
 
     ``incidents`` are objects with ``time``, ``end`` and ``text``, such as the ``incidents`` of a
-    simulation.  Each is drawn as a grey area with its text above it.
+    simulation.  Each is drawn as a grey area with its text.  ``between`` is the first and the last
+    time of the picture in seconds; without it, the picture has the whole timeline.
 
     >>> import numpy as np
     >>> from types import SimpleNamespace
@@ -102,12 +106,18 @@ def load_over_time(
     axes = axes_of(ax)
     handles, labels = _draw(axes, times + width / 2, curves)
     axes.set(xlabel="time (s)", ylabel=_LABELS[show])
-    limit(axes, 0, max((np.nanmax(values, initial=0) for _, values in curves), default=0))
-    if times.size:
+    if between is not None:
+        axes.set_xlim(*between)
+    elif times.size:
         axes.set_xlim(times[0], times[-1] + width)
-    legend(axes, handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.22),
-           wide=True)  # fmt: skip
-    _mark(axes, incidents)
+    rows = _mark(axes, incidents)
+    inches = axes.get_position().height * axes.figure.get_size_inches()[1]
+    room = max(0.2, 1 - rows * _LINE / (72 * inches))
+    limit(axes, 0, max((np.nanmax(values, initial=0) for _, values in curves), default=0) / room)
+    if show == "failures":
+        axes.set_yticks([tick for tick in axes.get_yticks() if tick <= _ALL])
+    legend(axes, handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0),
+           borderaxespad=3.8, wide=True)  # fmt: skip
     return cast("Axes", axes)
 
 
@@ -148,20 +158,23 @@ def _draw(axes: Any, middles: Any, curves: list[tuple[str, Any]]) -> tuple[list[
     return ([], []) if labels == [""] else (handles, labels)
 
 
-def _mark(axes: Any, incidents: Iterable[_Incident]) -> None:
-    """Mark the incidents; texts that would overlap are written on different heights."""
+def _mark(axes: Any, incidents: Iterable[_Incident]) -> int:
+    """Mark the incidents; return on how many lines their texts are written, without overlaps."""
     left, right = axes.get_xlim()
-    taken: list[float] = []  # where the text on each height ends
+    taken: list[float] = []  # where the text on each line ends
     for one in sorted(incidents, key=lambda one: (one.time, one.end)):
         end = min(one.end, right)
         axes.axvspan(one.time, end, facecolor=MUTED, alpha=0.35, linewidth=0, zorder=0)
+        if end < left or one.time > right:
+            continue
         [text] = names_of([one.text])
         wide = (right - left) * _LETTER * (len(text) + 2)
         begin = max(left, min(one.time, right - wide))
-        height = next((h for h, until in enumerate(taken) if until <= begin), len(taken))
-        taken[height : height + 1] = [begin + wide]
+        line = next((number for number, until in enumerate(taken) if until <= begin), len(taken))
+        taken[line : line + 1] = [begin + wide]
         axes.annotate(
-            text, (begin, 1.0), (0, 3 + 12 * height), xycoords=("data", "axes fraction"),
-            textcoords="offset points", fontsize="small", color=ink_of(axes),
-            annotation_clip=False,
+            text, (begin, 1.0), (2, -2 - _LINE * line), xycoords=("data", "axes fraction"),
+            textcoords="offset points", va="top", fontsize="small", color=ink_of(axes),
+            clip_on=True,
         )  # fmt: skip
+    return len(taken)
