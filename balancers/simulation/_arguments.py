@@ -87,6 +87,9 @@ def _check_pool(pool: Pool[Any]) -> None:
 
 
 def _check_balancer(balancer: Any, keyed: bool) -> None:
+    for name in ("weights", "started", "finished", "keyed"):
+        if not hasattr(balancer, name):
+            raise TypeError(f"a balancer needs the attribute {name}: {shown(balancer)}")
     if getattr(balancer, "taken", False):
         raise AlreadyInUse(f"it belongs to a pool or balancer: {shown(balancer)}")
     if balancer.keyed and not keyed:

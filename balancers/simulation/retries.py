@@ -10,6 +10,9 @@ from balancers.simulation._seconds import check_seconds
 
 __all__ = ["Retries"]
 
+_MOST_TRIES = 1000
+"""More tries without backoff, while everything is refused, would not end in a useful time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retries:
@@ -26,8 +29,9 @@ class Retries:
     >>> Retries(tries=2, backoff=0.1, deadline=5.0)
     Retries(tries=2, backoff=0.1, budget=None, deadline=5.0)
 
-    Raises InvalidSetting for ``tries`` below 1, a negative ``backoff``, a ``deadline`` that is not
-    positive and finite, and a ``budget`` that is no RetryBudget or has requests in flight.
+    Raises InvalidSetting for ``tries`` below 1 or above 1000, a negative ``backoff``, a
+    ``deadline`` that is not positive and finite, and a ``budget`` that is no RetryBudget or has
+    requests in flight.
     """
 
     tries: int = 3
@@ -37,6 +41,8 @@ class Retries:
 
     def __post_init__(self) -> None:
         at_least(1, tries=self.tries)
+        if self.tries > _MOST_TRIES:
+            raise InvalidSetting(f"tries must be 1 to {_MOST_TRIES}, not {shown(self.tries)}")
         check_seconds("backoff", self.backoff)
         if self.deadline is not None:
             check_seconds("deadline", self.deadline, positive=True)

@@ -143,10 +143,19 @@ def test_laws_of_authors_are_validated(law: str) -> None:
         run(**{law: Law(lambda size: np.full(size, 2.0**21))})
 
 
+class NoBalancer:
+    """A class with a method ``pick`` only."""
+
+    def pick(self) -> str:
+        return "a"
+
+
 def test_balancers_that_cannot_be_used() -> None:
     for balancer in (5, "ab", RoundRobin, [RoundRobin], [5], ["a"]):
         with pytest.raises(TypeError):
             run(balancer)
+    with pytest.raises(TypeError, match="weights"):
+        run(NoBalancer())
     nothing: list[Any] = [[], RoundRobin(), Pool(RoundRobin())]
     for empty in nothing:
         with pytest.raises(InvalidSetting):
@@ -249,6 +258,7 @@ def test_endless_scripts_and_probes_end() -> None:
     [
         partial(Retries, tries=0),
         partial(Retries, tries=True),
+        partial(Retries, tries=10**9),
         partial(Retries, backoff=-1),
         partial(Retries, backoff=1e300),
         partial(Retries, deadline=0),

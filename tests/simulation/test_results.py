@@ -1,6 +1,7 @@
 """Results add up exactly, in any chunks, and say when there is no steady state."""
 
 import pickle
+import tracemalloc
 from collections import deque
 from random import Random
 from typing import Any
@@ -131,6 +132,26 @@ def test_a_timeline_follows_from_the_records() -> None:
             assert timeline.in_flight[place][bucket] == pytest.approx(area / width)
     assert timeline.arrivals.sum() == len(records)
     assert timeline.times[-1] <= run.duration < timeline.times[-1] + width
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_memory_does_not_grow_with_the_requests(
+    loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_lines, "CHUNK", 500)
+    monkeypatch.setattr(_loop, "CHUNK", 500)
+    retries = Retries(tries=2, deadline=50.0)
+    limits: dict[str, Any] = {"timeout": 20.0, "retries": retries} if loop else {}
+
+    def peak(requests: int) -> int:
+        tracemalloc.start()
+        least(requests=requests, **limits)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak(1000)
+    assert peak(12_000) < 1.3 * peak(3000)
 
 
 def test_a_timeline_has_a_limit() -> None:
