@@ -45,10 +45,9 @@ class _Row:
 
     @property
     def failed(self) -> float:
-        """The share of the counted requests that failed or were refused."""
+        """The share of the counted requests that failed."""
         runs = self.runs.simulations
-        failed = sum(each.failed + each.refused for each in runs)
-        return failed / sum(each.requests for each in runs)
+        return sum(each.failed for each in runs) / sum(each.requests for each in runs)
 
     @property
     def hottest(self) -> tuple[str, float]:
@@ -169,7 +168,6 @@ def _row_data(row: _Row) -> dict[str, Any]:
         "response": response or None,
         "requests": sum(each.requests for each in runs),
         "failed": sum(each.failed for each in runs),
-        "refused": sum(each.refused for each in runs),
         "hottest": {"server": name, "utilisation": utilisation},
         "engine": runs[0].engine,
     }

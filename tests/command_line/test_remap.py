@@ -95,6 +95,25 @@ def test_own_methods_keep_their_state() -> None:
     )
 
 
+def test_the_last_members_leave_first() -> None:
+    document = data("remap", "a,b,c,d", "a,b", "--methods", "jump", "--random", "300")
+    rows = document["methods"][0]["total"]["servers"]
+    assert [each["after"] > 0 for each in rows] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("method", "make"), [("nginx:hash", nginx.Hash), ("haproxy:consistent", haproxy.Consistent)]
+)
+def test_a_program_reads_a_new_configuration(
+    method: str, make: Callable[..., Balancer[str]], file: str
+) -> None:
+    """The order of its servers may have an effect, and their numbers."""
+    document = data("remap", "a,b,c", "c,b,a", "b,d,a", "--methods", method, "--keys", file)
+    picks = [picked(make([*names])) for names in ("abc", "cba", "bda")]
+    for step, before, after in zip(document["methods"][0]["steps"], picks, picks[1:], strict=False):
+        check(step, before, after)
+
+
 def test_the_capacity_of_anchor_is_for_all_steps(file: str) -> None:
     names = "abcdefgh"
     texts = [",".join(names[:count]) for count in (1, 4, 8)]
