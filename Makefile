@@ -5,7 +5,8 @@ OPERATIONS ?= 10000000
 DEPTH ?= 5
 
 .PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity \
-  laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries
+  laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries \
+  validation
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
@@ -54,6 +55,9 @@ steady: ## measure BoundedLoad in steady traffic, and compare with its documente
 
 figures: ## measure the figures of the pages that no other command prints; 20 s
 	$(PYTHON) -m tests.figures
+
+validation: ## simulate every cell of docs/validation.md, compare with theory, and write the page; 5 min
+	$(PYTHON) -m tests.validation
 
 fuzz: ## fuzz every parser for SECONDS each, for example SECONDS=600; 3 min for 20 s
 	$(PYTHON) -m tests.fuzz --seconds $(SECONDS)
