@@ -6,7 +6,7 @@ DEPTH ?= 5
 
 .PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity \
   laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries \
-  validation
+  validation simulated-memory
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
@@ -49,6 +49,9 @@ notebooks: ## execute the notebooks, and write their outputs; 1 min
 
 bench: ## run the benchmarks, or those with ROWS="text" in their name; up to 20 min
 	$(PYTHON) -m tests.benchmarks $(if $(ROWS),--rows "$(ROWS)")
+
+simulated-memory: ## simulate 10^8 requests, and compare the peak of memory with 100 MB; 15 to 60 s
+	$(PYTHON) -m tests.benchmarks.simulated_memory
 
 steady: ## measure BoundedLoad in steady traffic, and compare with its documented figures; 25 s
 	$(PYTHON) -m tests.hashing.steady

@@ -170,7 +170,12 @@ MEASURED = {
         "4 times as much": "tests/figures.py",
     },
     "docs/record_and_replay.md": {"50 µs": "tests/testing/recording_cost.py"},
-    "docs/performance.md": {"100 times as long": "tests/figures.py"},
+    "docs/performance.md": {
+        "100 times as long": "tests/figures.py",
+        "20 µs": "tests/benchmarks/simulations.py",
+        "45 MB": "tests/benchmarks/simulated_memory.py",
+        "100 MB": "tests/benchmarks/simulated_memory.py",
+    },
     "docs/pool.md": {"1 ms": "tests/pool/explain_cost.py", "40 ms": "tests/pool/explain_cost.py"},
 }
 """Measures on the pages that depend on a machine or a version, and the file that shows each."""

@@ -33,7 +33,7 @@ from balancers.membership import Membership
 from balancers.named_membership import NamedMembership
 from tests import figures, test_purity
 from tests.benchmarks import __main__ as benchmarks
-from tests.benchmarks import pools
+from tests.benchmarks import pools, simulations
 from tests.kinds import KINDS, Kind, by_name
 from tests.packages import HOME, PUBLIC, ROOT
 from tests.system import drills
@@ -394,6 +394,14 @@ def test_the_benchmarks_are_as_the_page_says() -> None:
     reach = pools.REACH
     assert f"is {reach['RoundRobin'][4]} U over `RoundRobin`" in page
     assert f"and {reach['LeastConnections'][4]} U over `LeastConnections`" in page
+
+
+def test_the_targets_of_simulations_are_those_of_the_rows() -> None:
+    page = (TOP / "docs/performance.md").read_text(encoding="utf-8")
+    rows = [row.reach for row in simulations.rows()]
+    assert re.findall(r"\| ([≥≤] [\d./]+) \|", page) == [
+        f"≥ {-reach:g}" if reach < 0 else f"≤ 1/{round(1 / reach)}" for reach in rows
+    ]
 
 
 @pytest.mark.parametrize("figure", figures.FIGURES, ids=lambda figure: figure.page)
