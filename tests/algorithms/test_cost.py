@@ -60,10 +60,7 @@ MAKERS: dict[str, tuple[Callable[[Backends], Balancer[Counted]], float]] = {
     "HashRing": (lambda backends: HashRing(backends, identity=named, points=20), CONSTANT),
 }
 """Each balancer, and how much the cost of a flip and the next picks may grow."""
-PICKS = dict.fromkeys(MAKERS, CONSTANT) | {
-    "WeightedLeastConnections": LOGARITHMIC,
-    "three choices": LOGARITHMIC,
-}
+PICKS = dict.fromkeys(MAKERS, CONSTANT) | {"WeightedLeastConnections": LOGARITHMIC}
 """How much the cost of a pick may grow when weights do not change."""
 
 every_balancer = pytest.mark.parametrize("name", MAKERS)
