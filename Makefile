@@ -5,7 +5,7 @@ OPERATIONS ?= 10000000
 DEPTH ?= 5
 
 .PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity \
-  laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries \
+  laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries command-line \
   validation simulated-memory
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
@@ -67,6 +67,9 @@ fuzz: ## fuzz every parser for SECONDS each, for example SECONDS=600; 3 min for 
 
 laws: ## write docs/laws.md from the docstrings of the laws; 1 s
 	$(PYTHON) docs/law_page.py
+
+command-line: ## write the outputs in docs/command_line.md; 20 s
+	$(PYTHON) -m tests.command_line.page
 
 durations: ## measure how long the laws of each balancer take; 3 min
 	$(PYTHON) -m tests.laws.durations

@@ -202,6 +202,17 @@ def test_explanations_agree_with_retries(choice: str) -> None:
         assert explained["hash"] == hex(balancer.hash_key("k1"))
 
 
+@pytest.mark.parametrize("choice", ["nginx:hash", "nginx:consistent", "haproxy:consistent"])
+def test_explanations_do_not_influence_each_other(choice: str) -> None:
+    """After 20 servers that were tried, nginx picks by turns."""
+    servers = ",".join(f"s{number}=3" if number % 3 else f"s{number}" for number in range(40))
+    keys = [f"--key={key}" for key in "abcd"]
+    together = data("predict", choice, servers, "--explain", *keys)["keys"]
+    alone = [data("predict", choice, servers, "--explain", key)["keys"][0] for key in keys]
+    assert together == alone
+    assert all(len(each["succession"]) == 40 for each in alone)
+
+
 def test_explanations_as_a_table() -> None:
     servers = ",".join("abcdefgh")
     out = text("predict", "nginx:consistent", servers, "--explain", "--key", "k1", "--down", "c,d")
