@@ -12,6 +12,7 @@ from balancers.errors import (
     MissingKey,
     UnknownBackend,
 )
+from balancers.gates import ActiveChecks
 from balancers.pool import Pool
 from balancers.simulation._grid import LATEST
 from balancers.simulation._setup import members_of
@@ -141,7 +142,7 @@ def checked_faults(faults: Any, fronts: Iterable[Any], servers: Any) -> tuple[An
 
 
 def checked_probes(probes: Any) -> tuple[Any, ...]:
-    """Return the gates whose probes are sent.  Raises TypeError."""
+    """Return the gates whose probes are sent.  Raises TypeError, InvalidSetting."""
     wanted = ("probes", "probes_due", "answer")
     if not _is(probes, Iterable):
         probes = (probes,)
@@ -149,6 +150,8 @@ def checked_probes(probes: Any) -> tuple[Any, ...]:
     for checks in listed:
         if isinstance(checks, type) or not all(hasattr(checks, name) for name in wanted):
             raise TypeError(f"probes must be ActiveChecks, not {shown(checks)}")
+        if _is(checks, ActiveChecks) and not getattr(checks, "taken", False):
+            raise InvalidSetting(f"probes must belong to a pool: {shown(checks)}")
     return listed
 
 

@@ -83,6 +83,7 @@ def test_numbers_out_of_range(name: str, values: list[Any]) -> None:
         ("retries", 3, TypeError),
         ("probes", [1], TypeError),
         ("probes", ActiveChecks, TypeError),
+        ("probes", ActiveChecks(rng=Random(1)), InvalidSetting),
         ("progress", 1, TypeError),
         ("arrivals", Poisson, TypeError),
         ("arrivals", 0.5, TypeError),

@@ -210,3 +210,11 @@ def test_a_refused_request_has_no_backend() -> None:
     assert (result.answered, result.refused, result.failed) == (1, 1, 0)
     assert result.records is not None
     assert result.records["backend"].tolist() == [0, -1]
+
+
+def test_a_timeout_comes_before_the_end_of_a_fault() -> None:
+    """Without work, the request would be answered at the instant at which the freeze ends."""
+    for freeze, ok in ((Freeze("a", 0.0, 1.0), False), (Freeze("a", 0.0, 0.75), True)):
+        result = run(RoundRobin(["a"]), [0.5], [0.0], faults=[freeze], timeout=0.5)
+        assert result.records is not None
+        assert result.records["ok"].tolist() == [ok]
