@@ -110,14 +110,15 @@ def test_an_object_that_cannot_be_pickled() -> None:
 
 
 def test_the_seed_of_hashes_does_not_matter() -> None:
-    code = "from balancers.simulation._digest import digest; print(digest([{'a', 'b'}, 1.5]).hex())"
-    for seed in ("1", "2"):
-        run = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert run.stdout.strip() == digest([{"a", "b"}, 1.5]).hex()
+    code = (
+        "from balancers.simulation._digest import digest; print(digest([{*'abcdefgh'}, 1.5]).hex())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.strip() == digest([{*"abcdefgh"}, 1.5]).hex()

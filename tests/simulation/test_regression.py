@@ -73,11 +73,11 @@ def test_values_that_the_controls_explain_have_no_error() -> None:
 
 @pytest.mark.parametrize("runs", [6, 8])
 def test_intervals_cover_the_mean_as_often_as_they_promise(runs: int) -> None:
-    """The share of 1500 intervals that cover the mean is within 4 standard errors of 90 %."""
+    """The share of 800 intervals that cover the mean is within 4 standard errors of 90 %."""
     rng = np.random.default_rng(runs)
     hits = {"plain": 0, "controlled": 0}
     widths = {"plain": 0.0, "controlled": 0.0}
-    trials = 1500
+    trials = 800
     for _ in range(trials):
         work, gap, noise = rng.normal(size=(3, runs))
         values = (10 + 2 * work - gap + 0.3 * noise).tolist()
