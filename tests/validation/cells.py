@@ -251,7 +251,7 @@ def storms() -> Iterator[Run]:
             Figure(0.2 * theory.retry_load(failing, 3), FORM, "utilisation"),
         )
         yield Run(
-            "storms", f"{failing:.0%} of the tries fail", partial(RoundRobin, range(10)), 2.0,
+            "storms", f"p = {failing}", partial(RoundRobin, range(10)), 2.0,
             25_000, figures, options=storm(failing, Retries(tries=4)),
         )  # fmt: skip
 

@@ -74,7 +74,7 @@ def found(runs: Replications, measure: Measure, counted: int) -> Found:
 def tolerance(figure: Figure, found: Found) -> float:
     """Return how much the figure may be wrong, as a share of it."""
     assert figure.expected is not None
-    return max(figure.share, ERRORS * found.error / figure.expected)
+    return max(ERRORS * found.error / figure.expected, figure.share)  # NaN if the error is NaN
 
 
 def holds(figure: Figure, found: Found) -> bool:

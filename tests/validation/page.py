@@ -146,7 +146,7 @@ COLUMNS = (
 
 
 def number(value: float) -> str:
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.5g}"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:#.5g}"
 
 
 def thousands(count: int) -> str:
