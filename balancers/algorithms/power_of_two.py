@@ -107,8 +107,7 @@ class PowerOfTwoChoices(SamplingBalancer[B, Candidate[B]]):
                 return first.backend
         elif self._two and self._open > 1:
             for first in self._block:
-                for second in self._block:
-                    return self._less_loaded(self._load, first, second, now)
+                return self._less_loaded(self._load, first, next(self._block), now)
         return self._choose(now, avoid)
 
     @property
