@@ -60,11 +60,13 @@ def test_keys_from_a_pipe_and_output_in_ascii() -> None:
     assert rb"\xfc" in done.stdout
 
 
-@pytest.mark.parametrize("more", [[], ["--json"]])
-def test_a_reader_that_goes_away(more: list[str]) -> None:
+@pytest.mark.parametrize("more", ["--random 50000 --each", "--each --json", "--key k", "--help"])
+def test_a_reader_that_goes_away(more: str) -> None:
+    """A short output is written when the buffer is flushed."""
     command = [sys.executable, "-m", "balancers", "predict", "maglev", "a,b"]
     with subprocess.Popen(
-        [*command, "--random", "50000", "--each", *more],
+        [*command, *more.split()],
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as done:
