@@ -299,8 +299,7 @@ def test_the_columns_of_the_algorithms() -> None:
         for name in re.findall(r"`(\w+)`", names)
     }
     found = dict[str, tuple[str, str]]()
-    algorithms = [kind for kind in KINDS if kind.name != "Stale"]  # which delays another one
-    for kind in algorithms:
+    for kind in KINDS:
         honoured = share_of_b(kind, 3) - share_of_b(kind, 1) > 0.05
         words = "yes" if honoured else "over a ring" if kind.name == "IPHash" else "no"
         if kind.name == "IPHash-over-HashRing":

@@ -15,6 +15,8 @@ from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["Stale"]
 
+_EXACT = 2.0**53
+"""From here on, not every int is a float: renewals follow each other too fast for a float."""
 _Report = tuple[B, Outcome | None, float, bool]
 """The backend, the outcome of an end or None for a start, the time, and whether it was bound."""
 
@@ -118,7 +120,9 @@ class Stale(SharesBackends, Balancer[B]):
         self._now = now = valid_now(now, self._now)
         if now < self._due:
             return
-        self._due = (floor(now / self._every) + 1) * self._every
+        turns = now / self._every
+        exact = abs(turns) < _EXACT
+        self._due = (floor(turns) + 1) * self._every if exact else nextafter(now, inf)
         if self._due <= now:  # by rounding
             self._due = nextafter(now, inf)
         reports, self._starts_and_ends = self._starts_and_ends, []

@@ -20,7 +20,6 @@ from balancers import (
 )
 from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento, MultiProbe
 from balancers.loads import InFlight
-from balancers.simulation import Stale
 from tests.kinds.kind import Kind
 from tests.references import NaiveWeightedLeastConnections, NaiveWeightedRoundRobin
 
@@ -51,10 +50,6 @@ def ip_hash_over_ring(backends: Backends = (), points: int = 8) -> Balancer[Any]
 
 def bounded_ring(backends: Backends = (), points: int = 8) -> Balancer[Any]:
     return BoundedLoad(HashRing(backends, points=points), c=1.25)
-
-
-def stale(backends: Backends = ()) -> Balancer[Any]:
-    return Stale(LeastConnections(backends), every=10.0)
 
 
 SED = "At low load, the shortest expected delay is only that of the heaviest backends."
@@ -90,7 +85,6 @@ KINDS = [
         lighter_of_two=True,
         traits=("weighted", "random"),
     ),
-    Kind("Stale", stale),
     Kind("IPHash", IPHash, traits=("keyed",), keys=ADDRESSES),
     Kind(
         "IPHash-over-HashRing",

@@ -30,8 +30,9 @@ TRAITS = {
 }  # fmt: skip
 
 
-HOMES = [home for home in PUBLIC if home != "balancers.testing"]
-"""The packages of balancers, gates and loads.  A state machine has their methods, but is none."""
+HOMES = [home for home in PUBLIC if home not in {"balancers.testing", "balancers.simulation"}]
+"""The packages of balancers, gates and loads.  A state machine has their methods, but is none.  Nor
+is ``Stale``, which delays what another balancer knows; it is tested in tests/simulation."""
 
 
 def is_of_the_package(kind: type) -> bool:
