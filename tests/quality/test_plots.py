@@ -19,7 +19,20 @@ from balancers import HashRing
 from balancers.errors import InvalidSetting, InvalidWeight, UnknownBackend
 from balancers.quality import plots, remap
 
-ODD = ["_hidden", "$a$", "a$", r"\$b", "größe", "北京", "a\nb", "\x00", "x" * 200, "", "a^{b", "😀"]
+ODD = [
+    "_hidden",
+    r"$\x$",
+    "a$",
+    r"\$b",
+    "größe",
+    "北京",
+    "a\nb",
+    "\x00",
+    "x" * 200,
+    "",
+    "a^{b",
+    "😀",
+]
 WEIGHTS = {"a": 2.0, "b": 1.0, "c": 1.0}
 
 
@@ -213,6 +226,7 @@ def test_how_unusual_names_are_written() -> None:
     assert written("größe:80") == "größe:80"
     assert written("北") == r"\u5317"
     assert written("a\x00") == r"a\x00"
+    assert written("$a$") == r"\$a\$"  # drawn as $a$, and not as a formula
     assert written("_a").endswith("_a")
     long = written("first-" + "x" * 99 + "-last")
     assert long.startswith("first-")
