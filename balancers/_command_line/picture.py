@@ -1,7 +1,6 @@
 """Saves the picture of a result.  It needs matplotlib."""
 
 from collections.abc import Callable
-from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -38,10 +37,9 @@ class Picture:
 
         from balancers.quality.plots import style  # noqa: PLC0415 - needs matplotlib
 
-        mpl: Any = import_module("matplotlib")  # its annotations are incomplete
         picture = BytesIO()
-        with style(), mpl.rc_context({"svg.hashsalt": "balancers"}):
-            figure: Any = Figure()
+        with style():
+            figure: Any = Figure()  # its annotations are incomplete
             draw(figure.add_subplot())
             undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(self._format, {})
             figure.savefig(picture, format=self._format, metadata=undated)
