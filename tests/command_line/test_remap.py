@@ -173,7 +173,8 @@ def test_server_lines_of_both_programs(tmp_path: Path, file: str) -> None:
 
 
 def test_the_unavoidable_part_counts_weights_only_where_they_have_an_effect() -> None:
-    methods = "hash_ring,maglev,caddy:header,jump,libmemcached:modula,nginx:hash"
+    methods = "hash_ring,maglev,caddy:header,jump,multi_probe,anchor,memento,"
+    methods += "libmemcached:modula,nginx:hash"
     document = data("remap", "a,b", "a=3,b", "--methods", methods, "--random", "1000")
     parts = {each["method"]: each["total"]["unavoidable"] for each in document["methods"]}
     assert parts == {
@@ -181,6 +182,9 @@ def test_the_unavoidable_part_counts_weights_only_where_they_have_an_effect() ->
         "maglev": 0.25,
         "caddy:header": 0,
         "jump": 0,
+        "multi_probe": 0,
+        "anchor": 0,
+        "memento": 0,
         "libmemcached:modula": 0,
         "nginx:hash": 0.25,
     }
