@@ -18,17 +18,25 @@ from balancers.testing import check_balancer
 from tests.depth import runs
 
 
+def stale_least(backends: Any = ()) -> Stale[Any]:
+    return Stale(LeastConnections(backends), every=10.0)
+
+
+def stale_turns(backends: Any = ()) -> Stale[Any]:
+    return Stale(RoundRobin(backends), every=10.0)
+
+
+def stale_ring(backends: Any = ()) -> Stale[Any]:
+    return Stale(HashRing(backends, points=8), every=10.0)
+
+
 @pytest.mark.parametrize(
     ("make", "traits"),
     [
-        (lambda backends=(): Stale(LeastConnections(backends), every=10.0), ()),
-        (lambda backends=(): Stale(RoundRobin(backends), every=10.0), ("rotating",)),
-        (
-            lambda backends=(): Stale(HashRing(backends, points=8), every=10.0),
-            ("keyed", "weighted", "minimal_disruption"),
-        ),
+        (stale_least, ()),
+        (stale_turns, ("rotating",)),
+        (stale_ring, ("keyed", "weighted", "minimal_disruption")),
     ],
-    ids=["LeastConnections", "RoundRobin", "HashRing"],
 )
 def test_it_keeps_the_laws_of_balancers(make: Any, traits: tuple[str, ...]) -> None:
     check_balancer(make, traits=traits, examples=runs(200))
