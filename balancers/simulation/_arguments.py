@@ -14,8 +14,8 @@ from balancers.errors import (
 )
 from balancers.gates import ActiveChecks
 from balancers.pool import Pool
+from balancers.simulation._engines.setup import members_of
 from balancers.simulation._grid import LATEST
-from balancers.simulation._setup import members_of
 from balancers.simulation.faults import Crash, Errors, FastFailures, Freeze, Slow
 from balancers.simulation.server import Server
 

@@ -17,12 +17,12 @@ from balancers.simulation._arguments import (
     checked_probes,
     checked_script,
 )
-from balancers.simulation._engines import choose
+from balancers.simulation._engines.choice import choose
+from balancers.simulation._engines.result import result
+from balancers.simulation._engines.setup import Script, Setup
+from balancers.simulation._engines.tally import Tally
 from balancers.simulation._grid import tick
-from balancers.simulation._result import result
 from balancers.simulation._seconds import check_seconds
-from balancers.simulation._setup import Script, Setup
-from balancers.simulation._tally import Tally
 from balancers.simulation.arrivals import Arrivals
 from balancers.simulation.faults import Fault
 from balancers.simulation.request_keys import KeyLaw

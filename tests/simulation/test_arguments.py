@@ -37,7 +37,7 @@ from balancers.simulation import (
     UniformKeys,
     simulate,
 )
-from balancers.simulation._setup import Script
+from balancers.simulation._engines.setup import Script
 
 
 def run(balancer: Any = None, **changed: Any) -> Any:

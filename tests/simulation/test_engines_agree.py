@@ -37,10 +37,9 @@ from balancers.simulation import (
     Simulation,
     UniformKeys,
     ZipfKeys,
-    _sampled,
-    _vectorised,
     simulate,
 )
+from balancers.simulation._engines import sampled, vectorised
 from tests.depth import runs
 
 MOST = 90
@@ -66,8 +65,8 @@ class Case(NamedTuple):
         """Simulate the balancer, or an object of a subclass of its type."""
         balancer = self.make(type("Plain", (self.kind,), {}) if plain else self.kind)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(_vectorised, "CHUNK", chunk)
-            patch.setattr(_sampled, "CHUNK", chunk)
+            patch.setattr(vectorised, "CHUNK", chunk)
+            patch.setattr(sampled, "CHUNK", chunk)
             found = simulate(balancer, **self.options)
         assert found.engine == ("general" if plain else self.engine)
         return found, balancer

@@ -31,7 +31,7 @@ from balancers.simulation import (
     flap,
     simulate,
 )
-from balancers.simulation._setup import Script
+from balancers.simulation._engines.setup import Script
 
 
 def run(times: list[float], works: list[float], **settings: Any) -> Simulation[Any]:

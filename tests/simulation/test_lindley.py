@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from balancers.simulation._lindley import Lines
+from balancers.simulation._engines.lindley import Lines
 from tests.depth import runs
 
 TICK = 2.0**-30

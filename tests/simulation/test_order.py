@@ -22,7 +22,7 @@ from balancers.simulation import (
     Simulation,
     simulate,
 )
-from balancers.simulation._setup import Script
+from balancers.simulation._engines.setup import Script
 
 
 def run(balancer: Any, times: list[float], works: list[float], **settings: Any) -> Simulation[Any]:

@@ -22,7 +22,7 @@ from balancers.simulation import (
     Slow,
     simulate,
 )
-from balancers.simulation._setup import Setup
+from balancers.simulation._engines.setup import Setup
 from balancers.simulation._streams import stream
 from tests.depth import runs
 from tests.simulation.plain import Plain, Station

@@ -29,12 +29,12 @@ from balancers.simulation import (
     Stale,
     UniformKeys,
     ZipfKeys,
-    _lines,
-    _loop,
     simulate,
 )
-from balancers.simulation._setup import Script
-from balancers.simulation._tally import sums_by_place
+from balancers.simulation._engines import loop as event_loop
+from balancers.simulation._engines import quiet
+from balancers.simulation._engines.setup import Script
+from balancers.simulation._engines.tally import sums_by_place
 from tests.depth import runs
 
 
@@ -57,8 +57,8 @@ def test_chunks_of_any_size_give_equal_results(loop: bool, monkeypatch: pytest.M
         }
     whole = least(**settings)
     for size in (1, 7, 1000):
-        monkeypatch.setattr(_lines, "CHUNK", size)
-        monkeypatch.setattr(_loop, "CHUNK", size)
+        monkeypatch.setattr(quiet, "CHUNK", size)
+        monkeypatch.setattr(event_loop, "CHUNK", size)
         assert least(**settings) == whole
 
 
@@ -138,8 +138,8 @@ def test_a_timeline_follows_from_the_records() -> None:
 def test_memory_does_not_grow_with_the_requests(
     loop: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_lines, "CHUNK", 500)
-    monkeypatch.setattr(_loop, "CHUNK", 500)
+    monkeypatch.setattr(quiet, "CHUNK", 500)
+    monkeypatch.setattr(event_loop, "CHUNK", 500)
     retries = Retries(tries=2, deadline=50.0)
     limits: dict[str, Any] = {"timeout": 20.0, "retries": retries} if loop else {}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from balancers.simulation._tally import Tally
+from balancers.simulation._engines.tally import Tally
 
 __all__ = ["Reports"]
 

@@ -8,9 +8,9 @@ import numpy as np
 from balancers._internal.checks import shown
 from balancers.hashing import HashedBalancer
 from balancers.pool import Pool
+from balancers.simulation._engines.setup import Setup
+from balancers.simulation._engines.tally import REFUSED, Tally
 from balancers.simulation._grid import TICK
-from balancers.simulation._setup import Setup
-from balancers.simulation._tally import REFUSED, Tally
 
 __all__ = ["unsteady"]
 

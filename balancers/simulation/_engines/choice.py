@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from balancers.simulation import _general, _sampled, _vectorised
-from balancers.simulation._setup import Setup
-from balancers.simulation._tally import Tally
+from balancers.simulation._engines import general, sampled, vectorised
+from balancers.simulation._engines.setup import Setup
+from balancers.simulation._engines.tally import Tally
 
 __all__ = ["choose"]
 
-_ENGINES = (("vectorised", _vectorised), ("sampled", _sampled), ("general", _general))
+_ENGINES = (("vectorised", vectorised), ("sampled", sampled), ("general", general))
 """Name and module of each loop.  The first one that applies is used."""
 
 

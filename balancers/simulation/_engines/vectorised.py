@@ -22,9 +22,9 @@ from balancers.hashing import (
     MultiProbe,
     Rendezvous,
 )
-from balancers.simulation._lindley import Lines
-from balancers.simulation._setup import Chunk, Setup
-from balancers.simulation._tally import Tally
+from balancers.simulation._engines.lindley import Lines
+from balancers.simulation._engines.setup import Chunk, Setup
+from balancers.simulation._engines.tally import Tally
 from balancers.simulation.request_keys import UniformKeys, ZipfKeys
 
 __all__ = ["CHUNK", "applies", "run"]

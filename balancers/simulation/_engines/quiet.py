@@ -23,10 +23,10 @@ from balancers.balancer import Balancer
 from balancers.errors import NoBackendAvailable
 from balancers.outcome import SUCCESS
 from balancers.pool import Lease, Pool
-from balancers.simulation._answers import outcome_of
+from balancers.simulation._engines.answers import outcome_of
+from balancers.simulation._engines.setup import Chunk, Setup
+from balancers.simulation._engines.tally import ANSWERED, REFUSED, Tally
 from balancers.simulation._grid import LATEST, on_grid
-from balancers.simulation._setup import Chunk, Setup
-from balancers.simulation._tally import ANSWERED, REFUSED, Tally
 
 __all__ = ["CHUNK", "keys_of", "run"]
 

@@ -8,9 +8,9 @@ is valid only if its time is the ``end`` of its try.
 from abc import ABC, abstractmethod
 from typing import Any
 
-from balancers.simulation._agenda import Event
+from balancers.simulation._engines.agenda import Event
+from balancers.simulation._engines.tries import Try
 from balancers.simulation._grid import LATEST
-from balancers.simulation._tries import Try
 from balancers.simulation.faults import Crash, Errors, FastFailures, Freeze, Slow
 from balancers.simulation.server import Server
 

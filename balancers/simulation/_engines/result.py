@@ -9,11 +9,11 @@ from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.event import Event
 from balancers.pool import Pool
+from balancers.simulation._engines.setup import Setup
+from balancers.simulation._engines.steady import unsteady
+from balancers.simulation._engines.tally import ANSWERED, FAILED, REFUSED, Tally
+from balancers.simulation._engines.timeline import TimelineCounter
 from balancers.simulation._grid import TICK
-from balancers.simulation._setup import Setup
-from balancers.simulation._steady import unsteady
-from balancers.simulation._tally import ANSWERED, FAILED, REFUSED, Tally
-from balancers.simulation._timeline import TimelineCounter
 from balancers.simulation.simulation import Incident, ServerUse, Simulation, Timeline
 
 __all__ = ["result"]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancers.algorithms import PowerOfTwoChoices
-from balancers.simulation._setup import Chunk, Setup
-from balancers.simulation._tally import Tally
+from balancers.simulation._engines.setup import Chunk, Setup
+from balancers.simulation._engines.tally import Tally
 
 __all__ = ["CHUNK", "applies", "run"]
 

@@ -12,7 +12,7 @@ from balancers._internal.types import B
 from balancers.errors import InvalidTime, NoBackendAvailable
 from balancers.overload import RetryBudget
 from balancers.pool import Pool
-from balancers.simulation._agenda import (
+from balancers.simulation._engines.agenda import (
     ANSWER,
     COMPLETE,
     END,
@@ -26,16 +26,16 @@ from balancers.simulation._agenda import (
     Agenda,
     Event,
 )
-from balancers.simulation._answers import outcome_of
-from balancers.simulation._fleet import Fleet
+from balancers.simulation._engines.answers import outcome_of
+from balancers.simulation._engines.fleet import Fleet
+from balancers.simulation._engines.quiet import CHUNK, keys_of
+from balancers.simulation._engines.reports import Reports
+from balancers.simulation._engines.setup import Setup
+from balancers.simulation._engines.tally import ANSWERED, FAILED, REFUSED, Tally
+from balancers.simulation._engines.tries import Request, Try
+from balancers.simulation._engines.upkeep import Probing, ScriptRunner, answer
 from balancers.simulation._grid import LATEST, tick
-from balancers.simulation._lines import CHUNK, keys_of
-from balancers.simulation._reports import Reports
-from balancers.simulation._setup import Setup
 from balancers.simulation._streams import stream
-from balancers.simulation._tally import ANSWERED, FAILED, REFUSED, Tally
-from balancers.simulation._tries import Request, Try
-from balancers.simulation._upkeep import Probing, ScriptRunner, answer
 from balancers.simulation.retries import Retries
 
 __all__ = ["run"]

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from balancers._internal.types import B
 from balancers.errors import InvalidTime
+from balancers.simulation._engines.laps import sums
+from balancers.simulation._engines.setup import Setup
+from balancers.simulation._engines.timeline import TimelineCounter
 from balancers.simulation._grid import LATEST, TICKS
-from balancers.simulation._laps import sums
-from balancers.simulation._setup import Setup
-from balancers.simulation._timeline import TimelineCounter
 from balancers.simulation.times import TimesCounter
 
 __all__ = ["ANSWERED", "FAILED", "RECORD", "REFUSED", "Tally", "Usage", "sums_by_place"]

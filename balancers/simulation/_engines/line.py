@@ -5,10 +5,10 @@ from heapq import heappush
 from math import inf
 from operator import attrgetter
 
-from balancers.simulation._agenda import Event
+from balancers.simulation._engines.agenda import Event
+from balancers.simulation._engines.server_model import SPARE, Model
+from balancers.simulation._engines.tries import Try
 from balancers.simulation._grid import tick
-from balancers.simulation._model import SPARE, Model
-from balancers.simulation._tries import Try
 from balancers.simulation.server import Server
 
 __all__ = ["Line"]

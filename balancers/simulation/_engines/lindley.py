@@ -14,7 +14,7 @@ sum and difference is exact, and the results are those of the recursion, bit for
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers.simulation._laps import lap_of
+from balancers.simulation._engines.laps import lap_of
 
 __all__ = ["Lines"]
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from balancers.simulation import _lines, _loop
-from balancers.simulation._setup import Setup
-from balancers.simulation._tally import Tally
+from balancers.simulation._engines import loop, quiet
+from balancers.simulation._engines.setup import Setup
+from balancers.simulation._engines.tally import Tally
 
 __all__ = ["applies", "run"]
 
@@ -18,6 +18,6 @@ def applies(setup: Setup[Any]) -> bool:
 def run(setup: Setup[Any], tally: Tally[Any]) -> None:
     """Run a simulation."""
     if setup.simple:
-        _lines.run(setup, tally)
+        quiet.run(setup, tally)
     else:
-        _loop.run(setup, tally)
+        loop.run(setup, tally)

@@ -5,13 +5,13 @@ from heapq import heappush
 from math import inf
 from typing import Any
 
-from balancers.simulation._agenda import END, FAULT, Agenda
+from balancers.simulation._engines.agenda import END, FAULT, Agenda
+from balancers.simulation._engines.line import Line
+from balancers.simulation._engines.processor_sharing import Shared
+from balancers.simulation._engines.setup import Setup
+from balancers.simulation._engines.tries import Try
 from balancers.simulation._grid import tick
-from balancers.simulation._line import Line
-from balancers.simulation._setup import Setup
-from balancers.simulation._shared import Shared
 from balancers.simulation._streams import stream
-from balancers.simulation._tries import Try
 from balancers.simulation.faults import Errors, FastFailures
 
 __all__ = ["Fleet"]
