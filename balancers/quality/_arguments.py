@@ -65,4 +65,4 @@ def not_negative_number(name: str, value: float) -> float:
     """Return the value as a float.  Raise InvalidSetting unless it is from 0 to 1e300."""
     if not 0 <= number(name, value) <= LATEST:
         raise InvalidSetting(f"{name} must be from 0 to {LATEST:g}, not {shown(value)}")
-    return float(value)
+    return float(value) + 0.0  # 0.0 for -0.0

@@ -32,18 +32,14 @@ class Capacity(Generic[B]):
     """The sum of all weights."""
     remaining: float
     """The sum of the weights of the others if the backends with the largest weights fail."""
+    fraction: float
+    """The exact ``remaining`` divided by the exact ``total``.
+
+    It is also the largest total load for which the others have enough capacity."""
     worst: tuple[B, ...]
     """These backends, with the largest weight first.  Of equal weights, the first listed fail."""
     load: float | None
     """The total load before the failures, as a fraction of the total capacity."""
-
-    @property
-    def fraction(self) -> float:
-        """``remaining`` divided by ``total``.
-
-        It is also the largest total load for which the others have enough capacity.
-        """
-        return float(Fraction(self.remaining) / Fraction(self.total))
 
     @property
     def load_after(self) -> float | None:
@@ -110,17 +106,23 @@ def capacity(
     if load is not None:
         load = not_negative_number("load", load)
     order = sorted(valid, key=lambda backend: -valid[backend])
+    total = _sum(valid.values())
+    remaining = _sum(valid[backend] for backend in order[failures:])
     return Capacity(
         failures=failures,
         backends=len(valid),
-        total=_sum(valid.values()),
-        remaining=_sum(valid[backend] for backend in order[failures:]),
+        total=_rounded(total),
+        remaining=_rounded(remaining),
+        fraction=float(remaining / total),
         worst=tuple(order[:failures]),
         load=load,
     )
 
 
-def _sum(weights: Iterable[float]) -> float:
-    """Return the exact sum, rounded once."""
-    exact = sum(map(Fraction, weights), Fraction(0))
-    return int(exact) if exact.denominator == 1 else float(exact)
+def _sum(weights: Iterable[float]) -> Fraction:
+    """Return the exact sum."""
+    return sum(map(Fraction, weights), Fraction(0))
+
+
+def _rounded(value: Fraction) -> float:
+    return int(value) if value.denominator == 1 else float(value)

@@ -141,7 +141,7 @@ def distribution(
         shares=_named(valid, shares),
         fair=_named(valid, fair),
         ratios=_named(valid, ratios),
-        peak_to_mean=float(y.max()) / mean if mean else 1.0,
+        peak_to_mean=min(float(n), max(1.0, float(y.max()) / mean)) if mean else 1.0,
         variation=variation,
         jain=1 / (1 + variation * variation),
         gini=_gini(y),
@@ -186,7 +186,7 @@ def _entropy(y: NDArray[np.float64]) -> float:
         return 1.0
     p = y[y > 0] / y.sum()
     p = p[p > 0]
-    return max(0.0, float(-(p * np.log(p)).sum()) / float(np.log(len(y))))
+    return min(1.0, max(0.0, float(-(p * np.log(p)).sum()) / float(np.log(len(y)))))
 
 
 def _warning(

@@ -70,11 +70,19 @@ def test_values() -> None:
     assert capacity({"a": 1e300, "b": 5e-324}, 1).fraction == 0.0
 
 
-def test_a_load_that_the_rest_can_just_not_serve() -> None:
+@pytest.mark.parametrize("weight", [1, 0.1, 0.3, 1e300])
+def test_a_load_that_the_rest_can_just_not_serve(weight: float) -> None:
     """9 of 10 remain: at 0.9 the others have a load of 1, whatever the rounding of 0.9 / 0.9."""
     for n in range(2, 60):
-        found = capacity([1] * n, 1, load=(n - 1) / n)
-        assert found.overloaded, n
+        for failures in range(1, n):
+            load = (n - failures) / n
+            found = capacity([weight] * n, failures, load)
+            assert found.fraction == load, (n, failures)
+            assert found.overloaded, (n, failures)
+
+
+def test_a_load_of_negative_zero_is_zero() -> None:
+    assert str(capacity([1, 1], 1, load=-0.0)).endswith("a load of 0 becomes 0")
 
 
 def test_it_prints_a_sentence() -> None:

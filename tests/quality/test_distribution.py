@@ -37,6 +37,18 @@ def test_the_published_values() -> None:
     assert distribution([100, 100, 100, 90]).jain == pytest.approx(0.998031, abs=1e-6)
 
 
+@pytest.mark.parametrize("value", [0.1, 0.3, 1 / 3, 7, 1e300, 3e-310])
+def test_rounding_errors_do_not_lead_out_of_the_range(value: float) -> None:
+    for n in range(1, 60):
+        even, uneven = distribution([value] * n), distribution([value] + [0] * (n - 1))
+        assert even.peak_to_mean == pytest.approx(1)
+        assert even.entropy == pytest.approx(1)
+        assert uneven.peak_to_mean == pytest.approx(n)
+        for found in (even, uneven):
+            assert 1 <= found.peak_to_mean <= n
+            assert 0 <= found.entropy <= 1
+
+
 def plain(counts: list[int]) -> tuple[float, float, float, float, float]:
     """The definitions, written out with exact fractions where they are rational."""
     n, total = len(counts), sum(counts)
