@@ -53,8 +53,11 @@ def session_skew(counts: Mapping[B, float], weights: Mapping[B, float]) -> Sessi
     If there are no sessions, or if no weight is positive, ``peak`` is 1 and ``variation`` is 0.
     Raises UnknownBackend for a backend that is in ``counts`` but not in ``weights``.  Raises
     InvalidWeight for an invalid weight, and InvalidSetting for a count that is negative, NaN or
-    infinite.
+    infinite.  Raises TypeError if ``counts`` is not a mapping.
     """
+    given: object = counts
+    if not isinstance(given, Mapping):
+        raise TypeError(f"counts must be a mapping of backends to numbers, not {shown(given)}")
     valid_weights = as_weights(weights)
     for backend, sessions in counts.items():
         if backend not in valid_weights:

@@ -1,6 +1,7 @@
 """The measure of how unevenly sessions are distributed."""
 
 from math import inf, nan
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -67,3 +68,9 @@ def test_very_different_weights_have_a_variation() -> None:
     assert skew.variation == pytest.approx(1)
     beyond = session_skew({"a": 1e300, "b": 1}, {"a": 5e-324, "b": 1})
     assert (beyond.peak, beyond.variation) == (inf, 1.0)
+
+
+@pytest.mark.parametrize("counts", [[1, 2], None, "ab", 3])
+def test_counts_are_a_mapping(counts: Any) -> None:
+    with pytest.raises(TypeError, match="counts must be a mapping"):
+        session_skew(counts, {"a": 1})
