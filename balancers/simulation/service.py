@@ -122,8 +122,8 @@ class LogNormal:
     The normal numbers are computed by the method of Box and Muller ("A Note on the Generation of
     Random Normal Deviates", 1958), from two uniform numbers each.
 
-    Raises InvalidSetting for a mean outside 2⁻²⁰ to 2²² seconds, and for a variation that is
-    negative or not finite.
+    Raises InvalidSetting for a mean outside 2⁻²⁰ to 2²² seconds, and for a variation outside 0 to
+    1e6.
     """
 
     mean: float

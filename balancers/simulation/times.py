@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from math import ceil, inf, nan
-from typing import Any, cast, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,9 +54,13 @@ class Times:
     def of(seconds: Iterable[float]) -> "Times":
         """Return the summary of times in seconds: an iterable or an array of floats; O(n).
 
-        Raises InvalidTime for a time that is negative, NaN or above 2²³ s.
+        Raises InvalidTime for a time that is negative, NaN or above 2²³ s, and TypeError if
+        ``seconds`` is not iterable.
         """
-        given: Any = cast("object", seconds)
+        passed: object = seconds
+        if isinstance(passed, str | bytes | bytearray) or not isinstance(passed, Iterable):
+            raise TypeError(f"times must be an iterable of seconds, not {shown(passed)}")
+        given: Any = seconds
         if not isinstance(seconds, np.ndarray):
             given = list(seconds)
         try:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from balancers._internal.checks import at_least, duration, not_negative, number, shown
+from balancers._internal.checks import at_least, not_negative, number, shown
 from balancers.errors import InvalidSetting
 from balancers.simulation._grid import LATEST
 from balancers.simulation.arrivals import RecordedTimes
@@ -15,6 +15,7 @@ from balancers.simulation.service import RecordedWork
 __all__ = ["Trace", "read_trace"]
 
 _MOST = 1e300
+_PARTS = {"arrivals": RecordedTimes, "service": RecordedWork, "keys": RecordedKeys}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Trace:
     >>> len(trace), trace.arrivals.mean, trace.service.mean, trace.keys.size
     (2, 0.25, 1.5, 2)
 
-    Raises InvalidSetting if the three do not have the same length.
+    Raises InvalidSetting if the three do not have the same length, and TypeError for other objects.
     """
 
     arrivals: RecordedTimes
@@ -35,6 +36,9 @@ class Trace:
     keys: RecordedKeys
 
     def __post_init__(self) -> None:
+        for name, kind in _PARTS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name} must be {kind.__name__}, not {shown(getattr(self, name))}")
         lengths = (len(self.arrivals), len(self.service), len(self.keys))
         if len(set(lengths)) > 1:
             raise InvalidSetting(
@@ -82,7 +86,9 @@ def read_trace(
         raise TypeError(f"rows must be an iterable of lines or mappings, not {shown(rows)}")
     per_input = not_negative("seconds_per_input_token", seconds_per_input_token)
     per_output = not_negative("seconds_per_output_token", seconds_per_output_token)
-    per_millisecond = 1000 * duration("speedup", speedup)
+    if not 0 < number("speedup", speedup) <= _MOST:
+        raise InvalidSetting(f"speedup must be positive, up to {_MOST:g}, not {shown(speedup)}")
+    per_millisecond = 1000 * float(speedup)
     at_least(1, prefix_blocks=prefix_blocks)
     times: list[float] = []
     works: list[float] = []

@@ -143,6 +143,12 @@ def test_bad_times(seconds: Any) -> None:
         Times.of(seconds)
 
 
+@pytest.mark.parametrize("seconds", [None, 5.0, "12", b"12", bytearray(b"12")])
+def test_times_are_iterable(seconds: Any) -> None:
+    with pytest.raises(TypeError, match="times must be an iterable of seconds, not"):
+        Times.of(seconds)
+
+
 def test_nothing_but_a_summary_can_be_added() -> None:
     with pytest.raises(TypeError):
         operator.add(Times(), 1.0)

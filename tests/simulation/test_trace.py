@@ -148,6 +148,25 @@ def test_bad_options(name: str, value: float) -> None:
         read_trace([ROW], **options)
 
 
+@pytest.mark.parametrize("speedup", [0, -1, nan, inf, "2", None])
+def test_the_speedup_is_no_duration(speedup: Any) -> None:
+    with pytest.raises(InvalidSetting, match=r"speedup must be (a number|positive, up)"):
+        read_trace([ROW], **PER, speedup=speedup)
+
+
+@pytest.mark.parametrize("part", ["arrivals", "service", "keys"])
+def test_the_parts_are_recorded(part: str) -> None:
+    parts: dict[str, Any] = {
+        "arrivals": RecordedTimes([0.0]),
+        "service": RecordedWork([1.0]),
+        "keys": RecordedKeys(["a"]),
+    }
+    wrong: list[Any] = [[1.0], None, type(parts[part])]
+    for parts[part] in wrong:
+        with pytest.raises(TypeError, match=f"{part} must be Recorded.*, not "):
+            Trace(**parts)
+
+
 def test_the_parts_have_one_length() -> None:
     with pytest.raises(InvalidSetting, match="not 2, 1 and 1"):
         Trace(RecordedTimes([0.0, 1.0]), RecordedWork([1.0]), RecordedKeys(["a"]))
