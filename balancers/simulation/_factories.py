@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from inspect import signature
 from random import Random
-from types import FunctionType, MethodType
+from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +17,11 @@ from balancers.pool import Pool
 __all__ = ["check_factory", "check_no_state", "made"]
 
 _GENERATOR = "a random generator"
+_ITERATOR = "an iterator"
+_HINTS = {
+    _GENERATOR: "; replicate passes rng itself",
+    _ITERATOR: "; or pass a list instead of the iterator",
+}
 _GENERATORS = (Random, np.random.Generator, np.random.BitGenerator, np.random.RandomState)
 _MEMBERS_OF_PARTS = (("pick", "finished"), ("factor", "attach"), ("value", "finished"))
 """Two methods each of balancers, gates and loads."""
@@ -25,8 +30,9 @@ _MEMBERS_OF_PARTS = (("pick", "finished"), ("factor", "attach"), ("value", "fini
 def check_factory(name: str, factory: object) -> None:
     """Raise InvalidSetting if a factory is an object with a state, or contains one.
 
-    A partial, a collection, a method, and what a function of Python refers to are searched.  Raises
-    TypeError for an object that cannot be called.
+    A partial, a collection, a method, the attributes of an object that can be called, and what a
+    function of Python refers to are searched.  Raises TypeError for an object that cannot be
+    called.
     """
     check_no_state(name, factory)
     if not callable(factory):
@@ -41,11 +47,10 @@ def check_no_state(name: str, given: object) -> None:
     found = next(_found(given), None) if own is None else (own, given)
     if found is not None:
         kind, value = found
-        hint = "; replicate passes rng itself" if kind == _GENERATOR else ""
         raise InvalidSetting(
             f"{name} {'contains' if own is None else 'is'} {kind}, {shown(value)}, whose state "
             "several runs would share: pass a factory that makes a new one, for example "
-            f"functools.partial of its class{hint}"
+            f"functools.partial of its class{_HINTS.get(kind, '')}"
         )
 
 
@@ -65,7 +70,7 @@ def _state_of(value: object) -> str | None:
     if isinstance(value, _GENERATORS):
         return _GENERATOR
     if isinstance(value, Iterator):
-        return "an iterator"
+        return _ITERATOR
     if isinstance(value, Pool):
         return "a pool"
     for methods in _MEMBERS_OF_PARTS:
@@ -74,22 +79,26 @@ def _state_of(value: object) -> str | None:
     return None
 
 
-def _found(value: object, seen: frozenset[int] = frozenset()) -> Iterator[tuple[str, object]]:
-    """Yield the objects with a state that a value contains."""
-    if id(value) in seen:
-        return
-    for part in _parts(value):
-        kind = _state_of(part)
-        if kind is not None:
-            yield kind, part
-        yield from _found(part, seen | {id(value)})
+def _found(value: object) -> Iterator[tuple[str, object]]:
+    """Yield the objects with a state that a value contains.  Each part is searched once."""
+    seen = {id(value): value}  # a part that is stored here keeps its id
+    waiting = [_parts(value)]
+    while waiting:
+        for part in waiting.pop():
+            kind = _state_of(part)
+            if kind is not None:
+                yield kind, part
+            parts = () if id(part) in seen else _parts(part)
+            if parts:
+                seen[id(part)] = part
+                waiting.append(parts)
 
 
 def _parts(value: Any) -> Iterable[object]:
     held: Any = cast("object", value)  # the types of what it contains are unknown
     if isinstance(value, partial):
         return (held.func, *held.args, *held.keywords.values())
-    if isinstance(value, MethodType):
+    if isinstance(value, MethodType | BuiltinMethodType):
         return (value.__self__,)
     if isinstance(value, FunctionType):
         return _referred(value)
@@ -97,7 +106,8 @@ def _parts(value: Any) -> Iterable[object]:
         return (*held.keys(), *held.values())
     if isinstance(value, list | tuple | set | frozenset):
         return cast("Iterable[object]", value)
-    return ()
+    is_object = callable(held) and not isinstance(held, type)
+    return tuple(getattr(held, "__dict__", {}).values()) if is_object else ()
 
 
 def _referred(function: FunctionType) -> Iterator[object]:

@@ -48,6 +48,16 @@ def enclosing(value: object) -> Callable[[], object]:
     return lambda: value
 
 
+class Factory:
+    """A factory with an attribute."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __call__(self) -> object:
+        return self.value
+
+
 REFUSED: dict[str, Any] = {
     "balancer": shared,
     "pool": Pool(RoundRobin(NAMES)),
@@ -63,6 +73,10 @@ REFUSED: dict[str, Any] = {
     "value of a dict": partial(dict, policies={"x": shared}),
     "names of an iterator": partial(RoundRobin, iter(NAMES)),
     "method": Picks().make,
+    "method of a generator": generator.random,
+    "method of a generator of numpy": partial(map, np.random.default_rng(1).random),
+    "attribute": Factory(shared),
+    "attribute of an attribute": partial(Factory(Factory([generator]))),
     "global": of_global,
     "default": of_default,
     "keyword default": of_keyword,
@@ -99,6 +113,7 @@ ACCEPTED: dict[str, Any] = {
     "enclosed class": enclosing(HashRing),
     "partial of weights": partial(RoundRobin, {"a": 2, ("b", 80): 1}),
     "builtin": partial(max, 1, 2),
+    "attribute": Factory(NAMES),
 }
 
 
@@ -118,6 +133,18 @@ def test_a_list_that_contains_itself_is_searched_once() -> None:
     endless: list[object] = []
     endless.append(endless)
     check_factory("make", partial(RoundRobin, endless))
+
+
+def test_a_list_that_is_contained_often_is_searched_once() -> None:
+    nested: list[object] = []
+    for _ in range(60):
+        nested = [nested, nested]
+    check_factory("make", partial(RoundRobin, nested))
+
+
+def test_an_iterator_can_be_replaced_by_a_list() -> None:
+    with pytest.raises(InvalidSetting, match=r"contains an iterator, .* or pass a list instead"):
+        check_factory("make", partial(RoundRobin, iter(NAMES)))
 
 
 def test_a_factory_gets_a_generator_if_it_asks_for_one() -> None:
