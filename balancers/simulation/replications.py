@@ -138,6 +138,7 @@ class Replications:
 
         Raises NotSteady and InvalidSetting.
         """
+        number("q", q)  # not a sequence
         return self.interval(confidence, of=lambda run: run.response.percentile(q))
 
     def controlled(self, confidence: float = 0.95, *, of: Measure | None = None) -> Interval:
@@ -218,7 +219,12 @@ def replicate(
                 f"replicate has no argument {name}, because it belongs to one pool: simulate with "
                 "each seed yourself, and pass the results to Replications"
             )
+    if "seed" in options:
+        raise TypeError("replicate has the argument seeds instead of seed")
     check_no_state("options", options)
+    given: object = seeds
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"seeds must be an iterable of ints, not {shown(given)}")
     wanted = list(seeds)
     for seed in wanted:
         at_least(0, seed=seed)

@@ -209,6 +209,23 @@ def test_bad_seeds(seed: Any) -> None:
         runs([1, seed])
 
 
+@pytest.mark.parametrize("seeds", [8, None, "12", b"12"])
+def test_seeds_are_iterable(seeds: Any) -> None:
+    with pytest.raises(TypeError, match="seeds must be an iterable of ints, not"):
+        runs(seeds)
+
+
+def test_one_seed_is_no_option() -> None:
+    with pytest.raises(TypeError, match="the argument seeds instead of seed"):
+        runs([1, 2], 10, seed=1)
+
+
+@pytest.mark.parametrize("q", [[50, 99], (50,), "50", None, nan, 101])
+def test_bad_percentiles(q: Any) -> None:
+    with pytest.raises(InvalidSetting, match="q must be"):
+        runs([1, 2], requests=100).percentile(q)
+
+
 @pytest.mark.parametrize("confidence", [0, 1, -1, 1.5, nan, inf, "0.95", None, True])
 def test_bad_confidences(confidence: Any) -> None:
     with pytest.raises(InvalidSetting, match="confidence must be"):
