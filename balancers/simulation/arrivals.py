@@ -145,7 +145,7 @@ class Bursty:
         return gaps
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RecordedTimes:
     """Arrivals at recorded times, in seconds since the start of the run.
 
@@ -173,6 +173,9 @@ class RecordedTimes:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def __repr__(self) -> str:
+        return f"<RecordedTimes: {len(self)} times up to {self.times[-1]:.6g} s>"
 
     def draw(self, rng: Generator, start: int, count: int) -> NDArray[np.float64]:
         """Return the gaps before ``count`` requests in seconds, as a float64 array; O(count).

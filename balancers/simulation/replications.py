@@ -59,7 +59,7 @@ class Interval:
         return f"{self.mean:.4g} ± {self.half_width:.2g}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Replications:
     """Independent simulations that differ in their seeds only.
 
@@ -168,6 +168,10 @@ class Replications:
             if not isfinite(value):
                 raise NotSteady(f"the measure of run {place} is {value}: it has too few answers")
         return values
+
+    def __repr__(self) -> str:
+        steady = "" if self.steady else ", no steady state"
+        return f"<Replications: {len(self.simulations)} runs, mean {self.mean:.4g} s{steady}>"
 
     @staticmethod
     def _interval(estimate: Estimate, confidence: float) -> Interval:

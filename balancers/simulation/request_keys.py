@@ -133,7 +133,7 @@ def _bounds(size: int, exponent: float) -> NDArray[np.float64]:
     return bounds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RecordedKeys:
     """Recorded keys of each request: ints, strings or bytes.
 
@@ -172,6 +172,9 @@ class RecordedKeys:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def __repr__(self) -> str:
+        return f"<RecordedKeys: {len(self)} keys, {self.size} different>"
 
     def draw(self, rng: Generator, start: int, count: int) -> NDArray[np.object_]:
         """Return the keys of ``count`` requests, as an array of objects; O(count).

@@ -222,7 +222,7 @@ class HyperExponential:
         return means * -np.log1p(-uniform[:, 1])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RecordedWork:
     """Recorded work of each request, in seconds on a server of speed 1.
 
@@ -247,6 +247,9 @@ class RecordedWork:
 
     def __len__(self) -> int:
         return len(self.works)
+
+    def __repr__(self) -> str:
+        return f"<RecordedWork: {len(self)} requests, mean {self.mean:.4g} s>"
 
     def draw(self, rng: Generator, start: int, count: int) -> NDArray[np.float64]:
         """Return the work of ``count`` requests in seconds, as a float64 array; O(count).

@@ -18,7 +18,7 @@ _MOST = 1e300
 _PARTS = {"arrivals": RecordedTimes, "service": RecordedWork, "keys": RecordedKeys}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Trace:
     """Recorded requests: when they arrived, their work, and their keys.
 
@@ -49,6 +49,9 @@ class Trace:
 
     def __len__(self) -> int:
         return len(self.arrivals)
+
+    def __repr__(self) -> str:
+        return f"<Trace: {len(self)} requests in {self.arrivals.times[-1]:.6g} s>"
 
 
 def read_trace(

@@ -209,6 +209,15 @@ def test_bad_seeds(seed: Any) -> None:
         runs([1, seed])
 
 
+def test_replications_are_shown_in_short() -> None:
+    few = runs([1, 2], requests=100)
+    assert repr(few) == f"<Replications: 2 runs, mean {few.mean:.4g} s>"
+    unsteady = replicate(
+        partial(RoundRobin, NAMES), Poisson(9.0), Exponential(1.0), requests=2000, seeds=[1, 2]
+    )
+    assert repr(unsteady).endswith(" s, no steady state>")
+
+
 @pytest.mark.parametrize("seeds", [8, None, "12", b"12"])
 def test_seeds_are_iterable(seeds: Any) -> None:
     with pytest.raises(TypeError, match="seeds must be an iterable of ints, not"):

@@ -175,3 +175,12 @@ def test_the_parts_have_one_length() -> None:
 def test_the_latest_time() -> None:
     row = ROW | {"timestamp": LATEST * 1000}
     assert read_trace([row], **PER).arrivals.times == (LATEST,)
+
+
+def test_a_long_trace_is_shown_in_short() -> None:
+    n = 10_000
+    trace = Trace(RecordedTimes(range(n)), RecordedWork([0.5] * n), RecordedKeys(["a", "b"] * 5000))
+    assert repr(trace) == "<Trace: 10000 requests in 9999 s>"
+    assert repr(trace.arrivals) == "<RecordedTimes: 10000 times up to 9999 s>"
+    assert repr(trace.service) == "<RecordedWork: 10000 requests, mean 0.5 s>"
+    assert repr(trace.keys) == "<RecordedKeys: 10000 keys, 2 different>"
