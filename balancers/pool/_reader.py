@@ -1,6 +1,5 @@
 """Defines the part of a pool that is read: members, weights, states and counts."""
 
-from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Generic
 
@@ -55,9 +54,12 @@ class PoolReader(SharesBackends, Generic[B]):
         return Backends(self._by_backend)
 
     @property
-    def events(self) -> deque[Event] | None:
-        """The deque to which the pool appends its events, or None if it has none."""
-        return self._members.events
+    def events(self) -> tuple[Event, ...]:
+        """The events in the deque that the pool was made with, in its order; O(events).
+
+        It is empty if there is no deque.
+        """
+        return tuple(self._members.events or ())
 
     @property
     def panicking(self) -> bool:

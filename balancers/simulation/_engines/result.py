@@ -79,7 +79,7 @@ def _events(setup: Setup[Any]) -> tuple[Event, ...]:
     events: list[Event] = []
     for front in setup.fronts:
         if isinstance(front, Pool):
-            events += front.events or ()
+            events += front.events
     return tuple(sorted(events, key=lambda event: event.at))
 
 
