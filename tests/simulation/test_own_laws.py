@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from balancers import RoundRobin
+from balancers import HashRing, RoundRobin
+from balancers.errors import InvalidSetting
 from balancers.simulation import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,31 @@ def test_a_simulation_takes_them() -> None:
     run = simulate(RoundRobin(["a", "b"]), ARRIVALS, SERVICE, requests=2000, seed=1)
     assert run.steady
     assert run.answered == 1500
+
+
+class Drawing:
+    """A law without a mean and without shares."""
+
+    def __init__(self, drawn: Any) -> None:
+        self.drawn = drawn
+
+    def draw(self, *_: object) -> Any:
+        return self.drawn
+
+
+@pytest.mark.parametrize("drawn", [None, 1.0, {1: 2}, iter([1, 2, 3])])
+def test_keys_that_are_no_array(drawn: Any) -> None:
+    with pytest.raises(InvalidSetting, match="keys must draw an array or a list, not"):
+        simulate(HashRing(["a"]), ARRIVALS, SERVICE, keys=Drawing(drawn), requests=3, seed=1)
+
+
+def test_only_the_shares_of_keys_may_be_missing() -> None:
+    law: Any = Drawing(["x", "y", "z"])
+    assert simulate(HashRing(["a"]), ARRIVALS, SERVICE, keys=law, requests=3, seed=1).answered == 3
+    with pytest.raises(TypeError, match="arrivals must be a law with the attribute mean"):
+        simulate(HashRing(["a"]), law, SERVICE, keys=law, requests=3, seed=1)
+    with pytest.raises(TypeError, match="service must be a law with the attribute mean"):
+        simulate(HashRing(["a"]), ARRIVALS, law, keys=law, requests=3, seed=1)
 
 
 def test_the_page_shows_what_the_example_prints(capsys: pytest.CaptureFixture[str]) -> None:

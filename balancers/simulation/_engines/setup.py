@@ -4,7 +4,7 @@ Every engine gets one :class:`Setup`.  :meth:`Setup.chunks` gives the requests i
 size, and always the same ones.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple
 
 import numpy as np
@@ -173,6 +173,8 @@ class Setup(Generic[B]):
                 if start <= mark < start + count:
                     self.marks[mark] = float(times[mark - start])
             keys = None if self.keys is None else self.keys.draw(key_draws, start, count)
+            if self.keys is not None and not isinstance(keys, Sequence | np.ndarray):
+                raise InvalidSetting(f"keys must draw an array or a list, not {shown(keys)}")
             if keys is not None and len(keys) != count:
                 raise InvalidSetting(f"keys must draw {count} keys, not {len(keys)}")
             yield Chunk(start, times, works, keys)

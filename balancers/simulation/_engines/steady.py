@@ -49,7 +49,7 @@ def _known(setup: Setup[Any], tally: Tally[Any]) -> str:
     load = offered / sum(capacity.values())
     if load >= _NEARLY:
         return f"the load is {load:.4g} in total"
-    shares = None if setup.keys is None else setup.keys.shares
+    shares = getattr(setup.keys, "shares", None)  # a law of a user may have none
     if shares is None or not isinstance(balancer, HashedBalancer):
         return ""
     owners = balancer.pick_many(balancer.hash_many(range(len(shares))))
