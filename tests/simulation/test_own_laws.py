@@ -50,8 +50,9 @@ class Drawing:
 
 @pytest.mark.parametrize("drawn", [None, 1.0, {1: 2}, iter([1, 2, 3])])
 def test_keys_that_are_no_array(drawn: Any) -> None:
+    law: Any = Drawing(drawn)
     with pytest.raises(InvalidSetting, match="keys must draw an array or a list, not"):
-        simulate(HashRing(["a"]), ARRIVALS, SERVICE, keys=Drawing(drawn), requests=3, seed=1)
+        simulate(HashRing(["a"]), ARRIVALS, SERVICE, keys=law, requests=3, seed=1)
 
 
 def test_only_the_shares_of_keys_may_be_missing() -> None:
