@@ -195,13 +195,11 @@ def checked_entry(entry: Any, latest: float) -> tuple[float, Callable[[float], o
 
 
 def check_law(name: str, law: Any, requests: int) -> None:
-    """Raise TypeError unless it is a law, and InvalidSetting if it has too few values."""
+    """Raise TypeError unless the law can draw, and InvalidSetting if it has too few values."""
     if isinstance(law, type) or not callable(getattr(law, "draw", None)):
         raise TypeError(f"{name} must be a law with a method draw, not {shown(law)}")
     mean = getattr(law, "mean", None)
     if mean is not None and not number(f"the mean of {name}", mean) >= 0:
         raise InvalidSetting(f"the mean of {name} must be 0 or more, not {shown(mean)}")
-    if name != "keys" and not hasattr(law, "mean"):
-        raise TypeError(f"{name} must be a law with the attribute mean: {shown(law)}")
     if hasattr(law, "__len__") and len(law) < requests:
         raise InvalidSetting(f"{name} has {len(law)} values for {requests} requests")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from math import fsum, isfinite, nan
+from math import fsum, inf, isfinite, nan
 from typing import TYPE_CHECKING, Any
 
 from balancers._internal.checks import at_least, number, shown
@@ -83,7 +83,7 @@ class Replications:
     simulations: tuple[Simulation[Any], ...]
     controls: tuple[tuple[float, float], ...] = ()
     """For each simulation, by which share the mean work and the mean gap of its requests exceed
-    those of the laws.  A share is NaN if the mean of the law is 0 or infinite."""
+    those of the laws.  A share is NaN if the mean of the law is 0, infinite or unknown."""
 
     def __post_init__(self) -> None:
         simulations = tuple(self.simulations)
@@ -268,13 +268,14 @@ def _excess(law: Arrivals | Service, seed: int, name: str, first: int, last: int
 
     The law is drawn once more, which takes less time than the simulation.
     """
-    if not 0 < law.mean < float("inf"):
+    mean = getattr(law, "mean", nan)  # a law of a user may have none
+    if not 0 < mean < inf:
         return nan
     draws, sums = stream(seed, name), list[float]()
     for start in range(0, last, _CHUNK):
         drawn = law.draw(draws, start, min(_CHUNK, last - start))
         sums.append(float(drawn[max(0, first - start) :].sum()))
-    return fsum(sums) / ((last - first) * law.mean) - 1
+    return fsum(sums) / ((last - first) * mean) - 1
 
 
 def _mean_response(run: Simulation[Any]) -> float:

@@ -1,5 +1,6 @@
 """The laws of the example are laws, and the example prints what its page says."""
 
+from functools import partial
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from balancers import HashRing, RoundRobin
 from balancers.errors import InvalidSetting
-from balancers.simulation import simulate
+from balancers.simulation import replicate, simulate
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = run_path(str(ROOT / "docs/examples/own_laws.py"))
@@ -55,13 +56,14 @@ def test_keys_that_are_no_array(drawn: Any) -> None:
         simulate(HashRing(["a"]), ARRIVALS, SERVICE, keys=law, requests=3, seed=1)
 
 
-def test_only_the_shares_of_keys_may_be_missing() -> None:
-    law: Any = Drawing(["x", "y", "z"])
-    assert simulate(HashRing(["a"]), ARRIVALS, SERVICE, keys=law, requests=3, seed=1).answered == 3
-    with pytest.raises(TypeError, match="arrivals must be a law with the attribute mean"):
-        simulate(HashRing(["a"]), law, SERVICE, keys=law, requests=3, seed=1)
-    with pytest.raises(TypeError, match="service must be a law with the attribute mean"):
-        simulate(HashRing(["a"]), ARRIVALS, law, keys=law, requests=3, seed=1)
+def test_a_law_that_only_draws() -> None:
+    keys: Any = Drawing(["x", "y", "z"])
+    gaps: Any = Drawing([1.0, 1.0, 1.0])
+    works: Any = Drawing([0.5, 0.25, 0.5])
+    run = simulate(HashRing(["a"]), gaps, works, keys=keys, requests=3, seed=1, warm_up=0.0)
+    assert run.response.total_ticks == 1.25 * 2**30
+    runs = replicate(partial(HashRing, ["a"]), gaps, works, keys=keys, requests=3, seeds=[1, 2])
+    assert runs.controlled().half_width == 0.0
 
 
 def test_the_page_shows_what_the_example_prints(capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,9 @@ def _known(setup: Setup[Any], tally: Tally[Any]) -> str:
     changing = setup.faults or setup.retries is not None or setup.script is not None
     if limited or changing or tally.states[REFUSED] or isinstance(balancer, Pool):
         return ""
-    work, gap = float(setup.service.mean), float(setup.arrivals.mean)
+    work, gap = (getattr(law, "mean", None) for law in (setup.service, setup.arrivals))
+    if work is None or gap is None:  # a law of a user may have no mean
+        return ""
     offered = inf if work == inf or not gap else work / gap
     weights: Any = balancer.weights
     capacity = {
