@@ -11,7 +11,7 @@ from balancers._internal.checks import shown
 from balancers._internal.copying import share
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
-from balancers.errors import InvalidKey, InvalidSetting
+from balancers.errors import InvalidKey, InvalidPick, InvalidSetting
 from balancers.hashing import CHUNK, Anchor, HashedBalancer, Jump, Memento, MultiProbe
 
 __all__ = [
@@ -86,7 +86,7 @@ def picked(balancer: AnyKeyed[B], keys: Iterable[Key]) -> tuple[list[B], NDArray
         raise TypeError(f"keys must be an iterable of keys, not {shown(keys)}")
     if picks_many(balancer):
         many = cast("KeyedBalancer[B]", balancer)
-        return list(many.weights), many.pick_many(many.hash_many(keys))
+        return list(many.weights), _picks(many, many.hash_many(keys))
     places: dict[B, int] = {backend: place for place, backend in enumerate(balancer.weights)}
     one = cast("Balancer[B]", copy_of(balancer))
     indices = [places.setdefault(one.pick(key), len(places)) for key in keys]
@@ -159,7 +159,7 @@ class Owned(Generic[B]):
                 yield self._indices[start : start + length]
         elif not self.has_chooser:
             for start in starts:
-                yield balancer.pick_many(self._hashes[start : start + length])
+                yield _picks(balancer, self._hashes[start : start + length])
         elif self.count:
             hashed = cast("HashedBalancer[B]", balancer)
             if not hashed.eligible():
@@ -185,6 +185,22 @@ class Owned(Generic[B]):
             isinstance(balancer, HashedBalancer)
             and type(balancer).pick_many is HashedBalancer.pick_many
         )
+
+
+def _picks(balancer: KeyedBalancer[Any], hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return what ``pick_many`` returns.  Raises InvalidPick unless these are indices of members.
+
+    It may be a method of a user.
+    """
+    picks: NDArray[Any] = np.asarray(balancer.pick_many(hashes))
+    members = len(balancer.weights)
+    valid = picks.shape == hashes.shape and picks.dtype.kind in "iu"
+    if not valid or (picks.size and not 0 <= picks.min() <= picks.max() < members):
+        raise InvalidPick(
+            f"pick_many of {shown(balancer)} must return {len(hashes)} indices of {members} "
+            f"members, not {shown(picks)}"
+        )
+    return picks.astype(np.intp, copy=False)
 
 
 def _weights_of(balancer: AnyKeyed[B]) -> dict[B, float]:

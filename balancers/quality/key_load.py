@@ -88,10 +88,11 @@ def key_load(
 
     ``shares`` contains the fraction of the requests of each key.  It is an array ``float64[keys]``
     or a sequence for the keys 0, 1, 2 and so on, or a mapping of keys to shares.  The shares are
-    divided by their sum, so numbers of requests may be passed too.  ``owners`` is a keyed balancer,
-    a mapping of keys to servers, or a sequence of the server of each key.  ``load`` is the total
-    load as a fraction of the total capacity.  ``weights`` contains the capacity of each server.  By
-    default these are the weights of the balancer, or 1 for each owner.
+    divided by their sum, so numbers of requests may be passed too.  For a key law of a simulation,
+    pass its ``shares``, for example ``ZipfKeys(10_000, 1.0).shares``.  ``owners`` is a keyed
+    balancer, a mapping of keys to servers, or a sequence of the server of each key.  ``load`` is
+    the total load as a fraction of the total capacity.  ``weights`` contains the capacity of each
+    server.  By default these are the weights of the balancer, or 1 for each owner.
 
     With a few frequent keys, the total load says little.  Here it is 0.9, and yet 21 of 100 servers
     get more than they can serve:

@@ -230,7 +230,8 @@ def remap(
     pair of members up to 5000 members, and beyond that O(pairs between which hashes move).
 
     Raises InvalidSetting if the two sequences, or a sequence and the hashes, differ in length.
-    Raises TypeError, InvalidKey and NoBackendAvailable as ``pick_many`` does.
+    Raises TypeError, InvalidKey and NoBackendAvailable as ``pick_many`` does, and InvalidPick if a
+    balancer of another author does not return indices of its members.
     """
     if keys is not None and not isinstance(keys, str | bytes | Sized):
         keys = list(keys)  # both balancers hash them

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from balancers import HashRing, Maglev, Rendezvous, RoundRobin
-from balancers.errors import InvalidKey, InvalidSetting, MissingKey, NoBackendAvailable
+from balancers.errors import InvalidKey, InvalidPick, InvalidSetting, MissingKey, NoBackendAvailable
 from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento
 from balancers.interop import caddy, envoy, nginx
 from balancers.keys import Murmur3
-from balancers.quality import Remap, _moves, _owners, remap, rollout
+from balancers.quality import Remap, _moves, _owners, key_load, remap, rollout
 from tests.depth import runs
 from tests.kinds import HASHED, Kind, by_name
 
@@ -197,6 +197,27 @@ def test_any_object_that_picks_many_can_be_compared(monkeypatch: pytest.MonkeyPa
     assert max(before.calls) == 7000
     mixed = remap(HashRing(NAMES), after, HASHES)
     assert mixed.hashes == len(HASHES)
+
+
+class Wrong(Plain):
+    """A keyed balancer that returns anything."""
+
+    picks: Any = None
+
+    def pick_many(self, hashes: NDArray[np.uint64]) -> Any:
+        return self.picks
+
+
+@pytest.mark.parametrize(
+    "picks", [[0, 9], [-1, 0], [0], [[0, 0]], [0.0, 0.0], ["a", "b"], None, [2**63, 0]]
+)
+def test_a_balancer_that_picks_no_member(picks: Any) -> None:
+    wrong = Wrong(["a", "b"])
+    wrong.picks = picks
+    with pytest.raises(InvalidPick, match=r"must return 2 indices of \d members, not "):
+        remap(wrong, HashRing(NAMES), keys=[1, 2])
+    with pytest.raises(InvalidPick, match=r"must return 2 indices of \d members, not "):
+        key_load([1, 2], wrong, 0.5)
 
 
 def test_an_overridden_pick_many_is_called() -> None:
