@@ -192,7 +192,7 @@ LARGE: dict[str, tuple[Kind, dict[str, Any]]] = {
     "WeightedRoundRobin": (WeightedRoundRobin, {}),
     "PowerOfTwoChoices": (PowerOfTwoChoices, {}),
     "HashRing": (HashRing, {"keys": ZipfKeys(5000, 0.5)}),
-    "Rendezvous": (Rendezvous, {"keys": UniformKeys(1 << 24)}),
+    "Jump": (Jump, {"keys": UniformKeys(1 << 24)}),
 }
 
 
