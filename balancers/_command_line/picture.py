@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from balancers._command_line.bad_input import BadInput
+from balancers._internal.checks import shown
 
 __all__ = ["Picture"]
 
@@ -27,9 +28,9 @@ class Picture:
         self._format = self._path.suffix[1:].lower()
         known = sorted(FigureCanvasBase.get_supported_filetypes())
         if self._format not in known:
-            raise BadInput(f"--plot: {path!r} must end in one of .{', .'.join(known)}")
+            raise BadInput(f"--plot: {shown(path)} must end in one of .{', .'.join(known)}")
         if "\0" in path or not self._path.parent.is_dir():
-            raise BadInput(f"--plot: {str(self._path.parent)!r} is not a folder")
+            raise BadInput(f"--plot: {shown(str(self._path.parent))} is not a folder")
 
     def save(self, draw: Callable[[Any], object]) -> None:
         """Draw a picture and save it.  Raises BadInput if it cannot be written."""

@@ -64,7 +64,8 @@ def _content(path: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise BadInput(f"{path}: line {line} is not UTF-8: {data[error.start :][:1]!r}") from error
+        byte = shown(data[error.start :][:1])
+        raise BadInput(f"{path}: line {line} is not UTF-8: {byte}") from error
 
 
 def _lines(content: str, path: str, program: str) -> Iterator[Server]:

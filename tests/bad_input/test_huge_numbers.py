@@ -121,8 +121,9 @@ def calls() -> list[tuple[str, str, str]]:
 
 
 CALLS = calls()
-UNCHECKED = {"SaltedName", "TlvType", "address_text", "ntop_text"}
-"""A kind of text, an enumeration, and functions that take objects of :mod:`ipaddress` only."""
+UNCHECKED = {"SaltedName", "TlvType", "address_text", "ntop_text", "text_colour"}
+"""A kind of text, an enumeration, functions that take objects of :mod:`ipaddress` only,
+and one that passes a colour to matplotlib."""
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from balancers._internal.checks import shown
 from balancers.errors import InvalidSetting
-from balancers.quality.plots._style import COLOURS, LINES, axes_of, legend, limit, names_of
+from balancers.quality.plots._style import COLOURS, LINES, axes_of, legend, limit, names_of, text_of
 
 __all__ = ["latency_curves"]
 
@@ -61,7 +61,10 @@ def latency_curves(
     """
     if not 0 < highest < 100:  # noqa: PLR2004 - per cent
         raise InvalidSetting(f"highest must be above 0 and below 100, not {shown(highest)}")
-    curves = {str(label): _curve(str(label), given, highest) for label, given in times.items()}
+    curves = {
+        text: _curve(text, given, highest)
+        for text, given in ((text_of(label), given) for label, given in times.items())
+    }
     axes = axes_of(ax)
     ends = [float(values[-1]) for _, values in curves.values() if values.size]
     middles = [_median(*curve) for curve in curves.values() if curve[1].size]
@@ -94,7 +97,9 @@ def _curve(label: str, given: Any, highest: float) -> tuple[Any, Any]:
     values = np.zeros(0) if summary else np.asarray([*given], dtype=np.float64)
     wrong = values[~((values >= 0) & (values < np.inf))]
     if wrong.size:
-        raise InvalidSetting(f"times of {label!r} must be finite seconds, not {shown(wrong[0])}")
+        raise InvalidSetting(
+            f"times of {shown(label)} must be finite seconds, not {shown(wrong[0])}"
+        )
     count = int(given.count) if summary else values.size
     if not count:
         return np.zeros(0), np.zeros(0)

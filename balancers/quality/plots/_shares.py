@@ -17,6 +17,7 @@ from balancers.quality.plots._style import (
     legend,
     limit,
     names_of,
+    text_of,
     write_names,
 )
 
@@ -109,7 +110,7 @@ def _percent(amounts: Mapping[Any, float], members: list[Any]) -> Any:
 
 
 def _label(axes: Any, members: list[Any], unit: str) -> None:
-    axes.set_ylabel(f"share of the {unit} (%)")
+    axes.set_ylabel(f"share of the {text_of(unit)} (%)")
     limit(axes, 0, max((bar.get_height() for bar in axes.patches), default=0))
     if not members:
         axes.set(xticks=[], yticks=[], xlabel="no backends")

@@ -13,6 +13,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.projections.polar import PolarAxes
 
+from balancers._internal.checks import shown
+
 __all__ = [
     "COLOURS",
     "GRID",
@@ -26,6 +28,7 @@ __all__ = [
     "names_of",
     "style",
     "text_colour",
+    "text_of",
     "write_names",
 ]
 
@@ -180,6 +183,14 @@ def ink_of(axes: Any) -> Any:
     return axes.xaxis.label.get_color()
 
 
+def text_of(thing: object) -> str:
+    """Return the text of anything.  Python refuses to print an int of many digits."""
+    try:
+        return str(thing)
+    except ValueError:
+        return shown(thing)
+
+
 def names_of(things: Iterable[object]) -> list[str]:
     """Return what to write for each backend: its text, shortened, and without any markup."""
     fonts = [
@@ -191,7 +202,7 @@ def names_of(things: Iterable[object]) -> list[str]:
         covered = letter.isprintable() and any(font.get_char_index(ord(letter)) for font in fonts)
         return letter if covered else letter.encode("unicode_escape").decode()
 
-    return [_plain("".join(map(legible, _shortened(str(thing))))) for thing in things]
+    return [_plain("".join(map(legible, _shortened(text_of(thing))))) for thing in things]
 
 
 def _shortened(text: str) -> str:

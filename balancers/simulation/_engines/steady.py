@@ -14,6 +14,8 @@ from balancers.simulation._grid import TICK
 
 __all__ = ["unsteady"]
 
+_MOST_KEYS = 1 << 17
+"""The owners of all keys are computed up to this number of keys."""
 _NEARLY = 1 - 1e-12
 """A load that is 1 except for rounding."""
 
@@ -22,8 +24,8 @@ def unsteady(setup: Setup[Any], tally: Tally[Any]) -> str:
     """Return why the run has no steady state, or an empty text.
 
     There are three signs: the load is known to be 1 or more, in total or on the server that some
-    keys belong to; a server was busy for longer than the measured time; or the mean number in
-    flight grew from the third to the last quarter of the run.  At a load of exactly 1, the last two
+    keys belong to (of up to 131 072 keys); a server was busy for longer than the measured time; or
+    the mean number in flight grew from the third to the last quarter of the run.  At a load of exactly 1, the last two
     grow by chance with the square root of the number of requests; they count from three times that
     on.
     """
@@ -51,8 +53,10 @@ def _known(setup: Setup[Any], tally: Tally[Any]) -> str:
     load = offered / sum(capacity.values())
     if load >= _NEARLY:
         return f"the load is {load:.4g} in total"
+    if not isinstance(balancer, HashedBalancer) or getattr(setup.keys, "size", inf) > _MOST_KEYS:
+        return ""
     shares = getattr(setup.keys, "shares", None)  # a law of a user may have none
-    if shares is None or not isinstance(balancer, HashedBalancer):
+    if shares is None:
         return ""
     owners = balancer.pick_many(balancer.hash_many(range(len(shares))))
     by_owner = np.bincount(owners, shares, len(weights)).tolist()
