@@ -17,7 +17,8 @@ _MOST_REQUESTS = 100_000_000
 _MOST_RUNS = 1000
 _SERVERS = """servers:
   a=2,b,c           names, with weights other than 1
-  @FILE             one per line, or the server lines of nginx, HAProxy or twemproxy
+  @FILE             one per line; for a method of nginx, HAProxy or twemproxy also the
+                    lines of its configuration
 """
 
 
@@ -118,7 +119,12 @@ laws:
         metavar="SECONDS",
         help="the mean work of a request, in seconds of a server of weight 1; 0.1 by default",
     )
-    parser.add_argument("--arrivals", default="poisson", metavar="LAW", help="the law of arrivals")
+    parser.add_argument(
+        "--arrivals",
+        default="poisson",
+        metavar="LAW",
+        help="the law of arrivals; poisson by default",
+    )
     parser.add_argument(
         "--keys",
         default="uniform:10000",

@@ -104,7 +104,7 @@ def run(options: Namespace) -> Report:
         for choice, (make, keyed) in zip(choices, makers, strict=True)
     ]
     summary = (
-        f"{len(servers)} servers, load {load:.4g}, {rate:.4g} requests/s, "
+        f"{len(servers)} server{'s' * (len(servers) > 1)}, load {load:.4g}, {rate:.4g} requests/s, "
         f"{options.service} work of {options.mean:g} s, "
         f"{options.runs} runs of {options.requests} requests"
     )

@@ -144,7 +144,8 @@ def parse_choices(text: str, known: Mapping[str, Method] = METHODS) -> list[Choi
         name, equals, value = part.strip().partition("=")
         if not equals:
             if name not in known:
-                raise BadInput(f"unknown method {shown(name)}: known are {', '.join(known)}")
+                kind = "policy" if known is POLICIES else "method"
+                raise BadInput(f"unknown {kind} {shown(name)}: known are {', '.join(known)}")
             choices.append(Choice(name, {}))
             continue
         if not choices:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TextIO
 
 __all__ = ["Report", "as_json", "one_line", "percent", "printable", "table", "write"]
 
-_LONGEST = 400
+_LONGEST = 480
 """The largest number of characters of an error message.  A longer one is cut."""
 
 

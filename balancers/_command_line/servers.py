@@ -115,15 +115,21 @@ def _server(part: str, where: str) -> Server:
     name, equals, weight = part.strip().rpartition("=")
     if not equals:
         name, weight = weight, "1"
-    if not name.strip():
+    name = name.strip()
+    if not name:
         raise BadInput(f"{where}: a server has no name in {shown(part)}")
+    if len(name.split()) > 1:
+        raise BadInput(
+            f"{where}: {shown(name)} is not the name of a server, because it contains a blank "
+            "(a configuration is read only for the methods of its program)"
+        )
     value = real(weight.strip())
     if value is None or not 0 <= value <= _LARGEST_WEIGHT:
         raise BadInput(
-            f"{where}: weight of {shown(name.strip())} must be a number, 0 or more, "
+            f"{where}: weight of {shown(name)} must be a number from 0 to {_LARGEST_WEIGHT:g}, "
             f"not {shown(weight.strip())}"
         )
-    return Server(name.strip(), value)
+    return Server(name, value)
 
 
 def _nginx(words: list[str], where: str) -> Server:

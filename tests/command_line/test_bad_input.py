@@ -26,6 +26,8 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "dashes as a value": ((*PREDICT, "--key=--"), "--key=--"),
     "no servers": (("predict", "maglev"), "SERVERS"),
     "unknown method": (("predict", "magle", "a"), "'magle'"),
+    "unknown policy": (("compare", "--policies", "nginx:hash"), "unknown policy 'nginx:hash'"),
+    "the last of the known methods": (("predict", "magle", "a"), "uhashring:ketama"),
     "two methods": (("predict", "maglev,hash_ring", "a"), "'maglev,hash_ring'"),
     "no method": (("predict", "", "a"), "''"),
     "setting without a method": (("predict", "size=3", "a"), "'size=3'"),
@@ -83,7 +85,7 @@ def test_the_line_names_the_value(arguments: tuple[str, ...], named: str) -> Non
 )
 def test_weights_that_are_no_numbers(weight: str) -> None:
     message = bad("predict", "maglev", f"b,a={weight}")
-    assert "weight of 'a'" in message
+    assert "weight of 'a' must be a number from 0 to 1e+300, not " in message
     assert weight[:300] in message
 
 
@@ -102,6 +104,25 @@ def test_a_file_of_servers_without_servers(tmp_path: Path) -> None:
     assert "contains no servers" in bad("predict", "maglev", f"@{file}")
     file.write_text("a\nb=x\n")
     assert "line 2" in bad("predict", "maglev", f"@{file}")
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "named"),
+    [
+        ("envoy:maglev", "upstream x {\n  server 10.0.0.1:80;\n}\n", "line 1: 'upstream x {'"),
+        ("hash_ring", "server s1 10.0.0.1:80 check\n", "line 1: 'server s1 10.0.0.1:80 check'"),
+        ("nginx:hash", "upstream x {\n}\n", "line 1: 'upstream x'"),
+        ("maglev", "a\nb 2=3\n", "line 2: 'b 2'"),
+        ("maglev", "a\nserver b weight=2;\n", "line 2: 'server b weight'"),
+    ],
+)
+def test_lines_of_a_configuration_are_no_names(
+    tmp_path: Path, method: str, content: str, named: str
+) -> None:
+    """Only the methods of a program read its configuration."""
+    file = tmp_path / "servers"
+    file.write_text(content)
+    assert named in bad("predict", method, f"@{file}")
 
 
 def test_a_file_of_servers_that_is_too_large(

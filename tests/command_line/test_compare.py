@@ -83,6 +83,10 @@ def test_weights_are_speeds_and_choose_the_default_policies() -> None:
     )
 
 
+def test_one_server_is_no_plural() -> None:
+    assert text("compare", "--servers", "1", *FEW).startswith("1 server, load 0.9, ")
+
+
 def test_a_policy_without_a_steady_state_has_no_times() -> None:
     arguments = (
         "compare",
