@@ -425,7 +425,7 @@ def test_the_scale_of_response_times() -> None:
 
 @pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
 def test_times_are_checked(wrong: float) -> None:
-    with pytest.raises(InvalidSetting, match="times of 'a'"):
+    with pytest.raises(InvalidSetting, match=f"times of 'a' must be finite seconds, not {wrong}$"):
         plots.latency_curves({"a": [1.0, wrong]})
 
 

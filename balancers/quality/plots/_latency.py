@@ -98,7 +98,7 @@ def _curve(label: str, given: Any, highest: float) -> tuple[Any, Any]:
     wrong = values[~((values >= 0) & (values < np.inf))]
     if wrong.size:
         raise InvalidSetting(
-            f"times of {shown(label)} must be finite seconds, not {shown(wrong[0])}"
+            f"times of {shown(label)} must be finite seconds, not {shown(float(wrong[0]))}"
         )
     count = int(given.count) if summary else values.size
     if not count:
