@@ -423,6 +423,13 @@ def test_the_scale_of_response_times() -> None:
     assert wide.get_yscale() == "log"
 
 
+@pytest.mark.parametrize("times", [SimpleNamespace(response=[1.0]), [0.1, 0.2], None])
+def test_times_without_labels(times: Any) -> None:
+    kind = type(times).__name__
+    with pytest.raises(TypeError, match=f"^times must be a mapping of labels, not {kind}$"):
+        plots.latency_curves(times)
+
+
 @pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
 def test_times_are_checked(wrong: float) -> None:
     with pytest.raises(InvalidSetting, match=f"times of 'a' must be finite seconds, not {wrong}$"):

@@ -57,8 +57,10 @@ def latency_curves(
     ('response time (ms)', 'percentile of the requests (%)')
 
     Raises InvalidSetting if ``highest`` is not above 0 and below 100, and for a time that is
-    negative, NaN or infinite.
+    negative, NaN or infinite; TypeError for a result without a label.
     """
+    if not isinstance(times, Mapping):
+        raise TypeError(f"times must be a mapping of labels, not {type(times).__name__}")
     if not 0 < highest < 100:  # noqa: PLR2004 - per cent
         raise InvalidSetting(f"highest must be above 0 and below 100, not {shown(highest)}")
     curves = {
