@@ -109,7 +109,7 @@ def distribution(
     >>> print(distribution([3, 4, 2]).warning)
     an expected count is 3, below 5, so the p-value is inexact
     >>> print(distribution([500, 500, 500]).warning)
-    the counts are more even than independent picks would be, as those of a rotation are
+    the counts are more even than independent picks usually are, as those of a rotation
 
     The shares of a hash ring differ by design.  So chi-square is large for any ring and grows with
     the number of keys; use ``variation`` for a ring.  If all counts are 0, nothing is measured:
@@ -214,7 +214,7 @@ def _warning(
         found.append("some counts are not whole, and chi-square is for numbers of requests")
     if p_value > 1 - _SURE and len(x) > 1:
         found.append(
-            "the counts are more even than independent picks would be, as those of a rotation are"
+            "the counts are more even than independent picks usually are, as those of a rotation"
         )
     if p_value < _SURE and not closed:
         found.append(
