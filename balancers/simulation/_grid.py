@@ -37,4 +37,5 @@ def tick(seconds: float) -> float:
     >>> tick(0.1) == 0.1, abs(tick(0.1) - 0.1) < TICK / 2, tick(0.75)
     (False, True, 0.75)
     """
-    return round(seconds * TICKS) * TICK if isfinite(seconds) else seconds
+    ticks = seconds * TICKS
+    return round(ticks) * TICK if isfinite(ticks) else seconds

@@ -12,6 +12,10 @@ from balancers.simulation._seconds import check_seconds
 __all__ = ["Crash", "Errors", "FastFailures", "Fault", "Freeze", "Slow", "flap"]
 
 
+_MOST_CRASHES = 2**52
+"""The last of as many crashes, two ticks apart, ends after the latest time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Crash:
     """The server of ``backend`` is down from ``start`` to ``end``, in seconds.
@@ -149,7 +153,9 @@ def flap(backend: Any, start: float, down: float, up: float, times: int) -> tupl
     at_least(1, times=times)
     check_seconds("down", down, positive=True)
     check_seconds("up", up, positive=True)
-    starts = [start + turn * (down + up) for turn in range(times)]
+    last = number("start", start) + (min(times, _MOST_CRASHES) - 1) * (down + up)
+    _check_times(last, last + down, endless=False)  # before all of them are made
+    starts = (start + turn * (down + up) for turn in range(times))
     return tuple(Crash(backend, each, each + down) for each in starts)
 
 

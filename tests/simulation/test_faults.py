@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import replace
-from math import inf
+from math import inf, nan
 from random import Random
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from balancers import Event, LeastConnections, Pool, PowerOfTwoChoices, RoundRobin
 from balancers.errors import InvalidSetting, InvalidTime
-from balancers.gates import ActiveChecks
+from balancers.gates import ActiveChecks, Probe
 from balancers.overload import RetryBudget
 from balancers.simulation import (
     Constant,
@@ -107,6 +107,30 @@ def test_faults_that_overlap_end_with_the_last_one() -> None:
     assert [ok for _, ok in rows(result)] == [True, False, True]
     freezes = [Freeze("a", 0.5, 2.0), Freeze("a", 1.0, 3.0)]
     assert rows(run([0.0], [1.0], faults=freezes)) == [(3.5, True)]
+
+
+def test_flaps_are_validated_before_they_are_made() -> None:
+    wrong: list[Any] = ["0", None, True, [0.0], 10**400]
+    for start in wrong:
+        with pytest.raises(InvalidSetting, match="start"):
+            flap("a", start, down=1.0, up=1.0, times=2)
+    for start in (-1.0, nan, inf):
+        with pytest.raises(InvalidTime):
+            flap("a", start, down=1.0, up=1.0, times=2)
+    for times in (2**40, 10**400):
+        with pytest.raises(InvalidTime):
+            flap("a", 0.0, down=1.0, up=1.0, times=times)
+
+
+@pytest.mark.parametrize("discipline", ["fifo", "shared"])
+def test_a_server_that_stands_still_by_many_faults(discipline: Any) -> None:
+    """The product of the factors is more than a float can be."""
+    faults = [Slow("a", 0.5, inf, factor=2.0**22)] * 60
+    servers = Server(discipline=discipline)
+    assert rows(run([0.0], [1.0], faults=faults, servers=servers, timeout=3.0)) == [(3.0, False)]
+    for many in (46, 60):
+        with pytest.raises(InvalidTime):
+            run([0.0], [1.0], faults=faults[:many], servers=servers)
 
 
 @pytest.mark.parametrize("kind", [Crash, Freeze])
@@ -228,6 +252,46 @@ def test_probes_see_crashes_and_freezes_only(network: float) -> None:
     for fault in unseen:
         begun = [event for event in probed(fault, network) if event.began]
         assert {event.detail for event in begun} <= {"by requests"}
+
+
+@pytest.mark.parametrize(
+    ("faults", "answer"),
+    [
+        ([], (3.0, True)),
+        ([Crash("a", 0.5, 1.5)], (3.0, True)),
+        ([Crash("a", 0.5, 3.0)], (3.0, False)),
+        ([Crash("a", 1.5, 1.75)], (3.0, True)),
+        ([Crash("a", 2.0, 2.5, refuse_after=1.0)], (4.0, False)),
+        ([Freeze("a", 0.5, 2.0)], (3.0, True)),
+        ([Freeze("a", 2.0, 5.0)], (6.0, True)),
+        ([Freeze("a", 3.0, 6.0), Freeze("a", 1.0, 4.0)], (7.0, True)),
+        ([Freeze("a", 1.0, 4.0), Freeze("a", 4.0, 6.0)], (5.0, True)),
+        ([Freeze("a", 0.5, 8.0), Crash("a", 4.0, 6.0, refuse_after=2.0)], (5.0, False)),
+        ([Freeze("a", 0.5, 8.0), Crash("a", 8.0, 9.0)], (9.0, True)),
+        ([Freeze("a", 0.5, 8.0), Crash("b", 4.0, 6.0)], (9.0, True)),
+    ],
+)
+def test_a_probe_is_on_its_server_after_the_way_there(
+    faults: list[Any], answer: tuple[float, bool]
+) -> None:
+    """The probe is sent at 1 s, reaches its server at 2 s, and is answered as a request is."""
+
+    class Checks:
+        probes_due = 1.0
+        answers: list[tuple[float, bool]]
+
+        def probes(self, now: float) -> list[Probe[str]]:
+            self.probes_due = inf
+            return [Probe("a", 1, now, now + 50.0)]
+
+        def answer(self, probe: Probe[str], ok: bool, now: float) -> None:
+            self.answers.append((now, ok))
+
+    checks = Checks()
+    checks.answers = []
+    balancer = RoundRobin({"a": 0, "b": 1})
+    run([20.0], [1.0], balancer=balancer, network=2.0, faults=faults, probes=checks)
+    assert checks.answers == [answer]
 
 
 def test_a_short_freeze_only_delays_the_answer_to_a_probe() -> None:

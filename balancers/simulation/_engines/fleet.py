@@ -12,7 +12,7 @@ from balancers.simulation._engines.setup import Setup
 from balancers.simulation._engines.tries import Try
 from balancers.simulation._grid import tick
 from balancers.simulation._streams import stream
-from balancers.simulation.faults import Errors, FastFailures
+from balancers.simulation.faults import Crash, Errors, FastFailures, Freeze
 
 __all__ = ["Fleet"]
 
@@ -89,15 +89,23 @@ class Fleet:
     def answer_to_probe(self, backend: Any, now: float) -> tuple[float, bool]:
         """Return after how many seconds a probe that is sent now is answered, and whether well.
 
-        A frozen server answers at the end of the faults that freeze it now.
+        All faults are known, also those that begin before the probe is answered.
         """
-        model = self._model_of(backend)
-        if model.crashes:
-            return self._setup.network + tick(model.crashes[-1].refuse_after), False
-        if model.freezes:
-            thaw = max(tick(freeze.end) for freeze in model.freezes)
-            return thaw - now + self._back, True
-        return self._setup.network, True
+        self._model_of(backend)  # it must have a server
+        reach = at = now + self._setup.there
+        faults = [fault for fault in self._setup.faults if fault.backend == backend]
+        crashes = [fault for fault in faults if isinstance(fault, Crash)]
+        active = [crash for crash in crashes if tick(crash.start) <= reach < tick(crash.end)]
+        if active:
+            latest = max(active, key=lambda crash: tick(crash.start))
+            return self._setup.network + tick(latest.refuse_after), False
+        for freeze in sorted(
+            (fault for fault in faults if isinstance(fault, Freeze)), key=lambda fault: fault.start
+        ):
+            if tick(freeze.start) <= reach or tick(freeze.start) < at:
+                at = max(at, tick(freeze.end))
+        failed = [tick(crash.start) for crash in crashes if reach < tick(crash.start) < at]
+        return min([at, *failed]) - now + self._back, not failed
 
     def _hit(self, each: Try, model: Line | Shared, now: float) -> bool:
         """Let a try fail by the faults of its server, and return whether it does so at once."""
