@@ -18,6 +18,7 @@ from balancers.simulation._engines.setup import members_of
 from balancers.simulation._grid import LATEST
 from balancers.simulation.faults import Crash, Errors, FastFailures, Freeze, Slow
 from balancers.simulation.server import Server
+from balancers.simulation.stale import Stale
 
 __all__ = [
     "check_law",
@@ -95,6 +96,11 @@ def _check_balancer(balancer: Any, keyed: bool) -> None:
         raise AlreadyInUse(f"it belongs to a pool or balancer: {shown(balancer)}")
     if balancer.keyed and not keyed:
         raise MissingKey(f"a simulation of {shown(balancer)} needs keys=")
+    if _is(balancer, Stale) and balancer.latest > 0:
+        raise InvalidTime(
+            f"a simulation begins at 0 s, but the latest time of the balancer is "
+            f"{shown(balancer.latest)}"
+        )
     load_of: Callable[[Any, float], Any] | None = getattr(balancer, "load_of", None)
     if load_of is None:
         return
@@ -195,7 +201,10 @@ def checked_entry(entry: Any, latest: float) -> tuple[float, Callable[[float], o
 
 
 def check_law(name: str, law: Any, requests: int) -> None:
-    """Raise TypeError unless the law can draw, and InvalidSetting if it has too few values."""
+    """Raise TypeError unless the law can draw, and InvalidSetting if it has too few values.
+
+    Also raise InvalidSetting if its mean is no number, or negative.  It may have no mean.
+    """
     if isinstance(law, type) or not callable(getattr(law, "draw", None)):
         raise TypeError(f"{name} must be a law with a method draw, not {shown(law)}")
     mean = getattr(law, "mean", None)

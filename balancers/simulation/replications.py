@@ -6,6 +6,8 @@ from functools import partial
 from math import fsum, inf, isfinite, nan
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from balancers._internal.checks import at_least, number, shown
 from balancers.errors import InvalidSetting, NotSteady
 from balancers.simulation._execution import Progress, execute
@@ -273,7 +275,7 @@ def _excess(law: Arrivals | Service, seed: int, name: str, first: int, last: int
         return nan
     draws, sums = stream(seed, name), list[float]()
     for start in range(0, last, _CHUNK):
-        drawn = law.draw(draws, start, min(_CHUNK, last - start))
+        drawn = np.asarray(law.draw(draws, start, min(_CHUNK, last - start)))
         sums.append(float(drawn[max(0, first - start) :].sum()))
     return fsum(sums) / ((last - first) * mean) - 1
 

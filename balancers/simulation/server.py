@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from balancers._internal.checks import at_least, checked_choice, duration
+from balancers._internal.checks import at_least, checked_choice, duration, number
 
 __all__ = ["Server"]
 
@@ -37,6 +37,7 @@ class Server:
     def __post_init__(self) -> None:
         duration("speed", self.speed)
         at_least(1, slots=self.slots)
+        number("slots", self.slots)
         checked_choice("discipline", self.discipline, ("fifo", "shared"))
         if self.room is not None:
             at_least(1, room=self.room)

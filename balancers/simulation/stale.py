@@ -66,6 +66,11 @@ class Stale(SharesBackends, Balancer[B]):
         """The weight of every member, as a read-only view."""
         return self._balancer.weights
 
+    @property
+    def latest(self) -> float:
+        """The latest time of a call in seconds, or minus infinity before the first call."""
+        return self._now
+
     def put(self, backend: B, weight: float = 1) -> None:
         """Insert the backend, or change its weight.  Raises what ``balancer.put`` raises."""
         self._balancer.put(backend, weight)

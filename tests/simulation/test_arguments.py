@@ -144,6 +144,77 @@ def test_laws_of_authors_are_validated(law: str) -> None:
         run(**{law: Law(lambda size: np.full(size, 2.0**21))})
 
 
+def test_laws_of_authors_may_have_no_mean() -> None:
+    class Draws:
+        def __init__(self, value: float) -> None:
+            self.value = value
+
+        def draw(self, rng: Any, start: int, size: int) -> Any:
+            return np.full(size, self.value)
+
+    result = run(arrivals=Draws(1.0), service=Draws(0.5), keys=Letters(list))
+    assert (result.answered, result.steady) == (8, True)
+    grows = run(arrivals=Draws(1.0), service=Draws(3.0), requests=4000)
+    assert not grows.steady
+    for mean in (nan, -1.0, "1", True):
+        law = Law(np.ones)
+        law.mean = cast("Any", mean)
+        for name in ("arrivals", "service"):
+            balancer = LeastConnections(["a", "b"])
+            with pytest.raises(InvalidSetting, match="mean"):
+                run(balancer, **{name: law})
+            assert balancer.pick() == "a", "it was not used"
+
+
+class Letters:
+    """A law of keys of an author, with a method ``draw`` only."""
+
+    def __init__(self, made: Callable[[str], Any]) -> None:
+        self.made = made
+
+    def draw(self, rng: Any, start: int, size: int) -> Any:
+        return self.made("abcdefghijkl"[:size])
+
+
+def test_keys_of_authors_are_validated() -> None:
+    kinds: list[Callable[[str], Any]] = [
+        list,
+        tuple,
+        lambda text: np.array(list(text), object),
+    ]
+    for right in kinds:
+        assert run(HashRing(["a", "b"]), keys=Letters(right)).answered == 8
+    wrong: list[Callable[[str], Any]] = [
+        iter,
+        set,
+        str,
+        str.encode,
+        len,
+        lambda _: None,
+        lambda text: list(text)[1:],
+        lambda text: [*text, "x"],
+        lambda _: np.array(5),
+        lambda text: np.ones((len(text), 2), np.int64),
+    ]
+    fronts: list[Callable[[], Any]] = [
+        lambda: HashRing(["a", "b"]),
+        lambda: LeastConnections(["a", "b"]),
+        lambda: Pool(HashRing(["a", "b"])),
+    ]
+    for drawn in wrong:
+        for front in fronts:
+            with pytest.raises(InvalidSetting, match="keys must draw"):
+                run(front(), keys=Letters(drawn))
+
+
+def test_slots_are_floats_at_most() -> None:
+    with pytest.raises(InvalidSetting, match="slots"):
+        Server(slots=10**400)
+    for discipline in ("fifo", "shared"):
+        server = Server(slots=10**300, speed=10**300, discipline=cast("Any", discipline))
+        assert run(servers=server).answered == 8
+
+
 class NoBalancer:
     """A class with a method ``pick`` only."""
 

@@ -303,3 +303,36 @@ def test_heavy_tails_have_intervals_too() -> None:
     quantile = student_quantile(0.95, 7)
     means = np.array([one.response.mean for one in replications.simulations])
     assert interval.half_width == pytest.approx(quantile * means.std(ddof=1) / 8**0.5)
+
+
+class Draws:
+    """A law of an author without a mean, that returns lists."""
+
+    def draw(self, rng: Any, start: int, count: int) -> Any:
+        return rng.random(count).tolist()
+
+
+class Mean(Draws):
+    """The same law with its mean."""
+
+    mean = 0.5
+
+
+class Array(Mean):
+    """The same law as an array."""
+
+    def draw(self, rng: Any, start: int, count: int) -> Any:
+        return np.array(super().draw(rng, start, count))
+
+
+def test_a_law_without_a_mean_is_no_control() -> None:
+    law: Any = Draws()
+    some = replicate(RANDOM, law, law, requests=200, seeds=range(8))
+    assert all(isnan(share) for pair in some.controls for share in pair)
+    assert some.controlled() == some.interval()
+    lists, arrays = (
+        replicate(RANDOM, law, Exponential(0.1), requests=200, seeds=range(8))
+        for law in (Mean(), Array())
+    )
+    assert lists.controls == arrays.controls
+    assert not isnan(lists.controls[0][1])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from balancers import HashRing, LeastConnections, Pool, PowerOfTwoChoices, RoundRobin
 from balancers.errors import AlreadyInUse, InvalidSetting, InvalidTime, MissingKey, UnknownBackend
 from balancers.gates import Drain
-from balancers.simulation import Exponential, Poisson, Stale, simulate
+from balancers.simulation import Constant, Every, Exponential, Poisson, Stale, simulate
 from balancers.testing import check_balancer
 from tests.depth import runs
 
@@ -40,6 +40,17 @@ def stale_ring(backends: Any = ()) -> Stale[Any]:
 )
 def test_it_keeps_the_laws_of_balancers(make: Any, traits: tuple[str, ...]) -> None:
     check_balancer(make, traits=traits, examples=runs(200))
+
+
+def test_one_that_has_seen_a_later_time_is_not_simulated_again() -> None:
+    """Its board would not be renewed before that time, even if it shows no loads."""
+    stale = Stale(LeastConnections(["a", "b"]), every=1.0)
+    assert stale.latest == -inf
+    simulate(stale, Every(4.0), Constant(0.5), requests=10, seed=1)
+    assert stale.latest == 40.5
+    assert stale.load_of("a", 0.0) == stale.load_of("b", 0.0) == 0
+    with pytest.raises(InvalidTime, match=r"40\.5"):
+        simulate(stale, Every(4.0), Constant(0.5), requests=10, seed=1)
 
 
 STEPS = st.lists(

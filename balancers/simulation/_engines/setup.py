@@ -5,7 +5,7 @@ size, and always the same ones.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,16 +135,16 @@ class Setup(Generic[B]):
         try:
             place = self.places.get(backend)
         except TypeError:  # not hashable
-            raise InvalidPick(f"{shown(backend)} was picked, but it is no member") from None
+            raise InvalidPick(f"{shown(backend)} was picked or probed, but is no member") from None
         if place is None:
             if isinstance(self._given, Server):
                 if not any(backend in members_of(front) for front in self.fronts):
-                    raise InvalidPick(f"{shown(backend)} was picked, but it is no member")
+                    raise InvalidPick(f"{shown(backend)} was picked or probed, but is no member")
                 server = self._given
             elif backend in self._given:
                 server = self._given[backend]
             else:
-                raise InvalidPick(f"{shown(backend)} was picked, but it has no server")
+                raise InvalidPick(f"{shown(backend)} was picked or probed, but has no server")
             place = self.places[backend] = len(self.backends)
             self.backends.append(backend)
             self.servers.append(server)
@@ -172,11 +172,9 @@ class Setup(Generic[B]):
             for mark in (self.warm, self.half, self.late, self.requests - 1):
                 if start <= mark < start + count:
                     self.marks[mark] = float(times[mark - start])
-            keys = None if self.keys is None else self.keys.draw(key_draws, start, count)
-            if self.keys is not None and not isinstance(keys, Sequence | np.ndarray):
-                raise InvalidSetting(f"keys must draw an array or a list, not {shown(keys)}")
-            if keys is not None and len(keys) != count:
-                raise InvalidSetting(f"keys must draw {count} keys, not {len(keys)}")
+            keys = None
+            if self.keys is not None:
+                keys = _checked_keys(self.keys.draw(key_draws, start, count), count)
             yield Chunk(start, times, works, keys)
             if self.progress is not None:
                 self.progress(start + count)
@@ -203,3 +201,14 @@ def _checked(name: str, drawn: Any, count: int) -> NDArray[np.float64]:
             f"{name} must draw seconds from 0 to {LATEST:g}, not {shown(float(wrong))}"
         )
     return on_grid(seconds)
+
+
+def _checked_keys(drawn: Any, count: int) -> Any:
+    """Return drawn keys as an array or a sequence.  Raises InvalidSetting."""
+    kind = cast("type[object]", type(drawn))
+    if not issubclass(kind, np.ndarray | Sequence) or issubclass(kind, str | bytes):
+        raise InvalidSetting(f"keys must draw an array or a list, not {shown(drawn)}")
+    shape: tuple[int, ...] = drawn.shape if issubclass(kind, np.ndarray) else (len(drawn),)
+    if shape != (count,):
+        raise InvalidSetting(f"keys must draw {count} keys, not {' by '.join(map(str, shape))}")
+    return drawn

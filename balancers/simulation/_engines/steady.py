@@ -46,7 +46,7 @@ def _known(setup: Setup[Any], tally: Tally[Any]) -> str:
     offered = inf if work == inf or not gap else work / gap
     weights: Any = balancer.weights
     capacity = {
-        backend: server.slots * server.speed
+        backend: float(server.slots) * float(server.speed)
         for backend, server in zip(setup.backends, setup.servers, strict=True)
         if weights.get(backend, 0)
     }
