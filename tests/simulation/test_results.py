@@ -265,8 +265,6 @@ def test_no_steady_state_of_unknown_laws() -> None:
     """Where the means are not known, what is measured tells it."""
 
     class Law:
-        mean = float("nan")
-
         def __init__(self, law: Any) -> None:
             self.draw = law.draw
 

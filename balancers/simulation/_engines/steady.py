@@ -25,9 +25,9 @@ def unsteady(setup: Setup[Any], tally: Tally[Any]) -> str:
 
     There are three signs: the load is known to be 1 or more, in total or on the server that some
     keys belong to (of up to 131 072 keys); a server was busy for longer than the measured time; or
-    the mean number in flight grew from the third to the last quarter of the run.  At a load of exactly 1, the last two
-    grow by chance with the square root of the number of requests; they count from three times that
-    on.
+    the mean number in flight grew from the third to the last quarter of the run.  At a load of
+    exactly 1, the last two grow by chance with the square root of the number of requests; they
+    count from three times that on.
     """
     return _known(setup, tally) or _busy(setup, tally) or _growing(setup, tally)
 
@@ -53,14 +53,20 @@ def _known(setup: Setup[Any], tally: Tally[Any]) -> str:
     load = offered / sum(capacity.values())
     if load >= _NEARLY:
         return f"the load is {load:.4g} in total"
-    if not isinstance(balancer, HashedBalancer) or getattr(setup.keys, "size", inf) > _MOST_KEYS:
-        return ""
-    shares = getattr(setup.keys, "shares", None)  # a law of a user may have none
-    if shares is None:
+    return _known_by_keys(setup, balancer, offered, capacity)
+
+
+def _known_by_keys(
+    setup: Setup[Any], balancer: Any, offered: float, capacity: dict[Any, float]
+) -> str:
+    """The load of the server that some keys belong to, if the shares of the keys are known."""
+    keys: Any = setup.keys
+    shares = getattr(keys, "shares", None) if getattr(keys, "size", inf) <= _MOST_KEYS else None
+    if shares is None or not isinstance(balancer, HashedBalancer):
         return ""
     owners = balancer.pick_many(balancer.hash_many(range(len(shares))))
-    by_owner = np.bincount(owners, shares, len(weights)).tolist()
-    for backend, share in zip(weights, by_owner, strict=True):
+    by_owner = np.bincount(owners, shares, len(balancer.weights)).tolist()
+    for backend, share in zip(balancer.weights, by_owner, strict=True):
         load = share * offered / capacity.get(backend, inf)
         if load >= _NEARLY:
             return f"the keys of {shown(backend)} make a load of {load:.4g}"
