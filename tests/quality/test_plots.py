@@ -423,6 +423,13 @@ def test_the_scale_of_response_times() -> None:
     assert wide.get_yscale() == "log"
 
 
+@pytest.mark.parametrize("times", [{}, {"a": []}])
+def test_a_picture_without_response_times_says_so(times: Any) -> None:
+    ax = plots.latency_curves(times)
+    assert [text.get_text() for text in ax.texts] == ["no response times"]
+    assert not plots.latency_curves({**times, "b": [1.0]}).texts
+
+
 @pytest.mark.parametrize("times", [SimpleNamespace(response=[1.0]), [0.1, 0.2], None])
 def test_times_without_labels(times: Any) -> None:
     kind = type(times).__name__

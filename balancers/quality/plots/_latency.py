@@ -78,6 +78,8 @@ def latency_curves(
     for (ranks, values), (colour, line) in zip(curves.values(), looks, strict=False):
         handles += axes.plot(_stretched(ranks), values * factor, color=colour, linestyle=line)
     legend(axes, handles, names_of(curves), loc="lower right" if logarithmic else "upper left")
+    if not ends:
+        axes.text(0.5, 0.5, "no response times", transform=axes.transAxes, ha="center")
     if logarithmic:
         axes.set_yscale("log")
         limit(axes, factor * least / 5, 1.2 * factor * largest)
