@@ -3,10 +3,11 @@
 import pytest
 
 from balancers.testing import check_balancer
-from tests.depth import runs
+from tests.depth import DEEP
 from tests.kinds import KINDS, PRESETS, Kind, by_name
 
-EXAMPLES = runs(1000)
+EXAMPLES = 300 if DEEP else 100
+"""`make durations` checks with 1000."""
 PRESET_EXAMPLES = 60
 """Fewer, because the picks of presets are compared with those of the real programs."""
 FALSE_ALARM = 1e-9

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from balancers.testing import check_gate
-from tests.depth import runs
+from tests.depth import DEEP
 from tests.kinds import GATES, GateKind, by_name
 
-EXAMPLES = runs(1000)
+EXAMPLES = 300 if DEEP else 100
 
 
 @pytest.mark.parametrize("kind", GATES, ids=by_name)
