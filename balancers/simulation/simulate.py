@@ -88,7 +88,7 @@ def simulate(
 
     All times are on a grid of 2 ** -30 seconds.  The simulation ends when the last request has
     ended; later faults, probes and entries of the script do not happen.  Memory does not depend on
-    the number of requests, unless ``keep`` is set.
+    the number of requests, unless ``keep`` is set; with ``timeline``, it grows with the time.
 
     Raises InvalidSetting, InvalidTime, InvalidWeight, MissingKey, UnknownBackend and TypeError for
     invalid arguments, AlreadyInUse for an object with requests in flight or one that belongs to a

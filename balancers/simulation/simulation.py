@@ -103,8 +103,8 @@ class Simulation(Generic[B]):
 
     ``records`` is None, unless ``keep`` was set.  Otherwise it is a structured array with one
     element per request, warm-up included, in order of arrival.  Its fields are ``arrival``
-    (seconds), ``backend`` (the index in ``servers`` of the last try, or -1), ``response`` (seconds,
-    also of failures), ``ok``, ``tries`` and ``work`` (seconds).
+    (seconds), ``backend`` (the index in ``servers`` of the last try that found a backend, or -1),
+    ``response`` (seconds, also of failures), ``ok``, ``tries`` and ``work`` (seconds).
 
     ``engine`` tells which of the three loops has run: "vectorised", "sampled" or "general".  Two
     results are equal if everything else is equal.
