@@ -77,6 +77,7 @@ def simulate(
     The share ``warm_up`` of the requests, from the first one on, is simulated but not counted.
     With ``timeline`` (seconds), there are counts per bucket of this width.  With ``keep``, there is
     a record of every request.  ``progress`` is called with the number of requests so far.
+    It must not change the balancer; a function of the script may.
 
     >>> from random import Random
     >>> from balancers import PowerOfTwoChoices

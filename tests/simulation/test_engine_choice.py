@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from balancers import HashRing, Pool, PowerOfTwoChoices, RandomChoice, RoundRobin
+from balancers import HashRing, LeastConnections, Pool, PowerOfTwoChoices, RandomChoice, RoundRobin
 from balancers.loads import InFlight
 from balancers.simulation import (
+    Constant,
+    Every,
     Exponential,
     Poisson,
     Retries,
@@ -107,3 +109,28 @@ def test_each_engine_tells_itself() -> None:
     assert engine_of(HashRing(["a", "b"]), keys=UniformKeys(10)) == "vectorised"
     assert engine_of(two(["a", "b"]), servers={"a": Server(2.0), "b": Server()}) == "sampled"
     assert engine_of(two({"a": 1, "b": 0, "c": 1})) == "sampled"
+
+
+@pytest.mark.parametrize("name", ["pick", "started", "finished"])
+def test_a_method_that_is_replaced_on_the_object_is_called(name: str) -> None:
+    calls: list[tuple[Any, ...]] = []
+    makes: list[Callable[[], Any]] = [
+        lambda: RoundRobin(["a", "b"]),
+        lambda: PowerOfTwoChoices(["a", "b"], rng=Random(1)),
+        lambda: LeastConnections(["a", "b"]),
+    ]
+    for make in makes:
+        balancer = make()
+        method = getattr(balancer, name)
+
+        def spy(*arguments: Any, method: Any = method) -> Any:
+            calls.append(arguments)
+            return method(*arguments)
+
+        setattr(balancer, name, spy)
+        calls.clear()
+        result = simulate(balancer, Every(1.0), Constant(0.5), requests=10, seed=1)
+        assert (result.engine, len(calls)) == ("general", 10)
+        assert result == simulate(make(), Every(1.0), Constant(0.5), requests=10, seed=1)
+        if name == "finished":
+            assert {outcome.elapsed for _, outcome, _ in calls} == {0.5}

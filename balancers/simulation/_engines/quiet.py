@@ -219,6 +219,8 @@ class _Ends(Generic[T]):
 def _counts_only(balancer: Balancer[Any]) -> bool:
     """Return whether it is known that the balancer ignores outcomes and times."""
     kind = type(balancer)
+    if "finished" in getattr(balancer, "__dict__", {}):  # a function of the user
+        return False
     if kind is PowerOfTwoChoices:
         return cast("PowerOfTwoChoices[Any]", balancer).by_count
     return kind is LeastConnections or kind is WeightedLeastConnections

@@ -117,8 +117,13 @@ class Setup(Generic[B]):
 
     @property
     def plain(self) -> bool:
-        """Whether :attr:`simple` is True, and there is a balancer without a pool."""
-        return self.simple and not isinstance(self.balancer, Pool)
+        """Whether :attr:`simple` is True, and there is a balancer without a pool.
+
+        Its methods must be those of its class: a function may have been set on the object itself.
+        """
+        own = getattr(self.balancer, "__dict__", {}).keys()
+        replaced = own & {"pick", "started", "finished"}
+        return self.simple and not isinstance(self.balancer, Pool) and not replaced
 
     @property
     def speeds(self) -> NDArray[np.float64]:
