@@ -67,6 +67,7 @@ def valid_weight(weight: float, backend: object) -> float:
         return weight
     if type(weight) is float and 0 < weight <= _MAX_WEIGHT:
         return weight if weight % 1 else _integral(weight)
+    weight = _of_python(weight)
     try:
         valid = 0 <= weight <= _MAX_WEIGHT and not isinstance(weight, bool)
     except (TypeError, ValueError, ArithmeticError):
@@ -145,11 +146,18 @@ def number(name: str, value: Any, *, exact: bool = False) -> float:
     An int or a Fraction must also be in the range of a float, because it is combined with floats
     later.  With ``exact``, the caller combines it with ints only, and every number is allowed.
     """
+    value = _of_python(value)
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidSetting(f"{name} must be a number, not {shown(value)}")
     if not exact and not _fits_float(value):
         raise InvalidSetting(f"{name} must be a number in the range of a float, not {shown(value)}")
     return cast("float", value)
+
+
+def _of_python(value: Any) -> Any:
+    """Return a small float of NumPy as a float: NumPy warns when it compares one with 1e300."""
+    small = getattr(getattr(value, "dtype", None), "name", "") in {"float16", "float32"}
+    return float(value) if small and not value.shape else value
 
 
 def _fits_float(value: Real) -> bool:
@@ -162,7 +170,8 @@ def _fits_float(value: Real) -> bool:
 
 def not_negative(name: str, seconds: float) -> float:
     """Return the seconds.  Raise InvalidSetting if they are negative, NaN or infinite."""
-    if not 0 <= number(name, seconds) <= LATEST:
+    seconds = number(name, seconds)
+    if not 0 <= seconds <= LATEST:
         raise InvalidSetting(f"{name} must be finite seconds, 0 or more, not {shown(seconds)}")
     return seconds
 
@@ -172,7 +181,8 @@ def duration(name: str, seconds: float, *, endless: bool = False) -> float:
 
     The duration ``inf`` is allowed only if ``endless`` is True.
     """
-    if not 0 < number(name, seconds) <= LATEST and not (seconds == inf and endless):
+    seconds = number(name, seconds)
+    if not 0 < seconds <= LATEST and not (seconds == inf and endless):
         limit = f" up to {LATEST:g}" if seconds > LATEST else ""
         raise InvalidSetting(f"{name} must be positive seconds{limit}, not {shown(seconds)}")
     return seconds
