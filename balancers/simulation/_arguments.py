@@ -1,6 +1,6 @@
 """Validates the arguments of a simulation that are not single numbers."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from balancers._internal.checks import number, shown
@@ -15,7 +15,6 @@ from balancers.errors import (
 from balancers.gates import ActiveChecks
 from balancers.pool import Pool
 from balancers.simulation._engines.setup import members_of
-from balancers.simulation._grid import LATEST
 from balancers.simulation.faults import Crash, Errors, FastFailures, Freeze, Slow
 from balancers.simulation.server import Server
 from balancers.simulation.stale import Stale
@@ -26,7 +25,6 @@ __all__ = [
     "checked_faults",
     "checked_fronts",
     "checked_probes",
-    "checked_script",
 ]
 
 
@@ -159,45 +157,6 @@ def checked_probes(probes: Any) -> tuple[Any, ...]:
         if _is(checks, ActiveChecks) and not getattr(checks, "taken", False):
             raise InvalidSetting(f"probes must belong to a pool: {shown(checks)}")
     return listed
-
-
-def checked_script(script: Any) -> Any:
-    """Return the script, or None if it is empty.
-
-    A sequence is validated as a whole; of any other iterable, each entry is validated when it is
-    read.  Raises TypeError, InvalidTime.
-    """
-    if not _is(script, Iterable) or _is(script, str | bytes):
-        raise TypeError(f"script must be an iterable of times and functions, not {shown(script)}")
-    if _is(script, Sequence):
-        latest = 0.0
-        for entry in script:
-            latest = checked_entry(entry, latest)[0]
-        return script or None
-    return script
-
-
-def checked_entry(entry: Any, latest: float) -> tuple[float, Callable[[float], object]]:
-    """Return the time and the function of an entry of a script.  Raises TypeError, InvalidTime."""
-    try:
-        when, function = entry
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"script must contain pairs of a time and a function, not {shown(entry)}"
-        ) from None
-    if not callable(function):
-        raise TypeError(f"the script must call a function at {shown(when)}, not {shown(function)}")
-    try:
-        valid = 0 <= number("time", when) <= LATEST
-    except InvalidSetting:
-        valid = False
-    if not valid:
-        raise InvalidTime(f"a time of the script must be 0 to {LATEST:g}, not {shown(when)}")
-    if when < latest:
-        raise InvalidTime(
-            f"the script must be in order of time: {shown(when)} after {shown(latest)}"
-        )
-    return float(when), function
 
 
 def check_law(name: str, law: Any, requests: int) -> None:

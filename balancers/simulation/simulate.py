@@ -15,13 +15,13 @@ from balancers.simulation._arguments import (
     checked_faults,
     checked_fronts,
     checked_probes,
-    checked_script,
 )
 from balancers.simulation._engines.choice import choose
 from balancers.simulation._engines.result import result
 from balancers.simulation._engines.setup import Script, Setup
 from balancers.simulation._engines.tally import Tally
 from balancers.simulation._grid import tick
+from balancers.simulation._script import checked_script
 from balancers.simulation._seconds import check_seconds
 from balancers.simulation.arrivals import Arrivals
 from balancers.simulation.faults import Fault

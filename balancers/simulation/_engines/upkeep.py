@@ -7,9 +7,9 @@ from typing import Any
 from balancers._internal.checks import shown
 from balancers.errors import InvalidSetting, ScriptFailed
 from balancers.gates import ActiveChecks, Probe
-from balancers.simulation._arguments import checked_entry
 from balancers.simulation._engines.agenda import ANSWER, PROBE, SCRIPT, Agenda
 from balancers.simulation._grid import TICK, TICKS, tick
+from balancers.simulation._script import checked_entry
 
 __all__ = ["Probing", "ScriptRunner", "answer"]
 
