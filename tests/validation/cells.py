@@ -21,7 +21,7 @@ from balancers.simulation import (
     Stale,
 )
 from tests.validation import theory
-from tests.validation.model import Figure, Make, Run
+from tests.validation.model import REPLICATIONS, Figure, Make, Run
 from tests.validation.published import POLICIES, STALE, SUPERMARKET
 from tests.validation.random_ties import RandomTies
 
@@ -140,8 +140,8 @@ def policies() -> Iterator[Run]:
             "one queue": (partial(RoundRobin, [0]), 120_000),
             "least connections": (partial(LeastConnections, range(servers)), 200_000),
             "2 choices": (choices_of(servers, 2), 200_000),
-            "round robin": (partial(RoundRobin, range(servers)), 1_000_000),
-            "random": (partial(RandomChoice, range(servers)), 1_000_000),
+            "round robin": (partial(RoundRobin, range(servers)), 2_000_000),
+            "random": (partial(RandomChoice, range(servers)), 2_000_000),
         }
         known = {name: by_measure(*figures) for name, figures in published.items()}
         if load == LOAD:
@@ -180,11 +180,11 @@ def one_queue(servers: int, load: float) -> tuple[Figure, ...]:
 
 # old counts
 
-OLD = {
-    0.1: 60_000, 0.5: 60_000, 1: 60_000, 2: 60_000, 5: 100_000, 10: 100_000, 25: 200_000,
-    50: 300_000,
+HERD: dict[float, tuple[int, float, int]] = {
+    5: (100_000, 0.25, 16), 10: (200_000, 0.4, 16), 25: (500_000, 0.5, 8), 50: (1_800_000, 0.6, 8),
 }  # fmt: skip
-"""The requests of each replication by the time between two boards: the herd changes slowly."""
+"""For "least of all" by the time between two boards: requests of a replication, the share of them
+that is not counted, and replications.  The queues of a herd take thousands of seconds to end."""
 
 
 def stale(policy: str, every: float, rng: Random) -> Balancer[int]:
@@ -209,9 +209,12 @@ def boards() -> Iterator[Run]:
 
 
 def board(policy: str, every: float, figure: Figure) -> Run:
+    requests, warm_up, replications = 60_000 if every < 25 else 150_000, 0.25, REPLICATIONS
+    if policy == "least of all" and every in HERD:
+        requests, warm_up, replications = HERD[every]
     return Run(
-        "stale", stale_name(policy, every), partial(stale, policy, every), FLEET * LOAD,
-        OLD[every] if policy == "least of all" else 60_000, (figure,),
+        "stale", stale_name(policy, every), partial(stale, policy, every), FLEET * LOAD, requests,
+        (figure,), options={"warm_up": warm_up}, replications=replications,
     )  # fmt: skip
 
 

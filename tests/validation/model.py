@@ -44,6 +44,7 @@ class Run:
     service: Service = field(default=Exponential(1.0))
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Other arguments of ``simulate``."""
+    replications: int = REPLICATIONS
 
     @property
     def arrivals(self) -> Poisson:
@@ -53,7 +54,7 @@ class Run:
     def seeds(self) -> range:
         """The seeds of this run alone; errors of runs with common seeds would have one sign."""
         first = crc32(f"{self.table}, {self.name}".encode())
-        return range(first, first + REPLICATIONS)
+        return range(first, first + self.replications)
 
     @property
     def cells(self) -> list[tuple[str, str]]:
