@@ -181,7 +181,7 @@ def one_queue(servers: int, load: float) -> tuple[Figure, ...]:
 # old counts
 
 HERD: dict[float, tuple[int, float, int]] = {
-    5: (100_000, 0.25, 16), 10: (200_000, 0.4, 16), 25: (500_000, 0.5, 8), 50: (1_800_000, 0.6, 8),
+    5: (100_000, 0.25, 16), 10: (200_000, 0.4, 16), 25: (500_000, 0.5, 8),
 }  # fmt: skip
 """For "least of all" by the time between two boards: requests of a replication, the share of them
 that is not counted, and replications.  The queues of a herd take thousands of seconds to end."""
@@ -202,6 +202,8 @@ def boards() -> Iterator[Run]:
     for policy, column in STALE.items():
         for every, published in column.items():
             herd = policy == "least of all" and every >= 10
+            if herd and every > max(HERD):
+                continue  # after 20 000 seconds the mean still depends on the start
             figure = Figure(published, COLUMN, share=BY_INTERVAL if herd else 0.01)
             yield board(policy, every, figure)
     for every in (0.1, 0.5, 1):

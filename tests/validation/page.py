@@ -45,8 +45,8 @@ response time.
   *published* figures have no closed form. They are from papers and from simulations by other
   programs, and have three to five digits. *limit* is a closed form for an unlimited number of
   servers. `tests/validation/test_theory.py` checks the forms and chains against published digits.
-* **ours**: the mean of {replications} replications, or of 8 very long ones (*least of all* with T
-  above 10). Each has its own seed, and no two cells share one: with common random numbers, the
+* **ours**: the mean of {replications} replications, or of 8 longer ones (*least of all* with T =
+  25). Each has its own seed, and no two cells share one: with common random numbers, the
   errors of all cells would have the same sign. The first quarter of each replication is not
   counted, or more of it for *least of all*. All figures are corrected for the known means of
   service times and of the gaps between arrivals (control variates).
@@ -124,9 +124,10 @@ better.""",
 100 servers at load 0.9. The balancer sees the requests in flight of a board that is renewed every
 T seconds (Mitzenmacher, How useful is old information?, 2000). *Least of all* picks the least busy
 server of the board, with random ties, as in the paper. `LeastConnections` picks tied backends in
-turn; its figures are lower, and not published. With T of 25 and 50, thousands of requests meet at
-the few servers that were idle on a board. Their queues last so long that the uncertainty is
-large.""",
+turn; its figures are lower, and not published. With a T of 25, thousands of requests meet at the
+few servers that were idle on a board. Their queues last so long that the uncertainty is large. With
+a T of 50 (published: 387) the mean still depends on the start after 20 000 seconds, so *least of
+all* is not simulated with it.""",
     ),
     "sharing": (
         "Processor sharing",
