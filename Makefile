@@ -29,7 +29,7 @@ test: ## run all tests in the quick profile; about 8 min
 types: ## check all types, and those of every Python block of README.md and docs/; 2 min
 	$(PYTHON) -m mypy
 	$(PYTHON) -m pyright --pythonpath $(PYTHON)
-	PYTHONPATH=$(CURDIR) $(PYTHON) -m pyright --pythonpath $(PYTHON) --verifytypes balancers --ignoreexternal
+	$(PYTHON) -m tests.typing.complete
 	$(PYTHON) -m tests.typing.pages
 
 deep: ## run all tests in the deep profile; about 20 min

@@ -16,9 +16,10 @@ def checked_script(script: Any) -> Any:
     A sequence is validated as a whole; of any other iterable, each entry is validated when it is
     read.  Raises TypeError, InvalidTime.
     """
-    if not isinstance(script, Iterable) or isinstance(script, str | bytes):
+    given: object = script
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes):
         raise TypeError(f"script must be an iterable of times and functions, not {shown(script)}")
-    if isinstance(script, Sequence):
+    if isinstance(given, Sequence):
         latest = 0.0
         for entry in script:
             latest = checked_entry(entry, latest)[0]

@@ -49,7 +49,7 @@ class ServerUse(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Timeline(Generic[B]):
+class Timeline(Generic[B]):  # noqa: PLW1641 - arrays cannot be hashed
     """What happened in each bucket of time.  Requests of the warm-up are included.
 
     All arrays have one element per bucket.  ``times`` is when the buckets begin, in seconds, as
@@ -84,11 +84,9 @@ class Timeline(Generic[B]):
             return NotImplemented
         return all(_same(ours, theirs) for ours, theirs in _pairs(self, other))
 
-    __hash__ = None  # type: ignore[assignment]  # arrays cannot be hashed
-
 
 @dataclass(frozen=True, eq=False)
-class Simulation(Generic[B]):
+class Simulation(Generic[B]):  # noqa: PLW1641 - arrays cannot be hashed
     """The result of :func:`simulate`.
 
     Only requests after the warm-up are counted.  ``requests`` is their number.  Each of them is in
@@ -146,8 +144,6 @@ class Simulation(Generic[B]):
         if not isinstance(other, Simulation):
             return NotImplemented
         return all(_same(ours, theirs) for ours, theirs in _pairs(self, other, but="engine"))
-
-    __hash__ = None  # type: ignore[assignment]  # arrays cannot be hashed
 
     def __repr__(self) -> str:
         state = "" if self.steady else f", not steady: {self.unsteady}"

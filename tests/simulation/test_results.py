@@ -264,23 +264,26 @@ def test_no_steady_state_on_one_server() -> None:
 def test_no_steady_state_of_unknown_laws() -> None:
     """Where the means are not known, what is measured tells it."""
 
-    class Law:
+    class Drawing:
         def __init__(self, law: Any) -> None:
             self.draw = law.draw
+
+    def unknown(law: Any) -> Any:
+        return Drawing(law)
 
     for load, steady in ((0.9, True), (1.1, False)):
         run = simulate(
             RoundRobin(range(3)),
-            Law(Poisson(3 * load)),
-            Law(Exponential(1.0)),
+            unknown(Poisson(3 * load)),
+            unknown(Exponential(1.0)),
             requests=20_000,
             seed=2,
         )
         assert run.steady is steady
     growing = simulate(
         RoundRobin(range(3)),
-        Law(Poisson(3.3)),
-        Law(Exponential(1.0)),
+        unknown(Poisson(3.3)),
+        unknown(Exponential(1.0)),
         requests=20_000,
         seed=2,
         servers=Server(discipline="shared"),

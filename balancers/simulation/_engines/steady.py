@@ -1,7 +1,7 @@
 """Decides whether a run shows signs of having no steady state."""
 
 from math import inf, sqrt
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -44,7 +44,8 @@ def _known(setup: Setup[Any], tally: Tally[Any]) -> str:
     if work is None or gap is None:  # a law of a user may have no mean
         return ""
     offered = inf if work == inf or not gap else work / gap
-    weights: Any = balancer.weights
+    hashed = cast("HashedBalancer[Any]", balancer)
+    weights = hashed.weights
     capacity = {
         backend: float(server.slots) * float(server.speed)
         for backend, server in zip(setup.backends, setup.servers, strict=True)
@@ -64,9 +65,11 @@ def _known_by_keys(
     shares = getattr(keys, "shares", None) if getattr(keys, "size", inf) <= _MOST_KEYS else None
     if shares is None or not isinstance(balancer, HashedBalancer):
         return ""
-    owners = balancer.pick_many(balancer.hash_many(range(len(shares))))
-    by_owner = np.bincount(owners, shares, len(balancer.weights)).tolist()
-    for backend, share in zip(balancer.weights, by_owner, strict=True):
+    hashed = cast("HashedBalancer[Any]", balancer)
+    weights = hashed.weights
+    owners = hashed.pick_many(hashed.hash_many(range(len(shares))))
+    by_owner = np.bincount(owners, shares, len(weights)).tolist()
+    for backend, share in zip(weights, by_owner, strict=True):
         load = share * offered / capacity.get(backend, inf)
         if load >= _NEARLY:
             return f"the keys of {shown(backend)} make a load of {load:.4g}"
