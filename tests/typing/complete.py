@@ -1,8 +1,8 @@
 """Checks that every public name has a complete type, as type checkers of users see it.
 
-``python -m tests.typing.complete`` prints each incomplete name, and exits with 1 if there is one.  The
-pictures are left out: in this mode, pyright does not resolve the types of matplotlib.  They are checked
-by mypy and pyright like all code.
+``python -m tests.typing.complete`` prints each incomplete name, and exits with 1 if there is one.
+The pictures are left out: in this mode, pyright does not resolve the types of matplotlib.  They are
+checked by mypy and pyright like all code.
 """
 
 import json

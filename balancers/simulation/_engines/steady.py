@@ -1,7 +1,7 @@
 """Decides whether a run shows signs of having no steady state."""
 
 from math import inf, sqrt
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +44,6 @@ def _known(setup: Setup[Any], tally: Tally[Any]) -> str:
     if work is None or gap is None:  # a law of a user may have no mean
         return ""
     offered = inf if work == inf or not gap else work / gap
-    hashed = cast("HashedBalancer[Any]", balancer)
     weights = hashed.weights
     capacity = {
         backend: float(server.slots) * float(server.speed)
@@ -62,10 +61,10 @@ def _known_by_keys(
 ) -> str:
     """The load of the server that some keys belong to, if the shares of the keys are known."""
     keys: Any = setup.keys
+    hashed: Any = balancer
     shares = getattr(keys, "shares", None) if getattr(keys, "size", inf) <= _MOST_KEYS else None
     if shares is None or not isinstance(balancer, HashedBalancer):
         return ""
-    hashed = cast("HashedBalancer[Any]", balancer)
     weights = hashed.weights
     owners = hashed.pick_many(hashed.hash_many(range(len(shares))))
     by_owner = np.bincount(owners, shares, len(weights)).tolist()
