@@ -44,7 +44,7 @@ def _known(setup: Setup[Any], tally: Tally[Any]) -> str:
     if work is None or gap is None:  # a law of a user may have no mean
         return ""
     offered = inf if work == inf or not gap else work / gap
-    weights = hashed.weights
+    weights: Any = balancer.weights
     capacity = {
         backend: float(server.slots) * float(server.speed)
         for backend, server in zip(setup.backends, setup.servers, strict=True)
