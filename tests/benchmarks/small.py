@@ -220,7 +220,6 @@ PLAIN: dict[str, tuple[Callable[[int], Pick], float, float]] = {
     "WeightedLeastConnections-sed": (plain_shortest_delay, 1.7, 1.5),
     "PowerOfTwoChoices": (partial(plain_choices, choices=2), 0.35, 0.35),
     "PowerOfTwoChoices-3-load": (partial(plain_choices, choices=3), 1, 1),
-    "Stale": (plain_least_connections, 0.9, 0.7),
     "IPHash": (lambda n: of_address(plain_modulo(n)), 1.8, 1.8),
     "IPHash-over-HashRing": (lambda n: of_address(plain_ring(n)), 1.7, 1.7),
     "HashRing": (plain_ring, 1.4, 1.4),
