@@ -1,6 +1,7 @@
 """The code that the type checkers accept also runs."""
 
 from importlib import import_module
+from dataclasses import is_dataclass
 from inspect import isfunction, signature
 from random import Random
 
@@ -67,6 +68,7 @@ CONSTRUCTORS: list[type] = [
     for made in PUBLIC_OBJECTS
     if isinstance(made, type)
     and isfunction(vars(made).get("__init__"))
+    and not is_dataclass(made)  # a result that has backends
     and "backends" in signature(made).parameters
 ]
 
