@@ -1,7 +1,7 @@
 """The code that the type checkers accept also runs."""
 
-from importlib import import_module
 from dataclasses import is_dataclass
+from importlib import import_module
 from inspect import isfunction, signature
 from random import Random
 
