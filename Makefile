@@ -23,7 +23,7 @@ package: ## check one package, for example PACKAGE=gates: lint, types and its te
 	$(PYTHON) -m mypy balancers/$(PACKAGE)
 	$(PYTHON) -m pytest -q $(wildcard tests/$(PACKAGE)) balancers/$(PACKAGE)
 
-test: ## run all tests in the quick profile; about 8 min
+test: ## run all tests in the quick profile; about 10 min
 	$(PYTHON) -m pytest -q -n 4 --dist worksteal
 
 types: ## check all types, and those of every Python block of README.md and docs/; 2 min
