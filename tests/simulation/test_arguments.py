@@ -367,3 +367,11 @@ def test_keys_reach_the_balancer() -> None:
     result = run(ring, keys=UniformKeys(100), service=Exponential(0.1), timeout=100.0, keep=True)
     assert result.answered == 8
     assert len({*result.records["backend"].tolist()}) > 1
+
+
+@pytest.mark.parametrize("balancer", [RoundRobin(["a", "b"]), LeastConnections(["a", "b"])])
+def test_a_server_that_is_too_slow_for_any_float(balancer: Any) -> None:
+    """The end of a request is beyond the range of floats: an error, and no warning of NumPy."""
+    servers = {"a": Server(speed=1e300), "b": Server(speed=1e-300)}
+    with pytest.raises(InvalidTime):
+        simulate(balancer, Poisson(1.0), Constant(1.0), requests=100, seed=1, servers=servers)

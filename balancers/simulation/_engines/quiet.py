@@ -26,7 +26,7 @@ from balancers.pool import Lease, Pool
 from balancers.simulation._engines.answers import outcome_of
 from balancers.simulation._engines.setup import Chunk, Setup
 from balancers.simulation._engines.tally import ANSWERED, REFUSED, Tally
-from balancers.simulation._grid import LATEST, on_grid
+from balancers.simulation._grid import LATEST, served
 
 __all__ = ["CHUNK", "keys_of", "run"]
 
@@ -239,7 +239,7 @@ def _works(setup: Setup[Any], chunk: Chunk) -> tuple[list[float], list[float] | 
     speeds = setup.speeds.tolist()
     if any(speed != speeds[0] for speed in speeds):
         return chunk.works.tolist(), speeds
-    works = chunk.works if speeds[0] == 1 else on_grid(chunk.works / speeds[0])
+    works = chunk.works if speeds[0] == 1 else served(chunk.works, speeds[0])
     return works.tolist(), None
 
 

@@ -16,7 +16,7 @@ from balancers.balancer import Balancer
 from balancers.errors import InvalidPick, InvalidSetting, InvalidTime
 from balancers.gates import ActiveChecks
 from balancers.pool import Pool
-from balancers.simulation._grid import LATEST, on_grid
+from balancers.simulation._grid import LATEST, on_grid, served
 from balancers.simulation._streams import stream
 from balancers.simulation.arrivals import Arrivals
 from balancers.simulation.faults import Fault
@@ -133,7 +133,7 @@ class Setup(Generic[B]):
     def services(self, works: NDArray[np.float64], places: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return how long each request is served, on the grid, by the server at its place."""
         speeds = self.speeds
-        return works if bool((speeds == 1).all()) else on_grid(works / speeds[places])
+        return works if bool((speeds == 1).all()) else served(works, speeds[places])
 
     def place_of(self, backend: B) -> int:
         """Return the index of a backend.  A new one gets a server.  Raises InvalidPick."""
