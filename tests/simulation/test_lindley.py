@@ -63,7 +63,7 @@ def traffic(draw: st.DrawFn) -> tuple[int, list[int], list[float], list[float], 
     return count, places, arrivals, [work * unit for work in works], cuts
 
 
-@settings(max_examples=runs(3000))
+@settings(max_examples=runs(1500))
 @given(traffic())
 def test_arrays_of_any_length_agree_with_a_loop(
     drawn: tuple[int, list[int], list[float], list[float], list[int]],

@@ -164,7 +164,7 @@ def check(case: Case) -> None:
 
 
 @given(cases())
-@settings(max_examples=runs(3000), deadline=None)
+@settings(max_examples=runs(1500), deadline=None)
 def test_lines_with_faults_timeouts_and_retries_equal_a_plain_simulation(case: Case) -> None:
     check(case)
 
