@@ -126,11 +126,11 @@ class PoolReader(SharesBackends, Generic[B]):
         closed_by = self._closed_by(backend, True, now)
         if not closed_by:
             return bool(self._full())
-        is_full = self._gate_set.only_limits(closed_by)
-        later = now is not None and self._gate_set.due <= now
-        return is_full or (
-            not later and self._census.is_full(self._members.find(backend).closed_by)
-        )
+        if closed_by == GONE or self._gate_set.only_limits(closed_by):
+            return closed_by != GONE
+        at = self._now if now is None else valid_now(now, self._now)
+        combination, census = self._foreseen(self._members.find(backend), at)
+        return census.is_full(combination)
 
     def snapshot(self) -> Snapshot[B]:
         """Return what the pool counts, for example for a dashboard; O(members)."""
@@ -221,13 +221,19 @@ class PoolReader(SharesBackends, Generic[B]):
         if gates.due <= now:
             closed_by = self._combination_at(member, now)
             if closed_by & gates.ignorable:
-                census = self._census.emptied()
-                for other in self._by_backend.values():
-                    census.enter(self._combination_at(other, now))
-                census.update()
-                ignored = census.ignored
+                ignored = self._foreseen(member, now)[1].ignored
         closed_by &= ~ignored
         return gates.closed_to_bound(closed_by) if bound else closed_by
+
+    def _foreseen(self, member: Member[B], now: float) -> tuple[int, Census]:
+        """Return the reasons that close a member at ``now``, and the census of that time."""
+        if self._gate_set.due > now:
+            return member.closed_by, self._census
+        census = self._census.emptied()
+        for other in self._by_backend.values():
+            census.enter(self._combination_at(other, now))
+        census.update()
+        return self._combination_at(member, now), census
 
     def _combination_at(self, member: Member[B], now: float) -> int:
         factors = self._gate_set.factors(member.backend, now)
