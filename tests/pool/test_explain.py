@@ -31,7 +31,14 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
-from balancers.errors import InvalidPick, InvalidTime, MissingKey, NotCopyable, UnknownBackend
+from balancers.errors import (
+    InvalidPick,
+    InvalidTime,
+    InvalidWeight,
+    MissingKey,
+    NotCopyable,
+    UnknownBackend,
+)
 from balancers.gates import (
     ActiveChecks,
     CoolDown,
@@ -430,7 +437,10 @@ def run(name: str, seed: int) -> Counter[str]:
 def test_it_says_what_acquire_does_and_changes_nothing(name: str) -> None:
     results: Counter[str] = Counter()
     for seed in range(60 if DEEP else 5):
-        results += run(name, seed)
+        try:
+            results += run(name, seed)
+        except InvalidWeight as error:  # some presets refuse them, also when a member opens
+            assert "does not support unequal weights" in str(error)  # noqa: PT017 - the seeds go on
     assert results["picked"] > 2
     assert results["NoBackendAvailable"] > 2
 
