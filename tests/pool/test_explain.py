@@ -436,11 +436,15 @@ def run(name: str, seed: int) -> Counter[str]:
 @pytest.mark.parametrize("name", MAKERS)
 def test_it_says_what_acquire_does_and_changes_nothing(name: str) -> None:
     results: Counter[str] = Counter()
+    refused = 0
     for seed in range(60 if DEEP else 5):
         try:
             results += run(name, seed)
-        except InvalidWeight as error:  # some presets refuse them, also when a member opens
-            assert "does not support unequal weights" in str(error)  # noqa: PT017 - the seeds go on
+        except InvalidWeight:
+            refused += 1
+    # A known fault: the pool accepts an unequal weight for a closed server of this preset, and the
+    # preset refuses it when the server opens.
+    assert refused <= (name == "haproxy-RoundRobin")
     assert results["picked"] > 2
     assert results["NoBackendAvailable"] > 2
 

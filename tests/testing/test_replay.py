@@ -189,7 +189,8 @@ def test_a_changed_setting_is_found(changed: dict[str, Any]) -> None:
         assert text.startswith(f"line {diverged.line}: another ")
         assert "recorded: " in text
         assert "replayed: " in text
-    assert 2 * same < len(SEEDS)
+    most = {"limit": 0.4, "cooling": 0.1}  # a limit of 3 is often not reached
+    assert same <= max(most.get(setting, 0) for setting in changed) * len(SEEDS)
 
 
 def line_of(error: Any) -> int:
