@@ -1,9 +1,9 @@
 """Defines what outlier ejection stores about a backend, and how it counts failures in a row."""
 
-from copy import copy
 from typing import Any, Generic, NamedTuple
 
 from balancers._internal.checks import at_least
+from balancers._internal.copying import copy_of_slots
 from balancers._internal.types import B
 from balancers.outcome import Outcome
 
@@ -55,7 +55,7 @@ class EjectionState:
         self.begin(now)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "EjectionState":
-        return copy(self)  # numbers only
+        return copy_of_slots(self)  # numbers only
 
     def begin(self, now: float) -> None:
         """Reset all counts of results at the time ``now``."""

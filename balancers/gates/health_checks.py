@@ -3,7 +3,7 @@
 A rule decides when the results change the state of a backend.
 """
 
-from copy import copy, deepcopy
+from copy import deepcopy
 from math import inf
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from balancers._internal.checks import (
     shown,
     valid_now,
 )
+from balancers._internal.copying import copy_of_slots
 from balancers._internal.types import B
 from balancers.errors import InvalidSetting
 from balancers.gates.health_rules import Consecutive, HealthRule
@@ -52,7 +53,7 @@ class Health:
         """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Health":
-        clone = copy(self)
+        clone = copy_of_slots(self)
         clone.machine = deepcopy(self.machine, memo)
         return clone
 

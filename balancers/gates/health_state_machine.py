@@ -1,9 +1,9 @@
 """Keeps the state of one backend.  A health rule decides when the state changes."""
 
-from copy import copy, deepcopy
 from typing import Any, Literal
 
 from balancers._internal.checks import checked_choice, checked_ok
+from balancers._internal.copying import copy_of_slots
 from balancers.errors import InvalidSetting
 from balancers.gates.health_rules import Consecutive, HealthRule, State, checked_rule
 
@@ -55,10 +55,7 @@ class HealthStateMachine:
         """Whether the first state was ``down`` and no result has been counted since."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "HealthStateMachine":
-        clone = copy(self)
-        for name in ("_rule", "_state", "_initial_states"):
-            setattr(clone, name, deepcopy(getattr(self, name), memo))
-        return clone
+        return self.copy()  # a rule is a pair of pure functions, and its states are values
 
     def observe(self, ok: bool, immediate: bool = False) -> bool:
         """Count a result, and return whether it changed the state; O(1).
@@ -81,10 +78,7 @@ class HealthStateMachine:
 
     def copy(self) -> "HealthStateMachine":
         """Return a machine with the same rule and the same state."""
-        copied = HealthStateMachine.__new__(HealthStateMachine)
-        for name in self.__slots__:
-            setattr(copied, name, getattr(self, name))
-        return copied
+        return copy_of_slots(self)
 
     @property
     def settled(self) -> bool:
