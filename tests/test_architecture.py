@@ -23,7 +23,7 @@ LEVELS = [
     {"membership", "pool", "gates", "loads", "http", "flows", "overload", "proxy_protocol"},
     {"named_membership"},
     {"algorithms", "hashing", "sessions"},
-    {"routing", "interop"},
+    {"routing", "interop", "subsetting", "gslb", "redundancy"},
     {""},
     {"testing", "quality", "simulation"},
     {"_command_line"},

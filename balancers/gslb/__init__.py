@@ -1,0 +1,1 @@
+"""Chooses the region that serves a client, and what a DNS server answers."""

@@ -1,0 +1,1 @@
+"""Chooses the few backends that one of many load balancers connects to."""

@@ -1,0 +1,1 @@
+"""Distribution quality: evenness, what a change moves, and capacity after failures."""
