@@ -1,9 +1,11 @@
-"""Replay recorded picks: ``python tests/parity/replay.py DIR…``.
+"""Replay recorded picks, answers and packets: ``python tests/parity/replay.py DIR…``.
 
-Every ``*.json`` file under the folders is a case: a configuration, requests, and the recorded
-picks.  The expected values are removed; the rest is passed to ``replay`` of the program's module in
-this package, and its picks are compared one by one.  The exit code is 0 if every pick that is not
-random matches and no file is empty.  A policy or setting that no preset supports is a failure.
+Every ``*.json`` file under the folders is a case, and its contents say of which kind.  Recorded
+picks are a configuration, requests, and picks: the expected values are removed; the rest is passed
+to ``replay`` of the program's module in this package, and its picks are compared one by one.  A
+policy or setting that no preset supports is a failure.  The recordings of name servers and of VRRP
+routers are described in ``recordings.py``.  The exit code is 0 if everything that is compared
+agrees and no file is empty.
 """
 
 import argparse
@@ -14,6 +16,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.parity.recordings import DATA_FILES, Tally, lines, module_of, replayed
 
 __all__ = ["PROGRAMS", "Verdict", "judge", "main", "report", "verdicts"]
 
@@ -44,27 +51,46 @@ class Verdict:
     statistical: bool = False
     problem: str = ""
     details: list[str] = field(default_factory=list[str])
+    tallies: list[Tally] | None = None
+    """The results of a recording that is not one of picks."""
+    data: bool = False
+    """Whether the file is skipped, because it holds no recording."""
 
     @property
     def passed(self) -> bool:
         """Whether every pick matched, or no preset covers the case."""
         return not self.problem
 
+    @property
+    def picks(self) -> bool:
+        """Whether the file holds recorded picks, or failed before this was known."""
+        return self.tallies is None and not self.data
+
 
 def judge(path: Path) -> Verdict:
     """Replay one file."""
-    verdict = Verdict(path)
+    verdict = Verdict(path, data=path.name in DATA_FILES)
+    if verdict.data:
+        return verdict
     try:
-        case = _read(path)
-        verdict.oracle, verdict.policy = case["oracle"], case["policy"]
-        _compare(case, verdict)
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        module = module_of(content)
+        if module is None:
+            case = _picks(content)
+            verdict.oracle, verdict.policy = case["oracle"], case["policy"]
+            _compare(case, verdict)
+        else:
+            verdict.tallies = replayed(content, module)
+            problems = [f"{t.kind}: {text}" for t in verdict.tallies for text in t.problems]
+            if problems:
+                verdict.problem = f"{len(problems)} differences, the first: {problems[0]}"
+                verdict.details = problems
     except Exception as error:  # noqa: BLE001 - an invalid file must not hide the others
         verdict.problem = f"{type(error).__name__}: {error}"
     return verdict
 
 
-def _read(path: Path) -> dict[str, Any]:
-    case: Any = json.loads(path.read_text(encoding="utf-8"))
+def _picks(case: Any) -> dict[str, Any]:
     if not isinstance(case, dict):
         raise TypeError("invalid case: not an object")
     fields = cast("dict[str, Any]", case)
@@ -157,7 +183,7 @@ def verdicts(folders: Sequence[Path]) -> Iterator[Verdict]:
 
 def report(results: Sequence[Verdict]) -> Iterator[str]:
     """Return the report in lines: totals per program and policy, then failures, one in full."""
-    played = [verdict for verdict in results if verdict.in_scope]
+    played = [verdict for verdict in results if verdict.in_scope and verdict.picks]
     groups: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in sorted(played, key=lambda each: (each.oracle, each.policy)):
         if verdict.total:
@@ -169,6 +195,9 @@ def report(results: Sequence[Verdict]) -> Iterator[str]:
     matched, total = (sum(getattr(v, name) for v in counted) for name in ("matched", "total"))
     yield f"compared: {len(counted)} files, {matched}/{total} picks"
     others = [verdict for verdict in results if not verdict.in_scope and verdict.passed]
+    yield from lines([(each.path, each.tallies) for each in results if each.tallies])
+    if skipped := [str(verdict.path) for verdict in results if verdict.data]:
+        yield f"skipped, data without a recording: {', '.join(skipped)}"
     for statistical, title in ((True, "statistical"), (False, "not covered by a preset")):
         names = [each.path.name for each in others if each.statistical is statistical]
         if names:
@@ -176,11 +205,21 @@ def report(results: Sequence[Verdict]) -> Iterator[str]:
     failed = [verdict for verdict in results if not verdict.passed]
     for verdict in failed:
         yield f"FAILED {verdict.path}: {verdict.problem}"
-    if not counted:
+    if not _played(results):
         yield "FAILED: nothing was compared"
     for verdict in [verdict for verdict in failed if verdict.details][:1]:
-        yield f"the first mismatch, in {verdict.path}:"
+        yield f"the first mismatch{'es' * (not verdict.picks)}, in {verdict.path}:"
         yield from (f"  {line}" for line in verdict.details)
+
+
+def _played(results: Iterable[Verdict]) -> bool:
+    """Whether anything was compared, exactly or within a bound."""
+    return any(
+        any(tally.compared or tally.statistical for tally in verdict.tallies)
+        if verdict.tallies
+        else verdict.in_scope and verdict.total
+        for verdict in results
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -191,10 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in report(results):
         encoded = line.encode(sys.stdout.encoding, "backslashreplace")
         print(encoded.decode(sys.stdout.encoding))  # noqa: T201 - the report
-    played = any(verdict.in_scope and verdict.total for verdict in results)
-    return 0 if played and all(verdict.passed for verdict in results) else 1
+    return 0 if _played(results) and all(verdict.passed for verdict in results) else 1
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     raise SystemExit(main())
