@@ -26,8 +26,9 @@ def copy_of_slots(original: S) -> S:
 
     This takes a quarter of the time, and a gate has an object for each backend.
     """
-    clone = object.__new__(type(original))
-    for name in type(original).__slots__:  # type: ignore[attr-defined]  # the class has slots
+    kind: Any = type(original)
+    clone: S = object.__new__(kind)
+    for name in kind.__slots__:
         setattr(clone, name, getattr(original, name))
     return clone
 

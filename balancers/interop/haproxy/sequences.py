@@ -30,13 +30,15 @@ class RoundRobin(TieredFarm):
 
     Cost: ``pick`` O(1 + f) for f servers that are full or avoided.  Marking a server down or up
     costs O(1).
-    Raises InvalidWeight if the servers that are picked in turn have different weights.  With such
+    Raises InvalidWeight if the servers that are picked in turn have different weights.  A server
+    that is down, or whose weight is 0, counts with its last positive weight.  With different
     weights, the order of HAProxy is neither that of nginx nor that of ``static-rr``.  The exact
     rule of HAProxy is not known.
     """
 
     def __init__(self, servers: Servers = (), *, allbackups: bool = False) -> None:
         self._rotations = (OrderedDict[str, None](), OrderedDict[str, None]())
+        self._last_weights = (dict[str, float](), dict[str, float]())
         super().__init__(servers, allbackups=allbackups)
 
     def _choose_among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
@@ -53,15 +55,19 @@ class RoundRobin(TieredFarm):
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         backup = self._servers[backend].backup
         rotation = self._rotations[backup]
+        last = self._last_weights[backup]
         if new and (self._allbackups or not backup):
-            other = next((name for name in rotation if name != backend), backend)
-            if other != backend and self._weights[other] != new:
+            other = next((name for name in last if name != backend), backend)
+            if other != backend and last[other] != new:
                 raise InvalidWeight(
                     "RoundRobin does not support unequal weights: "
-                    f"{shown(backend)} has {shown(new)}, "
-                    f"{shown(other)} has {shown(self._weights[other])}"
+                    f"{shown(backend)} has {shown(new)}, {shown(other)} has {shown(last[other])}"
                 )
         super().update_index(backend, old, new)
+        if new:
+            last[backend] = new
+        elif new is None:
+            last.pop(backend, None)
         if not new:
             rotation.pop(backend, None)
         elif not old:

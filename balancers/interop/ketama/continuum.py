@@ -14,7 +14,7 @@ from balancers._internal.types import B
 from balancers.hashing.circle import Circle
 from balancers.hashing.hashed_balancer import BITS, Chooser, HashedBalancer
 from balancers.interop.ring_points import check_ring_size, points_and_owners
-from balancers.interop.whole_weights import whole_weight
+from balancers.interop.whole_weights import LastWeights, whole_weight
 from balancers.keys import Hasher, Identity
 
 __all__ = ["MAX_POINTS", "WORD", "Continuum", "Live"]
@@ -52,7 +52,7 @@ class Continuum(HashedBalancer[B]):
     ) -> None:
         self._circle: Circle[B] = Circle()
         self._with_points: set[B] = set()  # a server of very low weight has no points
-        self._total_weight = 0
+        self._last_weights: LastWeights[B] = LastWeights()
         self._stale = False
         super().__init__(backends, identity=identity, hasher=hasher)
 
@@ -108,15 +108,19 @@ class Continuum(HashedBalancer[B]):
     def update_named_index(
         self, backend: B, name: bytes, old: float | None, new: float | None
     ) -> None:
-        total = self._total_weight + whole_weight(backend, new or 0, WORD) - int(old or 0)
-        needed = self._points_needed(self._open + bool(new) - bool(old), total)
-        check_ring_size(backend, new, needed, MAX_POINTS)
-        self._total_weight = total
+        weight = None if new is None else whole_weight(backend, new, WORD)
+        if weight:
+            last = self._last_weights
+            servers = len(last.by_backend) + (backend not in last.by_backend)
+            needed = self._points_needed(servers, last.total_with(backend, weight))
+            check_ring_size(backend, weight, needed, MAX_POINTS)
+        self._last_weights.set(backend, weight)
         self._stale = True
 
     @abstractmethod
     def _points_needed(self, servers: int, total_weight: int) -> int:
         """Return an upper bound of the number of points on the ring.
 
-        ``servers`` is the number of live servers, and ``total_weight`` is the sum of their weights.
+        ``servers`` is the number of servers, and ``total_weight`` is the sum of their weights.  An
+        ejected server counts with its last positive weight.
         """

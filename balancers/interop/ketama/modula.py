@@ -16,8 +16,8 @@ from balancers.interop.ketama.hashes import LIBMEMCACHED, hash_named
 from balancers.interop.ketama.libmemcached import PointName
 from balancers.interop.ketama.twemproxy import ServerName, key_hash
 from balancers.interop.ring_points import check_ring_size
-from balancers.interop.whole_weights import whole_weight
-from balancers.keys import Identity, name_of
+from balancers.interop.whole_weights import LastWeights, whole_weight
+from balancers.keys import Hasher, Identity, name_of
 
 __all__ = ["LibmemcachedModula", "TwemproxyModula"]
 
@@ -30,7 +30,16 @@ class _Modula(HashedBalancer[B]):
     """
 
     _slots: list[B] | None = None
-    _total_weight = 0
+
+    def __init__(
+        self,
+        backends: Iterable[B] | Mapping[B, float] | None,
+        *,
+        identity: Identity[B],
+        hasher: Hasher,
+    ) -> None:
+        self._last_weights: LastWeights[B] = LastWeights()
+        super().__init__(backends, identity=identity, hasher=hasher)
 
     def pick_hashed(self, digest: int, avoid: Collection[B] = ()) -> B:
         """Return the server for a hash; O(1).
@@ -68,9 +77,11 @@ class _Modula(HashedBalancer[B]):
     def update_named_index(
         self, backend: B, name: bytes, old: float | None, new: float | None
     ) -> None:
-        total = self._total_weight + whole_weight(backend, new or 0, WORD) - int(old or 0)
-        check_ring_size(backend, new, total, MAX_POINTS, unit="slots")
-        self._total_weight = total
+        weight = None if new is None else whole_weight(backend, new, WORD)
+        if weight:
+            total = self._last_weights.total_with(backend, weight)
+            check_ring_size(backend, weight, total, MAX_POINTS, unit="slots")
+        self._last_weights.set(backend, weight)
         self._slots = None
 
 
