@@ -20,6 +20,7 @@ __all__ = [
     "InvalidSetting",
     "InvalidTime",
     "InvalidWeight",
+    "MalformedClientSubnet",
     "MissingKey",
     "NoBackendAvailable",
     "NotCopyable",
@@ -119,6 +120,10 @@ class InvalidTime(BalancersError, ValueError):
 
 class InvalidSetting(BalancersError, ValueError):
     """Raised when a threshold, a duration, a limit or a count is outside its range."""
+
+
+class MalformedClientSubnet(BalancersError, ValueError):
+    """Raised for a client subnet option that RFC 7871 forbids.  Answer its query with FORMERR."""
 
 
 class RingTooLarge(BalancersError, ValueError):

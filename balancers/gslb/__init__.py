@@ -1,1 +1,6 @@
 """Chooses the region that serves a client, and what a DNS server answers."""
+
+from balancers.gslb.client_subnet import ClientSubnet as ClientSubnet
+from balancers.gslb.networks import Found as Found
+from balancers.gslb.networks import NetworkTable as NetworkTable
+from balancers.gslb.networks import narrowest as narrowest

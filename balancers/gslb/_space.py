@@ -1,0 +1,116 @@
+"""Divides all addresses of one version of IP into ranges, each with the longest prefix over it."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+__all__ = ["Space", "overlaid", "ranges"]
+
+
+class Space:
+    """The sorted ranges of all addresses of ``bits`` bits, and the owner of each range.
+
+    ``value_of`` returns the value of an owner.  Neighbours with equal values form a run.  Each
+    range stores the numbers just before and just after its run.
+    """
+
+    __slots__ = ("above", "below", "bits", "owners", "starts")
+
+    def __init__(
+        self,
+        bits: int,
+        starts: list[int],
+        owners: list[int],
+        value_of: Callable[[int], Any],
+    ) -> None:
+        self.bits = bits
+        self.starts = starts
+        self.owners = owners
+        self.below: list[int] = []
+        self.above: list[int] = []
+        end = 1 << bits  # it differs from every address in its highest bit
+        changes = [
+            at
+            for at, (one, other) in enumerate(pairwise(owners), 1)
+            if one != other and not equal(value_of(one), value_of(other))
+        ]
+        for head, following in pairwise([0, *changes, len(starts)]):
+            first = starts[head]
+            count = following - head
+            self.below += [first - 1 if first else end] * count
+            self.above += [starts[following] if following < len(starts) else end] * count
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all addresses have the same value."""
+        return self.above[0] == 1 << self.bits
+
+    def owner(self, number: int) -> int:
+        """Return the owner of an address; O(log n)."""
+        return self.owners[bisect_right(self.starts, number) - 1]
+
+    def find(self, number: int) -> tuple[int, int]:
+        """Return the owner of an address, and the length of the prefix of its scope; O(log n)."""
+        at = bisect_right(self.starts, number) - 1
+        below = (number ^ self.below[at]).bit_length()
+        above = (number ^ self.above[at]).bit_length()
+        shorter = below if below < above else above  # noqa: FURB136 - a call of min() is slower
+        return self.owners[at], self.bits + 1 - shorter
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Return whether two values are equal.  A value that is not equal to itself (NaN) is."""
+    return one is other or bool(one == other)
+
+
+def ranges(bits: int, networks: Iterable[tuple[int, int, int]]) -> tuple[list[int], list[int]]:
+    """Return the starts and the owners of all ranges; O(n) for sorted networks.
+
+    Each network is the triple of its first address, the length of its prefix and its owner.  They
+    are sorted, and no two are equal.  Addresses in no network have the owner 0.
+
+    >>> ranges(3, [(4, 1, 1), (4, 2, 2)])  # 1xx and 10x
+    ([0, 4, 6], [0, 2, 1])
+    """
+    starts, owners = [0], [0]
+    open_ends: list[tuple[int, int]] = [(1 << bits, 0)]  # of the networks around the present one
+
+    def put(start: int, owner: int) -> None:
+        if starts[-1] == start:
+            owners[-1] = owner
+        else:
+            starts.append(start)
+            owners.append(owner)
+
+    for first, length, owner in networks:
+        while open_ends[-1][0] <= first:
+            end, _ = open_ends.pop()
+            put(end, open_ends[-1][1])
+        put(first, owner)
+        open_ends.append((first + (1 << bits - length), owner))
+    while len(open_ends) > 1:
+        end, _ = open_ends.pop()
+        if end < 1 << bits:
+            put(end, open_ends[-1][1])
+    return starts, owners
+
+
+def overlaid(
+    spaces: Sequence[Space], owner_of: Callable[[tuple[int, ...]], int]
+) -> tuple[list[int], list[int]]:
+    """Return the starts and the owners of all ranges of several spaces together; O(n log n).
+
+    ``owner_of`` returns the owner of a range for its owners in the spaces.
+    """
+    starts = sorted({start for space in spaces for start in space.starts})
+    columns: list[list[int]] = []
+    for space in spaces:
+        at = 0
+        column: list[int] = []
+        following = [*space.starts[1:], 1 << space.bits]
+        for start in starts:
+            at += start == following[at]
+            column.append(space.owners[at])
+        columns.append(column)
+    return starts, [owner_of(owners) for owners in zip(*columns, strict=True)]
