@@ -11,18 +11,19 @@ import math
 from collections.abc import Mapping
 from fractions import Fraction
 from itertools import product
-from typing import Any, TypeVar, cast
 
-__all__ = ["SIGMAS", "beyond", "joined", "members_by_odds"]
+__all__ = ["SIGMAS", "Answer", "beyond", "joined", "members_by_odds"]
 
 SIGMAS = 4
 _TAIL = 0.5 * math.erfc(SIGMAS / math.sqrt(2))
 
 Answer = frozenset[str]
-T = TypeVar("T")
+"""The set of addresses in one answer."""
 
 
-def beyond(counts: Mapping[T, int], odds: Mapping[T, Fraction], total: int | None = None) -> str:
+def beyond(
+    counts: Mapping[Answer, int], odds: Mapping[Answer, Fraction], total: int | None = None
+) -> str:
     """Return which count breaks the bound, or an empty text."""
     number = sum(counts.values())
     if total is not None and number != total:
@@ -35,7 +36,7 @@ def beyond(counts: Mapping[T, int], odds: Mapping[T, Fraction], total: int | Non
         far = abs(count - expected)
         if far > SIGMAS * deviation and (odd in (0.0, 1.0) or _tail(count, number, odd) < _TAIL):
             bound = f"{expected:.1f} ± {SIGMAS * deviation:.1f}"
-            return f"{_shown(answer)}: {count} of {number}, beyond {bound}"
+            return f"{' '.join(sorted(answer))}: {count} of {number}, beyond {bound}"
     return ""
 
 
@@ -53,12 +54,6 @@ def _tail(count: int, number: int, odd: float) -> float:
         )
         for k in rest
     )
-
-
-def _shown(answer: Any) -> str:
-    if isinstance(answer, frozenset):
-        return " ".join(sorted(map(str, cast("frozenset[Any]", answer))))
-    return str(answer)
 
 
 def joined(parts: list[Mapping[Answer, Fraction]]) -> dict[Answer, Fraction]:
