@@ -94,6 +94,9 @@ class Machine:
     def _withdraw(self) -> tuple[Withdraw, ...]:
         return tuple(Withdraw(address) for address in self._addresses)
 
+    def _announce(self) -> tuple[Announce, ...]:
+        return tuple(Announce(address) for address in self._addresses)
+
     def _wait(self, now: float, *, resigned: bool) -> None:
         """Restart the down timer."""
         self._resigned = resigned
@@ -108,7 +111,7 @@ class Machine:
         return (
             *self._advertise(now),
             *(Install(address) for address in self._addresses),
-            *(Announce(address) for address in self._addresses),
+            *self._announce(),
             self._enter("active", reason),
         )
 
@@ -143,6 +146,8 @@ class Machine:
             self._wait(now, resigned=False)
             reason = "higher priority" if priority > own else "higher address"
             return (*self._withdraw(), self._enter("backup", reason))
-        if not priority or self._settings.answer_lower:
+        if not priority:
             return self._advertise(now)
+        if self._settings.answer_lower:  # the other one was active, so clients may know its MAC
+            return (*self._advertise(now), *self._announce())
         return ()

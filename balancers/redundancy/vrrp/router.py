@@ -65,7 +65,8 @@ class VirtualRouter(Machine):
 
     ``checksum`` says which checksums of IPv4 are sent and accepted (see :func:`encode`).  With
     ``answer_lower``, an active router answers an advertisement that does not win by its own at
-    once (RFC 9568); without, it is silent (RFC 5798).  With ``peers``, the router sends a copy to
+    once (RFC 9568), and announces its addresses again, because hosts may have learned the MAC of
+    the other router; without, it is silent (RFC 5798).  With ``peers``, the router sends a copy to
     each of these addresses instead of the multicast group, and accepts packets only from them.
 
     >>> router = VirtualRouter(51, ["10.77.0.100"], "10.77.0.1", priority=150)
