@@ -30,16 +30,21 @@ class Space:
         self.below: list[int] = []
         self.above: list[int] = []
         end = 1 << bits  # it differs from every address in its highest bit
+        values = map(value_of, owners)
         changes = [
-            at
-            for at, (one, other) in enumerate(pairwise(owners), 1)
-            if one != other and not equal(value_of(one), value_of(other))
+            start
+            for start, (one, other) in zip(starts[1:], pairwise(values), strict=True)
+            if one is not other and not one == other  # noqa: SIM201 - != may be another method
         ]
-        for head, following in pairwise([0, *changes, len(starts)]):
-            first = starts[head]
-            count = following - head
-            self.below += [first - 1 if first else end] * count
-            self.above += [starts[following] if following < len(starts) else end] * count
+        changes.append(end)
+        before, after = end, changes[0]
+        run = 0
+        for start in starts:
+            if start == after:
+                run += 1
+                before, after = start - 1, changes[run]
+            self.below.append(before)
+            self.above.append(after)
 
     @property
     def uniform(self) -> bool:
@@ -59,11 +64,6 @@ class Space:
         return self.owners[at], self.bits + 1 - shorter
 
 
-def equal(one: Any, other: Any) -> bool:
-    """Return whether two values are equal.  A value that is not equal to itself (NaN) is."""
-    return one is other or bool(one == other)
-
-
 def ranges(bits: int, networks: Iterable[tuple[int, int, int]]) -> tuple[list[int], list[int]]:
     """Return the starts and the owners of all ranges; O(n) for sorted networks.
 
@@ -74,25 +74,23 @@ def ranges(bits: int, networks: Iterable[tuple[int, int, int]]) -> tuple[list[in
     ([0, 4, 6], [0, 2, 1])
     """
     starts, owners = [0], [0]
-    open_ends: list[tuple[int, int]] = [(1 << bits, 0)]  # of the networks around the present one
-
-    def put(start: int, owner: int) -> None:
-        if starts[-1] == start:
+    ends, around = [1 << bits], [0]  # of the networks around the present address
+    for first, length, owner in [*networks, (1 << bits, bits, 0)]:
+        while (end := ends[-1]) <= first and len(ends) > 1:
+            del ends[-1], around[-1]
+            if starts[-1] == end:
+                owners[-1] = around[-1]
+            else:
+                starts.append(end)
+                owners.append(around[-1])
+        if starts[-1] == first:
             owners[-1] = owner
         else:
-            starts.append(start)
+            starts.append(first)
             owners.append(owner)
-
-    for first, length, owner in networks:
-        while open_ends[-1][0] <= first:
-            end, _ = open_ends.pop()
-            put(end, open_ends[-1][1])
-        put(first, owner)
-        open_ends.append((first + (1 << bits - length), owner))
-    while len(open_ends) > 1:
-        end, _ = open_ends.pop()
-        if end < 1 << bits:
-            put(end, open_ends[-1][1])
+        ends.append(first + (1 << bits - length))
+        around.append(owner)
+    del starts[-1], owners[-1]  # those after the last address
     return starts, owners
 
 
