@@ -11,6 +11,8 @@ from balancers.redundancy.vrrp.actions import StateChanged as StateChanged
 from balancers.redundancy.vrrp.actions import Withdraw as Withdraw
 from balancers.redundancy.vrrp.announcements import announcement_frame as announcement_frame
 from balancers.redundancy.vrrp.announcements import virtual_mac as virtual_mac
+from balancers.redundancy.vrrp.bounds import longest_with_two_actives as longest_with_two_actives
+from balancers.redundancy.vrrp.bounds import longest_without_active as longest_without_active
 from balancers.redundancy.vrrp.packet import ALL_ROUTERS_IPV4 as ALL_ROUTERS_IPV4
 from balancers.redundancy.vrrp.packet import ALL_ROUTERS_IPV6 as ALL_ROUTERS_IPV6
 from balancers.redundancy.vrrp.packet import OWNER as OWNER
@@ -22,7 +24,7 @@ from balancers.redundancy.vrrp.packet import MalformedPacket as MalformedPacket
 from balancers.redundancy.vrrp.packet import decode as decode
 from balancers.redundancy.vrrp.packet import encode as encode
 from balancers.redundancy.vrrp.packet import ipv4_datagram as ipv4_datagram
-from balancers.redundancy.vrrp.router import Snapshot as Snapshot
 from balancers.redundancy.vrrp.router import VirtualRouter as VirtualRouter
+from balancers.redundancy.vrrp.snapshot import Snapshot as Snapshot
 from balancers.redundancy.vrrp.timers import down_interval as down_interval
 from balancers.redundancy.vrrp.timers import skew_time as skew_time

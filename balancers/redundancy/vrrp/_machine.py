@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from balancers._internal.checks import valid_now
 from balancers.addresses import Address
-from balancers.redundancy.vrrp._packets import Packets
+from balancers.redundancy.vrrp._packets import DROP_REASONS, NOTICES, Packets
 from balancers.redundancy.vrrp.actions import (
     Action,
     Announce,
@@ -47,6 +47,8 @@ class Machine:
         self._addresses = addresses
         self._settings = settings
         self._advert = packets.sends(settings.priority, settings.interval_cs)
+        self._drops: dict[str, int] = dict.fromkeys(DROP_REASONS, 0)
+        self._notices: dict[str, int] = dict.fromkeys(NOTICES, 0)
         self._latest = -inf
         self._state: State = "init"
         self._started = False
@@ -69,7 +71,8 @@ class Machine:
         if self._settings.priority == OWNER:
             return self._take_over("owner", now)
         self._wait(now, resigned=False)
-        return (self._enter("backup", reason),)
+        # A process that was killed while it was active may have left the addresses installed.
+        return (*self._withdraw(), self._enter("backup", reason))
 
     def _end(self, reason: str, *, resign: bool) -> tuple[Action, ...]:
         if self._state == "init":

@@ -1,5 +1,7 @@
 """Builds the packets of one virtual router, and checks the packets that it receives."""
 
+from collections.abc import Iterator
+
 from balancers.addresses import Address
 from balancers.redundancy.vrrp.actions import Send
 from balancers.redundancy.vrrp.packet import (
@@ -47,7 +49,7 @@ _UNICAST_HOP_LIMIT_IPV6 = 64
 
 
 class Packets:
-    """Stores what does not change of the packets of a virtual router, and counts the packets."""
+    """Stores what all packets of a virtual router have in common.  It does not change."""
 
     def __init__(
         self,
@@ -67,8 +69,6 @@ class Packets:
         self._checksum: Checksum = checksum
         self._addresses = tuple(address.packed for address in addresses)
         self._packed = b"".join(self._addresses)
-        self.drops: dict[str, int] = dict.fromkeys(DROP_REASONS, 0)
-        self.notices: dict[str, int] = dict.fromkeys(NOTICES, 0)
 
     def sends(self, priority: int, interval_cs: int) -> tuple[Send, ...]:
         """Return the actions that send an advertisement to the group or to each peer."""
@@ -99,15 +99,17 @@ class Packets:
             return "peer"
         return "" if running else "not running"
 
-    def notice(self, payload: bytes, interval_cs: int, own_cs: int, own_priority: int) -> None:
-        """Count what is worth a line in the log of the caller."""
+    def notices(
+        self, payload: bytes, interval_cs: int, own_cs: int, own_priority: int
+    ) -> Iterator[str]:
+        """Yield what about an accepted packet is worth a line in the log of the caller."""
         if interval_cs != own_cs:
-            self.notices["interval differs"] += 1
+            yield "interval differs"
         if payload[2] == OWNER == own_priority:
-            self.notices["another owner"] += 1
+            yield "another owner"
         given = payload[8:]
         if given != self._packed:
             size = self._size
             others = [given[at : at + size] for at in range(0, len(given), size)]
             if sorted(others) != sorted(self._addresses):
-                self.notices["addresses differ"] += 1
+                yield "addresses differ"

@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Mapping
 from math import inf
 from types import MappingProxyType
-from typing import NamedTuple
 
 from balancers._internal.checks import (
     check_flags,
     checked_choice,
-    checked_ok,
     not_negative,
     shown,
     valid_now,
@@ -21,29 +19,10 @@ from balancers.redundancy.vrrp._settings import checked_address, checked_address
 from balancers.redundancy.vrrp.actions import Action, State
 from balancers.redundancy.vrrp.announcements import virtual_mac
 from balancers.redundancy.vrrp.packet import CHECKSUMS, Checksum, Datagram
+from balancers.redundancy.vrrp.snapshot import Snapshot
 from balancers.redundancy.vrrp.timers import centiseconds, checked_priority
 
-__all__ = ["Snapshot", "VirtualRouter"]
-
-
-class Snapshot(NamedTuple):
-    """The state of a virtual router at a time, without its settings and its counts.
-
-    Two routers with equal settings and equal snapshots behave equally from then on.
-    """
-
-    state: State
-    started: bool
-    link: bool
-    remaining: float
-    """The seconds until :meth:`VirtualRouter.tick` has something to do, 0 or more, or ``inf``."""
-    learned_cs: int
-    """The interval that was learned from the active router, or 0."""
-    resigned: bool
-    """Whether the down timer runs for the skew time, because the active router has resigned."""
-    preempt_in: float
-    """The seconds until the delay of the pre-emption ends, 0 or more.  It is ``inf`` if no
-    advertisement of a lower priority has started the delay."""
+__all__ = ["VirtualRouter"]
 
 
 class VirtualRouter(Machine):
@@ -70,8 +49,10 @@ class VirtualRouter(Machine):
     each of these addresses instead of the multicast group, and accepts packets only from them.
 
     >>> router = VirtualRouter(51, ["10.77.0.100"], "10.77.0.1", priority=150)
-    >>> router.startup(now=0.0)
-    (StateChanged(before='init', after='backup', reason='startup'),)
+    >>> for action in router.startup(now=0.0):
+    ...     print(action)
+    Withdraw(address=IPv4Address('10.77.0.100'))
+    StateChanged(before='init', after='backup', reason='startup')
     >>> router.due
     3.4140625
     >>> for action in router.tick(now=3.4140625):
@@ -129,12 +110,12 @@ class VirtualRouter(Machine):
     @property
     def drops(self) -> Mapping[str, int]:
         """The number of dropped packets for each of the reasons DROP_REASONS."""
-        return MappingProxyType(self._packets.drops)
+        return MappingProxyType(self._drops)
 
     @property
     def notices(self) -> Mapping[str, int]:
         """The number of accepted packets with something to log, for each of NOTICES."""
-        return MappingProxyType(self._packets.notices)
+        return MappingProxyType(self._notices)
 
     @property
     def vrid(self) -> int:
@@ -169,8 +150,9 @@ class VirtualRouter(Machine):
     def startup(self, now: float) -> tuple[Action, ...]:
         """Begin to take part.  If it takes part already, do nothing.
 
-        The owner is active at once.  Any other router is a backup first.  If the link is down,
-        the router begins when the link comes up.  Raises InvalidTime.
+        The owner is active at once.  Any other router is a backup first, and withdraws addresses
+        that an earlier process may have left.  If the link is down, the router begins when the
+        link comes up.  Raises InvalidTime.
         """
         now = self._advance(now)
         if self._started:
@@ -193,9 +175,9 @@ class VirtualRouter(Machine):
 
         Without the link, the router does not take part.  It cannot resign then, so the addresses
         are withdrawn only.  When the link is up again, the router begins as after
-        :meth:`startup`.  Raises InvalidTime, and TypeError if ``up`` is not a bool.
+        :meth:`startup`.  Raises InvalidTime, and InvalidSetting if ``up`` is not a bool.
         """
-        up = checked_ok(up)
+        check_flags(up=up)
         now = self._advance(now)
         if up == self._link:
             return ()
@@ -223,23 +205,27 @@ class VirtualRouter(Machine):
         A packet that is not valid changes nothing but :attr:`drops`.  Raises InvalidTime, and
         TypeError if ``datagram`` has fields of a wrong type.
         """
-        now = self._advance(now)
-        if (
-            type(datagram) is not Datagram
-            or type(datagram.payload) is not bytes
-            or type(datagram.source) is not bytes
-            or type(datagram.destination) is not bytes
+        if not (
+            isinstance(datagram, Datagram)
+            and isinstance(datagram.payload, bytes)
+            and isinstance(datagram.source, bytes)
+            and isinstance(datagram.destination, bytes)
         ):
             raise TypeError(f"datagram must be a Datagram of bytes, not {shown(datagram)}")
+        now = self._advance(now)
         fault = self._packets.fault(datagram, self._state != "init")
         if fault:
-            self._packets.drops[fault] += 1
+            self._drops[fault] += 1
             return ()
         payload = datagram.payload
         interval_cs = (payload[4] & 0xF) << 8 | payload[5]
         priority = payload[2]
         settings = self._settings
-        self._packets.notice(payload, interval_cs, settings.interval_cs, settings.priority)
+        noticed = self._packets.notices(
+            payload, interval_cs, settings.interval_cs, settings.priority
+        )
+        for notice in noticed:
+            self._notices[notice] += 1
         if self._state == "active":
             return self._receive_as_active(priority, interval_cs, datagram.source, now)
         self._receive_as_backup(priority, interval_cs, now)
@@ -296,6 +282,12 @@ class VirtualRouter(Machine):
         self._due = now + snapshot.remaining
         self._learned_cs, self._resigned = snapshot.learned_cs, snapshot.resigned
         self._preempt_at = now + snapshot.preempt_in
+
+    def __copy__(self) -> "VirtualRouter":
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin._drops, twin._notices = dict(self._drops), dict(self._notices)
+        return twin
 
     def __repr__(self) -> str:
         return f"<VirtualRouter {self.vrid}: {self._state}, priority {self.priority}>"
