@@ -6,7 +6,7 @@ DEPTH ?= 5
 
 .PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity \
   laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries command-line \
-  validation simulated-memory
+  validation simulated-memory subsetting
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
@@ -58,6 +58,9 @@ steady: ## measure BoundedLoad in steady traffic, and compare with its documente
 
 figures: ## measure the figures of the pages that no other command prints; 20 s
 	$(PYTHON) -m tests.figures
+
+subsetting: ## measure how even subsets are and what changes replace, beside theory; 20 s
+	$(PYTHON) -m tests.subsetting.figures
 
 validation: ## simulate every cell of docs/validation.md, compare with theory, and write the page; 5 min
 	$(PYTHON) -m tests.validation

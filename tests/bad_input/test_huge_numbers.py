@@ -95,6 +95,9 @@ REQUIRED: dict[str, Any] = {
     "server": "a",
     "points": 4,
     "depth": 1,
+    "index": 0,
+    "balancers": 1,
+    "size": 1,
 }
 BUILDS_SO_MUCH = {"points", "probes", "size", "steps", "table_size", "min_ring_size", "samples"}
 """Settings that are numbers of things to build."""

@@ -1,1 +1,1 @@
-"""Distribution quality: evenness, what a change moves, and capacity after failures."""
+"""Subsets of backends for many balancers: evenness, changes, fractions of weights, bad input."""
