@@ -45,6 +45,9 @@ class Machine:
     ) -> None:
         self._packets = packets
         self._addresses = addresses
+        self._installs = tuple(Install(address) for address in addresses)
+        self._announces = tuple(Announce(address) for address in addresses)
+        self._withdraws = tuple(Withdraw(address) for address in addresses)
         self._settings = settings
         self._advert = packets.sends(settings.priority, settings.interval_cs)
         self._drops: dict[str, int] = dict.fromkeys(DROP_REASONS, 0)
@@ -72,14 +75,14 @@ class Machine:
             return self._take_over("owner", now)
         self._wait(now, resigned=False)
         # A process that was killed while it was active may have left the addresses installed.
-        return (*self._withdraw(), self._enter("backup", reason))
+        return (*self._withdraws, self._enter("backup", reason))
 
     def _end(self, reason: str, *, resign: bool) -> tuple[Action, ...]:
         if self._state == "init":
             return ()
         active = self._state == "active"
         last = self._packets.sends(0, self._settings.interval_cs) if active and resign else ()
-        withdrawn = self._withdraw() if active else ()
+        withdrawn = self._withdraws if active else ()
         self._forget()
         self._due = inf
         return (*last, *withdrawn, self._enter("init", reason))
@@ -94,12 +97,6 @@ class Machine:
         before, self._state = self._state, state
         return StateChanged(before, state, reason)
 
-    def _withdraw(self) -> tuple[Withdraw, ...]:
-        return tuple(Withdraw(address) for address in self._addresses)
-
-    def _announce(self) -> tuple[Announce, ...]:
-        return tuple(Announce(address) for address in self._addresses)
-
     def _wait(self, now: float, *, resigned: bool) -> None:
         """Restart the down timer."""
         self._resigned = resigned
@@ -113,8 +110,8 @@ class Machine:
         self._forget()
         return (
             *self._advertise(now),
-            *(Install(address) for address in self._addresses),
-            *self._announce(),
+            *self._installs,
+            *self._announces,
             self._enter("active", reason),
         )
 
@@ -148,9 +145,9 @@ class Machine:
             self._learned_cs = interval_cs
             self._wait(now, resigned=False)
             reason = "higher priority" if priority > own else "higher address"
-            return (*self._withdraw(), self._enter("backup", reason))
+            return (*self._withdraws, self._enter("backup", reason))
         if not priority:
             return self._advertise(now)
         if self._settings.answer_lower:  # the other one was active, so clients may know its MAC
-            return (*self._advertise(now), *self._announce())
+            return (*self._advertise(now), *self._announces)
         return ()

@@ -1,7 +1,5 @@
 """Builds the packets of one virtual router, and checks the packets that it receives."""
 
-from collections.abc import Iterator
-
 from balancers.addresses import Address
 from balancers.redundancy.vrrp.actions import Send
 from balancers.redundancy.vrrp.packet import (
@@ -101,15 +99,19 @@ class Packets:
 
     def notices(
         self, payload: bytes, interval_cs: int, own_cs: int, own_priority: int
-    ) -> Iterator[str]:
-        """Yield what about an accepted packet is worth a line in the log of the caller."""
-        if interval_cs != own_cs:
-            yield "interval differs"
-        if payload[2] == OWNER == own_priority:
-            yield "another owner"
+    ) -> tuple[str, ...]:
+        """Return what about an accepted packet is worth a line in the log of the caller."""
+        is_owner = payload[2] == OWNER
         given = payload[8:]
-        if given != self._packed:
-            size = self._size
-            others = [given[at : at + size] for at in range(0, len(given), size)]
-            if sorted(others) != sorted(self._addresses):
-                yield "addresses differ"
+        if interval_cs == own_cs and not is_owner and given == self._packed:
+            return ()
+        found: list[str] = []
+        size = self._size
+        others = [given[at : at + size] for at in range(0, len(given), size)]
+        if sorted(others) != sorted(self._addresses):
+            found.append("addresses differ")
+        if interval_cs != own_cs:
+            found.append("interval differs")
+        if is_owner and own_priority == OWNER:
+            found.append("another owner")
+        return tuple(found)
