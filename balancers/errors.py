@@ -115,7 +115,10 @@ class InvalidKey(BalancersError, ValueError):
 
 
 class InvalidTime(BalancersError, ValueError):
-    """Raised when a time is not a finite number of seconds."""
+    """Raised when a time is not a finite number of seconds.
+
+    Failure detectors also raise it for a time that is earlier than that of a previous call.
+    """
 
 
 class InvalidSetting(BalancersError, ValueError):

@@ -1,1 +1,1 @@
-"""Distribution quality: evenness, what a change moves, and capacity after failures."""
+"""Redundant load balancers: who is alive, who owns what, and what a DNS server answers."""
