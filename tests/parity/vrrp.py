@@ -1,15 +1,49 @@
-"""Replay what VRRP routers did: the states, the times and the packets of every node."""
+"""Replay what VRRP routers did: the states, the times and the packets of every node.
+
+Each node is one of our virtual routers with the settings of the node.  It receives what the node
+received, when it did so, and it starts, stops and loses its link when the node did.  These are
+compared: the order of its states, the times (within 0.3 s), every packet that it sends (byte for
+byte, with the addresses and the hop limit), the first announcement of every address after each
+takeover (the whole frame), and the addresses of the interface.
+
+These are not compared: repeated announcements, the MAC from which they are sent, the flag "router"
+of neighbour advertisements, and the header fields that the kernel writes.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tests.parity.recordings import Tally
+from tests.parity.vrrp_play import play
+from tests.parity.vrrp_recording import tracks
+from tests.parity.vrrp_rules import NOT_COMPARED
+from tests.parity.vrrp_witness import contradictions
 
 __all__ = ["replay"]
 
+KINDS = ("states", "packets", "announcements", "addresses")
+
 
 def replay(recording: Mapping[str, Any]) -> Iterable[Tally]:
-    """Return one tally per kind of comparison."""
-    tally = Tally("vrrp")
-    tally.leave(str(recording.get("name")), "the state machine is not replayed yet")
-    return [tally]
+    """Return one tally per kind of comparison; the notes name the rules that were applied."""
+    tallies = {kind: Tally(f"vrrp {kind}") for kind in KINDS}
+    whole = Tally("vrrp")
+    problems = list(contradictions(recording))
+    thinned = bool(recording.get("meta", {}).get("gallery"))
+    announcements = any(packet["kind"] != "advert" for packet in recording["packets"])
+    rules: dict[str, list[str]] = {}
+    for track in tracks(recording):
+        node, mismatch = play(track, announcements=announcements, thinned=thinned)
+        for kind, number in node.compared.items():
+            tallies[kind].compared += number
+            tallies[kind].agreed += number
+        for rule in node.rules:
+            if rule in NOT_COMPARED:
+                tallies["announcements"].leave(track.name, rule)
+            else:
+                rules.setdefault(rule, []).append(track.name)
+        if mismatch is not None:
+            problems.append(f"{track.name} {mismatch}")
+    whole.check("recording", "; ".join(problems[:3]) or "agrees", "agrees")
+    whole.notes.extend(f"{rule} ({', '.join(names)})" for rule, names in rules.items())
+    return [whole, *(tally for tally in tallies.values() if tally.cases)]

@@ -1,0 +1,298 @@
+"""Replays all records of one node through our router, in the order of their times."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_address
+from math import inf
+from typing import Any
+
+from balancers.redundancy.vrrp import Datagram, announcement_frame
+from tests.parity.vrrp_keepalived import LOWER, reload_backup, sends_old, takes, use_new
+from tests.parity.vrrp_node import TOLERANCE, Mismatch, Node, make
+from tests.parity.vrrp_recording import Item, Track
+from tests.parity.vrrp_rules import FIRST_ADVERT, NO_START, REPEATS, ROUTER_FLAG, read
+
+__all__ = ["play"]
+
+RACE = 0.05
+"""A timer that is due so many seconds after a packet arrives may be served before the packet."""
+SOON = 0.1
+"""If the timer was served first, the program sent its packet within so many seconds."""
+STARTUP = 2.0
+"""The longest time in seconds from the start of a program to its first state."""
+REPEATED = 5.0
+"""keepalived repeats its announcements after so many seconds (garp_master_delay)."""
+RETRIES = 400
+"""The largest number of branches that are tried."""
+_SAME = {"sigstop": "freeze", "pause": "freeze", "sigcont": "thaw", "resume": "thaw"}
+"""Other words for the same event."""
+_UNHEARD = {"drop", "undrop", "inject"}
+"""What happens outside the node: it is in the packets that the node received."""
+
+
+class _Player:
+    """Steps through the items of one track."""
+
+    def __init__(self, track: Track, announcements: bool, thinned: bool) -> None:
+        self.items = track.items
+        kinds = {item.kind for item in self.items}
+        self.node = Node(track.configs, "state" in kinds, announcements, thinned, track.signs)
+        self.pending = ""
+        """The last event that the program has not reacted to: start, stop, link down or up."""
+        self.pending_since = inf
+        self.reload: float = -inf
+        self.frozen: list[Item] | None = None
+        self.early: set[str] = set()
+        """The addresses that FRR announced before its first advertisement."""
+        self.frr = track.configs[0].frr
+
+    # Branches: what comes first if a packet arrives when a timer is due?
+
+    def save(self, now: float) -> dict[str, Any]:
+        """Return everything that :meth:`restore` needs."""
+        return {
+            **vars(self),
+            "node": self.node.saved(now),
+            "frozen": self.frozen and [*self.frozen],
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continue from what :meth:`save` returned."""
+        vars(self).update(saved)
+
+    def races(self, place: int) -> bool:
+        """Return whether the timer may have been served before the packet at this place."""
+        if place == len(self.items):
+            return False
+        item, router = self.items[place], self.node.router
+        if item.kind != "rx" or router is None or router.due - item.time > RACE:
+            return False
+        following = (each for each in self.items[place:] if each.kind == "tx")
+        return next((each.time for each in following), inf) - item.time <= SOON
+
+    # The steps.
+
+    def step(self, item: Item, *, timer_first: bool = False) -> None:
+        """Do what one record says."""
+        now = item.time
+        if self.frozen is None:
+            if not self.pending or now - self.pending_since > TOLERANCE:
+                self.node.check_overdue(now)
+            self._check_pending(now)
+        if timer_first:
+            self.node.force(now)
+        step: Callable[[Item], None] = getattr(self, f"_{item.kind}")
+        step(item)
+
+    def _check_pending(self, now: float) -> None:
+        limit = STARTUP if self.pending == "start" else TOLERANCE
+        if not self.pending or now - self.pending_since <= limit:
+            return
+        if self.node.states_recorded and not (self.node.reloaded and self.pending == "stop"):
+            raise Mismatch(self.pending_since, f"the program did not {self.pending}")
+        self._react(self.pending_since, "")
+
+    def _react(self, now: float, label: str) -> None:
+        """Let our router do what the event said, at the time when the program did it."""
+        pending, self.pending, self.pending_since = self.pending, "", inf
+        node = self.node
+        if pending == "start":
+            node.start(now, label)
+        if node.router is None:
+            return
+        if pending == "stop":
+            node.act(node.router.shutdown(now), now)
+            node.changed = now
+        elif pending == "link down":
+            node.act(node.router.link(False, now), now)
+        elif pending == "link up":
+            node.link_up(now, label)
+
+    def _event(self, item: Item) -> None:
+        event, now = item.value, item.time
+        action: str = event["action"].partition(" ")[0]
+        if action == "link":
+            self._wait(f"link {event['state']}", now)
+        elif action in {"start", "stop"}:
+            if action == "start":
+                self.node.router = None
+            self._wait(action, now)
+        elif action not in _UNHEARD:
+            act: Callable[[float], None] | None = getattr(
+                self, f"_{_SAME.get(action, action)}", None
+            )
+            if act is None:
+                raise Mismatch(now, f"unknown event {action!r}")
+            act(now)
+
+    def _kill(self, now: float) -> None:
+        self.pending = ""
+        self.node.kill(self._last_breath(now))
+
+    def _freeze(self, _: float) -> None:
+        self.frozen = []
+
+    def _thaw(self, now: float) -> None:
+        """Serve what is overdue first, and then the packets that arrived meanwhile."""
+        queued, self.frozen = self.frozen or [], None
+        router = self.node.router
+        if router is not None and router.due <= now:
+            self.node.force(now)
+        for each in queued:
+            self._rx(replace(each, time=now))
+
+    def _last_breath(self, now: float) -> float:
+        """Serve what the program sent just after the record of its end."""
+        for each in self.items:
+            if each.kind == "tx" and now < each.time <= now + 0.02:
+                self._tx(each)
+        return now
+
+    def _wait(self, pending: str, now: float) -> None:
+        self.pending, self.pending_since = pending, now
+        if not self.node.states_recorded and pending.startswith("link"):
+            self._react(now, "")
+
+    def _reload(self, now: float) -> None:
+        node = self.node
+        node.reloaded = True
+        if node.version + 1 >= len(node.configs):
+            raise Mismatch(now, "a reload without settings")
+        if node.router is None:
+            node.version += 1
+        elif node.router.state == "active":
+            self.reload = now
+        else:
+            reload_backup(node, now)
+
+    def _state(self, item: Item) -> None:
+        label, now = item.value, item.time
+        if label == LOWER and not self.node.config.answer_lower:
+            return
+        expected = {
+            "start": {"BACKUP", "MASTER"},
+            "stop": {"STOP"},
+            "link down": {"FAULT"},
+            "link up": {"BACKUP", "MASTER"},
+        }
+        if label in expected.get(self.pending, set()):
+            self._react(now, label)
+        self.node.theirs.append((label, now))
+        self.node.match_states()
+
+    def _tx(self, item: Item) -> None:
+        datagram, now, node = item.value, item.time, self.node
+        if node.router is None and not self.pending and self.frr:
+            node.rule(NO_START)
+            node.router = make(node.config)
+            node.router.startup(now)
+            node.force(now)
+            node.ours.clear()
+            node.announced = [each for each in node.announced if each[0] not in self.early]
+        if not node.expects(datagram):
+            if self.pending == "start" or (self.pending == "stop" and not datagram.payload[2]):
+                self._react(now, "MASTER")
+            elif now - self.reload <= TOLERANCE:
+                if sends_old(node, datagram):
+                    return
+                self.reload = -inf
+                use_new(node, now)
+            elif not node.sent:
+                node.serve_timer(now)
+        node.match_packet(datagram, now)
+        node.rejected = -inf
+
+    def _rx(self, item: Item) -> None:
+        datagram, now, node = item.value, item.time, self.node
+        if self.frozen is not None:
+            self.frozen.append(item)
+            return
+        router = node.router
+        if router is None or router.state == "init":
+            return
+        packet = read(datagram, node.config)
+        if packet.invisible:
+            return
+        if self.frr or not packet.ours or takes(node, packet, datagram, now):
+            self._receive(datagram, packet.priority, now)
+
+    def _receive(self, datagram: Datagram, priority: int, now: float) -> None:
+        router = self.node.router
+        assert router is not None
+        before, dropped = router.state, sum(router.drops.values())
+        actions = router.receive(datagram, now)
+        rejected = sum(router.drops.values()) > dropped
+        if before == "active" and rejected and datagram.payload[1:2] == bytes((router.vrid,)):
+            self.node.rejected = now
+        elif before == "active" and router.state == "active" and priority and actions:
+            self.node.ours.append((LOWER, now))
+        if not rejected and not (before == "backup" and priority and priority < router.priority):
+            self.node.started = False
+        self.node.act(actions, now)
+
+    def _announcement(self, item: Item) -> None:
+        node, now, value = self.node, item.time, item.value
+        address = value["spa"] if value["kind"] == "garp" else value["target"]
+        if address not in node.config.addresses:
+            raise Mismatch(now, f"the program announced {address}")
+        mac = item.frame[6:12]
+        flag = bool(value.get("flags", 4) & 4)
+        if not flag:
+            node.rule(ROUTER_FLAG)
+        if announcement_frame(ip_address(address), mac, router=flag) != item.frame:
+            raise Mismatch(now, f"the program announced {address} by {item.frame.hex()}")
+        found = [each for each in node.announced if each[0] == address]
+        if found:
+            node.announced.remove(found[0])
+            node.agree("announcements")
+        elif self.frr and node.router is None:
+            node.rule(FIRST_ADVERT)
+            self.early.add(address)
+        elif not self.frr and any(_repeats(now - time) for time in node.takeovers):
+            node.rule(REPEATS)
+        else:
+            raise Mismatch(now, f"only the program announced {address}")
+
+    def _end(self, _: Item) -> None:
+        """Do nothing: what is newer than the tolerance may have its counterpart later."""
+
+    def _check(self, item: Item) -> None:
+        if item.time - self.node.changed <= TOLERANCE or self.pending:
+            return
+        ours = [each for each in self.node.installed if not each.startswith("fe80:")]
+        if ours != item.value:
+            raise Mismatch(item.time, f"the program has {item.value}, ours {ours}")
+        self.node.agree("addresses")
+
+
+def _repeats(after: float) -> bool:
+    """Return whether an announcement so long after the first one is a repetition."""
+    return after <= TOLERANCE or abs(after - REPEATED) <= 2 * TOLERANCE
+
+
+def play(track: Track, *, announcements: bool, thinned: bool) -> tuple[Node, Mismatch | None]:
+    """Replay one node; return what was compared, and the first difference.
+
+    If the order of a timer and a packet is not known, the other order is tried after a difference.
+    """
+    player = _Player(track, announcements, thinned)
+    branches: list[tuple[int, dict[str, Any]]] = []
+    place, retries, worst = 0, 0, None
+    timer_first = False
+    last = max((item.time for item in track.items), default=0.0)
+    items = [*track.items, Item(last, "end", None)]
+    while place < len(items):
+        try:
+            if not timer_first and player.races(place):
+                branches.append((place, player.save(items[place].time)))
+            player.step(items[place], timer_first=timer_first)
+            place, timer_first = place + 1, False
+        except Mismatch as mismatch:
+            if worst is None or mismatch.time > worst.time:
+                worst = mismatch
+            if not branches or retries == RETRIES:
+                return player.node, worst
+            place, saved = branches.pop()
+            player.restore(saved)
+            timer_first, retries = True, retries + 1
+    return player.node, None
