@@ -158,7 +158,7 @@ class NetworkTable(Generic[T]):
         result._compile(values, prefixes, parts)
         return result
 
-    def get(self, address: object, default: Any = None) -> Any:
+    def get(self, address: object, default: T | None = None) -> T | None:
         """Return the value of the longest prefix that contains the address, else the default.
 
         ``address`` is an object of :mod:`ipaddress`, a text, or 4 or 16 packed bytes.  O(log n).
