@@ -69,7 +69,9 @@ class ClientSubnet:
         object.__setattr__(self, "scope", scope)
 
     @classmethod
-    def parse(cls, option: bytes, *, answer: bool = False) -> "ClientSubnet":
+    def parse(
+        cls, option: bytes | bytearray | memoryview, *, answer: bool = False
+    ) -> "ClientSubnet":
         """Return the option whose data is given, without its code and length.
 
         Set ``answer`` for the option of an answer, which may have a scope.
