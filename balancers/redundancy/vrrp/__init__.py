@@ -25,6 +25,6 @@ from balancers.redundancy.vrrp.packet import decode as decode
 from balancers.redundancy.vrrp.packet import encode as encode
 from balancers.redundancy.vrrp.packet import ipv4_datagram as ipv4_datagram
 from balancers.redundancy.vrrp.router import VirtualRouter as VirtualRouter
-from balancers.redundancy.vrrp.snapshot import Snapshot as Snapshot
+from balancers.redundancy.vrrp.snapshot import RouterSnapshot as RouterSnapshot
 from balancers.redundancy.vrrp.timers import down_interval as down_interval
 from balancers.redundancy.vrrp.timers import skew_time as skew_time

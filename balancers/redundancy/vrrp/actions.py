@@ -12,16 +12,27 @@ State = Literal["init", "backup", "active"]
 
 
 class Send(NamedTuple):
-    """Send ``datagram`` by the raw socket.
+    r"""Send ``datagram`` by the raw socket.
 
     For multicast, the caller must not receive its own packets (IP_MULTICAST_LOOP off).
+
+    >>> from balancers.redundancy.vrrp import VirtualRouter
+    >>> owner = VirtualRouter(51, ["10.77.0.1"], "10.77.0.1", priority=255)
+    >>> datagram = owner.startup(now=0.0)[0].datagram
+    >>> datagram.destination, datagram.hop_limit
+    (b'\xe0\x00\x00\x12', 255)
     """
 
     datagram: Datagram
 
 
 class Install(NamedTuple):
-    """Add ``address`` to the interface, so that the host answers for it."""
+    """Add ``address`` to the interface, so that the host answers for it.
+
+    >>> from ipaddress import ip_address
+    >>> str(Install(ip_address("10.77.0.100")).address)
+    '10.77.0.100'
+    """
 
     address: Address
 
@@ -30,6 +41,10 @@ class Announce(NamedTuple):
     """Announce ``address`` to the network by the frame that :meth:`frame` returns.
 
     For IPv6, join the solicited-node group of the address first.
+
+    >>> from ipaddress import ip_address
+    >>> len(Announce(ip_address("10.77.0.100")).frame(bytes.fromhex("00005e000133")))
+    42
     """
 
     address: Address
@@ -47,7 +62,14 @@ class Announce(NamedTuple):
 
 
 class Withdraw(NamedTuple):
-    """Remove ``address`` from the interface, so that the host no longer answers for it."""
+    """Remove ``address`` from the interface, so that the host no longer answers for it.
+
+    It may not be there: then do nothing.
+
+    >>> from ipaddress import ip_address
+    >>> str(Withdraw(ip_address("10.77.0.100")).address)
+    '10.77.0.100'
+    """
 
     address: Address
 
@@ -59,6 +81,9 @@ class StateChanged(NamedTuple):
     because it owns the addresses), "silence" (the down timer has fired), "resigned" (the same,
     after an advertisement with the priority 0), "higher priority" or "higher address" (the active
     router has received an advertisement that wins).
+
+    >>> StateChanged("active", "backup", "higher priority").after
+    'backup'
     """
 
     before: State

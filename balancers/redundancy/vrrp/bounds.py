@@ -11,7 +11,7 @@ def longest_without_active(
 ) -> float:
     """Return the longest time in seconds without an active router after one has failed; O(1).
 
-    ``priority`` is the highest priority of the routers that are still alive and hear the network.
+    ``priority`` is the highest priority of the routers that are still alive and reach each other.
     ``interval`` is the longest interval of the routers.  ``delay`` is the longest time from the
     sending of a packet to its :meth:`VirtualRouter.receive`.  ``late`` is the longest time by
     which a :meth:`VirtualRouter.tick` is late.
@@ -38,7 +38,7 @@ def longest_without_active(
 def longest_with_two_actives(
     interval: float, *, delay: float = 0.0, late: float = 0.0, lost: int = 0
 ) -> float:
-    """Return the longest time in seconds with two active routers that hear each other; O(1).
+    """Return the longest time in seconds with two active routers that can reach each other; O(1).
 
     The time counts from the moment at which both are active and the network carries packets
     between them.  ``interval`` is the longest interval of the routers, and ``lost`` is the most

@@ -88,6 +88,9 @@ class Advertisement(NamedTuple):
     ``priority`` is 0 if the active router resigns, and 255 if it owns the addresses.
     ``interval_cs`` is the time between two advertisements in hundredths of a second, 1 to 4095.
     ``addresses`` are packed: 4 bytes each for IPv4, or 16 bytes each for IPv6.
+
+    >>> Advertisement(51, 100, 100, (bytes([10, 77, 0, 100]),)).priority
+    100
     """
 
     vrid: int

@@ -19,7 +19,7 @@ from balancers.redundancy.vrrp._settings import checked_address, checked_address
 from balancers.redundancy.vrrp.actions import Action, State
 from balancers.redundancy.vrrp.announcements import virtual_mac
 from balancers.redundancy.vrrp.packet import CHECKSUMS, Checksum, Datagram
-from balancers.redundancy.vrrp.snapshot import Snapshot
+from balancers.redundancy.vrrp.snapshot import RouterSnapshot
 from balancers.redundancy.vrrp.timers import centiseconds, checked_priority
 
 __all__ = ["VirtualRouter"]
@@ -255,13 +255,13 @@ class VirtualRouter(Machine):
             self._due += self._down_time() - before
         return ()
 
-    def snapshot(self, now: float) -> Snapshot:
+    def snapshot(self, now: float) -> RouterSnapshot:
         """Return the state with all times relative to ``now``.  It can be hashed.
 
         The time of the router does not change.  Raises InvalidTime.
         """
         now = valid_now(now, self._latest)
-        return Snapshot(
+        return RouterSnapshot(
             self._state,
             self._started,
             self._link,
@@ -271,7 +271,7 @@ class VirtualRouter(Machine):
             max(self._preempt_at - now, 0.0),
         )
 
-    def restore(self, snapshot: Snapshot, now: float) -> None:
+    def restore(self, snapshot: RouterSnapshot, now: float) -> None:
         """Set the state to a snapshot of a router with the same settings, as of ``now``.
 
         The time ``now`` may be earlier than the latest time.  Raises InvalidTime.

@@ -4,13 +4,19 @@ from typing import NamedTuple
 
 from balancers.redundancy.vrrp.actions import State
 
-__all__ = ["Snapshot"]
+__all__ = ["RouterSnapshot"]
 
 
-class Snapshot(NamedTuple):
+class RouterSnapshot(NamedTuple):
     """The state of a virtual router at a time, without its settings and its counts.
 
     Two routers with equal settings and equal snapshots behave equally from then on.
+
+    >>> from balancers.redundancy.vrrp import VirtualRouter
+    >>> router = VirtualRouter(51, ["10.77.0.100"], "10.77.0.1")
+    >>> actions = router.startup(now=100.0)
+    >>> router.snapshot(now=101.0).remaining
+    2.609375
     """
 
     state: State
