@@ -99,13 +99,17 @@ class PoolReader(SharesBackends, Generic[B]):
         """Return the number of leases on a member.  Raises UnknownBackend."""
         return self._members.find(backend).in_flight
 
-    def state(self, backend: B) -> tuple[str, ...]:
+    def state(self, backend: B, now: float | None = None) -> tuple[str, ...]:
         """Return the reasons that close a member, also those that are ignored now; O(gates).
 
-        Raises UnknownBackend.
+        ``now`` can be later than the latest time seen; the call does not change this time.  Raises
+        UnknownBackend, InvalidTime.
         """
-        reasons = self._gate_set.reasons(self._settled(backend).closed_by)
-        return tuple(dict.fromkeys((*reasons, *self._full())))
+        at = self._now if now is None else valid_now(now, self._now)
+        member = self._settled(backend)
+        is_due = self._gate_set.due <= at
+        closed_by = self._combination_at(member, at) if is_due else member.closed_by
+        return tuple(dict.fromkeys((*self._gate_set.reasons(closed_by), *self._full())))
 
     def admits(self, backend: B, bound: bool = False, now: float | None = None) -> bool:
         """Return whether the backend can serve a request, or a bound request; O(gates).

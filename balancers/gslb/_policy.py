@@ -1,0 +1,119 @@
+"""Defines what all policies have in common."""
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from math import inf
+from typing import Any, cast
+
+from balancers._internal.checks import shown, valid_now
+from balancers.errors import InvalidSetting
+from balancers.gslb.client import Client
+from balancers.gslb.part import Part
+from balancers.gslb.ranking import Ranking
+from balancers.gslb.region import Region
+
+__all__ = ["Policy", "checked_parts", "flattened"]
+
+_NAMED = 3
+"""How many parts the name of a policy names."""
+
+
+class Policy(Part):
+    """A policy over parts, each of which is a region or another policy."""
+
+    def __init__(self, parts: Iterable[Part], name: str | None) -> None:
+        self.parts: tuple[Part, ...] = checked_parts(parts)
+        """The regions and policies, in the order in which they were given."""
+        if name is not None and not isinstance(cast("object", name), str):
+            raise TypeError(f"name must be a text or None, not {shown(name)}")
+        self.name: str = _name(type(self).__name__, self.parts) if name is None else name
+        self._is_flat = all(part.draws or isinstance(part, Region) for part in self.parts)
+
+    def healthy(self, now: float, client: Client | None = None) -> bool:
+        valid_now(now, -inf)
+        return any(part.healthy(now, client) for part in self._parts_for(now, client))
+
+    def held(self, now: float, client: Client | None = None) -> bool:
+        valid_now(now, -inf)
+        return any(part.held(now, client) for part in self._parts_for(now, client))
+
+    def status(self, now: float) -> str:
+        healthy = sum(part.healthy(now) for part in self.parts)
+        return f"{healthy} of {len(self.parts)} parts healthy"
+
+    def share(self, now: float) -> int | Fraction:
+        return sum(part.share(now) for part in self.parts)
+
+    @property
+    def total(self) -> int | Fraction:
+        return sum(part.total for part in self.parts)
+
+    def _parts_for(self, now: float, client: Client | None) -> Sequence[Part]:
+        return self.parts if client is None else self.rank(client, now).parts
+
+    def _ranking(
+        self,
+        client: Client,
+        now: float,
+        parts: Sequence[Part],
+        details: Sequence[Any],
+        describe: Callable[[Any], str] = str,
+    ) -> Ranking:
+        """Return the ranking, in which the rankings of the parts replace these parts."""
+        if self._is_flat:
+            return Ranking(client, parts, details, describe)
+        return flattened(client, now, parts, details, describe)
+
+
+def flattened(
+    client: Client,
+    now: float,
+    parts: Sequence[Part],
+    details: Sequence[Any],
+    describe: Callable[[Any], str],
+) -> Ranking:
+    """Return the ranking of the parts of all parts.  A part keeps the first of its positions."""
+    found: dict[Part, tuple[Any, ...]] = {}
+    for part, detail in zip(parts, details, strict=True):
+        if part.draws or isinstance(part, Region):
+            found.setdefault(part, (describe, detail))
+            continue
+        inner = part.rank(client, now)
+        for at, inside in enumerate(inner.parts):
+            found.setdefault(inside, (describe, detail, part.name, inner, at))
+    return Ranking(client, tuple(found), tuple(found.values()), _described)
+
+
+def _described(detail: tuple[Any, ...]) -> str:
+    describe, outer, *rest = detail
+    if not rest:
+        return str(describe(outer))
+    name, inner, at = rest
+    return f"{describe(outer)}; in {name}: {inner.reason(at)}"
+
+
+def checked_parts(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Return the parts as a tuple.
+
+    Raises TypeError for anything but an iterable of regions and policies, and InvalidSetting for a
+    part that occurs twice and for two regions with the same name.
+    """
+    given: Any = parts
+    if isinstance(given, str | bytes | Part) or not hasattr(given, "__iter__"):
+        raise TypeError(f"parts must be an iterable of regions and policies, not {shown(parts)}")
+    found = tuple(parts)
+    names: set[object] = set()
+    for part in found:
+        if not isinstance(cast("object", part), Part):
+            raise TypeError(f"a part must be a region or a policy, not {shown(part)}")
+        name = part.name if isinstance(part, Region) else part
+        if name in names:
+            raise InvalidSetting(f"{part.name} is a part twice; regions need different names")
+        names.add(name)
+    return found
+
+
+def _name(kind: str, parts: tuple[Part, ...]) -> str:
+    names = [part.name for part in parts[:_NAMED]]
+    more = [f"{len(parts) - _NAMED} more"] if len(parts) > _NAMED else []
+    return f"{kind} of {', '.join(names + more)}" if parts else kind

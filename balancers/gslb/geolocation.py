@@ -1,0 +1,173 @@
+"""Implements geolocation: regions by the network, city, subdivision, country or continent."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+from balancers._internal.checks import check_flags, shown
+from balancers.errors import InvalidSetting
+from balancers.gslb._policy import Policy, checked_parts
+from balancers.gslb.client import Client
+from balancers.gslb.distance import checked_places
+from balancers.gslb.networks import NetworkTable
+from balancers.gslb.part import Part
+from balancers.gslb.place import Place
+from balancers.gslb.ranking import Ranking
+
+__all__ = ["Geolocation"]
+
+_DEFAULT = "default"
+
+
+class _Node(NamedTuple):
+    """One level of the mapping, with the parts for clients that no deeper level matches."""
+
+    parts: tuple[Part, ...]
+    details: tuple[Any, ...]
+    children: Mapping[str, "_Node"]
+
+
+class Geolocation(Policy):
+    """Ranks the regions that are listed for the place of the client.
+
+    ``by_place`` is a mapping of codes.  Each value is a part, a list of parts in order, or a
+    mapping of the codes of deeper levels.  The levels are continent, country, subdivision and city.
+    At each level, the code of the client is looked up; a level that the mapping does not contain
+    is skipped, so ``{"AS": {"Osaka": ...}}`` is possible.  The key ``default`` is for clients that
+    no other key matches.  Upper and lower case are equal.
+
+    >>> from balancers.gslb import Client, Place, Region
+    >>> us, de, sg = (Region(name, [name]) for name in ("us", "de", "sg"))
+    >>> policy = Geolocation({
+    ...     "NA": {"US": {"TX": [sg, us], "default": [us, de]}, "default": us},
+    ...     "EU": [de],
+    ...     "default": [us, de, sg],
+    ... }, networks={"10.0.0.0/8": de})
+    >>> texas = Client("192.0.2.1", place=Place("NA", "US", "TX", "Dallas"))
+    >>> for ranked in policy.rank(texas, now=0.0):
+    ...     print(ranked.part.name, "-", ranked.reason)
+    sg - TX, number 1 of 2
+    us - TX, number 2 of 2
+    de - US, number 2 of 2
+    >>> policy.answer(Client("10.1.2.3", place=Place("AS", "JP")), now=0.0).reason
+    'network 10.0.0.0/8'
+
+    ``networks`` is a mapping of networks to parts or lists, or a :class:`NetworkTable` of them.
+    The longest prefix that contains the client's address wins over its place.
+
+    With ``widen``, the lists of the wider levels follow, up to the default, as in Route 53.
+    Without it, only the most specific list is used, as in gdnsd: if all its regions are down, the
+    first of them is answered.  An empty list means that these clients get no answer.  A client
+    that no entry matches gets none either if there is no default.
+
+    ``places`` is a database of places for clients without a place; see :meth:`Client.place_in`.
+
+    A ranking is O(length of the lists), and O(log n) for n networks.  Raises InvalidSetting for a
+    malformed network, one that occurs twice, and two codes that are equal but for upper and lower
+    case.  Raises TypeError for values of other types.
+    """
+
+    def __init__(
+        self,
+        by_place: Mapping[str, Any],
+        *,
+        networks: Any = None,
+        places: Any = None,
+        widen: bool = True,
+        name: str | None = None,
+    ) -> None:
+        check_flags(widen=widen)
+        if not isinstance(cast("object", by_place), Mapping):
+            raise TypeError(f"by_place must be a mapping of codes, not {shown(by_place)}")
+        self._root = _compiled(by_place, "default", _Node((), (), {}), widen)
+        self._widen = widen
+        self._places = checked_places(places)
+        found = dict.fromkeys(_parts_of(self._root))
+        self._networks = None if networks is None else _compiled_networks(networks, found)
+        super().__init__(found, name)
+
+    def rank(self, client: Client, now: float) -> Ranking:
+        parts: tuple[Part, ...] | None = None
+        details: tuple[Any, ...] = ()
+        if self._networks is not None and client.lookup is not None:
+            found = self._networks.find(client.lookup)
+            parts = found.value
+            if parts is not None:
+                details = tuple((found, at, len(parts)) for at in range(1, len(parts) + 1))
+                if not self._widen or not parts:
+                    return self._ranking(client, now, parts, details, _reason)
+        node = self._node_of(client.place_in(self._places))
+        if parts is not None:
+            node = _joined(parts, details, node)
+        return self._ranking(client, now, node.parts, node.details, _reason)
+
+    def _node_of(self, place: Place | None) -> _Node:
+        """Return the node of the most specific level that matches a place."""
+        node = self._root
+        if place is None:
+            return node
+        for code in (place.continent, place.country, place.subdivision, place.city):
+            if code is not None:
+                node = node.children.get(code.casefold(), node)
+        return node
+
+
+def _compiled(choice: object, label: str, wider: _Node, widen: bool) -> _Node:
+    """Return the node of a choice.  Raises TypeError, InvalidSetting."""
+    if not isinstance(choice, Mapping):
+        parts = _listed(choice)
+        details = tuple((label, at, len(parts)) for at in range(1, len(parts) + 1))
+        node = _Node(parts, details, {})
+        return _joined(parts, details, wider) if widen and parts else node
+    entries = cast("Mapping[object, object]", choice)
+    node = wider
+    if _DEFAULT in entries:
+        node = _compiled(entries[_DEFAULT], label, wider, widen)
+    children: dict[str, _Node] = {}
+    for code, deeper in entries.items():
+        if not isinstance(code, str):
+            raise TypeError(f"a code must be a text, not {shown(code)}")
+        if code == _DEFAULT:
+            continue
+        if code.casefold() in children:
+            raise InvalidSetting(f"{shown(code)} is there twice, in upper and in lower case")
+        children[code.casefold()] = _compiled(deeper, code, node, widen)
+    return _Node(node.parts, node.details, children)
+
+
+def _listed(choice: object) -> tuple[Part, ...]:
+    return (choice,) if isinstance(choice, Part) else checked_parts(cast("Iterable[Part]", choice))
+
+
+def _joined(parts: tuple[Part, ...], details: tuple[Any, ...], wider: _Node) -> _Node:
+    """Return the parts, and then the parts of the wider level that are not among them."""
+    added = [(part, why) for part, why in zip(*wider[:2], strict=True) if part not in parts]
+    more, reasons = zip(*added, strict=True) if added else ((), ())
+    return _Node((*parts, *more), (*details, *reasons), {})
+
+
+def _parts_of(node: _Node) -> Iterator[Part]:
+    yield from node.parts
+    for child in node.children.values():
+        yield from _parts_of(child)
+
+
+def _compiled_networks(networks: Any, found: dict[Part, None]) -> NetworkTable[tuple[Part, ...]]:
+    """Return the table of the parts of each network, and add them to those that are found."""
+    table = networks
+    if not isinstance(networks, NetworkTable):
+        table = NetworkTable(networks)
+
+    def listed(choice: object) -> tuple[Part, ...] | None:
+        if choice is None:
+            return None
+        parts = _listed(choice)
+        found.update(dict.fromkeys(parts))
+        return parts
+
+    return NetworkTable.combined(listed, table)
+
+
+def _reason(detail: tuple[Any, int, int]) -> str:
+    where, at, count = detail
+    label = where if isinstance(where, str) else f"network {where.network}"
+    return label if count == 1 else f"{label}, number {at} of {count}"

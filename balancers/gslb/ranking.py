@@ -1,0 +1,199 @@
+"""Defines an order of regions for a client, and the answer that follows from their health."""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
+
+from balancers._internal.checks import valid_now
+
+if TYPE_CHECKING:
+    from balancers.gslb.client import Client
+    from balancers.gslb.part import Part
+
+__all__ = ["Answer", "Ranked", "Ranking", "Skipped"]
+
+
+class Ranked(NamedTuple):
+    """Describes one place of a ranking.
+
+    >>> from balancers.gslb import Client, Failover, Region
+    >>> for ranked in Failover([Region("eu", ["192.0.2.1"])]).rank(Client(), now=0.0):
+    ...     print(ranked.part.name, "-", ranked.reason)
+    eu - number 1 of 1
+    """
+
+    part: "Part"
+    """The region, or a policy that draws at each answer."""
+    reason: str
+    """Why the part has this place."""
+
+
+class Skipped(NamedTuple):
+    """Describes a part of a ranking that an answer passes over.
+
+    >>> from balancers.gslb import Client, Failover, Region
+    >>> eu, us = Region("eu", ["192.0.2.1"]), Region("us", ["192.0.2.2"])
+    >>> eu.set_up("192.0.2.1", False, now=1.0)
+    >>> Failover([eu, us]).answer(Client(), now=1.0).skipped
+    (Skipped(name='eu', reason='0 of 1 up, needs 1'),)
+    """
+
+    name: str
+    reason: str
+
+
+class Answer(NamedTuple):
+    """Describes what to answer to a client.
+
+    >>> from balancers.gslb import Client, Failover, Region
+    >>> answer = Failover([Region("eu", ["192.0.2.1", "192.0.2.2"])]).answer(Client(), now=0.0)
+    >>> answer.members, answer.regions, answer.reason, answer.degraded
+    (('192.0.2.1', '192.0.2.2'), ('eu',), 'number 1 of 1', False)
+    """
+
+    members: tuple[Any, ...]
+    """The members to answer, for example addresses.  It is empty if the policy has no region for
+    the client, and if the region is an empty pool."""
+    regions: tuple[str, ...]
+    """The names of the regions whose members are answered."""
+    reason: str
+    """Why these regions are answered."""
+    skipped: tuple[Skipped, ...] = ()
+    """The parts that are ranked higher and not answered."""
+    health_ignored: bool = False
+    """Whether everything is down.  Then health is ignored: the first part is answered, with all
+    its members."""
+
+    @property
+    def degraded(self) -> bool:
+        """Whether a better part was skipped, or everything is down."""
+        return self.health_ignored or bool(self.skipped)
+
+
+class Ranking(Sequence[Ranked]):
+    """The parts of a policy in the order for one client, with reasons.  It does not change.
+
+    The answer is the first healthy part.  A ranking can be kept, for example per network of
+    clients: :meth:`first` and :meth:`answer` read the health of the regions when they are called.
+    The reasons are written when they are read.  Rankings are equal if their parts are the same
+    in the same order.
+
+    >>> from balancers.gslb import Client, Failover, Region
+    >>> eu, us = Region("eu", ["192.0.2.1"]), Region("us", ["192.0.2.2"])
+    >>> ranking = Failover([eu, us]).rank(Client(), now=0.0)
+    >>> ranking.names, ranking.first(now=0.0).name
+    (('eu', 'us'), 'eu')
+    >>> eu.set_up("192.0.2.1", False, now=1.0)
+    >>> ranking.first(now=1.0).name
+    'us'
+    >>> print(ranking.explain(now=1.0))
+    1. eu: number 1 of 2; skipped: 0 of 1 up, needs 1
+    2. us: number 2 of 2; answered: 1 of 1 up, needs 1
+    """
+
+    __slots__ = ("_describe", "_details", "client", "parts")
+
+    def __init__(
+        self,
+        client: "Client",
+        parts: Sequence["Part"],
+        details: Sequence[Any],
+        describe: Callable[[Any], str] = str,
+    ) -> None:
+        self.client: Client = client
+        self.parts: Sequence[Part] = parts
+        self._details = details
+        self._describe = describe
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parts in order; O(n)."""
+        return tuple(part.name for part in self.parts)
+
+    def reason(self, at: int) -> str:
+        """Return why the part at a position has this place.  Raises IndexError."""
+        return self._describe(self._details[at])
+
+    def first(self, now: float) -> "Part | None":
+        """Return the first healthy part; O(n), and O(1) if the first one is healthy.
+
+        If no part is healthy, return the first one that is up and only held back after a failure
+        (:class:`Region` has the setting ``hold``), else the first one.  Return None if the ranking
+        is empty.  Raises InvalidTime.
+        """
+        for part in self.parts:
+            if not part.down and part.healthy(now, self.client):
+                return part
+        valid_now(now, -inf)
+        return self._fallback(now)
+
+    def answer(self, now: float) -> Answer:
+        """Return what to answer, and why; O(n).
+
+        If nothing is healthy, the answer is all members of the part that :meth:`first` returns, and
+        says so.  Raises InvalidTime.
+        """
+        client = self.client
+        for at, part in enumerate(self.parts):
+            if not part.down and part.healthy(now, client):
+                skipped = self._skipped(at, now) if at else ()
+                return part.answer_of(client, now, False, self.reason(at), skipped)
+        valid_now(now, -inf)
+        last = self._fallback(now)
+        if last is None:
+            return Answer((), (), "no region for this client")
+        at = self.parts.index(last)
+        reason = f"everything is down, so health is ignored: {self.reason(at)}"
+        return last.answer_of(client, now, True, reason, self._skipped(at, now))
+
+    def explain(self, now: float) -> str:
+        """Return the order, its reasons and the health of each part as lines of text; O(n)."""
+        first = self.first(now)
+        lines: list[str] = []
+        for number, (part, reason) in enumerate(self, 1):
+            after = "skipped" if first is not None else "not needed"
+            if part is first:
+                after, first = "answered", None
+            lines.append(f"{number}. {part.name}: {reason}; {after}: {part.status(now)}")
+        return "\n".join(lines)
+
+    def _fallback(self, now: float) -> "Part | None":
+        for part in self.parts:
+            if part.held(now, self.client):
+                return part
+        return self.parts[0] if self.parts else None
+
+    def _skipped(self, end: int, now: float) -> tuple[Skipped, ...]:
+        return tuple(Skipped(part.name, part.status(now)) for part in self.parts[:end])
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __iter__(self) -> Iterator[Ranked]:
+        describe = self._describe
+        for part, detail in zip(self.parts, self._details, strict=True):
+            yield Ranked(part, describe(detail))
+
+    @overload
+    def __getitem__(self, index: int) -> Ranked: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Ranked, ...]: ...
+    def __getitem__(self, index: int | slice) -> "Ranked | tuple[Ranked, ...]":
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        return Ranked(self.parts[index], self.reason(index))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ranking):
+            return NotImplemented
+        return len(self) == len(other) and all(map(_same, self.parts, other.parts))
+
+    def __hash__(self) -> int:
+        return hash(self.names)
+
+    def __repr__(self) -> str:
+        return f"<Ranking: {', '.join(self.names) or 'empty'}>"
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other
