@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from balancers.gslb.ranking import Answer, Skipped
+from balancers.gslb.answer import Answer, Skipped
 
 __all__ = ["merged"]
 

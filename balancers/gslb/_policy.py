@@ -8,8 +8,7 @@ from typing import Any, cast
 from balancers._internal.checks import shown, valid_now
 from balancers.errors import InvalidSetting
 from balancers.gslb.client import Client
-from balancers.gslb.part import Part
-from balancers.gslb.ranking import Ranking
+from balancers.gslb.ranking import Part, Ranking
 from balancers.gslb.region import Region
 
 __all__ = ["Policy", "checked_parts", "flattened"]

@@ -8,9 +8,8 @@ from balancers._internal.checks import at_least, shown
 from balancers.errors import InvalidSetting
 from balancers.gslb._policy import Policy
 from balancers.gslb.client import Client
-from balancers.gslb.part import Part
 from balancers.gslb.place import Place, kilometres
-from balancers.gslb.ranking import Ranking
+from balancers.gslb.ranking import Part, Ranking
 
 __all__ = ["Distance"]
 

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from balancers.gslb._policy import Policy
 from balancers.gslb.client import Client
-from balancers.gslb.part import Part
-from balancers.gslb.ranking import Ranking
+from balancers.gslb.ranking import Part, Ranking
 
 __all__ = ["Failover"]
 

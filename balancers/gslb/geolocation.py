@@ -9,9 +9,8 @@ from balancers.gslb._policy import Policy, checked_parts
 from balancers.gslb.client import Client
 from balancers.gslb.distance import checked_places
 from balancers.gslb.networks import NetworkTable
-from balancers.gslb.part import Part
 from balancers.gslb.place import Place
-from balancers.gslb.ranking import Ranking
+from balancers.gslb.ranking import Part, Ranking
 
 __all__ = ["Geolocation"]
 

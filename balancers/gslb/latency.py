@@ -17,9 +17,8 @@ from balancers.errors import InvalidSetting
 from balancers.gslb._policy import Policy
 from balancers.gslb.client import Client
 from balancers.gslb.distance import checked_places
-from balancers.gslb.part import Part
 from balancers.gslb.place import kilometres
-from balancers.gslb.ranking import Ranking
+from balancers.gslb.ranking import Part, Ranking
 
 __all__ = ["Latency", "LatencyTable"]
 

@@ -7,9 +7,9 @@ from random import Random
 from balancers._internal.checks import at_least, checked_rng, valid_now
 from balancers.gslb._merge import merged
 from balancers.gslb._policy import Policy
+from balancers.gslb.answer import Answer, Skipped
 from balancers.gslb.client import Client
-from balancers.gslb.part import Part
-from balancers.gslb.ranking import Answer, Ranking, Skipped
+from balancers.gslb.ranking import Part, Ranking
 
 __all__ = ["Multivalue"]
 

@@ -1,16 +1,101 @@
-"""Defines an order of regions for a client, and the answer that follows from their health."""
+"""Defines the parts of policies, and their order for a client, from which the answer follows."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from balancers._internal.checks import valid_now
+from balancers.gslb.answer import Answer, Skipped
 
 if TYPE_CHECKING:
     from balancers.gslb.client import Client
-    from balancers.gslb.part import Part
 
-__all__ = ["Answer", "Ranked", "Ranking", "Skipped"]
+__all__ = ["Part", "Ranked", "Ranking"]
+
+
+class Part(ABC):
+    """A region, or a policy over regions.  Policies consist of parts.
+
+    Define ``rank``, ``healthy``, ``held``, ``status``, ``share`` and ``total``, and set ``name``.
+    A policy with ``draws`` is one part of the ranking of another policy and draws at each answer.
+    The ranking of a policy without it becomes part of the ranking of the other policy.
+
+    >>> from balancers.gslb import Client, Distance, Failover, Place, Region
+    >>> paris = Region("paris", ["a"], place=Place(latitude=48.9, longitude=2.4))
+    >>> berlin = Region("berlin", ["b"], place=Place(latitude=52.5, longitude=13.4))
+    >>> client = Client(place=Place(latitude=50.1, longitude=8.7))
+    >>> eu_first = Failover([Distance([paris, berlin], name="eu"), Region("us", ["c"])])
+    >>> for ranked in eu_first.rank(client, now=0.0):
+    ...     print(ranked.part.name, "-", ranked.reason)
+    berlin - number 1 of 2; in eu: 422 km away
+    paris - number 1 of 2; in eu: 474 km away
+    us - number 2 of 2
+    """
+
+    name: str
+    draws: bool = False
+    """Whether each answer is drawn at random."""
+    down: bool = False
+    """Whether the part is known to be unhealthy at every time until it changes."""
+
+    @abstractmethod
+    def rank(self, client: "Client", now: float) -> "Ranking":
+        """Return the order of the regions for a client.  Raises InvalidTime."""
+
+    @abstractmethod
+    def healthy(self, now: float, client: "Client | None" = None) -> bool:
+        """Return whether the part can serve the client.  Raises InvalidTime."""
+
+    @abstractmethod
+    def held(self, now: float, client: "Client | None" = None) -> bool:
+        """Return whether the part is up, or would be if it were not held back after a failure."""
+
+    @abstractmethod
+    def status(self, now: float) -> str:
+        """Return the state of the part as text."""
+
+    @abstractmethod
+    def share(self, now: float) -> int | Fraction:
+        """Return the sum of the weights of what is up in the part."""
+
+    @property
+    @abstractmethod
+    def total(self) -> int | Fraction:
+        """The sum of all weights in the part."""
+
+    def answer(self, client: "Client", now: float) -> Answer:
+        """Return what to answer to a client, and why.  Raises InvalidTime."""
+        return self.rank(client, now).answer(now)
+
+    def answer_of(
+        self,
+        client: "Client",
+        now: float,
+        everything: bool,
+        reason: str,
+        skipped: tuple[Skipped, ...] = (),
+    ) -> Answer:
+        """Return the answer of this part in the ranking of another one.
+
+        With ``everything``, health is ignored.
+        """
+        ranking = self.rank(client, now)
+        if not everything:
+            answer = ranking.answer(now)
+        elif not ranking:
+            answer = Answer((), (), "no region for this client")
+        else:
+            answer = ranking.parts[0].answer_of(client, now, True, ranking.reason(0))
+        return answer._replace(
+            reason=f"{reason}; in {self.name}: {answer.reason}",
+            skipped=(*skipped, *answer.skipped),
+            health_ignored=everything,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
 
 
 class Ranked(NamedTuple):
@@ -26,48 +111,6 @@ class Ranked(NamedTuple):
     """The region, or a policy that draws at each answer."""
     reason: str
     """Why the part has this place."""
-
-
-class Skipped(NamedTuple):
-    """Describes a part of a ranking that an answer passes over.
-
-    >>> from balancers.gslb import Client, Failover, Region
-    >>> eu, us = Region("eu", ["192.0.2.1"]), Region("us", ["192.0.2.2"])
-    >>> eu.set_up("192.0.2.1", False, now=1.0)
-    >>> Failover([eu, us]).answer(Client(), now=1.0).skipped
-    (Skipped(name='eu', reason='0 of 1 up, needs 1'),)
-    """
-
-    name: str
-    reason: str
-
-
-class Answer(NamedTuple):
-    """Describes what to answer to a client.
-
-    >>> from balancers.gslb import Client, Failover, Region
-    >>> answer = Failover([Region("eu", ["192.0.2.1", "192.0.2.2"])]).answer(Client(), now=0.0)
-    >>> answer.members, answer.regions, answer.reason, answer.degraded
-    (('192.0.2.1', '192.0.2.2'), ('eu',), 'number 1 of 1', False)
-    """
-
-    members: tuple[Any, ...]
-    """The members to answer, for example addresses.  It is empty if the policy has no region for
-    the client, and if the region is an empty pool."""
-    regions: tuple[str, ...]
-    """The names of the regions whose members are answered."""
-    reason: str
-    """Why these regions are answered."""
-    skipped: tuple[Skipped, ...] = ()
-    """The parts that are ranked higher and not answered."""
-    health_ignored: bool = False
-    """Whether everything is down.  Then health is ignored: the first part is answered, with all
-    its members."""
-
-    @property
-    def degraded(self) -> bool:
-        """Whether a better part was skipped, or everything is down."""
-        return self.health_ignored or bool(self.skipped)
 
 
 class Ranking(Sequence[Ranked]):

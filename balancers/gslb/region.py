@@ -16,9 +16,9 @@ from balancers._internal.checks import (
 from balancers._internal.exact import exact
 from balancers.errors import InvalidSetting, UnknownBackend
 from balancers.gates import HealthRule, HealthStateMachine, Leaky
-from balancers.gslb.part import Part
+from balancers.gslb.answer import Answer, Skipped
 from balancers.gslb.place import Place
-from balancers.gslb.ranking import Answer, Ranking, Skipped
+from balancers.gslb.ranking import Part, Ranking
 from balancers.pool import Pool
 
 if TYPE_CHECKING:

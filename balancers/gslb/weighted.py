@@ -10,9 +10,9 @@ from balancers._internal.checks import check_flags, checked_rng, valid_now, vali
 from balancers._internal.exact import exact
 from balancers.gslb._merge import merged
 from balancers.gslb._policy import Policy
+from balancers.gslb.answer import Answer, Skipped
 from balancers.gslb.client import Client
-from balancers.gslb.part import Part
-from balancers.gslb.ranking import Answer, Ranking, Skipped
+from balancers.gslb.ranking import Part, Ranking
 from balancers.gslb.region import up_share
 
 __all__ = ["Weighted"]
