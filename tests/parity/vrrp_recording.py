@@ -184,7 +184,8 @@ def tracks(recording: Mapping[str, Any]) -> list[Track]:
     else:
         routers = [Track(name, [config]) for name, config in _guesses(recording)]
     for router in routers:
-        router.items.extend(_packets(recording, router))
+        alone = sum(each.node == router.node for each in routers) == 1
+        router.items.extend(_packets(recording, router, alone))
     for node in {router.node for router in routers}:
         own = [router for router in routers if router.node == node]
         names = _instances(recording, own) if len(own) > 1 else {}
@@ -196,7 +197,7 @@ def tracks(recording: Mapping[str, Any]) -> list[Track]:
     return routers
 
 
-def _packets(recording: Mapping[str, Any], router: Track) -> Iterator[Item]:
+def _packets(recording: Mapping[str, Any], router: Track, alone: bool) -> Iterator[Item]:
     for packet in recording["packets"]:
         if packet["node"] != router.node:
             continue
@@ -204,7 +205,7 @@ def _packets(recording: Mapping[str, Any], router: Track) -> Iterator[Item]:
         if packet["kind"] != "advert":
             if packet["dir"] == "tx":
                 yield Item(packet["t"], "announcement", packet, frame)
-        elif packet["dir"] == "rx" or packet["vrid"] == router.configs[0].vrid:
+        elif packet["dir"] == "rx" or alone or packet["vrid"] == router.configs[0].vrid:
             yield Item(packet["t"], packet["dir"], payload_of(frame), frame)
 
 
