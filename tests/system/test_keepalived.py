@@ -1,0 +1,183 @@
+"""The router of the examples and a real keepalived share virtual addresses.
+
+Both run IPv4 and IPv6 at once, each in a network namespace.  Times are those at which the kernel
+saw the packets on the bridge between them.  A time may be longer than the protocol says by the
+tolerance, and by twice as much as a thread of this process was late.
+"""
+
+import socket
+import time
+from collections.abc import Generator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from balancers.redundancy.vrrp import down_interval, skew_time
+from tests.system.keepalived import ADDRESSES, LIMIT, Keepalived, Ours, Router, hosts
+from tests.system.lab import Capture, Lab, Lateness, Seen, missing, wait_until
+
+pytestmark = pytest.mark.deep
+
+INTERVAL = 0.4
+TOLERANCE = 0.3
+HIGH, LOW = 150, 100
+VERSIONS = tuple(ADDRESSES)
+
+
+class Wire:
+    """A lab with a bridge on which all is seen, and a client."""
+
+    def __init__(self, lab: Lab, lateness: Lateness, capture: Capture) -> None:
+        self.lateness, self.capture = lateness, capture
+        self.left, self.right = lab.node("left"), lab.node("right")
+        self.client = lab.node("client")
+
+    def check_time(self, measured: float, least: float, most: float) -> None:
+        """Check a time between two events on the wire, or in the log of our router."""
+        allowed = TOLERANCE + 2 * self.lateness.worst
+        assert least - TOLERANCE <= measured <= most + allowed, (measured, least, most, allowed)
+
+    def adverts(self, router: Router, version: int, since: float = 0.0) -> list[Seen]:
+        return self.capture.find(router.node, "advert", version, since=since)
+
+    def wait_active(self, router: Router, version: int, since: float) -> float:
+        """Wait until a router is active and has the addresses; return when it became active."""
+        first = self.capture.wait(router.node, "advert", version, since=since, within=LIMIT)
+        assert first.priority == router.priority
+        assert first.interval == router.interval
+        wait_until(lambda: router.has(version), LIMIT, f"{router.node.name} has the addresses")
+        wait_until(
+            lambda: self.announced(router, version, first.at) == hosts(version),
+            LIMIT,
+            f"{router.node.name} announces the addresses",
+        )
+        return first.at
+
+    def announced(self, router: Router, version: int, since: float) -> set[str]:
+        seen = self.capture.find(router.node, "announcement", version, since=since)
+        return {each.address for each in seen}
+
+    def check_takes_over(self, loser: Router, winner: Router, failed: float) -> None:
+        """Check a takeover after silence, in both families."""
+        for version in VERSIONS:
+            at = self.wait_active(winner, version, failed)
+            last = max(each.at for each in self.adverts(loser, version) if each.at < at)
+            down = down_interval(winner.priority, INTERVAL)
+            self.check_time(at - last, down, down)
+            self.check_reached(winner, version)
+
+    def check_hands_over(self, loser: Router, winner: Router, since: float) -> None:
+        """Check a takeover by a higher priority: for how long both are active, in both families."""
+        for version in VERSIONS:
+            at = self.wait_active(winner, version, since)
+            self.capture.wait(winner.node, "advert", version, since=at, within=LIMIT, count=3)
+            wait_until(partial(lacks, loser, version), LIMIT, "the addresses are withdrawn")
+            late = [each.at - at for each in self.adverts(loser, version, at)]
+            self.check_time(max(late, default=0.0), 0.0, INTERVAL)
+            self.check_reached(winner, version)
+
+    def check_resigns(self, loser: Router, winner: Router) -> None:
+        """Let a router end, and check the takeover, in both families."""
+        begun = time.monotonic()
+        loser.resign()
+        for version in VERSIONS:
+            at = self.wait_active(winner, version, begun)
+            *_, last = (each for each in self.adverts(loser, version, begun) if each.at < at)
+            assert last.priority == 0
+            skew = skew_time(winner.priority, INTERVAL)
+            self.check_time(at - last.at, skew, skew)
+            assert not loser.has(version)
+            self.check_reached(winner, version)
+
+    def check_reached(self, router: Router, version: int) -> None:
+        """Check that a client reaches this router at the virtual address."""
+        host = ADDRESSES[version][-1].partition("/")[0]
+        family = socket.AF_INET if version == 4 else socket.AF_INET6
+        with closing(self.client.socket(family, socket.SOCK_STREAM)) as client:
+            client.settimeout(LIMIT)
+            with pytest.raises(ConnectionRefusedError):  # it answers: no program has the port
+                client.connect((host, 9))
+        neighbours = self.client.run("ip", "neighbour", "show", host)
+        assert router.node.mac in neighbours, neighbours
+
+
+def lacks(router: Router, version: int) -> bool:
+    return not router.has(version)
+
+
+@pytest.fixture
+def wire() -> Generator[Wire]:
+    reason = missing("keepalived")
+    if reason:
+        pytest.skip(reason)
+    with Lateness() as lateness, Lab() as lab, closing(Capture(lab.bridge)) as capture:
+        yield Wire(lab, lateness, capture)
+
+
+def test_ours_takes_over_from_keepalived_and_hands_back(wire: Wire, tmp_path: Path) -> None:
+    theirs = Keepalived(wire.left, tmp_path, HIGH, INTERVAL)
+    ours = Ours(wire.right, tmp_path, LOW, INTERVAL)
+    begun = time.monotonic()
+    theirs.start()
+    for version in VERSIONS:
+        wire.wait_active(theirs, version, begun)
+        wire.check_reached(theirs, version)
+    ours.start()
+    for version in VERSIONS:
+        ours.wait(version, "backup", begun)
+
+    failed = time.monotonic()
+    theirs.kill()
+    wire.check_takes_over(theirs, ours, failed)
+
+    back = time.monotonic()
+    theirs.start()
+    wire.check_hands_over(ours, theirs, back)
+    for version in VERSIONS:
+        assert ours.wait(version, "backup", back)["reason"] == "higher priority"
+
+    again = time.monotonic()
+    wire.check_resigns(theirs, ours)
+    for version in VERSIONS:
+        assert ours.wait(version, "active", again)["reason"] == "resigned"
+
+
+def test_ours_preempts_keepalived_which_takes_over_from_it(wire: Wire, tmp_path: Path) -> None:
+    theirs = Keepalived(wire.left, tmp_path, LOW, INTERVAL)
+    ours = Ours(wire.right, tmp_path, HIGH, INTERVAL)
+    begun = time.monotonic()
+    theirs.start()
+    for version in VERSIONS:
+        wire.wait_active(theirs, version, begun)
+        wire.check_reached(theirs, version)
+
+    started = time.monotonic()
+    ours.start()
+    wire.check_hands_over(theirs, ours, started)
+    for version in VERSIONS:
+        waited = ours.wait(version, "active", started)["at"] - ours.changes(version)[0]["at"]
+        down = down_interval(HIGH, INTERVAL)
+        wire.check_time(waited, down, down)
+
+    failed = time.monotonic()
+    ours.kill()
+    wire.check_takes_over(ours, theirs, failed)
+
+    back = time.monotonic()
+    ours.start()
+    wire.check_hands_over(theirs, ours, back)
+
+    frozen = time.monotonic()
+    ours.freeze()
+    wire.check_takes_over(ours, theirs, frozen)
+
+    woken = time.monotonic()
+    ours.thaw()
+    wire.check_hands_over(theirs, ours, woken)
+    assert not any(
+        ours.changes(version, frozen) for version in VERSIONS
+    )  # it was active throughout
+
+    wire.check_resigns(ours, theirs)
