@@ -49,8 +49,9 @@ def located(address: object) -> tuple[int, int, int]:
 
     Raises InvalidKey for a value that is not an address.
     """
-    if not isinstance(address, IPv4Address | IPv6Address):
-        address = address_of(address)
+    if type(address) is IPv4Address:  # tested first, because this is the fastest
+        return IPV4, int(address), 0
+    address = address_of(address)
     number = int(address)
     if isinstance(address, IPv4Address):
         return IPV4, number, 0

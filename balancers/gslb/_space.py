@@ -1,11 +1,14 @@
 """Divides all addresses of one version of IP into ranges, each with the longest prefix over it."""
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
 __all__ = ["Space", "overlaid", "ranges"]
+
+_MOST_BITS = 32  # of an address that is stored in an array
 
 
 class Space:
@@ -24,11 +27,6 @@ class Space:
         owners: list[int],
         value_of: Callable[[int], Any],
     ) -> None:
-        self.bits = bits
-        self.starts = starts
-        self.owners = owners
-        self.below: list[int] = []
-        self.above: list[int] = []
         end = 1 << bits  # it differs from every address in its highest bit
         values = map(value_of, owners)
         changes = [
@@ -37,14 +35,21 @@ class Space:
             if one is not other and not one == other  # noqa: SIM201 - != may be another method
         ]
         changes.append(end)
-        before, after = end, changes[0]
+        below: list[int] = []
+        above: list[int] = []
         run = 0
+        before, after = end, changes[0]
         for start in starts:
             if start == after:
                 run += 1
                 before, after = start - 1, changes[run]
-            self.below.append(before)
-            self.above.append(after)
+            below.append(before)
+            above.append(after)
+        self.bits = bits
+        self.starts = compact(bits, starts)
+        self.owners = compact(bits, owners)
+        self.below = compact(bits, below)
+        self.above = compact(bits, above)
 
     @property
     def uniform(self) -> bool:
@@ -62,6 +67,11 @@ class Space:
         above = (number ^ self.above[at]).bit_length()
         shorter = below if below < above else above  # noqa: FURB136 - a call of min() is slower
         return self.owners[at], self.bits + 1 - shorter
+
+
+def compact(bits: int, numbers: list[int]) -> Sequence[int]:
+    """Return the numbers next to each other in memory if they fit, which makes a lookup faster."""
+    return array("q", numbers) if bits <= _MOST_BITS else numbers
 
 
 def ranges(bits: int, networks: Iterable[tuple[int, int, int]]) -> tuple[list[int], list[int]]:
