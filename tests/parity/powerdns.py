@@ -2,14 +2,15 @@
 
 ``pickclosest`` is compared exactly with ``Distance`` unless one of its differences decides, which
 ``powerdns_closest.py`` finds from the data.  ``view``, chains of ``continent``, ``country`` and
-``region``, services of the geoip backend, and answers that health alone decides are exact.
-Hashes and random choices are statistical: each answer must be possible, and the counts must be
-within the bound of ``bounds.py``.  Of a hash these are the counts over all clients of the recording,
-and equal clients must get equal answers.
+``region``, services of the geoip backend, and answers that only health decides are exact.  Hashes
+and random choices are statistical: each answer must be possible, and the counts must be within the
+bound of ``bounds.py``.  Of a hash these are the counts over all clients of the recording, and equal
+clients must get equal answers.
 
 The scope is compared for services of the geoip backend: it is that of the network in the database,
 and the whole address for a client in no network, which is not compared.  LUA records announce the
-client's own length, where ours is the largest network with this answer.
+client's own length, where ours is the largest network with this answer.  A client subnet with a
+source of 0 has the address 0.0.0.0 or ::, which PowerDNS uses; so it is the client here too.
 """
 
 from collections import Counter
@@ -59,8 +60,7 @@ class _Player:
             [name, *(str(case[key]) for key in ("client", "listening") if key in case)]
         )
         subnet = _subnet(case)
-        asked = subnet is not None and subnet.source
-        client = subnet.address if subnet is not None and asked else ip_address(RESOLVER)
+        client = ip_address(RESOLVER) if subnet is None else subnet.address
         record = self._records.get(name.removesuffix(f".{self._origin}"))
         if record is None:
             self._backend(case, name, title, client)

@@ -60,6 +60,8 @@ class Programs:
         value = self._read(program)
         if value is None:
             subnet = question.subnet
+            if subnet is not None and not subnet.source:
+                raise NotHeld("PowerDNS uses the address of a source of 0, which RFC 7871 forbids")
             whole = "none" if subnet is None else f"{subnet.address}/{subnet.source}"
             return _one(f'"{question.client} {whole}"')
         return self._value(value, question)
@@ -160,9 +162,9 @@ class Programs:
             for address in region.members:
                 region.set_up(address, address in question.listening, 0.0)
         answer = Failover(regions).answer(Client(question.client), 0.0)
-        members = [text for each in sets for text in each] if answer.all_down else [*answer.members]
+        members = [text for each in sets for text in each] if answer.health_ignored else [*answer.members]
         default = options.get("selector", "random")
-        selector = options.get("backupSelector", "random") if answer.all_down else default
+        selector = options.get("backupSelector", "random") if answer.health_ignored else default
         if selector == "all":
             return Picked({frozenset(members): Fraction(1)})
         if selector == "pickclosest":
