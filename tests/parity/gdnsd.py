@@ -87,9 +87,9 @@ def _compare(server: Resources, case: Mapping[str, Any], title: str, tally: Tall
     if "counts" in case:
         counts = {_answer(text.split()): count for text, count in case["counts"].items()}
         queries = int(case["queries"])
-        ours = Counter(_ours(node, client) for _ in range(queries))
+        drawn = Counter(_ours(node, client) for _ in range(queries))
         wrong = beyond(counts, odds, queries)
-        if not wrong and (wrong := beyond(ours, odds, queries)):
+        if not wrong and (wrong := beyond(drawn, odds, queries)):
             wrong = f"our policy: {wrong}"
         tally.count(title, wrong)
         return

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any
+from typing import Any, cast
 
 from balancers.gslb import (
     Client,
@@ -87,14 +87,15 @@ class GeoMap:
                 raise NotHeld("'auto' without coordinates")
             return automatic
         if isinstance(value, Mapping) and value is not self._regions:
-            return {key: self._choices(each, automatic) for key, each in value.items()}
+            entries = cast("Mapping[str, Any]", value)
+            return {key: self._choices(each, automatic) for key, each in entries.items()}
         return [self._regions[name] for name in several(value)]
 
     def _nets(self, nets: Any) -> NetworkTable[tuple[str, ...]]:
         if not isinstance(nets, Mapping):
             raise NotHeld("the file of networks of a map of geoip")
         found: dict[IPv4Network | IPv6Network, tuple[str, ...]] = {}
-        for text, names in nets.items():
+        for text, names in cast("Mapping[str, Any]", nets).items():
             network = ip_network(text)
             if isinstance(network, IPv6Network) and network.subnet_of(_COMPATIBLE):
                 low = int(network.network_address)

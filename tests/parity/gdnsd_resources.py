@@ -70,7 +70,7 @@ class Draw:
         ]
         if self.multi:
             absent = frozenset[str]()
-            return joined([{absent: 1 - sum(part.values()), **part} for part in parts])
+            return joined([{absent: 1 - sum(part.values(), Fraction(0)), **part} for part in parts])
         found: Odds = {}
         for part in parts:
             for answer, odd in part.items():

@@ -13,7 +13,7 @@ A difference decides a case if the nearest address without this difference is an
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from balancers.gslb import Client, Distance, NetworkTable, Place, Region
 from tests.parity.gdnsd_maps import NotHeld
@@ -29,7 +29,7 @@ class Closest:
     def __init__(self, addresses: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         listed = list(rows)
         radius = any(row.get("accuracy_radius") is not None for row in listed)
-        self._where: NetworkTable[tuple[float, float]] = NetworkTable(
+        self._where: NetworkTable[Any] = NetworkTable(
             (row["net"], _location(row, radius)) for row in listed
         )
         found = {address: self._where.get(address) for address in addresses}
@@ -46,7 +46,7 @@ class Closest:
         """Return the address of our nearest region; raise NotHeld where a difference decides."""
         if self._unknown:
             raise NotHeld(f"no location of {', '.join(self._unknown)}, which PowerDNS needs")
-        north, east = self._where.get(client, (0.0, 0.0))
+        north, east = cast("tuple[float, float]", self._where.get(client, (0.0, 0.0)))
         here = Client(place=Place(latitude=north, longitude=east))
         ours = self._policy.answer(here, 0.0).members[0]
         flat = self._flat(north, east, lambda degrees: min(abs(degrees), _TURN - abs(degrees)))

@@ -162,7 +162,9 @@ class Programs:
             for address in region.members:
                 region.set_up(address, address in question.listening, 0.0)
         answer = Failover(regions).answer(Client(question.client), 0.0)
-        members = [text for each in sets for text in each] if answer.health_ignored else [*answer.members]
+        members = (
+            [text for each in sets for text in each] if answer.health_ignored else [*answer.members]
+        )
         default = options.get("selector", "random")
         selector = options.get("backupSelector", "random") if answer.health_ignored else default
         if selector == "all":
