@@ -198,7 +198,7 @@ def test_random_packets_are_counted_and_change_nothing(family: int) -> None:
     before = router.snapshot(0.0)
     valid = advert("fe80::9" if family == 6 else "10.77.0.9", addresses)
     accepted = 0
-    count = runs(20_000)
+    count = runs(500_000)
     for _ in range(count):
         payload = bytearray(valid.payload)
         if rng.random() < 0.5:

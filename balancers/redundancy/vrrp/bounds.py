@@ -61,5 +61,6 @@ def longest_with_two_actives(
     Raises InvalidSetting for a setting that is outside its range.
     """
     at_least(0, lost=lost)
+    not_negative("lost", lost)  # and in the range of a float
     waits = not_negative("delay", delay) + (lost + 1) * not_negative("late", late)
     return (lost + 1) * centiseconds(interval) / 100 + waits
