@@ -1,20 +1,24 @@
 """Implements geolocation: regions by the network, city, subdivision, country or continent."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address
+from math import inf
 from typing import Any, NamedTuple, cast
 
-from balancers._internal.checks import check_flags, shown
+from balancers._internal.checks import check_flags, shown, valid_now
 from balancers.errors import InvalidSetting
 from balancers.gslb._policy import Policy, checked_parts
 from balancers.gslb.client import Client
 from balancers.gslb.distance import checked_places
-from balancers.gslb.networks import NetworkTable
+from balancers.gslb.networks import Found, NetworkTable
 from balancers.gslb.place import Place
 from balancers.gslb.ranking import Part, Ranking
 
 __all__ = ["Geolocation"]
 
 _DEFAULT = "default"
+_IPV4 = 4
 
 
 class _Node(NamedTuple):
@@ -23,6 +27,15 @@ class _Node(NamedTuple):
     parts: tuple[Part, ...]
     details: tuple[Any, ...]
     children: Mapping[str, "_Node"]
+
+
+class _Order(NamedTuple):
+    """The parts of a network, in order and as a set."""
+
+    parts: tuple[Part, ...]
+    known: frozenset[Part]
+    is_last: bool
+    """Whether no wider level can add a part."""
 
 
 class Geolocation(Policy):
@@ -81,23 +94,25 @@ class Geolocation(Policy):
         self._widen = widen
         self._places = checked_places(places)
         found = dict.fromkeys(_parts_of(self._root))
-        self._networks = None if networks is None else _compiled_networks(networks, found)
+        self._networks = None if networks is None else _compiled_networks(networks, found, widen)
         super().__init__(found, name)
 
     def rank(self, client: Client, now: float) -> Ranking:
-        parts: tuple[Part, ...] | None = None
-        details: tuple[Any, ...] = ()
+        valid_now(now, -inf)
         if self._networks is not None and client.lookup is not None:
             found = self._networks.find(client.lookup)
-            parts = found.value
-            if parts is not None:
-                details = tuple((found, at, len(parts)) for at in range(1, len(parts) + 1))
-                if not self._widen or not parts:
-                    return self._ranking(client, now, parts, details, _reason)
+            if found.value is not None:
+                return self._rank_by_network(client, now, found)
         node = self._node_of(client.place_in(self._places))
-        if parts is not None:
-            node = _joined(parts, details, node)
         return self._ranking(client, now, node.parts, node.details, _reason)
+
+    def _rank_by_network(self, client: Client, now: float, found: Found[_Order]) -> Ranking:
+        parts, known, is_last = cast("_Order", found.value)
+        details: Sequence[Any] = range(1, len(parts) + 1)
+        if not is_last:
+            wider = self._node_of(client.place_in(self._places))
+            parts, details = _joined(parts, known, details, wider)
+        return self._ranking(client, now, parts, details, partial(_network_reason, found))
 
     def _node_of(self, place: Place | None) -> _Node:
         """Return the node of the most specific level that matches a place."""
@@ -116,7 +131,7 @@ def _compiled(choice: object, label: str, wider: _Node, widen: bool) -> _Node:
         parts = _listed(choice)
         details = tuple((label, at, len(parts)) for at in range(1, len(parts) + 1))
         node = _Node(parts, details, {})
-        return _joined(parts, details, wider) if widen and parts else node
+        return _Node(*_joined(parts, parts, details, wider), {}) if widen and parts else node
     entries = cast("Mapping[object, object]", choice)
     node = wider
     if _DEFAULT in entries:
@@ -137,11 +152,12 @@ def _listed(choice: object) -> tuple[Part, ...]:
     return (choice,) if isinstance(choice, Part) else checked_parts(cast("Iterable[Part]", choice))
 
 
-def _joined(parts: tuple[Part, ...], details: tuple[Any, ...], wider: _Node) -> _Node:
-    """Return the parts, and then the parts of the wider level that are not among them."""
-    added = [(part, why) for part, why in zip(*wider[:2], strict=True) if part not in parts]
-    more, reasons = zip(*added, strict=True) if added else ((), ())
-    return _Node((*parts, *more), (*details, *reasons), {})
+def _joined(
+    parts: tuple[Part, ...], known: Container[Part], details: Sequence[Any], wider: _Node
+) -> tuple[tuple[Part, ...], tuple[Any, ...]]:
+    """Return the parts, and then the parts of the wider level that are not known, with details."""
+    added = [pair for pair in zip(*wider[:2], strict=True) if pair[0] not in known]
+    return (*parts, *(part for part, _ in added)), (*details, *(detail for _, detail in added))
 
 
 def _parts_of(node: _Node) -> Iterator[Part]:
@@ -150,23 +166,40 @@ def _parts_of(node: _Node) -> Iterator[Part]:
         yield from _parts_of(child)
 
 
-def _compiled_networks(networks: Any, found: dict[Part, None]) -> NetworkTable[tuple[Part, ...]]:
-    """Return the table of the parts of each network, and add them to those that are found."""
-    table = networks
-    if not isinstance(networks, NetworkTable):
-        table = NetworkTable(networks)
+def _compiled_networks(networks: Any, found: dict[Part, None], widen: bool) -> NetworkTable[_Order]:
+    """Return the table of the orders of all networks, and add their parts to those found."""
+    known_as: NetworkTable[Any] = (
+        cast("Any", networks) if isinstance(networks, NetworkTable) else NetworkTable(networks)
+    )
+    by_place = frozenset(found)
+    orders: dict[tuple[object, ...], _Order] = {}
 
-    def listed(choice: object) -> tuple[Part, ...] | None:
+    def order_of(choice: object) -> _Order | None:
         if choice is None:
             return None
+        if type(choice) in {list, tuple}:
+            order = orders.get(tuple(cast("list[object]", choice)))
+            if order is not None:
+                return order
         parts = _listed(choice)
-        found.update(dict.fromkeys(parts))
-        return parts
+        if parts not in orders:
+            known = frozenset(parts)
+            orders[parts] = _Order(parts, known, not (widen and parts) or known >= by_place)
+            found.update(dict.fromkeys(parts))
+        return orders[parts]
 
-    return NetworkTable.combined(listed, table)
+    return NetworkTable.combined(order_of, known_as)
 
 
-def _reason(detail: tuple[Any, int, int]) -> str:
-    where, at, count = detail
-    label = where if isinstance(where, str) else f"network {where.network}"
+def _reason(detail: tuple[str, int, int]) -> str:
+    label, at, count = detail
     return label if count == 1 else f"{label}, number {at} of {count}"
+
+
+def _network_reason(found: Found[_Order], detail: Any) -> str:
+    if not isinstance(detail, int):
+        return _reason(detail)
+    version, first, length = cast("tuple[int, int, int]", found.prefix)
+    address = IPv4Address(first) if version == _IPV4 else IPv6Address(first)
+    count = len(cast("_Order", found.value).parts)
+    return _reason((f"network {address}/{length}", detail, count))
