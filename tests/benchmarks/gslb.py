@@ -17,7 +17,7 @@ MANY = 100_000
 
 def rows() -> Iterator[Row]:
     """Return the rows of this file."""
-    yield Row("NetworkTable, value and scope of a client", MANY, "U", 80, _find)
+    yield Row("NetworkTable, value and scope of a client", MANY, "U", 100, _find)
     yield Row("ClientSubnet, an option parsed", 1, "U", 120, _parse)
 
 
