@@ -1,24 +1,39 @@
-"""Rows for global balancing with 100 000 networks."""
+"""Rows for global balancing with 100 000 networks and 50 regions."""
 
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import IPv4Address
 from itertools import cycle, islice
 from random import Random
 
-from balancers.gslb import ClientSubnet, NetworkTable
+from balancers.gslb import (
+    Client,
+    ClientSubnet,
+    Distance,
+    Geolocation,
+    NetworkTable,
+    Place,
+    Ranking,
+    Region,
+)
 from tests.benchmarks.floors import attribute
 from tests.benchmarks.measure import Run, repeated
 from tests.benchmarks.row import Row
 
 __all__ = ["networks", "rows"]
 
-MANY = 100_000
+MANY, REGIONS, CLIENTS = 100_000, 50, 1000
 
 
 def rows() -> Iterator[Row]:
     """Return the rows of this file."""
     yield Row("NetworkTable, value and scope of a client", MANY, "U", 100, _find)
     yield Row("ClientSubnet, an option parsed", 1, "U", 120, _parse)
+    for down, where in ((0, "first"), (REGIONS - 1, "last")):
+        name = f"Ranking, kept, the {where} is healthy"
+        yield Row(name, REGIONS, "U", 60, partial(_kept, down))
+    yield Row("Geolocation, a ranking by a table of networks", MANY, "U", 250, _by_table)
+    yield Row("Distance, a ranking by a table of places", MANY, "U", 800, _by_distance)
 
 
 def networks(count: int) -> dict[str, int]:
@@ -51,3 +66,66 @@ def _parse() -> tuple[Run, Run]:
     option = bytes.fromhex("0001 1800 c00002")
     assert ClientSubnet.parse(option).encode() == option
     return repeated(lambda: ClientSubnet.parse(option)), attribute()
+
+
+def _regions() -> list[Region]:
+    """Return regions all over the world, the first one in London."""
+    rng = Random(1)
+    places = [Place(latitude=51.5, longitude=-0.1), *(_place(rng) for _ in range(1, REGIONS))]
+    return [
+        Region(f"region {number}", [f"192.0.2.{number}"], place=place)
+        for number, place in enumerate(places)
+    ]
+
+
+def _place(rng: Random) -> Place:
+    return Place(latitude=rng.uniform(-60, 70), longitude=rng.uniform(-180, 180))
+
+
+def _clients() -> list[Client]:
+    """Return clients in networks all over the table, without a place."""
+    rng = Random(2)
+    addresses = [text.partition("/")[0] for text in networks(MANY)]
+    return [Client(rng.choice(addresses)) for _ in range(CLIENTS)]
+
+
+def _kept(down: int) -> tuple[Run, Run]:
+    """Find the first healthy region of a ranking, of which some are down."""
+    regions = _regions()
+    ranking = Distance(regions).rank(Client(place=Place(latitude=48.9, longitude=2.4)), 0.0)
+    by_name = {region.name: region for region in regions}
+    for name in ranking.names[:down]:
+        by_name[name].set_up(by_name[name].members[0], False, now=1.0)
+    assert ranking.first(2.0) is ranking[down].part
+    return repeated(lambda: ranking.first(2.0)), attribute()
+
+
+def _by_table() -> tuple[Run, Run]:
+    """Rank by 100 000 networks, each with an order of all regions, and read the first reason."""
+    rng, regions = Random(3), _regions()
+    orders = [rng.sample(regions, REGIONS) for _ in range(REGIONS)]
+    table = {network: orders[number] for network, number in networks(MANY).items()}
+    return _ranked(Geolocation({"default": regions}, networks=table), "network ")
+
+
+def _by_distance() -> tuple[Run, Run]:
+    """Rank by distance from the places of 100 000 networks, and read the first reason."""
+    rng = Random(4)
+    places = NetworkTable({network: _place(rng) for network in networks(MANY)})
+    return _ranked(Distance(_regions(), places=places), " km away")
+
+
+def _ranked(policy: Geolocation | Distance, reason: str) -> tuple[Run, Run]:
+    """Rank for clients in turn."""
+    clients = _clients()
+    for client in clients[:100]:
+        ranking: Ranking = policy.rank(client, 0.0)
+        assert len({*ranking.names}) == REGIONS
+        assert all(reason in ranked.reason for ranked in ranking)
+
+    def run(times: int) -> None:
+        rank = policy.rank
+        for client in islice(cycle(clients), times):
+            rank(client, 0.0).reason(0)
+
+    return run, attribute()
