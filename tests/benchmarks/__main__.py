@@ -21,6 +21,7 @@ from tests.benchmarks import (
     sessions,
     simulations,
     small,
+    vrrp,
     weighted_small,
 )
 from tests.benchmarks.measure import Effort, Measured
@@ -87,6 +88,7 @@ def _all_rows() -> list[Row]:
         *small.rows(),
         *peers.rows(),
         *simulations.rows(),
+        *vrrp.rows(),
         *weighted_small.rows(),
     ]
 

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from math import inf, nan
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,8 @@ def test_wrong_arguments_of_the_timers_and_bounds_are_refused() -> None:
                 function(priority, 1.0)  # type: ignore[arg-type]  # on purpose
         with pytest.raises(InvalidSetting, match="interval"):
             function(100, 0)
-    for fields in ({"delay": -1}, {"delay": nan}, {"late": inf}, {"late": "1"}):
+    wrong: list[dict[str, Any]] = [{"delay": -1}, {"delay": nan}, {"late": inf}, {"late": "1"}]
+    for fields in wrong:
         with pytest.raises(InvalidSetting, match="must be"):
             longest_without_active(100, 1.0, **fields)
         with pytest.raises(InvalidSetting, match="must be"):

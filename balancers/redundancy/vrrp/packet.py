@@ -104,12 +104,14 @@ def checked_advertisement(advertisement: Advertisement, size: int) -> Advertisem
 
     ``size`` is the number of bytes of an address.
     """
-    limits = (("vrid", 1, 255), ("priority", 0, OWNER), ("interval_cs", 1, _LONGEST))
-    for name, least, most in limits:
-        value = getattr(advertisement, name)
+    vrid, priority, interval_cs, addresses = advertisement
+    for name, value, least, most in (
+        ("vrid", vrid, 1, 255),
+        ("priority", priority, 0, OWNER),
+        ("interval_cs", interval_cs, 1, _LONGEST),
+    ):
         if type(value) is not int or not least <= value <= most:
             raise InvalidSetting(f"{name} must be an int, {least} to {most}, not {shown(value)}")
-    addresses = advertisement.addresses
     if not 1 <= len(addresses) <= _MOST_ADDRESSES:
         raise InvalidSetting(f"addresses must be 1 to {_MOST_ADDRESSES}, not {len(addresses)}")
     for address in addresses:
@@ -142,18 +144,17 @@ def encode(
             f"source and destination must be 4 or 16 bytes, not {shown((source, destination))}"
         )
     vrid, priority, interval_cs, addresses = checked_advertisement(advertisement, size)
-    start = bytes((_FIRST_BYTE, vrid, priority, len(addresses))) + interval_cs.to_bytes(2, "big")
+    start = bytes(
+        (_FIRST_BYTE, vrid, priority, len(addresses), interval_cs >> 8, interval_cs & 255)
+    )
     rest = b"".join(addresses)
-    total = int.from_bytes(start + rest, "big")
-    if size != _IPV4 or checksum != "plain":
-        total += _pseudo_header(source, destination, _HEADER + len(rest))
+    if size == _IPV4 and checksum == "plain":
+        total = int.from_bytes(start + rest, "big")
+    else:
+        total = int.from_bytes(source + destination + start + rest, "big")
+        total += PROTOCOL + _HEADER + len(rest)
     # 2^16 is 1 modulo 65535, so this remainder is the sum of the words with the carries added.
     return start + (_WORD - (total % _WORD or _WORD)).to_bytes(2, "big") + rest
-
-
-def _pseudo_header(source: bytes, destination: bytes, length: int) -> int:
-    """Return a number that is the sum of the words of the pseudo-header modulo 65535."""
-    return int.from_bytes(source + destination, "big") + PROTOCOL + length
 
 
 def fault_on_wire(  # noqa: PLR0911 - one return for each check
@@ -176,15 +177,13 @@ def fault_on_wire(  # noqa: PLR0911 - one return for each check
     complete = _HEADER + size * payload[3]
     if length != complete:
         return "truncated" if length < complete else "trailing bytes"
-    total = int.from_bytes(payload, "big")
     if size == _IPV4 and checksum != "pseudo-header":
-        if total % _WORD == 0:
+        if not int.from_bytes(payload, "big") % _WORD:
             return ""
         if checksum == "plain":
             return "checksum"
-    if (total + _pseudo_header(source, destination, length)) % _WORD:
-        return "checksum"
-    return ""
+    summed = int.from_bytes(source + destination + payload, "big")
+    return "checksum" if (summed + PROTOCOL + length) % _WORD else ""
 
 
 def fault_in_content(payload: bytes, size: int) -> str:

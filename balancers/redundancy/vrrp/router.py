@@ -205,19 +205,16 @@ class VirtualRouter(Machine):
         A packet that is not valid changes nothing but :attr:`drops`.  Raises InvalidTime, and
         TypeError if ``datagram`` has fields of a wrong type.
         """
-        if not (
-            isinstance(datagram, Datagram)
-            and isinstance(datagram.payload, bytes)
-            and isinstance(datagram.source, bytes)
-            and isinstance(datagram.destination, bytes)
-        ):
+        if not isinstance(datagram, Datagram):
+            raise TypeError(f"datagram must be a Datagram of bytes, not {shown(datagram)}")
+        source, destination, _, payload = datagram
+        if not type(source) is type(destination) is type(payload) is bytes:
             raise TypeError(f"datagram must be a Datagram of bytes, not {shown(datagram)}")
         now = self._advance(now)
         fault = self._packets.fault(datagram, self._state != "init")
         if fault:
             self._drops[fault] += 1
             return ()
-        payload = datagram.payload
         interval_cs = (payload[4] & 0xF) << 8 | payload[5]
         priority = payload[2]
         settings = self._settings
@@ -227,7 +224,7 @@ class VirtualRouter(Machine):
         for notice in noticed:
             self._notices[notice] += 1
         if self._state == "active":
-            return self._receive_as_active(priority, interval_cs, datagram.source, now)
+            return self._receive_as_active(priority, interval_cs, source, now)
         self._receive_as_backup(priority, interval_cs, now)
         return ()
 
