@@ -8,6 +8,7 @@ from typing import Any, cast
 from balancers._internal.checks import shown, valid_now
 from balancers.errors import InvalidSetting
 from balancers.gslb.client import Client
+from balancers.gslb.networks import narrowest
 from balancers.gslb.ranking import Part, Ranking
 from balancers.gslb.region import Region
 
@@ -35,6 +36,9 @@ class Policy(Part):
     def held(self, now: float, client: Client | None = None) -> bool:
         valid_now(now, -inf)
         return any(part.held(now, client) for part in self._parts_for(now, client))
+
+    def scope(self, client: Client) -> int:
+        return narrowest(*(part.scope(client) for part in self.parts))
 
     def status(self, now: float) -> str:
         healthy = sum(part.healthy(now) for part in self.parts)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from balancers._internal.checks import not_negative, shown
 from balancers.addresses import Address, address_of
+from balancers.gslb.networks import NetworkTable
 from balancers.gslb.place import Place, place_of
 
 if TYPE_CHECKING:
@@ -62,6 +63,32 @@ class Client:
             return self.place
         found = places.get(self.lookup)
         return found if type(found) is Place else place_of(found)
+
+    @property
+    def longest_scope(self) -> int:
+        """The scope of an answer that may be another one for every other client.
+
+        It is the source of the subnet, else the length of the address, and 0 without an address.
+        """
+        if self.lookup is None:
+            return 0
+        by_subnet = self.subnet is not None and self.subnet.source
+        return by_subnet or self.lookup.max_prefixlen
+
+    def place_scope(self, places: Any) -> int:
+        """Return the scope in which :meth:`place_in` returns the same place.
+
+        It is known if ``places`` is a NetworkTable, or has a method ``get_with_prefix_len`` as the
+        readers of MaxMind databases have.  Else it is :attr:`longest_scope`.
+        """
+        if self.place is not None or places is None or self.lookup is None:
+            return 0 if self.place is None else self.longest_scope
+        if isinstance(cast("object", places), NetworkTable):
+            return int(places.find(self.lookup).scope)
+        if hasattr(places, "get_with_prefix_len"):
+            _, length = places.get_with_prefix_len(self.lookup)
+            return int(length)
+        return self.longest_scope
 
     def __repr__(self) -> str:
         parts = ((name, getattr(self, name)) for name in ("address", "subnet", "place"))

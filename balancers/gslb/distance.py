@@ -8,6 +8,7 @@ from balancers._internal.checks import at_least, shown
 from balancers.errors import InvalidSetting
 from balancers.gslb._policy import Policy
 from balancers.gslb.client import Client
+from balancers.gslb.networks import narrowest
 from balancers.gslb.place import Place, kilometres
 from balancers.gslb.ranking import Part, Ranking
 
@@ -79,6 +80,9 @@ class Distance(Policy):
         parts = self.parts
         nearest = order[: self._limit]
         return self._ranking(client, now, [parts[at] for _, at, _ in nearest], nearest, describe)
+
+    def scope(self, client: Client) -> int:
+        return narrowest(super().scope(client), client.place_scope(self._places))
 
     def _as_given(self, at: int) -> str:
         return f"the place of the client is unknown, number {at + 1} of {len(self.parts)}"

@@ -11,7 +11,7 @@ from balancers.errors import InvalidSetting
 from balancers.gslb._policy import Policy, checked_parts
 from balancers.gslb.client import Client
 from balancers.gslb.distance import checked_places
-from balancers.gslb.networks import Found, NetworkTable
+from balancers.gslb.networks import Found, NetworkTable, narrowest
 from balancers.gslb.place import Place
 from balancers.gslb.ranking import Part, Ranking
 
@@ -105,6 +105,15 @@ class Geolocation(Policy):
                 return self._rank_by_network(client, now, found)
         node = self._node_of(client.place_in(self._places))
         return self._ranking(client, now, node.parts, node.details, _reason)
+
+    def scope(self, client: Client) -> int:
+        scopes = [super().scope(client)]
+        if self._networks is not None and client.lookup is not None:
+            found = self._networks.find(client.lookup)
+            scopes.append(found.scope)
+            if found.value is not None and found.value.is_last:
+                return narrowest(*scopes)
+        return narrowest(*scopes, client.place_scope(self._places))
 
     def _rank_by_network(self, client: Client, now: float, found: Found[_Order]) -> Ranking:
         parts, known, is_last = cast("_Order", found.value)

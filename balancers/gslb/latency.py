@@ -12,11 +12,12 @@ from balancers._internal.checks import (
     shown,
     valid_now,
 )
-from balancers.addresses import Prefixes
+from balancers.addresses import Prefixes, address_of, unmapped
 from balancers.errors import InvalidSetting
 from balancers.gslb._policy import Policy
 from balancers.gslb.client import Client
 from balancers.gslb.distance import checked_places
+from balancers.gslb.networks import narrowest
 from balancers.gslb.place import kilometres
 from balancers.gslb.ranking import Part, Ranking
 
@@ -62,6 +63,7 @@ class LatencyTable:
         at_least(1, size=size)
         self._smoothing = smoothing
         self._prefixes = Prefixes(ipv4_prefix, ipv6_prefix)
+        self._lengths = {4: ipv4_prefix, 6: ipv6_prefix}
         self._size = size
         self._now = -inf
         self._networks: dict[bytes, dict[str, tuple[float, float]]] = {}
@@ -97,6 +99,15 @@ class LatencyTable:
             return {}
         oldest = now - self._max_age
         return {region: seconds for region, (seconds, at) in known.items() if at >= oldest}
+
+    def scope(self, client: object) -> int:
+        """Return the length of the prefix of the clients that share latencies with this one; O(1).
+
+        It is counted in the address of the client, also in an IPv4-mapped one.  Raises InvalidKey.
+        """
+        address = address_of(client)
+        before = address.max_prefixlen - unmapped(address).max_prefixlen
+        return before + self._lengths[unmapped(address).version]
 
     def __len__(self) -> int:
         """Return the number of networks that are stored, also those whose latencies are old."""
@@ -164,6 +175,14 @@ class Latency(Policy):
                 order.append((_SECONDS_PER_KM * kilometres(dist(here, there)), at, False))
         order.sort()
         return self._ranking(client, now, [self.parts[at] for _, at, _ in order], order, _reason)
+
+    def scope(self, client: Client) -> int:
+        scopes = [super().scope(client), client.place_scope(self._places)]
+        if client.latencies:
+            scopes.append(client.longest_scope)
+        if self._table is not None and client.lookup is not None:
+            scopes.append(self._table.scope(client.lookup))
+        return narrowest(*scopes)
 
     def _known(self, client: Client, now: float) -> dict[str, float]:
         if self._table is None or client.lookup is None:

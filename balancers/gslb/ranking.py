@@ -69,6 +69,15 @@ class Part(ABC):
         """Return what to answer to a client, and why.  Raises InvalidTime."""
         return self.rank(client, now).answer(now)
 
+    def scope(self, client: "Client") -> int:
+        """Return the scope to announce: within it, all clients have the same ranking now.
+
+        It is the length of a prefix of the client's address.  Pass it to
+        :meth:`ClientSubnet.answer`.  It can be longer than it must be: by default, it is
+        :attr:`Client.longest_scope`.  :meth:`NetworkTable.combined` finds the shortest.
+        """
+        return client.longest_scope
+
     def answer_of(
         self,
         client: "Client",
