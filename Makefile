@@ -6,7 +6,7 @@ DEPTH ?= 5
 
 .PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity \
   laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries command-line \
-  validation simulated-memory pair-outage subsetting
+  validation simulated-memory pair-outage subsetting heartbeats
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
@@ -64,6 +64,9 @@ figures: ## measure the figures of the pages that no other command prints; 20 s
 
 subsetting: ## measure how even subsets are and what changes replace, beside theory; 20 s
 	$(PYTHON) -m tests.subsetting.figures
+
+heartbeats: ## compare failure detectors on the same heartbeats, and compare with docs/redundancy.md; 1 s
+	$(PYTHON) -m tests.redundancy.heartbeats
 
 validation: ## simulate every cell of docs/validation.md, compare with theory, and write the page; 5 min
 	$(PYTHON) -m tests.validation

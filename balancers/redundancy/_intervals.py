@@ -23,8 +23,8 @@ class Intervals:
     An interval is stored as a whole number of ticks.  All sums are whole numbers below 2⁵³, so
     floats store them exactly, and adding and subtracting has no rounding errors.  If a sum would
     become too large, the tick becomes four times as long.  So an interval is wrong by at most half
-    a tick.  A tick is shorter than ``first`` / 2¹⁵, or than 10⁻⁷ of the root of the largest sum of
-    squares so far.
+    a tick.  A tick is at most ``first`` / 2¹⁵, or 10⁻⁷ of the root of the largest sum of squares so
+    far.  At first, the window is filled with zeros that do not count.
 
     The patience is mean + ``pause`` + ``deviations`` · deviation, in seconds.  The deviation is the
     standard deviation, but at least ``least`` seconds.
@@ -39,24 +39,24 @@ class Intervals:
     """
 
     __slots__ = (
-        "deviations", "inverse", "last", "least", "least_patience", "least_variance", "pause",
-        "per_second", "room", "squares", "tick", "total", "window",
+        "count", "deviations", "inverse", "last", "least", "least_patience", "least_variance",
+        "limit", "pause", "per_second", "squares", "tick", "total",
     )  # fmt: skip
 
     def __init__(
         self, window: int, first: float, least: float, deviations: float, pause: float
     ) -> None:
-        self.window: int = window
         self.least: float = least
         self.deviations: float = deviations
         self.pause: float = pause
         self.least_patience: float = deviations * least + pause
         self._set_tick(2.0 ** (frexp(first)[1] - _FIRST_BITS))
-        ticks = [first * share * self.per_second for share in (1 - _SPREAD, 1 + _SPREAD)]
-        self.last: deque[float] = deque((tick + _ROUND - _ROUND for tick in ticks), maxlen=window)
+        self.last: deque[float] = deque([0.0] * window, maxlen=window)
+        for share in (1 - _SPREAD, 1 + _SPREAD):
+            self.last.append(first * share * self.per_second + _ROUND - _ROUND)
         self.total: float = sum(self.last)
         self.squares: float = sum(ticks * ticks for ticks in self.last)
-        self._count()
+        self._set_count(min(2, window))
 
     def add(self, seconds: float) -> float:
         """Add an interval, and return the patience in seconds.
@@ -65,12 +65,12 @@ class Intervals:
         """
         last = self.last
         ticks = seconds * self.per_second + _ROUND - _ROUND
-        oldest = 0.0 if self.room else last[0]
+        oldest = last[0]
         last.append(ticks)
         total = self.total = self.total + ticks - oldest
         squares = self.squares = self.squares + (ticks - oldest) * (ticks + oldest)
-        if self.room or squares >= _EXACT:
-            self._count()
+        if squares >= self.limit:
+            self._set_count(min(self.count + 1, len(last)))
             while self.squares >= _EXACT:
                 self._coarsen()
             return self.patience()
@@ -93,9 +93,11 @@ class Intervals:
         mean, deviation = self.estimate()
         return mean + self.deviations * deviation + self.pause
 
-    def _count(self) -> None:
-        self.inverse: float = 1 / len(self.last)
-        self.room: bool = len(self.last) < self.window
+    def _set_count(self, count: int) -> None:
+        """Set how many of the intervals are not the zeros that filled the window at first."""
+        self.count: int = count
+        self.inverse: float = 1 / count
+        self.limit: float = _EXACT if count == len(self.last) else -1.0
 
     def _set_tick(self, tick: float) -> None:
         self.tick: float = tick

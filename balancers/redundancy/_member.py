@@ -21,9 +21,9 @@ class Member:
     """Stores what a detector knows about one member.
 
     ``since`` is the time in seconds from which its silence counts, and ``deadline`` is the time at
-    which it is suspected.  ``measured`` is True if ``since`` is the time of a heartbeat, so that
-    the next one completes an interval.  ``excused`` is True if a pause of this process has moved
-    ``since``.
+    which it is suspected.  ``measured`` is True if the member is alive and ``since`` is the time of
+    a heartbeat, so that the next one completes an interval.  ``excused`` is True if a pause of this
+    process has moved ``since``.
     """
 
     __slots__ = (
@@ -35,12 +35,23 @@ class Member:
         self.history: History = history
         self.incarnation: int | None = None
         self.number: int | None = None
-        self.alive: bool = True
-        self.restart_silence(since)
+        self.begin(since, measured=False)
 
-    def restart_silence(self, since: float, *, excused: bool = False) -> None:
-        """Count the silence from ``since``, which is not the time of a heartbeat."""
+    def begin(self, since: float, *, measured: bool = True) -> bool:
+        """Count the silence from a heartbeat, and return whether the member was alive before."""
+        was_alive = measured and self.alive
+        self.alive: bool = True
         self.since: float = since
         self.deadline: float = since + self.history.patience()
-        self.measured: bool = False
-        self.excused: bool = excused
+        self.measured: bool = measured
+        self.excused: bool = False
+        return was_alive
+
+    def excuse(self, since: float) -> None:
+        """Count the silence from the end of a pause of this process."""
+        self.begin(since, measured=False)
+        self.excused = True
+
+    def end(self) -> None:
+        """Called when the member is suspected or leaves."""
+        self.alive = self.measured = False

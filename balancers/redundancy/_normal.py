@@ -16,8 +16,8 @@ _LOWEST, _HIGHEST = -40.0, 1e4
 def phi_of(deviations: float) -> float:
     """Return -log10 of the chance that a normal value is more than ``deviations`` above the mean.
 
-    ``deviations`` is in standard deviations.  The result is finite, 0 or more, and never falls when
-    ``deviations`` rises; O(1).
+    ``deviations`` is in standard deviations.  The result is finite, 0 or more, and except for
+    rounding it never falls when ``deviations`` rises; O(1).
 
     >>> phi_of(0.0) == -log(0.5) / log(10.0), round(phi_of(5.612), 3), phi_of(1e300) < 1e300
     (True, 8.0, True)

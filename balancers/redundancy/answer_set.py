@@ -18,8 +18,9 @@ class AnswerSet(NamedTuple):
 
     addresses: tuple[Any, ...]
     all_dead: bool
-    """Whether no balancer is alive.  Then the answer contains the addresses of all of them: perhaps
-    only the heartbeats fail, and an answer without addresses is never better."""
+    """Whether none of the balancers that have an address is alive.  Then the answer contains the
+    addresses of all of them: perhaps only the heartbeats fail, and an answer without addresses is
+    never better."""
 
 
 def answer_set(
@@ -41,11 +42,14 @@ def answer_set(
     ('192.0.2.3', '192.0.2.1')
 
     O(balancers).  Raises InvalidSetting for a ``turn`` below 0 and a ``most`` below 1, and
-    TypeError for an ``alive`` that is a str or not a collection.
+    TypeError for ``addresses`` that are not a mapping and an ``alive`` that is a str or not a
+    collection.
     """
     at_least(0, turn=turn)
     if most is not None:
         at_least(1, most=most)
+    if not isinstance(addresses, Mapping):
+        raise TypeError(f"addresses must map balancers to addresses, not {shown(addresses)}")
     if isinstance(alive, str | bytes) or not isinstance(alive, Collection):
         raise TypeError(f"alive must be a collection of balancers, not {shown(alive)}")
     living = frozenset(alive)

@@ -72,6 +72,7 @@ class Cluster(SharesBackends, Generic[T, B]):
             raise UnknownBackend(me)
         if detector.members:
             raise AlreadyInUse("a cluster needs a failure detector without members")
+        now = detector.advance(now)
         self._me: B = me
         self._owners: Owners[T, B] = owners
         self._detector: FailureDetector[B] = detector

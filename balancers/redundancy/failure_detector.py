@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from math import inf
 from typing import Generic
 
-from balancers._internal.checks import LATEST, duration, shown, valid_now
+from balancers._internal.checks import duration, shown, valid_now
 from balancers._internal.copying import SharesBackends
 from balancers._internal.types import B
 from balancers.errors import DuplicateBackend, InvalidSetting, InvalidTime, UnknownBackend
@@ -96,28 +96,23 @@ class FailureDetector(SharesBackends, ABC, Generic[B]):
         Raises InvalidTime.  Raises InvalidSetting for an incarnation or a number that is not an
         int.
         """
-        if type(now) is not float or not self._now <= now <= LATEST:
-            now = self._checked(now)
         state = self._members.get(member)
-        restarted = False
-        if state is None or incarnation is not state.incarnation or number is not None:
-            drop, restarted = self._compared(state, incarnation, number)
-            if state is None or drop is not None:
-                return self._dropped(drop, now)
-        self._now = now
-        if state.measured and state.alive and not restarted:
-            since = state.since
-            if now < state.deadline:
-                if now == since:
-                    return () if number is not None else self._dropped("same time", now)
-                state.deadline = deadline = now + state.history.add(now - since)
-            else:
-                state.deadline = deadline = now + state.history.patience()
+        if (
+            state is not None
+            and state.measured
+            and incarnation is state.incarnation
+            and number is None
+            and type(now) is float
+            and self._now <= now
+            and state.since < now < state.deadline
+        ):  # nearly every heartbeat
+            self._now = now
+            state.deadline = deadline = now + state.history.add(now - state.since)
             state.since = now
             if deadline < self._earliest:  # noqa: PLR1730 - a call of min() is slower
                 self._earliest = deadline
             return ()
-        return self._begun(member, state, now, restarted=restarted)
+        return self._heartbeat(member, now, incarnation, number)
 
     def leave(
         self, member: B, now: float, incarnation: int = 0, number: int | None = None
@@ -138,7 +133,7 @@ class FailureDetector(SharesBackends, ABC, Generic[B]):
             state.history = self.new_history()
         if not state.alive:
             return ()
-        state.alive = False
+        state.end()
         return (MemberChange(now, member, False, "left"),)
 
     def tick(self, now: float) -> tuple[MemberChange, ...]:
@@ -154,7 +149,7 @@ class FailureDetector(SharesBackends, ABC, Generic[B]):
         if now - first > self._own_pause:
             for state in self._members.values():
                 if state.alive and not state.excused:
-                    state.restart_silence(now, excused=True)
+                    state.excuse(now)
         late = [
             (state.deadline, member)
             for member, state in self._members.items()
@@ -162,7 +157,7 @@ class FailureDetector(SharesBackends, ABC, Generic[B]):
         ]
         late.sort(key=lambda pair: pair[0])
         for _, member in late:
-            self._members[member].alive = False
+            self._members[member].end()
         self._earliest = self.due
         return tuple(MemberChange(deadline, member, False, "silent") for deadline, member in late)
 
@@ -248,16 +243,24 @@ class FailureDetector(SharesBackends, ABC, Generic[B]):
             self._drops[reason] = self._drops.get(reason, 0) + 1
         return ()
 
-    def _begun(
-        self, member: B, state: Member, now: float, *, restarted: bool
+    def _heartbeat(
+        self, member: B, now: float, incarnation: int, number: int | None
     ) -> tuple[MemberChange, ...]:
-        """Record a heartbeat that completes no interval."""
+        """Record any heartbeat, as :meth:`heartbeat` does."""
+        now = self._checked(now)
+        state = self._members.get(member)
+        drop, restarted = self._compared(state, incarnation, number)
+        if state is None or drop is not None:
+            return self._dropped(drop, now)
+        self._now = now
         if restarted:
             state.history = self.new_history()
-        state.restart_silence(now)
-        state.measured = True
+        elif state.measured and now == state.since:
+            return () if number is not None else self._dropped("same time", now)
+        if state.measured and not restarted and now < state.deadline:
+            state.history.add(now - state.since)
+        was_alive = state.begin(now)
         self._earliest = min(self._earliest, state.deadline)
-        was_alive, state.alive = state.alive, True
         if restarted:
             return (MemberChange(now, member, True, "restarted"),)
         return () if was_alive else (MemberChange(now, member, True, "heartbeat"),)

@@ -15,6 +15,8 @@ __all__ = ["Owners"]
 
 _BALANCED = 4
 """How many places of each order of preference are balanced: the owner and three replacements."""
+_LEAST = 1e-300
+"""The least weight relative to the largest one.  Because of it, loads per weight are finite."""
 
 
 class Owners(SharesBackends, Generic[T, B]):
@@ -174,7 +176,8 @@ class Owners(SharesBackends, Generic[T, B]):
             for address, order in self._orders.items():
                 if address not in members:
                     loads[next(b for b in order if b not in dead)] += 1
-        weights = self._weights
+        largest = max(self._weights[balancer] for balancer in loads)
+        weights = {b: max(_LEAST, self._weights[b] / largest) for b in loads}
         heap = [
             ((load + 1) / weights[b], chosen[b] / weights[b], rank, b)
             for rank, (b, load) in enumerate(loads.items())

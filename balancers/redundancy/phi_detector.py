@@ -17,6 +17,7 @@ __all__ = ["PhiDetector"]
 _LONGEST = 1e9
 """The longest setting in seconds: 31 years."""
 _HIGHEST_THRESHOLD = 1e6
+_LARGEST_WINDOW = 1_000_000
 
 
 class PhiDetector(FailureDetector[B]):
@@ -35,9 +36,9 @@ class PhiDetector(FailureDetector[B]):
     two heartbeats in seconds.  It is the mean until heartbeats arrive, with a quarter of it as the
     deviation.
 
-    The defaults are those of Akka's cluster, except that Akka's window is 1000 and its pause 3
-    seconds there; Cassandra has the same threshold and window.  A silence of
-    mean + pause + 5.61 deviations is suspected with the threshold 8.
+    The defaults are those of Akka's cluster.  Cassandra has the same threshold and window, but no
+    pause, and an exponential distribution.  With the threshold 8, a member is suspected after a
+    silence of mean + pause + 5.61 standard deviations.
 
     >>> detector = PhiDetector(threshold=8.0, pause=1.0)
     >>> detector.add("lb2", now=0.0)
@@ -51,9 +52,9 @@ class PhiDetector(FailureDetector[B]):
     The sums of the window are computed in whole ticks without rounding, so they never drift.  A
     heartbeat is O(1) amortised.  The memory is O(members · window).
 
-    Raises InvalidSetting for a threshold that is not above 0 and at most 1e6, for a window below 1,
-    for a ``least_deviation`` or ``first_interval`` that is not positive or above 1e9 seconds, and
-    for a pause that is negative or above 1e9 seconds.
+    Raises InvalidSetting for a threshold that is not above 0 and at most 1e6, for a window that is
+    not 1 to 1 000 000, for a ``least_deviation`` or ``first_interval`` that is not positive or
+    above 1e9 seconds, and for a ``pause`` that is negative or above 1e9 seconds.
 
     Source: N. Hayashibara, X. Défago, R. Yared, T. Katayama, "The φ accrual failure detector", SRDS
     2004.  As in Akka, an interval that ended after the member was due is not learned.  Unlike Akka,
@@ -74,6 +75,8 @@ class PhiDetector(FailureDetector[B]):
         if not 0 < number("threshold", threshold) <= _HIGHEST_THRESHOLD:
             raise InvalidSetting(f"threshold must be above 0, up to 1e6, not {shown(threshold)}")
         at_least(1, window=window)
+        if window > _LARGEST_WINDOW:
+            raise InvalidSetting(f"window must be up to {_LARGEST_WINDOW}, not {shown(window)}")
         self._threshold = float(threshold)
         self._window = window
         self._least = _seconds("least_deviation", least_deviation)
