@@ -213,7 +213,7 @@ class FailureDetector(SharesBackends, ABC, Generic[B]):
         """Return the time as a float.  Raise InvalidTime if it is earlier than a previous one."""
         seconds = valid_now(now, -inf)
         if seconds < self._now:
-            raise InvalidTime(f"now must not be before {self._now!r}, not {shown(now)}")
+            raise InvalidTime(f"now must not be before {shown(self._now)}, not {shown(now)}")
         return float(seconds)
 
     def _compared(
