@@ -7,6 +7,7 @@ import pytest
 
 from balancers.redundancy.vrrp import (
     Announce,
+    Datagram,
     Install,
     Send,
     StateChanged,
@@ -244,3 +245,31 @@ def test_a_time_that_goes_backwards_counts_as_the_latest_one() -> None:
     assert router.shutdown(-5.0) == (StateChanged("backup", "init", "shutdown"),)
     router.startup(1.0)
     assert router.due == 10 + DOWN
+
+
+@pytest.mark.parametrize("received", [packet(150, cs=200), packet(0), packet(50)])
+def test_an_active_router_has_forgotten_what_it_received_as_a_backup(received: Datagram) -> None:
+    usual = active(preempt_delay=2.0).snapshot(DOWN)
+    router = backup(preempt_delay=2.0)
+    router.receive(received, 0.5)
+    router.tick(router.due)
+    assert router.snapshot(router.due - 1.0) == usual
+    assert router.active_interval == 1.0
+
+
+def test_a_second_delay_of_the_preemption_begins_after_a_time_as_the_active_router() -> None:
+    router = backup(preempt_delay=2.0)
+    router.receive(packet(50), 1.0)
+    router.tick(router.due)
+    router.receive(packet(200), 10.0)
+    router.receive(packet(50), 11.0)
+    assert router.due == 11 + DOWN
+
+
+def test_a_router_that_has_stopped_has_forgotten_what_it_received() -> None:
+    usual = VirtualRouter(51, [VIRTUAL], OWN, preempt_delay=2.0).snapshot(0.0)
+    for received in (packet(150, cs=200), packet(0), packet(50)):
+        router = backup(preempt_delay=2.0)
+        router.receive(received, 0.5)
+        router.shutdown(1.0)
+        assert router.snapshot(1.0) == usual

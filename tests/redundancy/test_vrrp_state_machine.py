@@ -62,9 +62,17 @@ class Routers(RuleBasedStateMachine):
         preempt=st.booleans(),
         delay=st.sampled_from([0.0, 0.5, 3.0]),
         answers=st.booleans(),
+        started=st.sampled_from([True, True, True, False]),
     )
     def begin(
-        self, family: int, priority: int, cs: int, preempt: bool, delay: float, answers: bool
+        self,
+        family: int,
+        priority: int,
+        cs: int,
+        preempt: bool,
+        delay: float,
+        answers: bool,
+        started: bool,
     ) -> None:
         delay = delay if preempt else 0.0
         self.family = family
@@ -82,6 +90,8 @@ class Routers(RuleBasedStateMachine):
         )
         own = int(ip_address(self.source))
         self.plain = PlainRouter(own, priority, cs, preempt, Fraction(delay), answers)
+        if started:
+            self.start()
 
     def agree(self, actions: tuple[Action, ...], expected: list[str]) -> None:
         assert described(actions, len(ADDRESSES[self.family])) == expected
@@ -91,9 +101,10 @@ class Routers(RuleBasedStateMachine):
         self.now += step
 
     @rule()
-    def time_passes_until_the_timer(self) -> None:
+    def the_timer_fires(self) -> None:
         if self.now < self.router.due < inf:
             self.now = self.router.due
+            self.timer(0.0)
 
     @rule()
     def start(self) -> None:
