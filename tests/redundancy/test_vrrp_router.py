@@ -273,3 +273,20 @@ def test_a_router_that_has_stopped_has_forgotten_what_it_received() -> None:
         router.receive(received, 0.5)
         router.shutdown(1.0)
         assert router.snapshot(1.0) == usual
+
+
+def test_a_lower_advertisement_changes_nothing_without_a_delay() -> None:
+    router = backup()
+    before = router.snapshot(1.0)
+    router.receive(packet(50), 1.0)
+    assert router.snapshot(1.0) == before
+
+
+def test_a_delay_does_not_hold_the_owner_back() -> None:
+    router = VirtualRouter(51, [VIRTUAL], OWN, priority=255, preempt_delay=1000.0)
+    router.startup(0.0)
+    router.receive(packet(255), 1.0)
+    assert router.state == "backup"
+    due = router.due
+    router.receive(packet(254), 2.0)
+    assert router.due == due
