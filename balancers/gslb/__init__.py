@@ -19,5 +19,6 @@ from balancers.gslb.ranking import Ranked as Ranked
 from balancers.gslb.ranking import Ranking as Ranking
 from balancers.gslb.region import Region as Region
 from balancers.gslb.rotation import rotated as rotated
+from balancers.gslb.spill_over import SpillOver as SpillOver
 from balancers.gslb.ttl import TimeToLive as TimeToLive
 from balancers.gslb.weighted import Weighted as Weighted

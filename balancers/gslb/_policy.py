@@ -62,7 +62,11 @@ class Policy(Part):
         details: Sequence[Any],
         describe: Callable[[Any], str] = str,
     ) -> Ranking:
-        """Return the ranking, in which the rankings of the parts replace these parts."""
+        """Return the ranking, in which the rankings of the parts replace these parts.
+
+        Raises InvalidTime.
+        """
+        valid_now(now, -inf)
         if self._is_flat:
             return Ranking(client, parts, details, describe)
         return flattened(client, now, parts, details, describe)

@@ -3,10 +3,9 @@
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
-from math import inf
 from typing import Any, NamedTuple, cast
 
-from balancers._internal.checks import check_flags, shown, valid_now
+from balancers._internal.checks import check_flags, shown
 from balancers.errors import InvalidSetting
 from balancers.gslb._policy import Policy, checked_parts
 from balancers.gslb.client import Client
@@ -98,7 +97,6 @@ class Geolocation(Policy):
         super().__init__(found, name)
 
     def rank(self, client: Client, now: float) -> Ranking:
-        valid_now(now, -inf)
         if self._networks is not None and client.lookup is not None:
             found = self._networks.find(client.lookup)
             if found.value is not None:
