@@ -7,6 +7,8 @@ from tests.parity.vrrp_node import Node, make, packed
 from tests.parity.vrrp_rules import (
     INTERVAL_ZERO,
     LISTS,
+    NOT_LINK_LOCAL,
+    OWN_SOURCE,
     RELOADED,
     RELOADED_BACKUP,
     TWO_OWNERS,
@@ -17,45 +19,65 @@ __all__ = ["LOWER", "reload_backup", "sends_old", "takes", "use_new"]
 
 LOWER = "MASTER_RX_LOWER_PRI"
 """The notification of an active router that received an advertisement that does not win."""
+_LOWEST = bytes(15) + b"\1"
+"""A source that wins no tie."""
 
 
-def takes(node: Node, packet: Packet, datagram: Datagram, now: float) -> bool:
-    """Return whether our router gets a packet; if not, do here what keepalived does with it."""
+def takes(node: Node, packet: Packet, datagram: Datagram, now: float) -> Datagram | None:
+    """Return what our router gets for a packet, or None if keepalived does something else."""
     router = node.router
     assert router is not None
     if not packet.sound:
-        return True
+        return datagram
     if packet.differs:
         node.rule(LISTS)
         if router.state == "active":
             node.rejected = now
-        return False
+        return None
+    if packet.misordered:
+        node.rule(NOT_LINK_LOCAL)
+        datagram = _rewritten(node, packet, datagram, packet.interval_cs or 1)
+    if datagram.source == packed(node.config.source):
+        if len(datagram.source) == 4:
+            return None  # the kernel drops it
+        node.rule(OWN_SOURCE)
+        datagram = datagram._replace(source=_LOWEST)
+        datagram = _rewritten(node, packet, datagram, packet.interval_cs or 1)
     if not packet.interval_cs:
-        _learn_zero(node, packet, datagram, now)
-        return False
+        return _learn_zero(node, packet, datagram, now)
     if packet.priority == OWNER == router.priority and router.state == "active":
         node.rule(TWO_OWNERS)
         router.reconfigure(now, priority=OWNER - 1)
-    return True
+    return datagram
 
 
-def _learn_zero(node: Node, packet: Packet, datagram: Datagram, now: float) -> None:
-    """Learn an interval of 0: the down timer fires at once."""
+def _rewritten(node: Node, packet: Packet, datagram: Datagram, interval_cs: int) -> Datagram:
+    """Return a valid packet that has the same effect on our router as this one on keepalived."""
+    config = node.config
+    addresses = tuple(packed(address) for address in config.addresses)
+    content = Advertisement(config.vrid, packet.priority, interval_cs, addresses)
+    source, destination = datagram.source, datagram.destination
+    payload = encode(content, source, destination, "pseudo-header")
+    return datagram._replace(payload=payload)
+
+
+def _learn_zero(node: Node, packet: Packet, datagram: Datagram, now: float) -> Datagram | None:
+    """Learn an interval of 0: the down timer of a backup is due at once."""
     router = node.router
     assert router is not None
     node.rule(INTERVAL_ZERO)
-    wins = (packet.priority, datagram.source) > (router.priority, packed(node.config.source))
+    learns = packet.priority and (packet.priority >= router.priority or not node.config.preempt)
     if router.state == "active":
-        if wins:
-            node.ours.extend((("BACKUP", now), ("MASTER", now)))
-        elif packet.priority:
-            node.ours.append((LOWER, now))
-        node.force(now)
-    elif not packet.priority:
-        skew = (256 - router.priority) * router.active_interval / 256
-        router.restore(router.snapshot(now)._replace(remaining=skew), now)
-    elif packet.priority >= router.priority or not node.config.preempt:
-        node.force(now)
+        learns = (packet.priority, datagram.source) > (
+            router.priority,
+            packed(node.config.source),
+        )
+    same = _rewritten(node, packet, datagram, node.config.interval_cs)
+    if learns:
+        node.act(router.receive(same, now), now)
+        router.restore(router.snapshot(now)._replace(remaining=0.0), now)
+        return None
+    return same
 
 
 def sends_old(node: Node, datagram: Datagram) -> bool:

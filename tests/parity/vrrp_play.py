@@ -24,8 +24,10 @@ REPEATED = 5.0
 """keepalived repeats its announcements after so many seconds (garp_master_delay)."""
 RETRIES = 400
 """The largest number of branches that are tried."""
+_ARP_REPLY = 2
 _SAME = {"sigstop": "freeze", "pause": "freeze", "sigcont": "thaw", "resume": "thaw"}
 """Other words for the same event."""
+_WAKES = {"thaw", "sigcont", "resume"}
 _UNHEARD = {"drop", "undrop", "inject"}
 """What happens outside the node: it is in the packets that the node received."""
 
@@ -65,8 +67,11 @@ class _Player:
         if place == len(self.items):
             return False
         item, router = self.items[place], self.node.router
-        if item.kind != "rx" or router is None or router.due - item.time > RACE:
+        wakes = item.kind == "event" and item.value["action"] in _WAKES
+        if router is None or router.due - item.time > RACE:
             return False
+        if wakes or item.kind != "rx" or self.frozen is not None:
+            return wakes
         following = (each for each in self.items[place:] if each.kind == "tx")
         return next((each.time for each in following), inf) - item.time <= SOON
 
@@ -133,11 +138,8 @@ class _Player:
         self.frozen = []
 
     def _thaw(self, now: float) -> None:
-        """Serve what is overdue first, and then the packets that arrived meanwhile."""
+        """Receive the packets that arrived meanwhile, before or after the timer is served."""
         queued, self.frozen = self.frozen or [], None
-        router = self.node.router
-        if router is not None and router.due <= now:
-            self.node.force(now)
         for each in queued:
             self._rx(replace(each, time=now))
 
@@ -213,8 +215,11 @@ class _Player:
         packet = read(datagram, node.config)
         if packet.invisible:
             return
-        if self.frr or not packet.ours or takes(node, packet, datagram, now):
-            self._receive(datagram, packet.priority, now)
+        given: Datagram | None = datagram
+        if not self.frr and packet.ours:
+            given = takes(node, packet, datagram, now)
+        if given is not None:
+            self._receive(given, packet.priority, now)
 
     def _receive(self, datagram: Datagram, priority: int, now: float) -> None:
         router = self.node.router
@@ -233,6 +238,8 @@ class _Player:
     def _announcement(self, item: Item) -> None:
         node, now, value = self.node, item.time, item.value
         address = value["spa"] if value["kind"] == "garp" else value["target"]
+        if value.get("op") == _ARP_REPLY:
+            return  # the kernel answered a request
         if address not in node.config.addresses:
             raise Mismatch(now, f"the program announced {address}")
         mac = item.frame[6:12]
@@ -260,7 +267,7 @@ class _Player:
         if item.time - self.node.changed <= TOLERANCE or self.pending:
             return
         ours = [each for each in self.node.installed if not each.startswith("fe80:")]
-        if ours != item.value:
+        if sorted(ours) != sorted(item.value):  # the kernel decides about the order
             raise Mismatch(item.time, f"the program has {item.value}, ours {ours}")
         self.node.agree("addresses")
 

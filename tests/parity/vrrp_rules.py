@@ -17,8 +17,10 @@ __all__ = [
     "INTERVAL_ZERO",
     "LISTS",
     "NOT_COMPARED",
+    "NOT_LINK_LOCAL",
     "NO_START",
     "OWNER_WAITS",
+    "OWN_SOURCE",
     "RELOADED",
     "RELOADED_BACKUP",
     "REPEATS",
@@ -32,6 +34,8 @@ __all__ = [
 RESTARTED = "a rejected packet restarts the timer of the active router"
 LISTS = "a packet with a different list of addresses is rejected"
 INTERVAL_ZERO = "an interval of 0 is accepted and learned"
+NOT_LINK_LOCAL = "a packet whose first address is not link-local is accepted"
+OWN_SOURCE = "a packet from the own source address is accepted (IPv6)"
 OWNER_WAITS = "an owner whose file says `state BACKUP` waits for the down interval"
 TWO_OWNERS = "an owner that receives the packet of another owner lowers its priority to 254"
 RELOADED = "a reload of the active router sends the old values once more before the new ones"
@@ -57,6 +61,8 @@ class Packet:
     interval_cs: int
     differs: bool
     """Whether the list of addresses is another one than that of the router, in any order."""
+    misordered: bool
+    """Whether the list is the same, but begins with an address that is not link-local."""
     invisible: bool
     """Whether the kernel drops it before the program reads it (IPv6, the checksum is wrong)."""
     ours: bool
@@ -82,6 +88,7 @@ def read(datagram: Datagram, config: Config) -> Packet:
         priority=head[2],
         interval_cs=(head[4] & 15) << 8 | head[5],
         differs=sorted(listed) != sorted(own),
+        misordered=size == 16 and sorted(listed) == sorted(own) and listed[0][:2] != own[0][:2],
         invisible=size == 16 and not right,
         ours=head[1] == config.vrid,
         sound=right

@@ -109,6 +109,7 @@ def _copies(
         if packet["dir"] == "rx":
             received.setdefault((packet["node"], packet["hex"]), []).append(packet)
     lossless = _lossless(events)
+    end = max((packet["t"] for packet in packets), default=0.0) - TRANSIT
     for packet in packets:
         if packet["dir"] != "tx":
             continue
@@ -117,7 +118,7 @@ def _copies(
             waiting = received.get((hearer, packet["hex"]), [])
             if hearer != node and waiting and 0 <= waiting[0]["t"] - time + 0.001 <= TRANSIT:
                 waiting.pop(0)
-            elif _is_to(packet, hearer, packets) and lossless(node, hearer, time):
+            elif time < end and _is_to(packet, hearer, packets) and lossless(node, hearer, time):
                 yield f"{hearer} did not receive what {node} sent at {time}"
     for waiting in received.values():
         for packet in waiting:
@@ -142,7 +143,7 @@ def _is_to(packet: Mapping[str, Any], node: str, packets: Sequence[Mapping[str, 
     target = packet["hex"][: 2 * _MAC]
     if int(target[1], 16) & 1:
         return True
-    return any(
+    return packet["kind"] == "advert" and any(
         each["node"] == node and each["dir"] == "tx" and each["hex"][12:24] == target
         for each in packets
     )
