@@ -15,7 +15,7 @@ import pytest
 
 from balancers.redundancy.vrrp import Action, Announce, Datagram, Send, VirtualRouter
 from tests.depth import runs
-from tests.parity import vrrp_node
+from tests.parity import vrrp_made
 from tests.parity.recordings import Tally
 from tests.parity.vrrp import replay
 from tests.parity.vrrp_damage import DAMAGES, Damage, Recording
@@ -142,7 +142,7 @@ class Bursts(VirtualRouter):
 def test_a_faulty_router_is_found(
     faulty: type[VirtualRouter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vrrp_node, "VirtualRouter", faulty)
+    monkeypatch.setattr(vrrp_made, "VirtualRouter", faulty)
     assert any(problems(load(name)) for name in NAMES)
 
 

@@ -14,12 +14,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tests.parity.recordings import Tally
-from tests.parity.vrrp_play import play
-from tests.parity.vrrp_recording import tracks
+from tests.parity.vrrp_node import Mismatch, Node
+from tests.parity.vrrp_play import Player
+from tests.parity.vrrp_recording import Item, Track, tracks
 from tests.parity.vrrp_rules import NOT_COMPARED
 from tests.parity.vrrp_witness import contradictions
 
 __all__ = ["replay"]
+
+RETRIES = 400
+"""The largest number of branches that are tried."""
 
 KINDS = ("states", "packets", "announcements", "addresses")
 
@@ -33,7 +37,7 @@ def replay(recording: Mapping[str, Any]) -> Iterable[Tally]:
     announcements = any(packet["kind"] != "advert" for packet in recording["packets"])
     rules: dict[str, list[str]] = {}
     for track in tracks(recording):
-        node, mismatch = play(track, announcements=announcements, thinned=thinned)
+        node, mismatch = _play(track, announcements=announcements, thinned=thinned)
         for kind, number in node.compared.items():
             tallies[kind].compared += number
             tallies[kind].agreed += number
@@ -47,3 +51,31 @@ def replay(recording: Mapping[str, Any]) -> Iterable[Tally]:
     whole.check("recording", "; ".join(problems[:3]) or "agrees", "agrees")
     whole.notes.extend(f"{rule} ({', '.join(names)})" for rule, names in rules.items())
     return [whole, *(tally for tally in tallies.values() if tally.cases)]
+
+
+def _play(track: Track, *, announcements: bool, thinned: bool) -> tuple[Node, Mismatch | None]:
+    """Replay one node; return what was compared, and the first difference.
+
+    If the order of a timer and a packet is not known, the other order is tried after a difference.
+    """
+    player = Player(track, announcements, thinned)
+    branches: list[tuple[int, dict[str, Any]]] = []
+    place, retries, worst = 0, 0, None
+    timer_first = False
+    last = max((item.time for item in track.items), default=0.0)
+    items = [*track.items, Item(last, "end", None)]
+    while place < len(items):
+        try:
+            if not timer_first and player.races(place):
+                branches.append((place, player.save(items[place].time)))
+            player.step(items[place], timer_first=timer_first)
+            place, timer_first = place + 1, False
+        except Mismatch as mismatch:
+            if worst is None or mismatch.time > worst.time:
+                worst = mismatch
+            if not branches or retries == RETRIES:
+                return player.node, worst
+            place, saved = branches.pop()
+            player.restore(saved)
+            timer_first, retries = True, retries + 1
+    return player.node, None

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from balancers.redundancy.vrrp.packet import OWNER, Advertisement, Datagram, encode
-from tests.parity.vrrp_node import Node, make, packed
+from tests.parity.vrrp_made import make, packed
+from tests.parity.vrrp_node import Node
 from tests.parity.vrrp_rules import (
     INTERVAL_ZERO,
     LISTS,

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from math import inf
 
 from balancers.redundancy.vrrp import (
@@ -22,15 +21,17 @@ from balancers.redundancy.vrrp import (
     Withdraw,
 )
 from balancers.redundancy.vrrp.packet import Datagram
+from tests.parity.vrrp_made import make, twin_of
 from tests.parity.vrrp_recording import Config
 from tests.parity.vrrp_rules import BUSY, OWNER_WAITS, RESTARTED
 
-__all__ = ["TOLERANCE", "Mismatch", "Node", "make", "packed"]
+__all__ = ["TOLERANCE", "Mismatch", "Node"]
 
 TOLERANCE = 0.3
 """The largest difference in seconds between a recorded time and ours."""
-EARLY = 0.05
-"""How much earlier than ours a timer may fire that does not count from the start of a program."""
+EARLY = (0.1, 0.4)
+"""How much earlier than ours a timer may fire that does not count from the start of a program: so
+many seconds, but at most this share of an interval."""
 _ONE_MISSING = (0.97, 0.03)
 """A packet is missing if the next one is so many intervals to one interval and so many seconds
 late."""
@@ -76,8 +77,8 @@ class Node:
     """Whether the running timer counts from a start, whose time is not exact."""
     rejected: float = -inf
     """When the active router rejected a packet, after its last own packet."""
-    reloaded: bool = False
-    """Whether the program was reloaded: then not all changes of its state are recorded."""
+    incomplete: bool = False
+    """Whether the program was reloaded or killed: then not all changes are recorded."""
     rules: dict[str, int] = field(default_factory=dict[str, int])
     compared: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -92,7 +93,7 @@ class Node:
         for name in ("sent", "ours", "theirs", "announced", "rules", "compared"):
             setattr(twin, name, copy(getattr(self, name)))
         if self.router is not None:
-            twin.router = _twin(self.router, self.config, now)
+            twin.router = twin_of(self.router, self.config, now)
         return twin
 
     def rule(self, name: str) -> None:
@@ -192,18 +193,28 @@ class Node:
             raise Mismatch(now, f"the program sent a packet, but our router {self._is()}")
         late = now - (self._served() if now > router.due else router.due)
         interval = self.config.interval
-        if late < -(TOLERANCE if self.started else EARLY):
+        early = TOLERANCE if self.started else self._early()
+        if late < -early:
             raise Mismatch(now, f"the program sent a packet, but ours is due at {router.due:.6f}")
         missing, more = _ONE_MISSING[0] * interval, interval + _ONE_MISSING[1]
-        skipped = interval >= _SHORTEST and missing <= late <= more and router.state == "active"
+        skipped = missing <= late <= more and interval >= _SHORTEST and self._is_settled(now)
         if late > TOLERANCE or skipped:
             restarted = self.rejected + interval
-            if router.state != "active" or not -EARLY <= now - restarted <= TOLERANCE:
+            if router.state != "active" or not -early <= now - restarted <= TOLERANCE:
                 raise Mismatch(now, f"late: our packet was due at {router.due:.6f}")
             self.rule(RESTARTED)
         elif now - router.due > TOLERANCE:
             self.rule(BUSY)
         self.force(now)
+
+    def _early(self) -> float:
+        seconds, share = EARLY
+        return min(seconds, share * self.config.interval)
+
+    def _is_settled(self, now: float) -> bool:
+        """Return whether our router has been active for so long that the program is not busy."""
+        assert self.router is not None
+        return self.router.state == "active" and now - self.changed > 0.5
 
     def _is(self) -> str:
         return "is down" if self.router is None else f"is in the state {self.router.state}"
@@ -229,7 +240,7 @@ class Node:
             self.ours.clear()
         while self.ours and now - self.ours[0][1] > TOLERANCE:
             label, time = self.ours.popleft()
-            if not (self.reloaded and label in {"STOP", "MASTER_RX_LOWER_PRI"}):
+            if not (self.incomplete and label in {"STOP", "MASTER_RX_LOWER_PRI"}):
                 raise Mismatch(time, f"only our router entered {label}")
         if self.theirs and now - self.theirs[0][1] > TOLERANCE:
             label, time = self.theirs[0]
@@ -264,34 +275,6 @@ class Node:
             raise Mismatch(now, f"our router sent this packet at {time:.6f}")
         self.sent.popleft()
         self.agree("packets")
-
-
-def packed(address: str) -> bytes:
-    """Return the bytes of an address."""
-    return ip_address(address).packed
-
-
-def make(config: Config) -> VirtualRouter:
-    """Return our router for the settings of a node."""
-    return VirtualRouter(
-        config.vrid,
-        config.addresses,
-        config.source,
-        priority=config.priority,
-        interval=config.interval_cs / 100,
-        preempt=config.preempt,
-        preempt_delay=config.preempt_delay,
-        answer_lower=config.answer_lower,
-        peers=config.peers,
-    )
-
-
-def _twin(router: VirtualRouter, config: Config, now: float) -> VirtualRouter:
-    twin = make(config)
-    if twin.priority != router.priority:
-        twin.reconfigure(now, priority=router.priority)
-    twin.restore(router.snapshot(now), now)
-    return twin
 
 
 def _label(action: StateChanged) -> str:

@@ -8,22 +8,19 @@ from typing import Any
 
 from balancers.redundancy.vrrp import Datagram, announcement_frame
 from tests.parity.vrrp_keepalived import LOWER, reload_backup, sends_old, takes, use_new
-from tests.parity.vrrp_node import TOLERANCE, Mismatch, Node, make
+from tests.parity.vrrp_made import make
+from tests.parity.vrrp_node import TOLERANCE, Mismatch, Node
 from tests.parity.vrrp_recording import Item, Track
-from tests.parity.vrrp_rules import FIRST_ADVERT, NO_START, REPEATS, ROUTER_FLAG, read
+from tests.parity.vrrp_rules import FIRST_ADVERT, KILLED, NO_START, REPEATS, ROUTER_FLAG, read
 
-__all__ = ["play"]
+__all__ = ["Player"]
 
 RACE = 0.05
 """A timer that is due so many seconds after a packet arrives may be served before the packet."""
-SOON = 0.1
-"""If the timer was served first, the program sent its packet within so many seconds."""
 STARTUP = 2.0
 """The longest time in seconds from the start of a program to its first state."""
 REPEATED = 5.0
 """keepalived repeats its announcements after so many seconds (garp_master_delay)."""
-RETRIES = 400
-"""The largest number of branches that are tried."""
 _ARP_REPLY = 2
 _SAME = {"sigstop": "freeze", "pause": "freeze", "sigcont": "thaw", "resume": "thaw"}
 """Other words for the same event."""
@@ -32,7 +29,7 @@ _UNHEARD = {"drop", "undrop", "inject"}
 """What happens outside the node: it is in the packets that the node received."""
 
 
-class _Player:
+class Player:
     """Steps through the items of one track."""
 
     def __init__(self, track: Track, announcements: bool, thinned: bool) -> None:
@@ -73,7 +70,7 @@ class _Player:
         if wakes or item.kind != "rx" or self.frozen is not None:
             return wakes
         following = (each for each in self.items[place:] if each.kind == "tx")
-        return next((each.time for each in following), inf) - item.time <= SOON
+        return next((each.time for each in following), inf) - item.time <= TOLERANCE
 
     # The steps.
 
@@ -93,7 +90,7 @@ class _Player:
         limit = STARTUP if self.pending == "start" else TOLERANCE
         if not self.pending or now - self.pending_since <= limit:
             return
-        if self.node.states_recorded and not (self.node.reloaded and self.pending == "stop"):
+        if self.node.states_recorded and not (self.node.incomplete and self.pending == "stop"):
             raise Mismatch(self.pending_since, f"the program did not {self.pending}")
         self._react(self.pending_since, "")
 
@@ -131,6 +128,11 @@ class _Player:
             act(now)
 
     def _kill(self, now: float) -> None:
+        if self._resigns_soon(now):
+            self.node.rule(KILLED)
+            self.node.incomplete = True
+            self._wait("stop", now)
+            return
         self.pending = ""
         self.node.kill(self._last_breath(now))
 
@@ -142,6 +144,10 @@ class _Player:
         queued, self.frozen = self.frozen or [], None
         for each in queued:
             self._rx(replace(each, time=now))
+
+    def _resigns_soon(self, now: float) -> bool:
+        sent = [each for each in self.items if each.kind == "tx" and 0 <= each.time - now <= RACE]
+        return any(not each.value.payload[2] for each in sent)
 
     def _last_breath(self, now: float) -> float:
         """Serve what the program sent just after the record of its end."""
@@ -157,7 +163,7 @@ class _Player:
 
     def _reload(self, now: float) -> None:
         node = self.node
-        node.reloaded = True
+        node.incomplete = True
         if node.version + 1 >= len(node.configs):
             raise Mismatch(now, "a reload without settings")
         if node.router is None:
@@ -275,31 +281,3 @@ class _Player:
 def _repeats(after: float) -> bool:
     """Return whether an announcement so long after the first one is a repetition."""
     return after <= TOLERANCE or abs(after - REPEATED) <= 2 * TOLERANCE
-
-
-def play(track: Track, *, announcements: bool, thinned: bool) -> tuple[Node, Mismatch | None]:
-    """Replay one node; return what was compared, and the first difference.
-
-    If the order of a timer and a packet is not known, the other order is tried after a difference.
-    """
-    player = _Player(track, announcements, thinned)
-    branches: list[tuple[int, dict[str, Any]]] = []
-    place, retries, worst = 0, 0, None
-    timer_first = False
-    last = max((item.time for item in track.items), default=0.0)
-    items = [*track.items, Item(last, "end", None)]
-    while place < len(items):
-        try:
-            if not timer_first and player.races(place):
-                branches.append((place, player.save(items[place].time)))
-            player.step(items[place], timer_first=timer_first)
-            place, timer_first = place + 1, False
-        except Mismatch as mismatch:
-            if worst is None or mismatch.time > worst.time:
-                worst = mismatch
-            if not branches or retries == RETRIES:
-                return player.node, worst
-            place, saved = branches.pop()
-            player.restore(saved)
-            timer_first, retries = True, retries + 1
-    return player.node, None

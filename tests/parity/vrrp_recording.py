@@ -8,7 +8,7 @@ from typing import Any
 
 from balancers.redundancy.vrrp.packet import Datagram
 
-__all__ = ["Config", "Item", "Track", "fields_of", "payload_of", "tracks"]
+__all__ = ["Config", "Item", "Track", "fields_of", "once", "payload_of", "tracks"]
 
 _IPV4 = "0800"
 _ORDER = ("event", "rx", "tx", "announcement", "state", "check")
@@ -217,7 +217,7 @@ def _add_signs(recording: Mapping[str, Any], routers: Sequence[Track]) -> None:
         router.signs = sorted(signs)
 
 
-def _once(states: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def once(states: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield the changes of the state once each.
 
     The recorder fills a late notification in from the log; then the notification follows.
@@ -239,7 +239,7 @@ def _add_states(
         for event in recording["events"]:
             if event["node"] == node:
                 router.items.append(Item(event["t"], "event", event))
-    for state in _once(recording["transitions"]):
+    for state in once(recording["transitions"]):
         if state["node"] == node:
             router = names[state["instance"]] if names else routers[0]
             router.items.append(Item(state["t"], "state", state["state"]))

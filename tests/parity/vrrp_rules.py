@@ -15,6 +15,7 @@ __all__ = [
     "BUSY",
     "FIRST_ADVERT",
     "INTERVAL_ZERO",
+    "KILLED",
     "LISTS",
     "NOT_COMPARED",
     "NOT_LINK_LOCAL",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 RESTARTED = "a rejected packet restarts the timer of the active router"
+KILLED = "a program whose parent was killed first still resigns"
 LISTS = "a packet with a different list of addresses is rejected"
 INTERVAL_ZERO = "an interval of 0 is accepted and learned"
 NOT_LINK_LOCAL = "a packet whose first address is not link-local is accepted"

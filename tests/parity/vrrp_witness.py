@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 from typing import Any
 
-from tests.parity.vrrp_recording import fields_of, payload_of
+from tests.parity.vrrp_recording import fields_of, once, payload_of
 
 __all__ = ["contradictions"]
 
@@ -31,7 +31,7 @@ def contradictions(recording: Mapping[str, Any]) -> Iterator[str]:
     yield from _copies(packets, recording["events"])
     yield from _injections(packets, recording["events"])
     if recording.get("nodes"):
-        yield from _log(recording["transitions"], recording.get("log", []))
+        yield from _log(list(once(recording["transitions"])), recording.get("log", []))
         yield from _settings(recording["nodes"])
 
 
@@ -109,7 +109,7 @@ def _copies(
         if packet["dir"] == "rx":
             received.setdefault((packet["node"], packet["hex"]), []).append(packet)
     lossless = _lossless(events)
-    end = max((packet["t"] for packet in packets), default=0.0) - TRANSIT
+    end = max((packet["t"] for packet in packets), default=0.0) - 0.001
     for packet in packets:
         if packet["dir"] != "tx":
             continue
