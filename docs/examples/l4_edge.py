@@ -144,11 +144,12 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--proxy", action="append", required=True, metavar="HOST:PORT", help="with the same port"
     )
+    parser.add_argument("--algorithm", default="Maglev", help="a class of the package balancers")
     parser.add_argument("--health-path", default="/health", help="the path of probes, /health")
     parser.add_argument("--interval", default=1.0, type=seconds, help="seconds between probes, 1")
     parser.add_argument("--timeout", default=0.5, type=seconds, help="seconds for a probe, 0.5")
     parser.set_defaults(
-        algorithm="Maglev", fall=3, rise=2, fail_timeout=10.0, drain_timeout=30.0,
+        fall=3, rise=2, fail_timeout=10.0, drain_timeout=30.0,
         silence=60.0, head_timeout=10.0, secure=False,
     )  # fmt: skip
     return parser.parse_args()

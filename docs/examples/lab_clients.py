@@ -1,4 +1,4 @@
-"""Clients in a lab: they measure for how long a virtual address does not serve."""
+"""Measures in a lab: for how long a virtual address does not serve, and how busy the machine is."""
 
 import asyncio
 import contextlib
@@ -21,6 +21,31 @@ class Answer(NamedTuple):
     answered: float
 
 
+class Lateness:
+    """Measures by how much this machine is late: how long after its time a thread wakes."""
+
+    def __init__(self) -> None:
+        self.worst = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._measure)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _measure(self) -> None:
+        step = 0.01
+        while True:
+            due = time.monotonic() + step
+            if self._stopping.wait(step):
+                return
+            self.worst = max(self.worst, time.monotonic() - due)
+
+
 class Prober(threading.Thread):
     """Sends a request on a new connection every 20 ms, whatever became of the previous ones."""
 
@@ -28,7 +53,6 @@ class Prober(threading.Thread):
         super().__init__()
         self.node, self.host, self.port = node, host, port
         self.answers: list[Answer] = []
-        self.lateness = 0.0
         self.stopping = threading.Event()
 
     def __enter__(self) -> Self:
@@ -50,9 +74,7 @@ class Prober(threading.Thread):
                 tasks.create_task(self.send_request())
                 due += EVERY
                 await asyncio.sleep(due - time.monotonic())
-                late = time.monotonic() - due
-                self.lateness = max(self.lateness, late)
-                due += max(late - EVERY, 0.0)  # no burst
+                due = max(due, time.monotonic() - EVERY)  # no burst
 
     async def send_request(self) -> None:
         sent = time.monotonic()

@@ -153,14 +153,14 @@ class Node:
         lines = self.run("ip", "-oneline", "address", "show", "dev", "eth0").splitlines()
         return {line.split()[3].partition("/")[0] for line in lines}
 
-    def lose(self, rule: str) -> None:
-        """Drop the packets of VRRP that match a rule of nftables, for example ``numgen random …``.
+    def lose(self, *rules: str) -> None:
+        """Drop the packets of VRRP that match a rule of nftables, or all, in both directions.
 
-        The empty rule drops all of them, in both directions.
+        For example, ``numgen random mod 100 < 30`` drops 30 % of them.
         """
+        drops = "".join(f"meta l4proto 112 {rule} drop\n" for rule in rules or ("",))
         chains = "".join(
-            f"chain {hook} {{ type filter hook {hook} priority 0;"
-            f" meta l4proto 112 {rule} drop; }}\n"
+            f"chain {hook} {{\ntype filter hook {hook} priority 0;\n{drops}}}\n"
             for hook in ("input", "output")
         )
         self.run("nft", "-f", "-", text=f"table inet lab {{\n{chains}}}\n")

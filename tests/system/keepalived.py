@@ -50,18 +50,22 @@ class Router:
         self.node.signal(signal.SIGCONT)
 
     def has(self, version: int) -> bool:
-        """Return whether the node has all virtual addresses of a family, or none."""
-        found = hosts(version) & self.node.addresses()
-        assert found in (set(), hosts(version)), found
-        return bool(found)
+        """Return whether the node has all virtual addresses of a family."""
+        return hosts(version) <= self.node.addresses()
+
+    def lacks(self, version: int) -> bool:
+        """Return whether the node has no virtual address of a family."""
+        return not hosts(version) & self.node.addresses()
 
 
 class Keepalived(Router):
     def command(self) -> list[str]:
         config = self.folder / f"{self.node.name}.conf"
         config.write_text("".join(self.instance(version) for version in ADDRESSES))
-        pids = [str(self.folder / f"{self.node.name}.{name}") for name in ("pid", "vrrp")]
-        names = ["--use-file", str(config), "--pid", pids[0], "--vrrp_pid", pids[1]]
+        files = [self.folder / f"{self.node.name}.{name}" for name in ("pid", "vrrp")]
+        for file in files:  # its child is a zombie for a while after it was killed
+            file.unlink(missing_ok=True)
+        names = [f"--use-file={config}", f"--pid={files[0]}", f"--vrrp_pid={files[1]}"]
         return ["keepalived", "--dont-fork", "--log-console", "--log-detail", "--vrrp", *names]
 
     def instance(self, version: int) -> str:
