@@ -1,6 +1,6 @@
 """Defines a region: backends in one place, and when enough of them are up."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any, cast
@@ -34,9 +34,9 @@ class Region(Part):
 
     ``members`` are backends, a mapping of backends to weights, or a :class:`~balancers.Pool`.  The
     region is healthy while the weights of the members that are up have a sum of
-    ``ceil(up_thresh · total)`` or more, computed exactly.  ``up_thresh`` is 0 to 1; at least one
-    member must be up for each value.  Members with weight 0 do not count, and are not answered
-    unless health is ignored.
+    ``ceil(up_thresh · total)`` or more, computed exactly; only whole weights are rounded up.
+    ``up_thresh`` is 0 to 1, and at least one member must be up for each value.  Members with weight
+    0 do not count, and are not answered unless health is ignored.
 
     >>> region = Region("eu", ["192.0.2.1", "192.0.2.2", "192.0.2.3"], up_thresh=0.5)
     >>> region.set_up("192.0.2.1", False, now=1.0)
@@ -109,8 +109,10 @@ class Region(Part):
             rule = Leaky() if rule is None else rule
             self._machines = {m: HealthStateMachine(rule=rule) for m in self._weights}
             self._exact = {m: exact(weight) for m, weight in self._weights.items()}
-        self._total = self._up = sum(self._exact.values())
-        self._judge(-inf)
+        self._set_total(self._exact.values())
+        self._up = self._total
+        if self._pool is None:
+            self._judge(-inf)
 
     @property
     def members(self) -> tuple[Any, ...]:
@@ -221,15 +223,20 @@ class Region(Part):
         if pool is not None:
             self._now = now
             states = [(exact(pool.weight(m)), pool.state(m, now)) for m in pool.backends]
-            self._total = sum(weight for weight, closed in states if "leaving" not in closed)
+            self._set_total([weight for weight, closed in states if "leaving" not in closed])
             self._up = sum(weight for weight, closed in states if not closed)
             self._judge(now)
         return now
 
+    def _set_total(self, weights: Collection[int | Fraction]) -> None:
+        """Store the sum of all weights, and of those that must be up."""
+        self._total = sum(weights)
+        needed = self._up_thresh * self._total
+        whole = all(type(weight) is int for weight in weights)
+        self._needed = max(1, ceil(needed)) if whole else needed
+
     def _judge(self, now: float) -> None:
         """Decide whether enough members are up, and from when on the region counts as healthy."""
-        needed = self._up_thresh * self._total
-        self._needed = max(1, ceil(needed)) if self._total == int(self._total) else needed
         enough = self._up > 0 and self._up >= self._needed
         if enough and not self._enough:
             self._healthy_at = now + self._hold

@@ -6,16 +6,18 @@ from math import inf
 from typing import Any, cast
 
 from balancers._internal.checks import not_negative, shown
-from balancers.addresses import Prefixes
+from balancers.addresses import Prefixes, unmapped
 from balancers.errors import InvalidSetting, UnknownBackend
 from balancers.gslb._policy import Policy
 from balancers.gslb.client import Client
+from balancers.gslb.networks import narrowest
 from balancers.gslb.ranking import Part, Ranking
 from balancers.gslb.region import Region
 
 __all__ = ["SpillOver"]
 
-_CLIENTS = Prefixes(24, 56)
+_LENGTHS = {4: 24, 6: 56}
+_CLIENTS = Prefixes(*_LENGTHS.values())
 _HASHES = 2.0**-53
 
 
@@ -51,7 +53,7 @@ class SpillOver(Policy):
 
     Which clients pass on follows from a hash of the network of the client (/24 or /56) and the name
     of the region.  It is the same in every process, and a small change of the demand moves few
-    clients.  Clients without an address stay.  Announce no scope shorter than these networks.
+    clients.  Clients without an address stay.  The scope is at least as long as these prefixes.
 
     A ranking is that of the policy, and O(n) more.  A ranking that is kept does not follow later
     demands.  Raises TypeError for a policy that is not one.  Raises InvalidSetting for a capacity
@@ -106,6 +108,14 @@ class SpillOver(Policy):
         """
         home = _home(self._policy.rank(client, now), now)
         return None if home is None else home.name
+
+    def scope(self, client: Client) -> int:
+        scope = super().scope(client)
+        if not self._excess or client.lookup is None:
+            return scope
+        address = unmapped(client.lookup)
+        before = client.lookup.max_prefixlen - address.max_prefixlen
+        return narrowest(scope, before + _LENGTHS[address.version])
 
     def rank(self, client: Client, now: float) -> Ranking:
         ranking = self._policy.rank(client, now)

@@ -95,6 +95,11 @@ class Weighted(Policy):
             return False
         return sum(self._dynamic(now, client)) >= self._up_thresh * self.total
 
+    def held(self, now: float, client: Client | None = None) -> bool:
+        if not any(part.held(now, client) for part in self.parts):
+            return False
+        return sum(self._dynamic(now, client, held=True)) >= self._up_thresh * self.total
+
     def status(self, now: float) -> str:
         up, total = sum(self._dynamic(now, None)), self.total
         needed = self._up_thresh * total
@@ -134,12 +139,14 @@ class Weighted(Policy):
     def _configured(self) -> tuple[int | Fraction, ...]:
         return tuple(part.total for part in self.parts) if self._weights is None else self._weights
 
-    def _dynamic(self, now: float, client: Client | None) -> list[int | Fraction]:
-        """Return the weight of each part, which is 0 if the part is not healthy."""
+    def _dynamic(
+        self, now: float, client: Client | None, held: bool = False
+    ) -> list[int | Fraction]:
+        """Return the weight of each part, which is 0 if the part is not healthy, or not held."""
         if self._weights is None:
             return [part.share(now) for part in self.parts]
         return [
-            weight if part.healthy(now, client) else 0
+            weight if (part.held if held else part.healthy)(now, client) else 0
             for part, weight in zip(self.parts, self._weights, strict=True)
         ]
 
