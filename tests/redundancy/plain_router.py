@@ -69,10 +69,11 @@ class PlainRouter:
 
     def change(self, now: Fraction, priority: int, interval_cs: int) -> list[str]:
         before = self.skew if self.shortened else self.down
+        waits = self.state == "backup" and self.down_timer is not None and now < self.down_timer
         self.priority, self.own_cs = priority, interval_cs
         if not self.is_learned:
             self.active_cs = interval_cs
-        if self.state == "backup" and self.down_timer is not None:
+        if waits and self.down_timer is not None:
             self.down_timer += (self.skew if self.shortened else self.down) - before
         return self._advertise(now) if self.state == "active" else []
 

@@ -204,3 +204,10 @@ def test_counts_cannot_be_changed_from_outside_and_are_not_shared_by_copies() ->
         router.drops["version"] = 7  # type: ignore[index]  # on purpose
     assert repr(router) == "<VirtualRouter 51: active, priority 100>"
     assert (router.vrid, router.mac.hex(":")) == (51, "00:00:5e:00:01:33")
+
+
+def test_a_timer_that_is_due_stays_due() -> None:
+    for now, due in ((DOWN - 0.25, DOWN + 0.375), (DOWN, DOWN), (DOWN + 1, DOWN)):
+        router = backup()
+        router.reconfigure(now, priority=4)
+        assert router.due == due

@@ -234,7 +234,8 @@ class VirtualRouter(Machine):
         """Change the priority or the interval at run time.
 
         An active router sends an advertisement with the new values at once.  The running down
-        timer of a backup is moved by the difference of the down intervals (or skew times).
+        timer of a backup is moved by the difference of the down intervals (or skew times).  A timer
+        that is due stays due.
         Raises InvalidTime, and InvalidSetting like the constructor.
         """
         settings = self._settings
@@ -248,7 +249,7 @@ class VirtualRouter(Machine):
         self._advert = self._packets.sends(settings.priority, settings.interval_cs)
         if self._state == "active":
             return self._advertise(now)
-        if self._state == "backup":
+        if self._state == "backup" and now < self._due:
             self._due += self._down_time() - before
         return ()
 
