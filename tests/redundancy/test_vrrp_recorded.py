@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from balancers.redundancy.vrrp import (
+    Announce,
     Datagram,
     MalformedPacket,
-    announcement_frame,
     decode,
     encode,
     ipv4_datagram,
@@ -65,7 +65,7 @@ def test_packets_of_real_programs(path: Path) -> None:
         elif packet["kind"] in {"garp", "na"}:
             address = ip_address(packet.get("target") or packet["spa"])
             is_router = bool(packet.get("flags", 0) & FLAG_ROUTER)
-            made = announcement_frame(address, mac_of(packet), router=is_router)
+            made = Announce(address).frame(mac_of(packet), router=is_router)
             assert made.hex() == packet["hex"]
         else:
             continue
