@@ -5,6 +5,10 @@ from typing import Protocol
 __all__ = ["History", "Member"]
 
 
+class _Nothing:
+    """An object that is no incarnation.  The class itself is used, so that pickles can be read."""
+
+
 class History(Protocol):
     """What a detector has learned about one member."""
 
@@ -21,9 +25,9 @@ class Member:
     """Stores what a detector knows about one member.
 
     ``since`` is the time in seconds from which its silence counts, and ``deadline`` is the time at
-    which it is suspected.  ``measured`` is True if the member is alive and ``since`` is the time of
-    a heartbeat, so that the next one completes an interval.  ``excused`` is True if a pause of this
-    process has moved ``since``.
+    which it is suspected.  ``measured`` is the incarnation if the member is alive and ``since`` is
+    the time of a heartbeat, so that the next one completes an interval; else it is another object.
+    ``excused`` is True if a pause of this process has moved ``since``.
     """
 
     __slots__ = (
@@ -43,7 +47,7 @@ class Member:
         self.alive: bool = True
         self.since: float = since
         self.deadline: float = since + self.history.patience()
-        self.measured: bool = measured
+        self.measured: object = self.incarnation if measured else _Nothing
         self.excused: bool = False
         return was_alive
 
@@ -54,4 +58,10 @@ class Member:
 
     def end(self) -> None:
         """Called when the member is suspected or leaves."""
-        self.alive = self.measured = False
+        self.alive = False
+        self.measured = _Nothing
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the next heartbeat completes an interval."""
+        return self.measured is not _Nothing

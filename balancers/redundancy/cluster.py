@@ -26,7 +26,7 @@ class OwnerChange(NamedTuple):
     """
 
     at: float
-    """The time of the change of the member that caused it, in seconds."""
+    """The time in seconds of the last change of a member that caused it, or of the update."""
     address: Any
     before: Any
     after: Any

@@ -96,22 +96,30 @@ class FailureDetector(SharesBackends, ABC, Generic[B]):
         Raises InvalidTime.  Raises InvalidSetting for an incarnation or a number that is not an
         int.
         """
-        state = self._members.get(member)
+        try:
+            state = self._members[member]
+        except KeyError:
+            return self._heartbeat(member, now, incarnation, number)
         if (
-            state is not None
-            and state.measured
-            and incarnation is state.incarnation
-            and number is None
+            (
+                incarnation is state.measured
+                or (type(incarnation) is int and incarnation == state.measured)
+            )
             and type(now) is float
-            and self._now <= now
-            and state.since < now < state.deadline
+            and self._now <= now < state.deadline
         ):  # nearly every heartbeat
-            self._now = now
-            state.deadline = deadline = now + state.history.add(now - state.since)
-            state.since = now
-            if deadline < self._earliest:  # noqa: PLR1730 - a call of min() is slower
-                self._earliest = deadline
-            return ()
+            interval = now - state.since
+            if number is not None:
+                last = state.number
+                if not interval or type(number) is not int or (last is not None and number <= last):
+                    return self._heartbeat(member, now, incarnation, number)
+                state.number = number
+            if interval:
+                self._now = state.since = now
+                state.deadline = deadline = now + state.history.add(interval)
+                if deadline < self._earliest:  # noqa: PLR1730 - a call of min() is slower
+                    self._earliest = deadline
+                return ()
         return self._heartbeat(member, now, incarnation, number)
 
     def leave(
@@ -255,9 +263,9 @@ class FailureDetector(SharesBackends, ABC, Generic[B]):
         self._now = now
         if restarted:
             state.history = self.new_history()
-        elif state.measured and now == state.since:
+        elif state.is_measured and now == state.since:
             return () if number is not None else self._dropped("same time", now)
-        if state.measured and not restarted and now < state.deadline:
+        if state.is_measured and not restarted and now < state.deadline:
             state.history.add(now - state.since)
         was_alive = state.begin(now)
         self._earliest = min(self._earliest, state.deadline)

@@ -56,9 +56,10 @@ class Owners(SharesBackends, Generic[T, B]):
     another one.
 
     Cost: creating is O(1) per name.  Each place of the orders is computed when it is needed first,
-    in O(m² + m · n log m) for m addresses and n balancers.  Raises DuplicateBackend for an address
-    that is given twice and for equal names, InvalidWeight, InvalidKey, and TypeError for names that
-    are not supported.
+    in O(m² + m · n log m) time and O(m · n) memory for m addresses and n balancers.
+
+    Raises DuplicateBackend for an address that is given twice and for equal names, InvalidWeight,
+    InvalidKey, and TypeError for names that are not supported.
     """
 
     def __init__(

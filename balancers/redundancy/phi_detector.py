@@ -14,8 +14,8 @@ from balancers.redundancy.failure_detector import FailureDetector
 
 __all__ = ["PhiDetector"]
 
-_LONGEST = 1e9
-"""The longest setting in seconds: 31 years."""
+_SHORTEST, _LONGEST = 1e-9, 1e9
+"""The shortest and the longest setting in seconds: a nanosecond and 31 years."""
 _HIGHEST_THRESHOLD = 1e6
 _LARGEST_WINDOW = 1_000_000
 
@@ -53,8 +53,8 @@ class PhiDetector(FailureDetector[B]):
     heartbeat is O(1) amortised.  The memory is O(members · window).
 
     Raises InvalidSetting for a threshold that is not above 0 and at most 1e6, for a window that is
-    not 1 to 1 000 000, for a ``least_deviation`` or ``first_interval`` that is not positive or
-    above 1e9 seconds, and for a ``pause`` that is negative or above 1e9 seconds.
+    not 1 to 1 000 000, and for a ``least_deviation``, a ``first_interval`` or a ``pause`` that is
+    not 1e-9 to 1e9 seconds.  A ``pause`` may also be 0.
 
     Source: N. Hayashibara, X. Défago, R. Yared, T. Katayama, "The φ accrual failure detector", SRDS
     2004.  As in Akka, an interval that ended after the member was due is not learned.  Unlike Akka,
@@ -114,8 +114,8 @@ class PhiDetector(FailureDetector[B]):
 
 
 def _seconds(name: str, seconds: float) -> float:
-    if not 0 < number(name, seconds) <= _LONGEST:
+    if not _SHORTEST <= number(name, seconds) <= _LONGEST:
         raise InvalidSetting(
-            f"{name} must be positive seconds up to {_LONGEST:g}, not {shown(seconds)}"
+            f"{name} must be {_SHORTEST:g} to {_LONGEST:g} seconds, not {shown(seconds)}"
         )
     return float(seconds)

@@ -77,6 +77,17 @@ def exact_estimate(intervals: list[float]) -> tuple[Fraction, Fraction]:
     return mean, sum(((value - mean) ** 2 for value in values), Fraction(0)) / len(values)
 
 
+def assert_exact(intervals: Intervals) -> None:
+    """The sums are those of whole numbers of ticks, in the arithmetic of Python's ints."""
+    tick = Fraction(intervals.tick)
+    ticks = [Fraction(each) / tick for each in intervals.last]
+    assert all(each.denominator == 1 for each in ticks)
+    whole = [each.numerator for each in ticks]
+    assert Fraction(intervals.total) == sum(whole) * tick
+    assert Fraction(intervals.squares) == sum(each * each for each in whole) * tick * tick
+    assert sum(each * each for each in whole) < 2**53
+
+
 @pytest.mark.parametrize("window", [1, 2, 10, 1000])
 def test_a_million_heartbeats_do_not_drift(window: int) -> None:
     """Long and short intervals alternate in phases, as sums of floats would not survive."""
@@ -89,10 +100,7 @@ def test_a_million_heartbeats_do_not_drift(window: int) -> None:
         for seconds in added:
             intervals.add(seconds)
         recent = added[-window:]
-        ticks = [int(each) for each in intervals.last]
-        assert ticks == list(intervals.last)
-        assert intervals.total == sum(ticks)
-        assert intervals.squares == sum(each * each for each in ticks)
+        assert_exact(intervals)
     mean, variance = exact_estimate(recent)
     found_mean, found_deviation = intervals.estimate()
     assert abs(Fraction(found_mean) - mean) <= intervals.tick
@@ -106,34 +114,47 @@ def test_a_million_regular_heartbeats_have_exact_sums() -> None:
     ticks = [rng.randrange(30_000, 40_000) for _ in range(1_000_000)]
     for each in ticks:
         intervals.add(each * intervals.tick)
-    assert list(intervals.last) == ticks[-1000:]
-    assert intervals.total == sum(ticks[-1000:])
-    assert intervals.squares == sum(each * each for each in ticks[-1000:])
+    assert list(intervals.last) == [each * intervals.tick for each in ticks[-1000:]]
+    assert_exact(intervals)
 
 
 @given(
     st.integers(1, 5),
     st.floats(1e-9, 1e9),
-    st.lists(st.floats(1e-9, 1e300), min_size=1, max_size=20),
+    st.lists(st.floats(1e-9, 1e12), min_size=1, max_size=20, unique=True),
 )
 def test_any_interval_can_be_added(window: int, first: float, seconds: list[float]) -> None:
     intervals = Intervals(window, first, least=0.1, deviations=5.0, pause=1.0)
-    for each in seconds:
+    for i, each in enumerate(seconds):
         patience = intervals.add(each)
         mean, deviation = intervals.estimate()
         assert 1.0 <= patience < inf
-        assert mean >= 0
-        assert deviation >= 0.1
-        exact_mean, exact_variance = exact_estimate(
-            [0.75 * first, 1.25 * first, *seconds[: seconds.index(each) + 1]][-window:]
-        )
-        if len(set(seconds)) == len(seconds):
-            assert abs(Fraction(mean) - exact_mean) <= intervals.tick + 1e-9 * exact_mean
-            exact_deviation = max(0.1, sqrt(float(exact_variance)) if exact_variance < 1e300 else 0)
-            if exact_variance < 1e300:
-                assert abs(deviation - exact_deviation) <= intervals.tick + 1e-6 * max(
-                    mean, exact_deviation
-                )
+        recent = [0.75 * first, 1.25 * first, *seconds[: i + 1]][-window:]
+        exact_mean, variance = exact_estimate(recent)
+        assert abs(Fraction(mean) - exact_mean) <= intervals.tick + 1e-9 * float(exact_mean)
+        exact_deviation = max(0.1, sqrt(variance))
+        assert abs(deviation - exact_deviation) <= intervals.tick + 1e-6 * (mean + exact_deviation)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 1000])
+@pytest.mark.parametrize("first", [1e-9, 1.0, 1e9])
+def test_intervals_of_any_length_follow_each_other(window: int, first: float) -> None:
+    intervals = Intervals(window, first, least=0.1, deviations=5.0, pause=0.0)
+    for seconds in (1e-9, 1e300, 1e-300, 1e290, 1.0, 5e-324):
+        assert isfinite(intervals.add(seconds))
+        assert_exact(intervals)
+
+
+def test_a_sender_that_slows_down_without_end() -> None:
+    """Each interval is just short enough, and the next one may be a thousand times longer."""
+    detector: PhiDetector[str] = PhiDetector(1e6, window=2, pause=0.0, own_pause=inf)
+    detector.add("a", now=0.0)
+    now = 0.0
+    while detector.due < 1e90:
+        now += (detector.due - now) * (1 - 1e-9)
+        assert detector.heartbeat("a", now) == ()
+    assert detector.tick(detector.due * (1 - 1e-9)) == ()
+    assert isfinite(detector.phi("a", 1e300))
 
 
 @given(
@@ -159,7 +180,7 @@ def test_due_is_where_phi_reaches_the_threshold(
 
 
 def test_phi_of_a_huge_silence_is_finite() -> None:
-    detector: PhiDetector[str] = PhiDetector(least_deviation=1e-300)
+    detector: PhiDetector[str] = PhiDetector(least_deviation=1e-9)
     detector.add("a", now=-1e300)
     for now in (-1e300, 0.0, 1e300):
         assert 0 <= detector.phi("a", now) < 1e300
