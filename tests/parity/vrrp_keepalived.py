@@ -8,6 +8,7 @@ from tests.parity.vrrp_node import Node
 from tests.parity.vrrp_rules import (
     INTERVAL_ZERO,
     LISTS,
+    NOT_A_PEER,
     NOT_LINK_LOCAL,
     OWN_SOURCE,
     RELOADED,
@@ -37,13 +38,19 @@ def takes(node: Node, packet: Packet, datagram: Datagram, now: float) -> Datagra
         return None
     if packet.misordered:
         node.rule(NOT_LINK_LOCAL)
-        datagram = _rewritten(node, packet, datagram, packet.interval_cs or 1)
-    if datagram.source == packed(node.config.source):
-        if len(datagram.source) == 4:
+        datagram = _rewritten(node, packet, datagram)
+    own, source = packed(node.config.source), datagram.source
+    peers = [packed(peer) for peer in node.config.peers]
+    if source == own:
+        if len(own) == 4:
             return None  # the kernel drops it
         node.rule(OWN_SOURCE)
-        datagram = datagram._replace(source=_LOWEST)
-        datagram = _rewritten(node, packet, datagram, packet.interval_cs or 1)
+        lowest = min(peers, default=_LOWEST)
+        datagram = _rewritten(node, packet, datagram._replace(source=lowest))
+    elif peers and source not in peers and datagram.destination == own:
+        node.rule(NOT_A_PEER)
+        near = max(peers) if source > own else min(peers)  # the same in a tie
+        datagram = _rewritten(node, packet, datagram._replace(source=near))
     if not packet.interval_cs:
         return _learn_zero(node, packet, datagram, now)
     if packet.priority == OWNER == router.priority and router.state == "active":
@@ -52,10 +59,11 @@ def takes(node: Node, packet: Packet, datagram: Datagram, now: float) -> Datagra
     return datagram
 
 
-def _rewritten(node: Node, packet: Packet, datagram: Datagram, interval_cs: int) -> Datagram:
+def _rewritten(node: Node, packet: Packet, datagram: Datagram) -> Datagram:
     """Return a valid packet that has the same effect on our router as this one on keepalived."""
     config = node.config
     addresses = tuple(packed(address) for address in config.addresses)
+    interval_cs = packet.interval_cs or config.interval_cs
     content = Advertisement(config.vrid, packet.priority, interval_cs, addresses)
     source, destination = datagram.source, datagram.destination
     payload = encode(content, source, destination, "pseudo-header")
@@ -73,7 +81,7 @@ def _learn_zero(node: Node, packet: Packet, datagram: Datagram, now: float) -> D
             router.priority,
             packed(node.config.source),
         )
-    same = _rewritten(node, packet, datagram, node.config.interval_cs)
+    same = _rewritten(node, packet, datagram)
     if learns:
         node.act(router.receive(same, now), now)
         router.restore(router.snapshot(now)._replace(remaining=0.0), now)
@@ -110,6 +118,7 @@ def use_new(node: Node, now: float) -> None:
     node.router = make(config)
     node.router.restore(active._replace(remaining=0.0), now)
     node.act(node.router.tick(now), now)
+    node.installed = config.addresses
 
 
 def reload_backup(node: Node, now: float) -> None:

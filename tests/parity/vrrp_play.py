@@ -41,6 +41,8 @@ class Player:
         self.pending_since = inf
         self.reload: float = -inf
         self.frozen: list[Item] | None = None
+        self.next: tuple[str, ...] = ()
+        """The addresses after the reload that the program has not ended yet."""
         self.early: set[str] = set()
         """The addresses that FRR announced before its first advertisement."""
         self.frr = track.configs[0].frr
@@ -60,17 +62,26 @@ class Player:
         vars(self).update(saved)
 
     def races(self, place: int) -> bool:
-        """Return whether the timer may have been served before the packet at this place."""
+        """Return whether the timer may have been served before the record at this place.
+
+        A program that starts may have begun before a packet, and notify it after the packet.
+        """
         if place == len(self.items):
             return False
         item, router = self.items[place], self.node.router
+        if self.pending == "start" and item.kind == "rx":
+            return self._follows(place, "state", RACE)
         wakes = item.kind == "event" and item.value["action"] in _WAKES
         if router is None or router.due - item.time > RACE:
             return False
         if wakes or item.kind != "rx" or self.frozen is not None:
             return wakes
-        following = (each for each in self.items[place:] if each.kind == "tx")
-        return next((each.time for each in following), inf) - item.time <= TOLERANCE
+        return self._follows(place, "tx", TOLERANCE)
+
+    def _follows(self, place: int, kind: str, within: float) -> bool:
+        """Return whether a record of this kind follows so soon."""
+        following = (each.time for each in self.items[place:] if each.kind == kind)
+        return next(following, inf) - self.items[place].time <= within
 
     # The steps.
 
@@ -81,7 +92,9 @@ class Player:
             if not self.pending or now - self.pending_since > TOLERANCE:
                 self.node.check_overdue(now)
             self._check_pending(now)
-        if timer_first:
+        if timer_first and self.pending == "start":
+            self._react(now, "BACKUP")
+        elif timer_first:
             self.node.force(now)
         step: Callable[[Item], None] = getattr(self, f"_{item.kind}")
         step(item)
@@ -170,6 +183,9 @@ class Player:
             node.version += 1
         elif node.router.state == "active":
             self.reload = now
+            self.next = node.configs[node.version + 1].addresses
+            if self.next != node.config.addresses:
+                node.takeovers = [*node.takeovers, now]
         else:
             reload_backup(node, now)
 
@@ -246,7 +262,7 @@ class Player:
         address = value["spa"] if value["kind"] == "garp" else value["target"]
         if value.get("op") == _ARP_REPLY:
             return  # the kernel answered a request
-        if address not in node.config.addresses:
+        if address not in node.config.addresses + self.next:
             raise Mismatch(now, f"the program announced {address}")
         mac = item.frame[6:12]
         flag = bool(value.get("flags", 4) & 4)

@@ -17,6 +17,7 @@ __all__ = [
     "INTERVAL_ZERO",
     "KILLED",
     "LISTS",
+    "NOT_A_PEER",
     "NOT_COMPARED",
     "NOT_LINK_LOCAL",
     "NO_START",
@@ -36,6 +37,7 @@ RESTARTED = "a rejected packet restarts the timer of the active router"
 KILLED = "a program whose parent was killed first still resigns"
 LISTS = "a packet with a different list of addresses is rejected"
 INTERVAL_ZERO = "an interval of 0 is accepted and learned"
+NOT_A_PEER = "a unicast packet is accepted from an address that is not a peer"
 NOT_LINK_LOCAL = "a packet whose first address is not link-local is accepted"
 OWN_SOURCE = "a packet from the own source address is accepted (IPv6)"
 OWNER_WAITS = "an owner whose file says `state BACKUP` waits for the down interval"

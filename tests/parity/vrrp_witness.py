@@ -5,17 +5,21 @@ recorded both as bytes and as fields.  A record that was changed, moved or remov
 contradicts the others.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
-from itertools import pairwise
+from itertools import chain, pairwise, zip_longest
+from math import inf
 from typing import Any
 
 from tests.parity.vrrp_recording import fields_of, once, payload_of
 
 __all__ = ["contradictions"]
 
-TRANSIT = 0.05
+TRANSIT = 0.005
 """The longest time in seconds between the records of one packet at two nodes."""
+EFFECT = 0.05
+"""The longest time in seconds between the record of an event and its effect."""
 LOG_DELAY = 0.3
 """The longest time in seconds between a change of the state and its line in the log."""
 _MAC = 6
@@ -31,7 +35,8 @@ def contradictions(recording: Mapping[str, Any]) -> Iterator[str]:
     yield from _copies(packets, recording["events"])
     yield from _injections(packets, recording["events"])
     if recording.get("nodes"):
-        yield from _log(list(once(recording["transitions"])), recording.get("log", []))
+        end = max((packet["t"] for packet in packets), default=0.0) - LOG_DELAY
+        yield from _log(list(once(recording["transitions"])), recording.get("log", []), end)
         yield from _settings(recording["nodes"])
 
 
@@ -93,9 +98,9 @@ def _span(events: Sequence[Mapping[str, Any]], node: str, ways: set[str]) -> lis
             continue
         if event["action"] == "undrop" or way == "up":
             if spans:
-                spans[-1][1] = event["t"] + TRANSIT
+                spans[-1][1] = event["t"] + EFFECT
         elif way in ways:
-            spans.append([event["t"] - TRANSIT, float("inf")])
+            spans.append([event["t"] - EFFECT, float("inf")])
     return spans
 
 
@@ -103,26 +108,26 @@ def _copies(
     packets: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
     """Every packet that is received was sent, and every packet that is sent arrives."""
-    nodes = sorted({packet["node"] for packet in packets if packet["dir"] == "rx"})
-    received: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    received: dict[tuple[str, str], deque[Mapping[str, Any]]] = {}
+    last: dict[str, float] = {}
     for packet in packets:
         if packet["dir"] == "rx":
-            received.setdefault((packet["node"], packet["hex"]), []).append(packet)
+            last[packet["node"]] = packet["t"]
+            received.setdefault((packet["node"], packet["hex"]), deque()).append(packet)
+    end = max(last.values(), default=0.0) - EFFECT
     lossless = _lossless(events)
-    end = max((packet["t"] for packet in packets), default=0.0) - 0.001
-    for packet in packets:
-        if packet["dir"] != "tx":
-            continue
+    for packet in (each for each in packets if each["dir"] == "tx"):
         node, time = packet["node"], packet["t"]
-        for hearer in nodes:
-            waiting = received.get((hearer, packet["hex"]), [])
-            if hearer != node and waiting and 0 <= waiting[0]["t"] - time + 0.001 <= TRANSIT:
-                waiting.pop(0)
-            elif time < end and _is_to(packet, hearer, packets) and lossless(node, hearer, time):
+        for hearer in last.keys() - {node}:
+            waiting = received.get((hearer, packet["hex"]), deque())
+            if waiting and abs(waiting[0]["t"] - time) <= TRANSIT:
+                waiting.popleft()
+                continue
+            ended = time >= end and time >= last[hearer]
+            if not ended and _is_to(packet, hearer, packets) and lossless(node, hearer, time):
                 yield f"{hearer} did not receive what {node} sent at {time}"
-    for waiting in received.values():
-        for packet in waiting:
-            yield f"no node sent what {packet['node']} received at {packet['t']}"
+    for packet in chain.from_iterable(received.values()):
+        yield f"no node sent what {packet['node']} received at {packet['t']}"
 
 
 def _lossless(events: Sequence[Mapping[str, Any]]) -> Callable[[str, str, float], bool]:
@@ -133,7 +138,7 @@ def _lossless(events: Sequence[Mapping[str, Any]]) -> Callable[[str, str, float]
 
     def must(sender: str, hearer: str, time: float) -> bool:
         spans = (*deaf.get(hearer, ()), *mute.get(sender, ()))
-        return sender != hearer and not any(start <= time <= end for start, end in spans)
+        return not any(start <= time <= end for start, end in spans)
 
     return must
 
@@ -155,13 +160,15 @@ def _injections(
     sent = {(each["node"], each["hex"], each["t"]) for each in packets if each["dir"] == "tx"}
     for event in events:
         if event["action"] == "inject" and not any(
-            node == event["node"] and data == event["hex"] and abs(time - event["t"]) <= TRANSIT
+            node == event["node"] and data == event["hex"] and abs(time - event["t"]) <= EFFECT
             for node, data, time in sent
         ):
             yield f"{event['node']} did not send what was injected at {event['t']}"
 
 
-def _log(states: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _log(
+    states: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]], end: float
+) -> Iterator[str]:
     """Every change of the state is in the log of the node, unless its log has no such lines."""
     lines = [line for line in log if "Entering" in line["line"]]
     for node in sorted({line["node"] for line in lines}):
@@ -170,10 +177,8 @@ def _log(states: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]]) 
             stated = [
                 state["t"] for state in states if (state["node"], state["state"]) == (node, label)
             ]
-            if len(logged) != len(stated):
-                yield f"{node}: {len(stated)} times {label}, but {len(logged)} times in the log"
-            for ours, theirs in zip(stated, logged, strict=False):
-                if abs(ours - theirs) > LOG_DELAY:
+            for ours, theirs in zip_longest(stated, logged, fillvalue=inf):
+                if abs(ours - theirs) > LOG_DELAY and min(ours, theirs) < end:
                     yield f"{node}: {label} at {ours}, but at {theirs} in the log"
 
 
