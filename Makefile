@@ -6,7 +6,7 @@ DEPTH ?= 5
 
 .PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity \
   laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries command-line \
-  validation simulated-memory pair-outage subsetting heartbeats
+  validation simulated-memory pair-outage layers subsetting heartbeats
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
@@ -17,6 +17,9 @@ demo: ## run the drill: a real proxy with real backends that fail; 10 s
 
 pair-outage: ## kill and freeze one of two balancers behind one address under load, as root; 30 s
 	$(PYTHON) docs/examples/pair.py
+
+layers: ## kill L4 edges and L7 proxies under connections that are held, as root; 15 s
+	$(PYTHON) docs/examples/layers.py
 
 drills: ## run the drills while every core is busy: 20 honest ones pass, sabotaged ones fail; 8 min
 	$(PYTHON) -m tests.system.drills

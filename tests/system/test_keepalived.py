@@ -5,9 +5,11 @@ saw the packets on the bridge between them.  A time may be longer than the proto
 tolerance, and by twice as much as a thread of this process was late.
 """
 
+import os
+import signal
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -30,7 +32,7 @@ class Wire:
     """A lab with a bridge on which all is seen, and a client."""
 
     def __init__(self, lab: Lab, lateness: Lateness, capture: Capture) -> None:
-        self.lateness, self.capture = lateness, capture
+        self.lab, self.lateness, self.capture = lab, lateness, capture
         self.left, self.right = lab.node("left"), lab.node("right")
         self.client = lab.node("client")
 
@@ -41,6 +43,14 @@ class Wire:
 
     def adverts(self, router: Router, version: int, since: float = 0.0) -> list[Seen]:
         return self.capture.find(router.node, "advert", version, since=since)
+
+    def pass_adverts(self, router: Router, count: int) -> None:
+        """Wait until a router has sent further advertisements, in both families."""
+        since = time.monotonic()
+        for version in VERSIONS:
+            self.capture.wait(
+                router.node, "advert", version, since=since, within=LIMIT, count=count
+            )
 
     def wait_active(self, router: Router, version: int, since: float) -> float:
         """Wait until a router is active and has the addresses; return when it became active."""
@@ -78,17 +88,19 @@ class Wire:
             self.check_time(max(late, default=0.0), 0.0, INTERVAL)
             self.check_reached(winner, version)
 
-    def check_resigns(self, loser: Router, winner: Router) -> None:
+    def check_resigns(
+        self, loser: Router, winner: Router, cause: Callable[[], None] | None = None
+    ) -> None:
         """Let a router end, and check the takeover, in both families."""
         begun = time.monotonic()
-        loser.resign()
+        (cause or loser.resign)()
         for version in VERSIONS:
             at = self.wait_active(winner, version, begun)
             *_, last = (each for each in self.adverts(loser, version, begun) if each.at < at)
             assert last.priority == 0
             skew = skew_time(winner.priority, INTERVAL)
             self.check_time(at - last.at, skew, skew)
-            assert loser.lacks(version)
+            wait_until(partial(loser.lacks, version), LIMIT, "the addresses are withdrawn")
             self.check_reached(winner, version)
 
     def check_reached(self, router: Router, version: int) -> None:
@@ -133,6 +145,13 @@ def test_ours_takes_over_from_keepalived_and_hands_back(wire: Wire, tmp_path: Pa
     wire.check_hands_over(ours, theirs, back)
     for version in VERSIONS:
         assert ours.wait(version, "backup", back)["reason"] == "higher priority"
+
+    frozen = time.monotonic()
+    ours.freeze()
+    wire.pass_adverts(theirs, 7)  # longer than the down interval
+    ours.thaw()
+    wire.pass_adverts(theirs, 3)
+    assert not any(ours.changes(version, frozen) for version in VERSIONS)  # always a backup
 
     again = time.monotonic()
     wire.check_resigns(theirs, ours)
@@ -179,6 +198,36 @@ def test_ours_preempts_keepalived_which_takes_over_from_it(wire: Wire, tmp_path:
     wire.check_resigns(ours, theirs)
 
 
+def test_a_lost_link_and_a_lost_proxy_hand_over(wire: Wire, tmp_path: Path) -> None:
+    theirs = Keepalived(wire.left, tmp_path, LOW, INTERVAL)
+    ours = Ours(wire.right, tmp_path, HIGH, INTERVAL)
+    ours.options = ["--", "sleep", "1000"]
+    begun = time.monotonic()
+    theirs.start()
+    ours.start()
+    for version in VERSIONS:
+        wire.wait_active(ours, version, begun)
+        wire.check_reached(ours, version)
+
+    unplugged = time.monotonic()
+    wire.lab.link(ours.node, up=False)
+    wire.check_takes_over(ours, theirs, unplugged)
+    for version in VERSIONS:
+        assert ours.wait(version, "init", unplugged)["reason"] == "link down"
+        assert ours.lacks(version)
+
+    plugged = time.monotonic()
+    wire.lab.link(ours.node, up=True)
+    wire.check_hands_over(theirs, ours, plugged)
+    for version in VERSIONS:
+        assert ours.changes(version, plugged)[0]["reason"] == "link up"
+
+    (router,) = ours.node.processes
+    children = Path(f"/proc/{router.pid}/task/{router.pid}/children").read_text().split()
+    wire.check_resigns(ours, theirs, partial(os.kill, int(children[0]), signal.SIGKILL))
+    assert router.wait(LIMIT) != 0
+
+
 def test_two_adverts_of_three_may_be_lost_and_a_healed_partition_ends(
     wire: Wire, tmp_path: Path
 ) -> None:
@@ -193,15 +242,14 @@ def test_two_adverts_of_three_may_be_lost_and_a_healed_partition_ends(
     theirs.start()
     for version in VERSIONS:
         wire.wait_active(theirs, version, begun)
-        wire.capture.wait(theirs.node, "advert", version, since=begun, within=LIMIT, count=2)
+    wire.pass_adverts(theirs, 1)
 
     lossy = time.monotonic()
     ours.node.lose(*(f"meta nfproto ipv{version} numgen inc mod 3 < 2" for version in VERSIONS))
-    for version in VERSIONS:
-        wire.capture.wait(theirs.node, "advert", version, since=lossy, within=LIMIT, count=8)
+    wire.pass_adverts(theirs, 7)
     ours.node.lose_nothing()
+    wire.pass_adverts(theirs, 1)
     for version in VERSIONS:
-        wire.capture.wait(theirs.node, "advert", version, since=time.monotonic(), within=LIMIT)
         assert ours.changes(version, lossy) == []
 
     apart = time.monotonic()
@@ -238,7 +286,7 @@ def test_keepalived_hears_only_the_checksum_with_a_pseudo_header(
         wire.wait_active(ours, version, begun)
     if not agree:
         wire.wait_active(theirs, 4, begun)
-    wire.capture.wait(ours.node, "advert", 4, since=time.monotonic(), within=LIMIT, count=3)
+    wire.pass_adverts(ours, 3)
     assert ours.has(4)
     assert theirs.lacks(4) if agree else theirs.has(4)
     assert ours.has(6)  # which has one checksum
