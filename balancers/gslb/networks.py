@@ -147,7 +147,7 @@ class NetworkTable(Generic[T]):
                 found = (table._prefixes[owner] for table, owner in pairs)  # noqa: SLF001 - own class
                 known[owners] = len(values)
                 values.append(value)
-                prefixes.append(max(filter(None, found), key=_length, default=None))
+                prefixes.append(max(filter(None, found), default=None))  # the longest
             return known[owners]
 
         parts = {
@@ -213,10 +213,6 @@ def narrowest(*scopes: int) -> int:
     (24, 0)
     """
     return max(scopes, default=0)
-
-
-def _length(prefix: Prefix) -> int:
-    return prefix[2]
 
 
 def _pairs(entries: object) -> Iterable[tuple[object, object]]:

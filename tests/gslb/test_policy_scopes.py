@@ -115,6 +115,15 @@ def test_the_scopes_of_policies() -> None:
     assert by_place.scope(Client()) == 0
 
 
+def test_a_network_whose_list_goes_on_by_place_has_the_scope_of_the_place_too() -> None:
+    places = NetworkTable({"12.3.64.0/20": PLACES[1]})
+    for widen, scope in ((True, 20), (False, 16)):
+        policy = Geolocation(
+            {"EU": EU, "default": US}, networks={"12.3.0.0/16": US}, places=places, widen=widen
+        )
+        assert policy.scope(Client("12.3.64.1")) == scope
+
+
 def test_the_scope_of_an_answer_to_a_subnet() -> None:
     places = NetworkTable({"12.3.0.0/16": PLACES[1], "12.4.0.0/16": PLACES[3]})
     policy = Distance([EU, US], places=places)
