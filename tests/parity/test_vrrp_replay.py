@@ -15,18 +15,26 @@ import pytest
 
 from balancers.redundancy.vrrp import Action, Announce, Datagram, Send, VirtualRouter
 from tests.depth import runs
-from tests.parity import vrrp_made
+from tests.parity import vrrp_made, vrrp_rules
 from tests.parity.recordings import Tally
 from tests.parity.vrrp import replay
 from tests.parity.vrrp_damage import DAMAGES, Damage, Recording
 
-FOLDER = Path(__file__).parents[1] / "vectors" / "vrrp"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+VECTORS = Path(__file__).parents[1] / "vectors"
+PATHS = {
+    path.stem: path for folder in ("vrrp", "vrrp_rules") for path in (VECTORS / folder).iterdir()
+}
+NAMES = sorted(PATHS)
+RULES = {
+    rule
+    for name, rule in vars(vrrp_rules).items()
+    if name.isupper() and isinstance(rule, str) and not name.startswith("_")
+}
 
 
 @cache
 def _text(name: str) -> str:
-    return (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+    return PATHS[name].read_text(encoding="utf-8")
 
 
 def load(name: str) -> Recording:
@@ -42,6 +50,37 @@ def problems(recording: Recording) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recording_agrees(name: str) -> None:
     assert problems(load(name)) == []
+
+
+def test_every_rule_is_needed_by_a_recording() -> None:
+    found: set[str] = set()
+    for name in NAMES:
+        for tally in replay(load(name)):
+            found |= {note.rpartition(" (")[0] for note in tally.notes}
+            found |= tally.out_of_scope.keys()
+    assert found == RULES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_and_the_time_of_the_recording_decide_nothing(name: str) -> None:
+    """The last node comes first, every node has another name, and all is 1000 s later."""
+    recording = load(name)
+    renamed = {"A": "Z", "B": "Y", "C": "X", "M": "N"}
+    recording["name"] = "x"
+    recording["meta"] = {renamed.get(key, key): value for key, value in recording["meta"].items()}
+    nodes = reversed(recording.get("nodes", {}).items())
+    recording["nodes"] = {renamed[node]: configs for node, configs in nodes}
+    rows = [row for part in _PARTS for row in recording.get(part, ())]
+    for row in (*rows, *(row for configs in recording["nodes"].values() for row in configs)):
+        row["t"] += 1000
+        if "node" in row:
+            row["node"] = renamed[row["node"]]
+        if "vips" in row:
+            row["vips"] = {renamed[node]: vips for node, vips in row["vips"].items()}
+    assert problems(recording) == []
+
+
+_PARTS = ("events", "packets", "transitions", "log", "checks")
 
 
 # A record is wrong.
