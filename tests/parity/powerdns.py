@@ -19,7 +19,7 @@ from fractions import Fraction
 from ipaddress import ip_address, ip_interface
 from typing import Any, NamedTuple
 
-from balancers.gslb import ClientSubnet, TimeToLive
+from balancers.gslb import ClientSubnet, NetworkTable, TimeToLive
 from tests.parity.bounds import Answer, beyond
 from tests.parity.gdnsd_maps import NotHeld
 from tests.parity.powerdns_geo import GeoZones
@@ -31,6 +31,8 @@ __all__ = ["replay"]
 
 RESOLVER = "127.0.0.1"
 """Where the questions came from."""
+_IPV4 = NetworkTable({"0.0.0.0/0": True})
+"""Whether an address is looked up as IPv4."""
 
 
 def replay(recording: Mapping[str, Any]) -> Iterable[Tally]:
@@ -61,6 +63,12 @@ class _Player:
         )
         subnet = _subnet(case)
         client = ip_address(RESOLVER) if subnet is None else subnet.address
+        if client.version != 4 and _IPV4.get(client):
+            reason = (
+                "PowerDNS looks up the IPv6 address, and ours the IPv4 address that it contains"
+            )
+            self._tally("client with an IPv4 address in IPv6").leave(title, reason)
+            return
         record = self._records.get(name.removesuffix(f".{self._origin}"))
         if record is None:
             self._backend(case, name, title, client)

@@ -39,11 +39,12 @@ class GeoZones:
         self._rows = places_of(listed)
         self._places = {place_of(row) for row in listed}
         self._identities = NetworkTable((row["net"], row["net"]) for row in listed)
-        self._domains: list[Mapping[str, Any]] = yaml(text)["domains"] if text.strip() else []
+        self._text = text
+        self._domains: list[Mapping[str, Any]] | None = None
 
     def find(self, name: str, client: object, kind: str) -> GeoAnswer | None:
         """Return what a name answers to a client; None if no zone has the name."""
-        for domain in self._domains:
+        for domain in self._read():
             whole = name if name.endswith(domain["domain"]) else f"{name}.{domain['domain']}"
             records: Mapping[str, Any] = domain.get("records") or {}
             services: Mapping[str, Any] = domain.get("services") or {}
@@ -53,6 +54,15 @@ class GeoZones:
             if whole in records:
                 return GeoAnswer(_odds(records[whole], kind), ttl, None)
         return None
+
+    def _read(self) -> list[Mapping[str, Any]]:
+        if self._domains is None:
+            try:
+                read: Any = yaml(self._text)["domains"] if self._text.strip() else []
+            except ValueError as error:
+                raise NotHeld(f"the zone of the geoip backend is not read: {error}") from error
+            self._domains = cast("list[Mapping[str, Any]]", read)
+        return self._domains
 
     def _service(
         self, service: Any, records: Mapping[str, Any], client: object, kind: str, ttl: int

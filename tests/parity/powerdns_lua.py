@@ -151,6 +151,9 @@ class Programs:
         return self._up(nested, _options(call), question)
 
     def _ifurlup(self, call: Call, question: Question) -> Picked:
+        """Select as ``ifportup`` does, if nothing listens: then no URL answers."""
+        if question.listening:
+            raise NotHeld("which addresses accept connections is recorded, not which URL answers")
         return self._ifportup(call, question)
 
     def _up(self, sets: list[list[str]], options: Mapping[str, Any], question: Question) -> Picked:
