@@ -18,20 +18,6 @@ from balancers.gslb import Client, Failover, Place, Region
 from tests.depth import runs
 
 THRESHOLDS: list[Any] = [0, 0.01, 0.07, 0.29, 1 / 3, 0.5, 0.57, 0.58, 0.99, 1, Fraction(1, 3)]
-    0,
-    0.01,
-    0.07,
-    0.1,
-    0.29,
-    1 / 3,
-    0.5,
-    0.57,
-    0.58,
-    0.7,
-    0.99,
-    1,
-    Fraction(1, 3),
-]
 
 
 def with_down(region: Region, down: list[Any]) -> Region:
