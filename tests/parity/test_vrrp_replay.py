@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from functools import cache
-from pathlib import Path
 
 import pytest
 
@@ -19,11 +18,8 @@ from tests.parity import vrrp_made, vrrp_rules
 from tests.parity.recordings import Tally
 from tests.parity.vrrp import replay
 from tests.parity.vrrp_damage import DAMAGES, Damage, Recording
+from tests.parity.vrrp_page import PAGE, PATHS, table
 
-VECTORS = Path(__file__).parents[1] / "vectors"
-PATHS = {
-    path.stem: path for folder in ("vrrp", "vrrp_rules") for path in (VECTORS / folder).iterdir()
-}
 NAMES = sorted(PATHS)
 RULES = {
     rule
@@ -59,6 +55,10 @@ def test_every_rule_is_needed_by_a_recording() -> None:
             found |= {note.rpartition(" (")[0] for note in tally.notes}
             found |= tally.out_of_scope.keys()
     assert found == RULES
+
+
+def test_the_page_names_the_rules_and_their_recordings() -> None:
+    assert "\n".join(table()) in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", NAMES)
