@@ -119,7 +119,6 @@ class Intervals:
 
     def _rescale(self, seconds: float) -> None:
         """Make the tick longer until all sums are exact.  ``seconds`` is the latest interval."""
-        self.last[-1] = 0.0
         while seconds >= _LONGEST * self.tick:
             self._coarsen()
         self.last[-1] = seconds + self.rounding - self.rounding

@@ -4,7 +4,7 @@ import pickle
 from collections import Counter
 from copy import deepcopy
 from fractions import Fraction
-from math import inf, nan
+from math import inf, nan, nextafter
 from typing import Any
 
 import pytest
@@ -187,7 +187,7 @@ class DetectorMachine(RuleBasedStateMachine):
 
 
 TestDetectorMachine = DetectorMachine.TestCase
-TestDetectorMachine.settings = settings(max_examples=runs(400), stateful_step_count=30)
+TestDetectorMachine.settings = settings(max_examples=runs(300), stateful_step_count=30)
 
 
 @given(
@@ -239,6 +239,19 @@ def test_a_heartbeat_after_a_silence_is_not_learned() -> None:
     assert detector.estimate("a") == before
     detector.heartbeat("a", 301.5)
     assert detector.estimate("a") != before
+
+
+@pytest.mark.parametrize("number", [None, 7])
+@pytest.mark.parametrize("late", [False, True])
+def test_an_interval_that_ends_when_the_member_is_due_is_late(
+    late: bool, number: int | None
+) -> None:
+    detector: PhiDetector[str] = PhiDetector()
+    detector.add("a", now=0.0)
+    detector.heartbeat("a", 1.0)
+    before, due = detector.estimate("a"), detector.due
+    detector.heartbeat("a", due if late else nextafter(due, 0.0), number=number)
+    assert (detector.estimate("a") == before) == late
 
 
 def test_a_restart_forgets_what_was_learned() -> None:
