@@ -58,6 +58,11 @@ class Track:
     """When a program with several virtual routers did anything at all: it is one thread."""
 
     @property
+    def first(self) -> float:
+        """When the first packet was sent."""
+        return min((item.time for item in self.items if item.kind == "tx"), default=0.0)
+
+    @property
     def name(self) -> str:
         """The node, and the number of the virtual router."""
         return f"{self.node} {self.configs[0].vrid}"
@@ -149,29 +154,36 @@ def _guess(recording: Mapping[str, Any], node: str, packet: Mapping[str, Any]) -
 
 
 def _instances(recording: Mapping[str, Any], routers: Sequence[Track]) -> dict[str, Track]:
-    """Return the virtual router of each name of an instance: by its priority and its start."""
+    """Return the virtual router of each name of an instance.
+
+    The log says which addresses an instance announced.  For the others, the priority must be the
+    same, and the number in the name or the start is the nearest.
+    """
     names: dict[str, Track] = {}
-    starts: dict[str, tuple[float, set[Any]]] = {}
-    for state in recording["transitions"]:
-        if state["node"] == routers[0].node:
-            start, priorities = starts.get(state["instance"], (float("inf"), set[Any]()))
-            start = min(start, state["t"] if state["state"] == "MASTER" else float("inf"))
-            starts[state["instance"]] = start, priorities | {state["priority"]}
-    free = list(starts)
-    for router in routers:
-        first = next(item.time for item in router.items if item.kind == "tx")
-        fitting = [
-            name
-            for name in free
-            if router.configs[0].priority in starts[name][1]
-            and -0.05 <= starts[name][0] - first <= 0.35
-        ]
-        vrid = str(router.configs[0].vrid)
-        fitting.sort(key=lambda name: (not re.fullmatch(rf"\D*{vrid}", name), starts[name][0]))
-        for name in fitting[:1]:
-            names[name] = router
-            free.remove(name)
+    owners = {address: router for router in routers for address in router.configs[0].addresses}
+    for line in recording.get("log", ()):
+        found = re.match(r"\((\w+)\) Sending/queueing .* for (\S+)$", line["line"])
+        if found and line["node"] == routers[0].node and found[2] in owners:
+            names[found[1]] = owners[found[2]]
+    states = [state for state in recording["transitions"] if state["node"] == routers[0].node]
+    states.sort(key=lambda state: state["state"] != "MASTER")
+    for numbered in (True, False):
+        for state in states:
+            taken = [id(router) for router in names.values()]
+            free = [
+                router
+                for router in routers
+                if id(router) not in taken
+                and router.configs[0].priority == state["priority"]
+                and (not numbered or _number(state) == router.configs[0].vrid)
+            ]
+            if free and state["instance"] not in names:
+                names[state["instance"]] = min(free, key=lambda each: abs(each.first - state["t"]))
     return names
+
+
+def _number(state: Mapping[str, Any]) -> int:
+    return int("0" + re.sub(r"\D", "", state["instance"]))
 
 
 def tracks(recording: Mapping[str, Any]) -> list[Track]:
