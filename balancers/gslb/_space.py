@@ -32,7 +32,7 @@ class Space:
         changes = [
             start
             for start, (one, other) in zip(starts[1:], pairwise(values), strict=True)
-            if one is not other and not one == other  # noqa: SIM201 - != may be another method
+            if one is not other and not equal(one, other)
         ]
         changes.append(end)
         below: list[int] = []
@@ -72,6 +72,14 @@ class Space:
 def compact(bits: int, numbers: list[int]) -> Sequence[int]:
     """Return the numbers next to each other in memory if they fit, which makes a lookup faster."""
     return array("q", numbers) if bits <= _MOST_BITS else numbers
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Return whether two values are equal.  Arrays and other values without an answer are not."""
+    try:
+        return bool(one == other)
+    except (TypeError, ValueError):
+        return False
 
 
 def ranges(bits: int, networks: Iterable[tuple[int, int, int]]) -> tuple[list[int], list[int]]:

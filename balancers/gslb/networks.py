@@ -55,7 +55,7 @@ class NetworkTable(Generic[T]):
 
     :meth:`find` also returns the scope: the network for which a DNS server may announce the
     answer.  Neighbours with equal values (``==``) are merged for it, and a network that contains a
-    longer prefix with another value is split:
+    longer prefix with another value is split.  Arrays are equal only if they are one object.
 
     >>> table.find("11.1.0.1").scope, table.find("11.1.7.1").scope  # 11.1.0.0/22 ends before 11.1.4
     (22, 24)

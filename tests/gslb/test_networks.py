@@ -16,6 +16,7 @@ from math import nan
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from balancers.addresses import Address
@@ -327,6 +328,23 @@ def test_values_need_not_be_hashable_and_are_returned_as_they_are() -> None:
     assert table.find("12.3.0.0").scope == 15
     odd = NetworkTable({"12.2.0.0/16": nan, "12.2.4.0/24": nan})
     assert odd.find("12.2.0.0").scope == 16
+
+
+def test_values_that_cannot_be_compared_are_different() -> None:
+    class Odd:
+        def __eq__(self, other: object) -> bool:
+            raise TypeError
+
+        __hash__ = None  # type: ignore[assignment]  # not hashable
+
+    one, other = np.arange(3), np.arange(3)
+    pairs: list[tuple[Any, Any, int]] = [(one, other, 16), (one, one, 15), (Odd(), Odd(), 16)]
+    for first_value, second_value, scope in pairs:
+        table = NetworkTable([("12.2.0.0/16", first_value), ("12.3.0.0/16", second_value)])
+        assert table.find("12.3.0.0").value is second_value
+        assert table.find("12.3.0.0").scope == scope
+    numbers = NetworkTable([("12.2.0.0/16", np.float64(2)), ("12.3.0.0/16", np.float64(2))])
+    assert numbers.find("12.3.0.0").scope == 15
 
 
 def test_the_table_does_not_depend_on_the_order_and_is_not_changed_with_its_source() -> None:
