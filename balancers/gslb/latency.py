@@ -121,7 +121,7 @@ class Latency(Policy):
     """Ranks the regions by their latency to the client.
 
     A latency is that which the client brings, :attr:`Client.latencies`, else that of ``table`` for
-    the network of its address.  A latency that is not known is estimated by the distance: 20 ms per
+    the network of its address.  A latency that is not known is estimated by the distance: 0.02 s per
     1000 km.  So a region that was never measured is not preferred or avoided for that.  Without
     coordinates, an unknown region is behind all others.  Ties keep the given order.
 
@@ -134,8 +134,8 @@ class Latency(Policy):
     >>> client = Client("198.51.100.9", place=Place(latitude=50.1, longitude=8.7))
     >>> for ranked in policy.rank(client, now=60.0):
     ...     print(ranked.part.name, "-", ranked.reason)
-    dublin - about 21.8 ms, estimated from 1091 km
-    tokyo - 31 ms, measured
+    dublin - about 0.0218 s, estimated from 1091 km
+    tokyo - 0.031 s, measured
 
     ``places`` is a database of places for clients without a place; see :meth:`Client.place_in`.
 
@@ -194,7 +194,7 @@ class Latency(Policy):
 def _reason(detail: tuple[float, int, bool]) -> str:
     seconds, _, measured = detail
     if measured:
-        return f"{1000 * seconds:.3g} ms, measured"
+        return f"{seconds:.3g} s, measured"
     if seconds == inf:
         return "the latency and the distance are unknown"
-    return f"about {1000 * seconds:.3g} ms, estimated from {seconds / _SECONDS_PER_KM:.0f} km"
+    return f"about {seconds:.3g} s, estimated from {seconds / _SECONDS_PER_KM:.0f} km"

@@ -24,7 +24,7 @@ _HASHES = 2.0**-53
 class SpillOver(Policy):
     """Passes the excess of regions at their capacity on to the next regions of a ranking.
 
-    ``policy`` ranks the regions, and :attr:`Region.capacity` is the greatest load of each.  Set by
+    ``policy`` ranks the regions, and the ``capacity`` of a region is its greatest load.  Set by
     :meth:`set_demand` how much load the clients of each region make, in the same unit, for example
     requests per second.
 

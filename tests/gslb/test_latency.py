@@ -31,8 +31,8 @@ def test_a_region_that_was_never_measured_is_not_avoided() -> None:
     table.record("192.0.2.1", "tokyo", 0.250, 0.0)
     ranking = Latency([TOKYO, PARIS], table=table).rank(Client("192.0.2.1", place=LYON), 0.0)
     assert [(r.part.name, r.reason) for r in ranking] == [
-        ("paris", "about 7.78 ms, estimated from 389 km"),
-        ("tokyo", "250 ms, measured"),
+        ("paris", "about 0.00778 s, estimated from 389 km"),
+        ("tokyo", "0.25 s, measured"),
     ]
 
 
@@ -42,7 +42,7 @@ def test_what_the_client_brings_wins_over_the_table() -> None:
     table.record("192.0.2.1", "tokyo", 0.020, 0.0)
     client = Client("192.0.2.1", latencies={"tokyo": 0.005, "elsewhere": 0.001})
     ranking = Latency([PARIS, TOKYO], table=table).rank(client, 0.0)
-    assert [ranked.reason for ranked in ranking] == ["5 ms, measured", "10 ms, measured"]
+    assert [ranked.reason for ranked in ranking] == ["0.005 s, measured", "0.01 s, measured"]
 
 
 def test_unknown_regions_are_last_in_the_given_order() -> None:

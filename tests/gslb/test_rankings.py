@@ -75,7 +75,7 @@ def test_latency_within_a_continent_and_failover_across() -> None:
     client = Client(place=Place("EU"), latencies=latencies)
     ranking = policy.rank(client, 0.0)
     assert ranking.names == ("berlin", "paris", "ohio", "oregon")
-    assert ranking[2].reason == "EU; in from eu: number 2 of 2; in us: 90 ms, measured"
+    assert ranking[2].reason == "EU; in from eu: number 2 of 2; in us: 0.09 s, measured"
     assert policy.rank(Client(latencies=latencies), 0.0).names == (
         "ohio", "oregon", "berlin", "paris",
     )  # fmt: skip
