@@ -25,7 +25,7 @@ from tests.parity.gdnsd_maps import NotHeld
 from tests.parity.powerdns_geo import GeoZones
 from tests.parity.powerdns_lua import Programs, Question
 from tests.parity.powerdns_zone import lua_records, origin
-from tests.parity.recordings import Tally
+from tests.parity.recordings import Tally, different
 
 __all__ = ["replay"]
 
@@ -101,9 +101,8 @@ class _Player:
         if found is None:
             tally.leave(title, "no recorded zone has the name")
             return
-        self._compare(tally, case, title, found.odds, found.ttl)
-        if found.scope is not None and case.get("scope") is not None:
-            tally.check(f"{title}: scope", case["scope"], found.scope)
+        scope = None if case.get("scope") is None else found.scope
+        self._compare(tally, case, title, found.odds, found.ttl, scope)
 
     def _compare(
         self,
@@ -112,21 +111,23 @@ class _Player:
         title: str,
         odds: Mapping[Answer, Fraction],
         ttl: int,
+        scope: int | None = None,
     ) -> None:
+        """Compare a case; the scope is not compared if it is None."""
         if "counts" in case:
             counts = {frozenset(text.split()): count for text, count in case["counts"].items()}
             tally.count(title, beyond(counts, odds, int(case["queries"])))
             return
         recorded = frozenset(case["answers"])
-        outside = (case["rcode"], case.get("ttl", ttl) if recorded else None)
-        ours = ("NOERROR", TimeToLive(ttl, ttl).seconds() if recorded else None)
+        seconds = case.get("ttl", ttl) if recorded else None
+        outside = (case["rcode"], seconds, None if scope is None else case["scope"])
+        ours = ("NOERROR", TimeToLive(ttl, ttl).seconds() if recorded else None, scope)
         if len(odds) == 1:
             [answer] = odds
             tally.check(title, (sorted(recorded), *outside), (sorted(answer), *ours))
         else:
             wrong = "" if recorded in odds else f"{case['answers']} is not a possible answer"
-            tally.count(title, wrong)
-            tally.check(f"{title}: code and TTL", outside, ours)
+            tally.count(title, wrong or different(outside, ours))
 
     def _tally(self, kind: str) -> Tally:
         return self.tallies.setdefault(kind, Tally(f"PowerDNS {kind}"))

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-__all__ = ["DATA_FILES", "PROGRAMS", "Tally", "lines", "module_of", "replayed"]
+__all__ = ["DATA_FILES", "PROGRAMS", "Tally", "different", "lines", "module_of", "replayed"]
 
 DATA_FILES = ("geo.json",)
 """Files without a recording: the map of networks to places that the recordings also hold."""
@@ -39,10 +39,10 @@ class Tally:
     def check(self, case: str, recorded: object, ours: object) -> None:
         """Compare one case exactly."""
         self.compared += 1
-        if recorded == ours:
-            self.agreed += 1
+        if problem := different(recorded, ours):
+            self.problems.append(f"{case}: {problem}")
         else:
-            self.problems.append(f"{case}: recorded {recorded}, ours {ours}")
+            self.agreed += 1
 
     def count(self, case: str, problem: str = "") -> None:
         """Count a statistical case; a problem says which bound it breaks."""
@@ -58,6 +58,11 @@ class Tally:
     def cases(self) -> int:
         """The number of cases of this kind."""
         return self.compared + self.statistical + sum(map(len, self.out_of_scope.values()))
+
+
+def different(recorded: object, ours: object) -> str:
+    """Return how two values differ, or an empty text."""
+    return "" if recorded == ours else f"recorded {recorded}, ours {ours}"
 
 
 def module_of(content: Any) -> str | None:

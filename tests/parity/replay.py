@@ -182,7 +182,24 @@ def verdicts(folders: Sequence[Path]) -> Iterator[Verdict]:
 
 
 def report(results: Sequence[Verdict]) -> Iterator[str]:
-    """Return the report in lines: totals per program and policy, then failures, one in full."""
+    """Return the report in lines: totals per kind, then failures, one in full."""
+    if any(verdict.picks for verdict in results):
+        yield from _picks_report(results)
+    yield from lines([(each.path, each.tallies) for each in results if each.tallies])
+    if skipped := [str(verdict.path) for verdict in results if verdict.data]:
+        yield f"skipped, data without a recording: {', '.join(skipped)}"
+    failed = [verdict for verdict in results if not verdict.passed]
+    for verdict in failed:
+        yield f"FAILED {verdict.path}: {verdict.problem}"
+    if not _played(results):
+        yield "FAILED: nothing was compared"
+    for verdict in [verdict for verdict in failed if verdict.details][:1]:
+        yield f"the first mismatch{'es' * (not verdict.picks)}, in {verdict.path}:"
+        yield from (f"  {line}" for line in verdict.details)
+
+
+def _picks_report(results: Sequence[Verdict]) -> Iterator[str]:
+    """Return the totals of picks per program and policy, and the files that are not compared."""
     played = [verdict for verdict in results if verdict.in_scope and verdict.picks]
     groups: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in sorted(played, key=lambda each: (each.oracle, each.policy)):
@@ -195,21 +212,10 @@ def report(results: Sequence[Verdict]) -> Iterator[str]:
     matched, total = (sum(getattr(v, name) for v in counted) for name in ("matched", "total"))
     yield f"compared: {len(counted)} files, {matched}/{total} picks"
     others = [verdict for verdict in results if not verdict.in_scope and verdict.passed]
-    yield from lines([(each.path, each.tallies) for each in results if each.tallies])
-    if skipped := [str(verdict.path) for verdict in results if verdict.data]:
-        yield f"skipped, data without a recording: {', '.join(skipped)}"
     for statistical, title in ((True, "statistical"), (False, "not covered by a preset")):
         names = [each.path.name for each in others if each.statistical is statistical]
         if names:
             yield f"{title}: {len(names)} files: {', '.join(names)}"
-    failed = [verdict for verdict in results if not verdict.passed]
-    for verdict in failed:
-        yield f"FAILED {verdict.path}: {verdict.problem}"
-    if not _played(results):
-        yield "FAILED: nothing was compared"
-    for verdict in [verdict for verdict in failed if verdict.details][:1]:
-        yield f"the first mismatch{'es' * (not verdict.picks)}, in {verdict.path}:"
-        yield from (f"  {line}" for line in verdict.details)
 
 
 def _played(results: Iterable[Verdict]) -> bool:
