@@ -6,7 +6,7 @@ DEPTH ?= 5
 
 .PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity \
   laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries command-line \
-  validation simulated-memory pair-outage layers subsetting heartbeats
+  validation simulated-memory pair-outage layers subsetting heartbeats vrrp-model
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
@@ -110,6 +110,9 @@ threads: ## cancel a million leases of 16 threads, and 10 000 tasks per balancer
 
 modelcheck: ## compare a pool with a model after every sequence of DEPTH operations; 1 min for 5, over 1 h for 7
 	$(PYTHON) -m tests.model --depth $(DEPTH)
+
+vrrp-model: ## search every ordering of faults of VRRP routers, and do a million seeded runs; about 20 min
+	$(PYTHON) -m tests.redundancy.model
 
 other-libraries: ## test the balancers of other libraries, and write docs/other_libraries.md; 3 min
 	$(PYTHON) -m tests.other_libraries

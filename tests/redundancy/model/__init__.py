@@ -1,0 +1,1 @@
+"""A model check of the election: every ordering of faults, and long seeded runs."""
