@@ -114,6 +114,24 @@ def test_the_nearest_region_is_found_through_the_reader(
     assert Distance(regions(), places=reader).rank(client, now=0.0).names == nearest
 
 
+@pytest.mark.parametrize(
+    ("subnet", "scope"),
+    [
+        (ClientSubnet("203.0.113.0", 24), 25),
+        (ClientSubnet("203.0.113.192", 26), 25),
+        (ClientSubnet("198.51.100.0", 22), 24),
+        (ClientSubnet("2001:db8:81::", 56), 48),
+        (ClientSubnet("::", 0), 0),
+    ],
+    ids=str,
+)
+def test_the_scope_is_the_network_of_the_database(
+    reader: maxminddb.Reader, subnet: ClientSubnet, scope: int
+) -> None:
+    found = Distance(regions(), places=reader).scope(Client("192.0.2.1", subnet))
+    assert subnet.answer(found).scope == scope
+
+
 def test_codes_of_the_database_choose_the_list(reader: maxminddb.Reader) -> None:
     tokyo, london, newyork = regions()
     policy = Geolocation(
