@@ -1,15 +1,13 @@
 """Defines what is known about a client."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from balancers._internal.checks import not_negative, shown
 from balancers.addresses import Address, address_of
+from balancers.gslb.client_subnet import ClientSubnet
 from balancers.gslb.networks import NetworkTable
 from balancers.gslb.place import Place, place_of
-
-if TYPE_CHECKING:
-    from balancers.gslb.client_subnet import ClientSubnet
 
 __all__ = ["Client"]
 
@@ -28,8 +26,8 @@ class Client:
     >>> client.lookup, client.place.country
     (IPv4Address('192.0.2.1'), 'JP')
 
-    Raises InvalidKey for an address that is not an IP address, TypeError for a place that is not a
-    Place, and InvalidSetting for a latency that is negative, NaN or infinite.
+    Raises InvalidKey for an address that is not an IP address, InvalidSetting for a latency that is
+    negative, NaN or infinite, and TypeError for a subnet, a place or latencies of another type.
     """
 
     __slots__ = ("address", "latencies", "lookup", "place", "subnet")
@@ -37,10 +35,12 @@ class Client:
     def __init__(
         self,
         address: object = None,
-        subnet: "ClientSubnet | None" = None,
+        subnet: ClientSubnet | None = None,
         place: Place | None = None,
         latencies: Mapping[str, float] | None = None,
     ) -> None:
+        if subnet is not None and not isinstance(cast("object", subnet), ClientSubnet):
+            raise TypeError(f"subnet must be a ClientSubnet, not {shown(subnet)}")
         self.address: Address | None = None if address is None else address_of(address)
         self.subnet: ClientSubnet | None = subnet
         self.place: Place | None = place
@@ -50,7 +50,7 @@ class Client:
         self.lookup: Address | None = self.address
         """The address to look up, or None if it is not known."""
         if subnet is not None and subnet.source:
-            self.lookup = address_of(subnet.address)
+            self.lookup = subnet.address
 
     def place_in(self, places: Any) -> Place | None:
         """Return the place of the client: its own, or what a database of places has found.

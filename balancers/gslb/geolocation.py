@@ -1,7 +1,7 @@
 """Implements geolocation: regions by the network, city, subdivision, country or continent."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, NamedTuple, cast
 
@@ -10,7 +10,7 @@ from balancers.errors import InvalidSetting
 from balancers.gslb._policy import Policy, checked_parts
 from balancers.gslb.client import Client
 from balancers.gslb.distance import checked_places
-from balancers.gslb.networks import Found, NetworkTable, narrowest
+from balancers.gslb.networks import NetworkTable, narrowest
 from balancers.gslb.place import Place
 from balancers.gslb.ranking import Part, Ranking
 
@@ -97,10 +97,17 @@ class Geolocation(Policy):
         super().__init__(found, name)
 
     def rank(self, client: Client, now: float) -> Ranking:
-        if self._networks is not None and client.lookup is not None:
-            found = self._networks.find(client.lookup)
-            if found.value is not None:
-                return self._rank_by_network(client, now, found)
+        address = client.lookup
+        if self._networks is not None and address is not None:
+            order, _, prefix = self._networks.find(address)
+            if order is not None and prefix is not None:
+                parts, count = order.parts, len(order.parts)
+                describe = partial(_network_reason, prefix, count)
+                details: Sequence[Any] = range(1, count + 1)
+                if not order.is_last:
+                    wider = self._node_of(client.place_in(self._places))
+                    parts, details = _joined(parts, order.known, details, wider)
+                return self._ranking(client, now, parts, details, describe)
         node = self._node_of(client.place_in(self._places))
         return self._ranking(client, now, node.parts, node.details, _reason)
 
@@ -112,14 +119,6 @@ class Geolocation(Policy):
             if found.value is not None and found.value.is_last:
                 return narrowest(*scopes)
         return narrowest(*scopes, client.place_scope(self._places))
-
-    def _rank_by_network(self, client: Client, now: float, found: Found[_Order]) -> Ranking:
-        parts, known, is_last = cast("_Order", found.value)
-        details: Sequence[Any] = range(1, len(parts) + 1)
-        if not is_last:
-            wider = self._node_of(client.place_in(self._places))
-            parts, details = _joined(parts, known, details, wider)
-        return self._ranking(client, now, parts, details, partial(_network_reason, found))
 
     def _node_of(self, place: Place | None) -> _Node:
         """Return the node of the most specific level that matches a place."""
@@ -203,10 +202,14 @@ def _reason(detail: tuple[str, int, int]) -> str:
     return label if count == 1 else f"{label}, number {at} of {count}"
 
 
-def _network_reason(found: Found[_Order], detail: Any) -> str:
-    if not isinstance(detail, int):
+def _network_reason(prefix: tuple[int, int, int], count: int, detail: Any) -> str:
+    """Return the reason of a position in the list of a network, or of a detail of a place."""
+    if type(detail) is not int:
         return _reason(detail)
-    version, first, length = cast("tuple[int, int, int]", found.prefix)
-    address = IPv4Address(first) if version == _IPV4 else IPv6Address(first)
-    count = len(cast("_Order", found.value).parts)
-    return _reason((f"network {address}/{length}", detail, count))
+    return _reason((_label(prefix), detail, count))
+
+
+@lru_cache(maxsize=1024)
+def _label(prefix: tuple[int, int, int]) -> str:
+    version, first, length = prefix
+    return f"network {IPv4Address(first) if version == _IPV4 else IPv6Address(first)}/{length}"

@@ -121,8 +121,8 @@ class Latency(Policy):
     """Ranks the regions by their latency to the client.
 
     A latency is that which the client brings, :attr:`Client.latencies`, else that of ``table`` for
-    the network of its address.  A latency that is not known is estimated by the distance: 0.02 s per
-    1000 km.  So a region that was never measured is not preferred or avoided for that.  Without
+    the network of its address.  A latency that is not known is estimated by the distance: 0.02 s
+    per 1000 km.  So a region that was never measured is not preferred or avoided for that.  Without
     coordinates, an unknown region is behind all others.  Ties keep the given order.
 
     >>> from balancers.gslb import Client, Place, Region

@@ -263,6 +263,7 @@ def test_places_are_read_through_any_object_with_get() -> None:
         (lambda: Place("EU").distance(Place(latitude=0, longitude=0)), InvalidSetting),
         (lambda: Client("nowhere at all"), InvalidKey),
         (lambda: Client(place="EU"), TypeError),  # type: ignore[arg-type]  # wrong arguments
+        (lambda: Client(subnet="192.0.2.0/24"), TypeError),  # type: ignore[arg-type]  # wrong
         (lambda: Client(latencies={"us": nan}), InvalidSetting),
         (lambda: Client(latencies={"us": -0.1}), InvalidSetting),
         (lambda: Client(latencies={"us": inf}), InvalidSetting),
