@@ -59,23 +59,23 @@ def _play(track: Track, *, announcements: bool, thinned: bool) -> tuple[Node, Mi
     If the order of a timer and a packet is not known, the other order is tried after a difference.
     """
     player = Player(track, announcements, thinned)
-    branches: list[tuple[int, dict[str, Any]]] = []
-    place, retries, worst = 0, 0, None
-    timer_first = False
+    branches: list[tuple[int, str, dict[str, Any]]] = []
+    place, before, retries, worst = 0, "", 0, None
     last = max((item.time for item in track.items), default=0.0)
     items = [*track.items, Item(last, "end", None)]
     while place < len(items):
         try:
-            if not timer_first and player.races(place):
-                branches.append((place, player.save(items[place].time)))
-            player.step(items[place], timer_first=timer_first)
-            place, timer_first = place + 1, False
+            race = "" if before else player.race(place)
+            if race:
+                branches.append((place, race, player.save(items[place].time)))
+            player.step(items[place], before)
+            place, before = place + 1, ""
         except Mismatch as mismatch:
             if worst is None or mismatch.time > worst.time:
                 worst = mismatch
             if not branches or retries == RETRIES:
                 return player.node, worst
-            place, saved = branches.pop()
+            place, before, saved = branches.pop()
             player.restore(saved)
-            timer_first, retries = True, retries + 1
+            retries += 1
     return player.node, None

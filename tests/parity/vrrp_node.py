@@ -77,6 +77,8 @@ class Node:
     """Whether the running timer counts from a start, whose time is not exact."""
     rejected: float = -inf
     """When the active router rejected a packet, after its last own packet."""
+    delay_end: float = inf
+    """When the delay of the pre-emption ends."""
     incomplete: bool = False
     """Whether the program was reloaded or killed: then not all changes are recorded."""
     rules: dict[str, int] = field(default_factory=dict[str, int])

@@ -10,21 +10,20 @@ from balancers.redundancy.vrrp import Datagram, announcement_frame
 from tests.parity.vrrp_keepalived import LOWER, reload_backup, sends_old, takes, use_new
 from tests.parity.vrrp_made import make
 from tests.parity.vrrp_node import TOLERANCE, Mismatch, Node
+from tests.parity.vrrp_races import RACE, Moment, other_order
 from tests.parity.vrrp_recording import Item, Track
 from tests.parity.vrrp_rules import FIRST_ADVERT, KILLED, NO_START, REPEATS, ROUTER_FLAG, read
 
 __all__ = ["Player"]
 
-RACE = 0.05
-"""A timer that is due so many seconds after a packet arrives may be served before the packet."""
 STARTUP = 2.0
-"""The longest time in seconds from the start of a program to its first state."""
+"""The longest time in seconds from the start of a program to its first state, if its log also
+has this time; otherwise it is twice the tolerance."""
 REPEATED = 5.0
 """keepalived repeats its announcements after so many seconds (garp_master_delay)."""
 _ARP_REPLY = 2
 _SAME = {"sigstop": "freeze", "pause": "freeze", "sigcont": "thaw", "resume": "thaw"}
 """Other words for the same event."""
-_WAKES = {"thaw", "sigcont", "resume"}
 _UNHEARD = {"drop", "undrop", "inject"}
 """What happens outside the node: it is in the packets that the node received."""
 
@@ -45,6 +44,7 @@ class Player:
         """The addresses after the reload that the program has not ended yet."""
         self.early: set[str] = set()
         """The addresses that FRR announced before its first advertisement."""
+        self.startup = STARTUP if track.logged else 2 * TOLERANCE
         self.frr = track.configs[0].frr
 
     # Branches: what comes first if a packet arrives when a timer is due?
@@ -61,46 +61,29 @@ class Player:
         """Continue from what :meth:`save` returned."""
         vars(self).update(saved)
 
-    def races(self, place: int) -> bool:
-        """Return whether the timer may have been served before the record at this place.
-
-        A program that starts may have begun before a packet, and notify it after the packet.
-        """
-        if place == len(self.items):
-            return False
-        item, router = self.items[place], self.node.router
-        if self.pending == "start" and item.kind == "rx":
-            return self._follows(place, "state", RACE)
-        wakes = item.kind == "event" and item.value["action"] in _WAKES
-        if router is None or router.due - item.time > RACE:
-            return False
-        if wakes or item.kind != "rx" or self.frozen is not None:
-            return wakes
-        return self._follows(place, "tx", TOLERANCE)
-
-    def _follows(self, place: int, kind: str, within: float) -> bool:
-        """Return whether a record of this kind follows so soon."""
-        following = (each.time for each in self.items[place:] if each.kind == kind)
-        return next(following, inf) - self.items[place].time <= within
+    def race(self, place: int) -> str:
+        """Return what may have come before the record at this place."""
+        moment = Moment(self.node, self.items, place, self.pending, self.frozen is not None)
+        return moment.kind()
 
     # The steps.
 
-    def step(self, item: Item, *, timer_first: bool = False) -> None:
+    def step(self, item: Item, before: str = "") -> None:
         """Do what one record says."""
         now = item.time
         if self.frozen is None:
             if not self.pending or now - self.pending_since > TOLERANCE:
                 self.node.check_overdue(now)
             self._check_pending(now)
-        if timer_first and self.pending == "start":
+        if before == "start":
             self._react(now, "BACKUP")
-        elif timer_first:
-            self.node.force(now)
+        elif before:
+            other_order(self.node, before, now)
         step: Callable[[Item], None] = getattr(self, f"_{item.kind}")
         step(item)
 
     def _check_pending(self, now: float) -> None:
-        limit = STARTUP if self.pending == "start" else TOLERANCE
+        limit = self.startup if self.pending == "start" else TOLERANCE
         if not self.pending or now - self.pending_since <= limit:
             return
         if self.node.states_recorded and not (self.node.incomplete and self.pending == "stop"):
@@ -191,8 +174,6 @@ class Player:
 
     def _state(self, item: Item) -> None:
         label, now = item.value, item.time
-        if label == LOWER and not self.node.config.answer_lower:
-            return
         expected = {
             "start": {"BACKUP", "MASTER"},
             "stop": {"STOP"},
@@ -247,11 +228,14 @@ class Player:
         router = self.node.router
         assert router is not None
         before, dropped = router.state, sum(router.drops.values())
+        waiting = router.snapshot(now).preempt_in
         actions = router.receive(datagram, now)
+        if waiting == inf > router.snapshot(now).preempt_in:
+            self.node.delay_end = now + router.snapshot(now).preempt_in
         rejected = sum(router.drops.values()) > dropped
         if before == "active" and rejected and datagram.payload[1:2] == bytes((router.vrid,)):
             self.node.rejected = now
-        elif before == "active" and router.state == "active" and priority and actions:
+        elif before == "active" and router.state == "active" and priority and not rejected:
             self.node.ours.append((LOWER, now))
         if not rejected and not (before == "backup" and priority and priority < router.priority):
             self.node.started = False

@@ -54,6 +54,8 @@ class Track:
     node: str
     configs: list[Config]
     items: list[Item] = field(default_factory=list[Item])
+    logged: bool = False
+    """Whether the changes of its state are in a log."""
     signs: list[float] = field(default_factory=list[float])
     """When a program with several virtual routers did anything at all: it is one thread."""
 
@@ -205,6 +207,10 @@ def tracks(recording: Mapping[str, Any]) -> list[Track]:
             _add_signs(recording, own)
         _add_states(recording, own, names)
     for router in routers:
+        router.logged = any(
+            line["node"] == router.node and "Entering" in line["line"]
+            for line in recording.get("log", ())
+        )
         router.items.sort(key=lambda item: (item.time, _ORDER.index(item.kind)))
     return routers
 

@@ -20,6 +20,8 @@ TRANSIT = 0.005
 """The longest time in seconds between the records of one packet at two nodes."""
 EFFECT = 0.05
 """The longest time in seconds between the record of an event and its effect."""
+RETURN = 0.3
+"""The same when packets are no longer lost: a link needs some time."""
 LOG_DELAY = 0.3
 """The longest time in seconds between a change of the state and its line in the log."""
 _MAC = 6
@@ -98,7 +100,7 @@ def _span(events: Sequence[Mapping[str, Any]], node: str, ways: set[str]) -> lis
             continue
         if event["action"] == "undrop" or way == "up":
             if spans:
-                spans[-1][1] = event["t"] + EFFECT
+                spans[-1][1] = event["t"] + RETURN
         elif way in ways:
             spans.append([event["t"] - EFFECT, float("inf")])
     return spans
