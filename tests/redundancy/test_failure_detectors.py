@@ -39,6 +39,7 @@ class DetectorMachine(RuleBasedStateMachine):
 
     def take(self, changes: tuple[MemberChange, ...]) -> list[tuple[str, bool, str]]:
         """Follow the changes, as a user of the detector does."""
+        assert [change.at for change in changes] == sorted(change.at for change in changes)
         for change in changes:
             (self.alive.add if change.alive else self.alive.discard)(change.member)
             assert change.at <= self.now
@@ -209,8 +210,8 @@ def test_phi_learns_what_a_list_of_intervals_says(
         now += milliseconds / 1000
         due = detector.due
         if kind == "t":
-            if detector.tick(now):
-                alive = False
+            assert len(detector.tick(now)) == (alive and now >= due)
+            alive = alive and now < due
             continue
         detector.heartbeat("a", now)
         if last is not None and alive and now < due:
@@ -278,6 +279,51 @@ def test_a_late_heartbeat_does_not_undo_a_goodbye() -> None:
     assert detector.heartbeat("a", 2.1, incarnation=1, number=11) == ()
     assert detector.due == inf
     assert detector.heartbeat("a", 9.0, incarnation=2, number=0)[0].reason == "restarted"
+
+
+def test_a_shorter_interval_may_make_a_member_due_earlier() -> None:
+    detector: PhiDetector[str] = PhiDetector(window=1, pause=0.0, first_interval=50.0)
+    detector.add("a", now=0.0)
+    detector.heartbeat("a", 1.0)
+    before = detector.due
+    detector.tick(1.0)
+    detector.heartbeat("a", 1.5)
+    assert detector.due < 3.0 < before
+    assert len(detector.tick(detector.due)) == 1
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.0, 9.0])
+def test_numbers_only_rise(seconds: float) -> None:
+    detector: TimeoutDetector[str] = TimeoutDetector(3.0)
+    detector.add("a", now=0.0)
+    now, expected = 0.0, Counter[str]()
+    for incarnation, number, drop in [
+        (1, 5, None), (1, 5, "old number"), (1, 4, "old number"), (1, None, None),
+        (1, 5, "old number"), (1, 6, None), (2, None, None), (2, 0, None), (2, 0, "old number"),
+        (1, 9, "old incarnation"), (2, 10**30, None), (2, 10**30, "old number"), (3, -7, None),
+        (3, -6, None),
+    ]:  # fmt: skip
+        now += seconds
+        before = detector.due
+        detector.heartbeat("a", now, incarnation, number)
+        if drop:
+            expected[drop] += 1
+            assert detector.due == before
+        else:
+            assert detector.due == now + 3.0
+        assert detector.drops == expected
+
+
+def test_a_goodbye_of_a_new_incarnation_forgets_the_old_one() -> None:
+    detector: PhiDetector[str] = PhiDetector()
+    detector.add("a", now=0.0)
+    first = detector.estimate("a")
+    for tenth in range(1, 50):
+        detector.heartbeat("a", tenth / 10, incarnation=1)
+    assert detector.estimate("a") != first
+    detector.leave("a", 6.0, incarnation=2)
+    detector.heartbeat("a", 7.0, incarnation=2)
+    assert detector.estimate("a") == first
 
 
 def test_our_own_pause_suspects_no_member_at_once() -> None:

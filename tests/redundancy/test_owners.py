@@ -59,6 +59,20 @@ def test_the_shares_are_even_while_at_most_one_is_dead(seed: int) -> None:
                 assert most <= ceil(m / k) + (TWO_DEAD_EXCESS if dead == 2 else 0)
 
 
+@pytest.mark.parametrize("n", [4, 5, 6, 8])
+def test_two_dead_of_n_rarely_leave_more_than_a_share(n: int) -> None:
+    """n addresses and n balancers: at most one of 25 pairs of dead balancers is uneven."""
+    uneven = pairs = 0
+    for seed in range(10):
+        balancers = [f"b{seed}.{i}" for i in range(n)]
+        owners = Owners([f"a{seed}.{i}" for i in range(n)], balancers)
+        for living in combinations(balancers, n - 2):
+            most = max(Counter(owners.assign(living).values()).values())
+            uneven += most > ceil(n / (n - 2))
+            pairs += 1
+    assert uneven <= pairs / 25
+
+
 @pytest.mark.parametrize("seed", range(runs(30)))
 def test_with_weights_the_largest_load_is_the_least_possible(seed: int) -> None:
     """Compared with every other assignment of all addresses, and of those of one dead balancer."""
