@@ -5,6 +5,7 @@ import pytest
 from balancers.redundancy.vrrp import (
     DROP_REASONS,
     NOTICES,
+    Datagram,
     Send,
     StateChanged,
     VirtualRouter,
@@ -107,9 +108,25 @@ def test_another_virtual_router_is_not_ours() -> None:
 
 def test_a_packet_of_the_other_family_is_dropped() -> None:
     router = active()
-    assert router.receive(advert("fe80::9", ["fe80::77"], priority=255), 4.0) == ()
-    assert router.drops["family"] == 1
+    other, own = advert("fe80::9", ["fe80::77"], priority=255), packet(255)
+    for source in (own.source, other.source):
+        for destination in (own.destination, other.destination):
+            mixed = Datagram(source, destination, 255, own.payload)
+            if mixed != own:
+                assert router.receive(mixed, 4.0) == ()
+    assert router.receive(other, 4.0) == ()
+    assert router.drops["family"] == 4
     assert set(router.drops) == set(DROP_REASONS)
+
+
+@pytest.mark.parametrize("own", [254, 255])
+@pytest.mark.parametrize("other", [254, 255])
+def test_only_an_owner_can_see_another_owner(own: int, other: int) -> None:
+    router = VirtualRouter(51, [VIRTUAL], OWN, priority=own)
+    router.startup(0.0)
+    router.receive(packet(other, cs=50), 1.0)
+    assert router.notices["interval differs"] == 1
+    assert router.notices["another owner"] == (own == other == 255)
 
 
 @pytest.mark.parametrize("checksum", ["pseudo-header", "plain", "either"])

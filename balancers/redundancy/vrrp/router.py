@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 from balancers._internal.checks import (
     check_flags,
-    checked_choice,
     not_negative,
     shown,
     valid_now,
@@ -18,7 +17,7 @@ from balancers.redundancy.vrrp._packets import Packets
 from balancers.redundancy.vrrp._settings import checked_address, checked_addresses, checked_peers
 from balancers.redundancy.vrrp.actions import Action, State
 from balancers.redundancy.vrrp.announcements import virtual_mac
-from balancers.redundancy.vrrp.packet import CHECKSUMS, Checksum, Datagram
+from balancers.redundancy.vrrp.packet import Checksum, Datagram
 from balancers.redundancy.vrrp.snapshot import RouterSnapshot
 from balancers.redundancy.vrrp.timers import centiseconds, checked_priority
 
@@ -86,7 +85,6 @@ class VirtualRouter(Machine):
         own = checked_address("source", source)
         self._mac = virtual_mac(vrid, own.version)
         virtual = checked_addresses(addresses, own)
-        checked_choice("checksum", checksum, CHECKSUMS)
         check_flags(preempt=preempt, answer_lower=answer_lower)
         delay = not_negative("preempt_delay", preempt_delay)
         if delay and not preempt:
