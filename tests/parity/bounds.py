@@ -15,16 +15,20 @@ from itertools import product
 __all__ = ["SIGMAS", "Answer", "beyond", "joined", "members_by_odds"]
 
 SIGMAS = 4
-_TAIL = 0.5 * math.erfc(SIGMAS / math.sqrt(2))
 
 Answer = frozenset[str]
 """The set of addresses in one answer."""
 
 
 def beyond(
-    counts: Mapping[Answer, int], odds: Mapping[Answer, Fraction], total: int | None = None
+    counts: Mapping[Answer, int],
+    odds: Mapping[Answer, Fraction],
+    total: int | None = None,
+    *,
+    sigmas: int = SIGMAS,
 ) -> str:
     """Return which count breaks the bound, or an empty text."""
+    rare = 0.5 * math.erfc(sigmas / math.sqrt(2))
     number = sum(counts.values())
     if total is not None and number != total:
         return f"{number} answers are counted of {total}"
@@ -34,8 +38,8 @@ def beyond(
         count, odd = counts.get(answer, 0), float(odds.get(answer, 0))
         expected, deviation = number * odd, math.sqrt(number * odd * (1 - odd))
         far = abs(count - expected)
-        if far > SIGMAS * deviation and (odd in (0.0, 1.0) or _tail(count, number, odd) < _TAIL):
-            bound = f"{expected:.1f} ± {SIGMAS * deviation:.1f}"
+        if far > sigmas * deviation and (odd in (0.0, 1.0) or _tail(count, number, odd) < rare):
+            bound = f"{expected:.1f} ± {sigmas * deviation:.1f}"
             return f"{' '.join(sorted(answer))}: {count} of {number}, beyond {bound}"
     return ""
 

@@ -3,7 +3,8 @@
 The regions, policies and tables of networks are made from the recorded configuration.  Answers that
 are not random, scopes and codes are compared exactly; answers as sets, because gdnsd rotates them.
 Random answers are statistical.  Their exact probabilities follow from the weights, and the recorded
-counts, and those of 200 answers of our policy, must both be within the bound of ``bounds.py``.
+counts must be within the bound of ``bounds.py``, and those of 400 answers of our policy within five
+standard deviations.
 
 The TTL is not compared.  It is that of the monitor, clamped to the TTL of the zone file, and the
 recordings hold neither.  ``TimeToLive`` computes the same clamp.
@@ -35,7 +36,7 @@ __all__ = ["replay"]
 RESOLVER = "127.0.0.1"
 """Where the questions came from: the server listens on the loopback interface only."""
 
-DRAWS = 200
+DRAWS = 400
 """How many random answers of ours are counted."""
 
 
@@ -92,7 +93,7 @@ def _compare(server: Resources, case: Mapping[str, Any], title: str, tally: Tall
         queries = int(case["queries"])
         drawn = Counter(_ours(node, client) for _ in range(DRAWS))
         wrong = beyond(counts, odds, queries)
-        if not wrong and (wrong := beyond(drawn, odds)):
+        if not wrong and (wrong := beyond(drawn, odds, sigmas=5)):
             wrong = f"our policy: {wrong}"
         tally.count(title, wrong)
         return
