@@ -1,10 +1,12 @@
 """Defines what is known about a client."""
 
 from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any, cast
 
 from balancers._internal.checks import not_negative, shown
 from balancers.addresses import Address, address_of
+from balancers.gslb._prefixes import located
 from balancers.gslb.client_subnet import ClientSubnet
 from balancers.gslb.networks import NetworkTable
 from balancers.gslb.place import Place, place_of
@@ -57,11 +59,12 @@ class Client:
 
         ``places`` is None or any object with a method ``get(address)``, for example a NetworkTable
         or a reader of a MaxMind database.  The method gets an object of :mod:`ipaddress`, and
-        returns a Place, a record of a GeoIP2 City database, or None.
+        returns a Place, a record of a GeoIP2 City database, or None.  For an IPv6 address that
+        contains an IPv4 address (see :class:`NetworkTable`), it gets the IPv4 address.
         """
         if self.place is not None or places is None or self.lookup is None:
             return self.place
-        found = places.get(self.lookup)
+        found = places.get(_contained(self.lookup)[0])
         return found if type(found) is Place else place_of(found)
 
     @property
@@ -86,14 +89,24 @@ class Client:
         if isinstance(cast("object", places), NetworkTable):
             return int(places.find(self.lookup).scope)
         if hasattr(places, "get_with_prefix_len"):
-            _, length = places.get_with_prefix_len(self.lookup)
-            return int(length)
+            address, before = _contained(self.lookup)
+            _, length = places.get_with_prefix_len(address)
+            return before + int(length)
         return self.longest_scope
 
     def __repr__(self) -> str:
         parts = ((name, getattr(self, name)) for name in ("address", "subnet", "place"))
         given = ", ".join(f"{name} {part}" for name, part in parts if part is not None)
         return f"<Client: {given or 'nothing is known'}>"
+
+
+def _contained(address: Address) -> tuple[Address, int]:
+    """Return the address to look up in a database, and the length of the prefix before it."""
+    if isinstance(address, IPv6Address):
+        _, number, before = located(address)
+        if before:
+            return IPv4Address(number), before
+    return address, 0
 
 
 def _checked(latencies: Mapping[str, float] | None) -> Mapping[str, float]:

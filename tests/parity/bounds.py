@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from itertools import product
 
-__all__ = ["SIGMAS", "Answer", "beyond", "joined", "members_by_odds"]
+__all__ = ["SIGMAS", "Answer", "beyond", "joined"]
 
 SIGMAS = 4
 
@@ -68,11 +68,3 @@ def joined(parts: list[Mapping[Answer, Fraction]]) -> dict[Answer, Fraction]:
         odd = math.prod((odd for _, odd in chosen), start=Fraction(1))
         together[answer] = together.get(answer, Fraction(0)) + odd
     return together
-
-
-def members_by_odds(odds: Mapping[str, Fraction]) -> dict[Answer, Fraction]:
-    """Return the probability of each set of members that are included independently."""
-    parts = [
-        {frozenset({name}): odd, frozenset[str](): 1 - odd} for name, odd in odds.items() if odd
-    ]
-    return {answer: odd for answer, odd in joined(list(parts)).items() if odd}
