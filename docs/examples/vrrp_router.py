@@ -27,7 +27,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from ipaddress import ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
 from balancers.redundancy.vrrp import (
     ALL_ROUTERS_IPV4,
@@ -53,6 +53,11 @@ BURST = 1000  # datagrams that are read before the timers are looked at
 INTERFACE_FLAGS, HARDWARE_ADDRESS = 0x8913, 0x8927  # SIOCGIFFLAGS, SIOCGIFHWADDR
 RUNNING = 0x40  # IFF_RUNNING: up, and with a carrier
 LINK_CHANGES = 1  # RTMGRP_LINK
+ADD_ADDRESS, DELETE_ADDRESS = 20, 21  # RTM_NEWADDR, RTM_DELADDR
+REQUEST, CREATE = 0x001, 0x600  # NLM_F_REQUEST, NLM_F_CREATE | NLM_F_EXCL
+ADDRESS, LOCAL_ADDRESS = 1, 2  # IFA_ADDRESS, IFA_LOCAL
+NO_DETECTION = 0x02  # IFA_F_NODAD: the address may be on another router for a moment
+AnyInterface = IPv4Interface | IPv6Interface
 Process = subprocess.Popen[bytes]
 
 
@@ -63,9 +68,9 @@ class Interface:
         self.name = name
         self.index = socket.if_nametoindex(name)
         self.query = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.changes = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        self.changes.bind((0, LINK_CHANGES))
-        self.changes.setblocking(False)
+        self.kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self.kernel.bind((0, LINK_CHANGES))
+        self.kernel.setblocking(False)
         self.frames = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self.frames.bind((name, 0))
         self.mac = self.ask(HARDWARE_ADDRESS)[2:8]
@@ -76,8 +81,8 @@ class Interface:
 
     def works(self) -> bool:
         """Return whether the interface is up and has a carrier."""
-        with suppress(BlockingIOError):
-            while self.changes.recv(65536):
+        with suppress(OSError):  # nothing more, or more than there is room for
+            while self.kernel.recv(65536):
                 pass  # what has changed is asked for below
         (flags,) = struct.unpack("=H", self.ask(INTERFACE_FLAGS)[:2])
         return bool(flags & RUNNING)
@@ -91,11 +96,24 @@ class Interface:
                 return str(entry["local"])
         raise SystemExit(f"not started: {self.name} has no IPv{version} address to send from")
 
-    def change(self, verb: str, address: str) -> None:
-        """Add or delete an address; one that is there already, or is not there, is no error."""
-        nodad = ["nodad"] * (verb == "add" and ":" in address)
-        command = ["ip", "address", verb, address, "dev", self.name, *nodad]
-        subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
+    def add(self, address: AnyInterface) -> None:
+        """Add an address; one that is there already is no error."""
+        self.change(ADD_ADDRESS, CREATE, address)
+
+    def delete(self, address: AnyInterface) -> None:
+        """Delete an address; one that is not there is no error."""
+        self.change(DELETE_ADDRESS, 0, address)
+
+    def change(self, request: int, flags: int, address: AnyInterface) -> None:
+        """Send a request to the kernel, which executes it at once and answers only errors."""
+        family = socket.AF_INET if address.version == IPV4 else socket.AF_INET6
+        length, packed = address.network.prefixlen, address.packed
+        body = struct.pack("=BBBBI", family, length, NO_DETECTION, 0, self.index)
+        for kind in (ADDRESS, LOCAL_ADDRESS):
+            body += struct.pack("=HH", 4 + len(packed), kind) + packed
+        self.kernel.send(
+            struct.pack("=IHHII", 16 + len(body), request, REQUEST | flags, 0, 0) + body
+        )
 
 
 class Wire:
@@ -159,13 +177,13 @@ class Router:
     def __init__(self, interface: Interface, version: int, settings: argparse.Namespace) -> None:
         self.interface, self.version = interface, version
         chosen = [each for each in settings.address if each.version == version]
-        self.lengths = {each.ip: each.with_prefixlen for each in chosen}
-        for address in self.lengths.values():  # a router that was killed may have left them
-            interface.change("del", address)
+        self.addresses = {each.ip: each for each in chosen}
+        for address in chosen:  # a router that was killed may have left them
+            interface.delete(address)
         source = interface.source(version)
         self.router = VirtualRouter(
             settings.vrid,
-            list(self.lengths),
+            list(self.addresses),
             source,
             priority=settings.priority,
             interval=settings.interval,
@@ -174,6 +192,11 @@ class Router:
             checksum=settings.checksum,
         )
         self.wire = Wire(interface, version, source)
+        self.repeat_at = math.inf
+
+    @property
+    def due(self) -> float:
+        return min(self.router.due, self.repeat_at)
 
     def execute(self, actions: tuple[Action, ...], late: float = 0.0) -> None:
         for action in actions:
@@ -181,14 +204,25 @@ class Router:
                 case Send(datagram):
                     self.wire.send(datagram)
                 case Install(address):
-                    self.interface.change("add", self.lengths[address])
+                    self.interface.add(self.addresses[address])
                 case Announce():
-                    with suppress(OSError):  # the link is down
-                        self.interface.frames.send(action.frame(self.interface.mac, router=False))
+                    self.announce(action)
+                    self.repeat_at = time.monotonic() + self.router.interval
                 case Withdraw(address):
-                    self.interface.change("del", self.lengths[address])
+                    self.interface.delete(self.addresses[address])
                 case StateChanged(before, after, reason):
                     self.log(before=before, state=after, reason=reason, late=round(late, 3))
+
+    def announce(self, action: Announce) -> None:
+        with suppress(OSError):  # the link is down
+            self.interface.frames.send(action.frame(self.interface.mac, router=False))
+
+    def repeat(self) -> None:
+        """Announce again: the other router may have been asked while both were active."""
+        self.repeat_at = math.inf
+        if self.router.state == "active":
+            for address in self.router.addresses:
+                self.announce(Announce(address))
 
     def read(self) -> None:
         """Receive what has arrived."""
@@ -201,6 +235,8 @@ class Router:
         now = time.monotonic()
         late = now - self.router.due
         self.execute(self.router.tick(now), late)
+        if now >= self.repeat_at:
+            self.repeat()
 
     def log(self, **fields: object) -> None:
         print(json.dumps({"at": time.monotonic(), "version": self.version, **fields}), flush=True)
@@ -220,7 +256,7 @@ def run(routers: list[Router], interface: Interface, process: Process | None) ->
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     with selectors.DefaultSelector() as waiting:
-        for file in (waker, interface.changes, *(router.wire.socket for router in routers)):
+        for file in (waker, interface.kernel, *(router.wire.socket for router in routers)):
             waiting.register(file, selectors.EVENT_READ)
         if process is not None:
             waiting.register(os.pidfd_open(process.pid), selectors.EVENT_READ)
@@ -228,7 +264,7 @@ def run(routers: list[Router], interface: Interface, process: Process | None) ->
             router.execute(router.router.link(interface.works(), time.monotonic()))
             router.execute(router.router.startup(time.monotonic()))
         while not stopping and (process is None or process.poll() is None):
-            due = min(router.router.due for router in routers)
+            due = min(router.due for router in routers)
             waiting.select(max(due - time.monotonic(), 0.0) if due < math.inf else None)
             up = interface.works()
             for router in routers:

@@ -16,7 +16,7 @@ def run(*arguments: str) -> tuple[int, str]:
     if reason := missing("wrk"):
         pytest.skip(reason)
     command = [sys.executable, str(EXAMPLES / "pair.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=200)
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=400)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -24,11 +24,13 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_the_outage_is_within_the_bound(version: str) -> None:
     code, output = run("--only", version)
     assert code == 0, output
-    assert len(re.findall(r"^  ok ", output, re.MULTILINE)) == 2 * 4, output
+    assert len(re.findall(r"^  ok ", output, re.MULTILINE)) >= 2 * 4, output
     assert output.endswith("\nevery bound held\n")
 
 
 def test_the_drill_detects_a_router_that_is_too_slow() -> None:
-    code, output = run("--only", "IPv4, the active one is killed", "--sabotage", "slow-routers")
+    code, output = run(
+        "--attempts=1", "--only=IPv4, the active one is killed", "--sabotage", "slow-routers"
+    )
     assert code == 1, output
     assert "MISSED clients get no answer:" in output
