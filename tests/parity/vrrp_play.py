@@ -195,8 +195,12 @@ class Player:
             node.ours.clear()
             node.announced = [each for each in node.announced if each[0] not in self.early]
         if not node.expects(datagram):
-            if self.pending == "start" or (self.pending == "stop" and not datagram.payload[2]):
-                self._react(now, "MASTER")
+            if self.pending == "start":
+                self._react(now, self._first_state(now))
+                if not node.sent:  # the notification of a backup is later than its first packet
+                    node.serve_timer(now)
+            elif self.pending == "stop" and not datagram.payload[2]:
+                self._react(now, "")
             elif now - self.reload <= TOLERANCE:
                 if sends_old(node, datagram):
                     return
@@ -206,6 +210,10 @@ class Player:
                 node.serve_timer(now)
         node.match_packet(datagram, now)
         node.rejected = -inf
+
+    def _first_state(self, now: float) -> str:
+        states = (each for each in self.items if each.kind == "state" and each.time >= now)
+        return next((each.value for each in states), "MASTER")
 
     def _rx(self, item: Item) -> None:
         datagram, now, node = item.value, item.time, self.node
