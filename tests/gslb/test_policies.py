@@ -205,6 +205,8 @@ def test_an_empty_list_and_a_missing_default_give_no_answer() -> None:
     policy = Geolocation({"EU": [DE], "AQ": []})
     assert policy.answer(Client(place=Place("AQ")), 0.0).members == ()
     assert policy.answer(Client(), 0.0).members == ()
+    with_default = Geolocation({"AQ": [], "default": DE})
+    assert with_default.answer(Client(place=Place("AQ", "AQ")), 0.0).members == ()
     assert not policy.healthy(0.0, Client())
     assert policy.healthy(0.0, Client(place=Place("EU")))
 

@@ -161,6 +161,15 @@ def test_an_explanation_says_why_each_part_is_where_it_is() -> None:
     assert "not needed" in Failover([c, a]).rank(Client(), 3.0).explain(3.0)
 
 
+def test_a_part_that_is_ranked_twice_keeps_its_first_position_and_reason() -> None:
+    a, b = one("a"), one("b")
+    policy = Failover([Failover([a], name="own"), Failover([b, a], name="all")])
+    assert [(ranked.part.name, ranked.reason) for ranked in policy.rank(Client(), 0.0)] == [
+        ("a", "number 1 of 2; in own: number 1 of 1"),
+        ("b", "number 2 of 2; in all: number 1 of 2"),
+    ]
+
+
 def test_a_region_of_a_pool_in_a_kept_ranking() -> None:
     drain = Drain[str]()
     first = Region("first", Pool(RoundRobin(["a", "b"]), gates=[drain]))
