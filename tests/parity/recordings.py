@@ -77,7 +77,7 @@ def module_of(content: Any) -> str | None:
     if "cases" not in fields:
         return None
     rows: list[Any] = fields["cases"]
-    if "implementation" not in fields and all("option_hex" in row for row in rows):
+    if rows and all("option_hex" in row for row in rows):
         return "ecs"
     implementation = fields.get("implementation")
     if not isinstance(implementation, str):
