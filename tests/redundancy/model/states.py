@@ -3,7 +3,6 @@
 from math import inf
 from typing import Any
 
-from balancers.redundancy.vrrp import RouterSnapshot
 from tests.redundancy.model.monitor import NONE
 from tests.redundancy.model.world import DOWN, FROZEN, World
 
@@ -24,20 +23,21 @@ def written(world: World) -> State:
         if mode == DOWN:
             parts.append((mode, world.installed[place]))
             continue
-        router, asleep = world.routers[place], 0.0
+        asleep = 0.0
         # It counts that a timer is late, and not by how much.
         latest = world.scenario.longest / 2
         if mode == FROZEN:
             since = world.frozen_at[place]
-            snapshot = router.snapshot(since)
-            timer = max(snapshot.remaining, _finite(snapshot.preempt_in))
+            snapshot = world.snapshot(place, since)
+            timer = max(snapshot[3], _finite(snapshot[6]))
             asleep = min(now - since, timer + latest)
         else:
-            snapshot = router.snapshot(now)
-            if router.due < now:
-                asleep = min(now - router.due, latest)
-                snapshot = snapshot._replace(preempt_in=snapshot.preempt_in + asleep)
-        if snapshot.state == "active":
+            snapshot = world.snapshot(place, now)
+            due = world.due(place)
+            if due < now:
+                asleep = min(now - due, latest)
+                snapshot = (*snapshot[:6], snapshot[6] + asleep)
+        if snapshot[0] == "active":
             interval = monitor.intervals[place]
             clocks: tuple[float, ...] = (
                 min(now - monitor.sent[place], interval),
@@ -50,7 +50,7 @@ def written(world: World) -> State:
                 max(monitor.earliest[place] - now, 0.0),
                 monitor.learned[place],
             )
-        parts.append((mode, tuple(snapshot), asleep, tuple(world.queues[place]), clocks))
+        parts.append((mode, snapshot, asleep, tuple(world.queues[place]), clocks))
     packets = [
         (place, number, max(latest - now, 0.0), late)
         for place, number, latest, late in world.packets
@@ -87,12 +87,11 @@ def read(world: World, state: State) -> None:
             world.installed[place] = part[1]
             continue
         _, snapshot, asleep, queue, clocks = part
-        was = RouterSnapshot(*snapshot)
-        world.routers[place].restore(was, -asleep)
+        world.unread[place] = (snapshot, -asleep)
         world.frozen_at[place] = -asleep
         world.queues[place] = list(queue)
-        world.installed[place] = was.state == "active"
-        if was.state == "active":
+        active = world.installed[place] = snapshot[0] == "active"
+        if active:
             monitor.sent[place], monitor.woken[place] = -clocks[0], -clocks[1]
         else:
             quiet, latest, earliest, learned = clocks

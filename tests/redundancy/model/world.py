@@ -8,7 +8,16 @@ router, or sends it an invalid packet) is an event.
 from collections.abc import Callable
 from math import inf
 
-from balancers.redundancy.vrrp import Action, Datagram, Install, Send, VirtualRouter, Withdraw
+from balancers.redundancy.vrrp import (
+    Action,
+    Datagram,
+    Install,
+    RouterSnapshot,
+    Send,
+    State,
+    VirtualRouter,
+    Withdraw,
+)
 from tests.redundancy.model.monitor import Broken, Monitor
 from tests.redundancy.model.scenarios import Scenario
 
@@ -17,6 +26,8 @@ __all__ = ["DOWN", "FROZEN", "UP", "Move", "World"]
 UP, DOWN, FROZEN = range(3)
 Move = tuple[str, int]
 """What happens, and the place of the router or the packet that it happens to."""
+RouterState = tuple[State, bool, bool, float, int, bool, float]
+"""The fields of a RouterSnapshot."""
 Packet = tuple[int, int, float, bool]
 """The receiver, the number of the datagram, when it arrives at the latest, whether it is late."""
 QUEUE = 2
@@ -25,6 +36,8 @@ KINDS = (
     *("wait", "wait half", "arrive", "read", "tick"),
     *("lose", "delay", "double", "crash", "shut down", "restart", "freeze", "wake", "spoil"),
 )
+OF_PACKETS = {"lose", "delay", "double"}
+"""What changes no router."""
 COPIES = 4
 """How many packets are in flight at most before none is doubled any more."""
 
@@ -38,6 +51,8 @@ class World:
         self.routers = scenario.routers(make)
         self.places = range(len(self.routers))
         self.fresh = [router.snapshot(0.0) for router in self.routers]
+        self.unread: list[tuple[RouterState, float] | None] = [None for _ in self.routers]
+        """The state of a router at a time, until it is needed: most moves need one router only."""
         self.packets: list[Packet] = []
         self.datagrams: list[Datagram] = []
         self.contents: list[tuple[int, int, float]] = []
@@ -62,6 +77,35 @@ class World:
             self._start(place)
         self._settle()
 
+    def router(self, place: int) -> VirtualRouter:
+        """The router at a place, in its state."""
+        router, unread = self.routers[place], self.unread[place]
+        if unread is not None:
+            router.restore(RouterSnapshot(*unread[0]), unread[1])
+            self.unread[place] = None
+        return router
+
+    def state(self, place: int) -> str:
+        unread = self.unread[place]
+        return self.routers[place].state if unread is None else unread[0][0]
+
+    def due(self, place: int) -> float:
+        unread = self.unread[place]
+        return self.routers[place].due if unread is None else unread[1] + unread[0][3]
+
+    def snapshot(self, place: int, at: float) -> RouterState:
+        """The state of a router, relative to a time ``at``."""
+        unread = self.unread[place]
+        if unread is None:
+            snapshot = self.routers[place].snapshot(at)
+            return (*snapshot[:6], snapshot.preempt_in)
+        passed = at - unread[1]
+        if not passed:
+            return unread[0]
+        state, started, link, remaining, learned, resigned, preempt_in = unread[0]
+        left, wait = max(remaining - passed, 0.0), max(preempt_in - passed, 0.0)
+        return (state, started, link, left, learned, resigned, wait)
+
     def natural(self) -> list[Move]:
         """What can happen by itself now.  Time passes only when nothing else must happen first.
 
@@ -74,7 +118,7 @@ class World:
                 if self.queues[place]:
                     moves.append(("read", place))
                     must = True
-                if self.routers[place].due <= self.now:
+                if self.due(place) <= self.now:
                     moves.append(("tick", place))
                     must = True
         if not must:
@@ -134,14 +178,15 @@ class World:
     def next_time(self) -> float:
         """When something must happen by itself.  ``inf``: never."""
         times = [packet[2] for packet in self.packets]
-        times += [self.routers[p].due for p in self.places if self.modes[p] == UP]
+        times += [self.due(p) for p in self.places if self.modes[p] == UP]
         return min(times, default=inf)
 
     def do(self, move: Move) -> None:
         """Let it happen.  Raises Broken."""
         kind, which = move
         self._methods[kind](which)
-        self._settle()
+        if kind not in OF_PACKETS:
+            self._settle()
 
     def delayed(self) -> float:
         """How long a packet that is delayed or doubled takes at most."""
@@ -174,7 +219,7 @@ class World:
         self._receive(place, self.queues[place].pop(0))
 
     def _tick(self, place: int) -> None:
-        router = self.routers[place]
+        router = self.router(place)
         was_active = router.state == "active"
         actions = router.tick(self.now)
         if not was_active and router.state == "active":
@@ -200,7 +245,7 @@ class World:
         self.queues[place].clear()
 
     def _shut_down(self, place: int) -> None:
-        self._execute(place, self.routers[place].shutdown(self.now), timer=False)
+        self._execute(place, self.router(place).shutdown(self.now), timer=False)
         self._crash(place)
 
     def _restart(self, place: int) -> None:
@@ -217,18 +262,19 @@ class World:
 
     def _spoil(self, place: int) -> None:
         """An invalid packet arrives: the checksum is wrong."""
-        self.routers[place].receive(INVALID, self.now)
+        self.router(place).receive(INVALID, self.now)
 
     # Helpers.
 
     def _start(self, place: int) -> None:
         router = self.routers[place]
+        self.unread[place] = None
         router.restore(self.fresh[place], self.now)
         self.monitor.starts(place, self.now)
         self._execute(place, router.startup(self.now), timer=False)
 
     def _receive(self, place: int, number: int) -> None:
-        router, monitor = self.routers[place], self.monitor
+        router, monitor = self.router(place), self.monitor
         sender, priority, interval = self.contents[number]
         was_active = router.state == "active"
         actions = router.receive(self.datagrams[number], self.now)
@@ -259,7 +305,7 @@ class World:
             self.monitor.sends(place, self.now, timer)
         if sent > 1:
             raise Broken(f"router {place} sends {sent} advertisements at once")
-        if self.installed[place] != (self.routers[place].state == "active"):
+        if self.installed[place] != (self.state(place) == "active"):
             raise Broken(f"router {place} has the address without being active, or the reverse")
 
     def _number(self, sender: int, datagram: Datagram) -> int:
@@ -274,10 +320,8 @@ class World:
 
     def _in(self, state: str) -> list[bool]:
         """Which well routers are in this state."""
-        return [
-            mode == UP and router.state == state
-            for mode, router in zip(self.modes, self.routers, strict=True)
-        ]
+        modes = self.modes
+        return [modes[place] == UP and self.state(place) == state for place in self.places]
 
     def _settle(self) -> None:
         self.monitor.settle(self.now, self._in("active"), self._in("backup"))
