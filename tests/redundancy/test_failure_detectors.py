@@ -326,6 +326,15 @@ def test_a_goodbye_of_a_new_incarnation_forgets_the_old_one() -> None:
     assert detector.estimate("a") == first
 
 
+def test_members_are_suspected_in_the_order_in_which_they_were_due() -> None:
+    detector: TimeoutDetector[str] = TimeoutDetector(3.0, own_pause=inf)
+    for name in NAMES:
+        detector.add(name, now=0.0)
+    for now, name in ((1.0, "b"), (2.0, "a")):
+        detector.heartbeat(name, now)
+    assert [(c.at, c.member) for c in detector.tick(9.0)] == [(3.0, "c"), (4.0, "b"), (5.0, "a")]
+
+
 def test_our_own_pause_suspects_no_member_at_once() -> None:
     detector: PhiDetector[str] = PhiDetector(own_pause=1.0)
     for name in NAMES:
