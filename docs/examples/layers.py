@@ -28,7 +28,7 @@ from typing import Self
 
 from balancers.flows import FlowKey
 from balancers.hashing import Maglev
-from balancers.redundancy.vrrp import down_interval
+from balancers.redundancy.vrrp import longest_without_active
 
 from lab_capture import Capture, wait_until
 from lab_clients import Lateness
@@ -113,6 +113,7 @@ class Site:
         self.capture = Capture(lab.bridge)
         self.edges = [lab.node("edge1"), lab.node("edge2")]
         self.proxies = {f"{node.address4}:{PORT}": node for node in map(lab.node, ("l7a", "l7b"))}
+        self.maglev = Maglev(list(self.proxies))
         self.client = lab.node("client")
         for node in self.proxies.values():  # they have the address, but do not answer ARP for it
             node.run("ip", "address", "add", f"{VIRTUAL}/32", "dev", "lo")
@@ -159,7 +160,7 @@ class Site:
     def picks(self, port: int) -> str:
         """Return the proxy of a connection with this port, by the hash."""
         flow = FlowKey("tcp", self.client.address4, port, VIRTUAL, PORT)
-        return Maglev(list(self.proxies)).pick(flow)
+        return self.maglev.pick(flow)
 
 
 class Missed(Exception):
@@ -255,7 +256,7 @@ class Drill:
         at = self.site.wait_active(second, failed)
         last = self.site.capture.find(first, "advert", 4, until=at)[-1].at
         self.all_answer("the second edge is active")
-        down, measured = down_interval(100, INTERVAL), at - last
+        down, measured = longest_without_active(100, INTERVAL), at - last
         text = f"the other edge was active after {measured:.3f} s, the bound is {down:.3f} s"
         self.say(measured <= down + TOLERANCE + 2 * self.lateness.worst, text)
 

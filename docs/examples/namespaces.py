@@ -143,7 +143,7 @@ class Node:
         self.processes.clear()
 
     def socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
-        """Create a socket inside; it stays there whoever uses it."""
+        """Create a socket inside; it stays there, also for other threads."""
         with returning():
             call("setns", self.file, NEW_NETWORK)
             return socket.socket(family, kind, protocol)

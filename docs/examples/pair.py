@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from balancers.redundancy.vrrp import down_interval
+from balancers.redundancy.vrrp import longest_with_two_actives, longest_without_active
 
 from lab_capture import Capture, wait_until
 from lab_clients import EVERY, Lateness, Prober
@@ -169,7 +169,8 @@ class Pair:
         self.first.since("active", begun)
         self.second.start()
         self.second.since("backup", begun)
-        down = down_interval(self.drill.priorities[1], self.interval)
+        down = longest_without_active(self.drill.priorities[1], self.interval)
+        both = longest_with_two_actives(self.interval)
         with self.load() as prober:
             self.calm(prober)
             failed = time.monotonic()
@@ -190,8 +191,8 @@ class Pair:
         checks = [
             Check("from its last advertisement until the other one is active", taken - last, down),
             Check("clients get no answer", outage, down),
-            Check("both are active after its return", two_actives, self.interval),
-            Check("clients get no answer after its return", second_outage, self.interval + backlog),
+            Check("both are active after its return", two_actives, both),
+            Check("clients get no answer after its return", second_outage, both + backlog),
         ]
         return checks, slowest
 
