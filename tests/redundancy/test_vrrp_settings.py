@@ -211,3 +211,16 @@ def test_a_timer_that_is_due_stays_due() -> None:
         router = backup()
         router.reconfigure(now, priority=4)
         assert router.due == due
+
+
+@pytest.mark.parametrize("received", [packet(150, cs=200), packet(0), packet(50), packet(1)])
+def test_a_snapshot_is_restored_at_any_time(received: Datagram) -> None:
+    for router in (backup(preempt_delay=2.0), active(preempt_delay=2.0)):
+        router.receive(received, 4.0)
+        before = router.snapshot(4.5)
+        for now in (4.5, -100.0, 1000.0):
+            other = VirtualRouter(51, [VIRTUAL], OWN, preempt_delay=2.0)
+            other.restore(before, now)
+            assert other.snapshot(now) == before
+            assert other.state == router.state
+            assert other.startup(now) == ()
