@@ -217,6 +217,8 @@ def test_bad_clusters() -> None:
     with pytest.raises(InvalidTime):
         Cluster("lb1", owners, fresh, now=float("nan"))
     assert fresh.members == ()
+    with pytest.raises(InvalidTime):
+        Cluster("lb1", Owners(ADDRESSES, ["lb1"]), fresh, now=float("nan"))
     cluster = Cluster("lb1", owners, fresh, now=0.0)
     assert cluster.heartbeat("lb1", 1.0) == cluster.heartbeat("lb9", 1.0) == ()
     copied = deepcopy(cluster)

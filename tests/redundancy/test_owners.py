@@ -164,6 +164,15 @@ def test_a_new_balancer_takes_its_share_and_little_else_moves(n: int) -> None:
     assert 240 // (n + 1) <= len(moved) <= 1.5 * 240 / (n + 1)
 
 
+def test_later_replacements_follow_the_scores() -> None:
+    """From four dead balancers on, as in plain rendezvous hashing."""
+    owners = Owners(["a", "b"], [f"lb{i}" for i in range(12)])
+    for address in owners.addresses:
+        later = owners.preferences(address)[4:]
+        scores = [owners._score(address, balancer) for balancer in later]
+        assert scores == sorted(scores, reverse=True)
+
+
 def test_a_balancer_with_the_weight_0_owns_nothing() -> None:
     owners = Owners(["a", "b"], {"x": 1, "y": 0})
     assert owners.assign(["x", "y"]) == {"a": "x", "b": "x"}
