@@ -91,12 +91,12 @@ class Part(ABC):
         With ``everything``, health is ignored.
         """
         ranking = self.rank(client, now)
-        if not everything:
+        part = ranking.first(now) if everything else None
+        if part is None:
             answer = ranking.answer(now)
-        elif not ranking:
-            answer = Answer((), (), "no region for this client")
         else:
-            answer = ranking.parts[0].answer_of(client, now, True, ranking.reason(0))
+            reason_of_part = ranking.reason(ranking.parts.index(part))
+            answer = part.answer_of(client, now, True, reason_of_part)
         return answer._replace(
             reason=f"{reason}; in {self.name}: {answer.reason}",
             skipped=(*skipped, *answer.skipped),

@@ -68,6 +68,7 @@ def test_latencies_are_forgotten_after_their_age() -> None:
     table.record("192.0.2.1", "a", 0.5, 200.0)  # the old one does not count any more
     assert table.latencies("192.0.2.9", 200.0) == {"a": 0.5}
     assert LatencyTable(max_age=inf).latencies("::1", 1e300) == {}
+    assert repr(table) == "<LatencyTable: 1 networks>"
 
 
 @pytest.mark.parametrize("seed", range(runs(100)))

@@ -178,6 +178,7 @@ def test_the_next_wider_level_serves_when_a_level_is_down() -> None:
 
 def test_networks_win_over_places_and_the_longest_prefix_over_others() -> None:
     networks = {"10.0.0.0/8": DE, "10.1.2.0/24": [SG, US], "2001:db8::/32": [US], "10.9.0.0/16": []}
+    networks["10.2.0.0/16"] = DE
     for given in (networks, NetworkTable(networks), [*networks.items()]):
         policy = Geolocation(MAP, networks=given, widen=False)
         for address, expected in {
@@ -262,6 +263,9 @@ def test_places_are_read_through_any_object_with_get() -> None:
         (lambda: Place(longitude=0), InvalidSetting),
         (lambda: Place(latitude="0", longitude=0), InvalidSetting),  # type: ignore[arg-type]  # wrong
         (lambda: Place(5), InvalidSetting),  # type: ignore[arg-type]  # wrong arguments
+        (lambda: Place.from_record({"location": 5}), InvalidSetting),
+        (lambda: Place.from_record({"subdivisions": {"iso_code": "TX"}}), InvalidSetting),
+        (lambda: Client("::1").place_in({Client("::1").lookup: "Paris"}), TypeError),
         (lambda: Place("EU").distance(Place(latitude=0, longitude=0)), InvalidSetting),
         (lambda: Client("nowhere at all"), InvalidKey),
         (lambda: Client(place="EU"), TypeError),  # type: ignore[arg-type]  # wrong arguments

@@ -255,3 +255,23 @@ def test_a_part_of_the_user() -> None:
     assert ranking.first(0.0) is own
     own.open = False
     assert ranking.first(0.0) is backup
+
+
+def test_policies_as_parts_of_a_draw_answer_for_their_client() -> None:
+    near, far = one("near", place=CITIES["london"]), one("far", place=CITIES["tokyo"])
+    inner = Distance([far, near], name="inner")
+    policy = Weighted({inner: 1}, rng=Random(1))
+    client = Client(place=Place("EU", latitude=50, longitude=0))
+    answer = policy.answer(client, 0.0)
+    assert answer.regions == ("near",)
+    assert answer.reason == "near: drawn with weight 1 of 1; in inner: 168 km away"
+    down(near)
+    answer = policy.answer(client, 0.0)
+    assert (answer.regions, answer.degraded, answer.health_ignored) == (("far",), True, False)
+    assert answer.skipped == (Skipped("near", "0 of 1 up, needs 1"),)
+    down(far)
+    answer = policy.answer(client, 0.0)
+    assert (answer.regions, answer.health_ignored) == (("near",), True)
+    assert not policy.held(0.0, client)
+    nothing = Weighted({Failover([], name="empty"): 1}, rng=Random(1)).answer(client, 0.0)
+    assert (nothing.members, nothing.health_ignored) == ((), True)

@@ -206,3 +206,14 @@ def test_a_part_that_draws_has_no_limit() -> None:
     policy.set_demand({"a": 1000.0})
     assert policy.room("drawn") == inf
     assert {policy.answer(client, 0.0).regions[0] for client in CLIENTS[:200]} == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("address", "scope"), [("192.0.2.1", 24), ("2001:db8::1", 56), ("::ffff:192.0.2.1", 120)]
+)
+def test_the_scope_is_that_of_the_hash_while_a_region_is_full(address: str, scope: int) -> None:
+    policy = spill_over({"a": 1000.0}, a=1000, b=inf)
+    assert policy.scope(Client(address)) == 0
+    policy.set_demand({"a": 2000.0})
+    assert policy.scope(Client(address)) == scope
+    assert policy.scope(Client()) == 0
