@@ -8,7 +8,7 @@ time that was seen.
 
 import argparse
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from time import perf_counter
 
 from tests.redundancy.model.monitor import PROMISES, Monitor
@@ -69,7 +69,7 @@ def main() -> int:
             processes.submit(ran, first, min(PART, given.runs - first))
             for first in range(0, given.runs, PART)
         ]
-        for task in searches:
+        for task in as_completed(searches):
             failed += report(task.result())
         total = Runs()
         for part in parts:
