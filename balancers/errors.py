@@ -115,10 +115,7 @@ class InvalidKey(BalancersError, ValueError):
 
 
 class InvalidTime(BalancersError, ValueError):
-    """Raised when a time is not a finite number of seconds.
-
-    Failure detectors also raise it for a time that is earlier than that of a previous call.
-    """
+    """Raised when a time is not a finite number of seconds."""
 
 
 class InvalidSetting(BalancersError, ValueError):

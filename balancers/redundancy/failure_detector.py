@@ -8,7 +8,7 @@ from typing import Generic
 from balancers._internal.checks import duration, shown, valid_now
 from balancers._internal.copying import SharesBackends
 from balancers._internal.types import B
-from balancers.errors import DuplicateBackend, InvalidSetting, InvalidTime, UnknownBackend
+from balancers.errors import DuplicateBackend, InvalidSetting, UnknownBackend
 from balancers.redundancy._member import History, Member
 from balancers.redundancy.member_change import Drop, MemberChange
 
@@ -52,7 +52,7 @@ class FailureDetector(SharesBackends, ABC, Generic[B]):
     >>> detector.heartbeat("lb2", now=5.0)
     (MemberChange(at=5.0, member='lb2', alive=True, reason='heartbeat'),)
 
-    Time never goes back: a time that is earlier than that of a previous call raises InvalidTime.
+    A time that is earlier than that of a previous call counts as that time.
     Every method is O(1) unless it says otherwise.  A deep copy shares the members.
     """
 
@@ -199,7 +199,7 @@ class FailureDetector(SharesBackends, ABC, Generic[B]):
     def advance(self, now: float) -> float:
         """Record that it is ``now``, and return it as a float.
 
-        Raises InvalidTime if it is not a time, or is earlier than a previous one.
+        Raises InvalidTime.
         """
         self._now = now = self._checked(now)
         return now
@@ -218,11 +218,8 @@ class FailureDetector(SharesBackends, ABC, Generic[B]):
             raise UnknownBackend(member) from None
 
     def _checked(self, now: float) -> float:
-        """Return the time as a float.  Raise InvalidTime if it is earlier than a previous one."""
-        seconds = valid_now(now, -inf)
-        if seconds < self._now:
-            raise InvalidTime(f"now must not be before {shown(self._now)}, not {shown(now)}")
-        return float(seconds)
+        """Return the time as a float, or the latest time if that is later."""
+        return float(valid_now(now, self._now))
 
     def _compared(
         self, state: Member | None, incarnation: int, number: int | None
