@@ -161,7 +161,7 @@ class DetectorMachine(RuleBasedStateMachine):
     def an_earlier_time_counts_as_the_latest(self, earlier: float, name: str) -> None:
         self.detector.advance(self.now)
         twins = deepcopy(self.detector), deepcopy(self.detector)
-        found = []
+        found: list[tuple[list[object], float, bytes]] = []
         for twin, now in zip(twins, (self.now, self.now - earlier), strict=True):
             answers: list[object] = [twin.tick(now)]
             if name in self.model:
