@@ -241,7 +241,7 @@ class Region(Part):
         if enough and not self._enough:
             self._healthy_at = now + self._hold
         self._enough = enough
-        self.down = not enough and self._pool is None
+        self.down: bool = not enough and self._pool is None
 
 
 def up_share(up_thresh: float) -> int | Fraction:

@@ -43,23 +43,23 @@ class Machine:
     def __init__(
         self, packets: Packets, addresses: tuple[Address, ...], settings: Settings
     ) -> None:
-        self._packets = packets
-        self._addresses = addresses
-        self._installs = tuple(Install(address) for address in addresses)
-        self._announces = tuple(Announce(address) for address in addresses)
-        self._withdraws = tuple(Withdraw(address) for address in addresses)
-        self._settings = settings
-        self._advert = packets.sends(settings.priority, settings.interval_cs)
+        self._packets: Packets = packets
+        self._addresses: tuple[Address, ...] = addresses
+        self._installs: tuple[Install, ...] = tuple(Install(address) for address in addresses)
+        self._announces: tuple[Announce, ...] = tuple(Announce(address) for address in addresses)
+        self._withdraws: tuple[Withdraw, ...] = tuple(Withdraw(address) for address in addresses)
+        self._settings: Settings = settings
+        self._advert: tuple[Send, ...] = packets.sends(settings.priority, settings.interval_cs)
         self._drops: dict[str, int] = dict.fromkeys(DROP_REASONS, 0)
         self._notices: dict[str, int] = dict.fromkeys(NOTICES, 0)
-        self._latest = -inf
+        self._latest: float = -inf
         self._state: State = "init"
-        self._started = False
-        self._link = True
-        self._due = inf
-        self._learned_cs = 0
-        self._resigned = False
-        self._preempt_at = inf
+        self._started: bool = False
+        self._link: bool = True
+        self._due: float = inf
+        self._learned_cs: int = 0
+        self._resigned: bool = False
+        self._preempt_at: float = inf
 
     def _advance(self, now: float) -> float:
         self._latest = now = valid_now(now, self._latest)
