@@ -57,8 +57,8 @@ class Packets:
         peers: tuple[Address, ...],
         checksum: Checksum,
     ) -> None:
-        self.vrid = vrid
-        self.source = source.packed
+        self.vrid: int = vrid
+        self.source: bytes = source.packed
         self._size = len(self.source)
         is_ipv4 = self._size == len(ALL_ROUTERS_IPV4)
         self._group = ALL_ROUTERS_IPV4 if is_ipv4 else ALL_ROUTERS_IPV6
