@@ -149,23 +149,29 @@ class Owners(SharesBackends, Generic[T, B]):
             place += 1
 
     def _deepen(self) -> None:
-        """Append the next place to the order of every address."""
+        """Append the next place to the order of every address.  If a hasher raises, do nothing."""
+        found: dict[T, list[B]] = {}
         if self._depth >= _BALANCED:
             for address, order in self._orders.items():
                 scores = {b: self._score(address, b) for b in self._open if b not in order}
-                order.extend(sorted(scores, key=scores.__getitem__, reverse=True))
-            self._depth = len(self._open)
+                found[address] = sorted(scores, key=scores.__getitem__, reverse=True)
+            self._append(found, len(self._open))
             return
         groups: dict[frozenset[B], list[T]] = {}
         for address, order in self._orders.items():
             groups.setdefault(frozenset(order), []).append(address)
         chosen = dict.fromkeys(self._open, 0)
         for dead, group in groups.items():
-            self._choose(dead, group, chosen)
-        self._depth += 1
+            found.update(self._chosen(dead, group, chosen))
+        self._append(found, self._depth + 1)
 
-    def _choose(self, dead: frozenset[B], group: list[T], chosen: dict[B, int]) -> None:
-        """Append the next place for the addresses that lose their owner when ``dead`` is complete.
+    def _append(self, found: dict[T, list[B]], depth: int) -> None:
+        for address, balancers in found.items():
+            self._orders[address].extend(balancers)
+        self._depth = depth
+
+    def _chosen(self, dead: frozenset[B], group: list[T], chosen: dict[B, int]) -> dict[T, list[B]]:
+        """Return the next place of the addresses that lose their owner when ``dead`` is complete.
 
         All other addresses keep the owners that they have then.  The addresses of the group fill
         up the balancers with the fewest addresses per weight.  ``chosen`` counts how often each
@@ -199,12 +205,12 @@ class Owners(SharesBackends, Generic[T, B]):
             if free
         ]
         scores.sort(key=lambda triple: triple[0], reverse=True)
-        waiting = dict.fromkeys(group)
+        found: dict[T, list[B]] = {}
         for _, address, balancer in scores:
-            if places[balancer] and address in waiting:
+            if places[balancer] and address not in found:
                 places[balancer] -= 1
-                del waiting[address]
-                self._orders[address].append(balancer)
+                found[address] = [balancer]
+        return found
 
     def _score(self, address: T, balancer: B) -> int:
         name = self._names[address]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancers.errors import DuplicateBackend, InvalidWeight, UnknownBackend
-from balancers.keys import KeyedBlake2
+from balancers.keys import KeyedBlake2, Murmur3
 from balancers.redundancy import Owners
 from tests.depth import DEEP, runs
 
@@ -237,3 +237,24 @@ def test_extreme_weights() -> None:
     for weight in (5e-324, 1e300):
         even = Owners(range(10), {"x": weight, "y": weight})
         assert Counter(even.assign(["x", "y"]).values()) == {"x": 5, "y": 5}
+
+
+@pytest.mark.parametrize("call", range(1, 13))
+def test_a_hasher_that_fails_once_changes_nothing(call: int) -> None:
+    """The orders have 5 places, so the places after the balanced ones are computed too."""
+    addresses, balancers = ["x", "y"], ["a", "b", "c", "d", "e"]
+    calls = 0
+
+    def fails_once(key: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise RuntimeError
+        return Murmur3()(key)
+
+    owners = Owners(addresses, balancers, hasher=fails_once)
+    with pytest.raises(RuntimeError):
+        owners.preferences("x")
+    plain = Owners(addresses, balancers)
+    for address in addresses:
+        assert owners.preferences(address) == plain.preferences(address)

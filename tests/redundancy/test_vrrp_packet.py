@@ -26,7 +26,7 @@ from balancers.redundancy.vrrp import (
     virtual_mac,
 )
 from tests.depth import runs
-from tests.redundancy.vrrp_packets import advert, summed
+from tests.redundancy.vrrp_packets import advert, summed, words
 
 IPV4 = ("10.77.0.1", ["10.77.0.100", "10.77.0.101"])
 IPV6 = ("fe80::1", ["fe80::77", "fd77::100"])
@@ -264,6 +264,17 @@ def test_wrong_arguments_are_refused() -> None:
 def test_virtual_macs() -> None:
     assert virtual_mac(1, 4).hex(":") == "00:00:5e:00:01:01"
     assert virtual_mac(255, 6).hex(":") == "00:00:5e:00:02:ff"
+
+
+@pytest.mark.parametrize("mac", ["02000000d6af", "02000000d6b0", "000000000000", "ffffffffffff"])
+def test_the_checksum_of_a_neighbour_advertisement(mac: str) -> None:
+    """With the first MAC, the sum of all other words is 0xFFFF, so the checksum is 0."""
+    frame = announcement_frame(ip_address("fe80::77"), bytes.fromhex(mac))
+    payload = frame[54:]
+    pseudo_header = frame[22:54] + struct.pack("!II", len(payload), 58)
+    assert payload[2:4] == struct.pack(
+        "!H", 0xFFFF - words(pseudo_header + payload[:2] + payload[4:])
+    )
 
 
 def test_an_ipv4_packet_is_taken_apart_at_every_length_of_its_header() -> None:

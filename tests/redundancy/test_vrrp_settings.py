@@ -14,6 +14,7 @@ from balancers.redundancy.vrrp import (
     VirtualRouter,
     decode,
 )
+from tests.redundancy.vrrp_packets import advert
 from tests.redundancy.vrrp_routers import DOWN, OWN, SKEW, VIRTUAL, active, backup, packet
 
 
@@ -157,6 +158,21 @@ def test_wrong_settings_are_refused(change: dict[str, object], message: str) -> 
     settings: dict[str, object] = {"vrid": 51, "addresses": [VIRTUAL], "source": OWN}
     with pytest.raises(InvalidSetting, match=message):
         VirtualRouter(**settings | change)  # type: ignore[arg-type]  # on purpose
+
+
+def test_unicast_is_sent_from_any_address() -> None:
+    router = VirtualRouter(51, ["fe80::77", "fd77::1"], "fd77::2", peers=["2001:db8::9"])
+    router.startup(0.0)
+    sent = router.tick(DOWN)[0]
+    assert isinstance(sent, Send)
+    assert sent.datagram == advert(
+        "fd77::2", ["fe80::77", "fd77::1"], destination="2001:db8::9", hop_limit=64
+    )
+    higher = advert("2001:db8::9", ["fe80::77"], priority=101, destination="fd77::2", hop_limit=9)
+    assert router.receive(higher, 4.0)[-1] == StateChanged("active", "backup", "higher priority")
+    for first in ("fd77::1", "fd77::2"):
+        with pytest.raises(InvalidSetting, match="the first of addresses must be link-local"):
+            VirtualRouter(51, [first], "fd77::2", peers=["2001:db8::9"])
 
 
 @pytest.mark.parametrize(

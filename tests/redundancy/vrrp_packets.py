@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 from balancers.redundancy.vrrp import Datagram
 
-__all__ = ["GROUPS", "advert", "summed"]
+__all__ = ["GROUPS", "advert", "summed", "words"]
 
 GROUPS = {4: "224.0.0.18", 6: "ff02::12"}
 

@@ -35,13 +35,21 @@ def _checked_list(name: str, values: Iterable[object], version: int) -> tuple[Ad
     return addresses
 
 
-def checked_addresses(values: Iterable[object], source: Address) -> tuple[Address, ...]:
-    """Return the virtual addresses.  Raise InvalidSetting if they do not fit in a packet."""
+def checked_addresses(
+    values: Iterable[object], source: Address, *, multicast: bool
+) -> tuple[Address, ...]:
+    """Return the virtual addresses.  Raise InvalidSetting if they do not fit in a packet.
+
+    With ``multicast``, also check that ``source`` is an address from which it can be sent.
+    """
     addresses = _checked_list("addresses", values, source.version)
     if not 1 <= len(addresses) <= _MOST_ADDRESSES:
         raise InvalidSetting(f"addresses must be 1 to {_MOST_ADDRESSES}, not {len(addresses)}")
     if isinstance(source, IPv6Address):
-        for name, address in (("source", source), ("the first of addresses", addresses[0])):
+        limited = {"the first of addresses": addresses[0]}
+        if multicast:
+            limited["source"] = source
+        for name, address in limited.items():
             if not address.is_link_local:
                 raise InvalidSetting(f"{name} must be link-local (fe80::/10), not {address}")
     return addresses

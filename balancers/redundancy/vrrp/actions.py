@@ -64,7 +64,8 @@ class Announce(NamedTuple):
 class Withdraw(NamedTuple):
     """Remove ``address`` from the interface, so that the host no longer answers for it.
 
-    It may not be there: then do nothing.
+    It may not be there: then do nothing.  The owner has its addresses in any case, so do nothing
+    there either.
 
     >>> from ipaddress import ip_address
     >>> str(Withdraw(ip_address("10.77.0.100")).address)

@@ -16,6 +16,7 @@ _ROUTER = 0x80
 _OVERRIDE = 0x20
 _ICMPV6 = 58
 _MAC_BYTES = 6
+_WORD = 0xFFFF
 _LAST_VRID = 255
 
 
@@ -59,7 +60,7 @@ def announcement_frame(address: Address, mac: bytes, *, router: bool = True) -> 
     rest = bytes((flags, 0, 0, 0)) + packed + option
     length = len(start) + 2 + len(rest)
     total = int.from_bytes(packed + _ALL_NODES + start + rest, "big") + length + _ICMPV6
-    checksum = (0xFFFF - total % 0xFFFF).to_bytes(2, "big")
+    checksum = (_WORD - (total % _WORD or _WORD)).to_bytes(2, "big")
     return b"".join(
         (_ALL_NODES_MAC, mac, _IPV6, packed, _ALL_NODES, start, checksum, rest),
     )

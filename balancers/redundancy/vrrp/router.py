@@ -33,10 +33,10 @@ class VirtualRouter(Machine):
     All times are seconds.  A time that is earlier than the latest one counts as the latest one.
 
     ``vrid`` is the number of the virtual router, 1 to 255.  ``addresses`` are the virtual
-    addresses, and ``source`` is the real address of this router: for IPv6, the first virtual
-    address and ``source`` must be link-local.  The router with the highest ``priority`` becomes
-    active, 1 to 254, or 255 for the router that owns the addresses.  The active router sends an
-    advertisement each ``interval`` seconds, a multiple of 0.01 up to 40.95.
+    addresses, and ``source`` is the real address of this router.  For IPv6, the first virtual
+    address must be link-local, and without ``peers`` also ``source``.  The router with the highest
+    ``priority`` becomes active, 1 to 254, or 255 for the router that owns the addresses.  The
+    active router sends an advertisement each ``interval`` seconds, a multiple of 0.01 up to 40.95.
 
     Without ``preempt``, a backup does not replace an active router of a lower priority.  The owner
     always does.  A backup waits for ``preempt_delay`` seconds before it begins to do so.
@@ -84,7 +84,8 @@ class VirtualRouter(Machine):
     ) -> None:
         own = checked_address("source", source)
         self._mac = virtual_mac(vrid, own.version)
-        virtual = checked_addresses(addresses, own)
+        others = checked_peers(peers, own)
+        virtual = checked_addresses(addresses, own, multicast=not others)
         check_flags(preempt=preempt, answer_lower=answer_lower)
         delay = not_negative("preempt_delay", preempt_delay)
         if delay and not preempt:
@@ -92,7 +93,7 @@ class VirtualRouter(Machine):
         settings = Settings(
             checked_priority(priority), centiseconds(interval), preempt, delay, answer_lower
         )
-        packets = Packets(vrid, virtual, own, checked_peers(peers, own), checksum)
+        packets = Packets(vrid, virtual, own, others, checksum)
         super().__init__(packets, virtual, settings)
 
     @property
@@ -201,7 +202,8 @@ class VirtualRouter(Machine):
         """Note a packet of the network; O(bytes).
 
         A packet that is not valid changes nothing but :attr:`drops`.  Raises InvalidTime, and
-        TypeError if ``datagram`` has fields of a wrong type.
+        TypeError if ``datagram`` is not a Datagram, or if its addresses or its payload are not
+        bytes.
         """
         if not isinstance(datagram, Datagram):
             raise TypeError(f"datagram must be a Datagram of bytes, not {shown(datagram)}")
@@ -272,12 +274,12 @@ class VirtualRouter(Machine):
 
         The time ``now`` may be earlier than the latest time.  Raises InvalidTime.
         """
+        state, started, link, remaining, learned_cs, resigned, preempt_in = snapshot
         self._latest = now = valid_now(now, -inf)
-        self._state = snapshot.state
-        self._started, self._link = snapshot.started, snapshot.link
-        self._due = now + snapshot.remaining
-        self._learned_cs, self._resigned = snapshot.learned_cs, snapshot.resigned
-        self._preempt_at = now + snapshot.preempt_in
+        self._state, self._started, self._link = state, started, link
+        self._due = now + remaining
+        self._learned_cs, self._resigned = learned_cs, resigned
+        self._preempt_at = now + preempt_in
 
     def __copy__(self) -> "VirtualRouter":
         twin = object.__new__(type(self))
