@@ -1,9 +1,10 @@
 """Defines what all policies have in common."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from math import inf
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from balancers._internal.checks import shown, valid_now
 from balancers.errors import InvalidSetting
@@ -59,7 +60,7 @@ class Policy(Part):
         client: Client,
         now: float,
         parts: Sequence[Part],
-        details: Sequence[Any],
+        facts: Sequence[Any],
         describe: Callable[[Any], str] = str,
     ) -> Ranking:
         """Return the ranking, in which the rankings of the parts replace these parts.
@@ -68,35 +69,47 @@ class Policy(Part):
         """
         valid_now(now, -inf)
         if self._is_flat:
-            return Ranking(client, parts, details, describe)
-        return flattened(client, now, parts, details, describe)
+            return Ranking(client, parts, facts, describe)
+        return flattened(client, now, parts, facts, describe)
 
 
 def flattened(
     client: Client,
     now: float,
     parts: Sequence[Part],
-    details: Sequence[Any],
+    facts: Sequence[Any],
     describe: Callable[[Any], str],
 ) -> Ranking:
     """Return the ranking of the parts of all parts.  A part keeps the first of its positions."""
-    found: dict[Part, tuple[Any, ...]] = {}
-    for part, detail in zip(parts, details, strict=True):
+    found: dict[Part, Any] = {}
+    inner: dict[Part, Callable[[Any], str]] = {}
+    for part, fact in zip(parts, facts, strict=True):
         if part.draws or isinstance(part, Region):
-            found.setdefault(part, (describe, detail))
+            found.setdefault(part, fact)
             continue
-        inner = part.rank(client, now)
-        for at, inside in enumerate(inner.parts):
-            found.setdefault(inside, (describe, detail, part.name, inner, at))
-    return Ranking(client, tuple(found), tuple(found.values()), _described)
+        ranking = part.rank(client, now)
+        inner[part] = ranking.describe
+        for inside, fact_inside in zip(ranking.parts, ranking.facts, strict=True):
+            found.setdefault(inside, _Inside(fact, part, fact_inside))
+    described = partial(_described, describe, inner)
+    return Ranking(client, tuple(found), tuple(found.values()), described)
 
 
-def _described(detail: tuple[Any, ...]) -> str:
-    describe, outer, *rest = detail
-    if not rest:
-        return str(describe(outer))
-    name, inner, at = rest
-    return f"{describe(outer)}; in {name}: {inner.reason(at)}"
+class _Inside(NamedTuple):
+    """The fact of a part of a policy within another policy."""
+
+    outer: Any
+    policy: Part
+    inner: Any
+
+
+def _described(
+    describe: Callable[[Any], str], inner: Mapping[Part, Callable[[Any], str]], fact: Any
+) -> str:
+    if type(fact) is not _Inside:
+        return describe(fact)
+    outer, policy, fact_inside = fact
+    return f"{describe(outer)}; in {policy.name}: {inner[policy](fact_inside)}"
 
 
 def checked_parts(parts: Iterable[Part]) -> tuple[Part, ...]:

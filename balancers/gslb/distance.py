@@ -9,7 +9,7 @@ from balancers.errors import InvalidSetting
 from balancers.gslb._policy import Policy
 from balancers.gslb.client import Client
 from balancers.gslb.networks import narrowest
-from balancers.gslb.place import Place, kilometres
+from balancers.gslb.place import Place, all_kilometres
 from balancers.gslb.ranking import Part, Ranking
 
 __all__ = ["Distance"]
@@ -59,42 +59,42 @@ class Distance(Policy):
         given: dict[Part, object] = {part: getattr(part, "place", None) for part in self.parts}
         if isinstance(regions, Mapping):
             given.update(cast("Mapping[Part, Place]", regions))
-        self._located = [located(part, given[part]) for part in self.parts]
-        self._biased = any(bias for _, bias in self._located)
+        self._vectors = [located(part, given[part]) for part in self.parts]
+        biases: list[float] = [getattr(part, "bias", 0) for part in self.parts]
+        self._biases = biases if any(biases) else None
+        self._as_given = tuple(
+            f"the place of the client is unknown, number {at} of {len(self.parts)}"
+            for at in range(1, len(self.parts) + 1)
+        )
 
     def rank(self, client: Client, now: float) -> Ranking:
         place = client.place_in(self._places)
         here = None if place is None else place.vector
         if here is None:
-            return self._ranking(client, now, self.parts, range(len(self.parts)), self._as_given)
-        if self._biased:
-            order = [
-                (biased(kilometres(dist(here, there)), bias), at, bias)
-                for at, (there, bias) in enumerate(self._located)
-            ]
-            describe = _biased_distance
-        else:
-            order = [(dist(here, there), at, 0) for at, (there, _) in enumerate(self._located)]
-            describe = _distance
-        order.sort()
-        parts = self.parts
-        nearest = order[: self._limit]
-        return self._ranking(client, now, [parts[at] for _, at, _ in nearest], nearest, describe)
+            return self._ranking(client, now, self.parts, self._as_given)
+        parts, vectors, biases = self.parts, self._vectors, self._biases
+        away = [dist(here, there) for there in vectors]
+        if biases is not None:
+            away = [*map(biased, all_kilometres(away), biases)]
+        order = sorted(range(len(parts)), key=away.__getitem__)[: self._limit]
+        nearest = [parts[at] for at in order]
+        if biases is None:
+            facts = all_kilometres([away[at] for at in order])
+            return self._ranking(client, now, nearest, facts, _distance)
+        pairs = [(away[at], biases[at]) for at in order]
+        return self._ranking(client, now, nearest, pairs, _biased_distance)
 
     def scope(self, client: Client) -> int:
         return narrowest(super().scope(client), client.place_scope(self._places))
 
-    def _as_given(self, at: int) -> str:
-        return f"the place of the client is unknown, number {at + 1} of {len(self.parts)}"
 
-
-def located(part: Part, place: object) -> tuple[tuple[float, float, float], float]:
-    """Return the vector and the bias of a part.  Raises TypeError, InvalidSetting."""
+def located(part: Part, place: object) -> tuple[float, float, float]:
+    """Return the vector of a part.  Raises TypeError, InvalidSetting."""
     if place is not None and not isinstance(place, Place):
         raise TypeError(f"the place of {part.name} must be a Place, not {shown(place)}")
     if place is None or place.vector is None:
         raise InvalidSetting(f"{part.name} must have a place with coordinates, not {shown(place)}")
-    return place.vector, getattr(part, "bias", 0)
+    return place.vector
 
 
 def checked_places(places: Any) -> Any:
@@ -113,12 +113,12 @@ def biased(distance: float, bias: float) -> float:
     return distance * (1 - bias / 100) if bias > 0 else distance / (1 + bias / 100)
 
 
-def _distance(detail: tuple[float, int, float]) -> str:
-    return f"{kilometres(detail[0]):.0f} km away"
+def _distance(kilometres: float) -> str:
+    return f"{kilometres:.0f} km away"
 
 
-def _biased_distance(detail: tuple[float, int, float]) -> str:
-    counted, _, bias = detail
+def _biased_distance(fact: tuple[float, float]) -> str:
+    counted, bias = fact
     if not bias:
         return f"{counted:.0f} km away"
     distance = counted / (1 - bias / 100) if bias > 0 else counted * (1 + bias / 100)

@@ -1,13 +1,15 @@
 """Implements geolocation: regions by the network, city, subdivision, country or continent."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
+from itertools import repeat
 from typing import Any, NamedTuple, cast
 
 from balancers._internal.checks import check_flags, shown
 from balancers.errors import InvalidSetting
 from balancers.gslb._policy import Policy, checked_parts
+from balancers.gslb._prefixes import Prefix
 from balancers.gslb.client import Client
 from balancers.gslb.distance import checked_places
 from balancers.gslb.networks import NetworkTable, narrowest
@@ -24,7 +26,7 @@ class _Node(NamedTuple):
     """One level of the mapping, with the parts for clients that no deeper level matches."""
 
     parts: tuple[Part, ...]
-    details: tuple[Any, ...]
+    facts: tuple[Any, ...]
     children: Mapping[str, "_Node"]
 
 
@@ -33,6 +35,7 @@ class _Order(NamedTuple):
 
     parts: tuple[Part, ...]
     known: frozenset[Part]
+    numbers: tuple[int, ...]
     is_last: bool
     """Whether no wider level can add a part."""
 
@@ -102,14 +105,13 @@ class Geolocation(Policy):
             order, _, prefix = self._networks.find(address)
             if order is not None and prefix is not None:
                 parts, count = order.parts, len(order.parts)
-                describe = partial(_network_reason, prefix, count)
-                details: Sequence[Any] = range(1, count + 1)
+                facts: Sequence[Any] = [*zip(repeat(prefix, count), order.numbers, repeat(count))]
                 if not order.is_last:
                     wider = self._node_of(client.place_in(self._places))
-                    parts, details = _joined(parts, order.known, details, wider)
-                return self._ranking(client, now, parts, details, describe)
+                    parts, facts = _joined(parts, order.known, facts, wider)
+                return self._ranking(client, now, parts, facts, _reason)
         node = self._node_of(client.place_in(self._places))
-        return self._ranking(client, now, node.parts, node.details, _reason)
+        return self._ranking(client, now, node.parts, node.facts, _reason)
 
     def scope(self, client: Client) -> int:
         scopes = [super().scope(client)]
@@ -135,9 +137,9 @@ def _compiled(choice: object, label: str, wider: _Node, widen: bool) -> _Node:
     """Return the node of a choice.  Raises TypeError, InvalidSetting."""
     if not isinstance(choice, Mapping):
         parts = _listed(choice)
-        details = tuple((label, at, len(parts)) for at in range(1, len(parts) + 1))
-        node = _Node(parts, details, {})
-        return _Node(*_joined(parts, parts, details, wider), {}) if widen and parts else node
+        facts = tuple((label, at, len(parts)) for at in range(1, len(parts) + 1))
+        node = _Node(parts, facts, {})
+        return _Node(*_joined(parts, parts, facts, wider), {}) if widen and parts else node
     entries = cast("Mapping[object, object]", choice)
     node = wider
     if _DEFAULT in entries:
@@ -151,7 +153,7 @@ def _compiled(choice: object, label: str, wider: _Node, widen: bool) -> _Node:
         if code.casefold() in children:
             raise InvalidSetting(f"{shown(code)} is there twice, in upper and in lower case")
         children[code.casefold()] = _compiled(deeper, code, node, widen)
-    return _Node(node.parts, node.details, children)
+    return _Node(node.parts, node.facts, children)
 
 
 def _listed(choice: object) -> tuple[Part, ...]:
@@ -159,11 +161,11 @@ def _listed(choice: object) -> tuple[Part, ...]:
 
 
 def _joined(
-    parts: tuple[Part, ...], known: Container[Part], details: Sequence[Any], wider: _Node
+    parts: tuple[Part, ...], known: Container[Part], facts: Sequence[Any], wider: _Node
 ) -> tuple[tuple[Part, ...], tuple[Any, ...]]:
-    """Return the parts, and then the parts of the wider level that are not known, with details."""
+    """Return the parts, and then the parts of the wider level that are not known, with facts."""
     added = [pair for pair in zip(*wider[:2], strict=True) if pair[0] not in known]
-    return (*parts, *(part for part, _ in added)), (*details, *(detail for _, detail in added))
+    return (*parts, *(part for part, _ in added)), (*facts, *(fact for _, fact in added))
 
 
 def _parts_of(node: _Node) -> Iterator[Part]:
@@ -190,26 +192,25 @@ def _compiled_networks(networks: Any, found: dict[Part, None], widen: bool) -> N
         parts = _listed(choice)
         if parts not in orders:
             known = frozenset(parts)
-            orders[parts] = _Order(parts, known, not (widen and parts) or known >= by_place)
+            orders[parts] = _Order(
+                parts,
+                known,
+                tuple(range(1, len(parts) + 1)),
+                not (widen and parts) or known >= by_place,
+            )
             found.update(dict.fromkeys(parts))
         return orders[parts]
 
     return NetworkTable.combined(order_of, known_as)
 
 
-def _reason(detail: tuple[str, int, int]) -> str:
-    label, at, count = detail
+def _reason(fact: tuple[str | Prefix, int, int]) -> str:
+    where, at, count = fact
+    label = where if isinstance(where, str) else _label(where)
     return label if count == 1 else f"{label}, number {at} of {count}"
 
 
-def _network_reason(prefix: tuple[int, int, int], count: int, detail: Any) -> str:
-    """Return the reason of a position in the list of a network, or of a detail of a place."""
-    if type(detail) is not int:
-        return _reason(detail)
-    return _reason((_label(prefix), detail, count))
-
-
 @lru_cache(maxsize=1024)
-def _label(prefix: tuple[int, int, int]) -> str:
+def _label(prefix: Prefix) -> str:
     version, first, length = prefix
     return f"network {IPv4Address(first) if version == _IPV4 else IPv6Address(first)}/{length}"

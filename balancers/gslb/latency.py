@@ -174,7 +174,9 @@ class Latency(Policy):
             else:
                 order.append((_SECONDS_PER_KM * kilometres(dist(here, there)), at, False))
         order.sort()
-        return self._ranking(client, now, [self.parts[at] for _, at, _ in order], order, _reason)
+        parts = [self.parts[at] for _, at, _ in order]
+        facts = [(seconds, measured) for seconds, _, measured in order]
+        return self._ranking(client, now, parts, facts, _reason)
 
     def scope(self, client: Client) -> int:
         scopes = [super().scope(client), client.place_scope(self._places)]
@@ -191,8 +193,8 @@ class Latency(Policy):
         return {**self._table.latencies(client.lookup, now), **client.latencies}
 
 
-def _reason(detail: tuple[float, int, bool]) -> str:
-    seconds, _, measured = detail
+def _reason(fact: tuple[float, bool]) -> str:
+    seconds, measured = fact
     if measured:
         return f"{seconds:.3g} s, measured"
     if seconds == inf:

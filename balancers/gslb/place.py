@@ -1,17 +1,19 @@
 """Defines where a client or a region is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import asin, cos, dist, radians, sin
+from math import asin, cos, dist, pi, radians, sin
 from typing import Any, Self, cast
 
 from balancers._internal.checks import number, shown
 from balancers.errors import InvalidSetting
 
-__all__ = ["Place", "kilometres", "place_of"]
+__all__ = ["Place", "all_kilometres", "kilometres", "place_of"]
 
 _EARTH_RADIUS = 6371.0088
 """The mean radius of the earth in kilometres (IUGG)."""
+_DIAMETER = 2 * _EARTH_RADIUS
+_FARTHEST = _DIAMETER * (pi / 2)
 _CODES = ("continent", "country", "subdivision", "city")
 
 
@@ -107,7 +109,15 @@ def kilometres(chord: float) -> float:
     >>> round(kilometres(2.0))
     20015
     """
-    return 2 * _EARTH_RADIUS * asin(min(1.0, chord / 2))
+    return all_kilometres((chord,))[0]
+
+
+def all_kilometres(chords: Iterable[float]) -> list[float]:
+    """Return the distances in kilometres of many chords, faster than one by one."""
+    return [
+        _DIAMETER * asin(chord / 2) if chord < 2 else _FARTHEST  # noqa: PLR2004 - the longest chord
+        for chord in chords
+    ]
 
 
 def place_of(found: object) -> Place | None:

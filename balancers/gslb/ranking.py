@@ -127,8 +127,7 @@ class Ranking(Sequence[Ranked]):
 
     The answer is the first healthy part.  A ranking can be kept, for example per network of
     clients: :meth:`first` and :meth:`answer` read the health of the regions when they are called.
-    The reasons are written when they are read.  Rankings are equal if their parts are the same
-    in the same order.
+    Rankings are equal if their parts are the same in the same order.
 
     >>> from balancers.gslb import Client, Failover, Region
     >>> eu, us = Region("eu", ["192.0.2.1"]), Region("us", ["192.0.2.2"])
@@ -141,21 +140,44 @@ class Ranking(Sequence[Ranked]):
     >>> print(ranking.explain(now=1.0))
     1. eu: number 1 of 2; skipped: 0 of 1 up, needs 1
     2. us: number 2 of 2; answered: 1 of 1 up, needs 1
+
+    The reasons are kept as values, :attr:`facts`, and written as text when they are read.
+
+    >>> from balancers.gslb import Latency
+    >>> ranking = Latency([eu, us]).rank(Client(latencies={"eu": 0.09, "us": 0.02}), now=1.0)
+    >>> [*zip(ranking.names, ranking.facts)]
+    [('us', (0.02, True)), ('eu', (0.09, True))]
+    >>> ranking.reason(0)
+    '0.02 s, measured'
     """
 
-    __slots__ = ("_describe", "_details", "client", "parts")
+    __slots__ = ("client", "describe", "facts", "parts")
 
     def __init__(
         self,
         client: "Client",
         parts: Sequence["Part"],
-        details: Sequence[Any],
+        facts: Sequence[Any],
         describe: Callable[[Any], str] = str,
     ) -> None:
         self.client: Client = client
+        """The client that the ranking is for."""
         self.parts: Sequence[Part] = parts
-        self._details = details
-        self._describe = describe
+        """The parts in order."""
+        self.facts: Sequence[Any] = facts
+        """Why each of the parts has its place, as values.
+
+        They are, for :class:`Distance`, the kilometres, or the pair of the kilometres that the
+        region counts as and its bias; for :class:`Latency`, the pair of the seconds and whether
+        they were measured; for :class:`Geolocation`, the code or the network (version of IP, first
+        address and length of the prefix), the number in its list, and the length of the list; for
+        :class:`Weighted`, the weight and the sum of all weights.  Others are texts.  The fact of a
+        part of a policy within another policy is a triple: the fact of the inner policy, this
+        policy, and the fact in it.  The fact of a part that :class:`SpillOver` moves is a pair: the
+        text of its reason, and the fact that it had.
+        """
+        self.describe: Callable[[Any], str] = describe
+        """A function that writes one of these facts as text."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -164,7 +186,7 @@ class Ranking(Sequence[Ranked]):
 
     def reason(self, at: int) -> str:
         """Return why the part at a position has this place.  Raises IndexError."""
-        return self._describe(self._details[at])
+        return self.describe(self.facts[at])
 
     def first(self, now: float) -> "Part | None":
         """Return the first healthy part; O(n), and O(1) if the first one is healthy.
@@ -222,9 +244,9 @@ class Ranking(Sequence[Ranked]):
         return len(self.parts)
 
     def __iter__(self) -> Iterator[Ranked]:
-        describe = self._describe
-        for part, detail in zip(self.parts, self._details, strict=True):
-            yield Ranked(part, describe(detail))
+        describe = self.describe
+        for part, fact in zip(self.parts, self.facts, strict=True):
+            yield Ranked(part, describe(fact))
 
     @overload
     def __getitem__(self, index: int) -> Ranked: ...

@@ -1,9 +1,10 @@
 """Implements spill-over: a region at its capacity passes the excess on to the next regions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from hashlib import blake2b
 from math import inf
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from balancers._internal.checks import not_negative, shown
 from balancers.addresses import Prefixes, unmapped
@@ -181,11 +182,18 @@ def _moved(ranking: Ranking, first: Part, why: str) -> Ranking:
     """Return the ranking with one part moved to the front."""
     order = [*range(len(ranking))]
     order.sort(key=lambda at: ranking.parts[at] is not first)
-    details: list[tuple[Any, ...]] = [(ranking, at, "") for at in order]
-    details[0] = ranking, order[0], f"{why}; "
-    return Ranking(ranking.client, [ranking.parts[at] for at in order], details, _reason)
+    facts = [ranking.facts[at] for at in order]
+    facts[0] = moved = _Moved(why, facts[0])
+    described = partial(_described, moved, ranking.describe)
+    return Ranking(ranking.client, [ranking.parts[at] for at in order], facts, described)
 
 
-def _reason(detail: tuple[Ranking, int, str]) -> str:
-    ranking, at, why = detail
-    return f"{why}{ranking.reason(at)}"
+class _Moved(NamedTuple):
+    """The fact of the part that spill-over moves to the front."""
+
+    why: str
+    fact: Any
+
+
+def _described(moved: _Moved, describe: Callable[[Any], str], fact: Any) -> str:
+    return f"{moved.why}; {describe(moved.fact)}" if fact is moved else describe(fact)

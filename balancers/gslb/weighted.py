@@ -86,8 +86,8 @@ class Weighted(Policy):
         ]
         keys.sort()
         order = [at for _, _, at in keys]
-        details = [(weights[at], total) for at in order]
-        return Ranking(client, [self.parts[at] for at in order], details, _drawn)
+        facts = [(weights[at], total) for at in order]
+        return Ranking(client, [self.parts[at] for at in order], facts, _drawn)
 
     def healthy(self, now: float, client: Client | None = None) -> bool:
         valid_now(now, -inf)
@@ -168,6 +168,6 @@ class Weighted(Policy):
         return [at for at, weight in enumerate(weights) if draw() * most < weight]
 
 
-def _drawn(detail: tuple[int | Fraction, int | Fraction]) -> str:
-    weight, base = detail
+def _drawn(fact: tuple[int | Fraction, int | Fraction]) -> str:
+    weight, base = fact
     return f"drawn with weight {float(weight):g} of {float(base):g}"

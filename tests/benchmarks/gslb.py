@@ -1,6 +1,6 @@
 """Rows for global balancing with 100 000 networks and 50 regions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from ipaddress import IPv4Address
 from itertools import cycle, islice
@@ -34,6 +34,8 @@ def rows() -> Iterator[Row]:
         yield Row(name, REGIONS, "U", 60, partial(_kept, down))
     yield Row("Geolocation, a ranking by a table of networks", MANY, "U", 250, _by_table)
     yield Row("Distance, a ranking by a table of places", MANY, "U", 800, _by_distance)
+    yield Row("Geolocation, a ranking, all reasons as text", MANY, "U", 2500, _texts_by_table)
+    yield Row("Distance, a ranking, all reasons as text", MANY, "U", 3000, _texts_by_distance)
 
 
 def networks(count: int) -> dict[str, int]:
@@ -101,31 +103,59 @@ def _kept(down: int) -> tuple[Run, Run]:
 
 
 def _by_table() -> tuple[Run, Run]:
-    """Rank by 100 000 networks, each with an order of all regions, and read the first reason."""
-    rng, regions = Random(3), _regions()
-    orders = [rng.sample(regions, REGIONS) for _ in range(REGIONS)]
-    table = {network: orders[number] for network, number in networks(MANY).items()}
-    return _ranked(Geolocation({"default": regions}, networks=table), "network ")
+    """Rank by 100 000 networks, each with an order of all regions, and read all facts."""
+    return _ranked(_geolocation(), _facts)
+
+
+def _texts_by_table() -> tuple[Run, Run]:
+    return _ranked(_geolocation(), _texts)
 
 
 def _by_distance() -> tuple[Run, Run]:
-    """Rank by distance from the places of 100 000 networks, and read the first reason."""
+    """Rank by distance from the places of 100 000 networks, and read all facts."""
+    return _ranked(_distance(), _facts)
+
+
+def _texts_by_distance() -> tuple[Run, Run]:
+    return _ranked(_distance(), _texts)
+
+
+def _geolocation() -> Geolocation:
+    rng, regions = Random(3), _regions()
+    orders = [rng.sample(regions, REGIONS) for _ in range(REGIONS)]
+    table = {network: orders[number] for network, number in networks(MANY).items()}
+    return Geolocation({"default": regions}, networks=table)
+
+
+def _distance() -> Distance:
     rng = Random(4)
     places = NetworkTable({network: _place(rng) for network in networks(MANY)})
-    return _ranked(Distance(_regions(), places=places), " km away")
+    return Distance(_regions(), places=places)
 
 
-def _ranked(policy: Geolocation | Distance, reason: str) -> tuple[Run, Run]:
-    """Rank for clients in turn."""
+def _facts(ranking: Ranking) -> None:
+    """Read each part and the value of its reason."""
+    for _part, _fact in zip(ranking.parts, ranking.facts, strict=True):
+        pass
+
+
+def _texts(ranking: Ranking) -> None:
+    """Read each part and the text of its reason."""
+    for _part, _reason in ranking:
+        pass
+
+
+def _ranked(policy: Geolocation | Distance, read: Callable[[Ranking], None]) -> tuple[Run, Run]:
+    """Rank for clients in turn, and read the ranking."""
     clients = _clients()
     for client in clients[:100]:
         ranking: Ranking = policy.rank(client, 0.0)
-        assert len({*ranking.names}) == REGIONS
-        assert all(reason in ranked.reason for ranked in ranking)
+        assert len({*ranking.names}) == len(ranking.facts) == REGIONS
+        assert all("network " in reason or " km away" in reason for _, reason in ranking)
 
     def run(times: int) -> None:
         rank = policy.rank
         for client in islice(cycle(clients), times):
-            rank(client, 0.0).reason(0)
+            read(rank(client, 0.0))
 
     return run, attribute()
