@@ -36,8 +36,9 @@ import dns.rcode
 from balancers.gslb import ClientSubnet, Region, TimeToLive
 
 from dns_answers import CITIES, WWW, Balancer, Server, addresses_of
+from proxy import describe, seconds
 
-IDLE = 5.0  # seconds before a silent TCP connection is closed
+IDLE = 5.0  # seconds before a TCP connection is closed that sends no query, or reads no answer
 CONNECT = 1.0  # seconds for a connection of a probe
 LIMIT = 15.0  # seconds for each change in the show
 CLIENTS = {
@@ -65,16 +66,21 @@ class Datagrams(asyncio.DatagramProtocol):
 async def stream(server: Server, reader: StreamReader, writer: StreamWriter) -> None:
     """Answer the queries of a TCP connection in their order, until it is silent."""
     resolver = writer.get_extra_info("peername")[0]
-    with contextlib.closing(writer), contextlib.suppress(OSError, EOFError, TimeoutError):
-        while True:
-            async with asyncio.timeout(IDLE):
-                [size] = struct.unpack("!H", await reader.readexactly(2))
-                wire = await reader.readexactly(size)
-                answer = server.respond(wire, resolver, time.monotonic(), udp=False)
-                if answer is None:
-                    return
-                writer.write(struct.pack("!H", len(answer)) + answer)
-                await writer.drain()
+    writer.transport.set_write_buffer_limits(0)  # so that drain() waits until all is sent
+    ended = (OSError, EOFError, asyncio.CancelledError)  # by the client, or with the program
+    with contextlib.closing(writer), contextlib.suppress(*ended):
+        try:
+            while True:
+                async with asyncio.timeout(IDLE):
+                    [size] = struct.unpack("!H", await reader.readexactly(2))
+                    wire = await reader.readexactly(size)
+                    answer = server.respond(wire, resolver, time.monotonic(), udp=False)
+                    if answer is None:
+                        return
+                    writer.write(struct.pack("!H", len(answer)) + answer)
+                    await writer.drain()
+        except TimeoutError:
+            writer.transport.abort()  # also if it does not read its answers
 
 
 class Probes:
@@ -106,22 +112,30 @@ class Probes:
             await asyncio.sleep(began + self.interval - now)
 
 
-@contextlib.asynccontextmanager
-async def serving(settings: argparse.Namespace, host: str, port: int) -> AsyncGenerator[int]:
-    """Answer on UDP and on TCP, and probe the servers; give the port."""
-    balancer = Balancer(settings.servers, settings.hold)
-    server = Server(balancer, TimeToLive(settings.ttl, settings.degraded_ttl))
+async def listening(
+    server: Server, host: str, port: int
+) -> tuple[asyncio.Server, asyncio.DatagramTransport, int]:
+    """Listen on TCP and on UDP, on the same port; port 0 is one that is free for both."""
     loop = asyncio.get_running_loop()
     while True:
         tcp = await asyncio.start_server(functools.partial(stream, server), host, port)
         bound = tcp.sockets[0].getsockname()[1]
         try:
             udp, _ = await loop.create_datagram_endpoint(lambda: Datagrams(server), (host, bound))
-            break
         except OSError:
             tcp.close()
             if port:
                 raise
+        else:
+            return tcp, udp, bound
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: argparse.Namespace, host: str, port: int) -> AsyncGenerator[int]:
+    """Answer on UDP and on TCP, and probe the servers; give the port."""
+    balancer = Balancer(settings.servers, settings.hold)
+    server = Server(balancer, TimeToLive(settings.ttl, settings.degraded_ttl))
+    tcp, udp, bound = await listening(server, host, port)
     probes = Probes(balancer.regions, settings.port, settings.interval)
     try:
         yield bound
@@ -141,8 +155,13 @@ async def serve(settings: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    host, _, port = settings.listen.rpartition(":")
-    async with serving(settings, host.strip("[]"), int(port)) as bound:
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            host, _, port = settings.listen.rpartition(":")
+            context = serving(settings, host.strip("[]"), int(port))
+            bound = await stack.enter_async_context(context)
+        except (OSError, OverflowError, ValueError) as error:
+            raise SystemExit(f"not started: {describe(error)}") from None
         log("listening", address=f"{host}:{bound}")
         await stop.wait()
 
@@ -204,7 +223,7 @@ async def show(settings: argparse.Namespace) -> int:
     groups = {name: addresses_of(net, settings.servers) for name, (_, net) in CITIES.items()}
     accepting: dict[str, list[asyncio.Server]] = {}
     for name, addresses in groups.items():
-        accepting[name] = await accept(addresses, settings.port)
+        accepting[name] = await accept(addresses, settings.port or 0)
         settings.port = accepting[name][0].sockets[0].getsockname()[1]
     async with serving(settings, "127.0.0.1", 0) as port:
         asking = Show(port)
@@ -225,16 +244,30 @@ async def show(settings: argparse.Namespace) -> int:
     return 0 if all(held) else 1
 
 
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Return a function that reads an int in a range."""
+
+    def read(text: str) -> int:
+        if not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be {least} to {most}, not {text}")
+        return int(text)
+
+    return read
+
+
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A DNS server that answers the nearest region.")
     parser.add_argument("--listen", metavar="HOST:PORT", help="without it, a show that ends")
-    parser.add_argument("--port", type=int, default=0, help="TCP port of the servers to probe")
-    parser.add_argument("--servers", type=int, default=2, help="servers of each region")
-    parser.add_argument("--interval", type=float, default=0.1, help="seconds between probes")
-    parser.add_argument("--hold", type=float, default=0.5, help="seconds before a region is back")
-    parser.add_argument("--ttl", type=int, default=60)
-    parser.add_argument("--degraded-ttl", type=int, default=5)
-    return parser.parse_args()
+    parser.add_argument("--port", type=whole(1, 65535), help="TCP port of the servers to probe")
+    parser.add_argument("--servers", type=whole(1, 254), default=2, help="of each region, 2")
+    parser.add_argument("--interval", type=seconds, default=0.1, help="between probes, 0.1 s")
+    parser.add_argument("--hold", type=float, default=0.5, help="before a region is back, 0.5 s")
+    parser.add_argument("--ttl", type=int, default=60, help="seconds, 60")
+    parser.add_argument("--degraded-ttl", type=int, default=5, help="seconds, 5")
+    given = parser.parse_args()
+    if given.listen and not given.port:
+        parser.error("--listen needs --port")
+    return given
 
 
 if __name__ == "__main__":

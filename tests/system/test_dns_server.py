@@ -1,6 +1,8 @@
 """The DNS server of the examples, asked by dig, while the servers of a region stop and start."""
 
+import asyncio
 import contextlib
+import functools
 import json
 import random
 import re
@@ -18,8 +20,17 @@ import pytest
 
 pytest.importorskip("dns")
 
+import dns.message
+
+from balancers.gslb import TimeToLive
 from tests.system.http_processes import EXAMPLES, LIMIT, wait_until
 from tests.system.programs import program
+
+if str(EXAMPLES) not in sys.path:
+    sys.path.append(str(EXAMPLES))
+
+import dns_answers
+import dns_server
 
 LONDON, TOKYO, NEW_YORK = (
     ["127.0.11.1", "127.0.11.2"],
@@ -164,8 +175,9 @@ def a_server(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Gene
         assert process.poll() is None, output.read_text()
         address = json.loads(output.read_text().splitlines()[0])["address"]
         yield Server(process, int(address.rpartition(":")[2]), output, dig)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(LIMIT) == 0
+        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))):
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(LIMIT) == 0
         assert "Traceback" not in output.read_text()
     finally:
         process.kill()
@@ -290,6 +302,57 @@ def test_queries_over_tcp(server: Server) -> None:
     first, second, third = server.tcp(query, b"\x00\x02garbage, 16 bytes", b"\x00\x03" + query[2:])
     assert [answer[:2] for answer in (first, second, third)] == [b"\0\1", b"\0\2", b"\0\3"]
     assert [answer[3] & 15 for answer in (first, second, third)] == [0, 1, 0]
+
+
+def test_a_tcp_client_that_reads_no_answers_is_disconnected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dns_server, "IDLE", 0.2)
+    answers = dns_answers.Server(dns_answers.Balancer(2, 0.5), TimeToLive(60, 5))
+    query = dns.message.make_query("www.example.test", "A").to_wire()
+    queries = 1000 * (struct.pack("!H", len(query)) + query)
+
+    async def send_for_ever() -> None:
+        serve = functools.partial(dns_server.stream, answers)
+        accepting = await asyncio.start_server(serve, "127.0.0.1", 0)
+        listener = accepting.sockets[0]
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # is full early
+        async with accepting, asyncio.timeout(LIMIT):
+            loop = asyncio.get_running_loop()
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                client.setblocking(False)
+                await loop.sock_connect(client, listener.getsockname())
+                while True:
+                    await loop.sock_sendall(client, queries)
+
+    with pytest.raises(ConnectionError):
+        asyncio.run(send_for_ever())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--listen=5300", "--port=8080"],
+        ["--listen=127.0.0.1:65536", "--port=8080"],
+        ["--listen=127.0.0.1:0"],
+        ["--listen=127.0.0.1:0", "--port=8080", "--interval=nan"],
+        ["--listen=127.0.0.1:0", "--port=8080", "--ttl=-1"],
+        ["--listen=192.0.2.1:0", "--port=8080"],  # of no interface
+    ],
+    ids=lambda options: options[-1],
+)
+def test_wrong_options_have_a_message(options: list[str]) -> None:
+    run = subprocess.run(
+        [sys.executable, str(EXAMPLES / "dns_server.py"), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT,
+    )
+    assert run.returncode in {1, 2}
+    assert "not started: " in run.stderr or "error: " in run.stderr
+    assert "Traceback" not in run.stderr
 
 
 QUERY = bytes.fromhex(
