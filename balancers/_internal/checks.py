@@ -168,12 +168,12 @@ def _fits_float(value: Real) -> bool:
         return False
 
 
-def not_negative(name: str, seconds: float) -> float:
-    """Return the seconds.  Raise InvalidSetting if they are negative, NaN or infinite."""
-    seconds = number(name, seconds)
-    if not 0 <= seconds <= LATEST:
-        raise InvalidSetting(f"{name} must be finite seconds, 0 or more, not {shown(seconds)}")
-    return seconds
+def not_negative(name: str, value: float, *, unit: str = " seconds") -> float:
+    """Return the value.  Raise InvalidSetting if it is negative, NaN or infinite."""
+    value = number(name, value)
+    if not 0 <= value <= LATEST:
+        raise InvalidSetting(f"{name} must be finite{unit}, 0 or more, not {shown(value)}")
+    return value
 
 
 def duration(name: str, seconds: float, *, endless: bool = False) -> float:

@@ -4,10 +4,20 @@ import re
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from balancers._internal.checks import shown
-from balancers.addresses import address_of
+from balancers.addresses import Address, address_of
 from balancers.errors import InvalidSetting
 
-__all__ = ["BITS", "EMBEDDED", "IPV4", "IPV6", "Prefix", "located", "network_of", "prefix_of"]
+__all__ = [
+    "BITS",
+    "EMBEDDED",
+    "IPV4",
+    "IPV6",
+    "Prefix",
+    "contained",
+    "located",
+    "network_of",
+    "prefix_of",
+]
 
 Prefix = tuple[int, int, int]
 """A network: the version of IP (4 or 6), its first address, and the length of its prefix."""
@@ -66,6 +76,21 @@ def located(address: object) -> tuple[int, int, int]:
     return IPV6, number, 0
 
 
+def contained(address: Address) -> tuple[Address, int]:
+    """Return the IPv4 address in an IPv6 address, else the address itself; O(1).
+
+    The number is the length of the prefix before it.
+
+    >>> contained(IPv6Address("64:ff9b::192.0.2.1"))
+    (IPv4Address('192.0.2.1'), 96)
+    """
+    if isinstance(address, IPv6Address):
+        _, number, before = located(address)
+        if before:
+            return IPv4Address(number), before
+    return address, 0
+
+
 def prefix_of(network: object) -> Prefix:
     """Return a network as numbers; O(1).  An IPv4-mapped IPv6 network is returned as IPv4.
 
@@ -108,7 +133,9 @@ def _parsed(given: object) -> Prefix:
     try:
         network = ip_network(given)
     except ValueError as error:
-        raise InvalidSetting(f"network must be an IP network, not {shown(given)}") from error
+        raise InvalidSetting(
+            f"network must be an IP network without bits after its prefix, not {shown(given)}"
+        ) from error
     return network.version, int(network.network_address), network.prefixlen
 
 

@@ -39,7 +39,7 @@ class Answer(NamedTuple):
     """The parts that are ranked higher and not answered."""
     health_ignored: bool = False
     """Whether everything is down.  Then health is ignored: the first part is answered, with all
-    its members."""
+    its members; of a region that is only held back, with those that are up."""
 
     @property
     def degraded(self) -> bool:

@@ -1,12 +1,11 @@
 """Defines what is known about a client."""
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
 from typing import Any, cast
 
 from balancers._internal.checks import not_negative, shown
 from balancers.addresses import Address, address_of
-from balancers.gslb._prefixes import located
+from balancers.gslb._prefixes import contained
 from balancers.gslb.client_subnet import ClientSubnet
 from balancers.gslb.networks import NetworkTable
 from balancers.gslb.place import Place, place_of
@@ -64,7 +63,7 @@ class Client:
         """
         if self.place is not None or places is None or self.lookup is None:
             return self.place
-        found = places.get(_contained(self.lookup)[0])
+        found = places.get(contained(self.lookup)[0])
         return found if type(found) is Place else place_of(found)
 
     @property
@@ -89,7 +88,7 @@ class Client:
         if isinstance(cast("object", places), NetworkTable):
             return int(places.find(self.lookup).scope)
         if hasattr(places, "get_with_prefix_len"):
-            address, before = _contained(self.lookup)
+            address, before = contained(self.lookup)
             _, length = places.get_with_prefix_len(address)
             return before + int(length)
         return self.longest_scope
@@ -98,15 +97,6 @@ class Client:
         parts = ((name, getattr(self, name)) for name in ("address", "subnet", "place"))
         given = ", ".join(f"{name} {part}" for name, part in parts if part is not None)
         return f"<Client: {given or 'nothing is known'}>"
-
-
-def _contained(address: Address) -> tuple[Address, int]:
-    """Return the address to look up in a database, and the length of the prefix before it."""
-    if isinstance(address, IPv6Address):
-        _, number, before = located(address)
-        if before:
-            return IPv4Address(number), before
-    return address, 0
 
 
 def _checked(latencies: Mapping[str, float] | None) -> Mapping[str, float]:

@@ -12,9 +12,10 @@ from balancers._internal.checks import (
     shown,
     valid_now,
 )
-from balancers.addresses import Prefixes, address_of, unmapped
+from balancers.addresses import Prefixes, address_of
 from balancers.errors import InvalidSetting
 from balancers.gslb._policy import Policy
+from balancers.gslb._prefixes import contained
 from balancers.gslb.client import Client
 from balancers.gslb.distance import checked_places
 from balancers.gslb.networks import narrowest
@@ -31,7 +32,8 @@ about twice as long as the great circle."""
 class LatencyTable:
     """Stores measured latencies by the network of the client, and forgets old ones.
 
-    Clients in one network, of ``ipv4_prefix`` or ``ipv6_prefix`` bits, share their latencies.  A
+    Clients in one network, of ``ipv4_prefix`` or ``ipv6_prefix`` bits, share their latencies.  An
+    IPv6 address that contains an IPv4 address counts as IPv4; see :class:`NetworkTable`.  A
     new measurement changes the stored latency by ``smoothing`` (above 0, up to 1) of the
     difference, so that a single slow answer moves no client.  A latency that was not measured for
     ``max_age`` seconds is unknown.  If there are more than ``size`` networks, that whose last
@@ -77,7 +79,7 @@ class LatencyTable:
         seconds = float(not_negative(f"latency of {shown(region)}", seconds))
         if not isinstance(region, str):
             raise TypeError(f"region must be the name of a region, not {shown(region)}")
-        network = self._prefixes.network(client)
+        network = self._network(client)
         self._now = now = valid_now(now, self._now)
         known = self._networks.pop(network, None) or {}
         before, at = known.get(region, (seconds, now))
@@ -94,7 +96,7 @@ class LatencyTable:
         Raises InvalidKey, InvalidTime.
         """
         now = valid_now(now, self._now)
-        known = self._networks.get(self._prefixes.network(client))
+        known = self._networks.get(self._network(client))
         if known is None:
             return {}
         oldest = now - self._max_age
@@ -103,11 +105,14 @@ class LatencyTable:
     def scope(self, client: object) -> int:
         """Return the length of the prefix of the clients that share latencies with this one; O(1).
 
-        It is counted in the address of the client, also in an IPv4-mapped one.  Raises InvalidKey.
+        It is counted in the address of the client, also in one that contains an IPv4 address.
+        Raises InvalidKey.
         """
-        address = address_of(client)
-        before = address.max_prefixlen - unmapped(address).max_prefixlen
-        return before + self._lengths[unmapped(address).version]
+        address, before = contained(address_of(client))
+        return before + self._lengths[address.version]
+
+    def _network(self, client: object) -> bytes:
+        return self._prefixes.network(contained(address_of(client))[0])
 
     def __len__(self) -> int:
         """Return the number of networks that are stored, also those whose latencies are old."""

@@ -204,8 +204,8 @@ class Ranking(Sequence[Ranked]):
     def answer(self, now: float) -> Answer:
         """Return what to answer, and why; O(n).
 
-        If nothing is healthy, the answer is all members of the part that :meth:`first` returns, and
-        says so.  Raises InvalidTime.
+        If nothing is healthy, the answer is all members of the part that :meth:`first` returns, of
+        a region that is only held back those that are up, and says so.  Raises InvalidTime.
         """
         client = self.client
         for at, part in enumerate(self.parts):

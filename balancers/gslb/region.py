@@ -53,7 +53,8 @@ class Region(Part):
 
     A region that was unhealthy becomes healthy only after ``hold`` seconds without an interruption
     in which enough members were up.  So a region that flips moves its clients once, and not at each
-    flip.  If everything else is down too, a region that is only held back is answered.
+    flip.  If everything else is down too, a region that is only held back is answered, with its
+    members that are up.
 
     The state of a pool is read when it is needed, at ``now``: a member is up while no gate closes
     it (drained, unhealthy, full), even if the pool panics and ignores its gates.  So a region
@@ -91,7 +92,9 @@ class Region(Part):
         """Where the region is."""
         self.bias: float = _in_range("bias", bias, -_MAX_BIAS, _MAX_BIAS)
         """What :class:`Distance` uses to make the region nearer (positive) or farther."""
-        self.capacity: float = capacity if capacity == inf else not_negative("capacity", capacity)
+        self.capacity: float = (
+            capacity if capacity == inf else not_negative("capacity", capacity, unit="")
+        )
         """The greatest load for :class:`SpillOver`, in the unit of the reported loads."""
         self._up_thresh = up_share(up_thresh)
         self._hold = not_negative("hold", hold)
@@ -195,8 +198,16 @@ class Region(Part):
         reason: str,
         skipped: tuple[Skipped, ...] = (),
     ) -> Answer:
-        members = self.members if everything else self.up_members(now)
+        everyone = everything and not self.held(now)
+        members = self._staying(now) if everyone else self.up_members(now)
         return Answer(members, (self.name,), reason, skipped, everything)
+
+    def _staying(self, now: float) -> tuple[Any, ...]:
+        """Return all members but those that leave their pool."""
+        pool = self._pool
+        if pool is None:
+            return self.members
+        return tuple(m for m in pool.backends if "leaving" not in pool.state(m, now))
 
     def __repr__(self) -> str:
         return f"<Region {self.name}: {len(self.members)} members>"

@@ -7,9 +7,10 @@ from math import inf
 from typing import Any, NamedTuple, cast
 
 from balancers._internal.checks import not_negative, shown
-from balancers.addresses import Prefixes, unmapped
+from balancers.addresses import Prefixes
 from balancers.errors import InvalidSetting, UnknownBackend
 from balancers.gslb._policy import Policy
+from balancers.gslb._prefixes import contained
 from balancers.gslb.client import Client
 from balancers.gslb.networks import narrowest
 from balancers.gslb.ranking import Part, Ranking
@@ -83,7 +84,10 @@ class SpillOver(Policy):
             if name not in self._capacity:
                 raise UnknownBackend(name)
         self._demand.update(
-            {name: not_negative(f"demand of {name}", load) for name, load in demand.items()}
+            {
+                name: not_negative(f"demand of {name}", load, unit="")
+                for name, load in demand.items()
+            }
         )
         pairs = zip(self._demand.values(), self._capacity.values(), strict=True)
         self._excess = sum(max(0.0, load - capacity) for load, capacity in pairs)
@@ -114,20 +118,22 @@ class SpillOver(Policy):
         scope = super().scope(client)
         if not self._excess or client.lookup is None:
             return scope
-        address = unmapped(client.lookup)
-        before = client.lookup.max_prefixlen - address.max_prefixlen
+        address, before = contained(client.lookup)
         return narrowest(scope, before + _LENGTHS[address.version])
 
     def rank(self, client: Client, now: float) -> Ranking:
         ranking = self._policy.rank(client, now)
-        home = _home(ranking, now) if self._excess and client.lookup is not None else None
+        address = client.lookup
+        if not self._excess or address is None:
+            return ranking
+        home = _home(ranking, now)
         if home is None:
             return ranking
         keeps = self.keeps(home.name)
         if keeps == 1:
             return ranking
         why = f"{home.name} is full and keeps {100 * keeps:.3g} % of its clients: this one"
-        drawn = _drawn(_CLIENTS.network(client.lookup), home)
+        drawn = _drawn(_CLIENTS.network(contained(address)[0]), home)
         if drawn < keeps:
             return _moved(ranking, home, f"{why} stays")
         left = (drawn - keeps) / (1 - keeps) * self._excess

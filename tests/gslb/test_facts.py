@@ -40,7 +40,7 @@ def two(**bias: float) -> list[Region]:
 def rounded(fact: Any) -> Any:
     """Return a fact with whole kilometres, and with the names of policies."""
     if isinstance(fact, tuple):
-        return tuple(rounded(each) for each in fact)  # pyright: ignore[reportUnknownVariableType] - a fact has any parts
+        return tuple(rounded(each) for each in fact)  # pyright: ignore[reportUnknownVariableType]  # a fact has any parts
     if isinstance(fact, Part):
         return fact.name
     return round(fact) if isinstance(fact, float) and fact > 1 else fact

@@ -174,7 +174,11 @@ def test_a_part_of_your_own_has_the_longest_scope() -> None:
 
 def test_the_scope_of_latencies_is_that_of_the_networks_that_share_them() -> None:
     table = LatencyTable(ipv4_prefix=20, ipv6_prefix=40)
-    scopes = [table.scope(text) for text in ("192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1")]
-    assert scopes == [20, 116, 40]
+    texts = "192.0.2.1", "::ffff:192.0.2.1", "64:ff9b::192.0.2.1", "2002:c000:201::1", "2001:db8::1"
+    assert [table.scope(text) for text in texts] == [20, 116, 116, 36, 40]
+    table.record("192.0.2.1", "eu", 0.1, now=0.0)
+    assert all(table.latencies(text, 0.0) == {"eu": 0.1} for text in texts[:-1])
+    table.record("64:ff9b::198.51.100.1", "eu", 0.5, now=0.0)
+    assert table.latencies("198.51.100.1", 0.0) == {"eu": 0.5}
     with pytest.raises(InvalidKey):
         table.scope("a")

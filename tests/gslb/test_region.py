@@ -172,6 +172,18 @@ def test_a_held_region_is_better_than_one_that_is_down() -> None:
     assert answer.health_ignored
 
 
+def test_a_held_region_answers_only_what_is_up() -> None:
+    region = Region("r", ["a", "b", "c"], hold=30.0)
+    for member in "ab":
+        region.set_up(member, False, 0.0)
+    policy = Failover([region])
+    assert policy.answer(Client(), 0.0).members == ("a", "b", "c")
+    region.set_up("b", True, 1.0)
+    answer = policy.answer(Client(), 2.0)
+    assert (answer.members, answer.health_ignored) == (("b", "c"), True)
+    assert region.answer(Client(), 2.0).members == ("b", "c")
+
+
 def test_an_earlier_time_counts_as_the_latest() -> None:
     region = Region("r", ["a"], hold=10.0)
     region.set_up("a", False, 100.0)
@@ -258,6 +270,17 @@ def test_members_that_leave_do_not_count() -> None:
     assert region.up_members(1.0) == ("b", "c")
 
 
+def test_members_that_leave_are_not_answered_if_health_is_ignored() -> None:
+    drain = Drain[str]()
+    pool = pool_of(drain)
+    pool.acquire(0.0)
+    pool.update(["b", "c"], 1.0, keep=60.0)
+    for member in "bc":
+        drain.begin(member, 1.0)
+    answer = Failover([Region("r", pool)]).answer(Client(), 1.0)
+    assert (answer.members, answer.health_ignored) == (("b", "c"), True)
+
+
 def test_a_pool_is_not_held_at_first_but_after_a_failure() -> None:
     drain = Drain[str]()
     region = Region("r", Pool(RoundRobin(["a"]), gates=[drain]), hold=30.0)
@@ -309,6 +332,11 @@ def test_wrong_settings(settings: dict[str, Any], error: type[Exception]) -> Non
     given: dict[str, Any] = {"name": "r", **settings}
     with pytest.raises(error):
         Region(**given)
+
+
+def test_a_capacity_is_no_time() -> None:
+    with pytest.raises(InvalidSetting, match=r"^capacity must be finite, 0 or more, not -1$"):
+        Region("r", ["a"], capacity=-1)
 
 
 def test_wrong_reports_change_nothing() -> None:

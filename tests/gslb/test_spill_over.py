@@ -131,6 +131,13 @@ def test_a_region_that_is_down_takes_none() -> None:
     assert {policy.answer(client, 3.0).regions for client in CLIENTS[:99]} == {("a",)}
 
 
+def test_clients_with_an_ipv4_address_in_ipv6_pass_on_as_the_ipv4_address_does() -> None:
+    policy = spill_over({"a": 2000.0}, a=1000, b=inf)
+    for number in range(50):
+        texts = f"10.0.{number}.1", f"64:ff9b::10.0.{number}.1", f"2002:a00:{number:x}01::1"
+        assert len({policy.answer(Client(text), 0.0).regions for text in texts}) == 1
+
+
 def test_a_network_passes_on_as_a_whole() -> None:
     policy = spill_over({"a": 2000.0}, a=1000, b=inf)
     assert len({policy.rank(Client(f"192.0.2.{i}"), 0.0).names for i in range(256)}) == 1
@@ -209,7 +216,14 @@ def test_a_part_that_draws_has_no_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "scope"), [("192.0.2.1", 24), ("2001:db8::1", 56), ("::ffff:192.0.2.1", 120)]
+    ("address", "scope"),
+    [
+        ("192.0.2.1", 24),
+        ("2001:db8::1", 56),
+        ("::ffff:192.0.2.1", 120),
+        ("64:ff9b::192.0.2.1", 120),
+        ("2002:c000:201::1", 40),
+    ],
 )
 def test_the_scope_is_that_of_the_hash_while_a_region_is_full(address: str, scope: int) -> None:
     policy = spill_over({"a": 1000.0}, a=1000, b=inf)
