@@ -7,7 +7,7 @@ from balancers._internal.checks import not_negative, shown
 from balancers.addresses import Address, address_of
 from balancers.gslb._prefixes import contained
 from balancers.gslb.client_subnet import ClientSubnet
-from balancers.gslb.networks import NetworkTable
+from balancers.gslb.networks import NetworkTable, scope_of
 from balancers.gslb.place import Place, place_of
 
 __all__ = ["Client"]
@@ -88,9 +88,9 @@ class Client:
         if isinstance(cast("object", places), NetworkTable):
             return int(places.find(self.lookup).scope)
         if hasattr(places, "get_with_prefix_len"):
-            address, before = contained(self.lookup)
+            address, _ = contained(self.lookup)
             _, length = places.get_with_prefix_len(address)
-            return before + int(length)
+            return scope_of(self.lookup, {address.version: int(length)})
         return self.longest_scope
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ from balancers.gslb._policy import Policy
 from balancers.gslb._prefixes import contained
 from balancers.gslb.client import Client
 from balancers.gslb.distance import checked_places
-from balancers.gslb.networks import narrowest
+from balancers.gslb.networks import narrowest, scope_of
 from balancers.gslb.place import kilometres
 from balancers.gslb.ranking import Part, Ranking
 
@@ -108,8 +108,7 @@ class LatencyTable:
         It is counted in the address of the client, also in one that contains an IPv4 address.
         Raises InvalidKey.
         """
-        address, before = contained(address_of(client))
-        return before + self._lengths[address.version]
+        return scope_of(address_of(client), self._lengths)
 
     def _network(self, client: object) -> bytes:
         return self._prefixes.network(contained(address_of(client))[0])

@@ -6,11 +6,20 @@ from typing import Any, Generic, NamedTuple, cast
 
 from balancers._internal.checks import checked_callable, shown
 from balancers._internal.types import T
+from balancers.addresses import Address
 from balancers.errors import InvalidSetting
-from balancers.gslb._prefixes import BITS, EMBEDDED, Prefix, located, network_of, prefix_of
+from balancers.gslb._prefixes import (
+    BITS,
+    EMBEDDED,
+    Prefix,
+    contained,
+    located,
+    network_of,
+    prefix_of,
+)
 from balancers.gslb._space import Space, overlaid, ranges
 
-__all__ = ["Found", "NetworkTable", "narrowest"]
+__all__ = ["Found", "NetworkTable", "narrowest", "scope_of"]
 
 _HOLE = -1
 """The owner of the IPv6 addresses that are looked up as IPv4."""
@@ -232,3 +241,20 @@ def _pairs(entries: object) -> Iterable[tuple[object, object]]:
         except (TypeError, ValueError) as error:
             raise TypeError(f"{wanted}, not of {shown(pair)}") from error
         yield network, value
+
+
+_IPV4 = NetworkTable({"0.0.0.0/0": True})
+
+
+def scope_of(address: Address, lengths: Mapping[int, int]) -> int:
+    """Return the scope of a value that all addresses with the same first bits have.
+
+    ``lengths`` are the numbers of these bits by the version of IP.  The scope of an IPv6 address
+    never covers addresses that are looked up as IPv4.
+
+    >>> from ipaddress import ip_address
+    >>> [scope_of(ip_address(text), {4: 24, 6: 48}) for text in ("2001:db8::", "64:ff9b:0:1::")]
+    [48, 64]
+    """
+    inside, before = contained(address)
+    return narrowest(before + lengths[inside.version], _IPV4.find(address).scope)

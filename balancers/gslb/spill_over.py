@@ -12,7 +12,7 @@ from balancers.errors import InvalidSetting, UnknownBackend
 from balancers.gslb._policy import Policy
 from balancers.gslb._prefixes import contained
 from balancers.gslb.client import Client
-from balancers.gslb.networks import narrowest
+from balancers.gslb.networks import narrowest, scope_of
 from balancers.gslb.ranking import Part, Ranking
 from balancers.gslb.region import Region
 
@@ -118,8 +118,7 @@ class SpillOver(Policy):
         scope = super().scope(client)
         if not self._excess or client.lookup is None:
             return scope
-        address, before = contained(client.lookup)
-        return narrowest(scope, before + _LENGTHS[address.version])
+        return narrowest(scope, scope_of(client.lookup, _LENGTHS))
 
     def rank(self, client: Client, now: float) -> Ranking:
         ranking = self._policy.rank(client, now)

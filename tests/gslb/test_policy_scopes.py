@@ -1,13 +1,13 @@
 """The scope of a policy is right: every client within it has the same ranking."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from random import Random
 from typing import Any
 
 import pytest
 
 from balancers.addresses import Address
-from balancers.errors import InvalidKey
+from balancers.errors import InvalidKey, InvalidSetting
 from balancers.gslb import (
     Client,
     ClientSubnet,
@@ -21,6 +21,7 @@ from balancers.gslb import (
     Part,
     Place,
     Region,
+    SpillOver,
     Weighted,
 )
 from tests.depth import runs
@@ -35,7 +36,10 @@ PLACES = {
 
 def regions(rng: Random) -> list[Region]:
     count = rng.randrange(1, 4)
-    return [Region(f"r{i}", [f"m{i}"], place=PLACES[rng.choice((1, 2, 3))]) for i in range(count)]
+    return [
+        Region(f"r{i}", [f"m{i}"], place=PLACES[rng.choice((1, 2, 3))], capacity=10.0)
+        for i in range(count)
+    ]
 
 
 def policy_of(rng: Random, parts: list[Region], places: Any, networks: Model, depth: int) -> Part:
@@ -71,17 +75,54 @@ def ranked(part: Any, client: Client, now: float) -> Any:
     return frozenset(inner) if part.draws else tuple(inner)
 
 
-@pytest.mark.parametrize("seed", range(runs(150)))
+class Reader:
+    """Finds the network of a tree, as a reader of a MaxMind database does.
+
+    The tree does not know that some IPv6 addresses are looked up as IPv4.
+    """
+
+    def __init__(self, places: dict[str, Place]) -> None:
+        self._table = NetworkTable(places)
+        self._networks = [ip_network(text) for text in places]
+
+    def get(self, address: Address) -> Place | None:
+        return self._table.get(address)
+
+    def get_with_prefix_len(self, address: Address) -> tuple[Place | None, int]:
+        for length in range(address.max_prefixlen):
+            around: Any = ip_network((int(address), length), strict=False)
+            same = [each for each in self._networks if each.version == address.version]
+            if all(not around.overlaps(each) or around.subnet_of(each) for each in same):
+                return self.get(address), length
+        return self.get(address), address.max_prefixlen
+
+
+def spilling(policy: Part, rng: Random) -> Part:
+    """Return a policy of which some regions are full."""
+    if policy.draws:
+        return policy
+    try:
+        found = SpillOver(policy)  # type: ignore[arg-type]  # all of them are policies
+    except InvalidSetting:  # two parts have the same name
+        return policy
+    regions = {part.name for part in policy.rank(Client(), 0.0).parts if isinstance(part, Region)}
+    found.set_demand({name: rng.choice((0.0, 5.0, 20.0, 40.0)) for name in sorted(regions)})
+    return found
+
+
+@pytest.mark.parametrize("seed", range(runs(200)))
 def test_every_client_in_the_scope_has_the_same_ranking(seed: int) -> None:
     rng = Random(seed)
     networks, placed = (random_networks(rng, rng.randrange(5), 2) for _ in range(2))
-    places = NetworkTable({network: PLACES[rng.choice((1, 2, 3))] for network in placed})
-    policy = policy_of(rng, regions(rng), places, networks, 2)
+    where = {network: PLACES[rng.choice((1, 2, 3))] for network in placed}
+    places = rng.choice((NetworkTable(where), Reader(where)))
+    policy = spilling(policy_of(rng, regions(rng), places, networks, 2), rng)
     changes = [*networks, *placed]
     for _ in range(3):
         at = edges(changes)
         ipv4 = IPv4Address(rng.choice((rng.choice([*at[4]]), rng.getrandbits(32))))
-        for address in (ipv4, embedded(ipv4, rng.choice(EMBEDDING))):
+        ipv6 = IPv6Address(rng.choice([*at[6]]))
+        for address in (ipv4, embedded(ipv4, rng.choice(EMBEDDING)), ipv6):
             scope = policy.scope(Client(address))
             points = edges(changes, int(address))[address.version]
 
@@ -148,7 +189,7 @@ class Known(Database):
     """Finds also the length of the network, as a reader of a MaxMind database does."""
 
     def get_with_prefix_len(self, address: object) -> tuple[Place, int]:
-        return self.get(address), 19
+        return self.get(address), 22
 
 
 def test_the_scope_of_a_place_that_is_known_for_the_client_only_is_the_whole_subnet() -> None:
@@ -157,7 +198,7 @@ def test_the_scope_of_a_place_that_is_known_for_the_client_only_is_the_whole_sub
     for client, longest in queries:
         assert client.longest_scope == longest
         assert Distance([EU, US], places=Database()).scope(client) == longest
-        assert Distance([EU, US], places=Known()).scope(client) == 19
+        assert Distance([EU, US], places=Known()).scope(client) == 22
         placed = Client(client.address, client.subnet, place=PLACES[2])
         assert Distance([EU, US], places=Known()).scope(placed) == longest
         measured = Client(client.address, client.subnet, latencies={"eu": 0.1})
@@ -178,6 +219,7 @@ def test_the_scope_of_latencies_is_that_of_the_networks_that_share_them() -> Non
     assert [table.scope(text) for text in texts] == [20, 116, 116, 36, 40]
     table.record("192.0.2.1", "eu", 0.1, now=0.0)
     assert all(table.latencies(text, 0.0) == {"eu": 0.1} for text in texts[:-1])
+    assert [table.scope(text) for text in ("::", "64:ff9b:0:1::", "2003::")] == [81, 64, 40]
     table.record("64:ff9b::198.51.100.1", "eu", 0.5, now=0.0)
     assert table.latencies("198.51.100.1", 0.0) == {"eu": 0.5}
     with pytest.raises(InvalidKey):

@@ -202,6 +202,13 @@ def test_other_maps(
     assert agreed(found), [tally.problems for tally in found]
 
 
+def test_a_scope_that_is_not_recorded_is_not_compared() -> None:
+    case = {"resource": "s2", "up": [1], "answers": texts(1), "rcode": "NOERROR"}
+    recording = {"implementation": "gdnsd 3.8.1", "config": TEXT, "geo": PLACES}
+    assert agreed(tallies({**recording, "cases": [case]}))
+    assert not agreed(tallies({**recording, "cases": [{**case, "scope": 24}]}))
+
+
 def test_what_is_not_held_is_named() -> None:
     found = answered(
         {"resource": "always", "answers": texts(1, 2)},
