@@ -287,6 +287,9 @@ def main() -> int:
             site = Site(lab, Path(folder), algorithm)
             with Clients(site.client) as clients:
                 Drill(site, clients.connections, lateness).run()
+    except TimeoutError as error:
+        print(f"MISSED: {error}\na guarantee did not hold")
+        return 1
     except Missed:
         print("a guarantee did not hold")
         return 1

@@ -207,9 +207,9 @@ class Pair:
         return self.loser.since("backup", now) - now
 
 
-def run(drill: Drill, settings: argparse.Namespace) -> bool:
+def run(drill: Drill, settings: argparse.Namespace, number: int) -> bool:
     """Run a drill and print its checks; return whether every bound held."""
-    print(drill.title, flush=True)
+    print(drill.title + (f", attempt {number}" if number > 1 else ""), flush=True)
     try:
         with tempfile.TemporaryDirectory() as folder, Lateness() as lateness, Lab() as lab:
             checks, slowest = Pair(lab, Path(folder), drill, settings).run()
@@ -225,6 +225,14 @@ def run(drill: Drill, settings: argparse.Namespace) -> bool:
     return all(measured <= bound + allowed for _, measured, bound in checks)
 
 
+def attempts(drill: Drill, settings: argparse.Namespace) -> int:
+    """Run a drill until every bound holds; return how many runs that took, 0 if it never held."""
+    for number in range(1, settings.attempts + 1):
+        if run(drill, settings, number):
+            return number
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="A pair of balancers behind one address.")
     parser.add_argument("--interval", default=0.25, type=float, help="of advertisements, 0.25 s")
@@ -235,9 +243,15 @@ def main() -> int:
     if reason := missing("wrk"):
         raise SystemExit(reason)
     drills = [drill for drill in DRILLS if settings.only in drill.title]
-    held = [any(run(drill, settings) for _ in range(settings.attempts)) for drill in drills]
-    print("every bound held" if all(held) else "a bound did not hold")
-    return not (held and all(held))
+    if not drills or settings.attempts < 1:
+        parser.error("no drill is run with these options")
+    needed = [attempts(drill, settings) for drill in drills]
+    if 0 in needed:
+        print("a bound did not hold")
+        return 1
+    repeated = sum(needed) - len(needed)
+    print("every bound held" + (f", but {repeated} of the runs missed one" if repeated else ""))
+    return 0
 
 
 if __name__ == "__main__":

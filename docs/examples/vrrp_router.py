@@ -292,8 +292,8 @@ def main(settings: argparse.Namespace) -> int:
     except (OSError, ValueError) as error:
         raise SystemExit(f"not started: {error}") from None
     process = None
-    if settings.command:  # the kernel ends it if this process is killed
-        command = ["setpriv", "--pdeathsig", "TERM", *settings.command]
+    if settings.command:  # the kernel kills it if this process is killed, also a frozen one
+        command = ["setpriv", "--pdeathsig", "KILL", *settings.command]
         process = subprocess.Popen(command)
     try:
         if settings.ready:
