@@ -46,8 +46,9 @@ class Geolocation(Policy):
     ``by_place`` is a mapping of codes.  Each value is a part, a list of parts in order, or a
     mapping of the codes of deeper levels.  The levels are continent, country, subdivision and city.
     At each level, the code of the client is looked up; a level that the mapping does not contain
-    is skipped, so ``{"AS": {"Osaka": ...}}`` is possible.  The key ``default`` is for clients that
-    no other key matches.  Upper and lower case are equal.
+    is skipped, so ``{"AS": {"Osaka": ...}}`` is possible.  But ``{"DE": ...}`` matches Delaware
+    too; write Germany below its continent.  The key ``default`` is for clients that no other key
+    matches.  Upper and lower case are equal.
 
     >>> from balancers.gslb import Client, Place, Region
     >>> us, de, sg = (Region(name, [name]) for name in ("us", "de", "sg"))
@@ -140,19 +141,19 @@ def _compiled(choice: object, label: str, wider: _Node, widen: bool) -> _Node:
         facts = tuple((label, at, len(parts)) for at in range(1, len(parts) + 1))
         node = _Node(parts, facts, {})
         return _Node(*_joined(parts, parts, facts, wider), {}) if widen and parts else node
-    entries = cast("Mapping[object, object]", choice)
-    node = wider
-    if _DEFAULT in entries:
-        node = _compiled(entries[_DEFAULT], label, wider, widen)
-    children: dict[str, _Node] = {}
-    for code, deeper in entries.items():
+    entries: dict[str, tuple[str, object]] = {}
+    for code, deeper in cast("Mapping[object, object]", choice).items():
         if not isinstance(code, str):
             raise TypeError(f"a code must be a text, not {shown(code)}")
-        if code == _DEFAULT:
-            continue
-        if code.casefold() in children:
+        if code.casefold() in entries:
             raise InvalidSetting(f"{shown(code)} is there twice, in upper and in lower case")
-        children[code.casefold()] = _compiled(deeper, code, node, widen)
+        entries[code.casefold()] = code, deeper
+    node = wider
+    if _DEFAULT in entries:
+        node = _compiled(entries.pop(_DEFAULT)[1], label, wider, widen)
+    children = {
+        folded: _compiled(deeper, code, node, widen) for folded, (code, deeper) in entries.items()
+    }
     return _Node(node.parts, node.facts, children)
 
 

@@ -202,6 +202,26 @@ def test_networks_win_over_places_and_the_longest_prefix_over_others() -> None:
     assert wide.answer(Client("10.9.1.1"), 0.0) == Answer((), (), "no region for this client")
 
 
+def test_the_default_in_upper_case_is_the_default() -> None:
+    us, de = one("us"), one("de")
+    policy = Geolocation({"EU": {"DE": de, "DEFAULT": us}, "Default": us})
+    for place in (None, Place("AS"), Place("EU"), Place("default")):
+        assert policy.answer(Client(place=place), 0.0).regions == ("us",)
+    with pytest.raises(InvalidSetting, match="'Default' is there twice"):
+        Geolocation({"default": us, "Default": de})
+
+
+def test_a_country_without_its_continent_matches_a_subdivision_with_the_same_code() -> None:
+    us, de = one("us"), one("de")
+    delaware = Client(place=Place("NA", "US", "DE"))
+    for by_place, region in (
+        ({"DE": de, "default": us}, "de"),
+        ({"EU": {"DE": de}, "default": us}, "us"),
+    ):
+        policy = Geolocation(by_place)
+        assert policy.answer(delaware, 0.0).regions == (region,)
+
+
 def test_an_empty_list_and_a_missing_default_give_no_answer() -> None:
     policy = Geolocation({"EU": [DE], "AQ": []})
     assert policy.answer(Client(place=Place("AQ")), 0.0).members == ()
