@@ -125,6 +125,9 @@ def reload_backup(node: Node, now: float) -> None:
     """Use the settings of a reload: a backup begins again, without a notification."""
     node.rule(RELOADED_BACKUP)
     node.version += 1
+    assert node.router is not None
+    up = node.router.snapshot(now).link
     node.router = make(node.config)
+    node.router.link(up, now)
     node.router.startup(now)
     node.started = True

@@ -113,6 +113,9 @@ class Node:
         self.router = make(self.config)
         self.installed = ()
         self.sent.clear()
+        if label == "FAULT":  # it starts without a link
+            self.router.link(False, now)
+            self.ours.append((label, now))
         actions = self.router.startup(now)
         if self.router.state == "active" and label == "BACKUP":
             self.rule(OWNER_WAITS)
@@ -137,6 +140,18 @@ class Node:
             actions = (StateChanged("init", "backup", "link up"),)
         self.started = True
         self.act(actions, now)
+
+    def is_started(self, now: float) -> bool:
+        """Return whether the program runs, with or without a link."""
+        return self.router is not None and self.router.snapshot(now).started
+
+    def stop(self, now: float) -> None:
+        """Shut our router down.  A program says so also if it has no link."""
+        assert self.router is not None
+        if self.router.state == "init":
+            self.ours.append(("STOP", now))
+        self.act(self.router.shutdown(now), now)
+        self.changed = now
 
     def kill(self, now: float) -> None:
         """End without a word; the addresses stay."""

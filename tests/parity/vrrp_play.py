@@ -40,6 +40,7 @@ class Player:
         self.pending_since = inf
         self.reload: float = -inf
         self.frozen: list[Item] | None = None
+        self.thawed = -inf
         self.next: tuple[str, ...] = ()
         """The addresses after the reload that the program has not ended yet."""
         self.early: set[str] = set()
@@ -99,8 +100,7 @@ class Player:
         if node.router is None:
             return
         if pending == "stop":
-            node.act(node.router.shutdown(now), now)
-            node.changed = now
+            node.stop(now)
         elif pending == "link down":
             node.act(node.router.link(False, now), now)
         elif pending == "link up":
@@ -110,6 +110,8 @@ class Player:
         event, now = item.value, item.time
         action: str = event["action"].partition(" ")[0]
         if action == "link":
+            if not self.pending and not self.node.is_started(now):
+                return  # the program learns the state of the link when it starts
             self._wait(f"link {event['state']}", now)
         elif action in {"start", "stop"}:
             if action == "start":
@@ -124,7 +126,7 @@ class Player:
             act(now)
 
     def _kill(self, now: float) -> None:
-        if self._resigns_soon(now):
+        if self._stops_soon(now):
             self.node.rule(KILLED)
             self.node.incomplete = True
             self._wait("stop", now)
@@ -138,12 +140,16 @@ class Player:
     def _thaw(self, now: float) -> None:
         """Receive the packets that arrived meanwhile, before or after the timer is served."""
         queued, self.frozen = self.frozen or [], None
+        self.thawed = now
         for each in queued:
             self._rx(replace(each, time=now))
 
-    def _resigns_soon(self, now: float) -> bool:
-        sent = [each for each in self.items if each.kind == "tx" and 0 <= each.time - now <= RACE]
-        return any(not each.value.payload[2] for each in sent)
+    def _stops_soon(self, now: float) -> bool:
+        return any(
+            each.value == "STOP" if each.kind == "state" else not each.value.payload[2]
+            for each in self.items
+            if each.kind in {"state", "tx"} and 0 <= each.time - now <= RACE
+        )
 
     def _last_breath(self, now: float) -> float:
         """Serve what the program sent just after the record of its end."""
@@ -175,7 +181,7 @@ class Player:
     def _state(self, item: Item) -> None:
         label, now = item.value, item.time
         expected = {
-            "start": {"BACKUP", "MASTER"},
+            "start": {"BACKUP", "MASTER", "FAULT"},
             "stop": {"STOP"},
             "link down": {"FAULT"},
             "link up": {"BACKUP", "MASTER"},
@@ -255,6 +261,8 @@ class Player:
         if value.get("op") == _ARP_REPLY:
             return  # the kernel answered a request
         if address not in node.config.addresses + self.next:
+            if address == node.config.source:
+                return  # the kernel announced its own address
             raise Mismatch(now, f"the program announced {address}")
         mac = item.frame[6:12]
         flag = bool(value.get("flags", 4) & 4)
@@ -269,10 +277,16 @@ class Player:
         elif self.frr and node.router is None:
             node.rule(FIRST_ADVERT)
             self.early.add(address)
-        elif not self.frr and any(_repeats(now - time) for time in node.takeovers):
+        elif not self.frr and any(self._repeats(now, time) for time in node.takeovers):
             node.rule(REPEATS)
         else:
             raise Mismatch(now, f"only the program announced {address}")
+
+    def _repeats(self, now: float, first: float) -> bool:
+        """Return whether an announcement repeats one of the time ``first``."""
+        after = now - first
+        overdue = after >= REPEATED and now - self.thawed <= TOLERANCE
+        return after <= TOLERANCE or abs(after - REPEATED) <= 2 * TOLERANCE or overdue
 
     def _end(self, _: Item) -> None:
         """Do nothing: what is newer than the tolerance may have its counterpart later."""
@@ -284,8 +298,3 @@ class Player:
         if sorted(ours) != sorted(item.value):  # the kernel decides about the order
             raise Mismatch(item.time, f"the program has {item.value}, ours {ours}")
         self.node.agree("addresses")
-
-
-def _repeats(after: float) -> bool:
-    """Return whether an announcement so long after the first one is a repetition."""
-    return after <= TOLERANCE or abs(after - REPEATED) <= 2 * TOLERANCE

@@ -26,7 +26,12 @@ LOG_DELAY = 0.3
 """The longest time in seconds between a change of the state and its line in the log."""
 _MAC = 6
 _IPV6 = 16
-_ENTERED = {"BACKUP": "Entering BACKUP", "MASTER": "Entering MASTER", "FAULT": "Entering FAULT"}
+_ENTERED = {
+    "BACKUP": ") entering backup",
+    "MASTER": ") entering master",
+    "FAULT": ") entering fault",
+}
+"""The words in the log, in lower case."""
 
 
 def contradictions(recording: Mapping[str, Any]) -> Iterator[str]:
@@ -94,15 +99,18 @@ def _fields(packet: Mapping[str, Any]) -> Iterator[str]:
 def _span(events: Sequence[Mapping[str, Any]], node: str, ways: set[str]) -> list[Any]:
     """Return when the node could not send or receive: pairs of times."""
     spans: list[Any] = []
+    latest: dict[bool, list[float]] = {}  # of the link, and of lost packets
     for event in events:
         way = event.get("direction", event.get("state"))
         if event["node"] != node or event["action"] not in {"drop", "undrop", "link"}:
             continue
+        of_link = event["action"] == "link"
         if event["action"] == "undrop" or way == "up":
-            if spans:
-                spans[-1][1] = event["t"] + RETURN
+            if of_link in latest:
+                latest.pop(of_link)[1] = event["t"] + RETURN
         elif way in ways:
-            spans.append([event["t"] - EFFECT, float("inf")])
+            latest[of_link] = [event["t"] - EFFECT, inf]
+            spans.append(latest[of_link])
     return spans
 
 
@@ -172,10 +180,14 @@ def _log(
     states: Sequence[Mapping[str, Any]], log: Sequence[Mapping[str, Any]], end: float
 ) -> Iterator[str]:
     """Every change of the state is in the log of the node, unless its log has no such lines."""
-    lines = [line for line in log if "Entering" in line["line"]]
+    lines = [line for line in log if ") entering " in line["line"].lower()]
     for node in sorted({line["node"] for line in lines}):
         for label, words in _ENTERED.items():
-            logged = [line["t"] for line in lines if line["node"] == node and words in line["line"]]
+            logged = [
+                line["t"]
+                for line in lines
+                if line["node"] == node and words in line["line"].lower()
+            ]
             stated = [
                 state["t"] for state in states if (state["node"], state["state"]) == (node, label)
             ]
