@@ -13,7 +13,7 @@ from balancers.gslb.networks import narrowest
 from balancers.gslb.ranking import Part, Ranking
 from balancers.gslb.region import Region
 
-__all__ = ["Policy", "checked_parts", "flattened"]
+__all__ = ["Policy", "checked_parts"]
 
 _NAMED = 3
 """How many parts the name of a policy names."""
@@ -70,10 +70,10 @@ class Policy(Part):
         valid_now(now, -inf)
         if self._is_flat:
             return Ranking(client, parts, facts, describe)
-        return flattened(client, now, parts, facts, describe)
+        return _flattened(client, now, parts, facts, describe)
 
 
-def flattened(
+def _flattened(
     client: Client,
     now: float,
     parts: Sequence[Part],

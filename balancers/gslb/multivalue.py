@@ -29,8 +29,9 @@ class Multivalue(Policy):
     ['192.0.2.10', '192.0.2.11']
 
     Every member has the same odds.  If there are fewer than ``limit``, all are answered.  If no
-    part is healthy, up to ``limit`` members of all parts are.  The rules and the default are those
-    of Route 53.  The limit keeps an answer in one datagram.
+    part is healthy, up to ``limit`` members of all parts are, or of those that are up and only held
+    back.  The rules and the default are those of Route 53.  The limit keeps an answer in one
+    datagram.
 
     :meth:`rank` returns one random order of the parts.  As a part of another policy, it is one part
     and draws at each answer.
@@ -77,7 +78,10 @@ class Multivalue(Policy):
         reason: str,
         skipped: tuple[Skipped, ...] = (),
     ) -> Answer:
-        parts = [part for part in self.parts if everything or part.healthy(now, client)]
+        parts = [part for part in self.parts if part.healthy(now, client)]
+        if everything:
+            held = [] if parts else [part for part in self.parts if part.held(now, client)]
+            parts = held or [*self.parts]
         answer = merged(
             (part.answer_of(client, now, everything, "healthy") for part in parts),
             reason,

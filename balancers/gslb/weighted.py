@@ -36,12 +36,14 @@ class Weighted(Policy):
     healthy parts.  So at least one part is in it.
 
     ``parts`` can also be an iterable.  Then the weight of a part is the sum of the weights in it:
-    all of them count as configured, and those of what is up for the draw.  This makes the groups
+    all of them count as configured, and those of what is up in healthy parts for the draw.  This
+    makes the groups
     of gdnsd: ``Weighted([Weighted({a: 10, b: 20}, multi=True, rng=rng), ...], rng=rng)``.
 
     If the weights of the healthy parts have a sum below ``ceil(up_thresh · total)``, the policy is
     not healthy.  If it must answer all the same, health is ignored, and the configured weights
-    count.  With the default 0, one healthy part is enough.  gdnsd's default is 0.5.
+    count; but if enough parts are up and only held back, those are drawn.  With the default 0, one
+    healthy part is enough.  gdnsd's default is 0.5.
 
     Parts with weight 0 are drawn only while no other part is healthy.  If all weights are 0, they
     are equal.  This is the rule of Route 53.
@@ -125,9 +127,15 @@ class Weighted(Policy):
         reason: str,
         skipped: tuple[Skipped, ...] = (),
     ) -> Answer:
-        weights = self._configured() if everything else self._dynamic(now, client)
-        if not any(weights):
-            weights = [int(everything or part.healthy(now, client)) for part in self.parts]
+        held = everything and not self.healthy(now, client) and self.held(now, client)
+        if everything and not held:
+            weights: Sequence[int | Fraction] = self._configured()
+            if not any(weights):
+                weights = [1] * len(self.parts)
+        else:
+            weights = self._dynamic(now, client, held=held)
+            if not any(weights):
+                weights = [int(up) for up in self._up(now, client, held=held)]
         chosen = self._several(weights) if self._multi else self._one(weights)
         base = max(weights, default=0) if self._multi else sum(weights)
         answers = [
@@ -140,15 +148,17 @@ class Weighted(Policy):
         return tuple(part.total for part in self.parts) if self._weights is None else self._weights
 
     def _dynamic(
-        self, now: float, client: Client | None, held: bool = False
+        self, now: float, client: Client | None, *, held: bool = False
     ) -> list[int | Fraction]:
         """Return the weight of each part, which is 0 if the part is not healthy, or not held."""
-        if self._weights is None:
-            return [part.share(now) for part in self.parts]
-        return [
-            weight if (part.held if held else part.healthy)(now, client) else 0
-            for part, weight in zip(self.parts, self._weights, strict=True)
-        ]
+        weights = self._weights
+        if weights is None:
+            weights = tuple(part.share(now) for part in self.parts)
+        ups = self._up(now, client, held=held)
+        return [weight if up else 0 for weight, up in zip(weights, ups, strict=True)]
+
+    def _up(self, now: float, client: Client | None, *, held: bool) -> list[bool]:
+        return [(part.held if held else part.healthy)(now, client) for part in self.parts]
 
     def _one(self, weights: Sequence[int | Fraction]) -> list[int]:
         """Return the position that is drawn; none if all weights are 0."""

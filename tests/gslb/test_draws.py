@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import permutations, product
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,49 @@ def test_below_the_threshold_the_configured_weights_count() -> None:
     assert Failover([policy, *regions({"z": True}).values()]).answer(Client(), 1.0).members == (
         "z",
     )
+
+
+def held_and_dead() -> tuple[Region, Region]:
+    """Return a region that is up again and held back, and one that is down."""
+    held, dead = Region("held", ["h"], hold=60.0), Region("dead", ["d"])
+    for region in (held, dead):
+        region.set_up(region.members[0], False, 1.0)
+    held.set_up("h", True, 2.0)
+    return held, dead
+
+
+@pytest.mark.parametrize("multi", [False, True])
+@pytest.mark.parametrize("weighted", ["mapping", "zero", "iterable"])
+def test_a_part_that_is_only_held_back_is_drawn_before_one_that_is_down(
+    multi: bool, weighted: str
+) -> None:
+    held, dead = held_and_dead()
+    weight = int(weighted == "mapping")
+    parts: Any = [held, dead] if weighted == "iterable" else {held: weight, dead: 3 * weight}
+    policy = Weighted(parts, rng=Random(1), multi=multi)
+    for part in (policy, Failover([policy, Region("far", ["f"])])):
+        nothing_healthy = part is policy
+        name = "h" if nothing_healthy else "f"
+        assert answers(part, 50) == {(name,): 50}
+        assert part.answer(Client(), 3.0).health_ignored is nothing_healthy
+    assert not policy.healthy(61.9)
+    assert policy.healthy(62.0)
+
+
+def test_multivalue_answers_parts_that_are_only_held_back_before_those_that_are_down() -> None:
+    held, dead = held_and_dead()
+    policy = Multivalue([dead, held], rng=Random(1))
+    answer = policy.answer(Client(), 3.0)
+    assert (answer.members, answer.health_ignored) == (("h",), True)
+    held.set_up("h", False, 4.0)
+    assert sorted(policy.answer(Client(), 5.0).members) == ["d", "h"]
+
+
+def test_a_part_below_its_threshold_is_not_drawn_by_what_is_left_of_it() -> None:
+    weak, good = Region("weak", ["a", "b", "c"]), Region("good", ["d"])
+    for member in "ab":
+        weak.set_up(member, False, 1.0)
+    assert answers(Weighted([weak, good], rng=Random(1)), 50) == {("d",): 50}
 
 
 def groups(up: Mapping[str, bool], multi: bool, rng: Random) -> Weighted:
