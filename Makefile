@@ -3,10 +3,11 @@ PACKAGE ?= gates
 SECONDS ?= 20
 OPERATIONS ?= 10000000
 DEPTH ?= 5
+DIR ?= tests/vectors
 
 .PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity \
   laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries command-line \
-  validation simulated-memory pair-outage layers subsetting heartbeats vrrp-model
+  validation simulated-memory pair-outage layers subsetting heartbeats vrrp-model replay
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
@@ -116,6 +117,9 @@ vrrp-model: ## search every ordering of faults of VRRP routers, and do a million
 
 other-libraries: ## test the balancers of other libraries, and write docs/other_libraries.md; 3 min
 	$(PYTHON) -m tests.other_libraries
+
+replay: ## replay the recordings of real programs in DIR=folder, and print the totals of each kind; 5 s
+	$(PYTHON) tests/parity/replay.py $(DIR)
 
 parity: ## compare with the real nginx, HAProxy, Envoy and caddy; PARITY="--seed 7" repeats a run; about 3 min
 	PYTHON=$(PYTHON) bash tests/parity/live/install.sh
