@@ -138,6 +138,7 @@ OTHER: dict[str, object] = {
     "WeightedLeastConnections.rule": "wlc",
     "Pool.admits.now": None,
     "Pool.full.now": None,
+    "Pool.state.now": None,
     "SessionTokens.needs_renewal.max_age": inf,
 }
 """What differs, by the name of the class, of the method unless it is the constructor, and of the
