@@ -9,6 +9,7 @@ from balancers.redundancy.vrrp import (
     Send,
     StateChanged,
     VirtualRouter,
+    decode,
 )
 from tests.redundancy.vrrp_packets import advert
 from tests.redundancy.vrrp_routers import DOWN, OWN, VIRTUAL, active, backup, packet
@@ -24,6 +25,7 @@ def test_unicast_peers(family: int) -> None:
     router.startup(0.0)
     sent = [action.datagram for action in router.tick(DOWN) if isinstance(action, Send)]
     assert sent == [advert(own, virtual, destination=peer, hop_limit=hop_limit) for peer in peers]
+    assert [decode(datagram).priority for datagram in sent] == [100, 100]
     for source, to, reason in [
         (unknown, own, "peer"),
         (peers[0], None, "destination"),

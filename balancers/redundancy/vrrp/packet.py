@@ -34,6 +34,7 @@ ALL_ROUTERS_IPV4 = bytes([224, 0, 0, 18])
 """The packed multicast address of all VRRP routers in IPv4."""
 ALL_ROUTERS_IPV6 = bytes.fromhex("ff020000000000000000000000000012")
 """The packed multicast address of all VRRP routers in IPv6."""
+_GROUPS = (ALL_ROUTERS_IPV4, ALL_ROUTERS_IPV6)
 
 Checksum = Literal["pseudo-header", "plain", "either"]
 CHECKSUMS = ("pseudo-header", "plain", "either")
@@ -158,7 +159,7 @@ def encode(
 
 
 def fault_on_wire(  # noqa: PLR0911 - one return for each check
-    datagram: Datagram, checksum: Checksum, check_hop_limit: bool = True
+    datagram: Datagram, checksum: Checksum, check_hop_limit: bool
 ) -> str:
     """Return why a packet is no VRRP packet of version 3.  Return "" if it is one; O(bytes).
 
@@ -205,7 +206,7 @@ def decode(datagram: Datagram, checksum: Checksum = "pseudo-header") -> Advertis
     r"""Return the content of a packet; O(addresses).
 
     ``checksum`` says which checksums of IPv4 are accepted (see :func:`encode`).  The four reserved
-    bits are ignored.
+    bits are ignored.  The hop limit must be 255 if the packet was sent to the multicast group.
 
     >>> source = bytes([10, 77, 0, 1])
     >>> payload = bytes.fromhex("313396010032430b0a4d0064")
@@ -220,7 +221,7 @@ def decode(datagram: Datagram, checksum: Checksum = "pseudo-header") -> Advertis
     if size not in _SIZES or len(datagram.destination) != size:
         raise MalformedPacket("family")
     payload = datagram.payload
-    fault = fault_on_wire(datagram, checksum)
+    fault = fault_on_wire(datagram, checksum, datagram.destination in _GROUPS)
     if not fault:
         fault = fault_in_content(payload, size) if payload[1] else "vrid"
     if fault:
