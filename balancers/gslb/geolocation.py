@@ -4,7 +4,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from itertools import repeat
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, overload
 
 from balancers._internal.checks import check_flags, shown
 from balancers.errors import InvalidSetting
@@ -35,9 +35,34 @@ class _Order(NamedTuple):
 
     parts: tuple[Part, ...]
     known: frozenset[Part]
-    numbers: tuple[int, ...]
     is_last: bool
     """Whether no wider level can add a part."""
+
+
+class _NetworkFacts(Sequence[tuple[Prefix, int, int]]):
+    """The facts of the list of a network.  They are made when they are read."""
+
+    __slots__ = ("_count", "_prefix")
+
+    def __init__(self, prefix: Prefix, count: int) -> None:
+        self._prefix = prefix
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[tuple[Prefix, int, int]]:
+        count = self._count
+        return zip(repeat(self._prefix, count), range(1, count + 1), repeat(count))
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[Prefix, int, int]: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[tuple[Prefix, int, int]]: ...
+    def __getitem__(self, at: int | slice) -> Any:
+        if isinstance(at, slice):
+            return tuple(self)[at]
+        return self._prefix, range(1, self._count + 1)[at], self._count
 
 
 class Geolocation(Policy):
@@ -105,8 +130,8 @@ class Geolocation(Policy):
         if self._networks is not None and address is not None:
             order, _, prefix = self._networks.find(address)
             if order is not None and prefix is not None:
-                parts, count = order.parts, len(order.parts)
-                facts: Sequence[Any] = [*zip(repeat(prefix, count), order.numbers, repeat(count))]
+                parts = order.parts
+                facts: Sequence[Any] = _NetworkFacts(prefix, len(parts))
                 if not order.is_last:
                     wider = self._node_of(client.place_in(self._places))
                     parts, facts = _joined(parts, order.known, facts, wider)
@@ -196,7 +221,6 @@ def _compiled_networks(networks: Any, found: dict[Part, None], widen: bool) -> N
             orders[parts] = _Order(
                 parts,
                 known,
-                tuple(range(1, len(parts) + 1)),
                 not (widen and parts) or known >= by_place,
             )
             found.update(dict.fromkeys(parts))

@@ -127,6 +127,18 @@ def test_the_fact_of_a_client_that_passes_on() -> None:
     assert ranking.reason(0) == f"{why}; {KM} km away"
 
 
+def test_the_facts_of_a_network_are_a_sequence() -> None:
+    policy = Geolocation({}, networks={"12.3.0.0/16": two()})
+    facts = policy.rank(CLIENT, 0.0).facts
+    pair = tuple(numbers(int(IPv4Address("12.3.0.0")), 16))
+    assert (tuple(facts), len(facts)) == (pair, 2)
+    assert (facts[0], facts[-1], facts[1:], facts[:-5]) == (pair[0], pair[1], pair[1:], ())
+    assert [*reversed(facts)] == [pair[1], pair[0]]
+    for at in (2, -3):
+        with pytest.raises(IndexError):
+            facts[at]
+
+
 def test_the_facts_of_what_is_not_known() -> None:
     table = LatencyTable()
     table.record("12.3.4.5", "b", 0.5, now=0.0)
