@@ -26,8 +26,16 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from contextlib import suppress
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv6Address,
+    IPv6Interface,
+    ip_address,
+    ip_interface,
+)
 
 from balancers.redundancy.vrrp import (
     ALL_ROUTERS_IPV4,
@@ -58,6 +66,7 @@ REQUEST, CREATE = 0x001, 0x600  # NLM_F_REQUEST, NLM_F_CREATE | NLM_F_EXCL
 ADDRESS, LOCAL_ADDRESS = 1, 2  # IFA_ADDRESS, IFA_LOCAL
 NO_DETECTION = 0x02  # IFA_F_NODAD: the address may be on another router for a moment
 AnyInterface = IPv4Interface | IPv6Interface
+AnyAddress = IPv4Address | IPv6Address
 Process = subprocess.Popen[bytes]
 
 
@@ -87,12 +96,13 @@ class Interface:
         (flags,) = struct.unpack("=H", self.ask(INTERFACE_FLAGS)[:2])
         return bool(flags & RUNNING)
 
-    def source(self, version: int) -> str:
-        """Return the first IPv4 address, or the first link-local IPv6 address."""
+    def source(self, version: int, virtual: Collection[AnyAddress]) -> str:
+        """Return the first IPv4 address, or link-local IPv6 address, that is not virtual."""
         command = ["ip", "-json", f"-{version}", "address", "show", "dev", self.name]
         found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         for entry in found[0]["addr_info"] if found else ():
-            if version == IPV4 or entry["scope"] == "link":
+            suits = version == IPV4 or entry["scope"] == "link"
+            if suits and ip_address(entry["local"]) not in virtual:
                 return str(entry["local"])
         raise SystemExit(f"not started: {self.name} has no IPv{version} address to send from")
 
@@ -178,9 +188,7 @@ class Router:
         self.interface, self.version = interface, version
         chosen = [each for each in settings.address if each.version == version]
         self.addresses = {each.ip: each for each in chosen}
-        for address in chosen:  # a router that was killed may have left them
-            interface.delete(address)
-        source = interface.source(version)
+        source = interface.source(version, self.addresses)
         self.router = VirtualRouter(
             settings.vrid,
             list(self.addresses),
@@ -192,6 +200,8 @@ class Router:
             checksum=settings.checksum,
         )
         self.wire = Wire(interface, version, source)
+        for address in chosen:  # a router that was killed may have left them
+            interface.delete(address)
         self.repeat_at = math.inf
 
     @property
@@ -275,11 +285,18 @@ def run(routers: list[Router], interface: Interface, process: Process | None) ->
         router.execute(router.router.shutdown(time.monotonic()))
 
 
-def wait_ready(name: str, process: Process | None) -> None:
+def endpoint(text: str) -> tuple[str, int]:
+    """Read HOST:PORT.  Raises ValueError."""
+    host, _, port = text.rpartition(":")
+    if not host or not 0 < int(port) < 65536:  # noqa: PLR2004 - ports have 16 bits
+        raise ValueError(text)
+    return host.strip("[]"), int(port)
+
+
+def wait_ready(place: tuple[str, int], process: Process | None) -> None:
     """Wait until an address accepts connections, or until the process ends."""
-    host, _, port = name.rpartition(":")
     while process is None or process.poll() is None:
-        with suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), 1.0):
+        with suppress(OSError), socket.create_connection(place, 1.0):
             return
         time.sleep(0.05)
 
@@ -329,7 +346,9 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--checksum", default="pseudo-header", choices=["pseudo-header", "plain", "either"]
     )
-    parser.add_argument("--ready", metavar="HOST:PORT", help="where the command listens")
+    parser.add_argument(
+        "--ready", type=endpoint, metavar="HOST:PORT", help="where the command listens"
+    )
     parser.add_argument("command", nargs="*", help="a program that lives and dies with the router")
     return parser.parse_args()
 
