@@ -164,6 +164,19 @@ def test_a_new_balancer_takes_its_share_and_little_else_moves(n: int) -> None:
     assert 240 // (n + 1) <= len(moved) <= 1.5 * 240 / (n + 1)
 
 
+@pytest.mark.parametrize("n", [2, 4, 8])
+def test_a_new_balancer_moves_up_to_three_times_its_share_of_a_few_addresses(n: int) -> None:
+    for m in (n, 2 * n, 5 * n):
+        moved = 0
+        for site in range(20):
+            addresses = [f"{site}:{i}" for i in range(m)]
+            balancers = [f"lb{site}:{i}" for i in range(n + 1)]
+            old = Owners(addresses, balancers[:-1]).assign(balancers[:-1])
+            new = Owners(addresses, balancers).assign(balancers)
+            moved += sum(old[address] != new[address] for address in addresses)
+        assert moved / 20 <= 3 * m / (n + 1)
+
+
 def test_later_replacements_follow_the_scores() -> None:
     """From four dead balancers on, as in plain rendezvous hashing."""
     owners = Owners(["a", "b"], [f"lb{i}" for i in range(12)])

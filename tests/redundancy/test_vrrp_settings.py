@@ -240,3 +240,10 @@ def test_a_snapshot_is_restored_at_any_time(received: Datagram) -> None:
             assert other.snapshot(now) == before
             assert other.state == router.state
             assert other.startup(now) == ()
+
+
+def test_the_times_of_a_snapshot_are_never_negative() -> None:
+    router = backup(preempt_delay=0.5)
+    router.receive(packet(50), 1.0)
+    late = router.snapshot(100.0)
+    assert (late.remaining, late.preempt_in) == (0.0, 0.0)
