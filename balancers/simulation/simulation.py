@@ -107,9 +107,9 @@ class Simulation(Generic[B]):  # noqa: PLW1641 - arrays cannot be hashed
     ``engine`` tells which of the three loops has run: "vectorised", "sampled" or "general".  Two
     results are equal if everything else is equal.
 
-    ``steady`` is False if the requests in flight grew until the end, or if the load is 1 or more.
-    ``unsteady`` then says why.  Without a steady state, all figures depend on the length of the
-    run.
+    ``steady`` is False if the requests in flight grew until the end, if the load is 1 or more, or
+    if a run that is too short to tell shows signs of these.  ``unsteady`` then says why.  Without a
+    steady state, all figures depend on the length of the run.
 
     >>> from random import Random
     >>> from balancers import PowerOfTwoChoices

@@ -3,6 +3,7 @@
 import pickle
 import tracemalloc
 from collections import deque
+from collections.abc import Collection
 from random import Random
 from typing import Any
 
@@ -289,6 +290,44 @@ def test_no_steady_state_of_unknown_laws() -> None:
         servers=Server(discipline="shared"),
     )
     assert not growing.steady
+
+
+def test_a_run_may_be_too_short_to_tell() -> None:
+    """The load is 0.5 and not known, because there is a pool.  Only short runs are not steady."""
+    for requests in (2, 5, 10, 100, 1000):
+        found = [
+            simulate(
+                Pool(LeastConnections(range(30))),
+                Poisson(15.0),
+                Exponential(1.0),
+                requests=requests,
+                seed=seed,
+                warm_up=0.0,
+            )
+            for seed in range(20)
+        ]
+        short = f"the run is too short to tell, with {requests} requests for 30 servers"
+        assert {run.unsteady for run in found} <= {"", short}
+        assert any(not run.steady for run in found) is (requests <= 100)
+
+
+class _First(RoundRobin[int]):
+    """Always picks the backend 0."""
+
+    def pick(self, key: Any = None, now: float = 0.0, avoid: Collection[int] = ()) -> int:
+        del key, now, avoid
+        return 0
+
+
+def test_a_short_run_has_one_server_with_a_high_load() -> None:
+    """Ten requests are enough, even if there are many idle servers."""
+    for requests in (5, 9, 10, 100):
+        pool = Pool(_First(range(1000)))
+        run = simulate(pool, Every(1.0), Constant(4.0), requests=requests, seed=1, warm_up=0.0)
+        assert not run.steady
+        short = f"the run is too short to tell, with {requests} requests for 1000 servers"
+        enough = f"the load of 0 is {4 * requests / (requests - 1):.4g}"
+        assert run.unsteady == (short if requests < 10 else enough)
 
 
 def test_a_limit_makes_a_steady_state() -> None:

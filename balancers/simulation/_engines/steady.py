@@ -1,5 +1,6 @@
 """Decides whether a run shows signs of having no steady state."""
 
+from collections.abc import Iterator
 from math import inf, sqrt
 from typing import Any
 
@@ -18,6 +19,11 @@ _MOST_KEYS = 1 << 17
 """The owners of all keys are computed up to this number of keys."""
 _NEARLY = 1 - 1e-12
 """A load that is 1 except for rounding."""
+_FEW = 10
+"""A sign that is measured with fewer requests than this for each server means nothing."""
+
+_Sign = tuple[str, float]
+"""What was measured, and the number of requests for each server that it was measured with."""
 
 
 def unsteady(setup: Setup[Any], tally: Tally[Any]) -> str:
@@ -27,9 +33,19 @@ def unsteady(setup: Setup[Any], tally: Tally[Any]) -> str:
     keys belong to (of up to 131 072 keys); a server was busy for longer than the measured time; or
     the mean number in flight grew from the third to the last quarter of the run.  At a load of
     exactly 1, the last two grow by chance with the square root of the number of requests; they
-    count from three times that on.
+    count from three times that on.  With fewer than ten requests for each server, they mean that
+    the run is too short to tell: servers are idle at first, and one long request keeps its server
+    busy all the time.
     """
-    return _known(setup, tally) or _busy(setup, tally) or _growing(setup, tally)
+    known = _known(setup, tally)
+    if known:
+        return known
+    signs = [*_busy(setup, tally), *_growing(setup, tally)]
+    if not signs:
+        return ""
+    counted, servers = setup.requests - setup.warm, len(setup.backends)
+    short = f"the run is too short to tell, with {counted} requests for {servers} servers"
+    return next((sign for sign, requests in signs if requests >= _FEW), short)
 
 
 def _known(setup: Setup[Any], tally: Tally[Any]) -> str:
@@ -75,34 +91,39 @@ def _known_by_keys(
     return ""
 
 
-def _busy(setup: Setup[Any], tally: Tally[Any]) -> str:
+def _busy(setup: Setup[Any], tally: Tally[Any]) -> Iterator[_Sign]:
     """The measured load of each server."""
     window = tally.window
     for place, backend in enumerate(setup.backends):
-        tries = sum(int(phase.tries[place]) for phase in tally.counted)
+        tries = _tries(tally, place)
         busy = sum(int(phase.busy[place]) for phase in tally.counted) * TICK
         if tries and window:
             load = busy / window / setup.servers[place].slots
             if load >= 1 + 3 * sqrt(2 / tries):
-                return f"the load of {shown(backend)} is {load:.4g}"
-    return ""
+                yield f"the load of {shown(backend)} is {load:.4g}", tries
 
 
-def _growing(setup: Setup[Any], tally: Tally[Any]) -> str:
+def _growing(setup: Setup[Any], tally: Tally[Any]) -> Iterator[_Sign]:
     """The mean number in flight in the third and in the last quarter."""
     marks = setup.marks
     last = marks[setup.requests - 1]
     third, fourth = marks[setup.late] - marks[setup.half], last - marks[setup.late]
     if not third or not fourth:
-        return ""
+        return
     before, after = tally.phases[2], tally.phases[3]
     grown = [
         int(ours) * TICK / fourth - int(theirs) * TICK / third
         for ours, theirs in zip(after.spans, before.spans, strict=True)
     ]
     if sum(grown) > 3 * sqrt(2 * int(after.tries.sum())):
-        return f"{sum(grown):.0f} more in flight in the last quarter than in the one before"
-    for backend, more, tries in zip(setup.backends, grown, after.tries.tolist(), strict=True):
+        sign = f"{sum(grown):.0f} more in flight in the last quarter than in the one before"
+        yield sign, (setup.requests - setup.warm) / len(grown)
+    for place, (more, tries) in enumerate(zip(grown, after.tries.tolist(), strict=True)):
         if more > 3 * sqrt(2 * tries):
-            return f"{more:.0f} more in flight on {shown(backend)} in the last quarter"
-    return ""
+            sign = f"{more:.0f} more in flight on {shown(setup.backends[place])}"
+            yield f"{sign} in the last quarter", _tries(tally, place)
+
+
+def _tries(tally: Tally[Any], place: int) -> int:
+    """The number of counted tries at a server."""
+    return sum(int(phase.tries[place]) for phase in tally.counted)
