@@ -43,15 +43,15 @@ def result(setup: Setup[B], tally: Tally[B], engine: str) -> Simulation[B]:
 
 def _uses(setup: Setup[B], tally: Tally[B]) -> dict[B, ServerUse]:
     window = tally.window or tally.end - setup.marks[setup.warm]
+    tries, failed, busy, spans = map(tally.totals, ("tries", "failed", "busy", "spans"))
     uses: dict[B, ServerUse] = {}
     for place, backend in enumerate(setup.backends):
-        busy = sum(int(phase.busy[place]) for phase in tally.counted) * TICK
-        span = sum(int(phase.spans[place]) for phase in tally.counted) * TICK
+        load = busy[place] * TICK / window / setup.servers[place].slots if window else 0.0
         uses[backend] = ServerUse(
-            requests=sum(int(phase.tries[place]) for phase in tally.counted),
-            failed=sum(int(phase.failed[place]) for phase in tally.counted),
-            utilisation=min(1.0, busy / window / setup.servers[place].slots) if window else 0.0,
-            in_flight=span / window if window else 0.0,
+            requests=tries[place],
+            failed=failed[place],
+            utilisation=min(1.0, load),
+            in_flight=spans[place] * TICK / window if window else 0.0,
         )
     return uses
 

@@ -93,14 +93,12 @@ def _known_by_keys(
 
 def _busy(setup: Setup[Any], tally: Tally[Any]) -> Iterator[_Sign]:
     """The measured load of each server."""
-    window = tally.window
-    for place, backend in enumerate(setup.backends):
-        tries = _tries(tally, place)
-        busy = sum(int(phase.busy[place]) for phase in tally.counted) * TICK
+    window, counted, busy = tally.window, tally.totals("tries"), tally.totals("busy")
+    for place, tries in enumerate(counted):
         if tries and window:
-            load = busy / window / setup.servers[place].slots
+            load = busy[place] * TICK / window / setup.servers[place].slots
             if load >= 1 + 3 * sqrt(2 / tries):
-                yield f"the load of {shown(backend)} is {load:.4g}", tries
+                yield f"the load of {shown(setup.backends[place])} is {load:.4g}", tries
 
 
 def _growing(setup: Setup[Any], tally: Tally[Any]) -> Iterator[_Sign]:
@@ -118,12 +116,8 @@ def _growing(setup: Setup[Any], tally: Tally[Any]) -> Iterator[_Sign]:
     if sum(grown) > 3 * sqrt(2 * int(after.tries.sum())):
         sign = f"{sum(grown):.0f} more in flight in the last quarter than in the one before"
         yield sign, (setup.requests - setup.warm) / len(grown)
+    counted = tally.totals("tries")
     for place, (more, tries) in enumerate(zip(grown, after.tries.tolist(), strict=True)):
         if more > 3 * sqrt(2 * tries):
             sign = f"{more:.0f} more in flight on {shown(setup.backends[place])}"
-            yield f"{sign} in the last quarter", _tries(tally, place)
-
-
-def _tries(tally: Tally[Any], place: int) -> int:
-    """The number of counted tries at a server."""
-    return sum(int(phase.tries[place]) for phase in tally.counted)
+            yield f"{sign} in the last quarter", counted[place]

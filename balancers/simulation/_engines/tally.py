@@ -4,7 +4,7 @@ All sums are integers, in ticks of the grid.  So engines, and chunks of any size
 results.
 """
 
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,6 +187,11 @@ class Tally(Generic[B]):
     def counted(self) -> list[Usage]:
         """The phases after the warm-up."""
         return self.phases[1:]
+
+    def totals(self, name: str) -> list[int]:
+        """Return the sums of an attribute of :class:`Usage` after the warm-up, for each place."""
+        sums: Any = sum(getattr(phase, name) for phase in self.counted)
+        return cast("list[int]", sums.tolist())
 
     @property
     def window(self) -> float:
