@@ -34,8 +34,8 @@ from balancers.simulation._grid import LATEST, served
 
 __all__ = ["CHUNK", "keys_of", "run"]
 
-CHUNK = 1 << 13
-"""How many requests are drawn and counted at once."""
+CHUNK = 1 << 12
+"""How many requests are drawn and counted at once, but not fewer than there are servers."""
 
 
 def run(setup: Setup[B], tally: Tally[B]) -> None:
@@ -59,7 +59,7 @@ def _uninformed(setup: Setup[B], tally: Tally[B], balancer: Balancer[B]) -> None
     """Run a balancer that need not be informed about starts and ends, so there are no events."""
     places, network = setup.places, setup.network
     free = [0.0] * len(setup.backends)
-    for chunk in setup.chunks(CHUNK):
+    for chunk in setup.chunks(max(CHUNK, len(setup.backends))):
         works, speeds = _works(setup, chunk)
         chosen: list[int] = []
         ends: list[float] = []
@@ -93,7 +93,7 @@ def _informed(  # noqa: C901, PLR0912 - calls cost more time than branches
 
     in_flight = InFlight[Any]()
     instants, flights, horizon = in_flight.instants, in_flight.flights, in_flight.horizon
-    for chunk in setup.chunks(CHUNK):
+    for chunk in setup.chunks(max(CHUNK, len(setup.backends))):
         works, speeds = _works(setup, chunk)
         chosen: list[int] = []
         ends: list[float] = []
@@ -155,7 +155,7 @@ def _pooled(setup: Setup[B], tally: Tally[B], pool: Pool[B]) -> None:
 
     in_flight = InFlight[tuple[Lease[B], float]]()
     instants, flights, horizon = in_flight.instants, in_flight.flights, in_flight.horizon
-    for chunk in setup.chunks(CHUNK):
+    for chunk in setup.chunks(max(CHUNK, len(setup.backends))):
         works, speeds = _works(setup, chunk)
         chosen: list[int] = []
         ends: list[float] = []
