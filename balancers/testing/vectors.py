@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from balancers._internal.checks import shown
 from balancers.errors import InvalidSetting
@@ -67,7 +67,8 @@ def vectors(directory: str | Path | None = None) -> list[Vector]:
     Without a directory, the cases are the published sequences of nginx's smooth weighted round
     robin, of an earliest-deadline-first queue, and values of the jump hash.  In a directory, each
     file ``*.json`` is one recorded case, in the format that the file ``tests/vectors/README.md`` of
-    the project describes; subdirectories are included, and files without ``picks`` are left out.
+    the project describes; subdirectories are included.  Files without ``picks`` are left out, and
+    so are recordings of another kind, which have neither an oracle nor a policy.
 
     >>> from balancers.algorithms import WeightedRoundRobin
     >>> smooth = [case for case in vectors() if case.policy == "smooth weighted round robin"]
@@ -99,12 +100,18 @@ def _recorded(directory: Path) -> Iterator[Vector]:
     files = sorted(directory.rglob("*.json"))
     if not files:
         raise InvalidSetting(f"no JSON files in {shown(str(directory))}")
+    other_kinds: list[Path] = []
     for file in files:
         try:
-            case: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            found: Any = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise InvalidSetting(f"{shown(file.name)} is no JSON: {shown(str(error))}") from None
-        if type(case) is not dict or not {"oracle", "policy", "config"} <= set(case):
+        case = cast("dict[str, Any]", found if isinstance(found, dict) else {})
+        fields = set(case)
+        if not fields & {"oracle", "policy", "picks"}:
+            other_kinds.append(file)
+            continue
+        if not fields >= {"oracle", "policy", "config"}:
             raise InvalidSetting(f"{shown(file.name)} needs oracle, policy and config")
         if "picks" in case:
             yield Vector(
@@ -116,3 +123,5 @@ def _recorded(directory: Path) -> Iterator[Vector]:
                 picks=case["picks"],
                 details={name: value for name, value in case.items() if name not in _FIELDS},
             )
+    if len(other_kinds) == len(files):
+        raise InvalidSetting(f"{shown(files[0].name)} needs oracle, policy and config")

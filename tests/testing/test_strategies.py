@@ -91,6 +91,7 @@ def test_recorded_files_are_read() -> None:
     names = {
         path.stem for path in VECTORS.rglob("*.json") if "picks" in json.loads(path.read_text())
     }
+    assert (VECTORS / "gslb/geo.json").is_file()  # and other recordings without picks
     assert {case.name for case in cases} == names
     case = next(case for case in cases if case.name == "caddy_wrr_unavailable")
     assert case.source == "caddy 2.11.7"
@@ -100,7 +101,13 @@ def test_recorded_files_are_read() -> None:
 def test_files_that_are_no_vectors_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="no JSON files"):
         vectors(tmp_path)
-    for text, message in (("{", "is no JSON"), ("[]", "needs oracle"), ('{"oracle": 1}', "needs")):
+    for text, message in (
+        ("{", "is no JSON"),
+        ("[]", "needs oracle"),
+        ('{"nodes": 1}', "needs oracle"),
+        ('{"oracle": 1}', "needs"),
+        ('{"picks": []}', "needs"),
+    ):
         (tmp_path / "case.json").write_text(text)
         with pytest.raises(InvalidSetting, match=message):
             vectors(tmp_path)
