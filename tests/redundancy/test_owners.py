@@ -95,7 +95,7 @@ def test_with_weights_the_largest_load_is_the_least_possible(seed: int) -> None:
             moving = [a for a in addresses if a not in kept]
             ways = product(living, repeat=len(moving))
             least = min(worst({**kept, **dict(zip(moving, way, strict=True))}) for way in ways)
-            assert worst(owners.assign(living)) == least  # type: ignore[arg-type]
+            assert worst(owners.assign(living)) == least  # type: ignore[arg-type]  # any hashable
 
 
 @given(
@@ -136,7 +136,7 @@ def test_two_addresses_of_two_balancers() -> None:
     """The usual active-active pair: each has one address, and the survivor has both."""
     for seed in range(200):
         owners = Owners([f"192.0.2.{seed}", f"198.51.100.{seed}"], ["lb1", "lb2"])
-        assert sorted(owners.assign(["lb1", "lb2"]).values()) == ["lb1", "lb2"]  # type: ignore[type-var]
+        assert sorted(owners.assign(["lb1", "lb2"]).values()) == ["lb1", "lb2"]  # type: ignore[type-var]  # all have owners
         assert set(owners.assign(["lb2"]).values()) == {"lb2"}
 
 

@@ -20,7 +20,7 @@ def checked_address(name: str, value: object) -> Address:
         raise InvalidSetting(f"{name} must be an IP address, not {shown(value)}") from None
     if address.is_multicast or address.is_unspecified:
         raise InvalidSetting(f"{name} must be the address of a host, not {shown(value)}")
-    return IPv4Address(int(address)) if address.version == 4 else IPv6Address(int(address))  # noqa: PLR2004 - IPv4
+    return IPv4Address(int(address)) if address.version == 4 else IPv6Address(int(address))  # noqa: PLR2004 - the version of IP
 
 
 def _checked_list(name: str, values: Iterable[object], version: int) -> tuple[Address, ...]:

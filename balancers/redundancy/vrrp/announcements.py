@@ -32,7 +32,7 @@ def virtual_mac(vrid: int, version: int) -> bytes:
         raise InvalidSetting(f"vrid must be an int, 1 to {_LAST_VRID}, not {shown(vrid)}")
     if version not in {4, 6}:
         raise InvalidSetting(f"version must be 4 or 6, not {shown(version)}")
-    return bytes((0, 0, 0x5E, 0, 1 if version == 4 else 2, vrid))  # noqa: PLR2004 - IPv4
+    return bytes((0, 0, 0x5E, 0, 1 if version == 4 else 2, vrid))  # noqa: PLR2004 - the version of IP
 
 
 def announcement_frame(address: Address, mac: bytes, *, router: bool = True) -> bytes:
@@ -52,7 +52,7 @@ def announcement_frame(address: Address, mac: bytes, *, router: bool = True) -> 
     if not isinstance(mac, bytes) or len(mac) != _MAC_BYTES:
         raise InvalidSetting(f"mac must be 6 bytes, not {shown(mac)}")
     packed = address.packed
-    if address.version == 4:  # noqa: PLR2004 - IPv4
+    if address.version == 4:  # noqa: PLR2004 - the version of IP
         return b"".join((_BROADCAST, mac, _ARP, mac, packed, _BROADCAST, packed))
     flags = _OVERRIDE | _ROUTER if router else _OVERRIDE
     option = b"\x02\x01" + mac  # the link-layer address of the target
