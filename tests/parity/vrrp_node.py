@@ -182,7 +182,7 @@ class Node:
                 self.installed = tuple(
                     each for each in self.installed if each != str(action.address)
                 )
-            elif isinstance(action, Announce):  # pyright: ignore[reportUnnecessaryIsInstance]
+            elif isinstance(action, Announce):  # pyright: ignore[reportUnnecessaryIsInstance]  # the last kind
                 self.takeovers = [*self.takeovers, now]
                 if self.announcements_recorded:
                     self.announced.append((str(action.address), now))

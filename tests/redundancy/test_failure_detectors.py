@@ -439,20 +439,20 @@ def test_bad_calls_change_nothing(create: Any) -> None:
     for now in (nan, inf, -inf, "1", None, True, 1e301, 10**400):
         for method in (detector.tick, detector.advance):
             with pytest.raises(InvalidTime):
-                method(now)  # type: ignore[arg-type]
+                method(now)  # type: ignore[arg-type]  # refused
         for with_member in (detector.heartbeat, detector.leave, detector.silence):
             with pytest.raises(InvalidTime):
-                with_member("a", now)  # type: ignore[arg-type]
+                with_member("a", now)  # type: ignore[arg-type]  # refused
         with pytest.raises(InvalidTime):
-            detector.add("b", now)  # type: ignore[arg-type]
+            detector.add("b", now)  # type: ignore[arg-type]  # refused
     for bad in (1.0, True, "1", nan, None):
         with pytest.raises(InvalidSetting, match="incarnation must be an int"):
-            detector.heartbeat("a", 2.0, incarnation=bad)  # type: ignore[arg-type]
+            detector.heartbeat("a", 2.0, incarnation=bad)  # type: ignore[arg-type]  # refused
         with pytest.raises(InvalidSetting, match="incarnation must be an int"):
-            detector.leave("a", 2.0, incarnation=bad)  # type: ignore[arg-type]
+            detector.leave("a", 2.0, incarnation=bad)  # type: ignore[arg-type]  # refused
         if bad is not None:
             with pytest.raises(InvalidSetting, match="number must be an int"):
-                detector.heartbeat("a", 2.0, 1, number=bad)  # type: ignore[arg-type]
+                detector.heartbeat("a", 2.0, 1, number=bad)  # type: ignore[arg-type]  # refused
     for call in (detector.heartbeat, detector.leave, detector.add):
         with pytest.raises(TypeError):
             call([], 2.0)
