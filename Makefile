@@ -7,7 +7,7 @@ DIR ?= tests/vectors
 
 .PHONY: help demo drills package test types deep check docs dist notebooks bench steady figures fuzz parity \
   laws durations explain recording mutants mutation coverage soak threads modelcheck other-libraries command-line \
-  validation simulated-memory pair-outage layers subsetting heartbeats vrrp-model replay
+  validation simulated-memory pair-outage layers subsetting heartbeats vrrp-model replay scenarios
 
 # Durations are for two cores.  The environment: python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
 help: ## list the targets (default)
@@ -68,6 +68,9 @@ figures: ## measure the figures of the pages that no other command prints; 20 s
 
 subsetting: ## measure how even subsets are and what changes replace, beside theory; 20 s
 	$(PYTHON) -m tests.subsetting.figures
+
+scenarios: ## simulate traffic that needs load-aware balancing, beside its bars, or one with NAME=ties; 5 min
+	$(PYTHON) -m tests.scenarios $(NAME)
 
 heartbeats: ## compare failure detectors on the same heartbeats, and compare with docs/redundancy.md; 1 s
 	$(PYTHON) -m tests.redundancy.heartbeats

@@ -1,0 +1,42 @@
+"""Prints the figures of the scenarios, each beside its bar.
+
+    python -m tests.scenarios [NAME...]    or    make scenarios NAME=ties
+
+Without names, all scenarios run.  The lines are those of docs/scenarios.md.  The exit code is 1 if
+a value misses its bar.
+"""
+
+import sys
+from importlib import import_module
+from typing import cast
+
+from tests.scenarios.scenario import Scenario
+
+__all__ = ["NAMES", "find", "main"]
+
+NAMES: tuple[str, ...] = ()
+"""The scenarios, in the order of the page.  Each is a module of this package."""
+
+
+def find(name: str) -> Scenario:
+    """Return a scenario by its name.  Raises SystemExit for an unknown name."""
+    if name not in NAMES:
+        sys.exit(f"no scenario {name!r}; the scenarios are {', '.join(NAMES)}")
+    return cast("Scenario", import_module(f"tests.scenarios.{name.replace('-', '_')}"))
+
+
+def main(names: list[str]) -> None:
+    """Run the scenarios and print their rows.  Exit with 1 if a bar is missed."""
+    missed = 0
+    for scenario in map(find, names or NAMES):
+        print(f"{scenario.NAME}: {scenario.WHAT}\n")  # noqa: T201 - the table is the output
+        print("| figure | value | bar | |\n|---|---|---|---|")  # noqa: T201 - as above
+        for row in scenario.rows():
+            missed += not row.met
+            print(row, flush=True)  # noqa: T201 - as above
+        print()  # noqa: T201 - as above
+    sys.exit(missed > 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
