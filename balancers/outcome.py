@@ -18,10 +18,11 @@ class Outcome:
     example after a cancellation.  An unknown result is not counted.  ``elapsed`` is the duration of
     the request in seconds, or None if it was not measured.  ``retry_after`` is in seconds, or None
     if the backend sent none.  ``status`` is the status code of the response, or None if there was
-    no response, for example because the connection broke.
+    no response, for example because the connection broke.  ``first`` is the time in seconds from the
+    start of the request to the first byte or token of the response, or None if it was not measured.
 
     >>> Outcome(ok=False, retry_after=2.0, status=429)
-    Outcome(ok=False, elapsed=None, retry_after=2.0, status=429)
+    Outcome(ok=False, elapsed=None, retry_after=2.0, status=429, first=None)
 
     Raises InvalidSetting for a duration that is negative, NaN or infinite, for a ``status`` that is
     not an int, and for an ``ok`` that is not True, False or None.  The numbers 1 and 0 count as
@@ -32,6 +33,7 @@ class Outcome:
     elapsed: float | None = None
     retry_after: float | None = None
     status: int | None = None
+    first: float | None = None
 
     def __post_init__(self) -> None:
         given: Any = self.ok
@@ -49,6 +51,8 @@ class Outcome:
         status: Any = self.status
         if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
             raise InvalidSetting(f"status must be an int, not {shown(self.status)}")
+        if self.first is not None:
+            _check_seconds("first", self.first)
 
 
 def _check_seconds(name: str, value: Any) -> None:
