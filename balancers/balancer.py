@@ -25,9 +25,26 @@ There are three ways to write a balancer:
 * Do not inherit, and define every member of the protocol: ``keyed``, ``fractional``, ``weights``,
   ``put``, ``discard``, ``pick``, ``started`` and ``finished``.
 
-One method is optional, and not a member of the protocol: ``load_of(backend, now)``.  It returns the
-load by which ``pick`` compares the backend, before it is divided by a weight.  The call changes no
-state.  ``Pool.explain`` shows the result.
+These members are optional.  They are not part of the protocol, so that a class without them still
+conforms to it:
+
+* ``load_of(backend, now)`` returns the load by which ``pick`` compares the backend, before it is
+  divided by a weight.  The call changes no state.  ``Pool.explain`` shows the result.
+* ``plan(n, key, now, avoid)`` returns up to ``n`` different backends, the best one first.  Each has
+  a positive weight and is not in ``avoid``.  The first is the one that ``pick`` would return, and
+  the call changes the state as this one pick does.  It raises what ``pick`` raises.  ``Pool.plan``
+  calls it.
+* ``timed`` (a bool, False by default).  If True, the pool measures how long each request takes, and
+  ``finished`` gets an outcome with ``elapsed``.
+* ``charged(backend, change, now)`` is called when the cost in flight of a backend changes: the sum
+  of the costs that requests in flight were acquired with.  ``change`` is an int, and not 0.  It is
+  positive after ``started``, negative before or after ``finished``, and either when the application
+  reports progress.  It is not called for a request without a cost.
+* ``progressed(backend, elapsed, now)`` is called at the first progress of a request, for example
+  its first token.  ``elapsed`` is the time in seconds since the request started.
+* ``condition_changed(backend, condition)`` is called when the :data:`Condition` of a member
+  changes, before ``put`` is called for this change.  It may repeat the condition.  A new member is
+  open.  So a balancer can distinguish why a weight is 0.
 
 A balancer belongs to one pool, or to one other balancer that picks with it.  The owner sets the
 attribute ``taken`` of the balancer to True.  If ``taken`` is True already, it raises AlreadyInUse.
@@ -37,16 +54,24 @@ cannot have attributes; then it cannot be detected that such a balancer is used 
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from balancers._internal.types import B
 from balancers.outcome import SUCCESS, Outcome
 
-__all__ = ["Balancer", "Key"]
+__all__ = ["Balancer", "Condition", "Key"]
 
 Key = bytes | str | int
 """A key is the value that a request is hashed by.  A str is hashed as its UTF-8 bytes.  An int is
 hashed as its 8 bytes, in little-endian order and two's complement."""
+
+Condition = Literal["open", "full", "down", "leaving"]
+"""Why a member of a pool does or does not serve requests.
+
+"open": nothing closes it.  "full": only limits of what is in flight close it, so that it opens when
+a request ends.  "leaving": its weight is 0, an update no longer contains it, or a gate that spares
+bound requests closes it, for example a drain; other gates may close it too.  "down": anything else
+closes it, for example health, also while the pool ignores this."""
 
 
 @runtime_checkable

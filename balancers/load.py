@@ -1,4 +1,17 @@
-"""Defines the load protocol.  A load measures how busy a backend is, as a number."""
+"""Defines the load protocol.  A load measures how busy a backend is, as a number.
+
+Three more members are optional.  They are not part of the protocol, so that a class without them
+still conforms to it.  A balancer that uses a load looks them up once, and forwards them:
+
+* ``timed`` (a bool, False by default).  If True, the pool measures how long each request takes, and
+  ``finished`` gets an outcome with ``elapsed``.
+* ``charged(backend, change, now)``, a method.  Called when the cost in flight of a backend changes:
+  the sum of the costs that requests in flight were acquired with.  ``change`` is an int, and not 0.
+  It is positive after ``started``, negative before or after ``finished``, and either when the
+  application reports progress.  It is not called for a request without a cost.
+* ``progressed(backend, elapsed, now)``, a method.  Called at the first progress of a request, for
+  example its first token.  ``elapsed`` is the time in seconds since the request started.
+"""
 
 from abc import abstractmethod
 from typing import Protocol, TypeVar

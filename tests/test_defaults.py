@@ -38,6 +38,7 @@ USUAL: dict[str, object] = {
     "fail_timeout": 10.0,
     "failover": "rebind",
     "fast_interval": None,
+    "first": None,
     "gap": 20.0,
     "gates": (),
     "hasher": None,

@@ -87,6 +87,7 @@ class Pool(PoolWriter[B]):
         self._keyed = balancer.keyed
         self._started = hook(balancer, Balancer, "started")
         self._finished = hook(balancer, Balancer, "finished")
+        self._timed = bool(getattr(balancer, "timed", False))
         counting = self._gates if self._limit is None else (*self._gates, self._limit)
         self._gates_started = hooks(counting, Gate, "started")
         self._gates_finished = hooks(self._gates, Gate, "finished")
@@ -164,10 +165,12 @@ class Pool(PoolWriter[B]):
         elapsed: float | None = None,
         retry_after: float | None = None,
         status: int | None = None,
+        first: float | None = None,
     ) -> None:
         """Release a lease, and report how the request ended; ``ok=None`` means unknown.
 
-        The other parameters are those of :class:`~balancers.Outcome`.  If the backend was removed,
+        The other parameters are those of :class:`~balancers.Outcome`.  If the balancer is ``timed``
+        and ``elapsed`` is None, ``elapsed`` is the time since the lease was acquired.  If the backend was removed,
         no count changes.  If a gate raises an exception, the lease is released, and the other gates
         are called.  Raises AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting, TypeError.
         """
@@ -182,11 +185,13 @@ class Pool(PoolWriter[B]):
             raise ForeignLease(f"a lease of another pool: {shown(lease)}")
         if not (now.__class__ is float and self._now <= now <= LATEST):
             now = valid_now(now, self._now)
-        if elapsed is None and retry_after is None and status is None:
+        if elapsed is None and self._timed:
+            elapsed = now - lease.acquired_at
+        if elapsed is None and retry_after is None and status is None and first is None:
             known = SUCCESS if ok is True else FAILURE if ok is False else UNKNOWN
             outcome = known if known.ok is ok else Outcome(ok)
         else:
-            outcome = Outcome(ok, elapsed, retry_after, status)
+            outcome = Outcome(ok, elapsed, retry_after, status, first)
         self._now = now
         lease._report = True  # noqa: SLF001 - a lease is the pool's own
         member.in_flight = in_flight = member.in_flight - 1

@@ -109,7 +109,7 @@ def outcomes() -> st.SearchStrategy[Outcome]:
 
     >>> from hypothesis import find
     >>> find(outcomes(), lambda outcome: outcome.ok is None)
-    Outcome(ok=None, elapsed=None, retry_after=None, status=None)
+    Outcome(ok=None, elapsed=None, retry_after=None, status=None, first=None)
     """
     timed = st.builds(Outcome, ok=st.sampled_from([True, False]), elapsed=st.floats(0, 60))
     return st.sampled_from([SUCCESS, FAILURE, UNKNOWN]) | timed
