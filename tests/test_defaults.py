@@ -125,6 +125,7 @@ OTHER: dict[str, object] = {
     "Leaky.healthy_threshold": 20,
     "Leaky.unhealthy_threshold": 10,
     "Lease.panic": False,
+    "LeastConnections.ties": None,
     "MedianGap.factor": 3.0,
     "MedianGap.minimum_hosts": 3,
     "OutlierEjection.interval": 10.0,

@@ -2,19 +2,22 @@
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from heapq import heapify, heappop, heappush
+from heapq import heappush
+from typing import Any
 
-from balancers._internal.checks import NO_BACKENDS, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, as_weights, checked_avoid, shown
+from balancers._internal.taken import take, wrapping
 from balancers._internal.types import B
+from balancers.algorithms._counted_membership import CountedMembership
+from balancers.algorithms._key_order import KeyOrder
 from balancers.balancer import Key
-from balancers.errors import UnknownBackend
-from balancers.membership import Membership
+from balancers.errors import InvalidPick, InvalidSetting, UnknownBackend
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["LeastConnections"]
 
 
-class LeastConnections(Membership[B]):
+class LeastConnections(CountedMembership[B]):
     """Picks the backend with the fewest requests in flight.
 
     The balancer counts the requests that are reported with ``started`` and ``finished``.  Backends
@@ -31,35 +34,55 @@ class LeastConnections(Membership[B]):
     >>> "".join(lb.pick() for _ in range(4))
     'caca'
 
+    ``ties`` is a balancer of :mod:`balancers.hashing`.  With it, a request that has a key goes to
+    the first backend, in the key's order of preference, among those with the fewest requests in
+    flight.  So at low load, the requests of a key usually meet again.  A request without a key is
+    picked in turn.  ``ties`` gets the same members and weights, and belongs to this balancer.
+
+    >>> from balancers import HashRing
+    >>> lb = LeastConnections(["a", "b", "c"], ties=HashRing())
+    >>> [lb.pick("user:42") for _ in range(3)], HashRing(["a", "b", "c"]).replicas("user:42", 2)
+    (['b', 'b', 'b'], ['b', 'a'])
+    >>> lb.started("b")
+    >>> lb.pick("user:42")
+    'a'
+
     Cost: ``pick``, ``started``, ``finished`` and a change of weight are O(1) amortised.  They are
     O(log n) if no other backend has the new count, and for a backend that opens again after it was
     closed when it was first in its list.  With ``avoid``, ``pick`` is O(avoided · log n).
+    With ``ties`` and a key, ``pick`` also hashes the key, and walks its order of preference to the
+    first backend with the fewest requests: n / m backends on average, if m of n have the fewest.
+
+    Raises InvalidSetting if ``ties`` is not a balancer of :mod:`balancers.hashing`, and
+    AlreadyInUse if it belongs to a pool or another balancer.
     """
 
     keyed = False
     fractional = False
 
-    def __init__(self, backends: Iterable[B] | Mapping[B, float] | None = None) -> None:
-        self._counts: dict[B, int] = {}
-        # The members by count, in the order of the next picks.  A closed member stays in its place
-        # until it would be the next pick.  Then it gets a number that keeps its place: the numbered
-        # members of a count come before the other members, in the order of their numbers.
-        self._ties: dict[int, OrderedDict[B, None]] = {}
-        self._levels: list[int] = []  # a heap of the keys of _ties
-        self._closed_in_ties: set[B] = set()
-        self._next_number = 0
-        self._closed: dict[B, int] = {}  # the numbers of closed members
-        self._reopened: dict[B, int] = {}  # the numbers of the members in the heap
-        self._first: list[tuple[int, int, B]] = []  # a heap of (count, number, member)
-        # The tie of the next picks.  It is empty if the next pick must search.
-        self._lowest: OrderedDict[B, None] = OrderedDict()
-        super().__init__(backends)
+    def __init__(
+        self,
+        backends: Iterable[B] | Mapping[B, float] | None = None,
+        *,
+        ties: KeyOrder[B] | None = None,
+    ) -> None:
+        self._by_key = ties
+        if ties is None:
+            super().__init__(backends)
+            return
+        if isinstance(ties, type) or not callable(getattr(ties, "succession", None)):
+            raise InvalidSetting(f"ties must be a balancer of balancers.hashing, not {shown(ties)}")
+        given = as_weights(() if backends is None else backends)
+        with wrapping(ties):
+            super().__init__({**ties.weights, **given})
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Return a backend with the fewest requests in flight; O(1) amortised.
 
-        Raises NoBackendAvailable.
+        Raises NoBackendAvailable.  With ``ties``, raises InvalidKey for an invalid key.
         """
+        if key is not None and self._by_key is not None:
+            return self._pick_by_key(self._by_key, key, avoid)
         if avoid is not NO_BACKENDS:
             return self._pick_avoiding(checked_avoid(avoid))
         lowest = self._lowest
@@ -111,17 +134,17 @@ class LeastConnections(Membership[B]):
             raise UnknownBackend(backend)
         return self._counts[backend]
 
-    def _move(self, backend: B, change: int) -> None:
-        """Change the count, if a tie is missing, or if the backend is numbered or no member."""
-        count = self._counts.get(backend)
-        if count is None or count + change < 0:
-            return
-        self._leave(backend, count)
-        self._counts[backend] = count + change
-        self._tie(count + change)[backend] = None
-        if not self._weights[backend]:
-            self._closed_in_ties.add(backend)
-        self._lowest = OrderedDict()
+    def _pick_by_key(self, ties: KeyOrder[B], key: Key, avoid: Collection[B]) -> B:
+        """Return the first of the backends with the fewest requests, in the order of the key."""
+        digest, weights, counts = ties.hash_key(key), self._weights, self._counts
+        avoided = {backend for backend in checked_avoid(avoid) if weights.get(backend)}
+        least = self._least(avoided)
+        for backend in ties.succession(digest):
+            if counts.get(backend) == least and backend not in avoided and weights[backend]:
+                self._leave(backend, least)
+                self._tie(least)[backend] = None
+                return backend
+        raise InvalidPick(f"{shown(ties)} has other members or weights than {shown(self)}")
 
     def _pick_avoiding(self, avoid: Collection[B]) -> B:
         weights = self._weights
@@ -152,79 +175,15 @@ class LeastConnections(Membership[B]):
         self._lowest = tie if is_first else OrderedDict()
         return backend
 
-    def _take_first(self) -> tuple[int, int, B]:
-        """Remove and return the open member that is the next pick, with its count and a number."""
-        first = self._first
-        while True:
-            level = self._lowest_level()
-            if first and (level < 0 or first[0][0] <= level):
-                entry = count, number, backend = heappop(first)
-                if self._reopened.get(backend) != number:
-                    continue  # the entry is stale, because the count of the backend changed
-                del self._reopened[backend]
-            else:
-                count, number = level, self._next_number
-                backend, _ = self._ties[level].popitem(last=False)
-                self._next_number += 1
-                entry = count, number, backend
-            if self._weights[backend]:
-                return entry
-            self._closed_in_ties.discard(backend)
-            self._closed[backend] = number
-
-    def _lowest_level(self) -> int:
-        """Return the lowest count whose tie is not empty, or -1; O(log n) amortised.
-
-        Empty ties of lower counts are removed.  The tie of the next lower count is kept, because it
-        is probably needed again soon.
-        """
-        ties, levels = self._ties, self._levels
-        while levels:
-            level = levels[0]
-            if ties[level]:
-                return level
-            if ties.get(level + 1):
-                return level + 1
-            del ties[heappop(levels)]
-        return -1
-
-    def _tie(self, count: int) -> OrderedDict[B, None]:
-        """Return the tie of a count.  If it does not exist, it is created."""
-        tie = self._ties.get(count)
-        if tie is None:
-            if len(self._levels) > 2 * len(self._counts) + 8:
-                self._ties = {level: tie for level, tie in self._ties.items() if tie}
-                self._levels = list(self._ties)
-                heapify(self._levels)
-            tie = self._ties[count] = OrderedDict()
-            heappush(self._levels, count)
-        return tie
-
-    def _leave(self, backend: B, count: int) -> None:
-        """Remove a member from its place."""
-        if backend in self._reopened:
-            del self._reopened[backend]
-            if len(self._first) > 2 * len(self._reopened) + 8:
-                reopened = self._reopened
-                self._first = [entry for entry in self._first if reopened.get(entry[2]) == entry[1]]
-                heapify(self._first)
-        elif self._closed.pop(backend, None) is None:
-            del self._ties[count][backend]
-
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
-        count = self._counts.setdefault(backend, 0)
-        if old is None:
-            self._tie(count)[backend] = None
-            self._lowest = OrderedDict()
-        if new is None:
-            self._leave(backend, count)
-            del self._counts[backend]
-            self._closed_in_ties.discard(backend)
-        elif not new:
-            self._closed_in_ties.add(backend)
-        elif backend not in self._closed:
-            self._closed_in_ties.discard(backend)
-        else:
-            number = self._reopened[backend] = self._closed.pop(backend)
-            heappush(self._first, (count, number, backend))
-            self._lowest = OrderedDict()
+        if self._by_key is not None:
+            if new is None:
+                self._by_key.discard(backend)
+            else:
+                self._by_key.put(backend, new)
+        super().update_index(backend, old, new)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._by_key is not None:
+            take(self._by_key)

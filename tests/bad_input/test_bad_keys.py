@@ -81,6 +81,10 @@ def test_an_unkeyed_balancer_ignores_the_key_and_a_keyed_one_needs_it(kind: Kind
                 call()
             assert isinstance(error.value, TypeError)
         assert all(pool.in_flight(b) == 0 for b in pool.backends)
+    elif kind.hashes:
+        assert lb.pick() in lb.weights
+        with pytest.raises(InvalidKey):
+            lb.pick("\ud800")
     else:
         invalid: list[Any] = ["\ud800", 1 << 70, True, None]
         assert all(lb.pick(key) in lb.weights for key in invalid)

@@ -52,6 +52,10 @@ def bounded_ring(backends: Backends = (), points: int = 8) -> Balancer[Any]:
     return BoundedLoad(HashRing(backends, points=points), c=1.25)
 
 
+def least_connections_by_key(backends: Backends = ()) -> Balancer[Any]:
+    return LeastConnections(backends, ties=HashRing(points=8))
+
+
 SED = "At low load, the shortest expected delay is only that of the heaviest backends."
 
 KINDS = [
@@ -64,6 +68,14 @@ KINDS = [
     ),
     Kind("RandomChoice", random_choice, traits=("weighted", "random")),
     Kind("LeastConnections", LeastConnections, least="count", traits=("least_loaded", "rotating")),
+    Kind(
+        "LeastConnections-ties",
+        least_connections_by_key,
+        least="count",
+        traits=("least_loaded", "rotating"),
+        limits_weights=True,
+        hashes=True,
+    ),
     Kind(
         "WeightedLeastConnections",
         WeightedLeastConnections,

@@ -46,6 +46,8 @@ class Kind:
     """How many members it can hold, if there is a limit."""
     bound: float | None = None
     """The load that a backend may have, in fair shares, if the balancer is ``bounded``."""
+    hashes: bool = False
+    """Whether it hashes keys and the names of backends, although it needs no key."""
     excuses: Mapping[str, str] = field(default_factory=dict[str, str])
     """The laws that it breaks by its documentation, with the reasons."""
 

@@ -1,0 +1,145 @@
+"""Stores the members of least connections by their number of requests in flight."""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping
+from heapq import heapify, heappop, heappush
+
+from balancers._internal.types import B
+from balancers.membership import Membership
+
+__all__ = ["CountedMembership"]
+
+
+class CountedMembership(Membership[B]):
+    """Counts the requests in flight on each member, and finds those with the fewest.
+
+    Members with the same count form a *tie*, in the order of the next picks.
+    """
+
+    def __init__(self, backends: Iterable[B] | Mapping[B, float] | None = None) -> None:
+        self._counts: dict[B, int] = {}
+        # The members by count, in the order of the next picks.  A closed member stays in its place
+        # until it would be the next pick.  Then it gets a number that keeps its place: the numbered
+        # members of a count come before the other members, in the order of their numbers.
+        self._ties: dict[int, OrderedDict[B, None]] = {}
+        self._levels: list[int] = []  # a heap of the keys of _ties
+        self._closed_in_ties: set[B] = set()
+        self._next_number = 0
+        self._closed: dict[B, int] = {}  # the numbers of closed members
+        self._reopened: dict[B, int] = {}  # the numbers of the members in the heap
+        self._first: list[tuple[int, int, B]] = []  # a heap of (count, number, member)
+        # The tie of the next picks.  It is empty if the next pick must search.
+        self._lowest: OrderedDict[B, None] = OrderedDict()
+        super().__init__(backends)
+
+    def _move(self, backend: B, change: int) -> None:
+        """Change the count, if a tie is missing, or if the backend is numbered or no member."""
+        count = self._counts.get(backend)
+        if count is None or count + change < 0:
+            return
+        self._leave(backend, count)
+        self._counts[backend] = count + change
+        self._tie(count + change)[backend] = None
+        if not self._weights[backend]:
+            self._closed_in_ties.add(backend)
+        self._lowest = OrderedDict()
+
+    def _least(self, avoided: Collection[B]) -> int:
+        """Return the fewest requests in flight on an open backend that is not avoided.
+
+        No backend loses its place.  All avoided backends are open members.
+        """
+        if len(avoided) == self._open:
+            raise self.refusal()
+        if not avoided:
+            if not (self._lowest or self._first):
+                self._lowest = self._ties[self._lowest_level()]
+            for backend in self._lowest:
+                if backend not in self._closed_in_ties:
+                    return self._counts[backend]
+                break
+        passed = [self._take_first()]
+        while passed[-1][2] in avoided:
+            passed.append(self._take_first())
+        for entry in passed:
+            self._reopened[entry[2]] = entry[1]
+            heappush(self._first, entry)
+        self._lowest = OrderedDict()
+        return passed[-1][0]
+
+    def _take_first(self) -> tuple[int, int, B]:
+        """Remove and return the open member that is the next pick, with its count and a number."""
+        first = self._first
+        while True:
+            level = self._lowest_level()
+            if first and (level < 0 or first[0][0] <= level):
+                entry = count, number, backend = heappop(first)
+                if self._reopened.get(backend) != number:
+                    continue  # the entry is stale, because the count of the backend changed
+                del self._reopened[backend]
+            else:
+                count, number = level, self._next_number
+                backend, _ = self._ties[level].popitem(last=False)
+                self._next_number += 1
+                entry = count, number, backend
+            if self._weights[backend]:
+                return entry
+            self._closed_in_ties.discard(backend)
+            self._closed[backend] = number
+
+    def _lowest_level(self) -> int:
+        """Return the lowest count whose tie is not empty, or -1; O(log n) amortised.
+
+        Empty ties of lower counts are removed.  The tie of the next lower count is kept, because it
+        is probably needed again soon.
+        """
+        ties, levels = self._ties, self._levels
+        while levels:
+            level = levels[0]
+            if ties[level]:
+                return level
+            if ties.get(level + 1):
+                return level + 1
+            del ties[heappop(levels)]
+        return -1
+
+    def _tie(self, count: int) -> OrderedDict[B, None]:
+        """Return the tie of a count.  If it does not exist, it is created."""
+        tie = self._ties.get(count)
+        if tie is None:
+            if len(self._levels) > 2 * len(self._counts) + 8:
+                self._ties = {level: tie for level, tie in self._ties.items() if tie}
+                self._levels = list(self._ties)
+                heapify(self._levels)
+            tie = self._ties[count] = OrderedDict()
+            heappush(self._levels, count)
+        return tie
+
+    def _leave(self, backend: B, count: int) -> None:
+        """Remove a member from its place."""
+        if backend in self._reopened:
+            del self._reopened[backend]
+            if len(self._first) > 2 * len(self._reopened) + 8:
+                reopened = self._reopened
+                self._first = [entry for entry in self._first if reopened.get(entry[2]) == entry[1]]
+                heapify(self._first)
+        elif self._closed.pop(backend, None) is None:
+            del self._ties[count][backend]
+
+    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
+        count = self._counts.setdefault(backend, 0)
+        if old is None:
+            self._tie(count)[backend] = None
+            self._lowest = OrderedDict()
+        if new is None:
+            self._leave(backend, count)
+            del self._counts[backend]
+            self._closed_in_ties.discard(backend)
+        elif not new:
+            self._closed_in_ties.add(backend)
+        elif backend not in self._closed:
+            self._closed_in_ties.discard(backend)
+        else:
+            number = self._reopened[backend] = self._closed.pop(backend)
+            heappush(self._first, (count, number, backend))
+            self._lowest = OrderedDict()
