@@ -1,0 +1,106 @@
+"""HTTP servers on loopback: the backends with which the recipes of this folder run."""
+
+import asyncio
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from threading import Event, Thread
+
+Answer = Callable[[str, bytes], tuple[str, list[bytes]]]
+
+
+def parts(*parts: bytes, kind: str = "text/plain") -> Answer:
+    """Return the function for a response with the same parts to every request."""
+
+    def answer(*_: str | bytes) -> tuple[str, list[bytes]]:
+        return kind, list(parts)
+
+    return answer
+
+
+class Backend:
+    """A server that responds as its attributes say.  They can be changed while it runs."""
+
+    def __init__(self) -> None:
+        self.name = ""  # the host and the port
+        self.status = HTTPStatus.OK
+        self.headers: dict[str, str] = {}
+        self.delay = 0.0  # seconds before the response
+        self.pause = 0.0  # seconds before each part of the body
+        self.breaks = False  # whether it closes the connection instead of a response
+        self.answer: Answer = self.say_name  # from a path and a body to a media type and parts
+        self.requests = 0
+
+    def say_name(self, path: str, body: bytes) -> tuple[str, list[bytes]]:
+        return "application/json", [json.dumps({"backend": self.name, "path": path}).encode()]
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while not self.breaks:
+                await self.respond(await reader.readuntil(b"\r\n\r\n"), reader, writer)
+        writer.close()
+
+    async def respond(
+        self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        start, *lines = head.decode("latin-1").split("\r\n")
+        fields = {
+            name.lower(): value for name, _, value in (line.partition(": ") for line in lines)
+        }
+        body = await reader.readexactly(int(fields.get("content-length", 0)))
+        self.requests += 1
+        await asyncio.sleep(self.delay)
+        if self.breaks:
+            return
+        kind, parts = self.answer(start.split(" ")[1], body)
+        headers = {"Content-Type": kind, "Transfer-Encoding": "chunked", **self.headers}
+        text = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        status = f"HTTP/1.1 {self.status.value} {self.status.phrase}"
+        writer.write(f"{status}\r\n{text}\r\n".encode("latin-1"))
+        for part in parts:
+            await writer.drain()
+            await asyncio.sleep(self.pause)
+            writer.write(b"%x\r\n%b\r\n" % (len(part), part))
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+
+async def serve(backends: list[Backend], ready: Event, stop: asyncio.Event) -> None:
+    servers = [await asyncio.start_server(backend.connected, "127.0.0.1") for backend in backends]
+    for backend, server in zip(backends, servers, strict=True):
+        host, port = server.sockets[0].getsockname()
+        backend.name = f"{host}:{port}"
+    ready.set()
+    await stop.wait()
+    for server in servers:
+        server.close()
+
+
+@contextmanager
+def backends(count: int) -> Generator[list[Backend]]:
+    """Run servers in a thread of their own until the end of the block."""
+    made, ready, loop, stop = (
+        [Backend() for _ in range(count)],
+        Event(),
+        asyncio.new_event_loop(),
+        asyncio.Event(),
+    )
+
+    def run() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(serve(made, ready, stop))
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.close()
+
+    thread = Thread(target=run)
+    thread.start()
+    ready.wait(10)
+    try:
+        yield made
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
