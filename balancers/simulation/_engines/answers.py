@@ -13,6 +13,7 @@ _set_ok: Callable[[Outcome, bool], None] = _members["ok"].__set__
 _set_elapsed: Callable[[Outcome, float], None] = _members["elapsed"].__set__
 _set_retry_after: Callable[[Outcome, None], None] = _members["retry_after"].__set__
 _set_status: Callable[[Outcome, None], None] = _members["status"].__set__
+_set_first: Callable[[Outcome, None], None] = _members["first"].__set__
 
 
 def outcome_of(ok: bool, elapsed: float) -> Outcome:
@@ -26,4 +27,5 @@ def outcome_of(ok: bool, elapsed: float) -> Outcome:
     _set_elapsed(outcome, elapsed)
     _set_retry_after(outcome, None)
     _set_status(outcome, None)
+    _set_first(outcome, None)
     return outcome
