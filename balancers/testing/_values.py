@@ -102,7 +102,8 @@ class Codec:
         if isinstance(value, bytes | bytearray):
             return {"bytes": value.hex()}
         if isinstance(value, Outcome):
-            fields = (value.ok, value.elapsed, value.retry_after, value.status)
+            fields = [value.ok, value.elapsed, value.retry_after, value.status]
+            fields += [] if value.first is None else [value.first]
             return {"outcome": [self.plain(field, nested + 1) for field in fields]}
         item = getattr(value, "item", None)
         if callable(item) and getattr(value, "shape", None) == ():  # a number of numpy

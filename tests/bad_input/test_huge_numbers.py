@@ -234,6 +234,7 @@ NOT_NEGATIVE: dict[str, Callable[[Any], object]] = {
     "uptime": lambda x: HealthReport(uptime=x, version="1"),
     "elapsed": lambda x: Outcome(elapsed=x),
     "retry_after": lambda x: Outcome(retry_after=x),
+    "first": lambda x: Outcome(first=x),
     "keep": lambda x: Pool(RoundRobin(["a"])).update({"b": 1}, keep=x),
     "sessions": lambda x: session_skew({"a": x}, {"a": 1}),
 }

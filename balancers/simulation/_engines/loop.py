@@ -10,6 +10,7 @@ from typing import Any, Generic
 
 from balancers._internal.types import B
 from balancers.errors import InvalidTime, NoBackendAvailable
+from balancers.outcome import Outcome
 from balancers.overload import RetryBudget
 from balancers.pool import Pool
 from balancers.simulation._engines.agenda import (
@@ -26,7 +27,6 @@ from balancers.simulation._engines.agenda import (
     Agenda,
     Event,
 )
-from balancers.simulation._engines.answers import outcome_of
 from balancers.simulation._engines.fleet import Fleet
 from balancers.simulation._engines.quiet import CHUNK, keys_of
 from balancers.simulation._engines.reports import Reports
@@ -229,7 +229,7 @@ class _Loop(Generic[B]):
             front.release(each.lease, now, ok, now - each.sent)
         else:
             backend = self._setup.backends[each.place]
-            front.finished(backend, outcome_of(ok, now - each.sent), now)
+            front.finished(backend, Outcome(ok, now - each.sent), now)
         if ok:
             self._end(request, now, ANSWERED)
             return

@@ -24,9 +24,8 @@ from balancers.algorithms import (
 )
 from balancers.balancer import Balancer
 from balancers.errors import NoBackendAvailable
-from balancers.outcome import SUCCESS
+from balancers.outcome import SUCCESS, Outcome
 from balancers.pool import Lease, Pool
-from balancers.simulation._engines.answers import outcome_of
 from balancers.simulation._engines.in_flight import InFlight
 from balancers.simulation._engines.setup import Chunk, Setup
 from balancers.simulation._engines.tally import ANSWERED, REFUSED, Tally
@@ -145,7 +144,7 @@ def _informed(  # noqa: C901, PLR0912 - calls cost more time than branches
 def _finish(balancer: Balancer[B], flight: tuple[B, float], end: float) -> None:
     """Inform the balancer about an end, with the time since the start."""
     backend, start = flight
-    balancer.finished(backend, outcome_of(True, end - start), end)
+    balancer.finished(backend, Outcome(True, end - start), end)
 
 
 def _pooled(setup: Setup[B], tally: Tally[B], pool: Pool[B]) -> None:
