@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TypeVar
 
-from balancers import ConnectionLimit, LeastConnections, Pool
+from balancers import ConnectionLimit, LeastConnections, NoBackendAvailable, Pool
 from balancers.overload import AdmissionQueue
 
 from waiting_room import WaitingRoom, Wants
@@ -50,9 +50,13 @@ async def send_within(
     room: WaitingRoom, attempts: Attempts, send: Callable[[str], Awaitable[T]]
 ) -> T:
     """Send a request to one backend after another.  Raises TimeoutError at the deadline."""
+    failure: OSError | None = None
     async with asyncio.timeout_at(attempts.end):
         while True:
-            lease = await room.acquire(wants=Wants(avoid=frozenset(attempts.tried)))
+            try:
+                lease = await room.acquire(wants=Wants(avoid=frozenset(attempts.tried)))
+            except NoBackendAvailable as refusal:
+                raise failure or refusal from None  # a failure is more useful than the refusal
             attempts.tried.add(lease.backend)
             ok: bool | None = None  # the outcome of a cancelled attempt is unknown
             seconds = attempts.seconds(room.loop.time())
@@ -62,7 +66,8 @@ async def send_within(
                     answer = await send(lease.backend)
                 ok = True
                 return answer  # noqa: TRY300 - the attempt that succeeds ends the loop
-            except OSError:  # a TimeoutError too
+            except OSError as error:  # a TimeoutError too
+                failure = error
                 ok = attempts.timed_out(seconds) if timer.expired() else False
                 if not attempts.more(room.loop.time()):
                     raise

@@ -123,8 +123,11 @@ def test_the_number_of_attempts_is_limited_and_each_has_a_backend(limit: int) ->
         with pytest.raises(ConnectionRefusedError):
             await within(waiting, 9.0, send, limit=limit)
         assert used == [*"abcd"][:limit]
-        with pytest.raises(NoBackendAvailable, match="avoided"):
+        with pytest.raises(ConnectionRefusedError):
             await within(waiting, 9.0, send, limit=9)
+        assert sorted(used[limit:]) == [*"abcd"]
+        with pytest.raises(NoBackendAvailable, match="empty"):
+            await within(room(""), 9.0, send)
         assert_idle(waiting.pool)
 
     run(test)

@@ -14,6 +14,7 @@ OUTPUT = {
     "waiting_room": "{'a': 12, 'b': 24, 'refused': 4}",
     "deadline": "{'quick': 20}, all in time: True, in flight: 0",
     "with_httpx": "24 answered, 3 attempts failed, in flight: 0\nthe session has 1 backend",
+    "asgi_gateway": "24 answered, 3 attempts failed, in flight: 0",
     "own_backend": "('10.0.0.1', 80)\nwest",
     "prometheus": """
 balancers_requests_total{pool="web"} 6.0
@@ -43,7 +44,7 @@ balancers_reason_seconds_total{backend="b",pool="web",reason="draining"} 5.0
 """.strip(),
 }
 """The output of each recipe, without comments."""
-NEEDS = {"prometheus": "prometheus_client", "with_httpx": "httpx"}
+NEEDS = {"prometheus": "prometheus_client", "with_httpx": "httpx", "asgi_gateway": "uvicorn"}
 """The packages of other projects that recipes need."""
 
 SERVERS = {"loopback"}
