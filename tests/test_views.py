@@ -32,6 +32,7 @@ from balancers import (
     Outcome,
     Pool,
     RoundRobin,
+    WeightedLeastConnections,
 )
 from balancers.errors import InvalidWeight
 from balancers.flows import FlowKey, FlowTable
@@ -95,7 +96,7 @@ def gate_in_use(name: str) -> Any:
     gate = GATES[name]()
     pool: Any
     if gate.fractional:
-        pool = Pool(KINDS[4].make(WEIGHTS), [gate], events=deque(maxlen=50))
+        pool = Pool(WeightedLeastConnections(WEIGHTS), [gate], events=deque(maxlen=50))
         pool.acquire(0.0)
     else:
         pool = pool_in_use(gate)

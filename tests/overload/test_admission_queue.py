@@ -18,6 +18,8 @@ from tests.depth import runs
 
 LIMIT, TIMEOUT = 4, 5.0
 STEPS = st.sampled_from([0.0, 0.0, 1.0, 3.0, -2.0])
+BACKENDS = st.sampled_from([None, "a", "b"])
+"""What an entry waits for.  None is any backend."""
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -42,29 +44,38 @@ class QueueMachine(RuleBasedStateMachine):
         self.waiting = [one for one in self.waiting if one not in due]
         return asked
 
-    @rule(step=STEPS, priority=st.integers(-1, 1), timeout=st.sampled_from([None, 1.0, 9.0, inf]))
-    def join(self, step: float, priority: int, timeout: float | None) -> None:
+    @rule(
+        step=STEPS,
+        priority=st.integers(-1, 1),
+        timeout=st.sampled_from([None, 1.0, 9.0, inf]),
+        backend=BACKENDS,
+    )
+    def join(self, step: float, priority: int, timeout: float | None, backend: str | None) -> None:
         now = self.tick(step)
         if len(self.waiting) == LIMIT:
             with pytest.raises(QueueFull, match=str(LIMIT)):
-                self.queue.join(0, now, priority, timeout)
+                self.queue.join(0, now, priority, timeout, backend)
             return
         self.items += 1
-        entry = self.queue.join(self.items, now, priority, timeout)
+        entry = self.queue.join(self.items, now, priority, timeout, backend)
+        assert entry.backend is backend
         assert (entry.item, entry.priority, entry.since) == (self.items, priority, self.now)
         assert entry.deadline == self.now + (TIMEOUT if timeout is None else timeout)
         self.waiting.append(entry)
 
-    @rule(step=STEPS)
-    def wake(self, step: float) -> None:
-        woken = self.queue.wake(self.tick(step))
-        if not self.waiting:
+    @rule(step=STEPS, backend=BACKENDS, peeks=st.booleans())
+    def wake(self, step: float, backend: str | None, peeks: bool) -> None:
+        now = self.tick(step)
+        woken = self.queue.peek(now, backend) if peeks else self.queue.wake(now, backend)
+        fitting = [one for one in self.waiting if backend is None or one.backend in (None, backend)]
+        if not fitting:
             assert woken is None
             return
-        first = min(self.waiting, key=lambda one: (-one.priority, one.number))
+        first = min(fitting, key=lambda one: (-one.priority, one.number))
         assert woken == first
-        self.waiting.remove(first)
-        self.gone.append(first)
+        if not peeks:
+            self.waiting.remove(first)
+            self.gone.append(first)
 
     @rule(step=STEPS)
     def expired(self, step: float) -> None:
@@ -81,6 +92,25 @@ class QueueMachine(RuleBasedStateMachine):
             if one in self.waiting:
                 self.waiting.remove(one)
                 self.gone.append(one)
+
+    @rule(data=st.data(), backend=BACKENDS, leaves=st.booleans())
+    def move(self, data: st.DataObject, backend: str | None, leaves: bool) -> None:
+        """The caller may still have the entry as it was before the move."""
+        known = [*self.waiting, *self.unreported, *self.gone]
+        if known:
+            one = data.draw(st.sampled_from(known))
+            moved = self.queue.move(one, backend)
+            if one not in self.waiting:
+                assert moved is None
+                return
+            assert moved is not None
+            assert moved == one._replace(backend=backend)
+            self.waiting.remove(one)
+            if leaves:
+                assert self.queue.leave(one)
+                self.gone.append(one)
+            else:
+                self.waiting.append(moved)
 
     @rule(data=st.data())
     def are_looked_through(self, data: st.DataObject) -> None:
@@ -110,6 +140,11 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def no_entry_is_lost(self) -> None:
         assert len(self.queue) == len(self.waiting) <= LIMIT
+        wanted = [one.backend for one in self.waiting]
+        assert set(self.queue.backends) == {*wanted} - {None}
+        assert len(self.queue.backends) == len({*wanted} - {None})
+        for backend in (None, "a", "b", "c"):
+            assert self.queue.waiting_for(backend) == wanted.count(backend)
         ends = [one.deadline for one in self.waiting]
         expected = -inf if self.unreported else min(ends, default=inf)
         assert self.queue.due == expected
@@ -171,6 +206,7 @@ def test_bad_calls_change_nothing() -> None:
         (InvalidSetting, {"now": 9.0, "timeout": 0.0}),
         (InvalidSetting, {"now": 9.0, "timeout": nan}),
         (TypeError, {"now": 9.0, "priority": 0.5}),
+        (TypeError, {"now": 9.0, "backend": ["a"]}),
     ]
     for error, arguments in bad:
         with pytest.raises(error):
@@ -181,9 +217,37 @@ def test_bad_calls_change_nothing() -> None:
                 with pytest.raises(InvalidTime):
                     method(arguments["now"])
                 assert [entry.item for entry in queue] == ["a"]
+    (entry,) = queue
+    with pytest.raises(TypeError):
+        queue.move(entry, ["a"])
+    assert [*queue] == [entry]
     joined = queue.join("b", 1.0)
     assert (joined.since, joined.number) == (1.0, 2)
     for settings_ in ({"limit": 0}, {"limit": 1, "timeout": 0.0}, {"limit": 1, "timeout": nan}):
         made: Any = AdmissionQueue
         with pytest.raises(InvalidSetting):
             made(**settings_)
+
+
+def test_copies_share_the_backends_that_entries_wait_for() -> None:
+    class Host:
+        """Equal to no other object."""
+
+    host = Host()
+    queue: AdmissionQueue[str] = AdmissionQueue(2)
+    queue.join("x", 0.0, backend=host)
+    copied = copy.deepcopy(queue)
+    assert copied.waiting_for(host) == 1
+    assert copied.wake(1.0, host) is not None
+    assert queue.waiting_for(host) == 1
+
+
+def test_a_backend_of_a_thousand_is_served_in_order_without_a_look_at_the_others() -> None:
+    queue: AdmissionQueue[int] = AdmissionQueue(10_000)
+    for number in range(5000):
+        queue.join(number, 0.0, backend=number % 1000 + 1)
+    queue.join(-1, 0.0)
+    assert [queue.waiting_for(backend) for backend in (1, 1000, 1001, None)] == [5, 5, 0, 1]
+    woken = [entry.item for _ in range(7) if (entry := queue.wake(1.0, 1000))]
+    assert woken == [999, 1999, 2999, 3999, 4999, -1]
+    assert len(queue.backends) == 999
