@@ -18,6 +18,7 @@ class Member(Generic[B]):
     __slots__ = (
         "backend",
         "closed_by",
+        "cost",
         "departing",
         "effective_weight",
         "factors",
@@ -46,6 +47,8 @@ class Member(Generic[B]):
         self.effective_weight: float = 0
         """The weight that the balancer was given last."""
         self.in_flight: int = 0
+        self.cost: int = 0
+        """The sum of the costs of the requests in flight."""
         self.requests: int = 0
         """The number of leases so far."""
         self.failures: int = 0
@@ -62,6 +65,6 @@ class Member(Generic[B]):
         clone.factors = self.factors.copy()
         clone.closed_by, clone.fractions = self.closed_by, self.fractions
         clone.effective_weight, clone.in_flight = self.effective_weight, self.in_flight
-        clone.requests, clone.failures = self.requests, self.failures
+        clone.requests, clone.failures, clone.cost = self.requests, self.failures, self.cost
         clone.departing, clone.former = self.departing, self.former
         return clone

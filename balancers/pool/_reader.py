@@ -99,6 +99,10 @@ class PoolReader(SharesBackends, Generic[B]):
         """Return the number of leases on a member.  Raises UnknownBackend."""
         return self._members.find(backend).in_flight
 
+    def cost_in_flight(self, backend: B) -> int:
+        """Return the sum of the costs of the leases on a member; O(1).  Raises UnknownBackend."""
+        return self._members.find(backend).cost
+
     def state(self, backend: B, now: float | None = None) -> tuple[str, ...]:
         """Return the reasons that close a member, also those that are ignored now; O(gates).
 
@@ -149,6 +153,7 @@ class PoolReader(SharesBackends, Generic[B]):
                 member.in_flight,
                 member.requests,
                 member.failures,
+                member.cost,
             )
             for member in self._by_backend.values()
         )

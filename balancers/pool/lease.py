@@ -6,11 +6,30 @@ from typing import Generic, NoReturn
 
 from balancers._internal.checks import shown, valid_now
 from balancers._internal.types import B
-from balancers.errors import AlreadyInUse, AlreadyReleased
+from balancers.errors import AlreadyInUse, AlreadyReleased, ForeignLease
 from balancers.outcome import Outcome
 from balancers.pool._member import Member
 
-__all__ = ["Lease", "LeaseContext", "member_of", "reported_failure"]
+__all__ = [
+    "Lease",
+    "LeaseContext",
+    "Meter",
+    "member_of",
+    "meter_of",
+    "open_member",
+    "reported_failure",
+]
+
+
+class Meter:
+    """Stores what a request costs from now on, and when it made its first progress."""
+
+    __slots__ = ("cost", "first")
+
+    def __init__(self, cost: int) -> None:
+        self.cost = cost
+        self.first: float | None = None
+        """The seconds from the start of the request to its first progress."""
 
 
 class Lease(Generic[B]):
@@ -21,7 +40,7 @@ class Lease(Generic[B]):
     released only once.
     """
 
-    __slots__ = ("_member", "_report", "acquired_at", "backend", "bound", "key", "panic")
+    __slots__ = ("_member", "_meter", "_report", "acquired_at", "backend", "bound", "key", "panic")
 
     backend: B
     """The backend that serves the request."""
@@ -49,6 +68,7 @@ class Lease(Generic[B]):
         self.bound = bound
         self.panic = panic
         self._report: Outcome | bool | None = None  # True if released; a failure if reported
+        self._meter: Meter | None = None  # only if the request has a cost or made progress
 
     def failed(self, *, retry_after: float | None = None, status: int | None = None) -> None:
         """Report that the request failed.  The lease is then released as a failure.
@@ -75,6 +95,11 @@ class Lease(Generic[B]):
         return self._report is True
 
     @property
+    def cost(self) -> int:
+        """What the request costs from now on; 0 after the release, and without a cost."""
+        return 0 if self._meter is None else self._meter.cost
+
+    @property
     def generation(self) -> int:
         """The generation of the member.  It rises whenever a backend joins."""
         return self._member.generation
@@ -94,6 +119,26 @@ def member_of(lease: Lease[B]) -> Member[B]:
         return lease._member  # noqa: SLF001 - a function of this module
     except AttributeError:
         raise TypeError(f"lease must be a lease of a pool, not {shown(lease)}") from None
+
+
+def open_member(lease: Lease[B], owner: object) -> Member[B]:
+    """Return the member of a lease that is not released, and whose pool has this owner of members.
+
+    Raises AlreadyReleased, ForeignLease, TypeError.
+    """
+    member = member_of(lease)
+    if member.owner is not owner:
+        raise ForeignLease(f"a lease of another pool: {shown(lease)}")
+    if lease.released:
+        raise AlreadyReleased(f"already released: {shown(lease)}")
+    return member
+
+
+def meter_of(lease: Lease[B]) -> Meter:
+    """Return the meter of a lease.  If there is none, it is created with the cost 0."""
+    if lease._meter is None:  # noqa: SLF001 - a function of this module
+        lease._meter = Meter(0)  # noqa: SLF001 - a function of this module
+    return lease._meter  # noqa: SLF001 - a function of this module
 
 
 def reported_failure(lease: Lease[B]) -> Outcome:

@@ -32,6 +32,8 @@ class MemberSnapshot(NamedTuple, Generic[B]):
     """The number of its leases since it joined, including bound requests."""
     failures: int
     """The number of its leases that were released as failures."""
+    cost_in_flight: int = 0
+    """The sum of the costs of its leases that are not released."""
 
 
 class Snapshot(NamedTuple, Generic[B]):

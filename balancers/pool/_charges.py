@@ -1,0 +1,66 @@
+"""Counts the costs of the requests in flight, and reports costs and progress."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Generic
+
+from balancers._internal.types import B
+from balancers.pool._member import Member
+from balancers.pool.lease import Lease, meter_of
+
+__all__ = ["Charges"]
+
+
+class Charges(Generic[B]):
+    """Changes the cost in flight of members, and calls the hooks of the balancer and the gates."""
+
+    def __init__(self, balancer: Any, gates: Any) -> None:
+        methods = [getattr(part, "charged", None) for part in (balancer, *gates)]
+        self._charged: list[Callable[[B, int, float], object]] = [m for m in methods if m]
+        self._progressed: Callable[..., object] | None = getattr(balancer, "progressed", None)
+
+    def start(self, member: Member[B], cost: int, now: float) -> None:
+        """Add the cost of a request.  If a method raises an exception, nothing has changed."""
+        called: list[Callable[[B, int, float], object]] = []
+        member.cost += cost
+        try:
+            for charged in self._charged:
+                charged(member.backend, cost, now)
+                called.append(charged)
+        except BaseException:
+            member.cost -= cost
+            for charged in called:
+                with suppress(Exception):  # the first exception is raised
+                    charged(member.backend, -cost, now)
+            raise
+
+    def change(self, member: Member[B], change: int, now: float) -> Exception | None:
+        """Add the change to the cost in flight, and return the first exception of a method."""
+        failed: Exception | None = None
+        member.cost += change
+        for charged in self._charged if change else ():
+            try:
+                charged(member.backend, change, now)
+            except Exception as error:  # noqa: BLE001 - returned
+                failed = failed or error
+        return failed
+
+    def progress(
+        self, lease: Lease[B], member: Member[B], cost: int | None, now: float
+    ) -> Exception | None:
+        """Report progress of a request.  Return the first exception of a method."""
+        meter = meter_of(lease)
+        is_first = meter.first is None
+        if is_first:
+            meter.first = now - lease.acquired_at
+        change = 0 if cost is None else cost - meter.cost
+        meter.cost += change
+        if member.former:
+            return None
+        failed = self.change(member, change, now)
+        if is_first and self._progressed is not None:
+            try:
+                self._progressed(member.backend, meter.first, now)
+            except Exception as error:  # noqa: BLE001 - returned
+                failed = failed or error
+        return failed

@@ -1,0 +1,240 @@
+"""Defines the part of a pool that picks backends, and counts requests from start to end."""
+
+from collections.abc import Callable, Collection
+
+from balancers._internal.checks import (
+    LATEST,
+    NO_BACKENDS,
+    at_least,
+    checked_avoid,
+    shown,
+    valid_now,
+)
+from balancers._internal.types import B
+from balancers.balancer import Balancer, Key
+from balancers.errors import ForeignLease, InvalidPick, NoBackendAvailable
+from balancers.gate import Gate
+from balancers.outcome import FAILURE, SUCCESS, UNKNOWN, Outcome
+from balancers.pool._census import Census
+from balancers.pool._charges import Charges
+from balancers.pool._gate_set import GateSet
+from balancers.pool._hooks import call_rest, hook, hooks, undo_start
+from balancers.pool._limit import PoolLimit
+from balancers.pool._member import Member
+from balancers.pool._members import Members
+from balancers.pool._writer import PoolWriter
+from balancers.pool.lease import Lease, Meter, member_of, open_member, reported_failure
+
+__all__ = ["PoolRequests"]
+
+
+class PoolRequests(PoolWriter[B]):
+    """Picks a backend for each request, and counts requests.
+
+    What every request needs is stored in attributes of its own, because this is measurably faster.
+    """
+
+    def __init__(
+        self,
+        balancer: Balancer[B],
+        members: Members[B],
+        gate_set: GateSet[B],
+        census: Census,
+        limit: PoolLimit | None,
+        now: float,
+    ) -> None:
+        super().__init__(balancer, members, gate_set, census, limit, now)
+        self._gates = gate_set.gates
+        self._watched = gate_set.watched
+        self._recovered_at = members.recoveries.read_at
+        self._pending = gate_set.pending
+        self._pick = balancer.pick
+        self._keyed = balancer.keyed
+        self._started = hook(balancer, Balancer, "started")
+        self._finished = hook(balancer, Balancer, "finished")
+        self._timed = bool(getattr(balancer, "timed", False))
+        counting = self._gates if self._limit is None else (*self._gates, self._limit)
+        self._gates_started = hooks(counting, Gate, "started")
+        self._gates_finished = hooks(self._gates, Gate, "finished")
+        self._charges: Charges[B] = Charges(balancer, self._gates)
+
+    def acquire(  # noqa: C901, PLR0912 - calls cost more time than branches
+        self,
+        now: float,
+        key: Key | None = None,
+        prefer: B | None = None,
+        strict: bool = False,
+        avoid: Collection[B] = (),
+        cost: int = 0,
+    ) -> Lease[B]:
+        """Pick a backend, count the request, and return its lease.
+
+        ``prefer`` is a backend, for example that of a session.  It is used if it is a member, is
+        not in ``avoid``, and is not closed to bound requests by a gate.  If it cannot be used, a
+        backend is picked, or, with ``strict``, NoBackendAvailable is raised.
+
+        ``cost`` is an int of 0 or more in a unit of your choice, for example tokens or bytes.  It
+        is part of the cost in flight of the backend until the lease is released, or until
+        :meth:`progress` changes it.
+
+        Raises MissingKey, InvalidTime, InvalidSetting for an invalid cost, and TypeError if
+        ``avoid`` is not a collection of backends.  Raises InvalidPick if the balancer picks a
+        backend that is not a member.  Exceptions of gates are not caught.
+        """
+        if not (now.__class__ is float and self._now <= now <= LATEST):
+            now = valid_now(now, self._now)
+        if cost:
+            at_least(0, cost=cost)
+        self._now = now
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
+        for watched in self._watched:
+            if watched.due <= now:
+                self._members.settle(now)
+                break
+        else:
+            if self._pending or self._recovered_at:
+                self._members.settle(now)
+        bound = prefer is not None and self._refusals.honours(prefer, strict, avoid)
+        if self._limit is not None and self._limit.full:
+            raise self._refusals.refusal(avoid, prefer, self._limit.reason, strict)
+        picked = prefer
+        if picked is None or not bound:
+            if not (self._census.eligible or self._keyed or avoid):
+                if prefer is None:
+                    raise self._census.refusal(self._gate_set.due)
+                raise self._refusals.refusal(avoid, prefer)
+            try:
+                picked = self._pick(key, now, avoid)
+            except NoBackendAvailable:
+                raise self._refusals.refusal(avoid, prefer) from None
+        try:
+            member = self._by_backend[picked]
+        except (KeyError, TypeError):
+            name = shown(self._balancer)
+            raise InvalidPick(f"{name} picked {shown(picked)}, not a member") from None
+        member.in_flight = in_flight = member.in_flight + 1
+        backend = member.backend
+        started: Callable[..., None] | None = None
+        try:
+            if self._started is not None:
+                self._started(backend, now, bound)
+            for started in self._gates_started:
+                started(backend, in_flight, now)
+            if cost:
+                started = self._charges.start
+                started(member, cost, now)
+        except BaseException:
+            member.in_flight -= 1
+            self._undo_start(started, member, now)
+            raise
+        member.requests += 1
+        lease = Lease(member, now, key, bound, self._census.panicking)
+        if cost:
+            lease._meter = Meter(cost)  # noqa: SLF001 - a lease is the pool's own
+        return lease
+
+    def _undo_start(
+        self, failed: Callable[..., None] | None, member: Member[B], now: float
+    ) -> None:
+        """Undo what was counted before a method raised an exception at the start of a request."""
+        undo_start(self._finished, self._gates, failed, member.backend, member.in_flight, now)
+        if self._limit is not None and failed == self._charges.start:
+            self._limit.ended(1, now)
+
+    def progress(self, lease: Lease[B], now: float, cost: int | None = None) -> None:
+        """Report progress of a request, for example its first byte or token.
+
+        The first call for a lease measures the time to the first token: it is the ``first`` of the
+        outcome, unless :meth:`release` gets another one, and ``progressed`` of the balancer is
+        called.  ``cost`` is what the request costs from now on, or None if this does not change.
+        For example, it is 0 after the first token if the cost is that of reading the prompt.  If
+        the backend was removed, only the lease changes.  If a balancer or gate raises an exception,
+        the progress is made all the same.  O(gates).
+
+        >>> from balancers import Pool, RoundRobin
+        >>> pool = Pool(RoundRobin(["a"]))
+        >>> lease = pool.acquire(now=0.0, cost=900)
+        >>> pool.progress(lease, now=0.4, cost=0)
+        >>> pool.cost_in_flight("a"), pool.in_flight("a")
+        (0, 1)
+
+        Raises AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting, TypeError.
+        """
+        member = open_member(lease, self._members)
+        if cost is not None:
+            at_least(0, cost=cost)
+        self._now = now = valid_now(now, self._now)
+        failed = self._charges.progress(lease, member, cost, now)
+        if failed is not None:
+            raise failed
+
+    def release(  # noqa: C901, PLR0912 - calls cost more time than branches
+        self,
+        lease: Lease[B],
+        now: float,
+        ok: bool | None = True,
+        elapsed: float | None = None,
+        retry_after: float | None = None,
+        status: int | None = None,
+        first: float | None = None,
+    ) -> None:
+        """Release a lease, and report how the request ended; ``ok=None`` means unknown.
+
+        The other parameters are those of :class:`~balancers.Outcome`.  If the balancer is ``timed``
+        and ``elapsed`` is None, ``elapsed`` is the time since the lease was acquired.  If the
+        backend was removed, no count changes.  If a gate raises an exception, the lease is
+        released, and the other gates are called.
+
+        Raises AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting, TypeError.
+        """
+        try:
+            member = lease._member  # noqa: SLF001 - a lease is the pool's own
+        except AttributeError:
+            member = member_of(lease)
+        if lease._report is not None:  # noqa: SLF001 - a lease is the pool's own
+            ok, failure = False, reported_failure(lease)
+            retry_after, status = retry_after or failure.retry_after, status or failure.status
+        if member.owner is not self._members:
+            raise ForeignLease(f"a lease of another pool: {shown(lease)}")
+        if not (now.__class__ is float and self._now <= now <= LATEST):
+            now = valid_now(now, self._now)
+        meter = lease._meter  # noqa: SLF001 - a lease is the pool's own
+        if meter is not None and first is None:
+            first = meter.first
+        if elapsed is None and self._timed:
+            elapsed = now - lease.acquired_at
+        if elapsed is None and retry_after is None and status is None and first is None:
+            known = SUCCESS if ok is True else FAILURE if ok is False else UNKNOWN
+            outcome = known if known.ok is ok else Outcome(ok)
+        else:
+            outcome = Outcome(ok, elapsed, retry_after, status, first)
+        self._now = now
+        lease._report = True  # noqa: SLF001 - a lease is the pool's own
+        member.in_flight = in_flight = member.in_flight - 1
+        if outcome.ok is False:
+            member.failures += 1
+        cost = 0
+        if meter is not None:
+            cost, meter.cost = meter.cost, 0
+        if member.departing:
+            if member.former:
+                return
+            self._members.released_departing(member)
+        backend = member.backend
+        if self._limit is not None:
+            self._limit.ended(1, now)
+        finished: Callable[..., None] | None = None
+        try:
+            if self._finished is not None:
+                self._finished(backend, outcome, now)
+            for finished in self._gates_finished:
+                finished(backend, outcome, in_flight, lease.acquired_at, now)
+        except BaseException:
+            what = (backend, outcome, in_flight, lease.acquired_at, now)
+            call_rest(self._gates_finished, finished, *what)
+            if cost:
+                self._charges.change(member, -cost, now)
+            raise
+        if cost and (failed := self._charges.change(member, -cost, now)) is not None:
+            raise failed
