@@ -15,7 +15,7 @@ from balancers.gates import (
     WarmUp,
 )
 from balancers.overload import BudgetedRequest
-from balancers.pool import LeaseContext, pool
+from balancers.pool import LeaseContext, _requests
 from balancers.pool._limit import PoolLimit
 from balancers.pool._members import Members
 from balancers.sessions import LearnedSessions
@@ -135,7 +135,7 @@ def the_limit_counts_the_requests_of_former_members(self: Any, requests: int, no
     limit_ended(self, min(requests, 1), now)
 
 
-@mutant(pool, "undo_start", LONGER_SOAK)
+@mutant(_requests, "undo_start", LONGER_SOAK)
 def a_failed_start_is_not_undone(*arguments: Any) -> None:
     del arguments
 

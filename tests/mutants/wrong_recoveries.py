@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from balancers.pool import pool as pool_module
+from balancers.pool import _requests
 from balancers.pool._gate_set import GateSet
 from balancers.pool._members import Members
 from balancers.pool._recoveries import Recoveries
@@ -105,7 +105,7 @@ def an_absence_counts_as_a_recovery(self: Any, change: Any, now: float) -> None:
 
 
 @mutant(
-    pool_module,
+    _requests,
     "call_rest",
     "pool/test_recovery.py::"
     "test_a_gate_that_raises_at_the_end_of_a_request_costs_no_other_gate_its_news[0]",
