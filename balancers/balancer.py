@@ -44,7 +44,7 @@ conforms to it:
   its first token.  ``elapsed`` is the time in seconds since the request started.
 * ``condition_changed(backend, condition)`` is called when the :data:`Condition` of a member
   changes, before ``put`` is called for this change.  It may repeat the condition.  A new member is
-  open.  So a balancer can distinguish why a weight is 0.
+  open until the call.  So a balancer can distinguish why a weight is 0.
 
 A balancer belongs to one pool, or to one other balancer that picks with it.  The owner sets the
 attribute ``taken`` of the balancer to True.  If ``taken`` is True already, it raises AlreadyInUse.

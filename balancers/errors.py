@@ -24,6 +24,7 @@ __all__ = [
     "MissingKey",
     "NoBackendAvailable",
     "NotCopyable",
+    "NotPlannable",
     "NotSteady",
     "QueueFull",
     "RingTooLarge",
@@ -171,6 +172,10 @@ class NotCopyable(BalancersError, TypeError):
 
     For example, Python cannot copy a lock, a generator or a ``random.SystemRandom``.
     """
+
+
+class NotPlannable(BalancersError, TypeError):
+    """Raised when a plan is asked for, and the balancer has no method ``plan``."""
 
 
 class ScriptFailed(BalancersError, RuntimeError):

@@ -143,6 +143,14 @@ class Census:
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
         return NoBackendAvailable(reason, counts, due, full)
 
+    def refusal_for(self, reason: str, due: float) -> NoBackendAvailable:
+        """Return the error for a reason that the balancer has, although members are open."""
+        if self._counts is None:
+            self._counts = self._count_reasons()
+            self._reason = shared_reason(self._counts, self.members)
+        self.count_refusal(reason)
+        return NoBackendAvailable(reason, self._counts.copy(), due, self._full)
+
     def count_refusal(self, reason: str) -> None:
         """Count a refusal; O(1)."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1

@@ -35,6 +35,7 @@ class Request(NamedTuple, Generic[B]):
     prefer: B | None
     strict: bool
     avoid: Collection[B]
+    among: Sequence[B] | None = None
 
 
 class Explainer(Generic[B]):
@@ -105,7 +106,7 @@ class Explainer(Generic[B]):
 
         The steps are those of ``acquire``.
         """
-        now, key, prefer, strict, avoid = self._request
+        now, key, prefer, strict, avoid, among = self._request
         refusals, limit = self._refusals, self._limit
         if self._settles:
             self._members.settle(now)
@@ -113,15 +114,17 @@ class Explainer(Generic[B]):
         if limit is not None and limit.full:
             raise refusals.refusal(avoid, prefer, limit.reason, strict)
         picked = prefer
-        if picked is None or not bound:
+        if among is not None and not bound:
+            picked = refusals.first_admitted(among, avoid).backend
+        elif picked is None or not bound:
             if not (self._census.eligible or self._balancer.keyed or avoid):
                 raise refusals.refusal(avoid, prefer)
             if not self._copied:
                 self._balancer, self._copied = _copy_of(self._balancer, self._memo), True
             try:
                 picked = self._balancer.pick(key, now, avoid)
-            except NoBackendAvailable:
-                raise refusals.refusal(avoid, prefer) from None
+            except NoBackendAvailable as error:
+                raise refusals.refusal_of(error, avoid, prefer) from None
         try:
             return self._members.by_backend[picked].backend, bound
         except (KeyError, TypeError):
@@ -148,6 +151,8 @@ class Explainer(Generic[B]):
         preferred = request.prefer is not None and member.backend == request.prefer
         if request.strict and request.prefer is not None and not preferred:
             yield "not preferred"
+        if request.among is not None and member.backend not in request.among and not bound:
+            yield "not listed"
         if preferred and (bound or request.strict):
             yield from self._gates.reasons(self._refusals.closing_bound(member))
         else:

@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 from balancers._internal.checks import shown
 from balancers._internal.types import B
-from balancers.balancer import Balancer
+from balancers.balancer import Balancer, Condition
 from balancers.errors import IncompatibleGate, InvalidSetting
 from balancers.gate import Gate
 from balancers.pool._hooks import hooks
@@ -73,7 +73,7 @@ class GateSet(Generic[B]):
             bit for bit, gate in bits if getattr(gate, "limits_in_flight", False)
         )
         spare = sum(bit for bit, gate in bits if gate.spares_bound)
-        self._closes_bound = ~(_QUIESCED | _LEAVING | spare)
+        self._leaving = _QUIESCED | _LEAVING | spare
         self._tells_recovery = [gate.soft and not gate.fractional for gate in self._places]
         self._reasons: dict[int, tuple[str, ...]] = {}
         self.recovered: list[Callable[..., None]] = hooks(self.gates, Gate, "recovered")
@@ -130,7 +130,15 @@ class GateSet(Generic[B]):
 
     def closed_to_bound(self, combination: int) -> int:
         """Return the part of a combination that also refuses bound requests."""
-        return combination & self._closes_bound
+        return combination & ~self._leaving
+
+    def condition(self, combination: int) -> Condition:
+        """Return what a combination of reasons means for a balancer; O(1)."""
+        if not combination:
+            return "open"
+        if combination & self._leaving:
+            return "leaving"
+        return "full" if self.only_limits(combination) else "down"
 
     def only_limits(self, combination: int, ignorable: int = 0) -> bool:
         """Return whether limits of requests in flight close a member, and nothing else.

@@ -1,6 +1,6 @@
 """Defines the part of a pool that is read: members, weights, states and counts."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Generic
 
 from balancers._internal.checks import checked_avoid, valid_now
@@ -174,6 +174,7 @@ class PoolReader(SharesBackends, Generic[B]):
         prefer: B | None = None,
         strict: bool = False,
         avoid: Collection[B] = (),
+        among: Sequence[B] | None = None,
     ) -> Explanation[B]:
         """Return what :meth:`Pool.acquire` would do with these arguments, and why.
 
@@ -186,7 +187,8 @@ class PoolReader(SharesBackends, Generic[B]):
         are due, the members and the gates are copied too.  Raises InvalidTime, TypeError for an
         invalid ``avoid``, and NotCopyable.
         """
-        request = Request(valid_now(now, self._now), key, prefer, strict, checked_avoid(avoid))
+        at, avoid = valid_now(now, self._now), checked_avoid(avoid)
+        request = Request(at, key, prefer, strict, avoid, among)
         parts = self._members, self._gate_set, self._census, self._limit
         return Explainer(self._balancer, *parts, request).explain()
 

@@ -1,8 +1,12 @@
 """Decides about bound requests, and explains why no backend can be picked."""
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 from typing import Generic
 
+from balancers._internal.checks import shown
+from balancers._internal.refusals import shared_reason
 from balancers._internal.types import B
 from balancers.errors import NoBackendAvailable
 from balancers.pool._census import Census
@@ -10,6 +14,9 @@ from balancers.pool._gate_set import GateSet
 from balancers.pool._member import Member
 
 __all__ = ["Refusals"]
+
+_USUAL_REASONS = {"", "avoided", "empty", "mixed", "quiesced"}
+"""The reasons of balancers for which the pool knows a better one."""
 
 
 class Refusals(Generic[B]):
@@ -45,6 +52,45 @@ class Refusals(Generic[B]):
             counts = dict.fromkeys(reasons, 1)
             raise NoBackendAvailable(reason, counts, self._gates.due, int(full))
         return not reasons
+
+    def first_admitted(self, among: Sequence[B], avoid: Collection[B]) -> Member[B]:
+        """Return the first of these backends that is a member, open and not avoided; O(among).
+
+        Raises NoBackendAvailable, with the counts of these backends.  Raises TypeError unless
+        ``among`` is a sequence of backends.
+        """
+        if not isinstance(among, Sequence) or isinstance(among, str | bytes | bytearray):
+            raise TypeError(f"among must be a list of backends, not {shown(among)}")
+        heeded = ~self._census.ignored
+        reasons: list[tuple[str, ...]] = []
+        full = 0
+        for backend in dict.fromkeys(among):
+            member = self._by_backend.get(backend)
+            if member is None:
+                reasons.append(("unknown",))
+            elif member.closed_by & heeded:
+                reasons.append(self._gates.reasons(member.closed_by & heeded))
+                full += backend not in avoid and self._census.is_full(member.closed_by)
+            elif backend in avoid:
+                reasons.append(("avoided",))
+            else:
+                return member
+        counts = Counter(chain.from_iterable(reasons))
+        reason = shared_reason(counts, len(reasons))
+        self._census.count_refusal(reason)
+        raise NoBackendAvailable(reason, counts, self._gates.due, full)
+
+    def refusal_of(
+        self, own: NoBackendAvailable, avoid: Collection[B], prefer: B | None
+    ) -> NoBackendAvailable:
+        """Return the error to raise when the balancer refused the request.
+
+        If the balancer has a reason of its own, its reason is kept.  Otherwise it is the reason of
+        :meth:`refusal`.
+        """
+        if own.reason in _USUAL_REASONS:
+            return self.refusal(avoid, prefer)
+        return self._census.refusal_for(own.reason, self._gates.due)
 
     def closing_bound(self, member: Member[B]) -> int:
         """Return the combination of the reasons that refuse bound requests."""

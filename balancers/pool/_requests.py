@@ -1,6 +1,6 @@
 """Defines the part of a pool that picks backends, and counts requests from start to end."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from balancers._internal.checks import (
     LATEST,
@@ -58,7 +58,7 @@ class PoolRequests(PoolWriter[B]):
         self._gates_finished = hooks(self._gates, Gate, "finished")
         self._charges: Charges[B] = Charges(balancer, self._gates)
 
-    def acquire(  # noqa: C901, PLR0912 - calls cost more time than branches
+    def acquire(  # noqa: C901, PLR0912, PLR0915 - calls cost more time
         self,
         now: float,
         key: Key | None = None,
@@ -66,6 +66,7 @@ class PoolRequests(PoolWriter[B]):
         strict: bool = False,
         avoid: Collection[B] = (),
         cost: int = 0,
+        among: Sequence[B] | None = None,
     ) -> Lease[B]:
         """Pick a backend, count the request, and return its lease.
 
@@ -77,9 +78,14 @@ class PoolRequests(PoolWriter[B]):
         is part of the cost in flight of the backend until the lease is released, or until
         :meth:`progress` changes it.
 
+        With ``among``, a list of backends in your order of preference, the balancer does not pick:
+        the first of them that is an open member and not in ``avoid`` is used; O(among).  The
+        counts of a refusal are then those of these backends.
+
         Raises MissingKey, InvalidTime, InvalidSetting for an invalid cost, and TypeError if
-        ``avoid`` is not a collection of backends.  Raises InvalidPick if the balancer picks a
-        backend that is not a member.  Exceptions of gates are not caught.
+        ``avoid`` is not a collection of backends, or ``among`` not a sequence of them.  Raises
+        InvalidPick if the balancer picks a backend that is not a member.  Exceptions of gates are
+        not caught.
         """
         if not (now.__class__ is float and self._now <= now <= LATEST):
             now = valid_now(now, self._now)
@@ -99,15 +105,17 @@ class PoolRequests(PoolWriter[B]):
         if self._limit is not None and self._limit.full:
             raise self._refusals.refusal(avoid, prefer, self._limit.reason, strict)
         picked = prefer
-        if picked is None or not bound:
+        if among is not None and not bound:
+            picked = self._refusals.first_admitted(among, avoid).backend
+        elif picked is None or not bound:
             if not (self._census.eligible or self._keyed or avoid):
                 if prefer is None:
                     raise self._census.refusal(self._gate_set.due)
                 raise self._refusals.refusal(avoid, prefer)
             try:
                 picked = self._pick(key, now, avoid)
-            except NoBackendAvailable:
-                raise self._refusals.refusal(avoid, prefer) from None
+            except NoBackendAvailable as error:
+                raise self._refusals.refusal_of(error, avoid, prefer) from None
         try:
             member = self._by_backend[picked]
         except (KeyError, TypeError):

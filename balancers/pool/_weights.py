@@ -1,10 +1,10 @@
 """Passes the effective weights of the members to the balancer."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Generic
 
 from balancers._internal.types import B
-from balancers.balancer import Balancer
+from balancers.balancer import Balancer, Condition
 from balancers.pool._census import Census
 from balancers.pool._change import Change
 from balancers.pool._gate_set import GateSet
@@ -24,6 +24,9 @@ class Weights(Generic[B]):
         self._balancer = balancer
         self._gates = gates
         self._census = census
+        self._condition_changed: Callable[[B, Condition], object] | None = getattr(
+            balancer, "condition_changed", None
+        )
 
     def update(
         self, member: Member[B], factors: list[float], closed_by: int, fractions: bool
@@ -35,6 +38,8 @@ class Weights(Generic[B]):
             effective = 0
         elif fractions:
             effective = self._gates.product(effective, factors, ignored)
+        if closed_by != member.closed_by:
+            self._report(member.backend, closed_by)
         if effective != member.effective_weight:
             self._balancer.put(member.backend, effective)
             member.effective_weight = effective
@@ -65,6 +70,7 @@ class Weights(Generic[B]):
             self._balancer.discard(member.backend)
         for member in change.kept:
             undo.append((member, (member.effective_weight,)))
+            self._report(member.backend, self._gates.classify(0, member.factors, True)[0])
             self._balancer.put(member.backend, 0)
             member.effective_weight = 0
         increases = {m: weight - m.effective_weight for m, weight in change.weights.items()}
@@ -88,14 +94,17 @@ class Weights(Generic[B]):
             for weight in weights:
                 self._balancer.put(backend, weight)
                 member.effective_weight = weight
+            if weights:
+                self._report(backend, member.closed_by)
             for _ in range(member.in_flight if missing and weights else 0):
                 self._balancer.started(backend, now, True)
 
     def _put(self, member: Member[B], weight: float, departing: bool) -> None:
         """Put the full weight, which the balancer may refuse.  Then put the effective weight."""
-        self._balancer.put(member.backend, weight)
-        member.effective_weight = effective = weight
         closed_by, fractions = self._gates.classify(weight, member.factors, departing)
+        self._balancer.put(member.backend, weight)
+        self._report(member.backend, closed_by)
+        member.effective_weight = effective = weight
         ignored = self._census.ignored
         if closed_by & ~ignored:
             effective = 0
@@ -104,3 +113,8 @@ class Weights(Generic[B]):
         if effective != weight:
             self._balancer.put(member.backend, effective)
             member.effective_weight = effective
+
+    def _report(self, backend: B, closed_by: int) -> None:
+        """Report the condition of a member to a balancer that asks for it."""
+        if self._condition_changed is not None:
+            self._condition_changed(backend, self._gates.condition(closed_by))

@@ -1,17 +1,20 @@
 """Combines a balancer and gates.  The effective weight of a backend is weight × Π factors."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from math import inf
 from typing import Any
 
 from balancers._internal.checks import (
+    at_least,
+    checked_avoid,
     shown,
     valid_now,
 )
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
+from balancers.errors import InvalidPick, NoBackendAvailable, NotPlannable
 from balancers.event import Event
 from balancers.gate import Gate
 from balancers.pool._census import Census
@@ -80,6 +83,47 @@ class Pool(PoolRequests[B]):
                 gate.attach(members.in_flight, events)
             members.change(Change(dict(balancer.weights)), self._now)
 
+    def plan(
+        self, now: float, key: Key | None = None, n: int = 3, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return up to ``n`` different backends for one request, the best one first.
+
+        Each of them could serve the request now.  No request is counted, but the balancer is asked
+        once, as for one pick: otherwise all plans would begin with the same backend.  To use a
+        plan, pass it to ``acquire`` as ``among``, or a part of it in another order.
+
+        >>> from balancers import Pool, RoundRobin
+        >>> pool = Pool(RoundRobin(["a", "b", "c"]))
+        >>> pool.plan(now=0.0, n=2), pool.plan(now=0.0)
+        (['a', 'b'], ['b', 'c', 'a'])
+        >>> pool.acquire(now=0.0, among=["c", "a"]).backend
+        'c'
+
+        The cost is that of the method ``plan`` of the balancer.  Raises NoBackendAvailable,
+        NotPlannable if the balancer has no such method, InvalidPick, InvalidSetting for ``n`` below
+        1, and what ``acquire`` raises for the other arguments.
+        """
+        plan: Callable[..., list[B]] | None = getattr(self._balancer, "plan", None)
+        if plan is None:
+            raise NotPlannable(f"{shown(self._balancer)} has no method plan")
+        at_least(1, n=n)
+        self._now = now = valid_now(now, self._now)
+        avoid = checked_avoid(avoid)
+        if self._gate_set.due <= now or self._recovered_at:
+            self._members.settle(now)
+        if self._limit is not None and self._limit.full:
+            raise self._refusals.refusal(avoid, None, self._limit.reason)
+        if not (self._census.eligible or self._keyed or avoid):
+            raise self._refusals.refusal(avoid, None)
+        try:
+            backends = plan(n, key, now, avoid)
+        except NoBackendAvailable as error:
+            raise self._refusals.refusal_of(error, avoid, None) from None
+        for backend in backends:
+            if backend not in self._by_backend:
+                raise InvalidPick(f"{shown(self._balancer)} planned {shown(backend)}, not a member")
+        return backends
+
     def lease(
         self,
         clock: Callable[[], float],
@@ -88,6 +132,7 @@ class Pool(PoolRequests[B]):
         strict: bool = False,
         avoid: Collection[B] = (),
         cost: int = 0,
+        among: Sequence[B] | None = None,
     ) -> LeaseContext[B]:
         """Acquire a lease for one ``with`` block, and release it at the end.
 
@@ -97,9 +142,8 @@ class Pool(PoolRequests[B]):
         """
         if not callable(clock):
             raise TypeError(f"clock must be a function that returns seconds, not {shown(clock)}")
-        acquire = partial(
-            self.acquire, key=key, prefer=prefer, strict=strict, avoid=avoid, cost=cost
-        )
+        what = partial(self.acquire, key=key, prefer=prefer, strict=strict, avoid=avoid)
+        acquire = partial(what, cost=cost, among=among)
         return LeaseContext(clock, acquire, self.release)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
