@@ -15,6 +15,7 @@ PACKAGES = ("pool", "algorithms", "hashing", "gates", "loads", "sessions")
 
 USUAL: dict[str, object] = {
     "aggression": 1.0,
+    "among": None,
     "attributes": None,
     "avoid": (),
     "backends": None,
@@ -29,6 +30,7 @@ USUAL: dict[str, object] = {
     "consecutive_gateway_failures": None,
     "consecutive_local_failures": None,
     "context": b"",
+    "cost": 0,
     "detail": "",
     "domain": None,
     "dry_run": False,
@@ -139,6 +141,8 @@ OTHER: dict[str, object] = {
     "MedianGap.request_volume": 50,
     "WeightedLeastConnections.rule": "wlc",
     "Pool.admits.now": None,
+    "Pool.plan.n": 3,
+    "Pool.progress.cost": None,
     "Pool.full.now": None,
     "Pool.state.now": None,
     "SessionTokens.needs_renewal.max_age": inf,
