@@ -25,6 +25,7 @@ USUAL: dict[str, object] = {
     "c": 1.25,
     "calm": None,
     "choices": 2,
+    "clients": None,
     "clock_skew": 60.0,
     "consecutive_failures": 5,
     "consecutive_gateway_failures": None,
@@ -59,6 +60,7 @@ USUAL: dict[str, object] = {
     "lifetime": 86400.0,
     "limit": None,
     "load": None,
+    "local": None,
     "local_rules": (),
     "max_age": None,
     "max_ejected_share": 0.1,
@@ -77,6 +79,7 @@ USUAL: dict[str, object] = {
     "ok_threshold": 10,
     "outcome": SUCCESS,
     "over": None,
+    "overflow": True,
     "panic": 0.0,
     "partitioned": False,
     "path": "/",
@@ -108,6 +111,7 @@ USUAL: dict[str, object] = {
     "verdict": count_capacity_as_unknown,
     "wall": 0.0,
     "weight": 1,
+    "weights": None,
 }
 """The default of a parameter, by its name."""
 
@@ -139,7 +143,9 @@ OTHER: dict[str, object] = {
     "SuccessRate.request_volume": 100,
     "FailurePercentage.request_volume": 50,
     "MedianGap.request_volume": 50,
+    "Tiers.factor": 1.4,
     "WeightedLeastConnections.rule": "wlc",
+    "Zones.factor": 1.4,
     "Pool.admits.now": None,
     "Pool.plan.n": 3,
     "Pool.progress.cost": None,

@@ -10,7 +10,7 @@ from balancers.addresses import Address, Prefixes
 from balancers.algorithms._modulo import Modulo
 from balancers.balancer import Balancer, Key
 from balancers.errors import InvalidSetting, MissingKey, UnknownBackend
-from balancers.keys import Hasher, Identity, name_of
+from balancers.keys import Hasher, Identity, Murmur3, name_of
 from balancers.outcome import SUCCESS, Outcome
 
 __all__ = ["IPHash"]
@@ -95,6 +95,15 @@ class IPHash(Balancer[B]):
         Raises MissingKey, NoBackendAvailable.  Raises InvalidKey if the key is not an address.
         """
         return self._over.pick(self._network(key), now, avoid)
+
+    def hash_key(self, key: Key | Address | None) -> int:
+        """Return a 64-bit hash of the client: that of ``over``, or MurmurHash3 if it has none.
+
+        All addresses of one client have the same hash.  Raises MissingKey, InvalidKey.
+        """
+        network = self._network(key)
+        hash_key: Callable[[Key], int] | None = getattr(self._over, "hash_key", None)
+        return Murmur3()(network) if hash_key is None else hash_key(network)
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
         """Called when a request starts.  ``over`` is informed."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from math import inf
 from random import Random
 from typing import Any
+from zlib import crc32
 
 from balancers import (
     Balancer,
@@ -18,6 +20,7 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from balancers.algorithms import Tiers, Zones
 from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento, MultiProbe
 from balancers.loads import InFlight
 from tests.kinds.kind import Kind
@@ -56,8 +59,47 @@ def least_connections_by_key(backends: Backends = ()) -> Balancer[Any]:
     return LeastConnections(backends, ties=HashRing(points=8))
 
 
-SED = "At low load, the shortest expected delay is only that of the heaviest backends."
+def number_of(backend: Any) -> int:
+    """Return the same number for the same backend in every process."""
+    return crc32(str(backend).encode())
 
+
+def second_tier(backend: Any) -> int:
+    return number_of(backend) % 4 // 3
+
+
+def zone_of(backend: Any) -> str:
+    return "ab"[number_of(backend) % 2]
+
+
+def tiers(backends: Backends = ()) -> Balancer[Any]:
+    """Return tiers that both serve: the factor is low, so the first one is not enough."""
+    inner = [LeastConnections[Any](), WeightedRoundRobin[Any]()]
+    return filled(Tiers(inner, tier=second_tier, factor=0.6), backends)
+
+
+def backup_rings(backends: Backends = (), points: int = 8) -> Balancer[Any]:
+    rings = [HashRing[Any](points=points), HashRing[Any](points=points)]
+    return filled(Tiers(rings, tier=second_tier, factor=inf), backends)
+
+
+def zones(backends: Backends = ()) -> Balancer[Any]:
+    inner = {"a": LeastConnections[Any](), "b": WeightedRoundRobin[Any]()}
+    return filled(Zones(inner, zone=zone_of, weights={"a": 2, "b": 1}), backends)
+
+
+def local_zone(backends: Backends = ()) -> Balancer[Any]:
+    inner = {"a": Rendezvous[Any](), "b": Rendezvous[Any]()}
+    return filled(Zones(inner, zone=zone_of, local="a", clients={"a": 2, "b": 1}), backends)
+
+
+def filled(balancer: Balancer[Any], backends: Backends) -> Balancer[Any]:
+    for backend, weight in RoundRobin(backends).weights.items():
+        balancer.put(backend, weight)
+    return balancer
+
+
+SED = "At low load, the shortest expected delay is only that of the heaviest backends."
 KINDS = [
     Kind("RoundRobin", RoundRobin, traits=("rotating",)),
     Kind(
@@ -147,6 +189,16 @@ KINDS = [
         traits=("keyed", "weighted", "bounded"),
         bound=1.25,
     ),
+    Kind("Tiers", tiers),
+    Kind(
+        "Tiers-keyed",
+        backup_rings,
+        large=partial(backup_rings, points=1),
+        limits_weights=True,
+        traits=("keyed",),
+    ),
+    Kind("Zones", zones),
+    Kind("Zones-keyed", local_zone, traits=("keyed",)),
 ]
 KEYED = [kind for kind in KINDS if kind.make().keyed]
 """The balancers that pick by key."""

@@ -1,0 +1,187 @@
+"""Defines the base class of balancers that divide the requests among other balancers."""
+
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from fractions import Fraction
+
+from balancers._internal.checks import NO_BACKENDS, check_flags, checked_avoid
+from balancers._internal.refusals import shared_reason
+from balancers._internal.types import B
+from balancers.algorithms._inner_balancers import InnerBalancers
+from balancers.algorithms._tier import Tier
+from balancers.algorithms._turns import Turns
+from balancers.balancer import Balancer, Key
+from balancers.errors import MissingKey, NoBackendAvailable
+from balancers.keys import Hasher, Murmur3, key_bytes
+
+__all__ = ["Tiered"]
+
+_BITS = (1 << 64) - 1
+_SEED = 0x7EE5
+"""The seed for hashes of hashes, which determine the tiers of keys."""
+
+
+class Tiered(InnerBalancers[B]):
+    """Divides the requests among inner balancers, each of which has some of the members.
+
+    A subclass defines :meth:`place_of`, :meth:`parts` and :meth:`place_of_hash`.
+    """
+
+    def __init__(self, balancers: Iterable[Balancer[B]], overflow: bool) -> None:
+        check_flags(overflow=overflow)
+        self._overflow = overflow
+        self._present: list[int] = []  # the parts now; empty after a change
+        self._failing_open = False  # whether the parts are the numbers of usable members
+        self._only: Balancer[B] | None = None  # that of the tier that gets all requests
+        super().__init__(balancers)
+        self._turns = Turns(len(self._tiers))
+        if self.keyed:
+            self._hash: Hasher = Murmur3(_SEED)
+
+    @property
+    def overflow(self) -> bool:
+        """Whether a request goes to another tier when the members of its tier are full."""
+        return self._overflow
+
+    @property
+    def shares(self) -> tuple[Fraction, ...]:
+        """The share of the requests that each inner balancer gets now; O(tiers).
+
+        The sum is 1.  If no backend can be picked, all shares may be 0.
+        """
+        parts, _ = self._present_parts()
+        whole = sum(parts) or 1
+        return tuple(Fraction(part, whole) for part in parts)
+
+    def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
+        """Return the backend that the inner balancer of the request picks.
+
+        The cost is that of its ``pick``.  While several tiers have a share, or with ``avoid``, it
+        is O(tiers) more.  Raises NoBackendAvailable.  If an inner balancer is keyed, raises
+        MissingKey and InvalidKey.
+        """
+        if key is None and self.keyed:
+            raise MissingKey("key must not be None, because an inner balancer is keyed")
+        if avoid is NO_BACKENDS:
+            if self._only is not None:
+                try:
+                    return self._only.pick(key, now)
+                except NoBackendAvailable:  # all its members are full, or it has other reasons
+                    pass
+        else:
+            avoid = checked_avoid(avoid)
+        return self._pick_in_order(key, now, avoid)
+
+    def hash_key(self, key: Key | None) -> int:
+        """Return the 64-bit hash that determines the inner balancer of a key.
+
+        It is a hash of the hash that the first keyed balancer uses.  So it says nothing about the
+        backend that this balancer picks.  Raises MissingKey, InvalidKey.
+        """
+        if key is None:
+            raise MissingKey("key must not be None")
+        keyed = (tier.method("hash_key") for tier in self._tiers if tier.balancer.keyed)
+        hash_key = next(keyed, None)
+        if hash_key is None:
+            return self._hash(key_bytes(key))
+        return self._hash((hash_key(key) & _BITS).to_bytes(8, "little"))
+
+    def refusal(self) -> NoBackendAvailable:
+        """Return the error to raise when no backend can be picked; O(tiers).
+
+        The error counts every member of positive weight as avoided.
+        """
+        return self._refusal_of(self._tiers, ())
+
+    @abstractmethod
+    def parts(self) -> list[int]:
+        """Return the parts of the requests that the inner balancers get.
+
+        All parts are 0 if no member is healthy.
+        """
+
+    @abstractmethod
+    def place_of_hash(self, digest: int, parts: Sequence[int]) -> int:
+        """Return the index of the inner balancer of a 64-bit hash.
+
+        Each gets its part of the hashes.  At least one part is positive.
+        """
+
+    def _present_parts(self) -> tuple[list[int], bool]:
+        """Return the parts, and whether they are the numbers of usable members.
+
+        They are if no member is healthy: a pool that fails open uses members that are down.
+        """
+        parts = self.parts()
+        return (parts, False) if any(parts) else ([tier.usable for tier in self._tiers], True)
+
+    def _divide(self) -> bool:
+        """Compute the parts, if something has changed.  Return False if all of them are 0."""
+        if not self._present:
+            parts, self._failing_open = self._present_parts()
+            whole = sum(parts)
+            if not whole:
+                return False
+            self._turns.divide(parts)
+            self._only = self._tiers[parts.index(whole)].balancer if whole in parts else None
+            self._present = parts
+        return True
+
+    def numbers_changed(self, healthy: bool) -> None:
+        if healthy or self._failing_open:
+            self._forget_parts()
+
+    def _forget_parts(self) -> None:
+        self._present, self._only = [], None
+
+    def _pick_in_order(self, key: Key | None, now: float, avoid: Collection[B]) -> B:
+        """Pick from the tier whose turn it is, or else from the first other tier that can serve."""
+        if not self._divide():
+            raise self._refusal_of(self._tiers, avoid)
+        if self.keyed:
+            first = self.place_of_hash(self.hash_key(key), self._present)
+        else:
+            first = self._turns.next()
+        failed: NoBackendAvailable | None = None
+        for place in self._order_from(first):
+            tier = self._tiers[place]
+            if tier.usable:
+                try:
+                    backend = tier.balancer.pick(key, now, avoid)
+                except NoBackendAvailable as error:
+                    failed = failed or error
+                else:
+                    self._take_turn(first)
+                    return backend
+            if tier.full and not self._overflow:
+                self._take_turn(first)
+                raise self._refusal_of([tier], avoid)
+        raise self._refusal_of(self._tiers, avoid) if avoid or failed is None else failed
+
+    def _take_turn(self, place: int) -> None:
+        if not self.keyed:
+            self._turns.take(place)
+
+    def _order_from(self, first: int) -> Iterator[int]:
+        """Yield the indices of the tiers in the order in which they are tried.
+
+        The next ones come before the previous ones, and those without a healthy member last.
+        """
+        yield first
+        others = [*range(first + 1, len(self._tiers)), *range(first)]
+        yield from sorted(others, key=lambda place: not self._tiers[place].healthy)
+
+    def _refusal_of(self, tiers: Sequence[Tier[B]], avoid: Collection[B]) -> NoBackendAvailable:
+        """Return the error to raise when these tiers cannot serve; O(tiers + avoided)."""
+        counts = {"quiesced": 0, "saturated": 0, "down": 0}
+        for tier in tiers:
+            for reason, count in tier.closed.items():
+                counts[reason] += count
+        full = counts["saturated"]
+        for backend in {*avoid}:
+            if self._weights.get(backend) == 0 and self._tier_of[backend] in tiers:
+                full -= self._conditions.get(backend) == "full"
+        counts["avoided"] = sum(tier.usable for tier in tiers)
+        members = sum(counts.values())
+        counts = {reason: count for reason, count in counts.items() if count}
+        return NoBackendAvailable(shared_reason(counts, members), counts, full=full)
