@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
+from random import Random
+from time import process_time
 from typing import Any
 
 from balancers import (
@@ -26,6 +28,7 @@ from balancers import (
     Gate,
     HashRing,
     HealthChecks,
+    LeastConnections,
     Maglev,
     Pool,
     Rendezvous,
@@ -33,6 +36,7 @@ from balancers import (
 )
 from balancers.flows import FlowKey, FlowTable
 from balancers.hashing import Anchor, HashedBalancer, Jump, Memento, MultiProbe
+from balancers.simulation import LLMEngine, agent_prompts, simulate
 from tests.benchmarks.floors import KEYS, attribute, hashes, names, weights
 from tests.benchmarks.measure import Effort, Run, measure, repeated
 
@@ -216,6 +220,17 @@ def import_per_build() -> float:
 ANY = float("inf")
 RENDEZVOUS = "docs/algorithms/rendezvous.md"
 MANY_KEYS = "docs/algorithms/index.md"
+
+
+def engines_of_language_models() -> float:
+    """Return the seconds of processor time for 12 000 requests to 16 engines."""
+    trace = agent_prompts(Random(1), sessions=1500, rate=2.0, turns=8)
+    pool = Pool(LeastConnections(range(16)))
+    begun = process_time()
+    simulate(pool, trace.arrivals, trace.service, requests=12_000, seed=1, servers=LLMEngine())
+    return process_time() - begun
+
+
 FIGURES = [
     Figure("docs/flows.md", r"A flow takes about (\d+) bytes", bytes_of_a_flow, 0.85, 1.15),
     Figure(RENDEZVOUS, r"for 1000 backends (\d\.\d) times", a_thousand_backends, 0.6, 1.7),
@@ -224,6 +239,7 @@ FIGURES = [
     Figure("docs/performance.md", r"about (\d+) times as long on", sockets_of_a_request, 0.5, 4),
     Figure(MANY_KEYS, r"most methods a hash takes about as long", least_of_the_quick, 0.85, ANY),
     Figure(MANY_KEYS, r"`Rendezvous` over hundreds of members", greatest_of_the_slow, 0, 1.2),
+    Figure("docs/simulation.md", r"than (\d+) s of processor", engines_of_language_models, 0, 1),
     Figure("balancers/hashing/ring.py", r"takes many times as long", import_per_build, 5, ANY),
 ]
 

@@ -176,6 +176,12 @@ MEASURED = {
         "45 MB": "tests/benchmarks/simulated_memory.py",
         "100 MB": "tests/benchmarks/simulated_memory.py",
     },
+    "docs/simulation.md": {
+        "15 ms": "balancers/simulation/llm_engine.py",
+        "0.2 ms": "balancers/simulation/llm_engine.py",
+        "63 µs": "balancers/simulation/llm_engine.py",
+        "15.2 ms": "tests/simulation/test_llm_engine.py",
+    },
     "docs/pool.md": {"1 ms": "tests/pool/explain_cost.py", "40 ms": "tests/pool/explain_cost.py"},
 }
 """Measures on the pages that depend on a machine or a version, and the file that shows each."""

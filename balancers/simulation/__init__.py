@@ -12,6 +12,13 @@ from balancers.simulation.faults import Fault as Fault
 from balancers.simulation.faults import Freeze as Freeze
 from balancers.simulation.faults import Slow as Slow
 from balancers.simulation.faults import flap as flap
+from balancers.simulation.llm_engine import LLMEngine as LLMEngine
+from balancers.simulation.prompt_trace import PromptTrace as PromptTrace
+from balancers.simulation.prompt_trace import agent_prompts as agent_prompts
+from balancers.simulation.prompt_trace import read_prompts as read_prompts
+from balancers.simulation.prompts import Prompt as Prompt
+from balancers.simulation.prompts import PromptKeys as PromptKeys
+from balancers.simulation.prompts import RecordedPrompts as RecordedPrompts
 from balancers.simulation.replications import Interval as Interval
 from balancers.simulation.replications import Replications as Replications
 from balancers.simulation.replications import replicate as replicate
@@ -37,5 +44,6 @@ from balancers.simulation.stale import Stale as Stale
 from balancers.simulation.sweep import Sweep as Sweep
 from balancers.simulation.sweep import grid as grid
 from balancers.simulation.times import Times as Times
+from balancers.simulation.token_times import TokenTimes as TokenTimes
 from balancers.simulation.trace import Trace as Trace
 from balancers.simulation.trace import read_trace as read_trace

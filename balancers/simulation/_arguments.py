@@ -16,10 +16,13 @@ from balancers.gates import ActiveChecks
 from balancers.pool import Pool
 from balancers.simulation._engines.setup import members_of
 from balancers.simulation.faults import Crash, Errors, FastFailures, Freeze, Slow
+from balancers.simulation.llm_engine import LLMEngine
+from balancers.simulation.prompts import RecordedPrompts
 from balancers.simulation.server import Server
 from balancers.simulation.stale import Stale
 
 __all__ = [
+    "check_engines",
     "check_law",
     "check_servers",
     "checked_faults",
@@ -110,7 +113,7 @@ def _check_balancer(balancer: Any, keyed: bool) -> None:
 
 def check_servers(servers: Any, fronts: Iterable[Any], changing: bool) -> None:
     """Raise TypeError, InvalidSetting for a member without server, UnknownBackend for others."""
-    if _is(servers, Server):
+    if _is(servers, Server | LLMEngine):
         return
     if not _is(servers, Mapping):
         raise TypeError(f"servers must be a Server or a mapping to servers, not {shown(servers)}")
@@ -119,10 +122,27 @@ def check_servers(servers: Any, fronts: Iterable[Any], changing: bool) -> None:
         if backend not in servers:
             raise InvalidSetting(f"servers must contain every backend, also {shown(backend)}")
     for backend, server in servers.items():
-        if not _is(server, Server):
+        if not _is(server, Server | LLMEngine):
             raise TypeError(f"the server of {shown(backend)} must be a Server, not {shown(server)}")
         if backend not in members and not changing:
             raise UnknownBackend(backend)
+
+
+def check_engines(service: Any, servers: Any, fronts: Iterable[Any]) -> None:
+    """Raise TypeError unless prompts are served by engines, and other work by servers.
+
+    Also raise TypeError for engines behind a balancer without a pool, which has no costs.
+    """
+    wanted = LLMEngine if _is(service, RecordedPrompts) else Server
+    for server in servers.values() if _is(servers, Mapping) else (servers,):
+        if not _is(server, wanted):
+            raise TypeError(
+                f"a server must be {wanted.__name__} for {shown(service)}, not {shown(server)}"
+            )
+    if wanted is LLMEngine:
+        for front in fronts:
+            if not _is(front, Pool):
+                raise TypeError(f"engines need a Pool, which has costs, not {shown(front)}")
 
 
 def checked_faults(faults: Any, fronts: Iterable[Any], servers: Any) -> tuple[Any, ...]:

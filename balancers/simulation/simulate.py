@@ -10,6 +10,7 @@ from balancers.errors import InvalidSetting
 from balancers.gates import ActiveChecks
 from balancers.pool import Pool
 from balancers.simulation._arguments import (
+    check_engines,
     check_law,
     check_servers,
     checked_faults,
@@ -25,6 +26,8 @@ from balancers.simulation._script import checked_script
 from balancers.simulation._seconds import check_seconds
 from balancers.simulation.arrivals import Arrivals
 from balancers.simulation.faults import Fault
+from balancers.simulation.llm_engine import LLMEngine
+from balancers.simulation.prompts import RecordedPrompts
 from balancers.simulation.request_keys import KeyLaw
 from balancers.simulation.retries import Retries
 from balancers.simulation.server import Server
@@ -39,11 +42,11 @@ _ONE = Server()
 def simulate(
     balancer: Balancer[B] | Pool[B] | Sequence[Balancer[B] | Pool[B]],
     arrivals: Arrivals,
-    service: Service,
+    service: Service | RecordedPrompts,
     *,
     requests: int,
     seed: int,
-    servers: Server | Mapping[B, Server] = _ONE,
+    servers: Server | LLMEngine | Mapping[B, Server | LLMEngine] = _ONE,
     keys: KeyLaw | None = None,
     network: float = 0.0,
     timeout: float | None = None,
@@ -66,13 +69,16 @@ def simulate(
     requests.  ``seed`` (an int, 0 or more) determines all that the simulation draws.  Runs with the
     same seed have the same arrivals, work and keys, whatever the balancer is.
 
-    ``servers`` is one :class:`Server` for every backend, or a mapping from backends.  ``network``
-    is the time from the balancer to a server and back, in seconds.  After ``timeout`` seconds, a
-    try fails, and its server stops working on it.  ``retries`` are tries after failed tries.
-    ``faults`` are faults of servers.  ``probes`` are the :class:`~balancers.gates.ActiveChecks` of
-    a pool; their probes are sent and answered.  ``script`` is an iterable of pairs (time, function)
-    in order of time; each function is called with the time.  At one instant, ends come first, then
-    faults, the script, answers to probes, probes, retries, and arrivals.
+    ``servers`` is one :class:`Server` for every backend, or a mapping from backends.  If all of
+    them are an :class:`LLMEngine`, the ``service`` is a :class:`RecordedPrompts`, and each balancer
+    is in a pool: a request has the tokens of its prompt as its cost, until its first token arrives.
+    ``network`` is the time from the balancer to a server and back, in seconds.  After ``timeout``
+    seconds, a try fails, and its server stops working on it.  ``retries`` are tries after failed
+    tries.  ``faults`` are faults of servers.  ``probes`` are the
+    :class:`~balancers.gates.ActiveChecks` of a pool; their probes are sent and answered.
+    ``script`` is an iterable of pairs (time, function) in order of time; each function is called
+    with the time.  At one instant, ends come first, then faults, the script, answers to probes,
+    probes, retries, and arrivals.
 
     The share ``warm_up`` of the requests, from the first one on, is simulated but not counted.
     With ``timeline`` (seconds), there are counts per bucket of this width.  With ``keep``, there is
@@ -115,6 +121,7 @@ def simulate(
     checked = checked_script(script)
     fronts = checked_fronts(balancer, keyed=keys is not None, changing=checked is not None)
     check_servers(servers, fronts, changing=checked is not None)
+    check_engines(service, servers, fronts)
     there = tick(network / 2)
     setup = Setup[B](
         fronts,

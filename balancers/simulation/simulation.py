@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from balancers._internal.types import B
 from balancers.event import Event
 from balancers.simulation.times import Times
+from balancers.simulation.token_times import TokenTimes
 
 __all__ = ["Incident", "ServerUse", "Simulation", "Timeline"]
 
@@ -104,6 +105,9 @@ class Simulation(Generic[B]):  # noqa: PLW1641 - arrays cannot be hashed
     (seconds), ``backend`` (the index in ``servers`` of the last try that found a backend, or -1),
     ``response`` (seconds, also of failures), ``ok``, ``tries`` and ``work`` (seconds).
 
+    ``tokens`` are the :class:`TokenTimes` of engines of a language model, and None for other
+    servers.
+
     ``engine`` tells which of the three loops has run: "vectorised", "sampled" or "general".  Two
     results are equal if everything else is equal.
 
@@ -134,6 +138,7 @@ class Simulation(Generic[B]):  # noqa: PLW1641 - arrays cannot be hashed
     records: NDArray[np.void] | None
     engine: str
     unsteady: str
+    tokens: TokenTimes[B] | None = None
 
     @property
     def steady(self) -> bool:

@@ -1,20 +1,19 @@
 """Reads recorded requests of a language-model service."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from balancers._internal.checks import at_least, not_negative, number, shown
+from balancers._internal.checks import at_least, not_negative, shown
 from balancers.errors import InvalidSetting
 from balancers.simulation._grid import LATEST
+from balancers.simulation._rows import Fields, ids_of, number_of, timed_rows
 from balancers.simulation.arrivals import RecordedTimes
 from balancers.simulation.request_keys import RecordedKeys
 from balancers.simulation.service import RecordedWork
 
 __all__ = ["Trace", "read_trace"]
 
-_MOST = 1e300
 _PARTS = {"arrivals": RecordedTimes, "service": RecordedWork, "keys": RecordedKeys}
 
 
@@ -85,81 +84,28 @@ def read_trace(
     for a number that is negative or not finite, for times that are not in ascending order, and if
     there are no rows.  Raises TypeError if ``rows`` is one string, for example the name of a file.
     """
-    if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
-        raise TypeError(f"rows must be an iterable of lines or mappings, not {shown(rows)}")
+    timed = timed_rows(rows, speedup)
     per_input = not_negative("seconds_per_input_token", seconds_per_input_token)
     per_output = not_negative("seconds_per_output_token", seconds_per_output_token)
-    if not 0 < number("speedup", speedup) <= _MOST:
-        raise InvalidSetting(f"speedup must be positive, up to {_MOST:g}, not {shown(speedup)}")
-    per_millisecond = 1000 * float(speedup)
     at_least(1, prefix_blocks=prefix_blocks)
     times: list[float] = []
     works: list[float] = []
     keys: list[int] = []
-    for place, row in enumerate(rows, 1):
-        if isinstance(row, str | bytes) and not row.strip():
-            continue
-        fields = _fields(place, row)
-        time = _number(place, fields, "timestamp") / per_millisecond
-        if time > LATEST:
-            raise InvalidSetting(
-                f"row {place}: timestamp must be at most {LATEST:.0f} s after the start, not "
-                f"{shown(fields['timestamp'])} ms"
-            )
-        if times and time < times[-1]:
-            raise InvalidSetting(
-                f"row {place}: timestamp must not be earlier than in the row before, but is "
-                f"{shown(fields['timestamp'])}"
-            )
+    for place, time, fields in timed:
         times.append(time)
-        work = per_input * _number(place, fields, "input_length")
-        work += per_output * _number(place, fields, "output_length")
+        work = per_input * number_of(place, fields, "input_length")
+        work += per_output * number_of(place, fields, "output_length")
         if work > LATEST:
             raise InvalidSetting(
                 f"row {place}: the work must be at most {LATEST:.0f} s, not {work}"
             )
         works.append(work)
         keys.append(_key(place, fields, prefix_blocks))
-    if not times:
-        raise InvalidSetting("rows must contain at least one row")
     return Trace(RecordedTimes(times), RecordedWork(works), RecordedKeys(keys))
 
 
-def _fields(place: int, row: object) -> Mapping[str, Any]:
-    """Return the fields of a row.  Raises InvalidSetting."""
-    fields: Any = row
-    if isinstance(row, str | bytes):
-        try:
-            fields = json.loads(row)
-        except (ValueError, RecursionError) as error:
-            raise InvalidSetting(f"row {place} must be JSON, not {shown(row)}") from error
-    if not isinstance(fields, Mapping):
-        raise InvalidSetting(f"row {place} must be an object with named fields, not {shown(row)}")
-    return cast("Mapping[str, Any]", fields)
-
-
-def _field(place: int, fields: Mapping[str, Any], name: str) -> Any:
-    try:
-        return fields[name]
-    except KeyError:
-        raise InvalidSetting(f"row {place} has no {name}: {shown(fields)}") from None
-
-
-def _number(place: int, fields: Mapping[str, Any], name: str) -> float:
-    value = _field(place, fields, name)
-    label = f"row {place}: {name}"
-    if not 0 <= number(label, value) <= _MOST:
-        raise InvalidSetting(f"{label} must be 0 or more, and finite, not {shown(value)}")
-    return float(value)
-
-
-def _key(place: int, fields: Mapping[str, Any], blocks: int) -> int:
-    ids = _field(place, fields, "hash_ids")
-    listed = cast("Sequence[Any]", ids if isinstance(ids, list | tuple) else ())
-    if not listed:
-        raise InvalidSetting(
-            f"row {place}: hash_ids must be a list of ints, not {shown(fields['hash_ids'])}"
-        )
+def _key(place: int, fields: Fields, blocks: int) -> int:
+    listed = ids_of(place, fields)
     key = listed[min(blocks, len(listed)) - 1]
     if type(key) is not int:
         raise InvalidSetting(f"row {place}: hash_ids must be ints, not {shown(key)}")

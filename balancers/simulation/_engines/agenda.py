@@ -12,21 +12,24 @@ __all__ = [
     "COMPLETE",
     "END",
     "FAULT",
+    "FIRST",
     "KIND_BITS",
     "PROBE",
     "REACH",
     "RETRY",
     "SCRIPT",
+    "STEP",
     "TIMEOUT",
     "Agenda",
     "Event",
 ]
 
 KIND_BITS = 56
-COMPLETE, END, TIMEOUT, FAULT, SCRIPT, ANSWER, PROBE, REACH, RETRY = (
-    kind << KIND_BITS for kind in range(9)
+STEP, FIRST, COMPLETE, END, TIMEOUT, FAULT, SCRIPT, ANSWER, PROBE, REACH, RETRY = (
+    kind << KIND_BITS for kind in range(-2, 9)
 )
-"""The kinds of events: a server has completed a try, the answer of a try arrives at the balancer, a
+"""The kinds of events: an engine has completed steps, the first token of a try arrives at
+the balancer, a server has completed a try, the answer of a try arrives at the balancer, a
 try or request takes too long, a fault begins or ends, an entry of the script is due, an answer to a
 probe arrives, probes are due, a try arrives at its server, and a request is tried again."""
 

@@ -6,9 +6,11 @@ from math import inf
 from typing import Any
 
 from balancers.simulation._engines.agenda import END, FAULT, Agenda
+from balancers.simulation._engines.batching import Batching
 from balancers.simulation._engines.line import Line
 from balancers.simulation._engines.processor_sharing import Shared
 from balancers.simulation._engines.setup import Setup
+from balancers.simulation._engines.token_counter import TokenCounter
 from balancers.simulation._engines.tries import Try
 from balancers.simulation._grid import tick
 from balancers.simulation._streams import stream
@@ -21,16 +23,22 @@ class Fleet:
     """The servers of one simulation.
 
     ``answer(each, now, ok)`` is called when the answer of a try arrives at the balancer.
+    ``counter`` counts the tokens of engines; it is None without them.
     """
 
     def __init__(
-        self, setup: Setup[Any], agenda: Agenda, answer: Callable[[Try, float, bool], None]
+        self,
+        setup: Setup[Any],
+        agenda: Agenda,
+        answer: Callable[[Try, float, bool], None],
+        counter: TokenCounter | None,
     ) -> None:
         self._setup = setup
         self._events = agenda.events
         self._answer = answer
         self._back = setup.back
-        self._models: list[Line | Shared] = []
+        self._counter = counter
+        self._models: list[Line | Shared | Batching] = []
         self._random = stream(setup.seed, "faults").random
         self.extend()
         for fault in setup.faults:
@@ -40,9 +48,16 @@ class Fleet:
 
     def extend(self) -> None:
         """Make the models of servers of backends that have joined."""
-        for server in self._setup.servers[len(self._models) :]:
-            kind = Line if server.discipline == "fifo" else Shared
-            self._models.append(kind(server, self._events))
+        setup, events = self._setup, self._events
+        for place in range(len(self._models), len(setup.servers)):
+            server = setup.servers[place]
+            if self._counter is not None:
+                engine = setup.engines[place]
+                model = Batching(engine, events, place, self._counter, self._back)
+                self._models.append(model)
+            else:
+                kind = Line if server.discipline == "fifo" else Shared
+                self._models.append(kind(server, events))
 
     def reach(self, each: Try, now: float) -> None:
         """Called when a try arrives at its server."""
@@ -51,7 +66,7 @@ class Fleet:
         model = self._models[each.place]
         if model.active and self._hit(each, model, now):
             return
-        if model.full:
+        if model.refuses(each):
             self._fail_later(each, now, 0.0)
         else:
             model.arrive(each, now)
@@ -107,7 +122,7 @@ class Fleet:
         failed = [tick(crash.start) for crash in crashes if reach < tick(crash.start) < at]
         return min([at, *failed]) - now + self._back, not failed
 
-    def _hit(self, each: Try, model: Line | Shared, now: float) -> bool:
+    def _hit(self, each: Try, model: Line | Shared | Batching, now: float) -> bool:
         """Let a try fail by the faults of its server, and return whether it does so at once."""
         if model.crashes:
             self._fail_later(each, now, tick(model.crashes[-1].refuse_after))
@@ -128,7 +143,7 @@ class Fleet:
         else:
             self._answer(each, now, False)
 
-    def _model_of(self, backend: Any) -> Line | Shared:
+    def _model_of(self, backend: Any) -> Line | Shared | Batching:
         place = self._setup.place_of(backend)
         self.extend()
         return self._models[place]

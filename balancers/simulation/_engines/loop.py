@@ -13,20 +13,9 @@ from balancers.errors import InvalidTime, NoBackendAvailable
 from balancers.outcome import Outcome
 from balancers.overload import RetryBudget
 from balancers.pool import Pool
-from balancers.simulation._engines.agenda import (
-    ANSWER,
-    COMPLETE,
-    END,
-    FAULT,
-    KIND_BITS,
-    PROBE,
-    REACH,
-    RETRY,
-    SCRIPT,
-    TIMEOUT,
-    Agenda,
-    Event,
-)
+from balancers.simulation._engines import agenda
+from balancers.simulation._engines.agenda import KIND_BITS, REACH, RETRY, TIMEOUT, Agenda, Event
+from balancers.simulation._engines.batching import Batching
 from balancers.simulation._engines.fleet import Fleet
 from balancers.simulation._engines.quiet import CHUNK, keys_of
 from balancers.simulation._engines.reports import Reports
@@ -71,7 +60,8 @@ class _Loop(Generic[B]):
         self._backoff = tick(retries.backoff)
         self._budget = deepcopy(retries.budget)
         self._timeout, self._there = setup.timeout, setup.there
-        self._fleet = fleet = Fleet(setup, self._agenda, self._answer)
+        self._tokens = tally.tokens
+        self._fleet = fleet = Fleet(setup, self._agenda, self._answer, tally.tokens)
         self._script = None
         if setup.script is not None:
             self._script = ScriptRunner(setup.script, self._agenda)
@@ -81,17 +71,20 @@ class _Loop(Generic[B]):
         for probing in self._probing:
             probing.arm(0.0)
         handlers: dict[int, Callable[[Any, float], object]] = {
-            COMPLETE: fleet.complete,
-            END: fleet.arrive_back,
+            agenda.STEP: Batching.step,
+            agenda.FIRST: self._progress,
+            agenda.COMPLETE: fleet.complete,
+            agenda.END: fleet.arrive_back,
             TIMEOUT: self._time_out,
-            FAULT: fleet.change,
-            SCRIPT: self._run_script,
-            ANSWER: answer,
-            PROBE: Probing.send,
+            agenda.FAULT: fleet.change,
+            agenda.SCRIPT: self._run_script,
+            agenda.ANSWER: answer,
+            agenda.PROBE: Probing.send,
             REACH: fleet.reach,
             RETRY: self._retry,
         }
-        self._handlers = [handlers[kind] for kind in sorted(handlers)]
+        kinds = sorted(handlers, key=lambda kind: (kind < 0, kind))  # -1 is the last place
+        self._handlers = [handlers[kind] for kind in kinds]
 
     def run(self) -> None:
         """Run until the last request has ended."""
@@ -174,7 +167,7 @@ class _Loop(Generic[B]):
         request.tries += 1
         front = request.front
         try:
-            if request.tried is not None:
+            if request.tried is not None or self._tokens is not None:
                 lease, backend = self._pick_another(request, now)
             elif self._are_pools[front]:
                 lease = self._fronts[front].acquire(now, request.key)
@@ -207,15 +200,18 @@ class _Loop(Generic[B]):
         Avoid what was tried before, if possible.  Raises NoBackendAvailable.
         """
         front, tried = self._fronts[request.front], request.tried or ()
+        costs = {} if self._tokens is None else {"cost": self._tokens.cost(request.index)}
         if not self._are_pools[request.front]:
             try:
                 return None, front.pick(request.key, now, tried)
             except NoBackendAvailable:
                 return None, front.pick(request.key, now)
         try:
-            lease = front.acquire(now, request.key, avoid=tried)
+            lease = front.acquire(now, request.key, avoid=tried, **costs)
         except NoBackendAvailable:
-            lease = front.acquire(now, request.key)
+            if not tried:
+                raise
+            lease = front.acquire(now, request.key, **costs)
         return lease, lease.backend
 
     def _answer(self, each: Try, now: float, ok: bool) -> None:
@@ -226,16 +222,24 @@ class _Loop(Generic[B]):
         self._reports.tries.append((request.index, each.place, each.sent, now, each.busy, not ok))
         front = self._fronts[request.front]
         if each.lease is not None:
-            front.release(each.lease, now, ok, now - each.sent)
+            front.release(each.lease, now, ok, now - each.sent, first=each.first)
         else:
             backend = self._setup.backends[each.place]
             front.finished(backend, Outcome(ok, now - each.sent), now)
         if ok:
+            if self._tokens is not None:
+                self._tokens.answered(each, now)
             self._end(request, now, ANSWERED)
             return
         if request.tries < self._most_tries:
             request.tried = {self._setup.backends[each.place], *(request.tried or ())}
         self._fail(request, now, FAILED)
+
+    def _progress(self, each: Try, now: float) -> None:
+        """Called when the first token of a try arrives.  From then on, it costs nothing."""
+        if not each.done:
+            each.first = now - each.sent
+            self._fronts[each.request.front].progress(each.lease, now, cost=0)
 
     def _fail(self, request: Request, now: float, state: int) -> None:
         """Called when a try has failed.  Try again, or end the request."""

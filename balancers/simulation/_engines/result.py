@@ -15,6 +15,7 @@ from balancers.simulation._engines.tally import ANSWERED, FAILED, REFUSED, Tally
 from balancers.simulation._engines.timeline import TimelineCounter
 from balancers.simulation._grid import TICK
 from balancers.simulation.simulation import Incident, ServerUse, Simulation, Timeline
+from balancers.simulation.token_times import TokenTimes
 
 __all__ = ["result"]
 
@@ -38,6 +39,7 @@ def result(setup: Setup[B], tally: Tally[B], engine: str) -> Simulation[B]:
         records=tally.records,
         engine=engine,
         unsteady=unsteady(setup, tally),
+        tokens=_tokens(setup, tally),
     )
 
 
@@ -54,6 +56,12 @@ def _uses(setup: Setup[B], tally: Tally[B]) -> dict[B, ServerUse]:
             in_flight=spans[place] * TICK / window if window else 0.0,
         )
     return uses
+
+
+def _tokens(setup: Setup[B], tally: Tally[B]) -> TokenTimes[B] | None:
+    if tally.tokens is None:
+        return None
+    return tally.tokens.times(setup.backends, tally.totals("tries"))
 
 
 def _timeline(setup: Setup[B], counter: TimelineCounter) -> Timeline[B]:

@@ -34,9 +34,9 @@ class Model(ABC):
         self.crashes: list[Crash] = []
         self.freezes: list[Freeze] = []
 
-    @property
-    def full(self) -> bool:
-        """Whether there is no room for another try."""
+    def refuses(self, each: Try) -> bool:
+        """Return whether there is no room for another try."""
+        del each
         return self._room is not None and self.count >= self._room
 
     def begin(self, fault: Any, now: float) -> list[Try]:

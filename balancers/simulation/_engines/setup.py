@@ -20,6 +20,8 @@ from balancers.simulation._grid import LATEST, on_grid, served
 from balancers.simulation._streams import stream
 from balancers.simulation.arrivals import Arrivals
 from balancers.simulation.faults import Fault
+from balancers.simulation.llm_engine import LLMEngine
+from balancers.simulation.prompts import RecordedPrompts
 from balancers.simulation.request_keys import KeyLaw
 from balancers.simulation.retries import Retries
 from balancers.simulation.server import Server
@@ -47,16 +49,18 @@ class Setup(Generic[B]):
     """The validated arguments of one simulation.
 
     ``backends`` are all backends, in the order of the result; ``places`` are their indices, and
-    ``servers`` their servers.  A backend that joins during the run is appended by :meth:`place_of`.
+    ``servers`` their servers.  A
+    place of ``engines`` has an engine instead of its server.  A backend that joins during the run
+    is appended by :meth:`place_of`.
     """
 
     def __init__(
         self,
         fronts: tuple[Balancer[B] | Pool[B], ...],
-        servers: Server | Mapping[B, Server],
+        servers: Server | LLMEngine | Mapping[B, Server | LLMEngine],
         *,
         arrivals: Arrivals,
-        service: Service,
+        service: Service | RecordedPrompts,
         keys: KeyLaw | None,
         requests: int,
         seed: int,
@@ -83,6 +87,7 @@ class Setup(Generic[B]):
         self.backends: list[B] = []
         self.places: dict[B, int] = {}
         self.servers: list[Server] = []
+        self.engines: dict[int, LLMEngine] = {}
         for front in fronts:
             for backend in members_of(front):
                 self.place_of(backend)
@@ -103,14 +108,16 @@ class Setup(Generic[B]):
         has room for all, and there are no faults, retries, timeouts, probes and scripts.
         """
         quiet = self.timeout is None and self.retries is None and self.script is None
-        servers = (self._given,) if isinstance(self._given, Server) else self._given.values()
+        given = self._given
+        servers = given.values() if isinstance(given, Mapping) else (given,)
         return (
             quiet
             and not self.faults
             and not self.probes
             and len(self.fronts) == 1
             and all(
-                each.slots == 1 and each.discipline == "fifo" and each.room is None
+                isinstance(each, Server)
+                and (each.slots, each.discipline, each.room) == (1, "fifo", None)
                 for each in servers
             )
         )
@@ -142,7 +149,7 @@ class Setup(Generic[B]):
         except TypeError:  # not hashable
             raise InvalidPick(f"{shown(backend)} was picked or probed, but is no member") from None
         if place is None:
-            if isinstance(self._given, Server):
+            if not isinstance(self._given, Mapping):
                 if not any(backend in members_of(front) for front in self.fronts):
                     raise InvalidPick(f"{shown(backend)} was picked or probed, but is no member")
                 server = self._given
@@ -152,6 +159,9 @@ class Setup(Generic[B]):
                 raise InvalidPick(f"{shown(backend)} was picked or probed, but has no server")
             place = self.places[backend] = len(self.backends)
             self.backends.append(backend)
+            if isinstance(server, LLMEngine):
+                self.engines[place] = server
+                server = Server()
             self.servers.append(server)
         return place
 

@@ -14,7 +14,9 @@ from balancers.errors import InvalidTime
 from balancers.simulation._engines.laps import sums
 from balancers.simulation._engines.setup import Setup
 from balancers.simulation._engines.timeline import TimelineCounter
+from balancers.simulation._engines.token_counter import TokenCounter
 from balancers.simulation._grid import LATEST, TICKS
+from balancers.simulation.prompts import RecordedPrompts
 from balancers.simulation.times import TimesCounter
 
 __all__ = ["ANSWERED", "FAILED", "RECORD", "REFUSED", "Tally", "Usage", "sums_by_place"]
@@ -101,6 +103,10 @@ class Tally(Generic[B]):
         self.records = np.zeros(setup.requests, RECORD) if setup.keep else None
         self.timeline = (
             None if setup.timeline is None else TimelineCounter(setup.timeline, setup.backends)
+        )
+        prompts = setup.service
+        self.tokens = (
+            TokenCounter(prompts, setup.warm) if isinstance(prompts, RecordedPrompts) else None
         )
         self._bounds = np.array([setup.warm, setup.half, setup.late])
 

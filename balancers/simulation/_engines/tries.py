@@ -53,11 +53,13 @@ class Try:
         "end",
         "failing",
         "finish",
+        "first",
         "lease",
         "left",
         "place",
         "present",
         "request",
+        "room",
         "sent",
         "serial",
         "since",
@@ -74,6 +76,8 @@ class Try:
         self.done = False
         self.failing = False
         self.present = False  # on the server
+        self.first: float | None = None  # the seconds from its start to its first token
+        self.room = 0  # the tokens that an engine reserves for it
         self.begun: float  # it, since and left are set by a line; finish by a shared server
         self.since: float
         self.left: float
