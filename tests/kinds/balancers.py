@@ -21,7 +21,16 @@ from balancers import (
     WeightedRoundRobin,
 )
 from balancers.algorithms import Tiers, Zones
-from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento, MultiProbe
+from balancers.hashing import (
+    Anchor,
+    BoundedLoad,
+    HashedBalancer,
+    Jump,
+    Memento,
+    MultiProbe,
+    PrefixAffinity,
+    chain,
+)
 from balancers.loads import InFlight
 from tests.kinds.kind import Kind
 from tests.references import NaiveWeightedLeastConnections, NaiveWeightedRoundRobin
@@ -33,6 +42,8 @@ ADDRESSES = [f"{10 + number % 90}.{number % 251}.{number // 251}.7" for number i
     f"2001:db8:0:{number:x}::1" for number in range(50)
 ]
 """The addresses of clients, as the keys of balancers that take no others."""
+PROMPTS = [chain([number, *range(15)]) for number in range(1000)]
+"""The keys of prompts of one block."""
 
 
 def random_choice(backends: Backends = (), rng: Random | None = None) -> Balancer[Any]:
@@ -99,6 +110,7 @@ def filled(balancer: Balancer[Any], backends: Backends) -> Balancer[Any]:
     return balancer
 
 
+FULL = "The requests in flight decide too, and not the key alone."
 SED = "At low load, the shortest expected delay is only that of the heaviest backends."
 KINDS = [
     Kind("RoundRobin", RoundRobin, traits=("rotating",)),
@@ -199,6 +211,13 @@ KINDS = [
     ),
     Kind("Zones", zones),
     Kind("Zones-keyed", local_zone, traits=("keyed",)),
+    Kind(
+        "PrefixAffinity",
+        partial(PrefixAffinity, capacity=100),
+        traits=("keyed", "weighted", "historical"),
+        keys=PROMPTS,
+        excuses={"a_key_stays_put": FULL},
+    ),
 ]
 KEYED = [kind for kind in KINDS if kind.make().keyed]
 """The balancers that pick by key."""

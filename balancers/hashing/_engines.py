@@ -1,0 +1,138 @@
+"""Finds the engine with the fewest tokens left to compute."""
+
+from collections.abc import Collection, Iterator, Sequence
+from math import inf
+from typing import Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from balancers._internal.types import B
+from balancers.hashing._caches import Caches
+from balancers.hashing._unread import Unread
+
+__all__ = ["Engines", "cheapest"]
+
+_FEW = 8
+"""Up to this many engines are compared one by one, and more of them with numpy."""
+_HIGHEST = 1e300
+_PLACES = 6
+
+
+class Engines(Generic[B]):
+    """The engines by number, and the load of each.  Sets of engines are ints, one bit for each.
+
+    A load is the number of tokens left to compute in flight, divided by the weight.  It is ``inf``
+    for an engine that is not open.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: dict[B, int] = {}
+        self.members: dict[int, B] = {}
+        self.unread: dict[int, Unread] = {}
+        self.open = 0
+        self.loads = np.full(8, inf)
+        self._weights: dict[int, float] = {}
+        self._free: list[int] = []
+
+    def put(self, backend: B, weight: float) -> int:
+        """Insert an engine or change its weight, and return its number; O(1) amortised."""
+        number = self.numbers.get(backend)
+        if number is None:
+            number = self._free.pop() if self._free else len(self.numbers)
+            if number == len(self.loads):
+                self.loads = np.concatenate([self.loads, np.full(number, inf)])
+            self.numbers[backend] = number
+            self.members[number] = backend
+            self.unread[number] = Unread()
+        self._weights[number] = weight
+        bit = 1 << number
+        self.open = self.open | bit if weight else self.open & ~bit
+        self.set_load(number)
+        return number
+
+    def discard(self, backend: B) -> int:
+        """Remove an engine, and return the number that it had; O(1)."""
+        number = self.numbers.pop(backend)
+        del self.members[number], self.unread[number], self._weights[number]
+        self._free.append(number)
+        self.loads[number] = inf
+        self.open &= ~(1 << number)
+        return number
+
+    def set_load(self, number: int) -> None:
+        """Compute the load of an engine again; O(1)."""
+        weight, tokens = self._weights[number], self.unread[number].tokens
+        if weight == 1:
+            self.loads[number] = min(tokens, _HIGHEST)
+        elif weight:  # rounded, so that equal loads per weight are equal
+            self.loads[number] = round(min(min(tokens, _HIGHEST) / weight, _HIGHEST), _PLACES)
+        else:
+            self.loads[number] = inf
+
+    def without(self, avoid: Collection[B]) -> tuple[int, NDArray[np.float64]]:
+        """Return the open engines that are not avoided, and the loads of all; O(n + avoided)."""
+        rest, loads = self.open, self.loads.copy()
+        for backend in avoid:
+            number = self.numbers.get(backend)
+            if number is not None:
+                rest &= ~(1 << number)
+                loads[number] = inf
+        return rest, loads
+
+
+def cheapest(
+    blocks: Sequence[int], caches: Caches, among: int, loads: NDArray[np.float64], size: int
+) -> tuple[float, list[int], int]:
+    """Return the least cost, the engines with this cost, and the length of the longest match.
+
+    The cost is the load plus ``size`` for each block that the engine does not have.  ``among`` is
+    not empty, and the load of all other engines is infinite.
+    """
+    total = len(blocks)
+    idlest = int(loads.argmin())
+    lowest = loads.item(idlest)
+    length, best = caches.deepest(blocks, among)
+    longest, seen, least = length, 0, inf
+    ties: list[int] = []
+    while True:
+        own = (total - length) * size
+        if lowest + own > least:  # no engine with a shorter match can be as good
+            break
+        cost, equal = _lowest(loads, best & ~seen, idlest)
+        if cost + own < least:
+            least, ties = cost + own, equal
+        elif cost + own == least:
+            ties += equal
+        if best >> idlest & 1:
+            break
+        seen = best
+        length, best = caches.wider(blocks, length, best, among)
+    return least, ties, longest
+
+
+def _lowest(loads: NDArray[np.float64], among: int, idlest: int) -> tuple[float, list[int]]:
+    """Return the lowest load of a set of backends, and the numbers of those that have it.
+
+    ``idlest`` is a backend with the lowest load of all.
+    """
+    if among.bit_count() <= _FEW:
+        numbers = [*_numbers_in(among)]
+        found = [loads.item(number) for number in numbers]
+        lowest = min(found)
+        return lowest, [n for n, load in zip(numbers, found, strict=True) if load == lowest]
+    if among >> idlest & 1:
+        lowest = loads.item(idlest)
+    else:
+        flags = np.frombuffer(among.to_bytes(len(loads) // 8 + 1, "little"), dtype=np.uint8)
+        lowest = float(loads[np.flatnonzero(np.unpackbits(flags, bitorder="little"))].min())
+    equal: list[int] = np.flatnonzero(loads == lowest).tolist()
+    return lowest, [number for number in equal if among >> number & 1]
+
+
+def _numbers_in(numbers: int) -> Iterator[int]:
+    """Yield the numbers in a set, in ascending order."""
+    while numbers:
+        lowest = numbers & -numbers
+        yield lowest.bit_length() - 1
+        numbers ^= lowest
