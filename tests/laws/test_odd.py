@@ -12,7 +12,7 @@ from tests.laws.odd_loads import ODD_LOADS, OddLoad
 from tests.laws.odd_shapes import ODD_SHAPES
 
 BALANCERS = [*ODD_BALANCERS, *ODD_KEYED, *ODD_SHAPES]
-EXAMPLES = 100 if DEEP else 20
+EXAMPLES = 70 if DEEP else 20
 EVERY = 1 if DEEP else 3
 
 
@@ -23,7 +23,7 @@ def test_an_unusual_balancer_is_right(odd: Odd) -> None:
 
 @pytest.mark.parametrize("odd", ODD_GATES, ids=lambda odd: str(odd.name))
 def test_an_unusual_gate_is_right(odd: OddGate) -> None:
-    check_gate(odd.make, examples=runs(300), events=odd.events)
+    check_gate(odd.make, examples=runs(200), events=odd.events)
 
 
 @pytest.mark.parametrize("odd", ODD_LOADS, ids=lambda odd: str(odd.name))
