@@ -1,17 +1,16 @@
 """Stores one backend of the power of two choices, and compares its load with that of another."""
 
 from copy import deepcopy
-from math import isclose
 from typing import Any, Generic
 
 from balancers._internal.types import B
 from balancers.algorithms._units import decimal_places, in_units
 
-__all__ = ["Candidate"]
+__all__ = ["BELOW", "Candidate"]
 
-_ROUNDING = 1e-12
-"""Two float loads per weight are equal if they differ by this share or less.  So rounding errors do
-not break ties."""
+BELOW = 1 - 1e-12
+"""A float load per weight is less than another one only if it is below this share of it.  So
+rounding errors do not break ties."""
 
 
 class Candidate(Generic[B]):
@@ -51,7 +50,6 @@ class Candidate(Generic[B]):
         A load is an int, a float or a Fraction.
         """
         if isinstance(load, float) or isinstance(other_load, float):
-            ours, theirs = load * other.weight, other_load * self.weight
-            return ours < theirs and not isclose(ours, theirs, rel_tol=_ROUNDING)
+            return bool(load * other.weight < other_load * self.weight * BELOW)
         is_less: bool = load * self.step * other.units < other_load * other.step * self.units
         return is_less

@@ -5,21 +5,19 @@ Two backends are sampled at random, and the less busy of them is picked.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
-from numbers import Rational, Real
 from random import Random
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid, shown
-from balancers._internal.exact import exact
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
+from balancers._internal.loads import checked_load
 from balancers._internal.taken import take
 from balancers._internal.types import B
 from balancers.algorithms._ahead import new_row
-from balancers.algorithms._candidate import Candidate
+from balancers.algorithms._candidate import BELOW, Candidate
+from balancers.algorithms._load_user import LoadUser
 from balancers.algorithms._sampling_balancer import SamplingBalancer
 from balancers.balancer import Key
-from balancers.errors import UnknownBackend
 from balancers.load import Load
-from balancers.outcome import SUCCESS, Outcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["PowerOfTwoChoices"]
 
 
-class PowerOfTwoChoices(SamplingBalancer[B, Candidate[B]]):
+class PowerOfTwoChoices(LoadUser[B], SamplingBalancer[B, Candidate[B]]):
     """Samples a few backends at random, and picks the one with the lowest load / weight.
 
     ``choices`` is the number of sampled backends.  They are all different.  Each is sampled by
@@ -74,11 +72,7 @@ class PowerOfTwoChoices(SamplingBalancer[B, Candidate[B]]):
         load: Load[B] | None = None,
     ) -> None:
         at_least(1, choices=choices)
-        if isinstance(load, type) or (
-            load is not None and not callable(getattr(load, "value", None))
-        ):
-            raise TypeError(f"load must be a load, not {shown(load)}")
-        self._load = load
+        self._load = None if load is None else checked_load(load)
         self._two = choices == 2  # noqa: PLR2004 - the two in the name
         self._in_tuples = not self._two
         self._two_by_count = self._two and load is None
@@ -148,42 +142,6 @@ class PowerOfTwoChoices(SamplingBalancer[B, Candidate[B]]):
                 row[number] = places[self._candidates[self.pick()]]
         return row.reshape(count, size)
 
-    def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Add one to the backend's number of requests in flight.
-
-        If a ``load`` object was passed, its ``started`` is called too.  Nothing happens if the
-        backend is not a member.
-        """
-        candidate = self._candidates.get(backend)
-        if candidate is not None:
-            candidate.busy_steps += candidate.step
-            if self._load is not None:
-                self._load.started(backend, now)
-
-    def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Subtract one from the backend's number of requests in flight.
-
-        If a ``load`` object was passed, its ``finished`` is called too.  Nothing happens if the
-        backend is not a member or has no request in flight.
-        """
-        candidate = self._candidates.get(backend)
-        if candidate is not None and candidate.busy_steps:
-            candidate.busy_steps -= candidate.step
-            if self._load is not None:
-                self._load.finished(backend, outcome, now)
-
-    def load_of(self, backend: B, now: float = 0.0) -> float:
-        """Return the load of a member, before it is divided by the weight; O(1).
-
-        It is the value of ``load``, or the number of requests in flight.  Raises UnknownBackend.
-        """
-        candidate = self._candidates.get(backend)
-        if candidate is None:
-            raise UnknownBackend(backend)
-        if self._load is not None:
-            return self._load.value(backend, now)
-        return candidate.busy_steps // candidate.step
-
     def _choose(self, now: float, avoid: Collection[B]) -> B:
         group: Sequence[Candidate[B]]
         if avoid:
@@ -214,24 +172,14 @@ class PowerOfTwoChoices(SamplingBalancer[B, Candidate[B]]):
     def _less_loaded(self, load: Any, first: Candidate[B], second: Candidate[B], now: float) -> B:
         """Return the same as :meth:`_least` for a pair and a ``load``, but faster."""
         value, other = load.value(first.backend, now), load.value(second.backend, now)
-        if type(value) is int and type(other) is int:
+        if type(value) is float and type(other) is float:
+            is_less = other * first.weight < value * second.weight * BELOW
+        elif type(value) is int and type(other) is int:
             is_less = other * second.step * first.units < value * first.step * second.units
         else:
             value, other = self._checked(value), self._checked(other)
             is_less = second.is_less_loaded(other, first, value)
         return second.backend if is_less else first.backend
-
-    def _checked(self, value: Any) -> Any:
-        if type(value) is int or type(value) is float:
-            return value
-        if isinstance(value, Rational):
-            return exact(cast("float", value))
-        if isinstance(value, Real):
-            return float(value)
-        raise TypeError(
-            f"the value of {shown(self._load)} must be an int, a float or a Fraction, "
-            f"not {shown(value)}"
-        )
 
     def _make_item(self, backend: B) -> Candidate[B]:
         candidate = self._candidates[backend] = Candidate(backend)
@@ -245,8 +193,3 @@ class PowerOfTwoChoices(SamplingBalancer[B, Candidate[B]]):
         del self._candidates[backend]
         if self._load is not None:
             self._load.removed(backend)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if self._load is not None:
-            take(self._load)

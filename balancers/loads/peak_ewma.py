@@ -1,0 +1,228 @@
+"""Measures the load of a backend by the durations of its requests, as Finagle does.
+
+The value is an average of durations, multiplied by one more than the requests in flight.  The
+average follows a longer duration at once, and shorter ones slowly (peak EWMA).
+"""
+
+from math import exp, inf
+from typing import Any
+
+from balancers._internal.checks import (
+    LATEST,
+    at_least,
+    check_flags,
+    duration,
+    number,
+    shown,
+    valid_now,
+)
+from balancers._internal.copying import copy_of_slots
+from balancers._internal.types import B
+from balancers.errors import InvalidSetting
+from balancers.load import Load
+from balancers.outcome import SUCCESS, Outcome
+
+__all__ = ["PeakEwma"]
+
+_UNMEASURED = 1e150
+"""The average of a backend without a measurement.  It is longer than every duration."""
+_LONGEST = 1e100
+"""A longer duration counts as this one, so that all values are finite."""
+_SHORTEST = 1e-6
+"""A shorter duration counts as this one, so that a value depends on the requests in flight."""
+_MOST = 1e9
+"""The highest penalty."""
+
+
+class _State:
+    """Stores what is known of one backend."""
+
+    __slots__ = ("average", "failing", "heard", "in_flight", "longest_failure")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.average = _UNMEASURED
+        """The average in seconds, with the penalties."""
+        self.heard: float = -inf
+        """The time of the last success or failure, in seconds."""
+        self.failing = False
+        """Whether there were failures, and no success."""
+        self.longest_failure = 0.0
+        """The longest duration of these failures, in seconds."""
+
+    def forget(self) -> None:
+        """Forget everything except the requests in flight."""
+        self.average, self.heard = _UNMEASURED, -inf
+        self.failing, self.longest_failure = False, 0.0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_State":
+        return copy_of_slots(self)
+
+
+class PeakEwma(Load[B]):
+    """Multiplies the average duration of a backend by one more than its requests in flight.
+
+    A duration above the average becomes the average.  A shorter one moves the average towards it by
+    1 - e^(-t / tau), where t is the time since the last result of the backend.  This is the rule of
+    Finagle's ``PeakEwma``.  The other rules are our own:
+
+    * A backend without a result has the value 0, so it gets a request at once.  While ``probes``
+      requests of it are in flight, its value is higher than that of every backend with a result.
+    * A failure raises the average to ``penalty`` times the mean duration of all successes, and to
+      its own duration, and never lowers it.  Failures do not count for the mean.  A ``penalty`` of
+      0 counts failures by their durations only.
+    * A backend without requests in flight and without a result for ``max_age`` seconds counts as
+      one without a result.  So a backend that was slow or failed gets another request.
+    * Reading changes nothing: an average does not depend on when it is read.
+
+    With ``first``, the time to the first byte or token is averaged, and not the duration: that of
+    ``Pool.progress``, or else ``first`` of the outcome.  An unknown outcome (``ok`` None) says
+    nothing.  A success without a duration ends the penalty of a backend that has only failed, and
+    says nothing else.  A pool measures the durations, because ``timed`` is True.
+
+    >>> load = PeakEwma()
+    >>> for backend, seconds in (("a", 0.1), ("b", 0.4)):
+    ...     load.started(backend, now=0.0)
+    ...     load.finished(backend, Outcome(elapsed=seconds), now=seconds)
+    >>> load.started("a", now=1.0)
+    >>> [load.value(backend, now=1.0) for backend in "abc"]
+    [0.2, 0.4, 0.0]
+
+    Every method is O(1).  The first success of all is O(n).  Raises InvalidSetting for ``tau`` and
+    ``max_age`` that are not positive seconds, for ``penalty`` unless it is 0 to 10⁹, for ``probes``
+    unless it is an int above 0, and for ``first`` unless it is a bool.
+    """
+
+    def __init__(
+        self,
+        tau: float = 5.0,
+        *,
+        penalty: float = 10.0,
+        probes: int = 1,
+        max_age: float = 30.0,
+        first: bool = False,
+    ) -> None:
+        at_least(1, probes=probes)
+        check_flags(first=first)
+        if not 0 <= number("penalty", penalty) <= _MOST:
+            raise InvalidSetting(f"penalty must be 0 to {_MOST:g}, not {shown(penalty)}")
+        self._tau = float(duration("tau", tau))
+        self._penalty = float(penalty)
+        self._probes = probes
+        self._max_age = float(duration("max_age", max_age))
+        self._first = first
+        self.timed = not first
+        """Whether a pool measures durations for this load."""
+        self._states: dict[B, _State] = {}
+        self._now: float = -inf
+        self._mean: float | None = None
+        self._mean_at = 0.0
+
+    def value(self, backend: B, now: float) -> float:
+        """Return the average in seconds, multiplied by one more than the requests in flight.
+
+        It is 0 for a backend that must be measured.
+        """
+        state = self._states.get(backend)
+        if state is None:
+            return 0.0
+        in_flight = state.in_flight
+        if in_flight < self._probes:
+            if now < self._now:  # noqa: PLR1730 - a call of max() is slower
+                now = self._now
+            if now - state.heard > self._max_age:
+                return 0.0
+        return state.average * (in_flight + 1)
+
+    def started(self, backend: B, now: float = 0.0) -> None:
+        """Count a request in flight.  Forget an average that is older than ``max_age``."""
+        state = self._states.get(backend)
+        if state is None:
+            state = self._states[backend] = _State()
+        if not state.in_flight:
+            now = self._advance(now)
+            if now - state.heard > self._max_age:
+                state.forget()
+        state.in_flight += 1
+
+    def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
+        """End a request, and take its duration into the average.
+
+        The call is ignored if the backend has no request in flight.
+        """
+        state = self._states.get(backend)
+        if state is None or not state.in_flight:
+            return
+        state.in_flight -= 1
+        ok = outcome.ok
+        if ok is None:
+            return
+        seconds = outcome.first if self._first else outcome.elapsed
+        if not ok:
+            self._fail(state, seconds, self._advance(now))
+        elif seconds is not None:
+            self._succeed(state, seconds, now)
+        elif state.failing:
+            state.forget()
+
+    def progressed(self, backend: B, elapsed: float, now: float = 0.0) -> None:
+        """Take the time to the first byte or token into the average, with ``first``.
+
+        The call is ignored without ``first``, and if the backend has no request in flight.
+        """
+        state = self._states.get(backend)
+        if self._first and state is not None and state.in_flight:
+            self._succeed(state, elapsed, now)
+
+    def removed(self, backend: B) -> None:
+        """Delete what is stored for the backend."""
+        self._states.pop(backend, None)
+
+    def _advance(self, now: float) -> float:
+        if not (now.__class__ is float and self._now <= now <= LATEST):
+            now = valid_now(now, self._now)
+        self._now = now
+        return now
+
+    def _succeed(self, state: _State, seconds: float, now: float) -> None:
+        if not (now.__class__ is float and self._now <= now <= LATEST):
+            now = valid_now(now, self._now)
+        self._now = now
+        if not (seconds.__class__ is float and _SHORTEST <= seconds <= _LONGEST):
+            seconds = min(max(_SHORTEST, float(seconds)), _LONGEST)
+        mean = self._mean
+        if mean is None:
+            mean = seconds
+            self._begin(mean)
+        self._mean = seconds + (mean - seconds) * exp((self._mean_at - now) / self._tau)
+        self._mean_at = now
+        average, heard = state.average, state.heard
+        if seconds >= average or heard < -LATEST:
+            state.average = seconds
+        else:
+            state.average = seconds + (average - seconds) * exp((heard - now) / self._tau)
+        state.heard, state.failing = now, False
+
+    def _begin(self, mean: float) -> None:
+        """Compute the penalties of the failures before the first success; O(n)."""
+        for state in self._states.values():
+            if state.failing:
+                state.average = max(state.longest_failure, self._penalty * mean)
+
+    def _fail(self, state: _State, seconds: float | None, now: float) -> None:
+        mean = _UNMEASURED if self._mean is None else self._mean
+        least = self._penalty * mean
+        if seconds is not None:
+            seconds = min(float(seconds), _LONGEST)
+            least = max(least, seconds)
+        if state.heard < -LATEST:
+            state.failing, state.average = True, least
+        else:
+            state.average = max(state.average, least)
+        if state.failing and seconds is not None:
+            state.longest_failure = max(state.longest_failure, seconds)
+        state.heard = now
+
+    def __repr__(self) -> str:
+        measured = sum(state.heard > -inf for state in self._states.values())
+        return f"<PeakEwma: {measured} measured>"
