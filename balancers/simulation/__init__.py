@@ -17,7 +17,6 @@ from balancers.simulation.prompt_trace import PromptTrace as PromptTrace
 from balancers.simulation.prompt_trace import agent_prompts as agent_prompts
 from balancers.simulation.prompt_trace import read_prompts as read_prompts
 from balancers.simulation.prompts import Prompt as Prompt
-from balancers.simulation.prompts import PromptKeys as PromptKeys
 from balancers.simulation.prompts import RecordedPrompts as RecordedPrompts
 from balancers.simulation.replications import Interval as Interval
 from balancers.simulation.replications import Replications as Replications

@@ -13,7 +13,7 @@ from balancers.errors import InvalidSetting
 from balancers.simulation._recorded import int_between, mean_seconds, request_rate
 from balancers.simulation._rows import ids_of, number_of, timed_rows
 from balancers.simulation.arrivals import RecordedTimes
-from balancers.simulation.prompts import MOST_TOKENS, Prompt, PromptKeys, RecordedPrompts
+from balancers.simulation.prompts import MOST_TOKENS, Prompt, RecordedPrompts
 from balancers.simulation.request_keys import RecordedKeys
 
 __all__ = ["PromptTrace", "agent_prompts", "read_prompts"]
@@ -36,8 +36,8 @@ class PromptTrace:
 
     >>> prompts = RecordedPrompts([Prompt(900, 10, (0, 7)), Prompt(80, 9)])
     >>> trace = PromptTrace(RecordedTimes([0.0, 0.5]), prompts)
-    >>> len(trace), trace.sessions, trace.prefixes.draw(None, 0, 2)
-    (2, None, [(0, 7), ()])
+    >>> len(trace), trace.sessions, len(trace.prefixes.keys[0])
+    (2, None, 16)
 
     Raises InvalidSetting if they do not have the same length, and TypeError for other objects.
     """
@@ -60,8 +60,8 @@ class PromptTrace:
             )
 
     @property
-    def prefixes(self) -> PromptKeys:
-        """The blocks of each prompt, as the keys of a simulation."""
+    def prefixes(self) -> RecordedKeys:
+        """The blocks of each prompt as a key of bytes; see :class:`RecordedPrompts`."""
         return self.service.prefixes
 
     def __len__(self) -> int:

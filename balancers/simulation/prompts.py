@@ -1,6 +1,7 @@
 """Defines requests to language models: their tokens, and the blocks that their prompts share."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from struct import pack
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -10,11 +11,14 @@ from numpy.typing import NDArray
 from balancers._internal.checks import shown
 from balancers.errors import InvalidSetting
 from balancers.simulation._recorded import check_range, int_between
+from balancers.simulation.request_keys import RecordedKeys
 
-__all__ = ["MOST_TOKENS", "Prompt", "PromptKeys", "RecordedPrompts"]
+__all__ = ["MOST_TOKENS", "Prompt", "RecordedPrompts"]
 
 MOST_TOKENS = 1 << 31
 """The most tokens of a prompt, of an output or of a block."""
+_LEAST, _BITS = -1 << 63, (1 << 64) - 1
+"""The least and the greatest number of a block."""
 
 
 class Prompt(NamedTuple):
@@ -34,20 +38,18 @@ class Prompt(NamedTuple):
 
 
 class RecordedPrompts:
-    """Recorded requests to language models, for servers that are an :class:`LLMEngine`.
+    r"""Recorded requests to language models, for servers that are an :class:`LLMEngine`.
 
     ``prompts`` are :class:`Prompt` objects or tuples like them, and ``block`` is the number of
-    tokens in a block.  The object takes the place of the ``service`` of a simulation.  ``prefixes``
-    are the keys of balancers that know the prefixes of prompts: the blocks of each prompt, as a
-    tuple of ints.
+    tokens in a block.  The object takes the place of the ``service`` of a simulation.
 
     >>> prompts = RecordedPrompts([Prompt(1000, 50, (7, 8)), Prompt(500, 2, (7,))], block=512)
-    >>> len(prompts), prompts.prefixes.size, prompts.prefixes.draw(None, 1, 1)
-    (2, 2, [(7,)])
+    >>> len(prompts), prompts.prefixes.keys[1]
+    (2, b'\x07\x00\x00\x00\x00\x00\x00\x00')
 
     Raises InvalidSetting for numbers of tokens that are not ints from 1 to 2³¹, for more blocks
-    than the prompt has, for blocks that are not ints, and if there are no prompts.  Raises
-    TypeError for other objects.
+    than the prompt has, for blocks that are not ints of 64 bits, and if there are no prompts.
+    Raises TypeError for other objects.
     """
 
     __slots__ = ("block", "prompts")
@@ -69,9 +71,15 @@ class RecordedPrompts:
         self.prompts = listed
 
     @property
-    def prefixes(self) -> "PromptKeys":
-        """The blocks of each prompt, as the keys of a simulation."""
-        return PromptKeys(self)
+    def prefixes(self) -> RecordedKeys:
+        """The blocks of each prompt as a key for :class:`~balancers.hashing.PrefixAffinity`.
+
+        The key has 8 bytes for each block, in little-endian order.  O(blocks).
+        """
+        return RecordedKeys(
+            pack(f"<{len(prompt.blocks)}Q", *(block & _BITS for block in prompt.blocks))
+            for prompt in self.prompts
+        )
 
     @property
     def mean(self) -> None:
@@ -102,41 +110,6 @@ class RecordedPrompts:
         return np.zeros(count)
 
 
-class PromptKeys:
-    """The law of keys that :attr:`RecordedPrompts.prefixes` returns: the blocks of each prompt.
-
-    >>> PromptKeys(RecordedPrompts([Prompt(900, 10, (0, 7)), Prompt(80, 9)])).draw(None, 0, 2)
-    [(0, 7), ()]
-    """
-
-    __slots__ = ("_prompts",)
-
-    def __init__(self, prompts: RecordedPrompts) -> None:
-        self._prompts = prompts.prompts
-
-    @property
-    def size(self) -> int:
-        """The number of different keys; O(blocks)."""
-        return len({prompt.blocks for prompt in self._prompts})
-
-    @property
-    def shares(self) -> None:
-        """None, because the keys are not numbers from 0 to ``size - 1``."""
-        return
-
-    def __len__(self) -> int:
-        return len(self._prompts)
-
-    def draw(self, rng: Any, start: int, count: int) -> list[tuple[int, ...]]:
-        """Return the blocks of ``count`` prompts; O(count).
-
-        Raises InvalidSetting if fewer prompts are recorded.
-        """
-        del rng
-        check_range("keys", len(self._prompts), start, count)
-        return [prompt.blocks for prompt in self._prompts[start : start + count]]
-
-
 def _checked(label: str, prompt: Any, block: int) -> Prompt:
     """Return the prompt, with its blocks as a tuple of ints.  Raises InvalidSetting, TypeError."""
     given: object = prompt
@@ -152,8 +125,10 @@ def _checked(label: str, prompt: Any, block: int) -> Prompt:
         raise TypeError(f"the blocks of {label} must be a tuple of ints, not {shown(blocks)}")
     ids = tuple(cast("Sequence[Any]", blocks))
     for each in ids:
-        if type(each) is not int:
-            raise InvalidSetting(f"the blocks of {label} must be ints, not {shown(each)}")
+        if type(each) is not int or not _LEAST <= each <= _BITS:
+            raise InvalidSetting(
+                f"the blocks of {label} must be ints of 64 bits, not {shown(each)}"
+            )
     if len(ids) > -(-tokens // block):
         raise InvalidSetting(
             f"{label} has {len(ids)} blocks, but {tokens} tokens are only {-(-tokens // block)}"

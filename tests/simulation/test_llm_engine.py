@@ -138,6 +138,16 @@ def test_two_requests_share_the_steps() -> None:
     assert [seen[number].end for number in range(3)] == [9.375, 6.75, 8.125]
 
 
+def test_steps_become_shorter_after_a_request_was_given_up() -> None:
+    """Worked out by hand: the step in progress continues, and the next one has one request less."""
+    engine = LLMEngine(1.0, 0.25, 0.125, sequences=4, kv_tokens=200, batch_tokens=8)
+    _, seen = run([Prompt(4, 100), Prompt(4, 3)], [0.0, 2.0], engine, timeout=5.5)
+    # first tokens: 1.5 s, and after a step of 1.75 s from 2.75 s on; both decode until 6 s
+    assert [seen[number].first for number in range(2)] == [1.5, 4.5]
+    assert [seen[number].end for number in range(2)] == [5.5, 7.25]
+    assert [seen[number].ok for number in range(2)] == [False, True]
+
+
 def test_costs_are_the_tokens_of_the_prompt_until_the_first_token() -> None:
     pool = Logged(LeastConnections(["a"]))
     prompts = RecordedPrompts([Prompt(12, 5), Prompt(4, 1)], block=4)

@@ -24,6 +24,7 @@ from balancers.simulation import (
 
 ROW = {"timestamp": 0, "input_length": 900, "output_length": 10, "hash_ids": [0, 7]}
 HUGE = 10**400
+HIGH = (1 << 64) - 1
 
 
 def again(value: Any) -> Any:
@@ -37,9 +38,17 @@ def test_prompts_are_copied_compared_and_pickled() -> None:
         assert hash(copy) == hash(prompts)
     assert prompts != RecordedPrompts(prompts.prompts, block=4)
     assert prompts != prompts.prompts
-    keys = prompts.prefixes
-    assert again(keys).draw(None, 0, 2) == keys.draw(None, 0, 2) == [(1, 2), ()]
-    assert (len(keys), keys.size, keys.shares) == (2, 2, None)
+
+
+def test_prefixes_are_keys_of_8_bytes_for_each_block() -> None:
+    prompts = RecordedPrompts(
+        [Prompt(5, 1, (1, 258)), Prompt(3, 1), Prompt(9, 1, (-1, HIGH))], block=3
+    )
+    expected = [(1, 258), (), (HIGH, HIGH)]
+    assert prompts.prefixes.keys == tuple(
+        b"".join(block.to_bytes(8, "little") for block in blocks) for blocks in expected
+    )
+    assert PromptTrace(RecordedTimes([0, 0, 0]), prompts).prefixes.keys == prompts.prefixes.keys
 
 
 def test_blocks_may_be_lists_and_arrays() -> None:
@@ -59,6 +68,8 @@ def test_blocks_may_be_lists_and_arrays() -> None:
         ([(1, -1)], InvalidSetting),
         ([(1, 1, (1.0,))], InvalidSetting),
         ([(1, 1, (True,))], InvalidSetting),
+        ([(1, 1, (HIGH + 1,))], InvalidSetting),
+        ([(1, 1, (-HIGH,))], InvalidSetting),
         ([(3, 1, (1, 2))], InvalidSetting),
         ([(1, 1, "a")], TypeError),
         ([(1,)], TypeError),
