@@ -12,14 +12,13 @@ from balancers.errors import InvalidSetting
 
 __all__ = ["Factor", "Tier", "checked_condition"]
 
-_REASONS = {"open": "quiesced", "leaving": "quiesced", "full": "saturated", "down": "down"}
-"""The reason that a refusal gives for a member of weight 0, by its condition."""
+_CONDITIONS = ("open", "full", "down", "leaving")
 
 
 class Tier(Generic[B]):
     """One inner balancer, and the numbers of its members."""
 
-    __slots__ = ("balancer", "closed", "healthy", "total", "usable")
+    __slots__ = ("balancer", "full", "healthy", "total", "usable")
 
     def __init__(self, balancer: Balancer[B]) -> None:
         self.balancer: Balancer[B] = balancer
@@ -29,13 +28,8 @@ class Tier(Generic[B]):
         """The number of members that are open or full."""
         self.usable: int = 0
         """The number of members of positive weight, whatever their condition."""
-        self.closed: dict[str, int] = dict.fromkeys(_REASONS.values(), 0)
-        """The number of members of weight 0 for each reason."""
-
-    @property
-    def full(self) -> int:
-        """The number of members that only limits close."""
-        return self.closed["saturated"]
+        self.full: int = 0
+        """The number of members of weight 0 that only limits close."""
 
     def count(self, weight: float, condition: str, change: int) -> None:
         """Add ``change`` to the numbers of members of this weight and condition; O(1).
@@ -45,10 +39,10 @@ class Tier(Generic[B]):
         """
         if weight > 0:
             self.usable += change
-        else:
-            self.closed[_REASONS[condition]] += change
-            if condition == "open":
-                return
+        elif condition == "full":
+            self.full += change
+        elif condition == "open":
+            return
         if condition == "leaving":
             return
         self.total += change
@@ -62,7 +56,7 @@ class Tier(Generic[B]):
 
 def checked_condition(condition: str) -> str:
     """Return the condition.  Raise InvalidSetting if it is not a known one."""
-    return checked_choice("condition", condition, tuple(_REASONS))
+    return checked_choice("condition", condition, _CONDITIONS)
 
 
 class Factor:

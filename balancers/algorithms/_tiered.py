@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 
 from balancers._internal.checks import NO_BACKENDS, check_flags, checked_avoid
-from balancers._internal.refusals import shared_reason
 from balancers._internal.types import B
 from balancers.algorithms._inner_balancers import InnerBalancers
 from balancers.algorithms._tier import Tier
@@ -86,13 +85,6 @@ class Tiered(InnerBalancers[B]):
             return self._hash(key_bytes(key))
         return self._hash((hash_key(key) & _BITS).to_bytes(8, "little"))
 
-    def refusal(self) -> NoBackendAvailable:
-        """Return the error to raise when no backend can be picked; O(tiers).
-
-        The error counts every member of positive weight as avoided.
-        """
-        return self._refusal_of(self._tiers, ())
-
     @abstractmethod
     def parts(self) -> list[int]:
         """Return the parts of the requests that the inner balancers get.
@@ -137,30 +129,45 @@ class Tiered(InnerBalancers[B]):
     def _pick_in_order(self, key: Key | None, now: float, avoid: Collection[B]) -> B:
         """Pick from the tier whose turn it is, or else from the first other tier that can serve."""
         if not self._divide():
-            raise self._refusal_of(self._tiers, avoid)
+            raise self.refusal()
         if self.keyed:
             first = self.place_of_hash(self.hash_key(key), self._present)
         else:
             first = self._turns.next()
-        failed: NoBackendAvailable | None = None
+        tier = self._tiers[first]
+        if tier.usable:
+            try:
+                backend = tier.balancer.pick(key, now, avoid)
+            except NoBackendAvailable as error:
+                backend = self._overflow_from(first, key, now, avoid, error)
+        else:
+            backend = self._overflow_from(first, key, now, avoid, None)
+        if not self.keyed:
+            self._turns.take()
+        return backend
+
+    def _overflow_from(
+        self,
+        first: int,
+        key: Key | None,
+        now: float,
+        avoid: Collection[B],
+        failed: NoBackendAvailable | None,
+    ) -> B:
+        """Pick from the first tier after this one that can serve; O(tiers + avoided)."""
         for place in self._order_from(first):
             tier = self._tiers[place]
-            if tier.usable:
+            if place != first and tier.usable:
                 try:
-                    backend = tier.balancer.pick(key, now, avoid)
+                    return tier.balancer.pick(key, now, avoid)
                 except NoBackendAvailable as error:
                     failed = failed or error
-                else:
-                    self._take_turn(first)
-                    return backend
-            if tier.full and not self._overflow:
-                self._take_turn(first)
-                raise self._refusal_of([tier], avoid)
-        raise self._refusal_of(self._tiers, avoid) if avoid or failed is None else failed
-
-    def _take_turn(self, place: int) -> None:
-        if not self.keyed:
-            self._turns.take(place)
+            full = 0 if self._overflow else self._full_in(tier, avoid)
+            if full:
+                if not self.keyed:
+                    self._turns.take()
+                raise NoBackendAvailable("saturated", {"saturated": full}, full=full)
+        raise self.refusal() if avoid or failed is None else failed
 
     def _order_from(self, first: int) -> Iterator[int]:
         """Yield the indices of the tiers in the order in which they are tried.
@@ -171,17 +178,9 @@ class Tiered(InnerBalancers[B]):
         others = [*range(first + 1, len(self._tiers)), *range(first)]
         yield from sorted(others, key=lambda place: not self._tiers[place].healthy)
 
-    def _refusal_of(self, tiers: Sequence[Tier[B]], avoid: Collection[B]) -> NoBackendAvailable:
-        """Return the error to raise when these tiers cannot serve; O(tiers + avoided)."""
-        counts = {"quiesced": 0, "saturated": 0, "down": 0}
-        for tier in tiers:
-            for reason, count in tier.closed.items():
-                counts[reason] += count
-        full = counts["saturated"]
-        for backend in {*avoid}:
-            if self._weights.get(backend) == 0 and self._tier_of[backend] in tiers:
-                full -= self._conditions.get(backend) == "full"
-        counts["avoided"] = sum(tier.usable for tier in tiers)
-        members = sum(counts.values())
-        counts = {reason: count for reason, count in counts.items() if count}
-        return NoBackendAvailable(shared_reason(counts, members), counts, full=full)
+    def _full_in(self, tier: Tier[B], avoid: Collection[B]) -> int:
+        """Return the number of full members of a tier that are not avoided; O(avoided)."""
+        if not tier.full:
+            return 0
+        avoided = (b for b in {*avoid} if self._tier_of.get(b) is tier and not self._weights[b])
+        return tier.full - sum(self._conditions.get(b) == "full" for b in avoided)
