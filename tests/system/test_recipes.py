@@ -1,5 +1,6 @@
 """The recipes of the documentation run and print what is expected."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ OUTPUT = {
     "deadline": "{'quick': 20}, all in time: True, in flight: 0",
     "with_httpx": "24 answered, 3 attempts failed, in flight: 0\nthe session has 1 backend",
     "asgi_gateway": "24 answered, 3 attempts failed, in flight: 0",
+    "with_litellm": "12 answered, 3 attempts failed\nin flight: 0",
     "own_backend": "('10.0.0.1', 80)\nwest",
     "prometheus": """
 balancers_requests_total{pool="web"} 6.0
@@ -44,7 +46,12 @@ balancers_reason_seconds_total{backend="b",pool="web",reason="draining"} 5.0
 """.strip(),
 }
 """The output of each recipe, without comments."""
-NEEDS = {"prometheus": "prometheus_client", "with_httpx": "httpx", "asgi_gateway": "uvicorn"}
+NEEDS = {
+    "prometheus": "prometheus_client",
+    "with_httpx": "httpx",
+    "asgi_gateway": "uvicorn",
+    "with_litellm": "litellm",
+}
 """The packages of other projects that recipes need."""
 
 SERVERS = {"loopback"}
@@ -63,6 +70,9 @@ def test_a_recipe_prints_the_expected_output(name: str) -> None:
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
     command = [sys.executable, "-W", "error", str(RECIPES / f"{name}.py")]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    offline = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    run = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=offline
+    )
     output = "\n".join(line for line in run.stdout.splitlines() if not line.startswith("#"))
     assert (run.returncode, output, run.stderr) == (0, OUTPUT[name], "")
