@@ -29,19 +29,43 @@ still conforms to it:
   had no result until ``now``.  The pool then treats the gate as hard for this backend.  When the
   value changes, the backend must be among the changes, and ``due`` must announce a change that time
   causes.
+* ``charged(backend, change, now)``, a method.  It is called when the cost of the requests in flight
+  on a member changes by the int ``change``, which is not 0: after ``started``, around ``finished``,
+  and at :meth:`Pool.progress`.  It is not called for requests without a cost.
+* ``without_room(cost, now)``, a method.  It returns the members that cannot take one more request
+  of this cost, as a mapping to :class:`NoRoom`.  Members that the gate closes may be left out,
+  unless the cost is too large for them whatever else they do.  The pool asks for requests with a
+  cost only, and avoids these members.
 """
 
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from balancers._internal.types import B
 from balancers.event import Event
 from balancers.outcome import Outcome
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "NoRoom"]
+
+
+class NoRoom(NamedTuple):
+    """Says why a backend has no room for a request of a certain cost.
+
+    >>> NoRoom("saturated", full=True)
+    NoRoom(reason='saturated', full=True, retry_at=inf)
+    """
+
+    reason: str
+    """The name of the reason in refusals and reports.  It is that of the gate, or "too large" if
+    the backend can never take a request of this cost."""
+    full: bool = False
+    """Whether the backend can take the request as soon as enough other requests have ended."""
+    retry_at: float = inf
+    """The time in seconds from which the backend can take the request if nothing else changes, or
+    ``inf``."""
 
 
 class Gate(Protocol[B]):

@@ -5,6 +5,7 @@ from balancers.gates.active_checks import ActiveChecks as ActiveChecks
 from balancers.gates.active_checks import Probe as Probe
 from balancers.gates.connection_limit import ConnectionLimit as ConnectionLimit
 from balancers.gates.cool_down import CoolDown as CoolDown
+from balancers.gates.cost_limit import CostLimit as CostLimit
 from balancers.gates.drain import Drain as Drain
 from balancers.gates.drain import Drained as Drained
 from balancers.gates.dynamic_limit import DynamicLimit as DynamicLimit
@@ -23,5 +24,7 @@ from balancers.gates.outlier_rules import MedianGap as MedianGap
 from balancers.gates.outlier_rules import OutlierRule as OutlierRule
 from balancers.gates.outlier_rules import SuccessRate as SuccessRate
 from balancers.gates.passive_checks import PassiveChecks as PassiveChecks
+from balancers.gates.rate_limit import CostRateLimit as CostRateLimit
+from balancers.gates.rate_limit import RequestRateLimit as RequestRateLimit
 from balancers.gates.slow_start import SlowStart as SlowStart
 from balancers.gates.warm_up import WarmUp as WarmUp

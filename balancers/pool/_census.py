@@ -4,6 +4,7 @@ The counts determine which gates are ignored.  They also determine the error tha
 backend can be picked.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from balancers._internal.checks import number, shown
@@ -12,6 +13,8 @@ from balancers.errors import InvalidSetting, NoBackendAvailable
 from balancers.pool._gate_set import GateSet
 
 __all__ = ["Census"]
+
+_NO_COUNTS: Mapping[str, int] = {}
 
 
 class Census:
@@ -121,24 +124,35 @@ class Census:
         return f"{self.open} of {self._open_hard} open"
 
     def refusal(
-        self, due: float, more_full: int = 0, limit: str | None = None
+        self,
+        due: float,
+        more_full: int = 0,
+        limit: str | None = None,
+        more: Mapping[str, int] = _NO_COUNTS,
+        more_closed: int = 0,
     ) -> NoBackendAvailable:
         """Return the error to raise when no backend can be picked.
 
-        It counts every open member as avoided.  ``more_full`` is added to the number of members
-        that only limits close.  ``limit`` is a limit that closes all members at once.  Cost:
-        O(reasons); O(combinations · gates) after a change.
+        It counts every open member as avoided, except ``more_closed`` of them.  ``more`` has the
+        numbers of members to add for further reasons, and ``more_full`` is added to the number of
+        members that only limits close.  ``limit`` is a limit that closes all members at once.
+        Cost: O(reasons); O(combinations · gates) after a change.
         """
         if self._counts is None:
             self._counts = self._count_reasons()
             self._reason = shared_reason(self._counts, self.members)
         counts, reason, full = self._counts.copy(), self._reason, self._full + more_full
+        if more:
+            counts = {**more, **counts}
+            for name, count in more.items():
+                counts[name] = count + self._counts.get(name, 0)
+            reason = shared_reason(counts, self.members)
         if limit is not None:
             counts[limit] = self.members
             full += self.eligible
             reason = shared_reason(counts, self.members)
-        elif self.eligible:
-            counts["avoided"] = self.eligible
+        elif self.eligible > more_closed:
+            counts["avoided"] = self.eligible - more_closed
             reason = shared_reason(counts, self.members)
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
         return NoBackendAvailable(reason, counts, due, full)

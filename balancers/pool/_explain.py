@@ -22,6 +22,7 @@ from balancers.pool._limit import PoolLimit
 from balancers.pool._member import Member
 from balancers.pool._members import Members
 from balancers.pool._refusals import Refusals
+from balancers.pool._rooms import Rooms, WithoutRoom
 from balancers.pool.explanation import Explanation, MemberExplanation
 
 __all__ = ["Explainer", "Request"]
@@ -36,6 +37,7 @@ class Request(NamedTuple, Generic[B]):
     strict: bool
     avoid: Collection[B]
     among: Sequence[B] | None = None
+    cost: int = 0
 
 
 class Explainer(Generic[B]):
@@ -76,6 +78,8 @@ class Explainer(Generic[B]):
         self._balancer, self._members, self._gates = balancer, members, gates
         self._census = census
         self._refusals = Refusals(members.by_backend, gates, census)
+        self._avoid = request.avoid
+        """The backends that the caller or a gate makes the request avoid."""
 
     def explain(self) -> Explanation[B]:
         """Return what the request would find; O(n).  Raises NotCopyable."""
@@ -106,10 +110,12 @@ class Explainer(Generic[B]):
 
         The steps are those of ``acquire``.
         """
-        now, key, prefer, strict, avoid, among = self._request
+        now, key, prefer, strict, avoid, among, cost = self._request
         refusals, limit = self._refusals, self._limit
         if self._settles:
             self._members.settle(now)
+        if cost:
+            self._avoid = avoid = Rooms(self._gates.gates).avoid(avoid, cost, now)
         bound = prefer is not None and refusals.honours(prefer, strict, avoid)
         if limit is not None and limit.full:
             raise refusals.refusal(avoid, prefer, limit.reason, strict)
@@ -157,6 +163,8 @@ class Explainer(Generic[B]):
             yield from self._gates.reasons(self._refusals.closing_bound(member))
         else:
             yield from self._gates.reasons(member.closed_by & ~self._census.ignored)
+        if isinstance(self._avoid, WithoutRoom):
+            yield from self._avoid.reasons(member.backend)
         if member.backend in request.avoid:
             yield "avoided"
         if self._limit is not None and self._limit.full:

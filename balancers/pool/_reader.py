@@ -3,11 +3,12 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Generic
 
-from balancers._internal.checks import checked_avoid, valid_now
+from balancers._internal.checks import at_least, checked_avoid, valid_now
 from balancers._internal.copying import SharesBackends
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
 from balancers.event import Event
+from balancers.gate import NoRoom
 from balancers.pool._backends import Backends
 from balancers.pool._census import Census
 from balancers.pool._explain import Explainer, Request
@@ -16,6 +17,7 @@ from balancers.pool._limit import PoolLimit
 from balancers.pool._member import Member
 from balancers.pool._members import Members
 from balancers.pool._refusals import Refusals
+from balancers.pool._rooms import Rooms, WithoutRoom
 from balancers.pool.explanation import Explanation
 from balancers.pool.lease import Lease, member_of
 from balancers.pool.snapshot import MemberSnapshot, Snapshot
@@ -47,6 +49,7 @@ class PoolReader(SharesBackends, Generic[B]):
         self._limit = limit
         self._now = now
         self._refusals = Refusals(members.by_backend, gate_set, census)
+        self._rooms: Rooms[B] = Rooms(gate_set.gates)
 
     @property
     def backends(self) -> Backends[B]:
@@ -115,25 +118,35 @@ class PoolReader(SharesBackends, Generic[B]):
         closed_by = self._combination_at(member, at) if is_due else member.closed_by
         return tuple(dict.fromkeys((*self._gate_set.reasons(closed_by), *self._full())))
 
-    def admits(self, backend: B, bound: bool = False, now: float | None = None) -> bool:
+    def admits(
+        self, backend: B, bound: bool = False, now: float | None = None, cost: int = 0
+    ) -> bool:
         """Return whether the backend can serve a request, or a bound request; O(gates).
+
+        ``cost`` is the cost of the request.  With a cost, the gates are asked which members have no
+        room for it, as at a request.
 
         ``now`` can be later than the latest time seen; the call does not change this time.  It does
         not foresee that outliers will be ejected, or that recovered backends will warm up.  The
         cost is O(members · gates) if changes are announced until ``now`` and only gates that may be
-        ignored close the backend.  Raises UnknownBackend, InvalidTime.
+        ignored close the backend.  Raises UnknownBackend, InvalidTime, InvalidSetting.
         """
-        return not (self._closed_by(backend, bound, now) or self._full())
+        rooms = self._without_room(backend, now, cost) if cost else ()
+        return not (rooms or self._closed_by(backend, bound, now) or self._full())
 
-    def full(self, backend: B, now: float | None = None) -> bool:
-        """Return whether only limits of requests in flight refuse a bound request.
+    def full(self, backend: B, now: float | None = None, cost: int = 0) -> bool:
+        """Return whether only limits of requests or of cost in flight refuse a bound request.
 
-        If True, the backend can serve the request when another request has ended.  The cost is that
-        of :meth:`admits`.  Raises UnknownBackend, InvalidTime.
+        If True, the backend can serve the request, which has this ``cost``, when enough other
+        requests have ended.  The cost is that of :meth:`admits`.  Raises UnknownBackend,
+        InvalidTime, InvalidSetting.
         """
+        rooms = self._without_room(backend, now, cost) if cost else ()
+        if not all(room.full for room in rooms):
+            return False
         closed_by = self._closed_by(backend, True, now)
         if not closed_by:
-            return bool(self._full())
+            return bool(rooms or self._full())
         if closed_by == GONE or self._gate_set.only_limits(closed_by):
             return closed_by != GONE
         at = self._now if now is None else valid_now(now, self._now)
@@ -175,6 +188,7 @@ class PoolReader(SharesBackends, Generic[B]):
         strict: bool = False,
         avoid: Collection[B] = (),
         among: Sequence[B] | None = None,
+        cost: int = 0,
     ) -> Explanation[B]:
         """Return what :meth:`Pool.acquire` would do with these arguments, and why.
 
@@ -188,7 +202,8 @@ class PoolReader(SharesBackends, Generic[B]):
         invalid ``avoid``, and NotCopyable.
         """
         at, avoid = valid_now(now, self._now), checked_avoid(avoid)
-        request = Request(at, key, prefer, strict, avoid, among)
+        at_least(0, cost=cost)
+        request = Request(at, key, prefer, strict, avoid, among, cost)
         parts = self._members, self._gate_set, self._census, self._limit
         return Explainer(self._balancer, *parts, request).explain()
 
@@ -210,6 +225,14 @@ class PoolReader(SharesBackends, Generic[B]):
 
     def _full(self) -> tuple[str, ...]:
         return (self._limit.reason,) if self._limit is not None and self._limit.full else ()
+
+    def _without_room(self, backend: B, now: float | None, cost: int) -> tuple[NoRoom, ...]:
+        """Return why gates have no room for this cost on a member at ``now``."""
+        at_least(0, cost=cost)
+        now = self._now if now is None else valid_now(now, self._now)
+        self._settled(backend)
+        without_room = self._rooms.avoid((), cost, now)
+        return without_room.get(backend, ()) if isinstance(without_room, WithoutRoom) else ()
 
     def _settle(self) -> None:
         """Apply the changes that are due at the latest time seen, as a request would do."""

@@ -1,7 +1,7 @@
 """Decides about bound requests, and explains why no backend can be picked."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Generic
 
@@ -9,9 +9,11 @@ from balancers._internal.checks import shown
 from balancers._internal.refusals import shared_reason
 from balancers._internal.types import B
 from balancers.errors import NoBackendAvailable
+from balancers.gate import NoRoom
 from balancers.pool._census import Census
 from balancers.pool._gate_set import GateSet
 from balancers.pool._member import Member
+from balancers.pool._rooms import WithoutRoom, fits_at
 
 __all__ = ["Refusals"]
 
@@ -35,9 +37,14 @@ class Refusals(Generic[B]):
         If it cannot, and ``strict`` is True, NoBackendAvailable is raised.
         """
         member = self._by_backend.get(prefer)
-        full = False
+        full, due = False, self._gates.due
         if member is None:
             reasons: tuple[str, ...] = ("unknown",)
+        elif isinstance(avoid, WithoutRoom) and avoid.get(prefer):
+            closing = self.closing_bound(member)
+            reasons = tuple(dict.fromkeys((*avoid.reasons(prefer), *self._gates.reasons(closing))))
+            full = self._fits_later(avoid[prefer], member, prefer)
+            due = min(due, fits_at(avoid[prefer]))
         elif prefer in avoid:
             reasons = ("avoided",)
         elif not member.closed_by:
@@ -50,7 +57,7 @@ class Refusals(Generic[B]):
             reason = reasons[0] if len(reasons) == 1 else "mixed"
             self._census.count_refusal(reason)
             counts = dict.fromkeys(reasons, 1)
-            raise NoBackendAvailable(reason, counts, self._gates.due, int(full))
+            raise NoBackendAvailable(reason, counts, due, int(full))
         return not reasons
 
     def first_admitted(self, among: Sequence[B], avoid: Collection[B]) -> Member[B]:
@@ -63,11 +70,16 @@ class Refusals(Generic[B]):
             raise TypeError(f"among must be a list of backends, not {shown(among)}")
         heeded = ~self._census.ignored
         reasons: list[tuple[str, ...]] = []
-        full = 0
+        full, due = 0, self._gates.due
         for backend in dict.fromkeys(among):
             member = self._by_backend.get(backend)
             if member is None:
                 reasons.append(("unknown",))
+            elif isinstance(avoid, WithoutRoom) and avoid.get(backend):
+                closing = self._gates.reasons(member.closed_by & heeded)
+                reasons.append(tuple(dict.fromkeys((*avoid.reasons(backend), *closing))))
+                full += self._fits_later(avoid[backend], member, None)
+                due = min(due, fits_at(avoid[backend]))
             elif member.closed_by & heeded:
                 reasons.append(self._gates.reasons(member.closed_by & heeded))
                 full += backend not in avoid and self._census.is_full(member.closed_by)
@@ -78,7 +90,7 @@ class Refusals(Generic[B]):
         counts = Counter(chain.from_iterable(reasons))
         reason = shared_reason(counts, len(reasons))
         self._census.count_refusal(reason)
-        raise NoBackendAvailable(reason, counts, self._gates.due, full)
+        raise NoBackendAvailable(reason, counts, due, full)
 
     def refusal_of(
         self, own: NoBackendAvailable, avoid: Collection[B], prefer: B | None
@@ -118,10 +130,33 @@ class Refusals(Generic[B]):
             closed = member.closed_by & ~census.ignored
             return census.is_full(member.closed_by) or (limited and not closed)
 
-        avoided = [m for b in {*avoid} if (m := self._by_backend.get(b)) is not None]
-        full = -sum(map(is_full, avoided))
+        full = open_without_room = 0
+        counts: Counter[str] = Counter()
+        due = gates.due
+        without_room = avoid if isinstance(avoid, WithoutRoom) else WithoutRoom[B]()
+        for backend in {*avoid}:
+            member = self._by_backend.get(backend)
+            if member is None:
+                continue
+            full -= is_full(member)
+            if rooms := without_room.get(backend):
+                closing = member.closed_by & ~census.ignored
+                open_without_room += not closing
+                counts.update({room.reason for room in rooms}.difference(gates.reasons(closing)))
+                full += self._fits_later(rooms, member, prefer)
+                due = min(due, fits_at(rooms))
         home = None if prefer is None or prefer in avoid else self._by_backend.get(prefer)
         if home is not None and not is_full(home):
             closing = self.closing_bound(home)
             full += gates.only_limits(closing) or (limited and not closing)
-        return census.refusal(gates.due, full, limit)
+        return census.refusal(due, full, limit, counts, open_without_room)
+
+    def _fits_later(self, rooms: Iterable[NoRoom], member: Member[B], prefer: B | None) -> bool:
+        """Return whether a member without room can serve when enough other requests have ended."""
+        if not all(room.full for room in rooms):
+            return False
+        if self._census.is_full(member.closed_by) or not member.closed_by & ~self._census.ignored:
+            return True
+        closing = self.closing_bound(member)
+        is_home = prefer is not None and member is self._by_backend.get(prefer)
+        return is_home and (not closing or self._gates.only_limits(closing))

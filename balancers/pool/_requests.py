@@ -76,7 +76,7 @@ class PoolRequests(PoolWriter[B]):
 
         ``cost`` is an int of 0 or more in a unit of your choice, for example tokens or bytes.  It
         is part of the cost in flight of the backend until the lease is released, or until
-        :meth:`progress` changes it.
+        :meth:`progress` changes it.  Backends on which a gate has no room for it are avoided.
 
         With ``among``, a list of backends in your order of preference, the balancer does not pick:
         the first of them that is an open member and not in ``avoid`` is used; O(among).  The
@@ -101,6 +101,8 @@ class PoolRequests(PoolWriter[B]):
         else:
             if self._pending or self._recovered_at:
                 self._members.settle(now)
+        if cost and self._rooms.methods:
+            avoid = self._rooms.avoid(avoid, cost, now)
         bound = prefer is not None and self._refusals.honours(prefer, strict, avoid)
         if self._limit is not None and self._limit.full:
             raise self._refusals.refusal(avoid, prefer, self._limit.reason, strict)

@@ -18,7 +18,7 @@ from balancers import (
     SlowStart,
     WeightedLeastConnections,
 )
-from balancers.gates import CoolDown, MemberGate, WarmUp
+from balancers.gates import CoolDown, CostRateLimit, MemberGate, RequestRateLimit, WarmUp
 from tests.depth import runs
 from tests.kinds import GATES, PLAIN_GATES, GateKind
 
@@ -114,7 +114,7 @@ class Case:
         counts.update(f"{event.reason} {event.detail}" for event in self.events if not event.began)
         check_pairs(self.events, self.current)
         self.events.clear()
-        if isinstance(self.gate, CoolDown | WarmUp | SlowStart):
+        if isinstance(self.gate, CoolDown | WarmUp | SlowStart | RequestRateLimit | CostRateLimit):
             return  # time ends these reasons too
         for backend in self.pool.backends:
             closed = self.gate.factor(backend, self.now) == 0
@@ -137,6 +137,9 @@ ENDS = {
     "CoolDown": ["cooling down "],
     "ConnectionLimit": ["saturated 1 of 2 in flight"],
     "DynamicLimit": ["saturated 1 of 2 in flight"],
+    "CostLimit": ["saturated cost 1 of 3"],
+    "RequestRateLimit": ["rate limited "],
+    "CostRateLimit": ["rate limited "],
     "SlowStart": ["slow start ", "slow start replaced"],
     "WarmUp": ["slow start ", "slow start replaced", "warming up 1 in flight"],
 }

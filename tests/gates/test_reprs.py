@@ -10,11 +10,14 @@ from balancers import ConnectionLimit, Drain, HealthChecks, LeastConnections, Po
 from balancers.gates import (
     ActiveChecks,
     CoolDown,
+    CostLimit,
+    CostRateLimit,
     DynamicLimit,
     HealthStateMachine,
     Leaky,
     OutlierEjection,
     PassiveChecks,
+    RequestRateLimit,
     SlidingWindow,
     WarmUp,
 )
@@ -41,6 +44,11 @@ REPRS: dict[str, Callable[[], Any]] = {
     "<DynamicLimit: minconn 1, maxconn 3, fullconn 9, limit now 1, 0 of 0 closed>": lambda: (
         DynamicLimit[str](1, 3, 9)
     ),
+    "<CostLimit: limit 9, 0 of 0 closed>": lambda: CostLimit[str](9),
+    "<RequestRateLimit: 90 per 60.0 s, burst 5, 0 of 0 closed>": lambda: RequestRateLimit[str](
+        90, burst=5
+    ),
+    "<CostRateLimit: 9 per 1 s, burst 9, 0 of 0 closed>": lambda: CostRateLimit[str](9, 1),
     "<SlowStart: window 30.0 s, 8 steps, min_share 0.1, 0 of 0 ramping up>": lambda: SlowStart[str](
         30.0
     ),

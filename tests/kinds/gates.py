@@ -8,11 +8,14 @@ from balancers import ConnectionLimit, Drain, HealthChecks, SlowStart
 from balancers.gates import (
     ActiveChecks,
     CoolDown,
+    CostLimit,
+    CostRateLimit,
     DynamicLimit,
     FailurePercentage,
     MedianGap,
     OutlierEjection,
     PassiveChecks,
+    RequestRateLimit,
     SlidingWindow,
     SuccessRate,
     WarmUp,
@@ -116,6 +119,17 @@ LIMIT: dict[str, Event] = {
     "set limit 3": lambda gate, backend, now: gate.set(backend, 3, now),
     "unset limit": lambda gate, backend, now: gate.set(backend, None, now),
 }
+CHARGE: dict[str, Event] = {
+    "costs 1 more": lambda gate, backend, now: gate.charged(backend, 1, now),
+    "costs 5 more": lambda gate, backend, now: gate.charged(backend, 5, now),
+    "costs 2 less": lambda gate, backend, now: gate.charged(backend, -2, now),
+}
+RISE = {name: call for name, call in CHARGE.items() if "more" in name}
+RATE: dict[str, Event] = {
+    "set limit 1": lambda gate, backend, now: gate.set(backend, 1, now),
+    "set limit 3, burst 9": lambda gate, backend, now: gate.set(backend, 3, now, burst=9),
+    "unset limit": lambda gate, backend, now: gate.set(backend, None, now),
+}
 WAIT: dict[str, Event] = {
     "nothing waits": lambda gate, _, now: gate.set_waiting(0, now),
     "5 wait": lambda gate, _, now: gate.set_waiting(5, now),
@@ -174,6 +188,11 @@ GATES = [
     ),
     GateKind("ConnectionLimit", partial(ConnectionLimit[str], 2), LIMIT),
     GateKind("DynamicLimit", dynamic_limit, WAIT),
+    GateKind("CostLimit", partial(CostLimit[str], 3), LIMIT | CHARGE),
+    GateKind("RequestRateLimit", partial(RequestRateLimit[str], 2, 3.0), RATE),
+    GateKind("RequestRateLimit-thirds", partial(RequestRateLimit[str], 3, 1.0, 1), RATE),
+    GateKind("CostRateLimit", partial(CostRateLimit[str], 4, 3.0), RATE | RISE),
+    GateKind("CostRateLimit-burst-7", partial(CostRateLimit[str], 3, 0.7, 7), RATE | RISE),
     GateKind("SlowStart", partial(SlowStart[str], 30.0), RAMP),
     GateKind("SlowStart-2-steps", partial(SlowStart[str], 4.0, steps=2), RAMP),
     GateKind("WarmUp", partial(WarmUp[str], 30.0), RAMP),
