@@ -175,7 +175,10 @@ class NotCopyable(BalancersError, TypeError):
 
 
 class NotPlannable(BalancersError, TypeError):
-    """Raised when a plan is asked for, and the balancer has no method ``plan``."""
+    """Raised when a plan is asked for, and the balancer has no method ``plan``.
+
+    A balancer that picks with another balancer raises it too, if the other one has no ``plan``.
+    """
 
 
 class ScriptFailed(BalancersError, RuntimeError):

@@ -1,7 +1,7 @@
 """Stores the members of least connections by their number of requests in flight."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 
 from balancers._internal.types import B
@@ -66,6 +66,19 @@ class CountedMembership(Membership[B]):
             heappush(self._first, entry)
         self._lowest = OrderedDict()
         return passed[-1][0]
+
+    def _in_order(self) -> Iterator[B]:
+        """Yield the open members in the order of picks.  Nothing changes."""
+        numbered: dict[int, list[tuple[int, B]]] = {}
+        for backend, number in self._reopened.items():
+            if self._weights[backend]:
+                numbered.setdefault(self._counts[backend], []).append((number, backend))
+        for count in sorted({*numbered, *(level for level, tie in self._ties.items() if tie)}):
+            for _, backend in sorted(numbered.get(count, ())):
+                yield backend
+            for backend in self._ties.get(count, ()):
+                if backend not in self._closed_in_ties:
+                    yield backend
 
     def _take_first(self) -> tuple[int, int, B]:
         """Remove and return the open member that is the next pick, with its count and a number."""

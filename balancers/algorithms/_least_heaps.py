@@ -1,9 +1,11 @@
 """Implements weighted least connections for many members, with heaps."""
 
-from heapq import heapify, heappop, heappush, heapreplace
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush, heapreplace, merge
 from math import inf
 from typing import Generic
 
+from balancers._internal.plans import ascending
 from balancers._internal.types import B
 from balancers.algorithms._least_members import Index, Member
 
@@ -56,6 +58,13 @@ def _first_valid(heap: list[_Entry[B]]) -> _Entry[B]:
     return heap[0]
 
 
+def _in_order(greatest: int, heap: list[_Entry[B]]) -> Iterator[_Entry[B]]:
+    """Yield the valid entries of a heap, with the negative current weights after the next step."""
+    for entry in ascending(heap):
+        if entry[2].place is entry:
+            yield entry[0] - greatest, entry[1], entry[2]
+
+
 class LeastHeaps(Index[B]):
     """Stores the open members in buckets by rank.
 
@@ -102,6 +111,17 @@ class LeastHeaps(Index[B]):
             member.place = entry = (best[0] + bucket.total, best[1], member)
             heapreplace(best_heap, entry)
         return member
+
+    def in_order(self) -> Iterator[Member[B]]:
+        """Yield the members by rank and current weight; O((k + d) · log n) for the first k."""
+        for rank in ascending(self._ranks):
+            bucket = self._buckets[rank]
+            if bucket.size:
+                steps = bucket.steps + 1
+                groups = [(w, group.heap) for w, group in bucket.groups.items() if group.heap]
+                rows = [_in_order(weight * steps, heap) for weight, heap in groups]
+                for _, _, member in rows[0] if len(rows) == 1 else merge(*rows):
+                    yield member
 
     def settle(self, moved: list[Member[B]]) -> None:
         """Move members to the buckets of their new ranks; O(moved · log n) amortised."""

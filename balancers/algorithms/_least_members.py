@@ -10,6 +10,7 @@ are equal numbers, and all others differ.  There are two cases:
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from math import inf
 from typing import Any, Generic
 
@@ -89,6 +90,14 @@ class Index(ABC, Generic[B]):
         """Update the ranks of the moved members, clear the list, and return the next member.
 
         Returns None if no member is open.  Returns None and picks nothing if ``picks_left`` was 0.
+        """
+
+    @abstractmethod
+    def in_order(self) -> Iterator[Member[B]]:
+        """Yield the open members in the order in which picks would find them, lazily.
+
+        Each one is the next pick if those before it were closed.  No member may be waiting to be
+        moved.  The index must not change during the iteration.
         """
 
     @abstractmethod

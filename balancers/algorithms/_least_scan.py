@@ -1,5 +1,6 @@
 """Implements weighted least connections for few members, as lists that are searched completely."""
 
+from collections.abc import Iterator
 from math import inf
 from operator import add
 
@@ -63,6 +64,13 @@ class LeastScan(Index[B]):
         best = current_weights.index(greatest)
         current_weights[best] = greatest - self._total
         return self._members[best]
+
+    def in_order(self) -> Iterator[Member[B]]:
+        """Sort the members by rank and current weight; O(n log n)."""
+        ranks = self._ranks
+        after = [-x - y for x, y in zip(self._current_weights, self._weights, strict=True)]
+        for place in sorted(range(len(ranks)), key=lambda place: (ranks[place], after[place])):
+            yield self._members[place]
 
     def settle(self, moved: list[Member[B]]) -> None:
         """Update the ranks of the moved members; O(moved)."""

@@ -5,9 +5,10 @@ leaves.
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from balancers._internal.checks import NO_BACKENDS, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
+from balancers._internal.plans import first_different
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.keys import Hasher, Identity, name_of
@@ -56,17 +57,39 @@ class Modulo(NamedMembership[B]):
             avoid = checked_avoid(avoid)
         if not self._open:
             raise self.refusal()
+        for backend in self._tried(digest):
+            if not avoid or backend not in avoid:
+                return backend
+        raise self.refusal()
+
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return the first ``n`` different backends of the key; nothing changes.
+
+        Raises InvalidSetting, MissingKey, InvalidKey, NoBackendAvailable.
+        """
+        at_least(1, n=n)
+        digest = self.hash_key(key)
+        ranked = first_different(self._tried(digest), n, checked_avoid(avoid))
+        if not ranked:
+            raise self.refusal()
+        return ranked
+
+    def _tried(self, digest: int) -> Iterator[B]:
+        """Yield the open members in the order in which they are tried, some of them repeatedly."""
         members, count, weights = self._sorted, len(self._sorted), self._weights
+        if not self._open:
+            return
         for _ in range(1 + _REHASHES):
             backend = members[digest % count]
-            if weights[backend] and (not avoid or backend not in avoid):
-                return backend
+            if weights[backend]:
+                yield backend
             digest = self.hash_key(digest.to_bytes(8, "little"))
         for step in range(count):
             backend = members[(digest + step) % count]
-            if weights[backend] and backend not in avoid:
-                return backend
-        raise self.refusal()
+            if weights[backend]:
+                yield backend
 
     def update_named_index(
         self, backend: B, name: bytes, old: float | None, new: float | None

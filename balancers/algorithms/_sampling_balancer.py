@@ -1,7 +1,7 @@
 """Defines a base class for balancers that sample members at random, in blocks."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from random import Random
 from typing import TYPE_CHECKING, Any, Generic, cast
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 from balancers._internal.checks import checked_rng
 from balancers._internal.types import B, S
 from balancers.algorithms._ahead import places_by_index
-from balancers.algorithms._list_cursor import cursor_at
+from balancers.algorithms._list_cursor import cursor_at, unread
 from balancers.algorithms._weighted_sampler import WeightedSampler
 from balancers.membership import Membership
 
@@ -22,6 +22,8 @@ __all__ = ["SamplingBalancer"]
 _GONE = -1
 """A weight that no member has.  It marks a member that left, so that a block sampled with this
 member is never resumed."""
+_PREPARED = 4
+"""The number of prepared groups that a plan looks at, for each backend and each choice."""
 
 
 class SamplingBalancer(Membership[B], Generic[B, S]):
@@ -31,9 +33,9 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
     suspended.  If all weights are restored before the next pick, the block is resumed.  So a change
     that is undone has no effect on the picks.
 
-    A subclass defines :meth:`_make_item` and ``pick``.  ``pick`` takes items from ``self._block``.
-    When the block has no more items, ``pick`` calls :meth:`_next_block`.  If ``_in_tuples`` is
-    True, the block consists of tuples, each with the items of one group.
+    A subclass defines :meth:`_make_item`, :meth:`_backend_of` and ``pick``.  ``pick`` takes items
+    from ``self._block``.  When the block has no more items, ``pick`` calls :meth:`_next_block`.  If
+    ``_in_tuples`` is True, the block consists of tuples, each with the items of one group.
     """
 
     keyed = False
@@ -55,6 +57,10 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
     @abstractmethod
     def _make_item(self, backend: B) -> S:
         """Return the item for a new member.  The samples consist of such items."""
+
+    @abstractmethod
+    def _backend_of(self, item: S) -> B:
+        """Return the backend of an item."""
 
     def _prepare_block(self) -> None:
         """Discard what was prepared for other weights.  Raises NoBackendAvailable."""
@@ -111,6 +117,53 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
         if not group:
             raise self.refusal()
         return group
+
+    def _further(self, n: int, excluded: set[B], choose: Callable[[Sequence[S]], B]) -> list[B]:
+        """Return up to ``n`` backends, each one chosen from a group without those before it.
+
+        ``excluded`` are backends that are left out; those that are found are added.  The groups are
+        sampled as those of ``pick``.  Neither the next picks nor the random generator change: the
+        first samples are those that the block contains already, and further ones are drawn from
+        the generator, whose state is then restored.
+        """
+        left = self._open - sum(1 for backend in excluded if self._weights.get(backend))
+        found, wanted = list[B](), min(n, left)
+        if wanted <= 0:
+            return found
+        prepared, group = self._prepared(_PREPARED * (1 + n) * self._group_size), list[S]()
+        size = min(self._group_size, left)
+        for item in prepared:
+            if self._backend_of(item) in excluded or item in group:
+                continue
+            group.append(item)
+            if len(group) == size:
+                found.append(choose(group))
+                excluded.add(found[-1])
+                if len(found) == wanted:
+                    return found
+                group.clear()
+                size = min(self._group_size, left - len(found))
+        with self._sampler.without(
+            self._indices[backend] for backend in excluded if backend in self._indices
+        ) as leave_out:
+            while len(found) < wanted:
+                size = min(self._group_size, left - len(found))
+                begun = [self._indices[self._backend_of(item)] for item in group]
+                group += self._sampler.sample(size - len(group), begun)
+                found.append(choose(group))
+                leave_out(self._indices[found[-1]])
+                group.clear()
+        return found
+
+    def _prepared(self, most: int) -> Iterator[S]:
+        """Yield up to ``most`` items of the block, the first one of each group, and take none.
+
+        Each of them is sampled by weight from all open members, independently of the others.
+        """
+        items, place = unread(self._block)
+        step = 1 if self._in_tuples else max(1, min(self._group_size, self._open))
+        for position in range(place, min(len(items), place + most * step), step):
+            yield items[position][0] if self._in_tuples else items[position]
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         if old is None:

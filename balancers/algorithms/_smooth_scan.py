@@ -17,7 +17,7 @@ from collections import Counter
 from math import gcd, inf
 from typing import Protocol
 
-__all__ = ["PlainScan", "Scan"]
+__all__ = ["PlainScan", "Scan", "current_weights_after", "ranked_by_current_weight"]
 
 
 class Scan(Protocol):
@@ -43,6 +43,14 @@ class Scan(Protocol):
         """Do one step, and return the index of the picked member.
 
         At least one weight must be positive.
+        """
+        ...
+
+    def ranking(self, count: int) -> list[int]:
+        """Return the indices of the first ``count`` open members, in the order of picks.
+
+        Each one is the member that the next step would pick if those before it were closed.  If
+        fewer members are open, all of them are returned.
         """
         ...
 
@@ -122,6 +130,10 @@ class PlainScan(Scan):
         current_weights[best] -= self.total
         return best
 
+    def ranking(self, count: int) -> list[int]:
+        """Sort the open members by their current weights after the next addition; O(n log n)."""
+        return ranked_by_current_weight(self._current, self._effective, count)
+
     def charge(self, index: int, max_debt: int) -> bool:
         """Do one step that picks the member at the index; O(n)."""
         current_weights, weights = self._current, self._effective
@@ -172,6 +184,21 @@ class PlainScan(Scan):
 
     def __repr__(self) -> str:
         return f"<PlainScan: {len(self._effective)} members, total weight {self.total}>"
+
+
+def ranked_by_current_weight(
+    current_weights: list[int], weights: list[int], count: int
+) -> list[int]:
+    """Return the indices of the ``count`` greatest sums of both numbers; O(n log n).
+
+    Members of weight 0 are left out.  Among equals, the first in the list comes first.
+
+    >>> ranked_by_current_weight([-2, 1, 5, 1], [5, 1, 0, 1], 2)
+    [0, 1]
+    """
+    after = [-current - weight for current, weight in zip(current_weights, weights, strict=True)]
+    opened = [index for index, weight in enumerate(weights) if weight]
+    return sorted(opened, key=after.__getitem__)[:count]
 
 
 def current_weights_after(steps: int, weights: list[int]) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from balancers.algorithms._smooth_scan import Scan
+from balancers.algorithms._smooth_scan import Scan, ranked_by_current_weight
 
 __all__ = ["VectorScan", "WideScan"]
 
@@ -59,6 +59,14 @@ class VectorScan(Scan):
         best = int(current_weights.argmax())
         current_weights[best] = current_weights.item(best) - self.total
         return best
+
+    def ranking(self, count: int) -> list[int]:
+        """Sort the members by their current weights after the next addition; vectorised."""
+        after: NDArray[np.int64] = -self._effective
+        after -= self._current
+        count = min(count, len(after) - len(self._closed))
+        ranked: list[int] = after.argsort(kind="stable")[:count].tolist()
+        return ranked
 
     def charge(self, index: int, max_debt: int) -> bool:
         """Do one step that picks the member at the index; O(n), vectorised."""
@@ -107,6 +115,10 @@ class VectorScan(Scan):
 
     def advance(self, picks: list[int]) -> None:
         """Add and subtract the sums of all these steps at once; one pass."""
+        if len(picks) == 1:
+            self._current += self._effective
+            self._current[picks[0]] -= self.total
+            return
         counts: NDArray[Any] = np.bincount(picks, minlength=len(self._effective))
         self._current += self._effective * len(picks) - counts * self.total
 
@@ -190,6 +202,10 @@ class WideScan(Scan):
         best = int(candidates[0])
         self._set(self._current, best, self._number(best) - self.total)
         return best
+
+    def ranking(self, count: int) -> list[int]:
+        """Sort the members by their current weights after the next addition; O(n log n)."""
+        return ranked_by_current_weight(self.current_weights(), self._weights, count)
 
     def charge(self, index: int, max_debt: int) -> bool:
         """Do one step that picks the member at the index; O(n), vectorised."""

@@ -5,9 +5,12 @@ O(log n).  After enough samples without a change of weights, an alias table samp
 with vector operations.  A pick then only takes the next item of a list.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from balancers._internal.plans import undrawn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,6 +147,28 @@ class WeightedSampler(Generic[T]):
         for index, weight in removed.items():
             tree[index] = weight
         return sampled
+
+    @contextmanager
+    def without(self, excluded: Iterable[int]) -> Generator[Callable[[int], None]]:
+        """Leave items out of all samples until the end of the block; O(excluded · log n).
+
+        The value of the context manager is a function that leaves out one more item.  After the
+        block, all weights and the random generator are as before it.
+        """
+        tree, removed = self._tree, dict[int, float]()
+
+        def leave_out(index: int) -> None:
+            removed[index] = tree[index]
+            tree[index] = 0
+
+        with undrawn(self._rng):
+            try:
+                for index in excluded:
+                    leave_out(index)
+                yield leave_out
+            finally:
+                for index, weight in removed.items():
+                    tree[index] = weight
 
     def sample_block(self, size: int) -> list[T]:
         """Return the next block of groups, as a flat list; O(1) amortised for each item."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from balancers._internal.checks import as_weights, shown
+from balancers._internal.plans import plan_of
 from balancers._internal.taken import take, wrapping
 from balancers._internal.types import B
 from balancers.addresses import Address, Prefixes
@@ -95,6 +96,24 @@ class IPHash(Balancer[B]):
         Raises MissingKey, NoBackendAvailable.  Raises InvalidKey if the key is not an address.
         """
         return self._over.pick(self._network(key), now, avoid)
+
+    def plan(
+        self,
+        n: int,
+        key: Key | Address | None = None,
+        now: float = 0.0,
+        avoid: Collection[B] = (),
+    ) -> list[B]:
+        """Return the plan of ``over`` for the client: ``n`` different backends in its order.
+
+        Raises MissingKey, InvalidSetting, NoBackendAvailable.  Raises InvalidKey if the key is not
+        an address, and NotPlannable if ``over`` has no ``plan``.
+
+        >>> lb = IPHash(["a", "b", "c"])
+        >>> lb.plan(3, "192.0.2.1")
+        ['b', 'a', 'c']
+        """
+        return plan_of(self._over)(n, self._network(key), now, avoid)
 
     def hash_key(self, key: Key | Address | None) -> int:
         """Return a 64-bit hash of the client: that of ``over``, or MurmurHash3 if it has none.

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 from heapq import heappush
 from typing import Any
 
-from balancers._internal.checks import NO_BACKENDS, as_weights, checked_avoid, shown
+from balancers._internal.checks import NO_BACKENDS, as_weights, at_least, checked_avoid, shown
+from balancers._internal.plans import first_different
 from balancers._internal.taken import take, wrapping
 from balancers._internal.types import B
 from balancers.algorithms._counted_membership import CountedMembership
@@ -93,6 +94,40 @@ class LeastConnections(CountedMembership[B]):
             break
         return self._search(frozenset())
 
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return the ``n`` backends with the fewest requests in flight, in the order of picks.
+
+        This takes one turn, that of the first backend.  If fewer backends can be picked, all of
+        them are returned.  The cost is O(n) if enough backends have the lowest count, and
+        otherwise O(members + c log c) for c different counts.  With ``ties`` and a key, it is
+        O(members · log members).
+        Raises InvalidSetting unless ``n`` is an int of 1 or more, NoBackendAvailable.
+
+        >>> lb = LeastConnections(["a", "b", "c"])
+        >>> lb.started("b")
+        >>> lb.plan(3), lb.plan(2)
+        (['a', 'c', 'b'], ['c', 'a'])
+        """
+        if type(n) is not int or n < 1:
+            at_least(1, n=n)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
+        ranked: list[B] = []
+        if key is not None and self._by_key is not None:
+            ranked = self._ranked_by_key(self._by_key, key, avoid)[:n]
+        else:
+            for backend in self._lowest:
+                if backend not in self._closed_in_ties and backend not in avoid:
+                    ranked.append(backend)
+                    if len(ranked) == n:
+                        break
+            else:
+                ranked = first_different(self._in_order(), n, avoid)
+        self.pick(key, now, avoid)
+        return ranked
+
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
         """Add one to the count of the backend; O(1) amortised.
 
@@ -145,6 +180,13 @@ class LeastConnections(CountedMembership[B]):
                 self._tie(least)[backend] = None
                 return backend
         raise InvalidPick(f"{shown(ties)} has other members or weights than {shown(self)}")
+
+    def _ranked_by_key(self, ties: KeyOrder[B], key: Key, avoid: Collection[B]) -> list[B]:
+        """Return the open members by their requests, and then in the order of the key."""
+        counts = self._counts
+        order = ties.succession(ties.hash_key(key))
+        known = [each for each in order if each in counts and each not in avoid]
+        return sorted(known, key=counts.__getitem__)
 
     def _pick_avoiding(self, avoid: Collection[B]) -> B:
         weights = self._weights

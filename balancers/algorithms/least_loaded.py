@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from math import inf
+from typing import Any
 
-from balancers._internal.checks import NO_BACKENDS, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
 from balancers._internal.loads import checked_load
 from balancers._internal.taken import take
 from balancers._internal.types import B
@@ -98,6 +99,35 @@ class LeastLoaded(LoadUser[B], Membership[B]):
         self._order[backend] = self._order.pop(backend)
         return backend
 
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return the ``n`` backends with the lowest load / weight, in the order of picks.
+
+        This takes one turn, that of the first backend.  If fewer backends can be picked, all of
+        them are returned.  The value of each open backend is read once or twice; O(n · members).
+        Raises what :meth:`pick` raises, and InvalidSetting unless ``n`` is an int of 1 or more.
+
+        >>> from balancers.loads import InFlight
+        >>> lb = LeastLoaded(["a", "b", "c"], load=InFlight())
+        >>> lb.started("b")
+        >>> lb.plan(3), lb.plan(2)
+        (['a', 'c', 'b'], ['c', 'a'])
+        """
+        at_least(1, n=n)
+        avoid = checked_avoid(avoid)
+        left = [
+            (candidate, self._checked(self._load.value(candidate.backend, now)))
+            for candidate in self._order.values()
+            if candidate.units and candidate.backend not in avoid
+        ]
+        ranked: list[B] = []
+        while left and len(ranked) < n:
+            place = self._place_of_least(left)
+            ranked.append(left.pop(place)[0].backend)
+        self.pick(key, now, avoid)
+        return ranked
+
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
         """Count a request in flight, and call ``started`` of the load; O(1).
 
@@ -147,6 +177,19 @@ class LeastLoaded(LoadUser[B], Membership[B]):
             if is_less:
                 best, least = candidate, value
         return best
+
+    def _place_of_least(self, left: list[tuple[Candidate[B], Any]]) -> int:
+        """Return the place of the first candidate with the lowest load per weight; O(n)."""
+        equal = len(self._numbers) == 1
+        found, (best, least) = 0, left[0]
+        for place, (candidate, value) in enumerate(left):
+            if equal and type(value) is float and type(least) is float:
+                is_less = value < least * BELOW
+            else:
+                is_less = candidate.is_less_loaded(value, best, least)
+            if is_less:
+                found, best, least = place, candidate, value
+        return found
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         numbers = self._numbers

@@ -4,6 +4,7 @@ Two backends are sampled at random, and the less busy of them is picked.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,29 @@ class PowerOfTwoChoices(LoadUser[B], SamplingBalancer[B, Candidate[B]]):
                 return self._less_loaded(self._load, first, next(self._block), now)
         return self._choose(now, avoid)
 
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return ``n`` different backends, in the order in which retries would find them.
+
+        This takes one turn: the first backend is that of :meth:`pick`.  Each further one is the
+        least loaded of ``choices`` backends that are sampled from those that are left, and changes
+        nothing.  If fewer backends can be picked, all of them are returned.  The cost is
+        O(n · choices) expected if n is much less than the number of members, and
+        O(n · choices · log members) soon after a change of weights.
+        Raises InvalidSetting unless ``n`` is an int of 1 or more, NoBackendAvailable.
+
+        >>> from random import Random
+        >>> lb = PowerOfTwoChoices(["a", "b"], rng=Random(7))
+        >>> lb.started("a")
+        >>> lb.plan(3)
+        ['b', 'a']
+        """
+        at_least(1, n=n)
+        avoid = checked_avoid(avoid)
+        first = self.pick(key, now, avoid)
+        return [first, *self._further(n - 1, {*avoid, first}, partial(self._least, now=now))]
+
     @property
     def choices(self) -> int:
         """The number of backends that are sampled for a pick."""
@@ -180,6 +204,9 @@ class PowerOfTwoChoices(LoadUser[B], SamplingBalancer[B, Candidate[B]]):
             value, other = self._checked(value), self._checked(other)
             is_less = second.is_less_loaded(other, first, value)
         return second.backend if is_less else first.backend
+
+    def _backend_of(self, item: Candidate[B]) -> B:
+        return item.backend
 
     def _make_item(self, backend: B) -> Candidate[B]:
         candidate = self._candidates[backend] = Candidate(backend)

@@ -1,10 +1,11 @@
 """Implements random choice: picks backends at random, by weight."""
 
 from collections.abc import Collection, Iterable, Mapping
+from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING
 
-from balancers._internal.checks import NO_BACKENDS, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
 from balancers._internal.types import B
 from balancers.algorithms._ahead import new_row
 from balancers.algorithms._sampling_balancer import SamplingBalancer
@@ -51,6 +52,27 @@ class RandomChoice(SamplingBalancer[B, B]):
         backend = next(self._next_block())
         return backend
 
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return ``n`` different backends, each one sampled by weight from those that are left.
+
+        This takes one turn: the first backend is that of :meth:`pick`, and the further ones change
+        nothing.  If fewer backends can be picked, all of them are returned.  The cost is
+        O(n) expected if n is much less than the number of members, and O(n · log members) soon
+        after a change of weights.
+        Raises InvalidSetting unless ``n`` is an int of 1 or more, NoBackendAvailable.
+
+        >>> from random import Random
+        >>> lb = RandomChoice({"a": 3, "b": 1, "c": 0}, rng=Random(7))
+        >>> sorted(lb.plan(3))
+        ['a', 'b']
+        """
+        at_least(1, n=n)
+        avoid = checked_avoid(avoid)
+        first = self.pick(key, now, avoid)
+        return [first, *self._further(n - 1, {*avoid, first}, itemgetter(0))]
+
     def picks_ahead(self, count: int) -> "NDArray[np.intp]":
         """Return the positions of the next ``count`` picks; O(n + count), vectorised.
 
@@ -70,3 +92,6 @@ class RandomChoice(SamplingBalancer[B, B]):
 
     def _make_item(self, backend: B) -> B:
         return backend
+
+    def _backend_of(self, item: B) -> B:
+        return item

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
+from balancers._internal.plans import first_different
 from balancers._internal.types import B
 from balancers.algorithms._ahead import new_row, repeat_lap
 from balancers.algorithms._list_cursor import cursor_at, position_of
@@ -89,6 +90,34 @@ class RoundRobin(Membership[B]):
         self._cycle = iter(self._picks)
         return next(self._cycle)
 
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return the next ``n`` different backends of the cycle; O(n), with ``avoid`` O(members).
+
+        This takes one turn, that of the first backend.  At the end of a cycle, the list continues
+        with the next one.  If fewer backends can be picked, all of them are returned.
+        Raises InvalidSetting unless ``n`` is an int of 1 or more, NoBackendAvailable.
+
+        >>> lb = RoundRobin(["a", "b", "c"])
+        >>> lb.plan(2), lb.plan(2), lb.pick()
+        (['a', 'b'], ['b', 'c'], 'c')
+        """
+        if type(n) is not int or n < 1:
+            at_least(1, n=n)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
+        order, turn = self._order, position_of(self._picks, self._cycle)
+        if turn > len(order):
+            turn = (turn - 1) % len(order) + 1
+        ranked: list[B] = [] if avoid else order[turn : turn + n]
+        if len(ranked) < n:
+            cycle: list[B] = [*order, *self._joiners()]
+            first = self._first_turn(cycle)
+            ranked = first_different((*order[turn:], *cycle[first:], *cycle[:first]), n, avoid)
+        self.pick(key, now, avoid)
+        return ranked
+
     def picks_ahead(self, count: int) -> "NDArray[np.intp]":
         """Return the positions of the next ``count`` picks; O(n + count), vectorised.
 
@@ -118,9 +147,9 @@ class RoundRobin(Membership[B]):
             if self._order[position] not in avoid:
                 self._cycle = cursor_at(self._order, position + 1)
                 return self._order[position]
-        joining: list[B] = sorted(self._joining, key=self._serials.__getitem__)
+        joining = self._joiners()
         cycle: list[B] = [*self._order, *joining]
-        first = self._offset % len(cycle) if cycle and not self._joining_serial else 0
+        first = self._first_turn(cycle)
         for position in (*range(first, len(cycle)), *range(first)):
             if cycle[position] not in avoid:
                 self._begin_cycle(joining)
@@ -128,6 +157,14 @@ class RoundRobin(Membership[B]):
                 backend: B = cycle[position]
                 return backend
         raise self.refusal()
+
+    def _joiners(self) -> list[B]:
+        """Return the open members that join the next cycle, in order of insertion."""
+        return sorted(self._joining, key=self._serials.__getitem__) if self._joining else []
+
+    def _first_turn(self, cycle: list[B]) -> int:
+        """Return the position of the first pick of the next cycle."""
+        return self._offset % len(cycle) if cycle and not self._joining_serial else 0
 
     def _begin_cycle(self, joining: list[B]) -> None:
         self._order.extend(joining)

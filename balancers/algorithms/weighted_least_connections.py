@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import Any, Literal
 
-from balancers._internal.checks import NO_BACKENDS, checked_avoid, checked_choice
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid, checked_choice
 from balancers._internal.types import B
 from balancers.algorithms._least_heaps import LeastHeaps
 from balancers.algorithms._least_members import MAX_FLOAT_RANK_BITS, Index, Member
@@ -86,6 +86,38 @@ class WeightedLeastConnections(Membership[B]):
         if member is None:
             return self._pick_after_review()
         return member.backend
+
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return the ``n`` backends with the lowest in-flight / weight, in the order of picks.
+
+        This takes one turn, that of the first backend.  Ties are broken as in that turn.  If fewer
+        backends can be picked, all of them are returned.  The cost is O((n + avoided + d) · log
+        members) amortised for d different weights among the tied backends, or O(members · log
+        members) with up to 20 members.
+        Raises InvalidSetting unless ``n`` is an int of 1 or more, NoBackendAvailable.
+
+        >>> lb = WeightedLeastConnections({"a": 3, "b": 1, "c": 2})
+        >>> lb.started("c")
+        >>> lb.plan(3), lb.plan(2)
+        (['a', 'b', 'c'], ['a', 'b'])
+        """
+        if type(n) is not int or n < 1:
+            at_least(1, n=n)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
+        index = self._index
+        if self._moved:
+            index.settle(self._moved)
+        ranked: list[B] = []
+        for member in index.in_order():
+            if not avoid or member.backend not in avoid:
+                ranked.append(member.backend)
+                if len(ranked) == n:
+                    break
+        self.pick(key, now, avoid)
+        return ranked
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
         """Count a new request; O(1).  Ignored if the backend is not a member."""

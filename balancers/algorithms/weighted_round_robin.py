@@ -4,18 +4,15 @@ Each backend is picked in proportion to its weight, and its picks are spread out
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from math import gcd
 from typing import TYPE_CHECKING
 
 from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
+from balancers._internal.plans import first_different
 from balancers._internal.types import B
 from balancers.algorithms._ahead import new_row, repeat_lap
 from balancers.algorithms._list_cursor import cursor_at, position_of
-from balancers.algorithms._make_scan import make_scan
-from balancers.algorithms._smooth_scan import Scan, current_weights_after
-from balancers.algorithms._units import Unit, decimal_places, in_units, spare_decimals
+from balancers.algorithms._smooth_balancer import MAX_DEBT, SmoothBalancer
 from balancers.balancer import Key
-from balancers.membership import Membership
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,21 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["WeightedRoundRobin"]
 
-_DECIMALS_STEP = 4
-"""The number of decimal places grows in steps of this size.  So a slow start changes it once and
-not three times."""
-_MAX_PLAIN_MEMBERS = 24
-"""The largest number of members for which a plain loop is faster than vectors.  It was measured."""
 _MAX_PERIOD = 1 << 20
 """The greatest length of a period that is learned, in picks."""
-_MAX_STEPS_AT_START = 1024
-"""The largest number of steps that are done for an offset.  The other picks are skipped at once."""
-_MAX_DEBT = 16
-"""A bound request is not charged to a backend that is this many picks or more ahead of its
-share."""
 
 
-class WeightedRoundRobin(Membership[B]):
+class WeightedRoundRobin(SmoothBalancer[B]):
     """Picks each backend in proportion to its weight.  Its picks are spread out evenly.
 
     This is smooth weighted round robin.  The picks are exactly those of nginx 1.22.  Weights are
@@ -94,22 +81,12 @@ class WeightedRoundRobin(Membership[B]):
     def __init__(
         self, backends: Iterable[B] | Mapping[B, float] | None = None, *, offset: int = 0
     ) -> None:
-        at_least(0, offset=offset)
-        self._offset = offset
-        self._decimals = 0
-        self._effective_weights: dict[B, int] = {}  # in units of 10 ** -decimals
-        self._current_weights: dict[B, int] = {}  # of every member; valid only if there is no scan
-        self._scan: Scan | None = None
-        self._unit = Unit(1, set())  # of the scan
-        self._order: list[B] = []  # the members by their index in the scan
-        self._indices: dict[B, int] = {}
         self._picks: list[int] = []  # the indices of one period, learned or being learned
         self._learn_until = 0  # the picks to learn before the next check; 0 means none
         self._period: list[B] = []  # the learned period; empty while none is repeated
         self._replay: Iterator[B] = iter(self._period)
-        self._may_have_debts = False  # whether there was ever a bound request
-        self._debts_outdated = False  # whether debts must be limited to the present weights
-        super().__init__(backends)
+        self._caught_up = 0  # the position in the period to which the scan was advanced
+        super().__init__(backends, offset)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Return the next backend; O(1) after a period is learned.
@@ -120,7 +97,39 @@ class WeightedRoundRobin(Membership[B]):
             for backend in self._replay:
                 return backend
             return self._step()
-        return self._pick_avoiding(checked_avoid(avoid))
+        return self._pick_avoiding(self._open_ones(checked_avoid(avoid)))
+
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return the ``n`` backends with the greatest current weights, in the order of picks.
+
+        This takes one turn, that of the first backend.  The next ones are those that the same step
+        would pick without the backends before them.  If fewer backends can be picked, all of them
+        are returned.  The cost is O(members · log members), vectorised above 24 members, plus one
+        pass over the picks of a learned period since the last plan.
+        Raises InvalidSetting unless ``n`` is an int of 1 or more, NoBackendAvailable.
+
+        >>> lb = WeightedRoundRobin({"a": 5, "b": 1, "c": 1})
+        >>> [lb.plan(2) for _ in range(3)]
+        [['a', 'b'], ['a', 'b'], ['b', 'c']]
+        """
+        if type(n) is not int or n < 1:
+            at_least(1, n=n)
+        avoided: set[B] = set()
+        if avoid is not NO_BACKENDS:
+            avoided = self._open_ones(checked_avoid(avoid))
+        if len(avoided) == self._open:
+            raise self.refusal()
+        if self._period:
+            self._catch_up()
+        scan, order = self._valid_scan(), self._order
+        ranked = [order[index] for index in scan.ranking(n + len(avoided))]
+        if not avoided:
+            self.pick()
+            return ranked
+        self._pick_avoiding(avoided)
+        return first_different(ranked, n, avoided)
 
     def picks_ahead(self, count: int) -> "NDArray[np.intp]":
         """Return the positions of the next ``count`` picks; O(count) after a period is learned.
@@ -153,7 +162,7 @@ class WeightedRoundRobin(Membership[B]):
             if not self._may_have_debts:
                 self._may_have_debts = self._debts_outdated = True
             self._stop_replay()
-            self._valid_scan().charge(self._indices[backend], _MAX_DEBT)
+            self._valid_scan().charge(self._indices[backend], MAX_DEBT)
 
     def _step(self) -> B:
         if self._period:
@@ -169,8 +178,10 @@ class WeightedRoundRobin(Membership[B]):
             self._learn(index)
         return self._order[index]
 
-    def _pick_avoiding(self, avoid: Collection[B]) -> B:
-        avoided = {backend for backend in avoid if self._effective_weights.get(backend)}
+    def _open_ones(self, avoid: Collection[B]) -> set[B]:
+        return {backend for backend in avoid if self._effective_weights.get(backend)}
+
+    def _pick_avoiding(self, avoided: set[B]) -> B:
         if not avoided:
             return self.pick()
         if len(avoided) == self._open:
@@ -199,6 +210,7 @@ class WeightedRoundRobin(Membership[B]):
         elif scan.is_period(picks):
             self._period = [self._order[index] for index in picks]
             self._replay = iter(self._period)
+            self._caught_up = 0
         else:
             picks.clear()
         if not self._learn_until:
@@ -210,91 +222,20 @@ class WeightedRoundRobin(Membership[B]):
         The scan is advanced by the picks that were repeated.
         """
         if self._picks:
-            if self._period and self._scan is not None:
-                self._scan.advance(self._picks[: position_of(self._period, self._replay)])
+            if self._period:
+                self._catch_up()
                 self._period = []
                 self._replay = iter(self._period)
             self._picks = []
         self._learn_until = self._open
 
-    def _valid_scan(self) -> Scan:
-        """Return a scan of the current members with limited debts.  Create it if necessary."""
-        if self._scan is not None and self._scan.rebuild_due:
-            self._discard_scan()
-        scan = self._scan or self._build_scan()
-        if self._debts_outdated:
-            scan.limit_debts(_MAX_DEBT)
-            self._debts_outdated = False
-        return scan
-
-    def _build_scan(self) -> Scan:
-        self._drop_spare_decimals()
-        current_weights = list(self._current_weights.values())
-        weights = list(self._effective_weights.values())
-        self._order = list(self._effective_weights)
-        self._indices = {backend: index for index, backend in enumerate(self._order)}
-        steps = 0
-        if self._offset:
-            steps = self._offset % (sum(weights) // gcd(*weights))
-            self._offset = 0
-        if steps > _MAX_STEPS_AT_START:
-            current_weights = current_weights_after(steps - _MAX_STEPS_AT_START, weights)
-            steps = _MAX_STEPS_AT_START
-        unit = self._unit = Unit.of(current_weights, weights, self._decimals)
-        if unit.size > 1:
-            current_weights = [unit.current(current) for current in current_weights]
-            weights = [unit.weight(weight) for weight in weights]
-        self._scan = scan = make_scan(current_weights, weights, _MAX_PLAIN_MEMBERS)
-        self._learn_until = self._open
-        for _ in range(steps):
-            scan.step()
-        return scan
-
-    def _discard_scan(self) -> None:
-        """Store the current weights and remove the scan."""
-        self._stop_replay()
+    def _catch_up(self) -> None:
+        """Advance the scan by the picks that were repeated since the last call; one pass."""
+        first, end = self._caught_up, position_of(self._period, self._replay)
         if self._scan is not None:
-            current_weights = self._scan.current_weights()
-            if self._unit.size > 1:
-                current_weights = [self._unit.exact(current) for current in current_weights]
-            self._current_weights = dict(zip(self._order, current_weights, strict=True))
-            self._scan = None
-
-    def update_index(self, backend: B, old: float | None, new: float | None) -> None:
-        self._stop_replay()
-        self._debts_outdated = self._may_have_debts
-        if new is None:
-            self._discard_scan()
-            del self._effective_weights[backend], self._current_weights[backend]
-            return
-        decimals = decimal_places(new)
-        if decimals > self._decimals:
-            decimals = -(-decimals // _DECIMALS_STEP) * _DECIMALS_STEP
-            self._use_smaller_unit(10 ** (decimals - self._decimals))
-            self._decimals = decimals
-        if old is None:
-            self._discard_scan()
-            self._current_weights[backend] = 0
-        weight = self._effective_weights[backend] = in_units(new, self._decimals)
-        if self._scan is None:
-            return
-        if weight % self._unit.size == 0:
-            self._scan.set_weight(self._indices[backend], self._unit.weight(weight))
-        if weight % self._unit.size or self._scan.total > self._scan.limit:
-            self._discard_scan()
-
-    def _use_smaller_unit(self, factor: int) -> None:
-        """Convert all effective and current weights to a unit that is smaller by this factor."""
-        self._discard_scan()
-        for row in (self._effective_weights, self._current_weights):
-            for backend in row:
-                row[backend] *= factor
-
-    def _drop_spare_decimals(self) -> None:
-        """Convert to a larger unit if all effective and current weights are multiples of it."""
-        numbers = [*self._effective_weights.values(), *self._current_weights.values()]
-        spare = spare_decimals(numbers, self._decimals)
-        self._decimals -= spare
-        for row in (self._effective_weights, self._current_weights) if spare else ():
-            for backend in row:
-                row[backend] //= 10**spare
+            if first > end:  # after a period, the scan is as at its start
+                self._scan.advance(self._picks[first:])
+                first = 0
+            if first < end:
+                self._scan.advance(self._picks[first:end])
+        self._caught_up = end

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Collection, Iterator
 
 from balancers._internal.types import B
+from balancers.errors import NoBackendAvailable
 
-__all__ = ["picked_in_turn"]
+__all__ = ["picked_in_turn", "picked_until_refused"]
 
 
 def picked_in_turn(pick: Callable[[Collection[B]], B], eligible: Callable[[], int]) -> Iterator[B]:
@@ -22,3 +23,21 @@ def picked_in_turn(pick: Callable[[Collection[B]], B], eligible: Callable[[], in
         backend = pick(found.keys())
         found[backend] = None
         yield backend
+
+
+def picked_until_refused(
+    pick: Callable[[Collection[B]], B], n: int, avoid: Collection[B]
+) -> list[B]:
+    """Return up to ``n`` backends.  Each is the pick when ``avoid`` and those before are avoided.
+
+    If no backend can be picked at all, the exception of ``pick`` is raised.
+    """
+    passed = dict.fromkeys(avoid)
+    found = [pick(passed.keys())]
+    while len(found) < n:
+        passed[found[-1]] = None
+        try:
+            found.append(pick(passed.keys()))
+        except NoBackendAvailable:
+            break
+    return found

@@ -6,7 +6,6 @@ Source: V. Mirrokni, M. Thorup, M. Zadimoghaddam, "Consistent hashing with bound
 
 from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
-from functools import partial
 from itertools import islice
 from math import inf
 from typing import Any
@@ -21,7 +20,7 @@ from balancers._internal.taken import take
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
 from balancers.errors import InvalidPick, InvalidSetting, UnknownBackend
-from balancers.hashing._successors import picked_in_turn
+from balancers.hashing._bounded_turns import in_turn
 from balancers.hashing.hashed_balancer import CHUNK, HashedBalancer
 from balancers.outcome import SUCCESS, Outcome
 
@@ -113,19 +112,13 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         return self._over.weights
 
     def put(self, backend: B, weight: float = 1) -> None:
-        """Insert the backend, or change its weight; 0 quiesces it.
-
-        Raises what ``over.put`` raises.
-        """
+        """Insert the backend, or change its weight.  Raises what ``over.put`` raises."""
         self._over.put(backend, weight)
         self._counts.setdefault(backend, 0)
         self._set_open_weight(backend, self._over.weights[backend])
 
     def discard(self, backend: B) -> None:
-        """Remove the backend and its count of requests.  Ignored if it is not a member.
-
-        Raises what ``over.discard`` raises.
-        """
+        """Remove the backend and its count.  Raises what ``over.discard`` raises."""
         self._over.discard(backend)
         if backend in self._counts:
             self._set_open_weight(backend, 0)
@@ -160,18 +153,32 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         return self._first_below(digest, numerator, denominator, avoid)
 
     def replicas(self, key: Key, k: int) -> list[B]:
-        """Return the first ``k`` backends that the key would be sent to at the current loads.
+        """Return the first ``k`` backends that the key would be sent to: those of :meth:`plan`.
 
-        Each backend is the one that :meth:`pick` returns when all before it are avoided.  If fewer
-        than ``k`` backends are open, all are returned.  The cost is O(k) picks.  To find the
-        backends that should store copies of the key, call ``over.replicas(key, k)``, which does not
-        depend on the loads.
+        If no backend is open, the list is empty.  To find the backends that should store copies of
+        the key, call ``over.replicas(key, k)``, which does not depend on the loads.
         Raises MissingKey, InvalidKey, InvalidSetting for k below 1.
         """
         at_least(1, k=k)
-        digest = self._over.hash_key(key)
-        in_turn = picked_in_turn(partial(self.pick_hashed, digest), self._over.eligible)
-        return list(islice(in_turn, k))
+        self._over.hash_key(key)
+        return self.plan(k, key) if self._over.eligible() else []
+
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return up to ``n`` backends.  Each is the pick when all before it are avoided.
+
+        The bound is smaller for each of them.  Nothing changes.  The cost is that of a pick, plus
+        O(n · b) for b backends at their bound.  Raises InvalidSetting unless ``n`` is an int of 1
+        or more, and what :meth:`pick` raises.
+        """
+        at_least(1, n=n)
+        digest, avoid = self._over.hash_key(key), checked_avoid(avoid)
+        succession = self._over.succession(digest)
+        order = (self._open_member(each) for each in succession if each not in avoid)
+        c, bound = (self._c_numerator, self._c_denominator), self._bound_without(avoid)
+        turns = in_turn(order, self._counts, self._open_weights, self._slack, c, bound)
+        return list(islice(turns, n)) or [self.pick_hashed(digest, avoid)]
 
     def hash_key(self, key: Key | None) -> int:
         """Return the hash that ``pick`` uses.  Raises MissingKey, InvalidKey, TypeError."""
@@ -188,9 +195,8 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         """Return the backend that each hash would be sent to at the current loads.
 
         ``hashes`` is an array ``uint64[n]``.  The result is an array ``intp[n]``: the index of each
-        backend in the order of ``weights``.  The loads do not change during the call.  So do not
-        use the result to send n requests: it ignores the load that these requests add.  Cost: that
-        of ``over.pick_many``, plus one pick for each hash whose first backend is at its bound.
+        backend in the order of ``weights``.  It ignores the load that these requests would add.
+        Cost: ``over.pick_many``, plus one pick for each hash whose first backend is at its bound.
         Raises NoBackendAvailable, InvalidPick; TypeError for another dtype, InvalidKey for another
         shape.
         """
@@ -217,20 +223,14 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         return picked
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Called when a request starts, whether it was picked or bound to the backend; O(1).
-
-        Ignored if the backend is not a member.
-        """
+        """Count a request, picked or bound; O(1).  Ignored if the backend is not a member."""
         if backend in self._counts:
             self._counts[backend] += 1
             if backend in self._open_weights:
                 self._numerator += self._c_numerator
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Called when a request ends; O(1).
-
-        Ignored if the backend is not a member or has no request in flight.
-        """
+        """Count the end of a request; O(1).  Ignored if the backend has none in flight."""
         if self._counts.get(backend):
             self._counts[backend] -= 1
             if backend in self._open_weights:
@@ -243,10 +243,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         raise UnknownBackend(backend)
 
     def _bound_without(self, avoid: Collection[B]) -> tuple[_Exact, _Exact]:
-        """Return the numerator and the denominator of the bound without the avoided backends.
-
-        O(number of avoided backends).
-        """
+        """Return both parts of the bound without the avoided backends; O(avoided)."""
         numerator, denominator = self._numerator, self._denominator
         for backend in {*avoid} & self._open_weights.keys():
             numerator -= self._c_numerator * self._counts[backend]
@@ -258,8 +255,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
     ) -> B:
         """Return the first backend that has fewer than c·(m + 1)·w/W + slack requests in flight.
 
-        With one more request, its load is at most the bound.  Such a backend always exists: if
-        every backend had c·(m + 1)·w/W requests or more, their sum would be more than m.
+        Such a backend always exists: otherwise the sum of the requests would be more than m.
         """
         avoid, slack = checked_avoid(avoid), self._slack
         counts, weights = self._counts, self._open_weights
@@ -273,8 +269,12 @@ class BoundedLoad(SharesBackends, Balancer[B]):
                 return backend
         raise InvalidPick(f"{shown(self._over)} has other members or weights than {shown(self)}")
 
+    def _open_member(self, backend: B) -> B:
+        if backend in self._open_weights:
+            return backend
+        raise self._changed_directly(backend)
+
     def _changed_directly(self, picked: B) -> InvalidPick:
-        """Return the error for an inner balancer that was changed without this balancer."""
         return InvalidPick(
             f"{shown(self._over)} picked {shown(picked)}, not an open member of {shown(self)}"
         )

@@ -2,8 +2,8 @@
 
 A keyed balancer maps the 64-bit hash of a key to one of its members.  A subclass defines two
 methods: the first picks the backend of one hash, and the second prepares to pick for many hashes.
-With these, :class:`HashedBalancer` provides ``pick``, ``pick_many``, ``replicas``, ``succession``
-and ``hash_many``.
+With these, :class:`HashedBalancer` provides ``pick``, ``pick_many``, ``plan``, ``replicas``,
+``succession`` and ``hash_many``.
 
 A member is open while its weight is positive, and closed while its weight is 0.
 
@@ -30,6 +30,8 @@ A subclass may define:
 * ``succession(digest)``: yields all backends in the order of preference of a hash.  Each backend is
   the one that ``pick_hashed`` returns when all before it are avoided.  By default it calls
   ``pick_hashed`` once per backend.  Define it if there is a faster way to find the next backend.
+  If you define it, ``plan`` leaves avoided backends out of it, so the pick with ``avoid`` must
+  then be the first of these backends that is not avoided.
 * ``fractional``: a class attribute, False by default.  Set it to True if a pool may pass fractions
   of a weight.
 
@@ -68,21 +70,20 @@ This example is a complete balancer.  It moves nearly all keys when a backend op
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from mmh3 import mmh3_x64_128_utupledigest
 from numpy.typing import NDArray
 
 from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid, shown
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidKey
-from balancers.hashing._successors import picked_in_turn
-from balancers.keys import Murmur3, key_bytes
+from balancers.hashing._key_hashes import described, hashes_of
+from balancers.hashing._successors import picked_in_turn, picked_until_refused
 from balancers.named_membership import NamedMembership
 
 __all__ = [
@@ -151,6 +152,36 @@ class HashedBalancer(NamedMembership[B]):
         at_least(1, k=k)
         return list(islice(self.succession(self.hash_key(key)), k))
 
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return the first ``n`` different backends in the key's order of preference.
+
+        Each backend is the one that :meth:`pick` returns when all before it are avoided.  If fewer
+        backends can be picked, all of them are returned.  Nothing changes.  The cost is that of
+        :meth:`succession`.
+        Raises InvalidSetting unless ``n`` is an int of 1 or more, MissingKey, InvalidKey,
+        NoBackendAvailable.
+
+        >>> from balancers import Rendezvous
+        >>> lb = Rendezvous(["a", "b", "c"])
+        >>> lb.plan(2, "user:42"), lb.plan(2, "user:42", avoid=["b"])
+        (['c', 'b'], ['c', 'a'])
+        """
+        if type(n) is not int or n < 1:
+            at_least(1, n=n)
+        digest = self.hash_key(key)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
+        if not avoid:
+            ranked = list(islice(self.succession(digest), n))
+        elif type(self).succession is HashedBalancer.succession:
+            ranked = picked_until_refused(partial(self.pick_hashed, digest), n, avoid)
+        else:
+            in_turn = self.succession(digest)
+            ranked = list(islice((each for each in in_turn if each not in avoid), n))
+        return ranked or [self.pick_hashed(digest, avoid)]
+
     def succession(self, digest: int) -> Iterator[B]:
         """Return an iterator over the backends in the order of preference of a 64-bit hash.
 
@@ -172,27 +203,7 @@ class HashedBalancer(NamedMembership[B]):
         the end of a key.
         Raises InvalidKey, TypeError.
         """
-        if isinstance(keys, str | bytes):
-            raise TypeError(f"keys must be an iterable of keys, not {shown(keys)}")
-        if isinstance(keys, np.ndarray):
-            array = cast("NDArray[Any]", keys)
-            if array.ndim != 1:
-                raise InvalidKey(f"keys must have one dimension, not shape {array.shape}")
-            hashes = np.empty(len(array), dtype=np.uint64)
-            for start in range(0, len(array), CHUNK):
-                listed: list[Key] = array[start : start + CHUNK].tolist()
-                hashes[start : start + CHUNK] = self._hash_list(listed)
-            return hashes
-        remaining = iter(keys)
-        if isinstance(keys, Sized):
-            hashes = np.empty(len(keys), dtype=np.uint64)
-            for start in range(0, len(hashes), CHUNK):
-                hashes[start : start + CHUNK] = self._hash_list(list(islice(remaining, CHUNK)))
-            return hashes
-        parts: list[NDArray[np.uint64]] = []
-        while chunk := list(islice(remaining, CHUNK)):
-            parts.append(self._hash_list(chunk))
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.uint64)
+        return hashes_of(keys, self._hasher, CHUNK)
 
     def pick_many(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Return the index of each hash's backend in the order of ``weights``.
@@ -204,7 +215,7 @@ class HashedBalancer(NamedMembership[B]):
         Raises NoBackendAvailable; TypeError for another dtype, InvalidKey for another shape.
         """
         if not isinstance(cast("object", hashes), np.ndarray) or hashes.dtype != np.uint64:
-            raise TypeError(f"hashes must be an array of uint64, not {_described(hashes)}")
+            raise TypeError(f"hashes must be an array of uint64, not {described(hashes)}")
         if hashes.ndim != 1:
             raise InvalidKey(f"hashes must have one dimension, not shape {hashes.shape}")
         picked = np.empty(len(hashes), dtype=np.intp)
@@ -250,15 +261,6 @@ class HashedBalancer(NamedMembership[B]):
             backend in avoid for backend, weight in self._weights.items() if weight
         )
 
-    def _hash_list(self, keys: list[Key]) -> NDArray[np.uint64]:
-        data = map(key_bytes, keys)
-        if isinstance(self._hasher, Murmur3):
-            seed = self._hasher.seed
-            hashes = (mmh3_x64_128_utupledigest(each, seed)[0] for each in data)
-        else:
-            hashes = (self._hasher(each) & BITS for each in data)
-        return np.fromiter(hashes, dtype=np.uint64, count=len(keys))
-
 
 def mix(digest: int) -> int:
     """Return a 64-bit hash of a 64-bit hash; O(1).
@@ -288,9 +290,3 @@ def sequence_many(
     """Return the number at each index of the SplitMix64 sequence that starts from each base."""
     with np.errstate(over="ignore"):
         return mix_many(base + (index + np.uint64(1)) * np.uint64(GOLDEN))
-
-
-def _described(hashes: object) -> str:
-    if isinstance(hashes, np.ndarray):
-        return f"one of {cast('NDArray[Any]', hashes).dtype}"
-    return repr(hashes)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from hashlib import sha256
 from hmac import HMAC
 
-from balancers._internal.checks import NO_BACKENDS, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
 from balancers.balancer import Balancer, Key
 from balancers.errors import InvalidSetting
 from balancers.interop.caddy.fallback import FallsBack
@@ -58,10 +58,35 @@ class Cookie(FallsBack):
         """
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
+        upstream = self._named(key, avoid)
+        return self._pick_from_fallback(now, avoid) if upstream is None else upstream
+
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()
+    ) -> list[str]:
+        """Return the upstream of a cookie, and then those of the fallback's plan.
+
+        If the cookie names no available upstream, the plan of the fallback is returned.  If it
+        names one, and ``n`` is more than 1, the fallback takes one turn too, unlike in a pick.
+        Raises what :meth:`pick` raises, InvalidSetting unless ``n`` is an int of 1 or more, and
+        NotPlannable if the fallback has no ``plan``.
+        """
+        at_least(1, n=n)
+        avoid = checked_avoid(avoid)
+        upstream = self._named(key, avoid)
+        if upstream is None:
+            return self._plan_from_fallback(n, now, avoid)
+        others = (each for each, weight in self._weights.items() if weight and each != upstream)
+        if n == 1 or all(each in avoid for each in others):
+            return [upstream]
+        return [upstream, *self._plan_from_fallback(n - 1, now, {*avoid, upstream})]
+
+    def _named(self, key: Key | None, avoid: Collection[str]) -> str | None:
+        """Return the available upstream that a cookie names, or None."""
         upstream = None if key is None else self._values.get(key_bytes(key))
-        if upstream is not None and self._weights[upstream] and upstream not in avoid:
-            return upstream
-        return self._pick_from_fallback(now, avoid)
+        if upstream is None or not self._weights[upstream] or upstream in avoid:
+            return None
+        return upstream
 
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         value = self.value(backend).encode()

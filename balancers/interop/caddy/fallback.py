@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from balancers._internal.checks import as_weights, shown
+from balancers._internal.plans import plan_of
 from balancers._internal.taken import take, wrapping
 from balancers.balancer import Balancer
 from balancers.errors import InvalidPick, InvalidSetting, MissingKey
@@ -46,14 +47,27 @@ class FallsBack(Membership[str]):
         return nullcontext() if self._fallback is None else wrapping(self._fallback)
 
     def _pick_from_fallback(self, now: float, avoid: Collection[str]) -> str:
+        picked = self._needed_fallback().pick(now=now, avoid=avoid)
+        self._check_members([picked])
+        return picked
+
+    def _plan_from_fallback(self, n: int, now: float, avoid: Collection[str]) -> list[str]:
+        """Return the plan of the fallback.  Raises NotPlannable if it has none."""
+        ranked: list[str] = plan_of(self._needed_fallback())(n, now=now, avoid=avoid)
+        self._check_members(ranked)
+        return ranked
+
+    def _needed_fallback(self) -> Balancer[str]:
         if self._fallback is None:
             raise MissingKey("a request without a key needs a fallback, and none was given")
-        picked = self._fallback.pick(now=now, avoid=avoid)
-        if picked not in self._weights:
-            raise InvalidPick(
-                f"{shown(self._fallback)} picked {shown(picked)}, not a member of {shown(self)}"
-            )
-        return picked
+        return self._fallback
+
+    def _check_members(self, picked: Iterable[str]) -> None:
+        for each in picked:
+            if each not in self._weights:
+                raise InvalidPick(
+                    f"{shown(self._fallback)} picked {shown(each)}, not a member of {shown(self)}"
+                )
 
     def _update_fallback(self, backend: str, new: float | None) -> None:
         if self._fallback is None:

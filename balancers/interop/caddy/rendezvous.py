@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
-from balancers._internal.checks import NO_BACKENDS, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
 from balancers.balancer import Balancer, Key
 from balancers.interop.caddy.fallback import FallsBack
 from balancers.keys import Identity, XXHash64, key_bytes, name_of
@@ -63,6 +63,31 @@ class Rendezvous(FallsBack, NamedMembership[str]):
         if best is None:
             raise self.refusal()
         return best
+
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()
+    ) -> list[str]:
+        """Return the ``n`` upstreams with the highest scores for the key; O(upstreams) hashes.
+
+        If the key is None or empty, the plan of the fallback is returned.
+        Raises what :meth:`pick` raises, InvalidSetting unless ``n`` is an int of 1 or more, and
+        NotPlannable if the fallback has no ``plan``.
+        """
+        at_least(1, n=n)
+        avoid = checked_avoid(avoid)
+        data = b"" if key is None else key_bytes(key)
+        if not data:
+            return self._plan_from_fallback(n, now, avoid)
+        scores = {
+            upstream: self._hasher(self._names[upstream] + data)
+            for upstream, weight in self._weights.items()
+            if weight and upstream not in avoid
+        }
+        ranked = sorted(scores, key=scores.__getitem__, reverse=True)
+        ranked = [upstream for upstream in ranked if scores[upstream]][:n]
+        if not ranked:
+            raise self.refusal()
+        return ranked
 
     def update_named_index(
         self, backend: str, name: bytes, old: float | None, new: float | None

@@ -2,9 +2,10 @@
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
-from itertools import accumulate
+from itertools import accumulate, islice
 
-from balancers._internal.checks import NO_BACKENDS, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
+from balancers._internal.plans import first_different
 from balancers.balancer import Key
 from balancers.interop.whole_weights import whole_weight
 from balancers.membership import Membership
@@ -27,12 +28,19 @@ class First(Membership[str]):
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
         """Return the first available upstream.  Raises NoBackendAvailable."""
-        if avoid is not NO_BACKENDS:
-            avoid = checked_avoid(avoid)
-        for upstream, weight in self._weights.items():
-            if weight and upstream not in avoid:
-                return upstream
-        raise self.refusal()
+        return self.plan(1, key, now, avoid)[0]
+
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()
+    ) -> list[str]:
+        """Return ``n`` available upstreams in order.  Raises as :meth:`pick`, InvalidSetting."""
+        at_least(1, n=n)
+        avoid = checked_avoid(avoid)
+        opened = (each for each, weight in self._weights.items() if weight and each not in avoid)
+        ranked = list(islice(opened, n))
+        if not ranked:
+            raise self.refusal()
+        return ranked
 
 
 class RoundRobin(Membership[str]):
@@ -65,6 +73,21 @@ class RoundRobin(Membership[str]):
                 return upstream
         raise self.refusal()
 
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()
+    ) -> list[str]:
+        """Return the next ``n`` available upstreams; O(upstreams).  This takes one turn.
+
+        Raises InvalidSetting, NoBackendAvailable.
+        """
+        at_least(1, n=n)
+        avoid, upstreams = checked_avoid(avoid), list(self._weights)
+        turns = (self._counter + 1 + turn for turn in range(len(upstreams)))
+        order = (upstreams[turn % _COUNTER_RANGE % len(upstreams)] for turn in turns)
+        ranked = first_different((each for each in order if self._weights[each]), n, avoid)
+        self.pick(key, now, avoid)
+        return ranked
+
 
 class WeightedRoundRobin(Membership[str]):
     """Picks what ``weighted_round_robin`` of caddy 2.11.7 picks.
@@ -92,8 +115,18 @@ class WeightedRoundRobin(Membership[str]):
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
         """Return the next upstream.  Raises NoBackendAvailable."""
-        if avoid is not NO_BACKENDS:
-            avoid = checked_avoid(avoid)
+        return self.plan(1, key, now, avoid)[0]
+
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()
+    ) -> list[str]:
+        """Return the upstreams of ``n`` attempts, each one without those before it.
+
+        This takes one turn; O(upstreams + n · upstreams).  Raises InvalidSetting,
+        NoBackendAvailable.
+        """
+        at_least(1, n=n)
+        avoid = checked_avoid(avoid)
         weighted = [upstream for upstream in self._weights if self._last_weights[upstream]]
         usable = [each for each in weighted if self._weights[each] and each not in avoid]
         if not weighted:
@@ -102,7 +135,8 @@ class WeightedRoundRobin(Membership[str]):
         self._counter = (self._counter + 1) % _COUNTER_RANGE
         if not usable:
             raise self.refusal()
-        return usable[bisect_right(ends, self._counter % ends[-1]) % len(usable)]
+        turn = bisect_right(ends, self._counter % ends[-1])
+        return [usable.pop(turn % len(usable)) for _ in range(min(n, len(usable)))]
 
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         if new is None:

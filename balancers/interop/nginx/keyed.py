@@ -12,6 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
+from balancers._internal.checks import at_least
 from balancers.addresses import Address, address_of
 from balancers.balancer import Key
 from balancers.errors import MissingKey
@@ -53,13 +54,30 @@ class _Keyed(Upstream):
     def _choose(self, key: Key | None, second: float, avoid: Collection[str]) -> Peer | None:
         data = key_bytes(key)
         if data and len(self._peers) > 1:
-            if self._stale:
-                self._build_table()
-                self._stale = False
+            self._refresh()
             peer = self._choose_by_key(data, second, avoid)
             if peer is not None:
+                self._found(peer)
                 return peer
         return super()._choose(key, second, avoid)
+
+    def _in_order(self, key: Key | None, second: float, avoid: Collection[str]) -> Iterator[Peer]:
+        data = key_bytes(key)
+        passed = set(avoid)
+        if data and len(self._peers) > 1:
+            self._refresh()
+            while (peer := self._choose_by_key(data, second, passed)) is not None:
+                passed.add(peer.server.address)
+                yield peer
+        yield from super()._in_order(key, second, passed)
+
+    def _refresh(self) -> None:
+        if self._stale:
+            self._build_table()
+            self._stale = False
+
+    def _found(self, peer: Peer) -> None:
+        """Called when the key selects a server, before it is picked."""
 
     @abstractmethod
     def _build_table(self) -> None:
@@ -158,10 +176,21 @@ class IPHash(_Modulo):
         Raises MissingKey if the key is None, InvalidKey if it is not an address, and
         NoBackendAvailable.
         """
-        if key is None:
-            raise MissingKey("IPHash needs the address of the client as key, not None")
-        packed = address_of(key).packed if key != b"" else bytes(3)
-        return super().pick(packed[:3] if len(packed) == _IPV4_BYTES else packed, now, avoid)
+        return self._pick(_hashed_part(key), now, avoid)
+
+    def plan(
+        self,
+        n: int,
+        key: Key | Address | None = None,
+        now: float = 0.0,
+        avoid: Collection[str] = (),
+    ) -> list[str]:
+        """Return the servers of ``n`` attempts of a client, as :meth:`Hash.plan` does for a key.
+
+        Raises what :meth:`pick` raises, and InvalidSetting unless ``n`` is an int of 1 or more.
+        """
+        at_least(1, n=n)
+        return self._plan(n, _hashed_part(key), now, avoid)
 
     def _hashes(self, data: bytes) -> Iterator[int]:
         value = 89
@@ -206,8 +235,11 @@ class ConsistentHash(_Keyed):
         for name in islice(self._circle.walk(crc32(data) << 32), 1 + _MAX_REJECTIONS):
             peer = self._peers[name]
             if self._usable(peer, second, avoid):
-                return smooth_round_robin([peer])
+                return peer
         return None
+
+    def _found(self, peer: Peer) -> None:
+        smooth_round_robin([peer])
 
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         before = self._peers[backend].weight if old is not None else 0
@@ -216,6 +248,14 @@ class ConsistentHash(_Keyed):
             check_ring_size(backend, new, needed, _MAX_POINTS)
         super().update_index(backend, old, new)
         self._total_weight += (0 if new is None else self._peers[backend].weight) - before
+
+
+def _hashed_part(key: Key | Address | None) -> bytes:
+    """Return the bytes of an address that ``ip_hash`` hashes."""
+    if key is None:
+        raise MissingKey("IPHash needs the address of the client as key, not None")
+    packed = address_of(key).packed if key != b"" else bytes(3)
+    return packed[:3] if len(packed) == _IPV4_BYTES else packed
 
 
 def _points(server: str, count: int) -> Iterator[int]:

@@ -3,6 +3,8 @@
 These methods allow backup servers.
 """
 
+from fractions import Fraction
+
 from balancers.errors import UnknownBackend
 from balancers.interop.nginx.server import Peer, smooth_round_robin
 from balancers.interop.nginx.upstream import Upstream
@@ -49,6 +51,9 @@ class LeastConn(Upstream):
         if backend not in self._peers:
             raise UnknownBackend(backend)
         return self._peers[backend].conns
+
+    def _ranked(self, usable: list[Peer]) -> list[Peer]:
+        return sorted(super()._ranked(usable), key=lambda peer: Fraction(peer.conns, peer.weight))
 
     def _choose_from(self, usable: list[Peer]) -> Peer:
         best, tied = usable[0], usable[:1]

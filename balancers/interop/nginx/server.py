@@ -9,7 +9,7 @@ from typing import Any
 from balancers._internal.checks import at_least, check_flags, shown
 from balancers.errors import InvalidSetting
 
-__all__ = ["Peer", "Server", "smooth_round_robin"]
+__all__ = ["Peer", "Server", "next_current_weight", "smooth_round_robin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,11 @@ class Peer:
         """
         if self.accessed < self.checked:
             self.fails = 0
+
+
+def next_current_weight(peer: Peer) -> int:
+    """Return the current weight that the next step of :func:`smooth_round_robin` compares."""
+    return peer.current_weight + peer.effective_weight
 
 
 def smooth_round_robin(peers: Sequence[Peer]) -> Peer:

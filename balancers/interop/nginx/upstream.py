@@ -1,7 +1,8 @@
 """Keeps the servers of an ``upstream`` block of nginx, with their requests and failures."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from math import inf
 from typing import ClassVar, cast
 
@@ -9,6 +10,7 @@ from balancers._internal.checks import (
     LATEST,
     NO_BACKENDS,
     as_weights,
+    at_least,
     checked_avoid,
     shown,
     valid_now,
@@ -16,7 +18,7 @@ from balancers._internal.checks import (
 from balancers._internal.refusals import shared_reason
 from balancers.balancer import Key
 from balancers.errors import BalancersError, DuplicateBackend, InvalidSetting, NoBackendAvailable
-from balancers.interop.nginx.server import Peer, Server, smooth_round_robin
+from balancers.interop.nginx.server import Peer, Server, next_current_weight, smooth_round_robin
 from balancers.interop.whole_weights import whole_weight
 from balancers.membership import Membership
 from balancers.outcome import SUCCESS, Outcome
@@ -78,6 +80,9 @@ class Upstream(Membership[str]):
         Raises NoBackendAvailable.  Its ``retry_at`` is the first time when one of the failing
         servers can be tried again.
         """
+        return self._pick(key, now, avoid)
+
+    def _pick(self, key: Key | None, now: float, avoid: Collection[str]) -> str:
         self._now = valid_now(now, self._now)
         second = self._now // 1
         if avoid is not NO_BACKENDS:
@@ -87,6 +92,18 @@ class Upstream(Membership[str]):
             raise self._refusal(second)
         peer.picked(second)
         return peer.server.address
+
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()
+    ) -> list[str]:
+        """Return the servers of ``n`` attempts, each with all before it in ``avoid``.
+
+        This takes one turn, that of the first server.  If fewer servers can be picked, all of them
+        are returned; O(servers · log servers).
+        Raises what :meth:`pick` raises, and InvalidSetting unless ``n`` is an int of 1 or more.
+        """
+        at_least(1, n=n)
+        return self._plan(n, key, now, avoid)
 
     def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
         """Called when a request starts; O(1).
@@ -113,17 +130,40 @@ class Upstream(Membership[str]):
         elif outcome.ok is not None and len(self._peers) > 1:
             peer.failed(self._now // 1)
 
+    def _plan(self, n: int, key: Key | None, now: float, avoid: Collection[str]) -> list[str]:
+        self._now = valid_now(now, self._now)
+        avoid = checked_avoid(avoid)
+        usable = self._in_order(key, self._now // 1, avoid)
+        ranked = [peer.server.address for peer in islice(usable, n)]
+        self._pick(key, now, avoid)
+        return ranked
+
+    def _in_order(self, key: Key | None, second: float, avoid: Collection[str]) -> Iterator[Peer]:
+        """Yield the usable servers, each as it is chosen without those before it.
+
+        Nothing changes.  Backups come last.
+        """
+        for backup in (False, True):
+            yield from self._ranked(self._usable_ones(backup, second, avoid))
+
+    def _usable_ones(self, backup: bool, second: float, avoid: Collection[str]) -> list[Peer]:
+        return [
+            peer
+            for peer in self._peers.values()
+            if peer.server.backup is backup and self._usable(peer, second, avoid)
+        ]
+
+    def _ranked(self, usable: list[Peer]) -> list[Peer]:
+        """Return the servers in the order in which :meth:`_choose_from` would choose them."""
+        return sorted(usable, key=next_current_weight, reverse=True)
+
     def _choose(self, key: Key | None, second: float, avoid: Collection[str]) -> Peer | None:
         """Return one of the usable servers; O(n).
 
         If no server is usable, a usable backup is returned.  If there is none, None is returned.
         """
         for backup in (False, True):
-            usable = [
-                peer
-                for peer in self._peers.values()
-                if peer.server.backup is backup and self._usable(peer, second, avoid)
-            ]
+            usable = self._usable_ones(backup, second, avoid)
             if usable:
                 return self._choose_from(usable)
         return None
