@@ -310,6 +310,16 @@ def test_the_ends_of_prompts_are_evicted_first() -> None:
     assert (result.tokens.hits, result.tokens.computed) == (3, {"a": 12 + 4 + 4})
 
 
+def test_the_blocks_that_were_used_least_recently_are_evicted() -> None:
+    """Room for two blocks: the first prompt comes again, and so the second one is evicted."""
+    asked = [Prompt(4, 1, (block,)) for block in (1, 2, 1, 3, 1, 2)]
+    result, seen = run(asked, [float(n) for n in range(6)], LLMEngine(cache_tokens=8))
+    assert result.tokens is not None
+    assert result.tokens.hits == 2
+    for number, computed in enumerate([4, 4, 1, 4, 1, 4]):
+        assert seen[number].first == pytest.approx(number + 0.015 + computed * 63e-6, abs=TICK)
+
+
 def test_a_retry_goes_elsewhere_and_first_tokens_count_from_the_arrival() -> None:
     pool = Logged(RoundRobin(["a", "b"]))
     result = simulate(
