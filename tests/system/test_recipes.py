@@ -16,6 +16,7 @@ OUTPUT = {
     "deadline": "{'quick': 20}, all in time: True, in flight: 0",
     "with_httpx": "24 answered, 3 attempts failed, in flight: 0\nthe session has 1 backend",
     "asgi_gateway": "24 answered, 3 attempts failed, in flight: 0",
+    "with_aiohttp": "50 answered, those of each user by 1 backend\nin flight: 0",
     "with_litellm": "12 answered, 3 attempts failed\nin flight: 0",
     "own_backend": "('10.0.0.1', 80)\nwest",
     "prometheus": """
@@ -50,6 +51,7 @@ NEEDS = {
     "prometheus": "prometheus_client",
     "with_httpx": "httpx",
     "asgi_gateway": "uvicorn",
+    "with_aiohttp": "aiohttp",
     "with_litellm": "litellm",
 }
 """The packages of other projects that recipes need."""
