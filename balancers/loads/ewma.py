@@ -90,8 +90,10 @@ class Ewma(Load[B]):
         return _PENALTY + state.in_flight if state.in_flight else self._default
 
     def started(self, backend: B, now: float = 0.0) -> None:
-        """Count a request in flight.  ``now`` is ignored."""
-        del now
+        """Count a request in flight."""
+        if not (now.__class__ is float and self._now <= now <= LATEST):
+            now = valid_now(now, self._now)
+        self._now = now
         state = self._states.get(backend)
         if state is None:
             state = self._states[backend] = _State()
@@ -105,15 +107,15 @@ class Ewma(Load[B]):
         state = self._states.get(backend)
         if state is None or not state.in_flight:
             return
+        if not (now.__class__ is float and self._now <= now <= LATEST):
+            now = valid_now(now, self._now)
+        self._now = now
         state.in_flight -= 1
         if outcome.ok is None or not (outcome.ok or outcome.status is not None):
             return
         seconds = outcome.elapsed if outcome.first is None else outcome.first
         if not seconds:
             return
-        if not (now.__class__ is float and self._now <= now <= LATEST):
-            now = valid_now(now, self._now)
-        self._now = now
         new = min(float(seconds), _LONGEST) * _MILLISECONDS
         passed = now - state.measured_at
         if state.average and passed > 0:

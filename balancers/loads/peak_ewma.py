@@ -37,10 +37,12 @@ _MOST = 1e9
 class _State:
     """Stores what is known of one backend."""
 
-    __slots__ = ("average", "failing", "heard", "in_flight", "longest_failure")
+    __slots__ = ("average", "failing", "heard", "in_flight", "longest_failure", "progressed")
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.progressed = 0
+        """How many of them have reported their first byte."""
         self.average = _UNMEASURED
         """The average in seconds, with the penalties."""
         self.heard: float = -inf
@@ -51,7 +53,7 @@ class _State:
         """The longest duration of these failures, in seconds."""
 
     def forget(self) -> None:
-        """Forget everything except the requests in flight."""
+        """Forget all results."""
         self.average, self.heard = _UNMEASURED, -inf
         self.failing, self.longest_failure = False, 0.0
 
@@ -75,10 +77,10 @@ class PeakEwma(Load[B]):
       one without a result.  So a backend that was slow or failed gets another request.
     * Reading changes nothing: an average does not depend on when it is read.
 
-    With ``first``, the time to the first byte or token is averaged, and not the duration: that of
-    ``Pool.progress``, or else ``first`` of the outcome.  An unknown outcome (``ok`` None) says
-    nothing.  A success without a duration ends the penalty of a backend that has only failed, and
-    says nothing else.  A pool measures the durations, because ``timed`` is True.
+    With ``first``, the time to the first byte or token is averaged, and not the duration.  It comes
+    from ``Pool.progress``, or from ``first`` of an outcome without progress.  An unknown outcome
+    (``ok`` None) says nothing.  A success without a duration ends the penalty of a backend that has
+    only failed, and says nothing else.  A pool measures the durations, because ``timed`` is True.
 
     >>> load = PeakEwma()
     >>> for backend, seconds in (("a", 0.1), ("b", 0.4)):
@@ -136,13 +138,14 @@ class PeakEwma(Load[B]):
 
     def started(self, backend: B, now: float = 0.0) -> None:
         """Count a request in flight.  Forget an average that is older than ``max_age``."""
+        if not (now.__class__ is float and self._now <= now <= LATEST):
+            now = valid_now(now, self._now)
+        self._now = now
         state = self._states.get(backend)
         if state is None:
             state = self._states[backend] = _State()
-        if not state.in_flight:
-            now = self._advance(now)
-            if now - state.heard > self._max_age:
-                state.forget()
+        elif not state.in_flight and now - state.heard > self._max_age:
+            state.forget()
         state.in_flight += 1
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
@@ -153,41 +156,47 @@ class PeakEwma(Load[B]):
         state = self._states.get(backend)
         if state is None or not state.in_flight:
             return
+        if not (now.__class__ is float and self._now <= now <= LATEST):
+            now = valid_now(now, self._now)
+        self._now = now
         state.in_flight -= 1
+        seconds = self._first_of(state, outcome) if self._first else outcome.elapsed
         ok = outcome.ok
         if ok is None:
             return
-        seconds = outcome.first if self._first else outcome.elapsed
         if not ok:
-            self._fail(state, seconds, self._advance(now))
+            self._fail(state, seconds)
         elif seconds is not None:
-            self._succeed(state, seconds, now)
+            self._succeed(state, seconds)
         elif state.failing:
             state.forget()
 
     def progressed(self, backend: B, elapsed: float, now: float = 0.0) -> None:
         """Take the time to the first byte or token into the average, with ``first``.
 
-        The call is ignored without ``first``, and if the backend has no request in flight.
+        The call is ignored without ``first``, and if no request in flight can have progressed.
         """
         state = self._states.get(backend)
-        if self._first and state is not None and state.in_flight:
-            self._succeed(state, elapsed, now)
+        if self._first and state is not None and state.progressed < state.in_flight:
+            self._now = valid_now(now, self._now)
+            state.progressed += 1
+            self._succeed(state, elapsed)
 
     def removed(self, backend: B) -> None:
         """Delete what is stored for the backend."""
         self._states.pop(backend, None)
 
-    def _advance(self, now: float) -> float:
-        if not (now.__class__ is float and self._now <= now <= LATEST):
-            now = valid_now(now, self._now)
-        self._now = now
-        return now
+    def _first_of(self, state: _State, outcome: Outcome) -> float | None:
+        """Return the time to the first byte, if :meth:`progressed` has not reported it already."""
+        if outcome.first is None:
+            state.progressed = min(state.progressed, state.in_flight)
+        elif state.progressed:
+            state.progressed -= 1
+            return None
+        return outcome.first
 
-    def _succeed(self, state: _State, seconds: float, now: float) -> None:
-        if not (now.__class__ is float and self._now <= now <= LATEST):
-            now = valid_now(now, self._now)
-        self._now = now
+    def _succeed(self, state: _State, seconds: float) -> None:
+        now = self._now
         if not (seconds.__class__ is float and _SHORTEST <= seconds <= _LONGEST):
             seconds = min(max(_SHORTEST, float(seconds)), _LONGEST)
         mean = self._mean
@@ -209,7 +218,7 @@ class PeakEwma(Load[B]):
             if state.failing:
                 state.average = max(state.longest_failure, self._penalty * mean)
 
-    def _fail(self, state: _State, seconds: float | None, now: float) -> None:
+    def _fail(self, state: _State, seconds: float | None) -> None:
         mean = _UNMEASURED if self._mean is None else self._mean
         least = self._penalty * mean
         if seconds is not None:
@@ -221,7 +230,7 @@ class PeakEwma(Load[B]):
             state.average = max(state.average, least)
         if state.failing and seconds is not None:
             state.longest_failure = max(state.longest_failure, seconds)
-        state.heard = now
+        state.heard = self._now
 
     def __repr__(self) -> str:
         measured = sum(state.heard > -inf for state in self._states.values())

@@ -20,7 +20,7 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
-from balancers.algorithms import Tiers, Zones
+from balancers.algorithms import LeastLoaded, Tiers, Zones
 from balancers.hashing import (
     Anchor,
     BoundedLoad,
@@ -31,7 +31,7 @@ from balancers.hashing import (
     PrefixAffinity,
     chain,
 )
-from balancers.loads import InFlight
+from balancers.loads import InFlight, PeakEwma
 from tests.kinds.kind import Kind
 from tests.references import NaiveWeightedLeastConnections, NaiveWeightedRoundRobin
 
@@ -56,6 +56,14 @@ def power_of_two(backends: Backends = (), rng: Random | None = None) -> Balancer
 
 def power_of_three(backends: Backends = (), rng: Random | None = None) -> Balancer[Any]:
     return PowerOfTwoChoices(backends, rng=rng or Random(1), choices=3, load=InFlight())
+
+
+def least_in_flight(backends: Backends = ()) -> Balancer[Any]:
+    return LeastLoaded(backends, load=InFlight())
+
+
+def fastest(backends: Backends = ()) -> Balancer[Any]:
+    return LeastLoaded(backends, load=PeakEwma())
 
 
 def ip_hash_over_ring(backends: Backends = (), points: int = 8) -> Balancer[Any]:
@@ -111,6 +119,7 @@ def filled(balancer: Balancer[Any], backends: Backends) -> Balancer[Any]:
 
 
 FULL = "The requests in flight decide too, and not the key alone."
+FAILED = "A backend that has failed gets fewer requests than its weight says."
 SED = "At low load, the shortest expected delay is only that of the heaviest backends."
 KINDS = [
     Kind("RoundRobin", RoundRobin, traits=("rotating",)),
@@ -143,6 +152,18 @@ KINDS = [
         partial(NaiveWeightedLeastConnections, extra=1),
         traits=("weighted", "least_loaded", "rotating"),
         excuses={"no_backend_starves": SED},
+    ),
+    Kind(
+        "LeastLoaded",
+        least_in_flight,
+        least="ratio",
+        traits=("weighted", "least_loaded", "rotating"),
+    ),
+    Kind(
+        "LeastLoaded-PeakEwma",
+        fastest,
+        traits=("weighted",),
+        excuses={"shares_follow_weights": FAILED},
     ),
     Kind("PowerOfTwoChoices", power_of_two, lighter_of_two=True, traits=("weighted", "random")),
     Kind(
