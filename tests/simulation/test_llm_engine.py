@@ -162,6 +162,15 @@ def test_costs_are_the_tokens_of_the_prompt_until_the_first_token() -> None:
     assert first.end == pytest.approx(first.first + 4 * 0.0152, abs=5 * TICK)
 
 
+@pytest.mark.parametrize("output", [1, 100])
+def test_a_first_token_that_arrives_after_the_time_out_is_ignored(output: int) -> None:
+    result, seen = run([Prompt(4, output)], [0.0], LLMEngine(), network=2.0, timeout=1.5)
+    assert (seen[0].first, seen[0].end, seen[0].ok) == (None, 1.5, False)
+    assert result.failed == 1
+    assert result.tokens is not None
+    assert (result.tokens.first.count, result.tokens.computed) == (0, {"a": 4})
+
+
 class Case(NamedTuple):
     engine: LLMEngine
     prompts: list[Prompt]
