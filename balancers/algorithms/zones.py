@@ -95,7 +95,7 @@ class Zones(Tiered[B]):
         self._names = [key_bytes(name) for name in self._places]
         if (local is None) is (weights is None) or (local is None) is not (clients is None):
             raise InvalidSetting("either weights, or local and clients must be given")
-        if local is not None and local not in self._places:
+        if local is not None and not (isinstance(local, str) and local in self._places):
             raise InvalidSetting(f"local must be a zone, not {shown(local)}")
         self._local = local
         self._numbers = self._checked(weights if clients is None else clients)
