@@ -238,7 +238,7 @@ PLAIN: dict[str, tuple[Callable[[int], Pick], float, float]] = {
 
 def rows() -> Iterator[Row]:
     """Return the rows of this file."""
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if kind.name in PLAIN):
         plain, *reaches = PLAIN[kind.name]
         what = "a request" if kind.least or kind.lighter_of_two or "Least" in kind.name else "pick"
         for n, reach in zip(SMALL, reaches, strict=True):

@@ -14,6 +14,7 @@ from tests.benchmarks import (
     hash_numbers,
     hash_tables,
     keyed,
+    load_aware,
     peers,
     pools,
     quality,
@@ -38,6 +39,7 @@ OURS = [
     *gates.rows(),
     *flows.rows(),
     *gslb.rows(),
+    *load_aware.rows(),
     *routing.rows(),
     *samples.rows(),
     *sessions.rows(),
@@ -146,7 +148,7 @@ def test_the_table_is_complete() -> None:
         "U", "H", "the open ring", "import dataclasses", *peers.PACKAGES, "roundrobin.smooth",
         "hmac.digest", "among 10", "a pick after a flip", "a gather", "the textbook",
         "a loop of picks", "HashRing.pick", "the plainest code",
-        "the plain scan", "the plain sample", "two choices", "two look-ups",
+        "the plain scan", "the plain sample", "two choices", "two look-ups", "a slotted object",
     } - {"roundrobin"}  # fmt: skip
 
 

@@ -1,0 +1,84 @@
+"""Rows for requests through pools that compare loads, and for what they report.
+
+A request is ``acquire`` and ``release``, at later times each, so that durations differ and decay.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from random import Random
+from typing import Any
+
+from balancers import Balancer, Outcome, Pool, PowerOfTwoChoices
+from balancers.algorithms import LeastLoaded
+from balancers.loads import InFlight, PeakEwma
+from tests.benchmarks.floors import attribute, names
+from tests.benchmarks.measure import Run, repeated
+from tests.benchmarks.row import Row
+
+__all__ = ["rows"]
+
+DURATIONS = (0.01, 0.03, 0.02, 0.05, 0.04)
+"""In seconds.  Each request takes the next one."""
+
+
+class Slotted:
+    """A plain object with the fields of an outcome."""
+
+    __slots__ = ("elapsed", "first", "ok", "retry_after", "status")
+
+    def __init__(
+        self,
+        ok: bool | None = True,
+        elapsed: float | None = None,
+        retry_after: float | None = None,
+        status: int | None = None,
+        first: float | None = None,
+    ) -> None:
+        self.ok = ok
+        self.elapsed = elapsed
+        self.retry_after = retry_after
+        self.status = status
+        self.first = first
+
+
+def rows() -> Iterator[Row]:
+    """Return the rows of this file."""
+    yield Row("Outcome with a duration", 0, "a slotted object", 2, _outcome)
+    for n, reach in ((10, 150), (100, 150), (1000, 170)):
+        name = "Pool of two choices over PeakEwma, a request"
+        yield Row(name, n, "U", reach, partial(_requests, _two_choices, n))
+    name = "Pool of LeastLoaded over InFlight, a request"
+    yield Row(name, 10, "U", 105, partial(_requests, _least_in_flight, 10))
+
+
+def _outcome() -> tuple[Run, Run]:
+    assert Outcome(True, 0.25).elapsed == Slotted(True, 0.25).elapsed == 0.25
+    return repeated(lambda: Outcome(True, 0.25)), repeated(lambda: Slotted(True, 0.25))
+
+
+def _two_choices(backends: list[str]) -> Balancer[str]:
+    return PowerOfTwoChoices(backends, rng=Random(1), load=PeakEwma())
+
+
+def _least_in_flight(backends: list[str]) -> Balancer[str]:
+    return LeastLoaded(backends, load=InFlight())
+
+
+def _requests(make: Callable[[list[str]], Balancer[str]], n: int) -> tuple[Run, Run]:
+    balancer: Any = make(names(n))
+    pool: Pool[str] = Pool(balancer)
+    acquire, release = pool.acquire, pool.release
+    now, number = 0.0, 0
+
+    def request() -> None:
+        nonlocal now, number
+        lease = acquire(now)
+        number += 1
+        now += DURATIONS[number % 5]
+        release(lease, now)
+
+    for _ in range(20 * n):
+        request()
+    assert all(member.requests for member in pool.snapshot().members)
+    assert any(balancer.load_of(b, now) for b in pool.backends) is (make is _two_choices)
+    return repeated(request), attribute()
