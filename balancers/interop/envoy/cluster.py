@@ -5,19 +5,18 @@ Each priority has its own hosts and its own lookup table.
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from balancers._internal.checks import NO_BACKENDS, checked_avoid, shown
-from balancers._internal.refusals import shared_reason
 from balancers._internal.types import B
 from balancers.errors import InvalidKey, InvalidSetting, NoBackendAvailable, UnknownBackend
 from balancers.hashing.hashed_balancer import BITS, Chooser, HashedBalancer
 from balancers.interop.envoy.bounded import load_ratio, substitute
 from balancers.interop.envoy.host_weights import HostWeights
-from balancers.interop.envoy.hosts import HostSet, Table, shares
+from balancers.interop.envoy.hosts import HostSet, Table, refusal, shares
 from balancers.interop.envoy.locality import Locality, default_locality
 from balancers.interop.envoy.priorities import Health, Loads, loads
 from balancers.interop.envoy.settings import MAX_UINT32, checked_locality_weights, within
@@ -108,24 +107,42 @@ class HashCluster(HashedBalancer[B]):
         Cost: O(1) expected, O(n) if the host of the hash is overloaded.
         Raises InvalidKey, NoBackendAvailable.
         """
-        if type(digest) is not int or not 0 <= digest <= BITS:
-            raise InvalidKey(f"digest must be an int of 64 bits, not {shown(digest)}")
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
+        host_set, table = self._serving(digest)
+        if not avoid:
+            return host_set.hosts[self._bounded(host_set, table.owner(digest), digest)]
+        for host in self._in_order(host_set, table, digest):
+            if host not in avoid:
+                return host
+        raise self.refusal()
+
+    def succession(self, digest: int) -> Iterator[B]:
+        """Yield the hosts in the order of attempts to pick, lazily; O(n) in total.
+
+        Raises InvalidKey, NoBackendAvailable.
+        """
+        if self.eligible():
+            found = set[B]()
+            for host in self._in_order(*self._serving(digest), digest):
+                if host not in found:
+                    found.add(host)
+                    yield host
+
+    def _serving(self, digest: int) -> tuple[HostSet[B], Table]:
+        """Return the hosts of the priority that serves a hash, and their table."""
+        if type(digest) is not int or not 0 <= digest <= BITS:
+            raise InvalidKey(f"digest must be an int of 64 bits, not {shown(digest)}")
         sets = self._current_sets()
         if not sets:
             raise NoBackendAvailable("empty")
         host_set = sets[self._loads.priority_of(digest) if len(sets) > 1 else 0]
         if host_set.table is None:
             raise refusal([host_set])
-        if avoid:
-            return self._pick_avoiding(host_set, host_set.table, digest, avoid)
-        return host_set.hosts[self._bounded(host_set, host_set.table.owner(digest), digest)]
+        return host_set, host_set.table
 
-    def _pick_avoiding(
-        self, host_set: HostSet[B], table: Table, digest: int, avoid: Collection[B]
-    ) -> B:
-        """Return the first host that is not avoided.
+    def _in_order(self, host_set: HostSet[B], table: Table, digest: int) -> Iterator[B]:
+        """Yield the hosts in the order in which they are tried, some of them repeatedly.
 
         The hosts of repeated attempts are tried first.  The other hosts of this priority are tried
         next, and the hosts of the other priorities are tried last.
@@ -133,17 +150,12 @@ class HashCluster(HashedBalancer[B]):
         attempted: set[int] = set()
         for owner in table.attempts(digest):
             if owner not in attempted:
-                host = host_set.hosts[self._bounded(host_set, owner, digest)]
-                if host not in avoid:
-                    return host
+                yield host_set.hosts[self._bounded(host_set, owner, digest)]
                 attempted.add(owner)
                 if len(attempted) == len(host_set.hosts):
                     break
         for each in (host_set, *self._current_sets()):
-            for host in each.hosts:
-                if host not in avoid:
-                    return host
-        raise self.refusal()
+            yield from each.hosts
 
     def _bounded(self, host_set: HostSet[B], owner: int, digest: int) -> int:
         """Return the owner of a hash, or another host if the owner is overloaded.
@@ -276,16 +288,3 @@ class HashCluster(HashedBalancer[B]):
 
     def refusal(self) -> NoBackendAvailable:
         return refusal(self._current_sets())
-
-
-def refusal(sets: Sequence[HostSet[B]]) -> NoBackendAvailable:
-    """Return the error to raise when none of these host sets has a host to pick.
-
-    The hosts that serve are counted as avoided.
-    """
-    counts = Counter[str]()
-    for host_set in sets:
-        counts += host_set.closed
-        counts["avoided"] += len(host_set.hosts)
-    counts = +counts  # removes zeros
-    return NoBackendAvailable(shared_reason(counts, counts.total()), dict(counts))

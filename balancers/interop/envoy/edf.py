@@ -3,9 +3,11 @@
 Deadlines are integers, so there are no rounding errors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from heapq import heapify, heappop, heappush, heapreplace
+
+from balancers._internal.plans import ascending
 
 __all__ = ["EarliestDeadlineFirst"]
 
@@ -73,6 +75,10 @@ class EarliestDeadlineFirst:
         for _, due, entry in sorted(requeued):
             heappush(self._due, self._entry(due, entry))
         return self.pick(stride)
+
+    def in_order(self) -> Iterator[int]:
+        """Yield the entries by deadline, as they are picked if those before are avoided."""
+        return (due[3] for due in ascending(self._due))
 
     def _entry(self, deadline: int, entry: int) -> tuple[int, int, int, int]:
         self._serial += 1

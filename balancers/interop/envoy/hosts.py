@@ -11,10 +11,12 @@ from typing import Generic, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from balancers._internal.refusals import shared_reason
 from balancers._internal.types import B
+from balancers.errors import NoBackendAvailable
 from balancers.interop.envoy.locality import Locality
 
-__all__ = ["HostSet", "Table", "shares"]
+__all__ = ["HostSet", "Table", "refusal", "shares"]
 
 
 class Table(Protocol):
@@ -86,3 +88,16 @@ def _shares_of(
     total = sum(weights[backend] for backend in serving)
     for backend in serving:
         yield backend, weights[backend] * share / total
+
+
+def refusal(sets: Sequence[HostSet[B]]) -> NoBackendAvailable:
+    """Return the error to raise when none of these host sets has a host to pick.
+
+    The hosts that serve are counted as avoided.
+    """
+    counts = Counter[str]()
+    for host_set in sets:
+        counts += host_set.closed
+        counts["avoided"] += len(host_set.hosts)
+    counts = +counts  # removes zeros
+    return NoBackendAvailable(shared_reason(counts, counts.total()), dict(counts))

@@ -4,9 +4,11 @@ The least busy of a few sampled hosts is picked.  If weights differ, hosts are p
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import nullcontext
 from random import Random
 
 from balancers._internal.checks import checked_rng
+from balancers._internal.plans import undrawn
 from balancers._internal.types import B
 from balancers.errors import UnknownBackend
 from balancers.interop.envoy.scheduled import ScheduledCluster
@@ -98,6 +100,15 @@ class LeastRequest(ScheduledCluster[B]):
 
     def _stride(self, place: int) -> int:
         return self._strides[place] * (self._active.get(self._hosts[place], 0) + 1)
+
+    def _plan_equal(self, n: int, hosts: list[B], avoid: Collection[B]) -> list[B]:
+        ranked = [self.pick(avoid=avoid)]
+        left = [host for host in hosts if host not in avoid and host != ranked[0]]
+        with undrawn(self._rng) if left and n > 1 else nullcontext():
+            while left and len(ranked) < n:
+                ranked.append(self._pick_equal(left, ()))
+                left.remove(ranked[-1])
+        return ranked
 
     def _pick_equal(self, hosts: list[B], avoid: Collection[B]) -> B:
         random = self._rng.random

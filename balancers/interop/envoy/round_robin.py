@@ -5,6 +5,7 @@ Hosts are picked in turn.  If weights differ, hosts are picked by deadline.
 
 from collections.abc import Collection, Iterable, Mapping
 
+from balancers._internal.plans import first_different
 from balancers._internal.types import B
 from balancers.interop.envoy.scheduled import ScheduledCluster
 
@@ -43,6 +44,12 @@ class RoundRobin(ScheduledCluster[B]):
     ) -> None:
         self._turns = {False: phase, True: phase}  # keys: whether the hosts panic
         super().__init__(backends, phase=phase, healthy_panic_threshold=healthy_panic_threshold)
+
+    def _plan_equal(self, n: int, hosts: list[B], avoid: Collection[B]) -> list[B]:
+        turn = self._turns[self._panic] % max(1, len(hosts))
+        ranked = first_different([*hosts[turn:], *hosts[:turn]], n, avoid)
+        self.pick(avoid=avoid)
+        return ranked
 
     def _pick_equal(self, hosts: list[B], avoid: Collection[B]) -> B:
         while True:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from math import lcm
 
 from balancers._internal.checks import NO_BACKENDS, at_least, checked_avoid
+from balancers._internal.plans import first_different
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import NoBackendAvailable
@@ -68,6 +69,29 @@ class ScheduledCluster(Membership[B]):
         if avoid:
             return hosts[self._schedule.pick_avoiding(self._stride, lambda at: hosts[at] in avoid)]
         return hosts[self._schedule.pick(self._stride)]
+
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return the hosts of ``n`` attempts, each one with all before it in ``avoid``.
+
+        This takes one turn, that of the first host.  If fewer hosts can be picked, all of them are
+        returned.
+        Raises InvalidSetting unless ``n`` is an int of 1 or more, NoBackendAvailable.
+        """
+        at_least(1, n=n)
+        avoid = checked_avoid(avoid)
+        hosts = self._current_hosts()
+        if self._schedule is None:
+            return self._plan_equal(n, hosts, avoid)
+        due = (hosts[place] for place in self._schedule.in_order())
+        ranked = first_different(due, n, avoid)
+        self.pick(key, now, avoid)
+        return ranked
+
+    @abstractmethod
+    def _plan_equal(self, n: int, hosts: list[B], avoid: Collection[B]) -> list[B]:
+        """Return a plan of hosts with equal weights, and take one turn."""
 
     @abstractmethod
     def _pick_equal(self, hosts: list[B], avoid: Collection[B]) -> B:

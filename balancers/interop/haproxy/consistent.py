@@ -6,29 +6,19 @@ The load of each server can be bounded.
 from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 
-import numpy as np
-from numpy.typing import NDArray
-
 from balancers._internal.checks import at_least, shown
 from balancers.balancer import Key
 from balancers.errors import InvalidSetting
-from balancers.hashing.circle import Circle
-from balancers.hashing.hashed_balancer import BITS
 from balancers.interop.haproxy.farm import Servers, TieredFarm
-from balancers.interop.haproxy.hashes import Hash, avalanche_each
+from balancers.interop.haproxy.hashes import Hash
+from balancers.interop.haproxy.ring import POINTS_PER_WEIGHT, Ring, point_numbers
 from balancers.interop.haproxy.server import Server
 from balancers.keys import key_bytes
 
 __all__ = ["Consistent"]
 
-_POINTS_PER_WEIGHT = 16
-_POINTS_PER_ID = 4096
 _ID_LIMIT = 1 << 20
 """From this id on, a server could have the same points as another server."""
-_SPARSE = 8
-"""The ring is rebuilt if it has more than this number of points for each open point.
-
-The new ring contains only the open points."""
 _SDBM_AVALANCHE = Hash(avalanche=True)
 
 
@@ -82,7 +72,7 @@ class Consistent(TieredFarm):
         self._max_weights: dict[str, int] = {}  # the greatest weight that each server has had
         self._total_in_flight = 0
         self._open_points = [0, 0]  # of active servers, of backups
-        self._rings = (_Ring(), _Ring())
+        self._rings = (Ring(), Ring())
         super().__init__(servers, allbackups=allbackups)
 
     def add(self, server: Server) -> None:
@@ -112,15 +102,35 @@ class Consistent(TieredFarm):
         first = next(others, None)
         if first is None or not self._factor:
             return first
-        per_point, rest = divmod(
-            ((self._total_in_flight + 1) * self._factor + 99) // 100, self._open_points[backup]
-        )
+        per_point, rest = self._slots(backup)
         candidates = chain([first], others)
         return next(
             (name for name in candidates if self._has_slot(name, per_point, rest, backup)), first
         )
 
-    def _ring(self, backup: bool) -> "_Ring":
+    def _order_among(self, backup: bool, key: Key | None) -> Iterator[str]:
+        ring = self._ring(backup)
+        if self._one_serves():
+            yield next(ring.open_points(0))[1]
+        elif key is None:
+            yield from (name for name in ring.turns() if name not in self._full)
+        else:
+            nearest = ring.nearest(self._hasher(key_bytes(key)) << 32)
+            first: dict[str, None] = {}  # those without a slot, in order
+            per_point, rest = self._slots(backup)
+            for _, name in ring.open_points(nearest):
+                if not self._factor or self._has_slot(name, per_point, rest, backup):
+                    yield name
+                else:
+                    first[name] = None
+            yield from first
+
+    def _slots(self, backup: bool) -> tuple[int, int]:
+        """Return the number of requests that each point may have, and the rest for all points."""
+        total = ((self._total_in_flight + 1) * self._factor + 99) // 100
+        return divmod(total, self._open_points[backup])
+
+    def _ring(self, backup: bool) -> Ring:
         """Return the ring of the active servers or of the backups.
 
         After a change of weights, the ring is built first; O(V log V).
@@ -139,7 +149,7 @@ class Consistent(TieredFarm):
         have its part of the ``rest``, which is divided among the points of all servers.  The limit
         is at least 1 request.
         """
-        points, before = _POINTS_PER_WEIGHT * int(self._weights[name]), self._points_before[name]
+        points, before = POINTS_PER_WEIGHT * int(self._weights[name]), self._points_before[name]
         total = self._open_points[backup]
         slots = points * per_point + (before + points) * rest // total - before * rest // total
         return self._in_flight[name] < max(1, slots)
@@ -152,7 +162,7 @@ class Consistent(TieredFarm):
         server = self._servers[backend]
         max_weight = self._max_weights.get(backend, server.weight)
         raised = int(new or 0) > max_weight  # HAProxy then removes and reinserts all its points
-        gone = _point_numbers(server, 0 if raised else int(new or 0), int(old or 0))
+        gone = point_numbers(server, 0 if raised else int(new or 0), int(old or 0))
         self._max_weights[backend] = max(max_weight, int(new or 0))
         if self._rings[server.backup].last_is_one_of(backend, gone):
             self._ring(server.backup).skip_last(gone)
@@ -161,7 +171,7 @@ class Consistent(TieredFarm):
             self._total_in_flight -= self._in_flight[backend]
         super().update_index(backend, old, new)
         change = int(new or 0) - int(old or 0)
-        self._open_points[server.backup] += _POINTS_PER_WEIGHT * change
+        self._open_points[server.backup] += POINTS_PER_WEIGHT * change
         ring = self._rings[server.backup]
         if old is None or new is None or self._servers[backend] is not server:
             ring.stale = True
@@ -169,121 +179,3 @@ class Consistent(TieredFarm):
             ring.open(backend)
         else:
             ring.close(backend)
-
-
-class _Ring:
-    """Stores the points of the active servers, or those of the backups, on a ring.
-
-    The points of servers that are up are open.  The other points are closed and are skipped.
-    """
-
-    def __init__(self) -> None:
-        self.stale = True
-        self._circle = Circle[str]()
-        self._closed: set[str] = set()
-        self._placed: dict[str, int] = {}  # the number of points of each server in the ring
-        self._open = 0
-        self._last: tuple[int, str] | None = None
-        """The point that the last request without a key used, and the server of that point."""
-
-    def build(self, servers: dict[str, Server], weights: dict[str, float]) -> None:
-        """Build the ring from the given servers and their weights; O(V log V)."""
-        counts = {name: _POINTS_PER_WEIGHT * server.weight for name, server in servers.items()}
-        self._open = sum(count for name, count in counts.items() if weights[name])
-        if self._open * _SPARSE < sum(counts.values()):
-            counts = {name: count for name, count in counts.items() if weights[name]}
-        self._placed = counts
-        self._closed = {name for name in counts if not weights[name]}
-        points = [
-            _positions(_point_numbers(servers[name], 0, servers[name].weight)) for name in counts
-        ]
-        owners = np.repeat(np.arange(len(counts)), list(counts.values()))
-        self._circle.build(np.concatenate(points), owners, list(counts))
-        self.stale = False
-
-    def open(self, name: str) -> None:
-        """Open the points of a server, so that they are used again."""
-        if name in self._closed:
-            self._closed.discard(name)
-            self._open += self._placed[name]
-        else:
-            self.stale = True
-
-    def close(self, name: str) -> None:
-        """Close the points of a server, so that they are skipped."""
-        if not self.stale:
-            self._closed.add(name)
-            self._open -= self._placed[name]
-            self.stale = self._open * _SPARSE < self._circle.size
-
-    def nearest(self, place: int) -> int:
-        """Return the open point that is nearest to ``place``.
-
-        If two points are equally near, the point before ``place`` is returned.
-        """
-        after = next(self.open_points(place))[0]
-        before, name = self._circle.before(place)
-        while name in self._closed:
-            before, name = self._circle.before(before)
-        return before if (place - before) & BITS <= (after - place) & BITS else after
-
-    def next(self, closed: Collection[str]) -> str | None:
-        """Return the server for a request without a key.
-
-        It is the server of the next open point whose server is not in ``closed``.  That point is
-        stored as the last used point.  If there is no such point, None is returned.
-        """
-        after = 0 if self._last is None else (self._last[0] + 1) & BITS
-        for point, name in self.open_points(after):
-            if name not in closed:
-                self._last = point, name
-                return name
-        return None
-
-    def last_is_one_of(self, name: str, numbers: range) -> bool:
-        """Return whether the last used point is one of the points ``numbers`` of a server."""
-        last = self._last
-        return last is not None and last[1] == name and last[0] in _positions(numbers)
-
-    def skip_last(self, numbers: range) -> None:
-        """Replace the last used point, before the points ``numbers`` are removed.
-
-        The replacement is the next open point that is not removed.  If there is none before the end
-        of the ring, the next request without a key starts at position 0.
-        """
-        gone, last = set(_positions(numbers).tolist()), self._last
-        self._last = None
-        for point, name in self.open_points(last[0] if last else 0):
-            if last and point < last[0]:
-                return
-            if point not in gone:
-                self._last = point, name
-                return
-
-    def open_points(self, place: int) -> Iterator[tuple[int, str]]:
-        """Return all open points with their servers, in order.
-
-        The first point is the first open point at or after ``place``.
-        """
-        for _ in range(self._circle.size):
-            point, name = self._circle.at(place)
-            if name not in self._closed:
-                yield point, name
-            place = (point + 1) & BITS
-
-
-def _point_numbers(server: Server, low: int, high: int) -> range:
-    """Return the numbers of the points that weight ``high`` adds to those of weight ``low``."""
-    first = (server.id or 0) * _POINTS_PER_ID
-    return range(first + _POINTS_PER_WEIGHT * low, first + _POINTS_PER_WEIGHT * high)
-
-
-def _positions(numbers: range) -> NDArray[np.uint64]:
-    """Return the positions of the points with these numbers.
-
-    A position is a 32-bit hash in the upper half of 64 bits.
-    """
-    hashed: NDArray[np.uint64] = avalanche_each(
-        np.arange(numbers.start, numbers.stop, dtype=np.uint64)
-    )
-    return hashed << np.uint64(32)

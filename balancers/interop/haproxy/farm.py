@@ -2,12 +2,20 @@
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from typing import cast
 
-from balancers._internal.checks import NO_BACKENDS, check_flags, checked_avoid, shown, valid_weight
+from balancers._internal.checks import (
+    NO_BACKENDS,
+    at_least,
+    check_flags,
+    checked_avoid,
+    shown,
+    valid_weight,
+)
+from balancers._internal.plans import first_different
 from balancers._internal.refusals import shared_reason
 from balancers.balancer import Key
 from balancers.errors import BalancersError, DuplicateBackend, NoBackendAvailable
@@ -113,6 +121,21 @@ class Farm(Membership[str]):
             raise self._refusal(avoid)
         return name
 
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()
+    ) -> list[str]:
+        """Return the servers of ``n`` attempts, each one with all before it in ``avoid``.
+
+        This takes one turn, that of the first server.  If fewer servers can be picked, all of them
+        are returned.
+        Raises what :meth:`pick` raises, and InvalidSetting unless ``n`` is an int of 1 or more.
+        """
+        at_least(1, n=n)
+        avoid = checked_avoid(avoid)
+        ranked = first_different(self._in_order(key), n, avoid)
+        self.pick(key, now, avoid)
+        return ranked
+
     def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
         """Called when a request starts; O(1), or O(log n) for ``leastconn``.
 
@@ -139,6 +162,13 @@ class Farm(Membership[str]):
     @abstractmethod
     def _choose(self, key: Key | None, avoid: Collection[str]) -> str | None:
         """Return a server, or None if every server is down, full or avoided."""
+
+    @abstractmethod
+    def _in_order(self, key: Key | None) -> Iterator[str]:
+        """Yield the servers as they are chosen when those before are avoided, maybe repeatedly.
+
+        Nothing changes.
+        """
 
     def _one_serves(self) -> bool:
         """Return whether only one server can be picked.  If so, the key is not used."""
@@ -190,6 +220,13 @@ class TieredFarm(Farm):
             return None if name in avoid else name
         return self._choose_among(backup, key, avoid) if self._up[backup] else None
 
+    def _in_order(self, key: Key | None) -> Iterator[str]:
+        backup = not self._up[False]
+        if backup and not self._allbackups:
+            name = self._first_backup()
+            return iter([] if name is None else [name])
+        return self._order_among(backup, key) if self._up[backup] else iter(())
+
     @abstractmethod
     def _choose_among(self, backup: bool, key: Key | None, avoid: Collection[str]) -> str | None:
         """Return a server that is up.
@@ -197,6 +234,10 @@ class TieredFarm(Farm):
         If ``backup`` is true, the server is one of the backups.  If not, it is an active server.
         None is returned if no such server can be picked.
         """
+
+    @abstractmethod
+    def _order_among(self, backup: bool, key: Key | None) -> Iterator[str]:
+        """Yield the servers in the order in which :meth:`_choose_among` chooses them."""
 
 
 def _weight(name: object, weight: float) -> int:

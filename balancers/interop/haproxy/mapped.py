@@ -4,7 +4,7 @@ The weights are divided by their greatest common divisor.  A server then has one
 weight.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from itertools import chain
 from math import gcd
 
@@ -84,6 +84,13 @@ class _Mapped(Farm):
                 return name
         return None
 
+    def _turns(self) -> Iterator[str]:
+        """Yield the servers of the next slots that are not full."""
+        slots = self._current_slots()
+        first = self._next_slot if self._next_slot < len(slots) else 0
+        places = chain(range(first, len(slots)), range(first))
+        return (slots[place] for place in places if slots[place] not in self._full)
+
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         super().update_index(backend, old, new)
         self._slots = None
@@ -106,6 +113,9 @@ class StaticRR(_Mapped):
 
     def _choose(self, key: Key | None, avoid: Collection[str]) -> str | None:
         return self._round_robin(avoid)
+
+    def _in_order(self, key: Key | None) -> Iterator[str]:
+        return self._turns()
 
 
 class MapBased(_Mapped):
@@ -138,14 +148,15 @@ class MapBased(_Mapped):
         super().__init__(servers, allbackups=allbackups)
 
     def _choose(self, key: Key | None, avoid: Collection[str]) -> str | None:
+        if key is None and not self._one_serves():
+            return self._round_robin(avoid)
+        return next((name for name in self._in_order(key) if name not in avoid), None)
+
+    def _in_order(self, key: Key | None) -> Iterator[str]:
         digest = 0
         if not self._one_serves():
             if key is None:
-                return self._round_robin(avoid)
+                return self._turns()
             digest = self._hasher(key_bytes(key))
         slots = self._current_slots()
-        for step in range(len(slots)):
-            name = slots[(digest + step) % len(slots)]
-            if name not in avoid:
-                return name
-        return None
+        return (slots[(digest + step) % len(slots)] for step in range(len(slots)))

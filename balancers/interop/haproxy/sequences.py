@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from balancers._internal.checks import shown
 from balancers.balancer import Key
@@ -51,6 +51,9 @@ class RoundRobin(TieredFarm):
                     rotation.move_to_end(each)
                 return name
         return None
+
+    def _order_among(self, backup: bool, key: Key | None) -> Iterator[str]:
+        return (name for name in self._rotations[backup] if name not in self._full)
 
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         backup = self._servers[backend].backup
@@ -110,6 +113,9 @@ class LeastConn(TieredFarm):
                 return name
         return None
 
+    def _order_among(self, backup: bool, key: Key | None) -> Iterator[str]:
+        return (name for _, _, name in self._queues[backup] if name not in self._full)
+
     def _count(self, name: str, change: int) -> None:
         super()._count(name, change)
         if name in self._queued:
@@ -159,6 +165,9 @@ class First(TieredFarm):
             if name not in self._full and name not in avoid:
                 return name
         return None
+
+    def _order_among(self, backup: bool, key: Key | None) -> Iterator[str]:
+        return (name for _, name in self._order[backup] if name not in self._full)
 
     def update_index(self, backend: str, old: float | None, new: float | None) -> None:
         server = self._servers[backend]
