@@ -20,7 +20,7 @@ from balancers import (
     RoundRobin,
 )
 from balancers.errors import AlreadyInUse, InvalidPick, InvalidSetting, NoBackendAvailable
-from balancers.hashing import Anchor, BoundedLoad, HashedBalancer
+from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, OwnerOnly
 from balancers.interop import caddy
 from balancers.loads import InFlight
 from tests.kinds import METHODS, Kind, by_name
@@ -33,6 +33,11 @@ WRAPPERS: dict[str, tuple[Wrap, Callable[[], Balancer[Any]]]] = {
         lambda inner: IPHash(over=inner),
         lambda: BoundedLoad(HashRing(["a", "b"])),
     ),
+    "LeastConnections": (
+        lambda inner: LeastConnections(ties=inner),
+        lambda: HashRing(["a", "b"]),
+    ),
+    "OwnerOnly": (OwnerOnly, lambda: HashRing(["a", "b"])),
     "Cookie": (lambda inner: caddy.Cookie(fallback=inner), lambda: LeastConnections(["a", "b"])),
     "Rendezvous": (
         lambda inner: caddy.Rendezvous(fallback=inner),
@@ -51,7 +56,8 @@ COPIED = pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
 
 
 def inner_of(wrapper: Any) -> Any:
-    return getattr(wrapper, "_over", None) or wrapper._fallback
+    inner = getattr(wrapper, "_over", None) or getattr(wrapper, "_by_key", None)
+    return inner or wrapper._fallback
 
 
 @WRAPPED
@@ -90,6 +96,8 @@ def test_a_balancer_of_a_refused_wrapper_is_free_and_unchanged() -> None:
         (ring, lambda: IPHash({"a": 3, "c": 1, b"b": 1}, over=ring)),
         (ring, lambda: IPHash({"a": 3, "c": -1}, over=ring)),
         (ring, lambda: IPHash({"a": 3, "c": 10**9}, over=ring)),
+        (ring, lambda: LeastConnections({"a": 3, "c": 1, b"b": 1}, ties=ring)),
+        (ring, lambda: LeastConnections({"a": 3, "c": 10**9}, ties=ring)),
         (first, lambda: caddy.Cookie({"a": 3, "c": 1, "\ud800": 1}, fallback=first)),
         (first, lambda: caddy.Rendezvous({"a": 3, "\ud800": 1}, fallback=first)),
     ]

@@ -14,6 +14,7 @@ from balancers.hashing.jump import Jump as Jump
 from balancers.hashing.maglev import Maglev as Maglev
 from balancers.hashing.memento import Memento as Memento
 from balancers.hashing.multi_probe import MultiProbe as MultiProbe
+from balancers.hashing.owner_only import OwnerOnly as OwnerOnly
 from balancers.hashing.prefix_affinity import PrefixAffinity as PrefixAffinity
 from balancers.hashing.rendezvous import Rendezvous as Rendezvous
 from balancers.hashing.ring import HashRing as HashRing

@@ -28,6 +28,7 @@ from balancers.hashing import (
     Jump,
     Memento,
     MultiProbe,
+    OwnerOnly,
     PrefixAffinity,
     chain,
 )
@@ -76,6 +77,10 @@ def bounded_ring(backends: Backends = (), points: int = 8) -> Balancer[Any]:
 
 def least_connections_by_key(backends: Backends = ()) -> Balancer[Any]:
     return LeastConnections(backends, ties=HashRing(points=8))
+
+
+def owner_of_a_ring(backends: Backends = (), points: int = 8) -> Balancer[Any]:
+    return OwnerOnly(HashRing(backends, points=points))
 
 
 def number_of(backend: Any) -> int:
@@ -238,6 +243,13 @@ KINDS = [
         traits=("keyed", "weighted", "historical"),
         keys=PROMPTS,
         excuses={"a_key_stays_put": FULL},
+    ),
+    Kind(
+        "OwnerOnly",
+        owner_of_a_ring,
+        large=partial(owner_of_a_ring, points=1),
+        limits_weights=True,
+        traits=("keyed", "weighted", "minimal_disruption"),
     ),
 ]
 KEYED = [kind for kind in KINDS if kind.make().keyed]
