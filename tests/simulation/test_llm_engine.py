@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancers import LeastConnections, Pool, RoundRobin
+from balancers.algorithms import LeastLoaded
 from balancers.errors import InvalidSetting
+from balancers.loads import InFlightCost
 from balancers.pool import Lease
 from balancers.simulation import (
     Constant,
     Crash,
+    Errors,
     Every,
     Fault,
     Freeze,
@@ -379,6 +382,50 @@ def test_two_gateways_share_the_engines() -> None:
     assert all(pool.snapshot().in_flight == 0 for pool in pools)
     assert result.tokens is not None
     assert sum(result.tokens.computed.values()) == sum(each.tokens for each in asked[100:])
+
+
+def test_engines_differ_and_join_during_the_run() -> None:
+    fast, slow = LLMEngine(per_token=1e-6), LLMEngine(per_token=1e-3, cache_tokens=0)
+    pool = Pool(LeastConnections(["slow"]))
+    asked = [Prompt(1000, 2, (1, 2))] * 20
+    result = simulate(
+        pool,
+        Every(5.0),
+        RecordedPrompts(asked),
+        requests=20,
+        seed=1,
+        servers={"slow": slow, "fast": fast},
+        warm_up=0.0,
+        script=[(52.0, lambda now: pool.update({"fast": 1}, now))],
+    )
+    assert result.tokens is not None
+    assert result.tokens.computed == {"slow": 10_000, "fast": 1000 + 9}
+    assert result.tokens.hits == 2 * 9
+    assert result.tokens.first.maximum == pytest.approx(1.015, abs=2 * TICK)
+    assert result.tokens.first.minimum == pytest.approx(0.015 + 1e-6, abs=2 * TICK)
+
+
+def test_every_cost_is_given_back() -> None:
+    """After time-outs, a crash and errors, nothing is left in flight."""
+    load = InFlightCost[str]()
+    pool = Pool(LeastLoaded(["a", "b"], load=load))
+    rng = Random(2)
+    asked = [Prompt(rng.randrange(1, 40_000), rng.randrange(1, 200)) for _ in range(300)]
+    result = simulate(
+        pool,
+        Every(0.5),
+        RecordedPrompts(asked),
+        requests=300,
+        seed=1,
+        servers=LLMEngine(),
+        network=0.1,
+        timeout=3.0,
+        retries=Retries(tries=2, deadline=5.0),
+        faults=[Crash("a", 20.0, 40.0), Errors("b", 50.0, 80.0, 0.2)],
+    )
+    assert min(result.answered, result.failed) > 20
+    assert pool.snapshot().in_flight == 0
+    assert [load.value(backend, 1e6) for backend in "ab"] == [0, 0]
 
 
 def test_results_are_equal_and_digests_see_tokens() -> None:
