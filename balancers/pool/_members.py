@@ -76,7 +76,7 @@ class Members(Generic[B]):
         last_event = self.events[-1] if self.events else None
         try:
             joined = [self._enter(b, weight, entered, now) for b, weight in change.joiners.items()]
-            self._weights.change(joined, change, undo)
+            self._weights.change(joined, change, undo, now)
         except BaseException:
             self._weights.restore(undo, now)
             for gate, backend in entered:

@@ -1,13 +1,17 @@
 """Passes the effective weights of the members to the balancer."""
 
-from collections.abc import Callable, Iterable
-from typing import Generic
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from typing import Any, Generic
 
+from balancers._internal.copying import share
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Condition
+from balancers.errors import BalancersError
 from balancers.pool._census import Census
 from balancers.pool._change import Change
 from balancers.pool._gate_set import GateSet
+from balancers.pool._hooks import hook
 from balancers.pool._member import Member
 
 __all__ = ["Undo", "Weights"]
@@ -27,6 +31,10 @@ class Weights(Generic[B]):
         self._condition_changed: Callable[[B, Condition], object] | None = getattr(
             balancer, "condition_changed", None
         )
+        self._charged: Callable[[B, int, float], object] | None = getattr(balancer, "charged", None)
+        reports = hook(balancer, Balancer, "started"), hook(balancer, Balancer, "finished")
+        self._has_state = any((*reports, self._charged, self._condition_changed))
+        """Whether the balancer knows more about its members than their weights."""
 
     def update(
         self, member: Member[B], factors: list[float], closed_by: int, fractions: bool
@@ -58,23 +66,75 @@ class Weights(Generic[B]):
                 put(member.backend, effective)
                 member.effective_weight = effective
 
-    def change(self, joined: Iterable[Member[B]], change: Change[B], undo: Undo[B]) -> None:
+    def change(
+        self, joined: Sequence[Member[B]], change: Change[B], undo: Undo[B], now: float
+    ) -> None:
         """Pass a change of the membership to the balancer.
 
-        Weights that decrease come before weights that increase.  So the balancer does not refuse a
-        state that exists only during the change.  Members are removed in reverse order of joining,
-        because some balancers require it.
+        If the balancer refuses a part of the change, it still knows everything about its members.
+        So members are removed last, when everything else is accepted.  A balancer may refuse the
+        state in between, for example because it has too many members.  If a copy of it accepts the
+        change in the other order, the members are removed first.  A balancer that picks by key
+        always removes them first, because a new member can take the place of one that leaves.
         """
+        if not (self._has_state and change.leavers and (joined or change.weights)):
+            self._remove(change, undo)
+            self._put_all(joined, change, undo)
+            return
+        if not self._balancer.keyed:
+            try:
+                self._put_all(joined, change, undo)
+                self._remove(change, undo)
+            except (BalancersError, ValueError):
+                self.restore(undo, now)
+                undo.clear()
+                if not self._rehearse(joined, change):
+                    raise
+            else:
+                return
+        else:
+            self._rehearse(joined, change)
+        self._remove(change, undo)
+        self._put_all(joined, change, undo)
+
+    def _rehearse(self, joined: Sequence[Member[B]], change: Change[B]) -> bool:
+        """Make the change with a copy of the balancer, removing first.  Raise what it raises.
+
+        Return False if the balancer cannot be copied.
+        """
+        memo: dict[int, Any] = {}
+        share(memo, (*self._balancer.weights, *(member.backend for member in joined)))
+        try:
+            copied = deepcopy(self._balancer, memo)
+        except Exception:  # noqa: BLE001 - an object of another author
+            return False
+        if any(
+            getattr(method, "__self__", None) is not copied
+            for method in (copied.put, copied.discard)
+        ):
+            return False  # its methods would change the original
+        for member in reversed([*change.leavers]):
+            copied.discard(member.backend)
+        for member in _in_order(change):
+            copied.put(member.backend, change.weights[member])
+        for member in joined:
+            copied.put(member.backend, member.weight)
+        return True
+
+    def _remove(self, change: Change[B], undo: Undo[B]) -> None:
+        """Remove members in reverse order of joining, because some balancers require it."""
         for member in reversed([*change.leavers]):
             undo.append((member, (member.weight, member.effective_weight)))
             self._balancer.discard(member.backend)
+
+    def _put_all(self, joined: Iterable[Member[B]], change: Change[B], undo: Undo[B]) -> None:
+        """Put the weights of kept members, of members with a new weight, and of new members."""
         for member in change.kept:
             undo.append((member, (member.effective_weight,)))
             self._report(member.backend, self._gates.classify(0, member.factors, True)[0])
             self._balancer.put(member.backend, 0)
             member.effective_weight = 0
-        increases = {m: weight - m.effective_weight for m, weight in change.weights.items()}
-        for member in sorted(increases, key=increases.__getitem__):
+        for member in _in_order(change):
             undo.append((member, (member.weight, member.effective_weight)))
             departing = member.departing and member not in change.returners
             self._put(member, change.weights[member], departing)
@@ -85,7 +145,7 @@ class Weights(Generic[B]):
             self._put(member, member.weight, departing=False)
 
     def restore(self, undo: Undo[B], now: float) -> None:
-        """Restore the previous state of the balancer, including its in-flight counts."""
+        """Restore the previous state of the balancer, with the requests and costs in flight."""
         for member, weights in reversed(undo):
             backend = member.backend
             missing = backend not in self._balancer.weights
@@ -96,8 +156,11 @@ class Weights(Generic[B]):
                 member.effective_weight = weight
             if weights:
                 self._report(backend, member.closed_by)
-            for _ in range(member.in_flight if missing and weights else 0):
-                self._balancer.started(backend, now, True)
+            if missing and weights:
+                for _ in range(member.in_flight):
+                    self._balancer.started(backend, now, True)
+                if member.cost and self._charged is not None:
+                    self._charged(backend, member.cost, now)
 
     def _put(self, member: Member[B], weight: float, departing: bool) -> None:
         """Put the full weight, which the balancer may refuse.  Then put the effective weight."""
@@ -118,3 +181,12 @@ class Weights(Generic[B]):
         """Report the condition of a member to a balancer that asks for it."""
         if self._condition_changed is not None:
             self._condition_changed(backend, self._gates.condition(closed_by))
+
+
+def _in_order(change: Change[B]) -> list[Member[B]]:
+    """Return the members with a new weight, first those whose weights decrease.
+
+    So the balancer does not refuse a state that exists only during the change.
+    """
+    increases = {m: weight - m.effective_weight for m, weight in change.weights.items()}
+    return sorted(increases, key=increases.__getitem__)

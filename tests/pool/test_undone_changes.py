@@ -137,11 +137,11 @@ def test_decreases_come_before_increases_and_the_last_joined_leaves_first() -> N
     balancer.calls.clear()
     pool.update({"b": 9, "a": 2, "e": 1}, 1.0)
     assert balancer.calls == [
-        ("discard", "d"),
-        ("discard", "c"),
         ("put", "a", 2),
         ("put", "b", 9),
         ("put", "e", 1),
+        ("discard", "d"),
+        ("discard", "c"),
     ]
     balancer.calls.clear()
     pool.update({"b": 9, "a": 1, "e": 3}, 2.0)
