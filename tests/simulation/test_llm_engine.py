@@ -410,10 +410,10 @@ def test_every_cost_is_given_back() -> None:
     load = InFlightCost[str]()
     pool = Pool(LeastLoaded(["a", "b"], load=load))
     rng = Random(2)
-    asked = [Prompt(rng.randrange(1, 40_000), rng.randrange(1, 200)) for _ in range(300)]
+    asked = [Prompt(rng.randrange(1, 20_000), rng.randrange(1, 150)) for _ in range(300)]
     result = simulate(
         pool,
-        Every(0.5),
+        Every(1.0),
         RecordedPrompts(asked),
         requests=300,
         seed=1,
