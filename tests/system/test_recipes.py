@@ -17,6 +17,11 @@ OUTPUT = {
     "with_httpx": "24 answered, 3 attempts failed, in flight: 0\nthe session has 1 backend",
     "asgi_gateway": "24 answered, 3 attempts failed, in flight: 0",
     "with_aiohttp": "50 answered, those of each user by 1 backend\nin flight: 0",
+    "with_sqlalchemy": """
+{'r1': 10, 'r2': 10}
+primary+new
+3 attempts failed, in flight: 0
+""".strip(),
     "with_litellm": "12 answered, 3 attempts failed\nin flight: 0",
     "own_backend": "('10.0.0.1', 80)\nwest",
     "prometheus": """
@@ -53,6 +58,7 @@ NEEDS = {
     "asgi_gateway": "uvicorn",
     "with_aiohttp": "aiohttp",
     "with_litellm": "litellm",
+    "with_sqlalchemy": "sqlalchemy",
 }
 """The packages of other projects that recipes need."""
 
