@@ -2,9 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from copy import deepcopy
 from fractions import Fraction
 
-from balancers._internal.checks import NO_BACKENDS, check_flags, checked_avoid
+from balancers._internal.checks import NO_BACKENDS, at_least, check_flags, checked_avoid
+from balancers._internal.plans import plan_of
 from balancers._internal.types import B
 from balancers.algorithms._inner_balancers import InnerBalancers
 from balancers.algorithms._tier import Tier
@@ -67,9 +69,59 @@ class Tiered(InnerBalancers[B]):
                     return self._only.pick(key, now)
                 except NoBackendAvailable:  # all its members are full, or it has other reasons
                     pass
+            elif self._present and not self.keyed:  # as below, but faster
+                tier = self._tiers[self._turns.next()]
+                if tier.usable:
+                    try:
+                        backend = tier.balancer.pick(key, now)
+                    except NoBackendAvailable:
+                        pass
+                    else:
+                        self._turns.take()
+                        return backend
         else:
             avoid = checked_avoid(avoid)
         return self._pick_in_order(key, now, avoid)
+
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return up to ``n`` backends: the plan of the inner balancer of the request, and so on.
+
+        If it has fewer backends, those of the next tiers follow, in the order of overflow.  Only
+        the first of these balancers takes a turn.  The plans of others that are not keyed are made
+        by copies, which is O(members) for each.  Raises InvalidSetting unless ``n`` is an int of 1
+        or more, NotPlannable if one of the balancers has no plan, and what :meth:`pick` raises.
+
+        >>> from balancers import RoundRobin
+        >>> from balancers.algorithms import Tiers
+        >>> inner = [RoundRobin(["a1", "a2"]), RoundRobin(["b1"])]
+        >>> lb = Tiers(inner, tier=lambda backend: "ab".index(backend[0]))
+        >>> lb.plan(3), lb.pick()
+        (['a1', 'a2', 'b1'], 'a2')
+        """
+        at_least(1, n=n)
+        avoid = checked_avoid(avoid)
+        for tier in self._tiers:
+            plan_of(tier.balancer)
+        ranked: list[B] = []
+        failed: NoBackendAvailable | None = None
+        for tier in self._in_order(key):
+            if tier.usable and len(ranked) < n:
+                pure = not ranked or tier.balancer.keyed
+                planner = tier.balancer if pure else deepcopy(tier.balancer)
+                try:
+                    ranked += plan_of(planner)(n - len(ranked), key, now, avoid)
+                except NoBackendAvailable as error:
+                    failed = failed or error
+            if full := self._waits_for(tier, avoid):
+                if not ranked:
+                    raise self._refused(full)
+                break
+        if not ranked:
+            raise self.refusal() if avoid or failed is None else failed
+        self._take_turn()
+        return ranked
 
     def hash_key(self, key: Key | None) -> int:
         """Return the 64-bit hash that determines the inner balancer of a key.
@@ -127,60 +179,50 @@ class Tiered(InnerBalancers[B]):
         self._present, self._only = [], None
 
     def _pick_in_order(self, key: Key | None, now: float, avoid: Collection[B]) -> B:
-        """Pick from the tier whose turn it is, or else from the first other tier that can serve."""
+        failed: NoBackendAvailable | None = None
+        for tier in self._in_order(key):
+            if tier.usable:
+                try:
+                    backend = tier.balancer.pick(key, now, avoid)
+                except NoBackendAvailable as error:
+                    failed = failed or error
+                else:
+                    self._take_turn()
+                    return backend
+            if full := self._waits_for(tier, avoid):
+                raise self._refused(full)
+        raise self.refusal() if avoid or failed is None else failed
+
+    def _in_order(self, key: Key | None) -> Iterator[Tier[B]]:
+        """Yield the tiers in the order in which a request is offered to them.
+
+        The first is the one whose turn it is.  The next ones come before the previous ones, and
+        those without a healthy member last.
+        """
         if not self._divide():
-            raise self.refusal()
+            return
+        tiers = self._tiers
         if self.keyed:
             first = self.place_of_hash(self.hash_key(key), self._present)
         else:
             first = self._turns.next()
-        tier = self._tiers[first]
-        if tier.usable:
-            try:
-                backend = tier.balancer.pick(key, now, avoid)
-            except NoBackendAvailable as error:
-                backend = self._overflow_from(first, key, now, avoid, error)
-        else:
-            backend = self._overflow_from(first, key, now, avoid, None)
+        yield tiers[first]
+        yield from sorted((*tiers[first + 1 :], *tiers[:first]), key=lambda tier: not tier.healthy)
+
+    def _take_turn(self) -> None:
         if not self.keyed:
             self._turns.take()
-        return backend
 
-    def _overflow_from(
-        self,
-        first: int,
-        key: Key | None,
-        now: float,
-        avoid: Collection[B],
-        failed: NoBackendAvailable | None,
-    ) -> B:
-        """Pick from the first tier after this one that can serve; O(tiers + avoided)."""
-        for place in self._order_from(first):
-            tier = self._tiers[place]
-            if place != first and tier.usable:
-                try:
-                    return tier.balancer.pick(key, now, avoid)
-                except NoBackendAvailable as error:
-                    failed = failed or error
-            full = 0 if self._overflow else self._full_in(tier, avoid)
-            if full:
-                if not self.keyed:
-                    self._turns.take()
-                raise NoBackendAvailable("saturated", {"saturated": full}, full=full)
-        raise self.refusal() if avoid or failed is None else failed
+    def _waits_for(self, tier: Tier[B], avoid: Collection[B]) -> int:
+        """Return for how many full members of this tier a request waits; O(avoided).
 
-    def _order_from(self, first: int) -> Iterator[int]:
-        """Yield the indices of the tiers in the order in which they are tried.
-
-        The next ones come before the previous ones, and those without a healthy member last.
+        It has not tried them yet, and may not overflow.
         """
-        yield first
-        others = [*range(first + 1, len(self._tiers)), *range(first)]
-        yield from sorted(others, key=lambda place: not self._tiers[place].healthy)
-
-    def _full_in(self, tier: Tier[B], avoid: Collection[B]) -> int:
-        """Return the number of full members of a tier that are not avoided; O(avoided)."""
-        if not tier.full:
+        if self._overflow or not tier.full:
             return 0
         avoided = (b for b in {*avoid} if self._tier_of.get(b) is tier and not self._weights[b])
         return tier.full - sum(self._conditions.get(b) == "full" for b in avoided)
+
+    def _refused(self, full: int) -> NoBackendAvailable:
+        self._take_turn()
+        return NoBackendAvailable("saturated", {"saturated": full}, full=full)

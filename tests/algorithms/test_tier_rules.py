@@ -2,14 +2,30 @@
 
 import pickle
 from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from copy import deepcopy
 from fractions import Fraction
+from math import inf
+from random import Random
+from typing import Any
 
 import pytest
 
-from balancers import LeastConnections, NoBackendAvailable, WeightedRoundRobin
+from balancers import (
+    Balancer,
+    LeastConnections,
+    NoBackendAvailable,
+    Pool,
+    Rendezvous,
+    RoundRobin,
+    WeightedRoundRobin,
+)
 from balancers.algorithms import Tiers
+from balancers.balancer import Key
+from balancers.errors import InvalidSetting, MissingKey, NotPlannable, UnknownBackend
+from balancers.outcome import SUCCESS, Outcome
 from tests.algorithms.tier_members import members, set_condition, tier_of, tiers
+from tests.depth import runs
 
 
 def test_full_is_not_down() -> None:
@@ -134,3 +150,129 @@ def test_of_several_kinds_only_common_abilities_count() -> None:
     assert mixed.load_of("a0") is None
     mixed.finished("b0")
     assert mixed.load_of("b0") == 0
+
+
+INNER: list[Callable[[list[str]], Any]] = [RoundRobin, LeastConnections, WeightedRoundRobin]
+
+
+@pytest.mark.parametrize("seed", range(runs(200)))
+def test_a_plan_is_what_retries_would_get_and_takes_one_turn(seed: int) -> None:
+    rng = Random(seed)
+    inner = [rng.choice(INNER)(members(tier, rng.randrange(1, 4))) for tier in range(3)]
+    lb = Tiers(inner, tier=tier_of, factor=rng.choice([1.4, inf, 0.5]), overflow=rng.random() < 0.7)
+    for _ in range(20):
+        backend = rng.choice([*lb.weights])
+        set_condition(lb, backend, rng.choice(["open", "open", "full", "down", "leaving"]))
+        if rng.random() < 0.3:
+            lb.started(rng.choice([*lb.weights]))
+        avoid = rng.sample([*lb.weights], rng.randrange(3))
+        twin = deepcopy(lb)
+        try:
+            first = twin.pick(avoid=avoid)
+        except NoBackendAvailable as error:
+            with pytest.raises(NoBackendAvailable, match=error.reason):
+                lb.plan(9, avoid=avoid)
+        else:
+            plan = deepcopy(lb).plan(9, avoid=avoid)
+            assert plan[0] == first
+            for place in range(1, len(plan)):
+                assert deepcopy(lb).pick(avoid=[*avoid, *plan[:place]]) == plan[place]
+            with pytest.raises(NoBackendAvailable):
+                deepcopy(lb).pick(avoid=[*avoid, *plan])
+            shorter = rng.randrange(1, 4)
+            assert lb.plan(shorter, avoid=avoid) == plan[:shorter]
+        for _ in range(2):
+            if any(weight for weight in lb.weights.values()):
+                assert outcome_of(lb) == outcome_of(twin)
+
+
+def outcome_of(lb: Tiers[str]) -> str:
+    try:
+        return lb.pick()
+    except NoBackendAvailable as error:
+        return error.reason
+
+
+def test_a_plan_of_keyed_tiers_goes_on_to_the_next_tier() -> None:
+    lb = Tiers([Rendezvous(members(0, 2)), Rendezvous(members(1, 2))], tier=tier_of)
+    set_condition(lb, "a0", "down")
+    for key in map(str, range(50)):
+        plan = lb.plan(4, key)
+        assert [lb.pick(key, avoid=plan[:place]) for place in range(3)] == plan
+    with pytest.raises(MissingKey):
+        lb.plan(2)
+    with pytest.raises(InvalidSetting):
+        lb.plan(0, "key")
+
+
+class NoPlan(Balancer[str]):
+    """A balancer of another author, without a plan."""
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        return {}
+
+    def put(self, backend: str, weight: float = 1) -> None: ...
+
+    def discard(self, backend: str) -> None: ...
+
+    def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()) -> str:
+        return "b0"
+
+
+def test_a_plan_needs_a_plan_of_each_balancer() -> None:
+    lb = Tiers([RoundRobin(["a0"]), NoPlan()], tier=tier_of)
+    before = pickle.dumps(lb)
+    with pytest.raises(NotPlannable):
+        lb.plan(1)
+    assert pickle.dumps(lb) == before
+    pool = Pool(tiers((2, 2)))
+    assert pool.plan(0.0, n=4) == ["a0", "a1", "b0", "b1"]
+    assert pool.plan(0.0, n=2) == ["a1", "a0"]
+
+
+class Listener(NoPlan):
+    """Stores what it is informed of."""
+
+    timed = True
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+
+    def started(self, backend: str, now: float = 0.0, bound: bool = False) -> None:
+        self.calls.append(("started", backend, now, bound))
+
+    def finished(self, backend: str, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
+        self.calls.append(("finished", backend, outcome, now))
+
+    def charged(self, *arguments: object) -> None:
+        self.calls.append(("charged", *arguments))
+
+    def progressed(self, *arguments: object) -> None:
+        self.calls.append(("progressed", *arguments))
+
+    def condition_changed(self, *arguments: object) -> None:
+        self.calls.append(("condition_changed", *arguments))
+
+
+def test_each_balancer_is_informed_of_its_own_members_only() -> None:
+    listener = Listener()
+    lb = Tiers([LeastConnections(["a0"]), listener], tier=tier_of)
+    lb.put("b0")
+    assert lb.timed
+    for backend in ("a0", "b0", "x"):
+        lb.started(backend, 1.0, bound=True)
+        lb.charged(backend, 5, 2.0)
+        lb.progressed(backend, 0.5, 3.0)
+        lb.condition_changed(backend, "full")
+        lb.finished(backend, SUCCESS, 4.0)
+    assert listener.calls == [
+        ("started", "b0", 1.0, True),
+        ("charged", "b0", 5, 2.0),
+        ("progressed", "b0", 0.5, 3.0),
+        ("condition_changed", "b0", "full"),
+        ("finished", "b0", SUCCESS, 4.0),
+    ]
+    with pytest.raises(UnknownBackend):
+        lb.load_of("x")
+    assert not tiers((1, 1)).timed
