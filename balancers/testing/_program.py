@@ -15,7 +15,7 @@ from textwrap import indent
 from types import CodeType
 from typing import Any
 
-from balancers.testing import gate_programs, programs
+from balancers.testing import gate_programs, plan_programs, programs
 
 __all__ = ["Breach", "Program", "written"]
 
@@ -44,6 +44,7 @@ _MODULES = {
     "MissingKey": "balancers.errors",
     **dict.fromkeys(programs.__all__, programs.__name__),
     **dict.fromkeys(gate_programs.__all__, gate_programs.__name__),
+    **dict.fromkeys(plan_programs.__all__, plan_programs.__name__),
 }
 """The names that lines may use, and the modules that define them."""
 _NAMES = {name: getattr(import_module(module), name) for name, module in _MODULES.items()}

@@ -61,6 +61,7 @@ NO_COOKIE = "A request whose key is no cookie of a backend goes to the first bac
 PANIC = "Envoy sends requests to all hosts if fewer than half of them are healthy."
 SCHEDULE = "Envoy builds its schedule again at each change, and begins with the heaviest host."
 ROUNDED = "Envoy picks two at random and compares their requests: weights are approximate."
+DRAWN = "Envoy draws hosts of equal weights at random, also after the first one of a plan."
 NO_KEY = "A request without a key is spread by round robin."
 FALLBACK = "After 20 closed servers in a row, nginx spreads the request by round robin."
 NEIGHBOUR = "The turns of a closed upstream go to the next one."
@@ -112,6 +113,7 @@ PRESETS = [
             "no_backend_starves": SCHEDULE,
             "shares_follow_weights": ROUNDED,
             "scale_free": ROUNDED,
+            "a_plan_takes_one_turn": DRAWN,
         },
     ),
     Kind(

@@ -1281,3 +1281,42 @@ class CopyBeginsAgain(Turns):
         for backend, weight in self.weights.items():
             copied.put(backend, weight)
         return copied
+
+
+# a_plan_takes_one_turn
+
+
+@wrong_balancer("a_plan_takes_one_turn")
+class PlansAreFree(Turns):
+    """A plan takes no turn: all plans begin with the same backend."""
+
+    def plan(self, n: int, key: Any = None, now: float = 0.0, avoid: Any = ()) -> list[Any]:
+        return self.left(avoid)[:n]
+
+
+@wrong_balancer("a_plan_takes_one_turn")
+class PlansTakeEveryTurn(Turns):
+    """Each backend of a plan loses its turn."""
+
+    def plan(self, n: int, key: Any = None, now: float = 0.0, avoid: Any = ()) -> list[Any]:
+        return [self.turn_of(backend) for backend in self.left(avoid)[:n]]
+
+
+@wrong_balancer("a_plan_takes_one_turn", "least_loaded")
+class PlansForgetTheLoads(Counts):
+    """Only the first backend of a plan is the least busy one."""
+
+    def plan(self, n: int, key: Any = None, now: float = 0.0, avoid: Any = ()) -> list[Any]:
+        others = self.left(avoid)
+        first = self.pick(avoid=avoid)
+        return [first, *(backend for backend in others if backend != first)][:n]
+
+
+@wrong_balancer("a_plan_takes_one_turn", "random")
+class PlansRepeat(Draws):
+    """Backends are drawn for a plan with replacement."""
+
+    def plan(self, n: int, key: Any = None, now: float = 0.0, avoid: Any = ()) -> list[Any]:
+        first = self.pick(avoid=avoid)
+        others = self.left(avoid)
+        return [first, *(others[number % len(others)] for number in range(n - 1))]

@@ -12,6 +12,7 @@ from balancers.testing.laws import (
     load_reports,
     loaded,
     loads,
+    planning,
     sameness,
     state,
     weights,
@@ -28,6 +29,7 @@ BALANCER_LAWS = (
     *loaded.LAWS,
     *keys.LAWS,
     *explaining.LAWS,
+    *planning.LAWS,
 )
 """The laws of balancers, in the order in which they are tested."""
 
