@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from balancers._internal.checks import as_weights, shown
+from balancers._internal.forwarding import ForwardsReports
 from balancers._internal.plans import plan_of
 from balancers._internal.taken import take, wrapping
 from balancers._internal.types import B
@@ -17,7 +18,7 @@ from balancers.outcome import SUCCESS, Outcome
 __all__ = ["IPHash"]
 
 
-class IPHash(Balancer[B]):
+class IPHash(ForwardsReports[B], Balancer[B]):
     """Picks a backend by the address of the client.
 
     The key is an address: a text, 4 or 16 packed bytes, or an object of :mod:`ipaddress`.  A host
@@ -146,6 +147,9 @@ class IPHash(Balancer[B]):
         if key is None:
             raise MissingKey("key must be the client's address, not None")
         return self._prefixes.network(key)
+
+    def _informed(self) -> Balancer[B]:
+        return self._over
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

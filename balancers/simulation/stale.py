@@ -7,9 +7,11 @@ from typing import Any, cast
 
 from balancers._internal.checks import duration, shown, valid_now
 from balancers._internal.copying import SharesBackends
+from balancers._internal.forwarding import inform
+from balancers._internal.plans import plan_of
 from balancers._internal.taken import take
 from balancers._internal.types import B
-from balancers.balancer import Balancer, Key
+from balancers.balancer import Balancer, Condition, Key
 from balancers.errors import InvalidSetting, UnknownBackend
 from balancers.outcome import SUCCESS, Outcome
 
@@ -17,8 +19,8 @@ __all__ = ["Stale"]
 
 _EXACT = 2.0**53
 """From here on, not every int is a float: renewals follow each other too fast for a float."""
-_Report = tuple[B, Outcome | None, float, bool]
-"""The backend, the outcome of an end or None for a start, the time, and whether it was bound."""
+_Report = tuple[B, str, tuple[Any, ...]]
+"""The backend, the method of the balancer that is called, and its further arguments."""
 
 
 class Stale(SharesBackends, Balancer[B]):
@@ -26,7 +28,8 @@ class Stale(SharesBackends, Balancer[B]):
 
     Between two renewals, ``balancer`` picks by the loads of the last one.  The board is renewed at
     0, ``every``, 2 · ``every`` and so on: the first call at such a time or later reports all starts
-    and ends before it, in their order and with their times.  Changes of members are not delayed.
+    and ends before it, in their order and with their times.  Costs and progress are delayed in the
+    same way.  Changes of members and of their conditions are not delayed.
 
     With old loads, a balancer that compares all backends sends every request to the few that seemed
     idle (the herd effect).  Source: M. Mitzenmacher, "How useful is old information?", IEEE TPDS
@@ -56,10 +59,11 @@ class Stale(SharesBackends, Balancer[B]):
         take(balancer)
         self.keyed: bool = balancer.keyed
         self.fractional: bool = balancer.fractional
+        self.timed: bool = bool(getattr(balancer, "timed", False))
         self._balancer = balancer
         self._now = -inf
         self._due = -inf
-        self._starts_and_ends: list[_Report[B]] = []
+        self._reports: list[_Report[B]] = []
 
     @property
     def weights(self) -> Mapping[B, float]:
@@ -78,9 +82,9 @@ class Stale(SharesBackends, Balancer[B]):
     def discard(self, backend: B) -> None:
         """Remove the backend, and forget what is not yet reported about it; O(reports)."""
         self._balancer.discard(backend)
-        if self._starts_and_ends:
-            kept = [report for report in self._starts_and_ends if report[0] != backend]
-            self._starts_and_ends = kept
+        if self._reports:
+            kept = [report for report in self._reports if report[0] != backend]
+            self._reports = kept
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Return the pick of the balancer by the loads of the board.
@@ -90,17 +94,44 @@ class Stale(SharesBackends, Balancer[B]):
         self._renew(now)
         return self._balancer.pick(key, now, avoid)
 
+    def plan(
+        self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
+    ) -> list[B]:
+        """Return the plan of the balancer by the loads of the board.
+
+        Raises what ``balancer.plan`` raises, InvalidTime, and NotPlannable if it has no ``plan``.
+        """
+        plan = plan_of(self._balancer)
+        self._renew(now)
+        return plan(n, key, now, avoid)
+
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
         """Called when a request starts.  The balancer is informed at the next renewal."""
         self._renew(now)
         if backend in self._balancer.weights:
-            self._starts_and_ends.append((backend, None, self._now, bound))
+            self._reports.append((backend, "started", (self._now, bound)))
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Called when a request ends.  The balancer is informed at the next renewal."""
         self._renew(now)
         if backend in self._balancer.weights:
-            self._starts_and_ends.append((backend, outcome, self._now, False))
+            self._reports.append((backend, "finished", (outcome, self._now)))
+
+    def charged(self, backend: B, change: int, now: float = 0.0) -> None:
+        """Called when the cost in flight of a backend changes.  Reported at the next renewal."""
+        self._renew(now)
+        if backend in self._balancer.weights:
+            self._reports.append((backend, "charged", (change, self._now)))
+
+    def progressed(self, backend: B, elapsed: float, now: float = 0.0) -> None:
+        """Called at the first progress of a request.  Reported at the next renewal."""
+        self._renew(now)
+        if backend in self._balancer.weights:
+            self._reports.append((backend, "progressed", (elapsed, self._now)))
+
+    def condition_changed(self, backend: B, condition: Condition) -> None:
+        """Called when the condition of a member changes.  The balancer is informed at once."""
+        inform(self._balancer, "condition_changed", backend, condition)
 
     def load_of(self, backend: B, now: float = 0.0) -> float | None:
         """Return the load of a member on the board, or None if the balancer compares no loads.
@@ -114,9 +145,9 @@ class Stale(SharesBackends, Balancer[B]):
         balancer = self._balancer
         if not callable(getattr(balancer, "load_of", None)):
             return None
-        if now >= self._due and self._starts_and_ends:
+        if now >= self._due and self._reports:
             balancer = deepcopy(balancer)
-            _report(balancer, self._starts_and_ends)
+            _report(balancer, self._reports)
         load_of: Any = getattr(balancer, "load_of", None)
         return cast("float | None", load_of(backend, now))
 
@@ -130,7 +161,7 @@ class Stale(SharesBackends, Balancer[B]):
         self._due = (floor(turns) + 1) * self._every if exact else nextafter(now, inf)
         if self._due <= now:  # by rounding
             self._due = nextafter(now, inf)
-        reports, self._starts_and_ends = self._starts_and_ends, []
+        reports, self._reports = self._reports, []
         _report(self._balancer, reports)
 
     def _known_backends(self) -> Iterable[object]:
@@ -145,9 +176,6 @@ class Stale(SharesBackends, Balancer[B]):
 
 
 def _report(balancer: Balancer[B], reports: list[_Report[B]]) -> None:
-    """Report starts and ends to the balancer, with their times."""
-    for backend, outcome, when, bound in reports:
-        if outcome is None:
-            balancer.started(backend, when, bound)
-        else:
-            balancer.finished(backend, outcome, when)
+    """Report starts, ends, costs and progress to the balancer, with their times."""
+    for backend, method, arguments in reports:
+        inform(balancer, method, backend, *arguments)

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from balancers._internal.checks import as_weights, shown
+from balancers._internal.forwarding import ForwardsReports
 from balancers._internal.plans import plan_of
 from balancers._internal.taken import take, wrapping
 from balancers.balancer import Balancer
@@ -15,7 +16,7 @@ from balancers.outcome import SUCCESS, Outcome
 __all__ = ["FallsBack"]
 
 
-class FallsBack(Membership[str]):
+class FallsBack(ForwardsReports[str], Membership[str]):
     """Makes the members of this balancer also members of another balancer, the fallback.
 
     A subclass must set ``_fallback`` before it calls the constructor, and it must call the
@@ -76,6 +77,9 @@ class FallsBack(Membership[str]):
             self._fallback.discard(backend)
         else:
             self._fallback.put(backend, new)
+
+    def _informed(self) -> Balancer[str] | None:
+        return self._fallback
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
