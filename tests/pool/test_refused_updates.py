@@ -25,7 +25,7 @@ LOADS: dict[str, Callable[[], Any]] = {
     "Ewma": Ewma[str],
     "InFlight": InFlight[str],
     "InFlightCost": InFlightCost[str],
-    "Combined": lambda: Combined(lambda a, b: a + b, PeakEwma[str](), InFlightCost[str]()),
+    "Combined": lambda: Combined[str](max, PeakEwma[str](), InFlightCost[str]()),
 }
 
 
@@ -59,7 +59,7 @@ BALANCERS: dict[str, Callable[[], Any]] = {
 
 def that_refuses(balancer: Any) -> Any:
     """Return the balancer, which refuses a backend called "refused" from now on."""
-    kind: Any = type(balancer)
+    kind: Any = balancer.__class__
 
     def put(self: Any, backend: str, weight: float = 1) -> None:
         if backend == "refused":
