@@ -32,30 +32,31 @@ _SHORTEST = 1e-6
 """A shorter duration counts as this one, so that a value depends on the requests in flight."""
 _MOST = 1e9
 """The highest penalty."""
+_DOUBLINGS = 60
+"""After so many doublings, every penalty has reached its limit."""
 
 
 class _State:
     """Stores what is known of one backend."""
 
-    __slots__ = ("average", "failing", "heard", "in_flight", "longest_failure", "progressed")
+    __slots__ = ("average", "failures", "heard", "in_flight", "progressed", "succeeded")
 
     def __init__(self) -> None:
         self.in_flight = 0
         self.progressed = 0
         """How many of them have reported their first byte."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all results."""
         self.average = _UNMEASURED
         """The average in seconds, with the penalties."""
         self.heard: float = -inf
         """The time of the last success or failure, in seconds."""
-        self.failing = False
-        """Whether there were failures, and no success."""
-        self.longest_failure = 0.0
-        """The longest duration of these failures, in seconds."""
-
-    def forget(self) -> None:
-        """Forget all results."""
-        self.average, self.heard = _UNMEASURED, -inf
-        self.failing, self.longest_failure = False, 0.0
+        self.failures = 0
+        """The number of failures since the last success."""
+        self.succeeded = False
+        """Whether a duration of a success is known."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_State":
         return copy_of_slots(self)
@@ -70,9 +71,10 @@ class PeakEwma(Load[B]):
 
     * A backend without a result has the value 0, so it gets a request at once.  While ``probes``
       requests of it are in flight, its value is higher than that of every backend with a result.
-    * A failure raises the average to ``penalty`` times the mean duration of all successes, and to
-      its own duration, and never lowers it.  Failures do not count for the mean.  A ``penalty`` of
-      0 counts failures by their durations only.
+    * A failure raises the average to ``penalty`` times the mean duration of all successes, or to
+      its own duration if that is longer.  It never lowers the average.  The second failure in a row
+      counts twice as much, the third four times, up to ``penalty`` times as much.  Failures do not
+      count for the mean.
     * A backend without requests in flight and without a result for ``max_age`` seconds counts as
       one without a result.  So a backend that was slow or failed gets another request.
     * Reading changes nothing: an average does not depend on when it is read.
@@ -110,6 +112,7 @@ class PeakEwma(Load[B]):
             raise InvalidSetting(f"penalty must be 0 to {_MOST:g}, not {shown(penalty)}")
         self._tau = float(duration("tau", tau))
         self._penalty = float(penalty)
+        self._most = max(self._penalty, self._penalty**2)
         self._probes = probes
         self._max_age = float(duration("max_age", max_age))
         self._first = first
@@ -168,7 +171,9 @@ class PeakEwma(Load[B]):
             self._fail(state, seconds)
         elif seconds is not None:
             self._succeed(state, seconds)
-        elif state.failing:
+        elif state.succeeded:
+            state.failures = 0
+        else:
             state.forget()
 
     def progressed(self, backend: B, elapsed: float, now: float = 0.0) -> None:
@@ -210,27 +215,28 @@ class PeakEwma(Load[B]):
             state.average = seconds
         else:
             state.average = seconds + (average - seconds) * exp((heard - now) / self._tau)
-        state.heard, state.failing = now, False
+        state.heard, state.failures, state.succeeded = now, 0, True
 
     def _begin(self, mean: float) -> None:
         """Compute the penalties of the failures before the first success; O(n)."""
         for state in self._states.values():
-            if state.failing:
-                state.average = max(state.longest_failure, self._penalty * mean)
+            if state.failures:
+                state.average = self._penalty_of(state, mean)
 
     def _fail(self, state: _State, seconds: float | None) -> None:
-        mean = _UNMEASURED if self._mean is None else self._mean
-        least = self._penalty * mean
-        if seconds is not None:
-            seconds = min(float(seconds), _LONGEST)
-            least = max(least, seconds)
-        if state.heard < -LATEST:
-            state.failing, state.average = True, least
-        else:
-            state.average = max(state.average, least)
-        if state.failing and seconds is not None:
-            state.longest_failure = max(state.longest_failure, seconds)
+        state.failures += 1
+        mean = self._mean
+        average = self._penalty_of(state, _UNMEASURED if mean is None else mean)
+        if seconds is not None and seconds > average:
+            average = min(float(seconds), _LONGEST)
+        if state.heard < -LATEST or average > state.average:
+            state.average = average
         state.heard = self._now
+
+    def _penalty_of(self, state: _State, mean: float) -> float:
+        """Return the average that the failures since the last success lead to."""
+        factor = self._penalty * 2.0 ** min(state.failures - 1, _DOUBLINGS)
+        return mean * min(factor, self._most)
 
     def __repr__(self) -> str:
         measured = sum(state.heard > -inf for state in self._states.values())

@@ -218,7 +218,7 @@ PLAIN: dict[str, tuple[Callable[[int], Pick], float, float]] = {
     "LeastConnections": (plain_least_connections, 2.2, 1.3),
     "WeightedLeastConnections": (plain_weighted_least, 1.7, 1.5),
     "WeightedLeastConnections-sed": (plain_shortest_delay, 1.7, 1.5),
-    "LeastLoaded": (plain_weighted_least, 1.7, 1.5),
+    "LeastLoaded": (plain_weighted_least, 2.9, 2.7),
     "LeastLoaded-PeakEwma": (plain_weighted_least, 3, 3),
     "PowerOfTwoChoices": (partial(plain_choices, choices=2), 0.35, 0.35),
     "PowerOfTwoChoices-3-load": (partial(plain_choices, choices=3), 1, 1),
