@@ -33,12 +33,17 @@ def assert_idle(pool: Pool[Any]) -> None:
     assert {member.in_flight for member in snapshot.members} <= {0}
 
 
-async def all_in_flight(pool: Pool[Any], count: int) -> None:
-    """Wait until this number of requests is in flight."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Let other tasks run until a condition holds; AssertionError after the limit."""
     end = time.monotonic() + LIMIT
-    while pool.snapshot().in_flight < count:
+    while not condition():
         assert time.monotonic() < end
         await asyncio.sleep(0.01)
+
+
+async def all_in_flight(pool: Pool[Any], count: int) -> None:
+    """Wait until this number of requests is in flight."""
+    await until(lambda: pool.snapshot().in_flight >= count)
 
 
 async def cancelled(tasks: list[asyncio.Task[Any]]) -> None:

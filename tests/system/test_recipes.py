@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.programs import program
+
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 OUTPUT = {
     "with_asyncio": "{'small': 10, 'large': 20}",
@@ -21,6 +23,11 @@ OUTPUT = {
 {'r1': 10, 'r2': 10}
 primary+new
 3 attempts failed, in flight: 0
+""".strip(),
+    "with_redis": """
+20 answered, 3 attempts failed
+in flight: 0
+300 keys, on each server: True
 """.strip(),
     "with_litellm": "12 answered, 3 attempts failed\nin flight: 0",
     "own_backend": "('10.0.0.1', 80)\nwest",
@@ -58,6 +65,7 @@ NEEDS = {
     "asgi_gateway": "uvicorn",
     "with_aiohttp": "aiohttp",
     "with_litellm": "litellm",
+    "with_redis": "redis",
     "with_sqlalchemy": "sqlalchemy",
 }
 """The packages of other projects that recipes need."""
@@ -77,6 +85,8 @@ def test_every_recipe_has_an_expected_output_and_a_page() -> None:
 def test_a_recipe_prints_the_expected_output(name: str) -> None:
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
+    if name == "with_redis":
+        program("redis-server", "redis-server")
     command = [sys.executable, "-W", "error", str(RECIPES / f"{name}.py")]
     offline = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     run = subprocess.run(
