@@ -12,9 +12,9 @@ from balancers._internal.refusals import shared_reason
 from balancers.errors import InvalidSetting, NoBackendAvailable
 from balancers.pool._gate_set import GateSet
 
-__all__ = ["Census"]
+__all__ = ["NO_COUNTS", "Census"]
 
-_NO_COUNTS: Mapping[str, int] = {}
+NO_COUNTS: Mapping[str, int] = {}
 
 
 class Census:
@@ -128,7 +128,7 @@ class Census:
         due: float,
         more_full: int = 0,
         limit: str | None = None,
-        more: Mapping[str, int] = _NO_COUNTS,
+        more: Mapping[str, int] = NO_COUNTS,
         more_closed: int = 0,
     ) -> NoBackendAvailable:
         """Return the error to raise when no backend can be picked.

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any, Generic
 
 from balancers._internal.types import B
+from balancers.pool._groups import Groups
 from balancers.pool._member import Member
 from balancers.pool.lease import Lease, meter_of
 
@@ -18,13 +19,15 @@ class Charges(Generic[B]):
         methods = [getattr(part, "charged", None) for part in (balancer, *gates)]
         self._charged: list[Callable[[B, int, float], object]] = [m for m in methods if m]
         self._progressed: Callable[..., object] | None = getattr(balancer, "progressed", None)
+        self.groups: Groups[B] | None = None
+        """The groups of the pool, or None if there are none."""
 
     def start(self, member: Member[B], cost: int, now: float) -> None:
         """Add the cost of a request.  If a method raises an exception, nothing has changed."""
         called: list[Callable[[B, int, float], object]] = []
         member.cost += cost
         try:
-            for charged in self._charged:
+            for charged in self._methods(member.backend) if self.groups else self._charged:
                 charged(member.backend, cost, now)
                 called.append(charged)
         except BaseException:
@@ -38,7 +41,8 @@ class Charges(Generic[B]):
         """Add the change to the cost in flight, and return the first exception of a method."""
         failed: Exception | None = None
         member.cost += change
-        for charged in self._charged if change else ():
+        methods = self._methods(member.backend) if self.groups else self._charged
+        for charged in methods if change else ():
             try:
                 charged(member.backend, change, now)
             except Exception as error:  # noqa: BLE001 - returned
@@ -58,9 +62,19 @@ class Charges(Generic[B]):
         if member.former:
             return None
         failed = self.change(member, change, now)
-        if is_first and self._progressed is not None:
+        if not is_first:
+            return failed
+        methods = [] if self._progressed is None else [self._progressed]
+        if self.groups is not None:
+            methods += self.groups.methods(member.backend, "progressed")
+        for progressed in methods:
             try:
-                self._progressed(member.backend, meter.first, now)
+                progressed(member.backend, meter.first, now)
             except Exception as error:  # noqa: BLE001 - returned
                 failed = failed or error
         return failed
+
+    def _methods(self, backend: B) -> list[Callable[[B, int, float], object]]:
+        """Return the methods to call for a backend of a pool that has groups."""
+        groups = self.groups.methods(backend, "charged") if self.groups else []
+        return [*self._charged, *groups]

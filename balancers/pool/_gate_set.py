@@ -15,15 +15,15 @@ from balancers.pool._hooks import hooks
 from balancers.pool._member import Member
 from balancers.pool._unproven import UnprovenGate, unproven_gate
 
-__all__ = ["GONE", "GateSet"]
+__all__ = ["GONE", "QUIESCED", "GateSet"]
 
-_QUIESCED = 1
+QUIESCED = 1
 """The bit for weight 0 in a combination of reasons."""
 _LEAVING = 2
 """The bit for a member that an update with ``keep`` no longer contains."""
 GONE = -1
 """The combination of a kept member that leaves at the next request: everything closes it."""
-_OWN_REASONS = {_QUIESCED: "quiesced", _LEAVING: "leaving"}
+_OWN_REASONS = {QUIESCED: "quiesced", _LEAVING: "leaving"}
 _FIRST_GATE = 4
 """The bit of the first gate.  The other gates have the higher bits."""
 _SMALLEST = ulp(0.0)
@@ -73,7 +73,7 @@ class GateSet(Generic[B]):
             bit for bit, gate in bits if getattr(gate, "limits_in_flight", False)
         )
         spare = sum(bit for bit, gate in bits if gate.spares_bound)
-        self._leaving = _QUIESCED | _LEAVING | spare
+        self._leaving = QUIESCED | _LEAVING | spare
         self._tells_recovery = [gate.soft and not gate.fractional for gate in self._places]
         self._reasons: dict[int, tuple[str, ...]] = {}
         self.recovered: list[Callable[..., None]] = hooks(self.gates, Gate, "recovered")
@@ -107,7 +107,7 @@ class GateSet(Generic[B]):
         The combination is 0 if the member is open.  The second value is True if at least one factor
         is neither 0 nor 1.
         """
-        combination, fractions = 0 if weight else _QUIESCED, False
+        combination, fractions = 0 if weight else QUIESCED, False
         if leaving:
             combination |= _LEAVING
         for bit, factor in zip(self._bits, factors, strict=False):

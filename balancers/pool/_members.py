@@ -15,6 +15,7 @@ from balancers.pool._census import Census
 from balancers.pool._change import Change
 from balancers.pool._departures import Departures
 from balancers.pool._gate_set import GateSet
+from balancers.pool._groups import Groups
 from balancers.pool._member import Member
 from balancers.pool._recoveries import Recoveries
 from balancers.pool._weights import Undo, Weights
@@ -41,7 +42,8 @@ class Members(Generic[B]):
         self.former_requests: int = 0
         self.former_failures: int = 0
         """The numbers of requests and of failures of the backends that have left."""
-        self._weights = Weights(balancer, gates, census)
+        self.groups: Groups[B] = Groups(balancer)
+        self._weights = Weights(balancer, gates, census, self.groups)
         self._gates = gates
         self._census = census
         self.events = events
@@ -77,7 +79,9 @@ class Members(Generic[B]):
         try:
             joined = [self._enter(b, weight, entered, now) for b, weight in change.joiners.items()]
             self._weights.change(joined, change, undo, now)
+            self.groups.change(change)
         except BaseException:
+            self.groups.restore(now)
             self._weights.restore(undo, now)
             for gate, backend in entered:
                 with suppress(Exception):  # the first exception is raised
@@ -89,6 +93,7 @@ class Members(Generic[B]):
             member.weight = weight
         for member in (*change.weights, *change.kept):
             self._reclassify(member, *self._classify(member))
+        self.groups.commit(change)
         for member in change.leavers:
             self._leave(member)
         failed = self._report_removed(change.leavers, now) if change.leavers else None
@@ -263,7 +268,10 @@ class Members(Generic[B]):
         """
         census = self._census
         panicking, last_resort = census.panicking, census.last_resort
-        if not census.update() and not self._outdated:
+        changed = census.update()
+        for group in self.groups.all:
+            group.census.update()
+        if not changed and not self._outdated:
             return
         if census.last_resort is not last_resort:
             detail = f"{census.eligible} of {census.members} serve"

@@ -1,6 +1,7 @@
 """Defines the part of a pool that picks backends, and counts requests from start to end."""
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any, Generic
 
 from balancers._internal.checks import (
     LATEST,
@@ -22,41 +23,39 @@ from balancers.pool._hooks import call_rest, hook, hooks, undo_start
 from balancers.pool._limit import PoolLimit
 from balancers.pool._member import Member
 from balancers.pool._members import Members
+from balancers.pool._refusals import Refusals
+from balancers.pool._rooms import Rooms
 from balancers.pool._writer import PoolWriter
 from balancers.pool.lease import Lease, Meter, member_of, open_member, reported_failure
 
-__all__ = ["PoolRequests"]
+__all__ = ["Picking", "PoolRequests"]
 
 
-class PoolRequests(PoolWriter[B]):
-    """Picks a backend for each request, and counts requests.
+class Picking(Generic[B]):
+    """Picks a backend for each request of a pool, or of a group of its members.
 
     What every request needs is stored in attributes of its own, because this is measurably faster.
     """
 
-    def __init__(
-        self,
-        balancer: Balancer[B],
-        members: Members[B],
-        gate_set: GateSet[B],
-        census: Census,
-        limit: PoolLimit | None,
-        now: float,
-    ) -> None:
-        super().__init__(balancer, members, gate_set, census, limit, now)
-        self._gates = gate_set.gates
-        self._watched = gate_set.watched
-        self._recovered_at = members.recoveries.read_at
-        self._pending = gate_set.pending
-        self._pick = balancer.pick
-        self._keyed = balancer.keyed
-        self._started = hook(balancer, Balancer, "started")
-        self._finished = hook(balancer, Balancer, "finished")
-        self._timed = bool(getattr(balancer, "timed", False))
-        counting = self._gates if self._limit is None else (*self._gates, self._limit)
-        self._gates_started = hooks(counting, Gate, "started")
-        self._gates_finished = hooks(self._gates, Gate, "finished")
-        self._charges: Charges[B] = Charges(balancer, self._gates)
+    _balancer: Balancer[B]
+    _by_backend: dict[B, Member[B]]
+    _census: Census
+    _charges: Charges[B]
+    _finished: Callable[..., None] | None
+    _gate_set: GateSet[B]
+    _gates: tuple[Gate[B], ...]
+    _gates_started: list[Callable[..., None]]
+    _keyed: bool
+    _limit: PoolLimit | None
+    _members: Members[B]
+    _now: float
+    _pending: dict[B, list[int]]
+    _pick: Callable[..., B]
+    _recovered_at: dict[B, float]
+    _refusals: Refusals[B]
+    _rooms: Rooms[B]
+    _started: Callable[..., None] | None
+    _watched: list[Any]
 
     def acquire(  # noqa: C901, PLR0912, PLR0915 - calls cost more time
         self,
@@ -151,6 +150,43 @@ class PoolRequests(PoolWriter[B]):
         undo_start(self._finished, self._gates, failed, member.backend, member.in_flight, now)
         if self._limit is not None and failed == self._charges.start:
             self._limit.ended(1, now)
+
+
+class PoolRequests(PoolWriter[B], Picking[B]):
+    """Picks a backend for each request, and counts requests from start to end."""
+
+    def __init__(
+        self,
+        balancer: Balancer[B],
+        members: Members[B],
+        gate_set: GateSet[B],
+        census: Census,
+        limit: PoolLimit | None,
+        now: float,
+    ) -> None:
+        super().__init__(balancer, members, gate_set, census, limit, now)
+        self._gates = gate_set.gates
+        self._watched = gate_set.watched
+        self._recovered_at = members.recoveries.read_at
+        self._pending = gate_set.pending
+        self._pick = balancer.pick
+        self._keyed = balancer.keyed
+        counting = self._gates if self._limit is None else (*self._gates, self._limit)
+        self._gates_started = hooks(counting, Gate, "started")
+        self._gates_finished = hooks(self._gates, Gate, "finished")
+        self._charges: Charges[B] = Charges(balancer, self._gates)
+        self._use_groups()
+
+    def _use_groups(self) -> None:
+        """Called when the pool gets its first group or loses its last, to call their balancers."""
+        balancer, groups = self._balancer, self._members.groups
+        self._timed: bool = bool(getattr(balancer, "timed", False)) or groups.timed
+        if groups.all:
+            self._started, self._finished = groups.started, groups.finished
+        else:
+            self._started = hook(balancer, Balancer, "started")
+            self._finished = hook(balancer, Balancer, "finished")
+        self._charges.groups = groups if groups.all else None
 
     def progress(self, lease: Lease[B], now: float, cost: int | None = None) -> None:
         """Report progress of a request, for example its first byte or token.

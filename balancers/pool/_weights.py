@@ -1,6 +1,6 @@
 """Passes the effective weights of the members to the balancer."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import deepcopy
 from typing import Any, Generic
 
@@ -11,6 +11,7 @@ from balancers.errors import BalancersError
 from balancers.pool._census import Census
 from balancers.pool._change import Change
 from balancers.pool._gate_set import GateSet
+from balancers.pool._groups import Groups
 from balancers.pool._hooks import hook
 from balancers.pool._member import Member
 
@@ -24,8 +25,11 @@ weights to put in order to restore it."""
 class Weights(Generic[B]):
     """Passes the effective weights to the balancer.  Only this class changes its weights."""
 
-    def __init__(self, balancer: Balancer[B], gates: GateSet[B], census: Census) -> None:
+    def __init__(
+        self, balancer: Balancer[B], gates: GateSet[B], census: Census, groups: Groups[B]
+    ) -> None:
         self._balancer = balancer
+        self._groups = groups
         self._gates = gates
         self._census = census
         self._condition_changed: Callable[[B, Condition], object] | None = getattr(
@@ -51,8 +55,10 @@ class Weights(Generic[B]):
         if effective != member.effective_weight:
             self._balancer.put(member.backend, effective)
             member.effective_weight = effective
+        for group in self._groups.all:
+            group.update(member, factors, closed_by, fractions)
 
-    def update_all(self, members: Iterable[Member[B]]) -> None:
+    def update_all(self, members: Collection[Member[B]]) -> None:
         """Put the effective weights of these members after other gates are ignored; O(members)."""
         ignored, put, product = self._census.ignored, self._balancer.put, self._gates.product
         heeded = ~ignored
@@ -65,6 +71,8 @@ class Weights(Generic[B]):
             if effective != member.effective_weight:
                 put(member.backend, effective)
                 member.effective_weight = effective
+        for group in self._groups.all:
+            group.update_all(members)
 
     def change(
         self, joined: Sequence[Member[B]], change: Change[B], undo: Undo[B], now: float

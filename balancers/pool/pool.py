@@ -1,20 +1,17 @@
 """Combines a balancer and gates.  The effective weight of a backend is weight × Π factors."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import Any
 
 from balancers._internal.checks import (
-    at_least,
-    checked_avoid,
     shown,
     valid_now,
 )
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Key
-from balancers.errors import InvalidPick, NoBackendAvailable, NotPlannable
 from balancers.event import Event
 from balancers.gate import Gate
 from balancers.pool._census import Census
@@ -22,8 +19,10 @@ from balancers.pool._change import Change
 from balancers.pool._gate_set import GateSet
 from balancers.pool._limit import PoolLimit
 from balancers.pool._members import Members
+from balancers.pool._planning import Planning
 from balancers.pool._requests import PoolRequests
 from balancers.pool._taken import take, taking
+from balancers.pool.group import Group
 from balancers.pool.lease import (
     LeaseContext,
 )
@@ -31,7 +30,7 @@ from balancers.pool.lease import (
 __all__ = ["Pool"]
 
 
-class Pool(PoolRequests[B]):
+class Pool(PoolRequests[B], Planning[B]):
     """Picks a backend for each request, with one balancer and any number of gates.
 
     >>> from balancers import WeightedLeastConnections
@@ -83,46 +82,17 @@ class Pool(PoolRequests[B]):
                 gate.attach(members.in_flight, events)
             members.change(Change(dict(balancer.weights)), self._now)
 
-    def plan(
-        self, now: float, key: Key | None = None, n: int = 3, avoid: Collection[B] = ()
-    ) -> list[B]:
-        """Return up to ``n`` different backends for one request, the best one first.
+    def group(
+        self, balancer: Balancer[B], members: Iterable[B] | Mapping[B, float] = ()
+    ) -> Group[B]:
+        """Return a group: some of the members, with a balancer of its own; O(group).
 
-        Each of them could serve the request now.  No request is counted, but the balancer is asked
-        once, as for one pick: otherwise all plans would begin with the same backend.  To use a
-        plan, pass it to ``acquire`` as ``among``, or a part of it in another order.
-
-        >>> from balancers import Pool, RoundRobin
-        >>> pool = Pool(RoundRobin(["a", "b", "c"]))
-        >>> pool.plan(now=0.0, n=2), pool.plan(now=0.0)
-        (['a', 'b'], ['b', 'c', 'a'])
-        >>> pool.acquire(now=0.0, among=["c", "a"]).backend
-        'c'
-
-        The cost is that of the method ``plan`` of the balancer.  Raises NoBackendAvailable,
-        NotPlannable if the balancer has no such method, InvalidPick, InvalidSetting for ``n`` below
-        1, and what ``acquire`` raises for the other arguments.
+        ``members`` are backends of the pool, or a mapping of them to weights in the group.  The
+        members of the balancer are members of the group too.  Raises UnknownBackend for a backend
+        that is not a member of the pool, and IncompatibleGate if a gate is fractional and the
+        balancer is not.  Raises InvalidWeight, AlreadyInUse, TypeError.
         """
-        plan: Callable[..., list[B]] | None = getattr(self._balancer, "plan", None)
-        if plan is None:
-            raise NotPlannable(f"{shown(self._balancer)} has no method plan")
-        at_least(1, n=n)
-        self._now = now = valid_now(now, self._now)
-        avoid = checked_avoid(avoid)
-        if self._gate_set.due <= now or self._recovered_at:
-            self._members.settle(now)
-        if self._limit is not None and self._limit.full:
-            raise self._refusals.refusal(avoid, None, self._limit.reason)
-        if not (self._census.eligible or self._keyed or avoid):
-            raise self._refusals.refusal(avoid, None)
-        try:
-            backends = plan(n, key, now, avoid)
-        except NoBackendAvailable as error:
-            raise self._refusals.refusal_of(error, avoid, None) from None
-        for backend in backends:
-            if backend not in self._by_backend:
-                raise InvalidPick(f"{shown(self._balancer)} planned {shown(backend)}, not a member")
-        return backends
+        return Group(self, balancer, members)
 
     def lease(
         self,
@@ -150,3 +120,4 @@ class Pool(PoolRequests[B]):
         self.__dict__.update(state)
         for part in (self._balancer, *self._gates):
             take(part)
+        self._use_groups()
