@@ -129,8 +129,8 @@ def _shown_call(fields: Mapping[str, Any]) -> str:
         return "the calls before it"
     if "read" in fields:
         return "a reading of the pool"
-    if "acquire" in fields or "release" in fields:
-        name = "acquire" if "acquire" in fields else "release"
+    name = next((n for n in ("acquire", "release", "progress") if n in fields), "")
+    if name:
         shown_items = [f"{n}={dumps(v)}" for n, v in fields.items() if n not in {name, *RESULTS}]
         return f"{name} {dumps(fields[name])} ({', '.join(shown_items)})"
     owner = next(name for name in ("pool", "balancer", "gate") if name in fields)

@@ -8,8 +8,9 @@ from zlib import crc32
 from balancers._internal.checks import NO_BACKENDS
 from balancers.errors import InvalidTime, UnknownBackend
 from balancers.pool import Lease, Pool
-from balancers.testing._texts import Texts, closing_reasons
+from balancers.testing._texts import Texts
 from balancers.testing._values import argument, dumps, is_a, results
+from balancers.testing._weight_log import WeightLog
 
 __all__ = ["Recording"]
 
@@ -49,9 +50,8 @@ class Recording:
         """The numbers of the requests in flight."""
         self._settled = False
         """Whether the state was read after the last call.  Then a reading changes nothing."""
-        self._weights: dict[Any, float | None] = dict(balancer.weights)
-        self._put: dict[Any, float | None] = {}
-        """The weights that the balancer got during the call in progress.  None: discarded."""
+        self.weights = WeightLog(pool, balancer, texts)
+        """The weights that the balancer got during the call in progress."""
         self._checked_at = 0
         self.text: int = 0
         """The checksum of the lines so far."""
@@ -71,9 +71,11 @@ class Recording:
             prefer: Any = None,
             strict: Any = False,
             avoid: Any = NO_BACKENDS,
+            cost: Any = 0,
+            among: Any = None,
         ) -> Any:
             if self._busy:
-                return method(now, key, prefer, strict, avoid)
+                return method(now, key, prefer, strict, avoid, cost, among)
             number = self.requests + 1
             text = f'{{"acquire":{number},"t":{self._texts.time(now)}'
             if key is not None:
@@ -84,10 +86,14 @@ class Recording:
                 text += f',"strict":{self._texts.value(strict)}'
             if avoid is not NO_BACKENDS:
                 text += f',"avoid":{self._texts.value(avoid)}'
+            if not (cost.__class__ is int and cost == 0):
+                text += f',"cost":{self._texts.value(cost)}'
+            if among is not None:
+                text += f',"among":{self._texts.value(among)}'
             self.requests = number
             self._busy = True
             try:
-                lease = method(now, key, prefer, strict, avoid)
+                lease = method(now, key, prefer, strict, avoid, cost, among)
             except BaseException as error:
                 self._end(text, self._texts.raised, error)
                 raise
@@ -107,11 +113,11 @@ class Recording:
             elapsed: Any = None,
             retry_after: Any = None,
             status: Any = None,
+            first: Any = None,
         ) -> None:
             if self._busy:
-                return method(lease, now, ok, elapsed, retry_after, status)
-            number = self._numbers.get(lease) if is_a(lease, Lease) else None
-            text = self._texts.release(lease, number, now)
+                return method(lease, now, ok, elapsed, retry_after, status, first)
+            text = self._texts.release(lease, self._number(lease), now)
             if ok is not True:
                 text += f',"ok":{self._texts.value(ok)}'
             if elapsed is not None:
@@ -120,9 +126,11 @@ class Recording:
                 text += f',"retry_after":{self._texts.time(retry_after)}'
             if status is not None:
                 text += f',"status":{self._texts.value(status)}'
+            if first is not None:
+                text += f',"first":{self._texts.time(first)}'
             self._busy = True
             try:
-                method(lease, now, ok, elapsed, retry_after, status)
+                method(lease, now, ok, elapsed, retry_after, status, first)
             except BaseException as error:
                 if getattr(lease, "released", False) is True:
                     self._numbers.pop(lease, None)
@@ -133,6 +141,31 @@ class Recording:
             return None
 
         return release
+
+    def progress(self, method: Callable[..., None]) -> Callable[..., None]:
+        """Return a function that makes and logs a call of ``progress``."""
+
+        def progress(lease: Any, now: Any, cost: Any = None) -> None:
+            if self._busy:
+                return method(lease, now, cost)
+            member = getattr(lease, "_member", None)
+            own = getattr(member, "owner", None) is self._pool._members  # noqa: SLF001 - as a pool checks it
+            text = self._texts.of_lease("progress", lease, self._number(lease), now, own=own)
+            if cost is not None:
+                text += f',"cost":{self._texts.value(cost)}'
+            self._busy = True
+            try:
+                method(lease, now, cost)
+            except BaseException as error:
+                self._end(text, self._texts.raised, error)
+                raise
+            self._end(text)
+            return None
+
+        return progress
+
+    def _number(self, lease: Any) -> int | None:
+        return self._numbers.get(lease) if is_a(lease, Lease) else None
 
     def call(self, prefix: str, method: Method, *, ordered: bool = False) -> Method:
         """Return a function that makes and logs a call of another method.
@@ -195,26 +228,6 @@ class Recording:
 
         return unrecorded
 
-    def put(self, method: Callable[..., None]) -> Callable[..., None]:
-        """Return a function that puts a weight into the balancer, and stores it for the line."""
-
-        def put(backend: Any, weight: float = 1) -> None:
-            method(backend, weight)
-            if not self._over:
-                self._put[backend] = weight
-
-        return put
-
-    def discard(self, method: Callable[..., None]) -> Callable[..., None]:
-        """Return a function that discards a backend, and stores this for the line."""
-
-        def discard(backend: Any) -> None:
-            method(backend)
-            if not self._over:
-                self._put[backend] = None
-
-        return discard
-
     def line(self, text: str) -> None:
         """Pass a line to ``write``, unless an earlier line failed."""
         if self._over:
@@ -238,6 +251,7 @@ class Recording:
             self._fail(error)
         finally:  # methods that the program has stored may still be called
             self._busy = self._over = True
+            self.weights.close()
 
     def _check(self, name: str) -> None:
         """Write a line with the checksums of the state and of the lines so far; O(members).
@@ -261,8 +275,7 @@ class Recording:
         try:
             if result is not None:
                 text += result(*arguments)
-            if self._put:
-                text += self._changed_weights()
+            text += self.weights.changed()
             self.line(text)
             passed = self.lines - self._checked_at
             if passed >= _INTERVAL and passed >= len(self._pool):
@@ -276,22 +289,5 @@ class Recording:
         """End the recording.  The calls go on."""
         self.failed = self.failed or error
         self._over = True
-        self._put.clear()
+        self.weights.close()
         self._numbers.clear()
-
-    def _changed_weights(self) -> str:
-        """Return the weights in the balancer that the call has changed."""
-        changed: list[str] = []
-        for backend, weight in self._put.items():
-            if self._weights.get(backend) == weight:
-                continue
-            items = [self._texts.name(backend), self._texts.value(weight)]
-            items += map(dumps, closing_reasons(self._pool, backend))
-            changed.append(f"[{','.join(items)}]")
-            if weight is None:
-                del self._weights[backend]
-                self._texts.forget(backend)
-            else:
-                self._weights[backend] = weight
-        self._put.clear()
-        return f',"w":[{",".join(changed)}]' if changed else ""

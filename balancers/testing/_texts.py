@@ -67,14 +67,25 @@ class Texts:
             text += ',"panic":true'
         return text
 
-    def release(self, lease: Any, number: int | None, now: Any) -> str:
-        """Return the first part of the line of a release.  ``number`` is that of the request."""
+    def of_lease(
+        self, call: str, lease: Any, number: int | None, now: Any, *, own: bool = True
+    ) -> str:
+        """Return the first part of the line of a call that gets a lease.
+
+        ``number`` is that of the request.  A lease that is not ``own`` is always called foreign.
+        """
+        request: object = number
         if not is_a(lease, Lease):
-            return f'{{"release":"object","t":{self.time(now)}'
+            request = '"object"'
+        elif number is None:
+            request = '"released"' if lease.released and own else '"foreign"'
+        return f'{{"{call}":{request},"t":{self.time(now)}'
+
+    def release(self, lease: Any, number: int | None, now: Any) -> str:
+        """Return the first part of the line of a release."""
+        text = self.of_lease("release", lease, number, now)
         if number is None:
-            kind = "released" if lease.released else "foreign"
-            return f'{{"release":"{kind}","t":{self.time(now)}'
-        text = f'{{"release":{number},"t":{self.time(now)}'
+            return text
         report = lease._report  # noqa: SLF001 - no method returns what failed() reported
         if report is not None and report is not True and report is not False:
             text += f',"failed":{self.value(report)}'

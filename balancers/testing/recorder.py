@@ -150,22 +150,26 @@ class Recorder(Generic[B]):
 
     def _tap_all(self) -> None:
         recording = self._recording
+        of_requests = {
+            "acquire": recording.acquire,
+            "release": recording.release,
+            "progress": recording.progress,
+        }
 
         def of_pool(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-            if name == "acquire":
-                return recording.acquire(method)
-            if name == "release":
-                return recording.release(method)
-            if name in CHANGES:
-                return recording.call(f'"pool":"{name}"', method, ordered=True)
+            if name in of_requests:
+                return of_requests[name](method)
+            if name in {"plan", *CHANGES}:
+                return recording.call(f'"pool":"{name}"', method, ordered=name != "plan")
             return recording.read(method) if name in _READS else recording.unrecorded(method)
 
         def of_balancer(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-            noted = {"put": recording.put, "discard": recording.discard}.get(name)
+            weights = recording.weights
+            noted = {"put": weights.put, "discard": weights.discard}.get(name)
             method = method if noted is None else noted(method)
             return recording.call(f'"balancer":{dumps(name)}', method)
 
-        pool_methods = ("acquire", "release", "explain", *CHANGES, *_READS)
+        pool_methods = (*of_requests, "plan", "explain", *CHANGES, *_READS)
         self._taps.append(Tap(self.pool, pool_methods, of_pool))
         self._taps.append(Tap(self.balancer, self.balancer_methods, of_balancer))
         for place, (gate, methods) in enumerate(zip(self.gates, self.gate_methods, strict=True)):

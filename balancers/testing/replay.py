@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple, cast
 
-from balancers import Outcome, RoundRobin
+from balancers import Outcome
 from balancers._internal.checks import shown
 from balancers.pool import Lease, Pool
 from balancers.testing._divergence import RESULTS, Diverged, Situation, differing, same
+from balancers.testing._foreign import foreign_lease
 from balancers.testing._log import Header, InvalidLog, decoded, parsed, read_header
 from balancers.testing._values import Codec
 from balancers.testing.recorder import CHANGES, Recorder
@@ -19,8 +20,8 @@ Make = Callable[[Header], "Pool[Any] | tuple[Pool[Any], Iterable[Any]]"]
 """A function that constructs the pool again.  If the recorder got other objects in ``gates``, it
 returns the pool and these objects, in the same order."""
 
-_REQUEST = ("key", "prefer", "strict", "avoid")
-_OUTCOME = ("ok", "elapsed", "retry_after", "status")
+_REQUEST = ("key", "prefer", "strict", "avoid", "cost", "among")
+_OUTCOME = ("ok", "elapsed", "retry_after", "status", "first")
 _ARGUMENTS = ("t", "failed", "args", *_REQUEST, *_OUTCOME)
 """The items of a line that are values."""
 
@@ -106,6 +107,7 @@ class _Replay:
         self._codec = Codec(resolve=None if resolve is None else self._stores_name(resolve))
         self._written: deque[str] = deque()
         self._leases: dict[int, Lease[Any]] = {}
+        self._released: Any = None
         self._checked = 1
         header = read_header(log[0], self._codec)
         made = make(header)
@@ -202,9 +204,11 @@ class _Replay:
                 return partial(self._acquire, number, request, values)
             case {"release": request}:
                 return partial(self._release, number, request, values)
+            case {"progress": request}:
+                return partial(self._progress, number, request, values)
             case {"read": True}:
                 return lambda: self.pool.panicking
-            case {"pool": str(name)} if name in CHANGES:
+            case {"pool": str(name)} if name in {*CHANGES, "plan"}:
                 method = getattr(self.pool, name)
             case {"balancer": str(name)} if name in self._recorder.balancer_methods:
                 method = getattr(self._recorder.balancer, name)
@@ -246,13 +250,7 @@ class _Replay:
         self._leases[request] = self.pool.acquire(values["t"], **arguments)
 
     def _release(self, number: int, request: Any, values: dict[str, Any]) -> None:
-        lease: Any = object()
-        if isinstance(request, int):
-            lease = self._leases.get(request)
-            if lease is None:
-                raise InvalidLog(number, "it releases a request that is not in flight")
-        elif request in {"released", "foreign"}:
-            lease = _foreign_lease(released=request == "released")
+        lease = self._lease(number, request)
         if isinstance(values.get("failed"), Outcome):
             failed: Outcome = values["failed"]
             lease.failed(retry_after=failed.retry_after, status=failed.status)
@@ -261,7 +259,22 @@ class _Replay:
             self.pool.release(lease, values.get("t"), **arguments)  # type: ignore[arg-type]  # any
         finally:
             if isinstance(request, int) and lease.released:
-                del self._leases[request]
+                self._released = self._leases.pop(request)
+
+    def _progress(self, number: int, request: Any, values: dict[str, Any]) -> None:
+        given = {"cost": values["cost"]} if "cost" in values else {}
+        lease = self._released if request == "released" else self._lease(number, request)
+        self.pool.progress(lease, values.get("t"), **given)  # type: ignore[arg-type]  # any
+
+    def _lease(self, number: int, request: Any) -> Any:
+        """Return the lease of a request by its number, or one that the pool refuses."""
+        if isinstance(request, int):
+            if request not in self._leases:
+                raise InvalidLog(number, "it names a request that is not in flight")
+            return self._leases[request]
+        if request in {"released", "foreign"}:
+            return foreign_lease(released=request == "released")
+        return object()
 
     def _stores_name(self, resolve: Callable[[str], Any]) -> Callable[[str], Any]:
         """Return a function that returns the backend of a name, and stores its name."""
@@ -284,12 +297,3 @@ class _Replay:
     def _name(self, backend: Any) -> str:
         """Return the name of a backend.  A backend that no name stands for gets a text."""
         return self._names.get(backend, f"an unknown {type(backend).__name__}")
-
-
-def _foreign_lease(*, released: bool) -> Lease[Any]:
-    """Return a lease of another pool."""
-    pool = Pool(RoundRobin(["other"]))
-    lease = pool.acquire(now=0.0)
-    if released:
-        pool.release(lease, now=0.0)
-    return lease

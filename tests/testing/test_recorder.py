@@ -929,4 +929,4 @@ def test_names_that_left_are_not_kept() -> None:
         pool.update([f"a{number}", f"a{number + 1}"], now=float(number))
         pool.release(pool.acquire(float(number)), float(number))
     assert len(recorder._texts._names) < 5
-    assert len(recorder._recording._weights) == 2
+    assert len(recorder._recording.weights._weights) == 2
