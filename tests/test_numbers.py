@@ -176,6 +176,10 @@ MEASURED = {
         "45 MB": "tests/benchmarks/simulated_memory.py",
         "100 MB": "tests/benchmarks/simulated_memory.py",
     },
+    "docs/scenarios.md": {
+        "20 ms": "tests/scenarios/slow.py",
+        "1 ms": "tests/scenarios/slow.py",
+    },
     "docs/simulation.md": {
         "15 ms": "balancers/simulation/llm_engine.py",
         "0.2 ms": "balancers/simulation/llm_engine.py",
