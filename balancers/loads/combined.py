@@ -16,8 +16,9 @@ __all__ = ["Combined"]
 class Combined(Load[B]):
     """Computes its value from the values of several loads.
 
-    ``by`` gets the values of ``loads``, in their order, and returns the combined value: finite, and
-    0 or more.  It must be a pure function.  All calls are forwarded to all loads.  So each load
+    ``by`` gets the values of ``loads`` as arguments, in their order, and returns the combined
+    value: finite, and 0 or more.  It must be a pure function, for example ``max`` for two or more
+    loads.  All calls are forwarded to all loads.  So each load
     must be its own object, and belongs to this one.
 
     >>> from balancers.loads import InFlight, PeakEwma

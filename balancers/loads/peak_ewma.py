@@ -69,8 +69,9 @@ class PeakEwma(Load[B]):
     1 - e^(-t / tau), where t is the time since the last result of the backend.  This is the rule of
     Finagle's ``PeakEwma``.  The other rules are our own:
 
-    * A backend without a result has the value 0, so it gets a request at once.  While ``probes``
-      requests of it are in flight, its value is higher than that of every backend with a result.
+    * A backend without a result has the value 0, so it gets a request at once.  Until its first
+      success, it gets at most ``probes`` requests at a time: while so many are in flight, its value
+      is higher than that of every backend with a success.
     * A failure raises the average to ``penalty`` times the mean duration of all successes, or to
       its own duration if that is longer.  It never lowers the average.  The second failure in a row
       counts twice as much, the third four times, up to ``penalty`` times as much.  Failures do not
@@ -137,6 +138,8 @@ class PeakEwma(Load[B]):
                 now = self._now
             if now - state.heard > self._max_age:
                 return 0.0
+        elif not state.succeeded:
+            return _UNMEASURED * (in_flight + 1)
         return state.average * (in_flight + 1)
 
     def started(self, backend: B, now: float = 0.0) -> None:
