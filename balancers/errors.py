@@ -50,7 +50,7 @@ class NoBackendAvailable(BalancersError, LookupError):
     reason: str
     """The reason that applies to all members: "empty" (there are no members), "quiesced" (all
     weights are 0), "leaving" (an update no longer contains them), the reason of a gate or of the
-    pool's limit, or "avoided".  It is "mixed" if no reason applies to all members.  For a strict
+    pool's limit, "too large" (a limit is below the cost of the request), or "avoided".  It is "mixed" if no reason applies to all members.  For a strict
     request, it is the reason of the preferred backend only, and "unknown" if this backend is not a
     member, unless the limit of the pool refuses the request."""
     counts: Mapping[str, int]
@@ -60,9 +60,9 @@ class NoBackendAvailable(BalancersError, LookupError):
     """The time of the earliest announced change in seconds.  It is ``inf`` if no change is
     announced."""
     full: int
-    """The number of backends that only limits of requests in flight close.  If it is positive, it
-    helps to wait: such a backend can serve the request as soon as another request ends.  Avoided
-    backends are not counted."""
+    """The number of backends that only limits of requests or of cost in flight close.  If it is
+    positive, it helps to wait: such a backend can serve the request when enough other requests have
+    ended.  Avoided backends are not counted."""
 
     def __init__(
         self,

@@ -21,10 +21,13 @@ from balancers import Balancer, ConnectionLimit, Drain, Gate, HealthChecks, Load
 from balancers.gates import (
     ActiveChecks,
     CoolDown,
+    CostLimit,
+    CostRateLimit,
     DynamicLimit,
     MemberGate,
     OutlierEjection,
     PassiveChecks,
+    RequestRateLimit,
     WarmUp,
 )
 from balancers.hashing import HashedBalancer
@@ -268,7 +271,8 @@ def test_the_table_of_the_gates() -> None:
         "PassiveChecks": PassiveChecks(), "OutlierEjection": OutlierEjection(),
         "CoolDown": CoolDown(rng=rng), "Drain": Drain(), "SlowStart": SlowStart(30),
         "WarmUp": WarmUp(30), "ConnectionLimit": ConnectionLimit(1),
-        "DynamicLimit": DynamicLimit(1, 1, 1),
+        "DynamicLimit": DynamicLimit(1, 1, 1), "CostLimit": CostLimit(1),
+        "RequestRateLimit": RequestRateLimit(1), "CostRateLimit": CostRateLimit(1),
     }  # fmt: skip
     row = r"^\| (\{class\}.*?) \| ([\w ]+) \| (\w+) \| (\w+)[^|]*\| (\w+) \|$"
     rows = re.findall(row, page, re.MULTILINE)
