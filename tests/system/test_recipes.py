@@ -29,6 +29,12 @@ primary+new
 in flight: 0
 300 keys, on each server: True
 """.strip(),
+    "with_elastic_transport": "24 answered, 3 attempts failed, in flight: 0",
+    "with_cassandra": """
+without a key: {'10.0.0.1': 100, '10.0.0.2': 100, '10.0.0.3': 100}
+a key: 10.0.0.1, 10.0.0.3, 10.0.0.2
+while its host is down: 10.0.0.3, 10.0.0.2
+""".strip(),
     "with_litellm": "12 answered, 3 attempts failed\nin flight: 0",
     "own_backend": "('10.0.0.1', 80)\nwest",
     "prometheus": """
@@ -64,6 +70,8 @@ NEEDS = {
     "with_httpx": "httpx",
     "asgi_gateway": "uvicorn",
     "with_aiohttp": "aiohttp",
+    "with_cassandra": "cassandra",
+    "with_elastic_transport": "elastic_transport",
     "with_litellm": "litellm",
     "with_redis": "redis",
     "with_sqlalchemy": "sqlalchemy",
