@@ -50,9 +50,10 @@ class NoBackendAvailable(BalancersError, LookupError):
     reason: str
     """The reason that applies to all members: "empty" (there are no members), "quiesced" (all
     weights are 0), "leaving" (an update no longer contains them), the reason of a gate or of the
-    pool's limit, "too large" (a limit is below the cost of the request), or "avoided".  It is "mixed" if no reason applies to all members.  For a strict
-    request, it is the reason of the preferred backend only, and "unknown" if this backend is not a
-    member, unless the limit of the pool refuses the request."""
+    pool's limit, "too large" (a limit is below the cost of the request), or "avoided".  It is
+    "mixed" if no reason applies to all members.  For a strict request, it is the reason of the
+    preferred backend only, and "unknown" if this backend is not a member, unless the limit of the
+    pool refuses the request."""
     counts: Mapping[str, int]
     """The number of backends for each reason.  A backend is counted under every reason that closes
     it.  Under "avoided", only backends without another reason are counted."""

@@ -15,11 +15,14 @@ from balancers.errors import AlreadyInUse
 from balancers.gates import (
     ActiveChecks,
     CoolDown,
+    CostLimit,
+    CostRateLimit,
     Drain,
     DynamicLimit,
     HealthChecks,
     MemberGate,
     OutlierEjection,
+    RequestRateLimit,
     SlowStart,
 )
 
@@ -47,6 +50,11 @@ _READS: set[Any] = {
     CoolDown.until,
     DynamicLimit.limit_at,
     SlowStart.share,
+    CostLimit.cost_on,
+    CostLimit.without_room,
+    CostRateLimit.level,
+    CostRateLimit.without_room,
+    RequestRateLimit.level,
 }
 """The methods of this package's gates that change nothing, so a log does not need them."""
 UNCHANGING = ("factor", "value")

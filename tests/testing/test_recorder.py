@@ -47,8 +47,8 @@ from tests.testing import recording_cost
 from tests.testing.histories import recorded
 
 READS = {
-    "clamp", "draining", "ejections", "factor", "find_state", "healthy", "in_flight_on",
-    "limit_at", "share", "state_of", "unproven", "until",
+    "clamp", "cost_on", "draining", "ejections", "factor", "find_state", "healthy", "in_flight_on",
+    "level", "limit_at", "share", "state_of", "unproven", "until", "without_room",
 }  # fmt: skip
 """The methods of the gates that change nothing.  Every other one must be recorded."""
 GATES: list[type[Any]] = [
