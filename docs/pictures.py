@@ -13,8 +13,10 @@ from balancers import (
     Balancer,
     HashRing,
     IPHash,
+    Lease,
     LeastConnections,
     Maglev,
+    Pool,
     PowerOfTwoChoices,
     RandomChoice,
     Rendezvous,
@@ -22,8 +24,10 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
+from balancers.algorithms import LeastLoaded
 from balancers.gates import Consecutive, transitions
 from balancers.hashing import Anchor, BoundedLoad, HashedBalancer, Jump, Memento, MultiProbe
+from balancers.loads import PeakEwma
 from balancers.quality.plots import COLOURS, HATCHES, ring_circle, style, text_colour
 
 __all__ = ["draw_all"]
@@ -180,6 +184,36 @@ def power_of_two(figure: Figure) -> None:
             label=label,
         )  # fmt: skip
     axes.set(xlabel="requests in flight on a backend", ylabel="share of 10 000 backends")
+    axes.legend()
+
+
+def least_loaded(figure: Figure) -> None:
+    """Draw the shares of backends of different speeds when they are nearly idle."""
+    axes = figure.subplots(1, 1)
+    seconds = {"0.05 s": 0.05, "0.1 s": 0.1, "0.2 s": 0.2, "0.4 s": 0.4}
+    balancers: dict[str, Balancer[str]] = {
+        "LeastConnections": LeastConnections([*seconds]),
+        "LeastLoaded over PeakEwma": LeastLoaded([*seconds], load=PeakEwma()),
+    }
+    for place, (name, lb) in enumerate(balancers.items()):
+        pool, arrivals = Pool(lb), Random(1)
+        flying: list[tuple[float, Lease[str]]] = []
+        counts, now = dict.fromkeys(seconds, 0), 0.0
+        for _ in range(300):
+            now += arrivals.expovariate(5)
+            for end, lease in sorted(flying, key=lambda item: item[0]):
+                if end <= now:
+                    pool.release(lease, end)
+            flying = [(end, lease) for end, lease in flying if end > now]
+            lease = pool.acquire(now)
+            counts[lease.backend] += 1
+            flying.append((now + seconds[lease.backend], lease))
+        shares = [count / sum(counts.values()) for count in counts.values()]
+        places = [number + 0.4 * place - 0.2 for number in range(len(seconds))]
+        axes.bar(places, shares, 0.38, color=COLOURS[place], hatch=HATCHES[place],
+                 edgecolor="white", label=name)  # fmt: skip
+    axes.set(xticks=range(len(seconds)), xticklabels=seconds, xlabel="duration of a request",
+             ylabel="share of the requests")  # fmt: skip
     axes.legend()
 
 
@@ -385,6 +419,7 @@ PICTURES = [
     random_choice,
     least_connections,
     weighted_least_connections,
+    least_loaded,
     power_of_two,
     ip_hash,
     hash_ring,
