@@ -1,10 +1,7 @@
 """A recording of requests with costs is replayed with the same leases and the same refusals."""
 
-from contextlib import suppress
 from random import Random
 from typing import Any
-
-import pytest
 
 import pytest
 
