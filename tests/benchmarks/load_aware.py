@@ -8,8 +8,8 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from balancers import Balancer, Outcome, Pool, PowerOfTwoChoices
-from balancers.algorithms import LeastLoaded
+from balancers import Balancer, LeastConnections, Outcome, Pool, PowerOfTwoChoices
+from balancers.algorithms import LeastLoaded, Tiers
 from balancers.loads import InFlight, PeakEwma
 from tests.benchmarks.floors import attribute, names
 from tests.benchmarks.measure import Run, repeated
@@ -49,6 +49,10 @@ def rows() -> Iterator[Row]:
         yield Row(name, n, "U", reach, partial(_requests, _two_choices, n))
     name = "Pool of LeastLoaded over InFlight, a request"
     yield Row(name, 10, "U", 105, partial(_requests, _least_in_flight, 10))
+    for n in (10, 100, 1000):
+        name = "Pool of Tiers of two LeastConnections"
+        yield Row(f"{name}, a request", n, "U", 90, partial(_requests, _tiers, n))
+        yield Row(f"{name}, spilling", n, "U", 100, partial(_requests, _spilling_tiers, n))
 
 
 def _outcome() -> tuple[Run, Run]:
@@ -62,6 +66,18 @@ def _two_choices(backends: list[str]) -> Balancer[str]:
 
 def _least_in_flight(backends: list[str]) -> Balancer[str]:
     return LeastLoaded(backends, load=InFlight())
+
+
+def _tiers(backends: list[str], factor: float = 1.4) -> Balancer[str]:
+    half = len(backends) // 2
+    second = {*backends[half:]}
+    inner = [LeastConnections(backends[:half]), LeastConnections(backends[half:])]
+    return Tiers(inner, tier=lambda backend: int(backend in second), factor=factor)
+
+
+def _spilling_tiers(backends: list[str]) -> Balancer[str]:
+    """Return tiers of which the first one is not enough, so that both serve."""
+    return _tiers(backends, factor=0.7)
 
 
 def _requests(make: Callable[[list[str]], Balancer[str]], n: int) -> tuple[Run, Run]:
@@ -79,6 +95,7 @@ def _requests(make: Callable[[list[str]], Balancer[str]], n: int) -> tuple[Run, 
 
     for _ in range(20 * n):
         request()
-    assert all(member.requests for member in pool.snapshot().members)
+    served = sum(member.requests > 0 for member in pool.snapshot().members)
+    assert served == (n // 2 if make is _tiers else n)
     assert any(balancer.load_of(b, now) for b in pool.backends) is (make is _two_choices)
     return repeated(request), attribute()
