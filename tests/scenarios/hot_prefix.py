@@ -93,7 +93,7 @@ class Engine:
         first: Callable[[float], None],
         end: Callable[[float], None],
     ) -> None:
-        """Serve a request, or let it wait; call ``first`` at its first token, ``end`` at its end."""
+        """Serve a request, or let it wait.  Call ``first`` at its first token, then ``end``."""
         if self._busy == PLACES:
             self._queue.append((request, first, end))
             return

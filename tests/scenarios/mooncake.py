@@ -11,6 +11,7 @@ import os
 import struct
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -46,8 +47,8 @@ def run_gateways(prompts: Sequence[Prompt], gateways: int = 1, seed: int = 1) ->
         key = struct.pack(f"<{len(prompt.blocks)}Q", *prompt.blocks)
         lease = pool.acquire(prompt.at, key, cost=prompt.tokens)
         served = engines.serve(prompt, lease.backend)
-        engines.at(served.first, lambda now, p=pool, held=lease: p.progress(held, now, cost=0))
-        engines.at(served.end, lambda now, p=pool, held=lease: p.release(held, now))
+        engines.at(served.first, partial(pool.progress, lease, cost=0))
+        engines.at(served.end, partial(pool.release, lease))
     return engines.result
 
 
