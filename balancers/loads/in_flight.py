@@ -28,12 +28,10 @@ class InFlight(Load[B]):
 
     def value(self, backend: B, now: float) -> float:
         """Return the backend's number of requests in flight.  ``now`` is ignored."""
-        del now
         return self._counts.get(backend, 0)
 
     def started(self, backend: B, now: float = 0.0) -> None:
         """Add 1 to the backend's count."""
-        del now
         self._counts[backend] = self._counts.get(backend, 0) + 1
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
@@ -41,7 +39,6 @@ class InFlight(Load[B]):
 
         The call is ignored if the backend has no request in flight.
         """
-        del outcome, now
         count = self._counts.get(backend, 0)
         if count > 1:
             self._counts[backend] = count - 1
