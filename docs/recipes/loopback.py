@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
@@ -50,7 +51,10 @@ class Backend:
         }
         body = await reader.readexactly(int(fields.get("content-length", 0)))
         self.requests += 1
-        await asyncio.sleep(self.delay)
+        began, left = time.monotonic(), self.delay
+        while left > 0:
+            await asyncio.sleep(min(left, 0.01))
+            left = began + self.delay - time.monotonic()  # the delay can change in the meantime
         if self.breaks:
             return
         kind, parts = self.answer(start.split(" ")[1], body)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -13,17 +13,20 @@ from litellm.router import Router
 from litellm.types.router import CustomRoutingStrategyBase
 from openai import APIError, APIStatusError
 
-from balancers import HealthChecks, Lease, LeastConnections, Pool
+from balancers import HealthChecks, Lease, Pool, RoundRobin
+from balancers.algorithms import LeastLoaded
+from balancers.loads import Combined, InFlight, InFlightCost
 
 from loopback import Backend, backends
 
 SERVER_ERROR = 500
+CHARACTERS = 4  # per token, about
 MESSAGES = [{"role": "user", "content": "ping"}]
 
 
 @dataclass
 class Call:
-    """One call of the program: its lease, and the deployments of its attempts."""
+    """One call of the program: its lease, and the engines of its attempts."""
 
     lease: Lease[str] | None = None
     tried: set[str] = field(default_factory=set[str])
@@ -32,13 +35,21 @@ class Call:
 class PoolRouting(CustomRoutingStrategyBase):  # type: ignore[misc]  # mypy does not read LiteLLM
     """The strategy that LiteLLM asks once for each attempt.
 
-    LiteLLM gives it no id of the call except ``litellm_trace_id``, which all attempts share.
+    The backends of the pool are the ``api_base`` of the deployments.  Each model is a group, so an
+    engine that serves two models is one backend.  LiteLLM gives the strategy no id of the call
+    except ``litellm_trace_id``, which all attempts share.
     """
 
-    def __init__(self, pool: Pool[str], deployments: Sequence[dict[str, Any]]) -> None:
-        self.pool = pool
-        self.deployments = {each["model_info"]["id"]: each for each in deployments}
-        self.clock = asyncio.get_running_loop().time
+    def __init__(self, pool: Pool[str], deployments: Iterable[dict[str, Any]]) -> None:
+        self.pool, self.clock = pool, asyncio.get_running_loop().time
+        self.deployments: dict[str, dict[str, dict[str, Any]]] = {}  # by model and backend
+        for each in deployments:
+            of_model = self.deployments.setdefault(each["model_name"], {})
+            of_model[each["litellm_params"]["api_base"]] = each
+        self.groups = {
+            model: pool.group(LeastLoaded(load=load()), [*of_model])
+            for model, of_model in self.deployments.items()
+        }
         self.calls: dict[object, Call] = {}
 
     async def async_get_available_deployment(  # pyright: ignore[reportIncompatibleMethodOverride] - its base returns None
@@ -51,14 +62,23 @@ class PoolRouting(CustomRoutingStrategyBase):  # type: ignore[misc]  # mypy does
     ) -> dict[str, Any]:
         call = self.calls[(request_kwargs or {}).get("litellm_trace_id")]
         self.release(call, ok=False)  # LiteLLM asks again only after a failure
-        call.lease = self.pool.acquire(self.clock(), avoid=call.tried)
+        cost = len(str(messages or input)) // CHARACTERS
+        call.lease = self.groups[model].acquire(self.clock(), avoid=call.tried, cost=cost)
         call.tried.add(call.lease.backend)
-        return self.deployments[call.lease.backend]
+        return self.deployments[model][call.lease.backend]
 
     def release(self, call: Call, ok: bool | None) -> None:
         if call.lease is not None:
             self.pool.release(call.lease, self.clock(), ok)
             call.lease = None
+
+    async def chunks(self, call: Call, stream: Any) -> AsyncGenerator[Any]:
+        """Yield the chunks of a stream.  The prompt costs nothing after the first one."""
+        async with aclosing(stream):  # otherwise LiteLLM goes on to read an abandoned stream
+            async for chunk in stream:
+                if call.lease is not None and call.lease.cost:
+                    self.pool.progress(call.lease, self.clock(), cost=0)
+                yield chunk
 
 
 class Completions:
@@ -81,8 +101,8 @@ class Completions:
             async with asyncio.timeout(self.seconds):
                 answer = await self.router.acompletion(**request, litellm_trace_id=trace)
                 if request.get("stream"):
-                    async with aclosing(answer):  # otherwise an abandoned stream goes on
-                        yield answer
+                    async with aclosing(self.routing.chunks(call, answer)) as chunks:
+                        yield chunks
                 else:
                     yield answer
                 ok = True
@@ -92,6 +112,16 @@ class Completions:
         finally:
             del self.routing.calls[trace]
             self.routing.release(call, ok)
+
+
+def load() -> Combined[str]:
+    """Return the load of an engine: its requests, and the prompts that it still has to read."""
+    return Combined(busyness, InFlightCost(), InFlight())
+
+
+def busyness(tokens: float, requests: float) -> float:
+    """Return how busy an engine is that reads 500 tokens while it works on one request."""
+    return tokens / 500 + requests
 
 
 def outcome(error: APIError) -> bool | None:
@@ -114,19 +144,18 @@ def speak(_: str, body: bytes) -> tuple[str, list[bytes]]:
     return "text/event-stream", [f"data: {chunk}\n\n".encode() for chunk in chunks]
 
 
-def deployments_of(backends: Sequence[Backend]) -> list[dict[str, Any]]:
-    """Return the model list of a router.  The id of each deployment is its backend."""
+def deployments_of(engines: Iterable[Backend], model: str = "chat") -> list[dict[str, Any]]:
+    """Return the model list of a router."""
     return [
         {
-            "model_name": "chat",
-            "model_info": {"id": backend.name},
+            "model_name": model,
             "litellm_params": {
                 "model": "openai/m",
-                "api_base": f"http://{backend.name}/v1",
+                "api_base": f"http://{engine.name}/v1",
                 "api_key": "none",
             },
         }
-        for backend in backends
+        for engine in engines
     ]
 
 
@@ -137,7 +166,8 @@ async def main() -> None:
             engine.answer = speak
         engines[0].status = HTTPStatus.INTERNAL_SERVER_ERROR
         deployments = deployments_of(engines)
-        pool = Pool(LeastConnections(engine.name for engine in engines), [HealthChecks[str]()])
+        names = [each["litellm_params"]["api_base"] for each in deployments]
+        pool = Pool(RoundRobin(names), [HealthChecks[str]()])
         router = Router(model_list=deployments, num_retries=2, disable_cooldowns=True)
         completions = Completions(router, PoolRouting(pool, deployments))
 

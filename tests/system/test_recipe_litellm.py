@@ -36,8 +36,8 @@ class Case:
     """A router with three engines."""
 
     def __init__(self, engines: list[Any], seconds: float = LIMIT, **settings: Any) -> None:
-        deployments = RECIPE.deployments_of(engines)
-        self.pool = Pool(RoundRobin([engine.name for engine in engines]))
+        deployments = RECIPE.deployments_of(engines) + RECIPE.deployments_of(engines[:2], "code")
+        self.pool = Pool(RoundRobin([f"http://{engine.name}/v1" for engine in engines]))
         settings = {"num_retries": 2, "disable_cooldowns": True, **settings}
         self.router = litellm.Router(model_list=deployments, **settings)
         self.routing = RECIPE.PoolRouting(self.pool, deployments)
@@ -70,7 +70,8 @@ class Callbacks(CustomLogger):  # type: ignore[misc]  # it is Any here
 
     def __init__(self, pool: Pool[str], deployments: list[Any]) -> None:
         CustomLogger.__init__(self)
-        self.pool, self.deployments = pool, {each["model_info"]["id"]: each for each in deployments}
+        self.pool = pool
+        self.deployments = {each["litellm_params"]["api_base"]: each for each in deployments}
         self.leases: dict[Any, Lease[str]] = {}
         self.called = asyncio.Event()
 
@@ -196,6 +197,43 @@ def test_with_callbacks_only_all_24_leases_leak(engines: list[Any]) -> None:
         run(test)
     finally:
         litellm.logging_callback_manager._reset_all_callbacks()
+
+
+def test_an_engine_that_serves_two_models_is_one_backend(engines: list[Any]) -> None:
+    async def test() -> None:
+        case = Case(engines)
+        for engine in engines:
+            engine.pause = 0.05
+        async with case.completions.call(**CHAT, stream=True) as stream:
+            await anext(stream)
+            assert [engine.requests for engine in engines] == [1, 0, 0]
+            async with case.completions.call(**{**CHAT, "model": "code"}):
+                assert [engine.requests for engine in engines] == [1, 1, 0]
+                assert case.pool.snapshot().in_flight == 2
+        case.check_idle()
+
+    run(test)
+
+
+def test_a_long_prompt_counts_until_the_first_token(engines: list[Any]) -> None:
+    async def test() -> None:
+        case = Case(engines)
+        long = [{"role": "user", "content": "word " * 4000}]
+        slow = f"http://{engines[0].name}/v1"
+        engines[0].delay = LIMIT
+        reading = case.completions.call(model="chat", messages=long, stream=True)
+        first = asyncio.create_task(reading.__aenter__())
+        await all_in_flight(case.pool, 1)
+        assert case.pool.cost_in_flight(slow) > 4000
+        await asyncio.gather(*(case.read() for _ in range(8)))
+        assert [engine.requests for engine in engines] == [1, 4, 4]
+        engines[0].delay = 0.0
+        await anext(await first)
+        assert (case.pool.cost_in_flight(slow), case.pool.in_flight(slow)) == (0, 1)
+        await reading.__aexit__(None, None, None)
+        case.check_idle()
+
+    run(test)
 
 
 def test_one_deadline_for_all_attempts_and_for_the_stream(engines: list[Any]) -> None:
