@@ -109,7 +109,7 @@ def test_rows_are_lines_or_mappings() -> None:
     ("changes", "text"),
     [
         ({"input_length": 0}, "row 2: input_length must be an int, 1 to"),
-        ({"input_length": 0.5}, "row 2: input_length must be an int"),
+        ({"input_length": 900.5}, "row 2: input_length must be an int"),
         ({"input_length": float("nan")}, "row 2: input_length must be 0 or more"),
         ({"output_length": 0}, "row 2: output_length must be an int"),
         ({"output_length": HUGE}, "output_length"),
@@ -173,8 +173,10 @@ def test_the_prompts_of_a_session_grow_and_share_their_beginnings(block: int) ->
         assert max(texts.values()) / 60 == pytest.approx(0.48, abs=0.15)  # 12/25
         assert len({turns[0].blocks[:both] for turns in asked.values()}) == 4
     own = [prompt.blocks[both:] for turns in asked.values() for prompt in turns[-1:]]
-    ids = [block for blocks in own for block in blocks]
+    ids = [each for blocks in own for each in blocks]
     assert len(ids) == len({*ids})  # nothing else is shared
+    parts = [prompt.blocks[-1] for prompt in trace.service.prompts if prompt.tokens % block]
+    assert len(parts) == len({*parts})  # the last block of a prompt is only a part
 
 
 def test_synthetic_requests_repeat_and_have_the_means_that_were_asked_for() -> None:
@@ -187,6 +189,13 @@ def test_synthetic_requests_repeat_and_have_the_means_that_were_asked_for() -> N
     tokens = [prompt.tokens - 6144 for prompt in trace.service.prompts]
     assert np.mean(tokens) == pytest.approx(2.5 * 400.5 + 1.5 * 200.5, rel=0.03)
     assert trace.arrivals.times[-1] == pytest.approx(2000, rel=0.1)
+    assert trace.sessions is not None
+    times: dict[Any, list[float]] = {}
+    for session, time in zip(trace.sessions.keys, trace.arrivals.times, strict=True):
+        times.setdefault(session, []).append(time)
+    pauses = [after - before for each in times.values() for before, after in pairwise(each)]
+    assert np.mean(pauses) == pytest.approx(20, rel=0.05)
+    assert np.std(pauses) == pytest.approx(20, rel=0.05)
 
 
 @pytest.mark.parametrize(
