@@ -19,6 +19,7 @@ from tests.mutants import (
     wrong_routes,
     wrong_secrets,
     wrong_spellings,
+    wrong_tiers,
     wrong_wire,
 )
 from tests.mutants.mutant import MUTANTS, Mutant
@@ -37,6 +38,7 @@ MODULES = (
     wrong_routes,
     wrong_secrets,
     wrong_spellings,
+    wrong_tiers,
     wrong_wire,
 )
 
