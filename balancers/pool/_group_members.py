@@ -1,6 +1,7 @@
 """Passes the effective weights of the members of a group to the balancer of the group."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Generic
 
 from balancers._internal.types import B
@@ -50,6 +51,7 @@ class GroupMembers(Generic[B]):
         The requests and costs in flight on a new member are reported to the balancer.  If the
         balancer raises an exception, nothing has changed.
         """
+        self.census.update()
         backend = member.backend
         before = self.balancer.weights.get(backend)
         view = self.views.get(backend) or View(member, weight)
@@ -131,12 +133,13 @@ class GroupMembers(Generic[B]):
         """Restore the previous state of the balancer, with the requests and costs in flight."""
         while self._undo:
             view, effective = self._undo.pop()
-            if view.backend in self.balancer.weights:
-                self._report(view.backend, view.closed_by)
-                self.balancer.put(view.backend, effective)
-            else:
-                self._put_both(view.backend, view.weight, effective, view.closed_by)
-                self._replay(view.member, now)
+            with suppress(Exception):  # the first exception is raised
+                if view.backend in self.balancer.weights:
+                    self._report(view.backend, view.closed_by)
+                    self.balancer.put(view.backend, effective)
+                else:
+                    self._put_both(view.backend, view.weight, effective, view.closed_by)
+                    self._replay(view.member, now)
             view.effective_weight = effective
 
     def _prepare(self, member: Member[B], weight: float, leaving: bool) -> None:

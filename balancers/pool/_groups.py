@@ -1,4 +1,4 @@
-"""Reports requests to the balancers of the groups of a pool."""
+"""Reports requests to the balancer of a pool, and to those of its groups."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -10,77 +10,53 @@ from balancers.balancer import Balancer
 from balancers.outcome import UNKNOWN, Outcome
 from balancers.pool._change import Change
 from balancers.pool._group_members import GroupMembers
-from balancers.pool._hooks import hook, hooks
+from balancers.pool._hooks import hook
+from balancers.pool._member import Member
 
 __all__ = ["Groups"]
 
-_Methods = tuple[Callable[..., None], ...]
+_Method = Callable[..., None] | None
 
 
 class Groups(Generic[B]):
-    """Reports each request to the balancer of the pool, and to those of its backend's groups.
+    """Knows the groups of a pool, and decides which methods each request on a member calls.
 
-    A pool that has groups calls these methods instead of those of its balancer.  A copy has no
-    groups: the copy of a group enters itself.
+    A copy has no groups: the copy of a group enters itself.
     """
 
     def __init__(self, balancer: Balancer[B]) -> None:
         self.all: list[GroupMembers[B]] = []
         """The groups that have members, in the order in which they got the first one."""
         self._balancer = balancer
-        self._started: dict[B, _Methods] = {}
-        self._finished: dict[B, _Methods] = {}
-        self._own_started: _Methods = tuple(hooks([balancer], Balancer, "started"))
-        self._own_finished: _Methods = tuple(hooks([balancer], Balancer, "finished"))
+        self._started = hook(balancer, Balancer, "started")
+        self._finished = hook(balancer, Balancer, "finished")
 
     @property
     def timed(self) -> bool:
         """Whether a balancer of a group asks for the durations of requests."""
         return any(getattr(group.balancer, "timed", False) for group in self.all)
 
-    def update(self, group: GroupMembers[B], backends: Iterable[B]) -> None:
-        """Called after these backends have joined or left the group; O(groups) for each."""
+    def equip(self, member: Member[B]) -> None:
+        """Set the methods that each request on a member calls; O(groups)."""
+        started, finished = self._started, self._finished
+        for balancer in self._balancers(member.backend):
+            started = both_started(started, hook(balancer, Balancer, "started"), finished)
+            finished = both_finished(finished, hook(balancer, Balancer, "finished"))
+        member.started, member.finished = started, finished
+
+    def update(self, group: GroupMembers[B], members: Iterable[Member[B]]) -> None:
+        """Called after these members of the pool have joined or left the group."""
         if group.views and group not in self.all:
             self.all.append(group)
         elif not group.views and group in self.all:
             self.all.remove(group)
-        for backend in backends:
-            balancers = self._balancers(backend)
-            if len(balancers) > 1:
-                self._started[backend] = tuple(hooks(balancers, Balancer, "started"))
-                self._finished[backend] = tuple(hooks(balancers, Balancer, "finished"))
-            elif backend in self._started:
-                del self._started[backend], self._finished[backend]
+        for member in members:
+            self.equip(member)
 
     def methods(self, backend: B, name: str) -> list[Callable[..., object]]:
-        """Return an optional method of each group of a backend, without that of the pool."""
-        methods = [getattr(lb, name, None) for lb in self._balancers(backend)[1:]]
+        """Return an optional method of the balancer of each group of a backend."""
+        methods = [getattr(balancer, name, None) for balancer in self._balancers(backend)]
         return [method for method in methods if method is not None]
-
-    def started(self, backend: B, now: float, bound: bool) -> None:
-        """Report the start of a request.  After an exception, nothing is counted."""
-        started: Callable[..., None] | None = None
-        try:
-            for started in self._started.get(backend, self._own_started):
-                started(backend, now, bound)
-        except BaseException:
-            for balancer in self._balancers(backend):
-                if hook(balancer, Balancer, "started") == started:
-                    break
-                with suppress(Exception):  # the first exception is raised
-                    balancer.finished(backend, UNKNOWN, now)
-            raise
-
-    def finished(self, backend: B, outcome: Outcome, now: float) -> None:
-        """Report the end of a request to all, and raise the first exception."""
-        failed: BaseException | None = None
-        for finished in self._finished.get(backend, self._own_finished):
-            try:
-                finished(backend, outcome, now)
-            except BaseException as error:  # noqa: BLE001 - raised after the others are called
-                failed = failed or error
-        if failed is not None:
-            raise failed
 
     def change(self, change: Change[B]) -> None:
         """Pass a change of the pool's members to all groups.  :meth:`restore` undoes it."""
@@ -89,10 +65,9 @@ class Groups(Generic[B]):
 
     def commit(self, change: Change[B]) -> None:
         """Finish a change that is made."""
-        left = [member.backend for member in change.leavers]
         for group in [*self.all]:
             group.commit(change)
-            self.update(group, left)
+            self.update(group, ())
 
     def restore(self, now: float) -> None:
         """Undo a change that failed."""
@@ -100,10 +75,53 @@ class Groups(Generic[B]):
             group.restore(now)
 
     def _balancers(self, backend: B) -> list[Balancer[B]]:
-        return [self._balancer, *(g.balancer for g in self.all if backend in g.views)]
+        """Return the balancer of each group of a backend."""
+        return [group.balancer for group in self.all if backend in group.views]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Groups[B]":
         return Groups(deepcopy(self._balancer, memo))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Groups, (self._balancer,)
+
+
+def both_started(first: _Method, second: _Method, undo: _Method) -> _Method:
+    """Return a method that reports the start of a request to two balancers, or to one of them.
+
+    ``undo`` reports the end of a request to the first balancer.  It is called if the second raises
+    an exception.
+    """
+    if first is None or second is None:
+        return first or second
+
+    def started(backend: B, now: float, bound: bool) -> None:
+        first(backend, now, bound)
+        try:
+            second(backend, now, bound)
+        except BaseException:
+            if undo is not None:
+                with suppress(Exception):  # the first exception is raised
+                    undo(backend, UNKNOWN, now)
+            raise
+
+    return started
+
+
+def both_finished(first: _Method, second: _Method) -> _Method:
+    """Return a method that reports the end of a request to two balancers, or to one of them.
+
+    The second is informed even if the first raises an exception.
+    """
+    if first is None or second is None:
+        return first or second
+
+    def finished(backend: B, outcome: Outcome, now: float) -> None:
+        try:
+            first(backend, outcome, now)
+        except BaseException:
+            with suppress(Exception):  # the first exception is raised
+                second(backend, outcome, now)
+            raise
+        second(backend, outcome, now)
+
+    return finished

@@ -1,5 +1,6 @@
 """Stores the state of one backend from when it joins the pool until it leaves."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Generic
 
@@ -23,12 +24,14 @@ class Member(Generic[B]):
         "effective_weight",
         "factors",
         "failures",
+        "finished",
         "former",
         "fractions",
         "generation",
         "in_flight",
         "owner",
         "requests",
+        "started",
         "weight",
     )
 
@@ -46,6 +49,10 @@ class Member(Generic[B]):
         """Whether at least one factor is neither 0 nor 1."""
         self.effective_weight: float = 0
         """The weight that the balancer was given last."""
+        self.started: Callable[..., None] | None = None
+        self.finished: Callable[..., None] | None = None
+        """Report the start and the end of a request to the balancers.  A copy does not have them.
+        """
         self.in_flight: int = 0
         self.cost: int = 0
         """The sum of the costs of the requests in flight."""
@@ -68,3 +75,8 @@ class Member(Generic[B]):
         clone.requests, clone.failures, clone.cost = self.requests, self.failures, self.cost
         clone.departing, clone.former = self.departing, self.former
         return clone
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        left_out = ("started", "finished")
+        state = {name: getattr(self, name) for name in Member.__slots__ if name not in left_out}
+        return None, {**state, "started": None, "finished": None}

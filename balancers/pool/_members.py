@@ -241,6 +241,7 @@ class Members(Generic[B]):
     ) -> Member[B]:
         self._generation += 1
         member = Member(backend, weight, self, self._generation)
+        self.groups.equip(member)
         for gate in self._gates.gates:
             entered.append((gate, backend))
             gate.added(backend, now)

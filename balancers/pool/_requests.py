@@ -19,7 +19,7 @@ from balancers.outcome import FAILURE, SUCCESS, UNKNOWN, Outcome
 from balancers.pool._census import Census
 from balancers.pool._charges import Charges
 from balancers.pool._gate_set import GateSet
-from balancers.pool._hooks import call_rest, hook, hooks, undo_start
+from balancers.pool._hooks import call_rest, hooks, undo_start
 from balancers.pool._limit import PoolLimit
 from balancers.pool._member import Member
 from balancers.pool._members import Members
@@ -41,7 +41,6 @@ class Picking(Generic[B]):
     _by_backend: dict[B, Member[B]]
     _census: Census
     _charges: Charges[B]
-    _finished: Callable[..., None] | None
     _gate_set: GateSet[B]
     _gates: tuple[Gate[B], ...]
     _gates_started: list[Callable[..., None]]
@@ -54,7 +53,6 @@ class Picking(Generic[B]):
     _recovered_at: dict[B, float]
     _refusals: Refusals[B]
     _rooms: Rooms[B]
-    _started: Callable[..., None] | None
     _watched: list[Any]
 
     def acquire(  # noqa: C901, PLR0912, PLR0915 - calls cost more time
@@ -126,8 +124,8 @@ class Picking(Generic[B]):
         backend = member.backend
         started: Callable[..., None] | None = None
         try:
-            if self._started is not None:
-                self._started(backend, now, bound)
+            if member.started is not None:
+                member.started(backend, now, bound)
             for started in self._gates_started:
                 started(backend, in_flight, now)
             if cost:
@@ -147,7 +145,7 @@ class Picking(Generic[B]):
         self, failed: Callable[..., None] | None, member: Member[B], now: float
     ) -> None:
         """Undo what was counted before a method raised an exception at the start of a request."""
-        undo_start(self._finished, self._gates, failed, member.backend, member.in_flight, now)
+        undo_start(member.finished, self._gates, failed, member.backend, member.in_flight, now)
         if self._limit is not None and failed == self._charges.start:
             self._limit.ended(1, now)
 
@@ -178,14 +176,9 @@ class PoolRequests(PoolWriter[B], Picking[B]):
         self._use_groups()
 
     def _use_groups(self) -> None:
-        """Called when the pool gets its first group or loses its last, to call their balancers."""
-        balancer, groups = self._balancer, self._members.groups
-        self._timed: bool = bool(getattr(balancer, "timed", False)) or groups.timed
-        if groups.all:
-            self._started, self._finished = groups.started, groups.finished
-        else:
-            self._started = hook(balancer, Balancer, "started")
-            self._finished = hook(balancer, Balancer, "finished")
+        """Called after groups have got or lost backends, so that their balancers are called."""
+        groups = self._members.groups
+        self._timed: bool = bool(getattr(self._balancer, "timed", False)) or groups.timed
         self._charges.groups = groups if groups.all else None
 
     def progress(self, lease: Lease[B], now: float, cost: int | None = None) -> None:
@@ -272,8 +265,8 @@ class PoolRequests(PoolWriter[B], Picking[B]):
             self._limit.ended(1, now)
         finished: Callable[..., None] | None = None
         try:
-            if self._finished is not None:
-                self._finished(backend, outcome, now)
+            if member.finished is not None:
+                member.finished(backend, outcome, now)
             for finished in self._gates_finished:
                 finished(backend, outcome, in_flight, lease.acquired_at, now)
         except BaseException:

@@ -11,6 +11,7 @@ from balancers._internal.types import B
 from balancers.balancer import Balancer
 from balancers.errors import IncompatibleGate
 from balancers.pool._group_members import GroupMembers
+from balancers.pool._member import Member
 from balancers.pool._planning import Planning
 from balancers.pool._refusals import Refusals
 from balancers.pool._requests import PoolRequests
@@ -95,49 +96,49 @@ class Group(SharesBackends, Planning[B]):
         error nothing has changed.
         """
         weight = valid_weight(weight, backend)
-        self._group.put(self._members.find(backend), weight, self._now)
-        self._update_groups([backend])
+        member = self._members.find(backend)
+        self._group.put(member, weight, self._now)
+        self._update_groups([member])
 
     def discard(self, backend: B) -> None:
         """Remove a backend from the group, not from the pool.  Ignored if it is not in the group.
 
         Its leases stay valid.
         """
-        if backend in self._group.views:
+        member = self._by_backend.get(backend)
+        if member is not None:
             self._group.discard(backend)
-            self._update_groups([backend])
+            self._update_groups([member])
 
     def close(self) -> None:
         """Remove all backends from the group, so that the pool no longer informs its balancer."""
-        members = [*self._group.views]
         try:
-            for backend in reversed(members):
-                self._group.discard(backend)
+            for backend in reversed([*self._group.views]):
+                self.discard(backend)
         finally:
             self._forget()
 
     def _share(self, pool: PoolRequests[B], balancer: Balancer[B]) -> None:
-        parts = vars(pool)
-        self.__dict__.update({name: parts[name] for name in _SHARED})
-        groups = self._members.groups
+        for name in _SHARED:
+            setattr(self, name, getattr(pool, name))
         self._pool = pool
         self._balancer = balancer
         self._pick = balancer.pick
         self._keyed = balancer.keyed
-        self._group = GroupMembers(balancer, self._gate_set, parts["_census"])
+        census = pool._census  # noqa: SLF001 - a part of the pool
+        self._group = GroupMembers(balancer, self._gate_set, census)
         self._by_backend = self._group.by_backend
         self._census = self._group.census
         self._refusals = Refusals(self._group.views, self._gate_set, self._census)
-        self._started, self._finished = groups.started, groups.finished
 
-    def _update_groups(self, backends: Iterable[B]) -> None:
-        self._members.groups.update(self._group, backends)
+    def _update_groups(self, members: Iterable[Member[B]]) -> None:
+        self._members.groups.update(self._group, members)
         self._pool._use_groups()  # noqa: SLF001 - a part of the pool
 
     def _forget(self) -> None:
-        backends = [*self._group.views]
+        members = [*self._by_backend.values()]
         self._group.clear()
-        self._update_groups(backends)
+        self._update_groups(members)
 
     @property
     def _now(self) -> float:
@@ -156,7 +157,7 @@ class Group(SharesBackends, Planning[B]):
         self._share(pool, balancer)
         for backend, weight in state["weights"].items():
             self._group.adopt(self._members.find(backend), weight)
-        self._update_groups([*self._group.views])
+        self._update_groups(self._by_backend.values())
 
     def __del__(self) -> None:
         if hasattr(self, "_group"):

@@ -120,4 +120,6 @@ class Pool(PoolRequests[B], Planning[B]):
         self.__dict__.update(state)
         for part in (self._balancer, *self._gates):
             take(part)
+        for member in self._by_backend.values():
+            self._members.groups.equip(member)
         self._use_groups()
