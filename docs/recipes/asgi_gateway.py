@@ -12,8 +12,10 @@ from typing import Any
 import httpx
 import uvicorn
 
-from balancers import HealthChecks, Lease, LeastConnections, NoBackendAvailable, Pool
+from balancers import HealthChecks, Lease, NoBackendAvailable, Pool
+from balancers.algorithms import LeastLoaded
 from balancers.errors import QueueFull
+from balancers.loads import PeakEwma
 from balancers.overload import AdmissionQueue
 
 from deadline import Attempts
@@ -204,6 +206,8 @@ class Gateway:
                 lease.failed(status=response.status_code)
                 if exchange.may_repeat(self.room.loop.time()):
                     return False
+            else:
+                self.pool.progress(lease, self.room.loop.time())  # measures the time until now
             await exchange.begin(response.status_code, forwarded(response.headers.raw))
             async for part in response.aiter_raw():
                 await exchange.part(part)
@@ -251,7 +255,8 @@ def main() -> None:
     """Send requests while one backend of three answers 503."""
     with backends(3) as servers:
         servers[0].status = HTTPStatus.SERVICE_UNAVAILABLE
-        pool = Pool(LeastConnections(server.name for server in servers), [HealthChecks[str]()])
+        balancer = LeastLoaded((server.name for server in servers), load=PeakEwma[str](first=True))
+        pool = Pool(balancer, [HealthChecks[str]()])
         with serving(Gateway(pool)) as address, httpx.Client(base_url=address) as client:
             answers = [client.get("/") for _ in range(24)]
     answered, counts = sum(answer.is_success for answer in answers), pool.snapshot()

@@ -14,6 +14,8 @@ import pytest
 pytest.importorskip("uvicorn")
 
 from balancers import ConnectionLimit, HealthChecks, Pool, RoundRobin
+from balancers.algorithms import LeastLoaded
+from balancers.loads import PeakEwma
 from tests.system.recipes import LIMIT, assert_idle, backends, eventually, recipe
 
 RECIPE = recipe("asgi_gateway")
@@ -102,6 +104,18 @@ def test_a_slow_backend_is_given_up_and_is_at_fault(servers: list[Any]) -> None:
     with gateway(pool, patience=0.4) as client:
         assert client.get("/").json()["backend"] == servers[1].name
     assert [member.failures for member in pool.snapshot().members] == [1, 0, 0]
+
+
+def test_a_slow_backend_gets_less_by_the_time_to_the_first_byte(servers: list[Any]) -> None:
+    names = [server.name for server in servers]
+    pool = Pool(LeastLoaded(names, load=PeakEwma[str](first=True)))
+    servers[0].delay = 0.5
+    for server in servers[1:]:
+        server.delay = 0.01
+    with gateway(pool) as client, ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(client.get, ["/"] * 60))
+        assert {answer.status_code for answer in answers} == {200}
+    assert servers[0].requests < 10  # an even share is 20
 
 
 def test_requests_wait_in_a_queue_and_all_are_served(servers: list[Any]) -> None:

@@ -17,7 +17,7 @@ OUTPUT = {
     "waiting_room": "{'a': 12, 'b': 24, 'refused': 4}",
     "deadline": "{'quick': 20}, all in time: True, in flight: 0",
     "with_httpx": "24 answered, 3 attempts failed, in flight: 0\nthe session has 1 backend",
-    "asgi_gateway": "24 answered, 3 attempts failed, in flight: 0",
+    "asgi_gateway": "24 answered, 1 attempts failed, in flight: 0",
     "with_aiohttp": "50 answered, those of each user by 1 backend\nin flight: 0",
     "with_sqlalchemy": """
 {'r1': 10, 'r2': 10}
