@@ -28,9 +28,8 @@ class LLMEngine:
     Prompts are computed one after the other, in the order in which they arrived.  The step that
     completes a prompt gives its first output token.  A prompt waits until at most ``sequences``
     requests, itself included, are computed or decode, and until the prompts and outputs of all of
-    them together have at most ``kv_tokens`` tokens.  Only then does it begin, and its cost in
-    tokens stays reserved until it ends.  A request that needs more room than the whole engine has
-    fails at once.
+    them together have at most ``kv_tokens`` tokens.  This room stays reserved until the request
+    ends.  A request that needs more room than the whole engine has fails at once.
 
     The cache keeps the blocks of the prompts that were computed last, up to ``cache_tokens``
     tokens.  When a prompt begins, the blocks at its beginning that are in the cache are not

@@ -7,7 +7,7 @@ import numpy as np
 from balancers.simulation._engines.tries import Try
 from balancers.simulation._grid import on_grid
 from balancers.simulation.prompts import RecordedPrompts
-from balancers.simulation.times import TimesCounter
+from balancers.simulation.times import Times, TimesCounter
 from balancers.simulation.token_times import TokenTimes
 
 __all__ = ["TokenCounter"]
@@ -60,7 +60,7 @@ class TokenCounter:
         )
 
 
-def _times(seconds: list[float]) -> Any:
+def _times(seconds: list[float]) -> Times:
     counter = TimesCounter()
     counter.add(on_grid(np.array(seconds, np.float64)))
     return counter.times()
