@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from balancers import Balancer, LeastConnections, Outcome, Pool, PowerOfTwoChoices
+from balancers import Balancer, LeastConnections, Outcome, Pool, PowerOfTwoChoices, RoundRobin
 from balancers.algorithms import LeastLoaded, Tiers
 from balancers.loads import InFlight, PeakEwma
 from tests.benchmarks.floors import attribute, names
@@ -53,6 +53,9 @@ def rows() -> Iterator[Row]:
         name = "Pool of Tiers of two LeastConnections"
         yield Row(f"{name}, a request", n, "U", 90, partial(_requests, _tiers, n))
         yield Row(f"{name}, spilling", n, "U", 100, partial(_requests, _spilling_tiers, n))
+    for n in (10, 100, 1000):
+        name = "A group with LeastConnections of a Pool of RoundRobin, a request"
+        yield Row(name, n, "U", 80, partial(_group_requests, n))
 
 
 def _outcome() -> tuple[Run, Run]:
@@ -98,4 +101,22 @@ def _requests(make: Callable[[list[str]], Balancer[str]], n: int) -> tuple[Run, 
     served = sum(member.requests > 0 for member in pool.snapshot().members)
     assert served == (n // 2 if make is _tiers else n)
     assert any(balancer.load_of(b, now) for b in pool.backends) is (make is _two_choices)
+    return repeated(request), attribute()
+
+
+def _group_requests(n: int) -> tuple[Run, Run]:
+    pool = Pool(RoundRobin(names(n)))
+    group = pool.group(LeastConnections(), names(n))
+    acquire, release = group.acquire, pool.release
+    now = 0.0
+
+    def request() -> None:
+        nonlocal now
+        lease = acquire(now)
+        now += 0.01
+        release(lease, now)
+
+    for _ in range(2 * n):
+        request()
+    assert {member.requests for member in pool.snapshot().members} == {2}
     return repeated(request), attribute()
