@@ -10,9 +10,12 @@ from balancers._internal.checks import shown
 from balancers._internal.types import B
 from balancers.errors import NotPlannable
 
-__all__ = ["ascending", "first_different", "plan_of", "undrawn"]
+__all__ = ["ascending", "first_different", "plan_of", "undrawn", "uniforms"]
 
 T = TypeVar("T")
+
+_BITS = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
 
 
 def first_different(candidates: Iterable[B], n: int, avoid: Collection[B] = ()) -> list[B]:
@@ -44,6 +47,24 @@ def plan_of(balancer: Any) -> Callable[..., list[Any]]:
     if not callable(plan):
         raise NotPlannable(f"this balancer has no method plan: {shown(balancer)}")
     return plan
+
+
+def uniforms(seed: int) -> Iterator[float]:
+    """Yield numbers from 0 to below 1 without end: those of the generator SplitMix64.
+
+    >>> [round(number, 3) for _, number in zip(range(3), uniforms(1))]
+    [0.75, 0.372, 0.438]
+    """
+    state = _mixed(seed)  # so that the numbers of near seeds differ
+    while True:
+        state = (state + _GOLDEN) & _BITS
+        yield (_mixed(state) >> 11) * 2.0**-53
+
+
+def _mixed(state: int) -> int:
+    digest = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _BITS
+    digest = ((digest ^ (digest >> 27)) * 0x94D049BB133111EB) & _BITS
+    return digest ^ (digest >> 31)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 from balancers._internal.checks import checked_rng
+from balancers._internal.plans import undrawn, uniforms
 from balancers._internal.types import B, S
 from balancers.algorithms._ahead import places_by_index
 from balancers.algorithms._list_cursor import cursor_at, unread
@@ -22,8 +23,10 @@ __all__ = ["SamplingBalancer"]
 _GONE = -1
 """A weight that no member has.  It marks a member that left, so that a block sampled with this
 member is never resumed."""
-_PREPARED = 4
-"""The number of prepared groups that a plan looks at, for each backend and each choice."""
+_TRIES = 6
+"""The number of samples that a plan tries, for each backend and each choice, before it leaves out
+the backends that it has already."""
+_SEEDS = 1 << 53
 
 
 class SamplingBalancer(Membership[B], Generic[B, S]):
@@ -51,6 +54,7 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
         self._indices: dict[B, int] = {}
         self._block: Iterator[Any] = iter(())
         self._suspended_block = self._block
+        self._seed: tuple[list[Any], int] = [], 0  # of the plans in a block
         self._changed: dict[B, float] = {}  # the weights that the block was sampled with
         super().__init__(backends)
 
@@ -118,22 +122,24 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
             raise self.refusal()
         return group
 
-    def _further(self, n: int, excluded: set[B], choose: Callable[[Sequence[S]], B]) -> list[B]:
+    def _further(
+        self, n: int, excluded: set[B], choose: Callable[[Sequence[S]], B], *, avoided: bool
+    ) -> list[B]:
         """Return up to ``n`` backends, each one chosen from a group without those before it.
 
         ``excluded`` are backends that are left out; those that are found are added.  The groups are
-        sampled as those of ``pick``.  Neither the next picks nor the random generator change: the
-        first samples are those that the block contains already, and further ones are drawn from
-        the generator, whose state is then restored.
+        sampled as those of ``pick``, by numbers that depend on the random generator and on the next
+        pick.  Nothing changes.  ``avoided`` is whether the last pick was sampled for itself.
         """
         left = self._open - sum(1 for backend in excluded if self._weights.get(backend))
         found, wanted = list[B](), min(n, left)
         if wanted <= 0:
             return found
-        prepared, group = self._prepared(_PREPARED * (1 + n) * self._group_size), list[S]()
-        size = min(self._group_size, left)
-        for item in prepared:
-            if self._backend_of(item) in excluded or item in group:
+        numbers = uniforms(self._seed_of_plan(avoided))
+        group, size, sampler = list[S](), min(self._group_size, left), self._sampler
+        for share in islice(numbers, _TRIES * (1 + n) * self._group_size):
+            item = sampler.item_at(share)
+            if item in group or self._backend_of(item) in excluded:
                 continue
             group.append(item)
             if len(group) == size:
@@ -143,27 +149,27 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
                     return found
                 group.clear()
                 size = min(self._group_size, left - len(found))
-        with self._sampler.without(
-            self._indices[backend] for backend in excluded if backend in self._indices
-        ) as leave_out:
+        indices = [self._indices[backend] for backend in excluded if backend in self._indices]
+        with sampler.without(indices) as leave_out:
             while len(found) < wanted:
                 size = min(self._group_size, left - len(found))
                 begun = [self._indices[self._backend_of(item)] for item in group]
-                group += self._sampler.sample(size - len(group), begun)
+                group += sampler.sample(size - len(group), begun, numbers.__next__)
                 found.append(choose(group))
                 leave_out(self._indices[found[-1]])
                 group.clear()
         return found
 
-    def _prepared(self, most: int) -> Iterator[S]:
-        """Yield up to ``most`` items of the block, the first one of each group, and take none.
-
-        Each of them is sampled by weight from all open members, independently of the others.
-        """
+    def _seed_of_plan(self, avoided: bool) -> int:
+        """Return a number that depends on the random generator, and is different for each pick."""
+        if avoided:
+            with undrawn(self._rng):
+                return int(self._rng.random() * _SEEDS)
         items, place = unread(self._block)
-        step = 1 if self._in_tuples else max(1, min(self._group_size, self._open))
-        for position in range(place, min(len(items), place + most * step), step):
-            yield items[position][0] if self._in_tuples else items[position]
+        if self._seed[0] is not items:
+            with undrawn(self._rng):
+                self._seed = items, int(self._rng.random() * _SEEDS)
+        return self._seed[1] + place
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
         if old is None:

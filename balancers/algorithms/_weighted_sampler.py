@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from balancers._internal.plans import undrawn
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -124,22 +122,33 @@ class WeightedSampler(Generic[T]):
         self._block_size = 1
         self._undisturbed = 0
 
-    def sample(self, size: int, excluded: Iterable[int] = ()) -> list[T]:
+    def sample(
+        self,
+        size: int,
+        excluded: Iterable[int] = (),
+        random: Callable[[], float] | None = None,
+    ) -> list[T]:
         """Return a group of ``size`` different items; O(size · log n).
 
         Each item is sampled by weight from the items that are not yet in the group.  The items
         whose indices are in ``excluded`` are not sampled.  If there are not enough items, the group
-        is smaller.
+        is smaller.  ``random`` returns numbers from 0 to below 1, in place of the generator.
         """
-        return [self._items[index] for index in self._sample_indices(size, excluded)]
+        return [self._items[index] for index in self._sample_indices(size, excluded, random)]
 
-    def _sample_indices(self, size: int, excluded: Iterable[int] = ()) -> list[int]:
+    def _sample_indices(
+        self,
+        size: int,
+        excluded: Iterable[int] = (),
+        random: Callable[[], float] | None = None,
+    ) -> list[int]:
+        random = random or self._rng.random
         tree, removed = self._tree, {index: self._tree[index] for index in excluded}
         for index in removed:
             tree[index] = 0
         sampled: list[int] = []
         while len(sampled) < size and tree.total > 0:
-            index = tree.find(self._rng.random())
+            index = tree.find(random())
             sampled.append(index)
             if len(sampled) < size:
                 removed[index] = tree[index]
@@ -152,8 +161,7 @@ class WeightedSampler(Generic[T]):
     def without(self, excluded: Iterable[int]) -> Generator[Callable[[int], None]]:
         """Leave items out of all samples until the end of the block; O(excluded · log n).
 
-        The value of the context manager is a function that leaves out one more item.  After the
-        block, all weights and the random generator are as before it.
+        The value of the context manager is a function that leaves out one more item.
         """
         tree, removed = self._tree, dict[int, float]()
 
@@ -161,14 +169,17 @@ class WeightedSampler(Generic[T]):
             removed[index] = tree[index]
             tree[index] = 0
 
-        with undrawn(self._rng):
-            try:
-                for index in excluded:
-                    leave_out(index)
-                yield leave_out
-            finally:
-                for index, weight in removed.items():
-                    tree[index] = weight
+        try:
+            for index in excluded:
+                leave_out(index)
+            yield leave_out
+        finally:
+            for index, weight in removed.items():
+                tree[index] = weight
+
+    def item_at(self, share: float) -> T:
+        """Return the item that this part of the total weight belongs to; O(log n)."""
+        return self._items[self._tree.find(share)]
 
     def sample_block(self, size: int) -> list[T]:
         """Return the next block of groups, as a flat list; O(1) amortised for each item."""

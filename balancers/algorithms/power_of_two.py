@@ -126,7 +126,11 @@ class PowerOfTwoChoices(LoadUser[B], SamplingBalancer[B, Candidate[B]]):
         at_least(1, n=n)
         avoid = checked_avoid(avoid)
         first = self.pick(key, now, avoid)
-        return [first, *self._further(n - 1, {*avoid, first}, partial(self._least, now=now))]
+        excluded, avoided = {*avoid, first}, bool(avoid)
+        return [
+            first,
+            *self._further(n - 1, excluded, partial(self._least, now=now), avoided=avoided),
+        ]
 
     @property
     def choices(self) -> int:

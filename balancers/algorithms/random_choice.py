@@ -71,7 +71,8 @@ class RandomChoice(SamplingBalancer[B, B]):
         at_least(1, n=n)
         avoid = checked_avoid(avoid)
         first = self.pick(key, now, avoid)
-        return [first, *self._further(n - 1, {*avoid, first}, itemgetter(0))]
+        excluded, avoided = {*avoid, first}, bool(avoid)
+        return [first, *self._further(n - 1, excluded, itemgetter(0), avoided=avoided)]
 
     def picks_ahead(self, count: int) -> "NDArray[np.intp]":
         """Return the positions of the next ``count`` picks; O(n + count), vectorised.

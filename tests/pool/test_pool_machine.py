@@ -3,7 +3,7 @@
 import copy
 import pickle
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import permutations
 from math import inf
@@ -121,6 +121,8 @@ ACTIONS = [
     "tune",
     "acquire",
     "avoid_all",
+    "plan",
+    "among",
     "prefer",
     "release",
     "double_release",
@@ -270,6 +272,44 @@ class PoolMachine(RuleBasedStateMachine):
         kind = data.draw(st.sampled_from([list, set, tuple]))
         self.check(kind([*self.members, "no member"]))
 
+    def plan(self, data: st.DataObject) -> None:
+        """Plan, and compare the plan with the model, and its first backend with a request's."""
+        avoid = data.draw(st.just(set[str]()) | st.sets(NAMES, max_size=3))
+        n = data.draw(st.sampled_from([1, 2, 3, 9]))
+        self.request_nothing()
+        opened = {b for b, model in self.members.items() if self.served(model)} - avoid
+        if not opened:
+            self.check_refused(lambda pool: pool.plan(self.now, KEY, n, avoid), avoid)
+            return
+        first = copy.deepcopy(self.pools[0]).acquire(self.now, KEY, avoid=avoid).backend
+        plans = [pool.plan(self.now, KEY, n, avoid) for pool in self.pools]
+        assert plans[0] == plans[1]
+        assert plans[0][0] == first
+        expected = 1 if "owner_only" in self.kind.name.lower() else min(n, len(opened))
+        assert len(opened.intersection(plans[0])) == len(plans[0])
+        assert len(plans[0]) == expected
+
+    def among(self, data: st.DataObject) -> None:
+        """Acquire the first open backend of a list, in the order of the list."""
+        among = data.draw(st.lists(NAMES, max_size=4))
+        avoid = data.draw(st.just(set[str]()) | st.sets(NAMES, max_size=2))
+        self.request_nothing()
+        reasons: list[set[str]] = []
+        for backend in dict.fromkeys(among):
+            model = self.members.get(backend)
+            closed = model.closed() - self.ignored if model is not None else {"unknown"}
+            reasons.append(closed or ({"avoided"} if backend in avoid else set()))
+        if set() in reasons:
+            chosen = [*dict.fromkeys(among)][reasons.index(set())]
+            leases = [pool.acquire(self.now, KEY, avoid=avoid, among=among) for pool in self.pools]
+            assert leases[0].backend == chosen
+            self.record(leases, False)
+            return
+        for pool in self.pools:
+            with pytest.raises(NoBackendAvailable) as refusal:
+                pool.acquire(self.now, KEY, avoid=avoid, among=among)
+            assert refusal.value.counts == Counter(each for closed in reasons for each in closed)
+
     def prefer(self, data: st.DataObject) -> None:
         backend, strict = data.draw(NAMES), data.draw(st.booleans())
         self.request_nothing()
@@ -374,6 +414,13 @@ class PoolMachine(RuleBasedStateMachine):
             assert leases[0].backend in opened.difference(avoid)
             self.record(leases, False)
             return
+        self.check_refused(lambda pool: pool.acquire(now, KEY, prefer, avoid=avoid), avoid, prefer)
+
+    def check_refused(
+        self, call: Callable[[Pool[str]], object], avoid: Any, prefer: str | None = None
+    ) -> None:
+        """Make a call that must be refused, and compare the refusal with the model."""
+        opened = {backend for backend, model in self.members.items() if self.served(model)}
         ignored = self.ignored
         models = self.members.values()
         counts = Counter(reason for model in models for reason in model.closed() - ignored)
@@ -384,7 +431,7 @@ class PoolMachine(RuleBasedStateMachine):
             full.add(str(prefer))
         for pool in self.pools:
             with pytest.raises(NoBackendAvailable) as refusal:
-                pool.acquire(now, KEY, prefer, avoid=avoid)
+                call(pool)
             assert Counter(refusal.value.counts) == counts
             shared = {reason for reason, count in counts.items() if count == len(self.members)}
             if shared:
