@@ -205,7 +205,7 @@ ARGUMENTS: dict[str, Callable[[Any], Any]] = {
     "segments": lambda _: ["api", "7"],
 }
 """The arguments of methods, by the names of the parameters."""
-GIVEN = {"over", "state_of", "find_state"}
+GIVEN = {"balancers", "over", "state_of", "find_state"}
 """The inner balancer, which the caller has made; and what the author of a gate stores in it."""
 CHANGES = {"put", "discard", "remove", "removed", "update", "clear", "reweigh", "forget"}
 

@@ -20,7 +20,7 @@ __all__ = ["InnerBalancers"]
 class InnerBalancers(Membership[B]):
     """Stores the members of inner balancers, counts them, and passes every change on.
 
-    A subclass defines :meth:`place_of` and :meth:`numbers_changed`.
+    A subclass defines :meth:`_place_of` and :meth:`_numbers_changed`.
     """
 
     def __init__(self, balancers: Iterable[Balancer[B]]) -> None:
@@ -92,7 +92,7 @@ class InnerBalancers(Membership[B]):
         return None if load_of is None else load_of(backend, now)
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:
-        tier = self._tiers[self.place_of(backend)] if old is None else self._tier_of[backend]
+        tier = self._tiers[self._place_of(backend)] if old is None else self._tier_of[backend]
         if new is None:
             tier.balancer.discard(backend)
         else:
@@ -110,11 +110,11 @@ class InnerBalancers(Membership[B]):
         )
 
     @abstractmethod
-    def place_of(self, backend: B) -> int:
+    def _place_of(self, backend: B) -> int:
         """Return the index of the inner balancer of a new member, or raise InvalidSetting."""
 
     @abstractmethod
-    def numbers_changed(self, healthy: bool) -> None:
+    def _numbers_changed(self, healthy: bool) -> None:
         """Called when the numbers of members of a tier have changed.
 
         ``healthy`` is False if only the number of usable members has changed.
@@ -130,7 +130,7 @@ class InnerBalancers(Membership[B]):
         if new is not None:
             tier.count(*new, 1)
         if before != (tier.healthy, tier.total, tier.usable):
-            self.numbers_changed((tier.healthy, tier.total) != before[:2])
+            self._numbers_changed((tier.healthy, tier.total) != before[:2])
 
     def _inform(self, backend: B, name: str, *arguments: object) -> None:
         """Call an optional method of the inner balancer of a member."""
@@ -142,7 +142,7 @@ class InnerBalancers(Membership[B]):
 
     def _adopt(self, backend: B, weight: float, tier: Tier[B]) -> None:
         """Make a member of an inner balancer a member of this balancer."""
-        place = self.place_of(backend)
+        place = self._place_of(backend)
         if self._tiers[place] is not tier:
             raise InvalidSetting(
                 f"{shown(backend)} belongs to {shown(self._tiers[place].balancer)}, "

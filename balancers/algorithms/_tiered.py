@@ -25,7 +25,7 @@ _SEED = 0x7EE5
 class Tiered(InnerBalancers[B]):
     """Divides the requests among inner balancers, each of which has some of the members.
 
-    A subclass defines :meth:`place_of`, :meth:`parts` and :meth:`place_of_hash`.
+    A subclass defines :meth:`_place_of`, :meth:`_parts` and :meth:`_place_of_hash`.
     """
 
     def __init__(self, balancers: Iterable[Balancer[B]], overflow: bool) -> None:
@@ -138,14 +138,14 @@ class Tiered(InnerBalancers[B]):
         return self._hash((hash_key(key) & _BITS).to_bytes(8, "little"))
 
     @abstractmethod
-    def parts(self) -> list[int]:
+    def _parts(self) -> list[int]:
         """Return the parts of the requests that the inner balancers get.
 
         All parts are 0 if no member is healthy.
         """
 
     @abstractmethod
-    def place_of_hash(self, digest: int, parts: Sequence[int]) -> int:
+    def _place_of_hash(self, digest: int, parts: Sequence[int]) -> int:
         """Return the index of the inner balancer of a 64-bit hash.
 
         Each gets its part of the hashes.  At least one part is positive.
@@ -156,7 +156,7 @@ class Tiered(InnerBalancers[B]):
 
         They are if no member is healthy: a pool that fails open uses members that are down.
         """
-        parts = self.parts()
+        parts = self._parts()
         return (parts, False) if any(parts) else ([tier.usable for tier in self._tiers], True)
 
     def _divide(self) -> bool:
@@ -171,7 +171,7 @@ class Tiered(InnerBalancers[B]):
             self._present = parts
         return True
 
-    def numbers_changed(self, healthy: bool) -> None:
+    def _numbers_changed(self, healthy: bool) -> None:
         if healthy or self._failing_open:
             self._forget_parts()
 
@@ -203,7 +203,7 @@ class Tiered(InnerBalancers[B]):
             return
         tiers = self._tiers
         if self.keyed:
-            first = self.place_of_hash(self.hash_key(key), self._present)
+            first = self._place_of_hash(self.hash_key(key), self._present)
         else:
             first = self._turns.next()
         yield tiers[first]

@@ -86,7 +86,7 @@ class Tiers(Tiered[B]):
         """By how much a tier of healthy members has more capacity than it needs."""
         return self._factor.value
 
-    def place_of(self, backend: B) -> int:
+    def _place_of(self, backend: B) -> int:
         place: object = self._place(backend)
         if type(place) is not int or not 0 <= place < len(self._tiers):
             last = len(self._tiers) - 1
@@ -95,7 +95,7 @@ class Tiers(Tiered[B]):
             )
         return place
 
-    def parts(self) -> list[int]:
+    def _parts(self) -> list[int]:
         available, left = self._factor.availabilities(self._tiers)
         parts: list[int] = []
         for each in available:
@@ -103,7 +103,7 @@ class Tiers(Tiered[B]):
             left -= parts[-1]
         return parts
 
-    def place_of_hash(self, digest: int, parts: Sequence[int]) -> int:
+    def _place_of_hash(self, digest: int, parts: Sequence[int]) -> int:
         scaled, place = digest * sum(parts), 0
         edge = parts[0] << 64
         while edge <= scaled:

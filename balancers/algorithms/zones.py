@@ -133,7 +133,7 @@ class Zones(Tiered[B]):
         unit = lcm(*(each.denominator for each in exactly))
         return [int(each * unit) for each in exactly]
 
-    def place_of(self, backend: B) -> int:
+    def _place_of(self, backend: B) -> int:
         zone: Any = self._zone(backend)
         try:
             return self._places[zone]
@@ -143,7 +143,7 @@ class Zones(Tiered[B]):
                 f"zone of {shown(backend)} must be one of {known}, not {shown(zone)}"
             ) from None
 
-    def parts(self) -> list[int]:
+    def _parts(self) -> list[int]:
         if self._local is None:
             available, _ = self._factor.availabilities(self._tiers)
             return [weight * part for weight, part in zip(self._numbers, available, strict=True)]
@@ -159,7 +159,7 @@ class Zones(Tiered[B]):
         parts[local] = capacity[local] * sum(spare)
         return parts
 
-    def place_of_hash(self, digest: int, parts: Sequence[int]) -> int:
+    def _place_of_hash(self, digest: int, parts: Sequence[int]) -> int:
         whole, hashed = sum(parts), digest.to_bytes(8, "little")
         best, lowest = -1, inf
         for place, part in enumerate(parts):

@@ -266,7 +266,8 @@ def test_random_events_in_a_pool(seed: int) -> None:
         site.check()
 
 
-def test_an_inner_balancer_with_reasons_of_its_own() -> None:
+@pytest.mark.parametrize("factor", [inf, 0.5])
+def test_an_inner_balancer_with_reasons_of_its_own(factor: float) -> None:
     """Tiers in tiers: the inner ones refuse, although a member is open."""
 
     def zone(backend: str) -> int:
@@ -277,7 +278,7 @@ def test_an_inner_balancer_with_reasons_of_its_own() -> None:
             inner = [RoundRobin([f"{name}0"]), RoundRobin([f"{name}1"])]
             yield Tiers(inner, tier=zone, factor=inf, overflow=False)
 
-    pool = Pool(Tiers(nested(), tier=tier_of, factor=inf), [ConnectionLimit[str](1)])
+    pool = Pool(Tiers(nested(), tier=tier_of, factor=factor), [ConnectionLimit[str](1)])
     assert [pool.acquire(0.0).backend for _ in range(2)] == ["a0", "b0"]
     with pytest.raises(NoBackendAvailable, match="saturated"):
         pool.acquire(0.0)

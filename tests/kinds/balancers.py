@@ -84,8 +84,9 @@ def owner_of_a_ring(backends: Backends = (), points: int = 8) -> Balancer[Any]:
 
 
 def number_of(backend: Any) -> int:
-    """Return the same number for the same backend in every process."""
-    return crc32(str(backend).encode())
+    """Return the same number for the same name in every process."""
+    named = isinstance(backend, bytes)
+    return crc32(backend if named else str(backend).encode(errors="surrogatepass"))
 
 
 def second_tier(backend: Any) -> int:
@@ -110,11 +111,6 @@ def backup_rings(backends: Backends = (), points: int = 8) -> Balancer[Any]:
 def zones(backends: Backends = ()) -> Balancer[Any]:
     inner = {"a": LeastConnections[Any](), "b": WeightedRoundRobin[Any]()}
     return filled(Zones(inner, zone=zone_of, weights={"a": 2, "b": 1}), backends)
-
-
-def local_zone(backends: Backends = ()) -> Balancer[Any]:
-    inner = {"a": Rendezvous[Any](), "b": Rendezvous[Any]()}
-    return filled(Zones(inner, zone=zone_of, local="a", clients={"a": 2, "b": 1}), backends)
 
 
 def filled(balancer: Balancer[Any], backends: Backends) -> Balancer[Any]:
@@ -236,7 +232,6 @@ KINDS = [
         traits=("keyed",),
     ),
     Kind("Zones", zones),
-    Kind("Zones-keyed", local_zone, traits=("keyed",)),
     Kind(
         "PrefixAffinity",
         partial(PrefixAffinity, capacity=100),

@@ -81,7 +81,7 @@ def conditions_are_not_passed_on(self: Any, backend: Any, condition: Any) -> Non
 
 @mutant(
     Zones,
-    "place_of_hash",
+    "_place_of_hash",
     "algorithms/test_zones.py::test_only_keys_of_the_changed_zone_move[a]",
 )
 def zones_are_cut_one_after_the_other(self: Any, digest: int, parts: Any) -> int:
