@@ -6,6 +6,7 @@ Source: the priorities of Envoy, and the backup servers of nginx.
 from collections.abc import Callable, Iterable, Sequence
 
 from balancers._internal.checks import checked_callable, shown
+from balancers._internal.shares import fill
 from balancers._internal.types import B
 from balancers.algorithms._tier import Factor
 from balancers.algorithms._tiered import Tiered
@@ -96,12 +97,8 @@ class Tiers(Tiered[B]):
         return place
 
     def _parts(self) -> list[int]:
-        available, left = self._factor.availabilities(self._tiers)
-        parts: list[int] = []
-        for each in available:
-            parts.append(min(left, each))
-            left -= parts[-1]
-        return parts
+        available, whole = self._factor.availabilities(self._tiers)
+        return fill(available, whole)
 
     def _place_of_hash(self, digest: int, parts: Sequence[int]) -> int:
         scaled, place = digest * sum(parts), 0

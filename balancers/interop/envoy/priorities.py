@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple
 
+from balancers._internal.shares import fill
 from balancers.interop.envoy.settings import MAX_UINT32, within
 
 __all__ = ["Health", "Loads", "loads"]
@@ -105,8 +106,10 @@ def loads(
         return Loads(_by_hosts([each.hosts for each in health]), zeros, tuple(panic))
     if not total:
         return Loads((100, *zeros[1:]), zeros, tuple(panic))
-    to_healthy, left = _share_out(healthy, 100, total)
-    to_degraded, left = _share_out(degraded, left, total)
+    to_healthy = fill([each * _ALL // total for each in healthy], _ALL)
+    left = _ALL - sum(to_healthy)
+    to_degraded = fill([each * _ALL // total for each in degraded], left)
+    left -= sum(to_degraded)
     if any(healthy):
         to_healthy[_first(healthy)] += left
     else:
@@ -131,18 +134,6 @@ def _by_hosts(hosts: Sequence[int]) -> tuple[int, ...]:
     shares = [100 * count // total for count in hosts]
     shares[_first(hosts)] += 100 - sum(shares)
     return tuple(shares)
-
-
-def _share_out(available: Sequence[int], left: int, total: int) -> tuple[list[int], int]:
-    """Distribute ``left`` percent of the load over the priorities, from priority 0 upwards.
-
-    Return the percentage that each priority gets, and the percentage that is not distributed.
-    """
-    parts: list[int] = []
-    for each in available:
-        parts.append(min(left, each * 100 // total))
-        left -= parts[-1]
-    return parts, left
 
 
 def _first(counts: Sequence[int]) -> int:
