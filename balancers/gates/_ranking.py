@@ -34,15 +34,15 @@ class Ranking(Generic[B]):
         self._members: dict[int, B] = {}
         """The members by these serial numbers."""
         self._serial = 0
-        self._floor: float = inf
-        """No member has an int below this."""
+        self.floor: float = inf
+        """No member has an int below this.  So a range that ends here or before is empty."""
 
     def put(self, backend: B, value: int) -> None:
         """Set the int of a member; O(1)."""
         self._values[backend] = value
         self._changed[backend] = None
-        if value < self._floor:  # noqa: PLR1730 - a call of min() is slower
-            self._floor = value
+        if value < self.floor:  # noqa: PLR1730 - a call of min() is slower
+            self.floor = value
 
     def discard(self, backend: B) -> None:
         """Remove a member.  The call is ignored for any other backend; O(log n)."""
@@ -64,7 +64,7 @@ class Ranking(Generic[B]):
 
         The cost is O(1) if no int was below ``high`` since the last call with members to find.
         """
-        if high <= self._floor:
+        if high <= self.floor:
             return
         for backend in self._changed:
             entry = self._entries.get(backend)
@@ -77,6 +77,6 @@ class Ranking(Generic[B]):
             self._entries[backend] = entry = self._values[backend], serial
             self._order.add(entry)
         self._changed.clear()
-        self._floor = self._order[0][0] if self._order else inf
+        self.floor = self._order[0][0] if self._order else inf
         for _, serial in self._order.irange((low, 0), (high, 0)):
             yield self._members[serial]

@@ -1,8 +1,10 @@
 """Limits the cost of the requests in flight on each backend to a fixed number."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
-from balancers._internal.checks import at_least
+from balancers._internal.checks import LATEST, at_least
 from balancers._internal.types import B
 from balancers.gate import NoRoom
 from balancers.gates._ranking import Ranking
@@ -10,6 +12,7 @@ from balancers.gates.member_gate import MemberGate
 
 __all__ = ["CostLimit"]
 
+_NOTHING: Mapping[Any, NoRoom] = MappingProxyType({})
 _TOO_LARGE = NoRoom("too large")
 
 
@@ -105,9 +108,11 @@ class CostLimit(MemberGate[B, _CostState]):
         The cost is O(1) if it usually fits on all members, and O(log n + result) amortised
         otherwise.  Raises InvalidTime.
         """
-        self.clamp(now)
-        full = self._no_room
-        result = dict.fromkeys(self._rooms.between(1, cost), full)
+        if not (now.__class__ is float and -LATEST <= now <= LATEST):
+            self.clamp(now)
+        if cost <= self._rooms.floor and cost <= self._limits.floor:
+            return _NOTHING
+        result = dict.fromkeys(self._rooms.between(1, cost), self._no_room)
         for backend in self._limits.between(1, cost):
             result[backend] = _TOO_LARGE
         return result
@@ -128,7 +133,10 @@ class CostLimit(MemberGate[B, _CostState]):
         """Called when the cost in flight on a backend changes by ``change``; O(1)."""
         state = self._members.get(backend)
         if state is not None:
-            now = self.advance(now)
+            if now.__class__ is float and self._now <= now <= LATEST and now < self.due:
+                self._now = now
+            else:
+                now = self.advance(now)
             was_closed = state.cost >= state.limit
             state.cost = max(0, state.cost + change)
             self._update(backend, state, was_closed, now)

@@ -34,11 +34,13 @@ class Rooms(Generic[B]):
 
         The result is a :class:`WithoutRoom` if there is a backend without room.
         """
-        found: WithoutRoom[B] = WithoutRoom()
+        found: WithoutRoom[B] | None = None
         for without_room in self.methods:
-            for backend, room in without_room(cost, now).items():
-                found[backend] = (*found.get(backend, ()), room)
-        if not found:
+            if rooms := without_room(cost, now):
+                found = WithoutRoom() if found is None else found
+                for backend, room in rooms.items():
+                    found[backend] = (*found.get(backend, ()), room)
+        if found is None:
             return avoid
         found.update(dict.fromkeys(avoid, ()))
         return found
