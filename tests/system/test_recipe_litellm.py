@@ -30,6 +30,8 @@ def engines() -> Generator[list[Any]]:
         for engine in made:
             engine.answer = RECIPE.speak
         yield made
+        litellm.in_memory_llm_clients_cache.flush_cache()
+        gc.collect()  # LiteLLM closes no connection: here, and not in a test of another file
 
 
 class Case:
