@@ -1,7 +1,7 @@
 """Remembers which blocks of prompts are in the caches of engines."""
 
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any, Self
 
@@ -19,11 +19,17 @@ class Caches:
     A cache that has a block has all blocks before it.  So the length of a match is found by
     bisection.  To keep this true, a cache treats the last block of a prompt as the one that was
     used first: then ends are evicted before their beginnings.
+
+    Blocks that were always used together are a *run*, so that it takes one step to use all of them.
+    A run is divided when a prompt uses its beginning only.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._cached: dict[int, OrderedDict[int, None]] = {}
+        self._cached: dict[int, dict[int, _Run]] = {}
+        """For each cache, the run of each block."""
+        self._order: dict[int, OrderedDict[_Run, None]] = {}
+        """For each cache, its runs, from the first to be evicted to the last."""
         self._holders: dict[int, int] = {}
         """The caches that have a block.  A block that no cache has is not stored."""
         self._before: dict[int, int] = {}
@@ -31,10 +37,11 @@ class Caches:
 
     def add(self, number: int) -> None:
         """Add an empty cache; O(1)."""
-        self._cached[number] = OrderedDict()
+        self._cached[number], self._order[number] = {}, OrderedDict()
 
     def discard(self, number: int) -> None:
         """Remove a cache; O(its blocks)."""
+        del self._order[number]
         for block in self._cached.pop(number):
             self._drop(block, number)
 
@@ -45,7 +52,7 @@ class Caches:
 
     def content(self, number: int) -> list[int]:
         """Return the blocks of a cache, from the first to be evicted to the last; O(blocks)."""
-        return list(self._cached[number])
+        return [block for run in self._order[number] for block in reversed(run.blocks)]
 
     def deepest(self, blocks: _Blocks, among: int) -> tuple[int, int]:
         """Return how many of the blocks the best caches have, and the set of these caches.
@@ -53,7 +60,12 @@ class Caches:
         Only the caches in the set ``among`` count; O(log blocks).
         """
         holders = self._holders
-        low, high, best = 0, len(blocks), among
+        if not blocks:
+            return 0, among
+        found = holders.get(blocks[-1], 0) & among
+        if found:  # the usual case of a session
+            return len(blocks), found
+        low, high, best = 0, len(blocks) - 1, among
         while low < high:
             middle = (low + high + 1) >> 1
             found = holders.get(blocks[middle - 1], 0) & among
@@ -109,34 +121,80 @@ class Caches:
     def use(self, number: int, blocks: _Blocks) -> int:
         """Put the blocks of a prompt into a cache, and evict blocks beyond its capacity.
 
-        Return how many of the blocks the cache had; O(blocks), and O(1) per evicted block.
+        Return how many of the blocks the cache had; O(runs + new blocks), and O(1) per evicted one.
         """
-        cached = self._cached[number]
+        cached, order = self._cached[number], self._order[number]
         found = self.match(number, blocks)
-        kept = blocks[: self.capacity]
-        try:
-            if found < len(kept):
-                self._insert(number, cached, kept, found)
-            deque(map(cached.move_to_end, reversed(kept[:found])), 0)
-        except KeyError:  # a digest that stands for several prefixes
-            self._insert(number, cached, kept, 0)
-            deque(map(cached.move_to_end, reversed(kept)), 0)
+        kept = found if found == len(blocks) else min(len(blocks), self.capacity)
+        runs: list[_Run] = []
+        place = 0
+        fits = found == kept or self._is_new(cached, blocks[found:kept])
+        while place < found or not fits:
+            run = cached.get(blocks[place]) if fits else None
+            if run is None or run.blocks[0] != blocks[place]:
+                self._replace(number, dict.fromkeys(blocks[:kept]))
+                break
+            runs.append(run)
+            place += len(run.blocks)
+        else:
+            if place > found:
+                runs[-1] = self._divide(number, runs[-1], found - place)
+            if found < kept:
+                self._insert(number, blocks, found, kept)
+            for run in reversed(runs):
+                order.move_to_end(run)
         while len(cached) > self.capacity:
-            self._drop(cached.popitem(last=False)[0], number)
+            run = next(iter(order))
+            block = run.blocks.pop()
+            if not run.blocks:
+                del order[run]
+            del cached[block]
+            self._drop(block, number)
         return found
 
-    def _insert(
-        self, number: int, cached: OrderedDict[int, None], blocks: _Blocks, found: int
-    ) -> None:
-        """Insert the blocks after the first ``found`` ones, the last block first."""
+    @staticmethod
+    def _is_new(cached: "dict[int, _Run]", blocks: _Blocks) -> bool:
+        return cached.keys().isdisjoint(blocks) and len({*blocks}) == len(blocks)
+
+    def _divide(self, number: int, run: "_Run", place: int) -> "_Run":
+        """Make a run of its own of the blocks up to a place, and return it.
+
+        The rest stays where it is in the order.
+        """
+        first = _Run(run.blocks[:place])
+        run.blocks = run.blocks[place:]
+        self._cached[number].update(dict.fromkeys(first.blocks, first))
+        self._order[number][first] = None
+        return first
+
+    def _insert(self, number: int, blocks: _Blocks, start: int, end: int) -> None:
+        """Insert a run of the blocks from ``start`` to ``end``, as the last one in the order."""
         holders, bit = self._holders, 1 << number
-        new = blocks[found:]
-        for block in reversed(new):
-            cached[block] = None
+        run = _Run(list(blocks[start:end]))
+        for block in run.blocks:
             holders[block] = holders.get(block, 0) | bit
-        self._before.update(zip(blocks[found + 1 :], new, strict=False))
-        if found:
-            self._before[new[0]] = blocks[found - 1]
+        self._cached[number].update(dict.fromkeys(run.blocks, run))
+        self._order[number][run] = None
+        self._before.update(zip(run.blocks[1:], run.blocks, strict=False))
+        if start:
+            self._before[run.blocks[0]] = blocks[start - 1]
+
+    def _replace(self, number: int, blocks: Iterable[int]) -> None:
+        """Insert blocks of which some stand for several prefixes, so the runs do not fit."""
+        blocks = list(blocks)
+        self._remove(number, {block for block in blocks if block in self._cached[number]})
+        self._insert(number, blocks, 0, len(blocks))
+
+    def _remove(self, number: int, gone: set[int]) -> None:
+        """Remove blocks that the cache has; O(blocks of their runs)."""
+        cached, order = self._cached[number], self._order[number]
+        for run in {cached[block] for block in gone}:
+            run.blocks = [block for block in run.blocks if block not in gone]
+            if not run.blocks:
+                del order[run]
+        for block in gone:
+            del cached[block]
+            self._drop(block, number)
 
     def prefix(self, number: int, block: int) -> list[int]:
         """Return the blocks up to ``block``, or no blocks if the cache does not have it; O(blocks).
@@ -153,13 +211,13 @@ class Caches:
     def forget(self, number: int, blocks: _Blocks) -> None:
         """Remove blocks from a cache, and all blocks that come after them.
 
-        The cost is O(1) for each block that would have been evicted until then.
+        O(blocks of the cache), and O(1) if it has none of them.
         """
         cached, before = self._cached[number], self._before
         gone = {block for block in blocks if block in cached}
         missing = len(gone)
         older: list[int] = []
-        for block in cached if gone else ():
+        for block in self.content(number) if gone else ():
             older.append(block)
             missing -= block in gone
             if not missing:
@@ -167,9 +225,7 @@ class Caches:
         for block in reversed(older):  # a block is older than its predecessor
             if before.get(block) in gone:
                 gone.add(block)
-        for block in gone:
-            del cached[block]
-            self._drop(block, number)
+        self._remove(number, gone)
 
     def _drop(self, block: int, number: int) -> None:
         holders = self._holders
@@ -182,9 +238,26 @@ class Caches:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         clone = copy(self)
+        order = {
+            number: {run: _Run(run.blocks.copy()) for run in runs}
+            for number, runs in self._order.items()
+        }
         clone.__dict__.update(
-            _cached={number: cached.copy() for number, cached in self._cached.items()},
+            _cached={
+                number: {block: order[number][run] for block, run in cached.items()}
+                for number, cached in self._cached.items()
+            },
+            _order={n: OrderedDict.fromkeys(runs.values()) for n, runs in order.items()},
             _holders=self._holders.copy(),
             _before=self._before.copy(),
         )
         return clone
+
+
+class _Run:
+    """Blocks that follow each other in prompts, and were always used together."""
+
+    __slots__ = ("blocks",)
+
+    def __init__(self, blocks: list[int]) -> None:
+        self.blocks = blocks

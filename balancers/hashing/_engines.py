@@ -48,6 +48,7 @@ class Engines(Generic[B]):
         self._weights[number] = weight
         bit = 1 << number
         self.open = self.open | bit if weight else self.open & ~bit
+        self.loads[number] = inf
         self.set_load(number)
         return number
 
@@ -63,12 +64,11 @@ class Engines(Generic[B]):
     def set_load(self, number: int) -> None:
         """Compute the load of an engine again; O(1)."""
         weight, tokens = self._weights[number], self.unread[number].tokens
-        if weight == 1:
-            self.loads[number] = min(tokens, _HIGHEST)
-        elif weight:  # rounded, so that equal loads per weight are equal
-            self.loads[number] = round(min(min(tokens, _HIGHEST) / weight, _HIGHEST), _PLACES)
-        else:
-            self.loads[number] = inf
+        if weight != 1:
+            if not weight:
+                return  # it stays infinite
+            tokens = round(min(min(tokens, _HIGHEST) / weight, _HIGHEST), _PLACES)
+        self.loads[number] = min(_HIGHEST, tokens)
 
     def without(self, avoid: Collection[B]) -> tuple[int, NDArray[np.float64]]:
         """Return the open engines that are not avoided, and the loads of all; O(n + avoided)."""
@@ -97,14 +97,12 @@ def cheapest(
     ties: list[int] = []
     while True:
         own = (total - length) * size
-        if lowest + own > least:  # no engine with a shorter match can be as good
-            break
         cost, equal = _lowest(loads, best & ~seen, idlest)
         if cost + own < least:
             least, ties = cost + own, equal
         elif cost + own == least:
             ties += equal
-        if best >> idlest & 1:
+        if best >> idlest & 1 or lowest + own + size > least:  # a shorter match is worse
             break
         seen = best
         length, best = caches.wider(blocks, length, best, among)
@@ -116,6 +114,9 @@ def _lowest(loads: NDArray[np.float64], among: int, idlest: int) -> tuple[float,
 
     ``idlest`` is a backend with the lowest load of all.
     """
+    if not among & (among - 1):
+        number = among.bit_length() - 1
+        return loads.item(number), [number]
     if among.bit_count() <= _FEW:
         numbers = [*_numbers_in(among)]
         found = [loads.item(number) for number in numbers]

@@ -34,7 +34,8 @@ class Unread:
     @property
     def tokens(self) -> int:
         """The sum over all requests in flight."""
-        return max(self._cost - self._hidden, 0) + self._keys
+        priced = self._cost - self._hidden
+        return (max(0, priced)) + self._keys
 
     def start(self, tokens: int) -> None:
         """Count a request with the tokens of its key that are not cached; O(1) amortised."""

@@ -4,7 +4,7 @@ Source: the local rule of "Mooncake: Trading More Storage for Less Computation",
 algorithm 1.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from balancers._internal.checks import NO_BACKENDS, at_least, check_flags, checked_avoid, shown
 from balancers._internal.types import B
@@ -71,9 +71,8 @@ class PrefixAffinity(NamedMembership[B]):
     >>> lb.pick(longer) == first, lb.cached_blocks(first, longer)
     (True, 2)
 
-    Cost: ``pick`` is O(log blocks) for each different length of a match, plus O(n) vectorised, and
-    ``started`` is O(blocks).  ``finished`` and ``charged`` are O(1).  Memory: about 200 bytes per
-    cached block.
+    Cost: ``pick`` is O(log blocks) for each different length of a match, plus O(n) vectorised.
+    ``started`` is O(new blocks).  The other methods are O(1).  Memory: about 200 bytes per block.
     Raises InvalidSetting for ``block`` or ``capacity`` below 1, for a ``block`` above 2³², and for
     a ``shared`` that is not a bool.  Raises DuplicateBackend if two backends have the same name.
     """
@@ -99,7 +98,7 @@ class PrefixAffinity(NamedMembership[B]):
         self._caches = Caches(capacity)
         self._ranking: Rendezvous[B] = Rendezvous(identity=identity, hasher=hasher)
         self._engines: Engines[B] = Engines()
-        self._blocks: tuple[int, ...] = ()  # of the last pick
+        self._blocks: Sequence[int] = ()  # of the last pick
         self._picked: Collection[int] = ()  # the numbers of the backends of the last pick or plan
         self._last = -1  # the number of the last pick with an empty key
         self._priced: tuple[int, int] | None = None  # the number of the last start; cached tokens
@@ -141,7 +140,7 @@ class PrefixAffinity(NamedMembership[B]):
         self._picked = [self._engines.numbers[backend] for backend in ranked]
         return list(ranked)
 
-    def _choose(self, blocks: tuple[int, ...], avoid: Collection[B]) -> int:
+    def _choose(self, blocks: Sequence[int], avoid: Collection[B]) -> int:
         """Return the number of the backend to pick.  The call changes no state."""
         engines = self._engines
         among, loads = engines.without(avoid) if avoid else (engines.open, engines.loads)
@@ -167,20 +166,22 @@ class PrefixAffinity(NamedMembership[B]):
         return next(wanted[each] for each in self._ranking.succession(digest) if each in wanted)
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Count a request, and record the key if the last pick was this backend; O(blocks).
+        """Count a request, and record the key if the last pick was this backend; O(new blocks).
 
         The key of a ``bound`` request is not known.  Such a request counts as one token until
         :meth:`charged` gives its cost.  Ignored if the backend is not a member.
         """
         blocks, self._blocks = self._blocks, ()
-        number = self._engines.numbers.get(backend)
+        engines, found = self._engines, 0
+        number = engines.numbers.get(backend)
         if number is None:
             return
         if bound or number not in self._picked:
             blocks = ()
-        found = self._caches.use(number, blocks) if blocks else 0
-        self._engines.unread[number].start(max(1, (len(blocks) - found) * self._block))
-        self._engines.set_load(number)
+        if blocks:
+            found = self._caches.use(number, blocks)
+        engines.unread[number].start((len(blocks) - found) * self._block or 1)
+        engines.set_load(number)
         self._priced = number, found * self._block
 
     def charged(self, backend: B, change: int, now: float = 0.0) -> None:
@@ -223,10 +224,9 @@ class PrefixAffinity(NamedMembership[B]):
 
         Raises UnknownBackend, MissingKey, InvalidKey.
         """
-        number = self._find(backend)
-        return self._caches.match(number, self._digests(key))
+        return self._caches.match(self._find(backend), self._digests(key))
 
-    def _digests(self, key: Key | None) -> tuple[int, ...]:
+    def _digests(self, key: Key | None) -> Sequence[int]:
         return digests_of(key) if isinstance(key, bytes) else (self.hash_key(key),)
 
     def _find(self, backend: B) -> int:

@@ -8,8 +8,11 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import numpy as np
+
 from balancers import Balancer, LeastConnections, Outcome, Pool, PowerOfTwoChoices, RoundRobin
 from balancers.algorithms import LeastLoaded, Tiers
+from balancers.hashing import PrefixAffinity, chain
 from balancers.loads import InFlight, PeakEwma
 from tests.benchmarks.floors import attribute, names
 from tests.benchmarks.measure import Run, repeated
@@ -56,6 +59,42 @@ def rows() -> Iterator[Row]:
     for n in (10, 100, 1000):
         name = "A group with LeastConnections of a Pool of RoundRobin, a request"
         yield Row(name, n, "U", 80, partial(_group_requests, n))
+        for blocks, reach in ((16, 200), (256, 700)):
+            name = f"Pool of PrefixAffinity, {blocks} blocks, a request"
+            yield Row(name, n, "U", reach, partial(_prompts, blocks, n))
+    name = "chain of 4096 tokens, an array"
+    yield Row(name, 0, "U", 3000, partial(_chain, np.arange(4096)))
+    yield Row("chain of 4096 tokens, a list", 0, "U", 6000, partial(_chain, [*range(4096)]))
+
+
+def _chain(tokens: Any) -> tuple[Run, Run]:
+    assert len(chain(tokens)) == 256 * 8
+    return repeated(lambda: chain(tokens)), attribute()
+
+
+def _prompts(blocks: int, n: int) -> tuple[Run, Run]:
+    """Requests of 64 sessions, whose prompts begin with the same two blocks and are cached."""
+    rng = Random(1)
+    keys = [
+        chain([7] * 32 + [rng.randrange(50_000) for _ in range(16 * blocks - 32)])
+        for _ in range(64)
+    ]
+    balancer = PrefixAffinity(names(n))
+    pool = Pool(balancer)
+    acquire, release = pool.acquire, pool.release
+    now, number = 0.0, 0
+
+    def request() -> None:
+        nonlocal now, number
+        number += 1
+        now += DURATIONS[number % 5]
+        lease = acquire(now, keys[number % 64])
+        release(lease, now)
+
+    for _ in range(256):
+        request()
+    assert all(balancer.cached_blocks(balancer.pick(key), key) == blocks for key in keys)
+    return repeated(request), attribute()
 
 
 def _outcome() -> tuple[Run, Run]:
