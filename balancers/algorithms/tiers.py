@@ -108,6 +108,9 @@ class Tiers(Tiered[B]):
             edge += parts[place] << 64
         return place
 
+    def _known_backends(self) -> Iterable[object]:
+        return (*self._weights, self._place)  # the function is the caller's, so copies share it
+
     def __repr__(self) -> str:
         inner = ", ".join(repr(tier.balancer) for tier in self._tiers)
         return f"<Tiers: factor={self.factor!r}, over {inner}>"

@@ -3,7 +3,7 @@
 Source: the locality-weighted load balancing and the zone-aware routing of Envoy.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf, lcm, log
 from typing import Any, cast
 
@@ -170,6 +170,9 @@ class Zones(Tiered[B]):
                 if best < 0 or score < lowest:
                     best, lowest = place, score
         return best
+
+    def _known_backends(self) -> Iterable[object]:
+        return (*self._weights, self._zone)  # the function is the caller's, so copies share it
 
     def __repr__(self) -> str:
         named = zip(self._places, self._tiers, strict=True)

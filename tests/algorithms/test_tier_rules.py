@@ -20,7 +20,7 @@ from balancers import (
     RoundRobin,
     WeightedRoundRobin,
 )
-from balancers.algorithms import Tiers
+from balancers.algorithms import Tiers, Zones
 from balancers.balancer import Key
 from balancers.errors import InvalidSetting, MissingKey, NotPlannable, UnknownBackend
 from balancers.outcome import SUCCESS, Outcome
@@ -124,6 +124,28 @@ def test_copies_and_pickles_continue_alike() -> None:
         set_condition(twin, "a2", "open")
         assert [twin.pick() for _ in range(50)] == expected
         assert twin.shares == lb.shares
+
+
+class Plan:
+    """An object of the caller, whose method determines tiers and zones."""
+
+    def tier(self, backend: str) -> int:
+        return tier_of(backend)
+
+    def zone(self, backend: str) -> str:
+        return backend[0]
+
+    def __deepcopy__(self, memo: object) -> Any:
+        raise AssertionError("copied")
+
+
+def test_copies_share_the_function() -> None:
+    lb = Tiers([RoundRobin(["a0"]), RoundRobin(["b0"])], tier=Plan().tier)
+    assert Pool(lb).explain(0.0).backend == "a0"
+    zones = Zones({"a": RoundRobin(["a0"])}, zone=Plan().zone, weights={"a": 1})
+    twin = deepcopy(zones)
+    twin.put("a1")
+    assert [twin.pick() for _ in range(2)] == ["a0", "a1"]
 
 
 def test_reading_changes_nothing() -> None:

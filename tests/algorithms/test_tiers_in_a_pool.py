@@ -24,6 +24,7 @@ from balancers import (
 )
 from balancers.algorithms import Tiers
 from balancers.errors import IncompatibleGate
+from balancers.interop import envoy
 from balancers.overload import AdmissionQueue
 from balancers.pool import Lease
 from tests.algorithms.tier_members import State, expected_shares, members, tier_of, tiers
@@ -150,6 +151,16 @@ def test_a_slow_start_needs_fractions_in_each_tier() -> None:
     mixed = Tiers([WeightedRoundRobin[str](), LeastConnections[str]()], tier=tier_of)
     with pytest.raises(IncompatibleGate):
         Pool(mixed, [SlowStart[str](30)])
+
+
+def test_presets_of_envoy_in_tiers() -> None:
+    """Envoy's ROUND_ROBIN in two priorities, with its shares in turns and not at random."""
+    health = checks()
+    inner = [envoy.RoundRobin(members(tier, 4), healthy_panic_threshold=0) for tier in range(2)]
+    pool = Pool(Tiers(inner, tier=tier_of), [health], panic=None)
+    fail(health, members(0, 4)[:2], 1.0)
+    counts = Counter(pool.acquire(1.0).backend for _ in range(200))
+    assert counts == {"a2": 70, "a3": 70, "b0": 15, "b1": 15, "b2": 15, "b3": 15}
 
 
 def test_a_session_stays_in_its_tier() -> None:
