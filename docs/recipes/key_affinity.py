@@ -1,0 +1,126 @@
+"""A request waits for the backend of its key while that backend is only full."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from balancers import ConnectionLimit, HashRing, Key, Lease, NoBackendAvailable, Pool
+from balancers.hashing import OwnerOnly
+from balancers.overload import AdmissionQueue, Waiting
+
+
+@dataclass(eq=False)
+class Request:
+    """A request, with what to call when it has a lease, and when it fails."""
+
+    key: Key
+    start: Callable[[Lease[str]], object]
+    fail: Callable[[Exception], object]
+    passed: list[str] = field(default_factory=list[str])
+    """The backends that had no place for it when it arrived."""
+
+
+class KeyedRoom:
+    """A pool that picks by key, with places for the requests that wait for their backends.
+
+    A backend has ``maxqueue`` places.  While they are all taken, a key goes to its next backend.
+    """
+
+    def __init__(
+        self,
+        pool: Pool[str],
+        owners: OwnerOnly[str],
+        queue: AdmissionQueue[Request],
+        maxqueue: float = float("inf"),
+    ) -> None:
+        self.pool, self.owners, self.queue, self.maxqueue = pool, owners, queue, maxqueue
+
+    def arrive(self, request: Request, now: float) -> Waiting[Request] | None:
+        """Start the request, or let it wait and return its entry.
+
+        Raises NoBackendAvailable if waiting does not help, and QueueFull.
+        """
+        self.serve(now)
+        passed = request.passed
+        while True:
+            try:
+                lease = self.pool.acquire(now, request.key, avoid=passed)
+            except NoBackendAvailable as refusal:
+                if not refusal.full:
+                    raise
+                owner = self.owners.owner(request.key, passed)
+                if owner is None or self.queue.waiting_for(owner) < self.maxqueue:
+                    return self.queue.join(request, now, backend=owner)
+                passed.append(owner)
+            else:
+                request.start(lease)
+                return None
+
+    def release(self, lease: Lease[str], now: float, ok: bool | None = True) -> None:
+        """Release a lease, and start the next request that waits for this backend."""
+        try:
+            self.pool.release(lease, now, ok)
+        finally:
+            self.serve(now)
+
+    def serve(self, now: float) -> None:
+        """Start each request that waits and whose backend is open, in the order of arrival.
+
+        Also call this at :attr:`due`, after the result of a probe, and after a change of members.
+        """
+        for entry in self.queue.expired(now):
+            entry.item.fail(TimeoutError(f"no place for {now - entry.since} s"))
+        for backend in self.queue.backends or (None,):
+            while (entry := self.queue.peek(now, backend)) is not None:
+                if not self.try_to_start(entry, now):
+                    break
+
+    def try_to_start(self, entry: Waiting[Request], now: float) -> bool:
+        """Start a request that waits, or let it wait for another backend.
+
+        Return False if it goes on to wait for the same one.
+        """
+        request = entry.item
+        try:
+            lease = self.pool.acquire(now, request.key, avoid=request.passed)
+        except NoBackendAvailable as refusal:
+            if request.passed and not refusal.full:
+                request.passed.clear()
+                return True
+            if not refusal.full:
+                self.queue.leave(entry)
+                request.fail(refusal)
+                return True
+            owner = self.owners.owner(request.key, request.passed)
+            if owner == entry.backend:
+                return False
+            self.queue.move(entry, owner)  # the backend that it waited for is down or leaves
+        else:
+            self.queue.leave(entry)
+            request.start(lease)
+        return True
+
+    @property
+    def due(self) -> float:
+        """The time in seconds at which to call :meth:`serve`."""
+        return min(self.queue.due, self.pool.due)
+
+
+def main() -> None:
+    """Send twelve requests of four keys to three backends that serve one request at a time."""
+    owners = OwnerOnly(HashRing(["a", "b", "c"]))
+    pool = Pool(owners, [ConnectionLimit(1)])
+    room = KeyedRoom(pool, owners, AdmissionQueue(limit=100, timeout=30.0))
+    served: list[tuple[Key, Lease[str]]] = []
+    for number in range(12):
+        key = f"user:{number % 4}"
+        room.arrive(Request(key, lambda lease, key=key: served.append((key, lease)), print), 0.0)
+    for second, (_, lease) in enumerate(served):  # the list grows
+        room.release(lease, now=1.0 + second)
+    backends: dict[Key, set[str]] = {}
+    for key, lease in served:
+        backends.setdefault(key, set()).add(lease.backend)
+    print(len(served), {key: "".join(found) for key, found in backends.items()})
+
+
+if __name__ == "__main__":
+    main()
