@@ -67,8 +67,8 @@ class KeyedRoom:
 
         Also call this at :attr:`due`, after the result of a probe, and after a change of members.
         """
-        for entry in self.queue.expired(now):
-            entry.item.fail(TimeoutError(f"no place for {now - entry.since} s"))
+        for late in self.queue.expired(now):
+            late.item.fail(TimeoutError(f"no place for {now - late.since} s"))
         for backend in self.queue.backends or (None,):
             while (entry := self.queue.peek(now, backend)) is not None:
                 if not self.try_to_start(entry, now):
@@ -110,16 +110,12 @@ def main() -> None:
     owners = OwnerOnly(HashRing(["a", "b", "c"]))
     pool = Pool(owners, [ConnectionLimit(1)])
     room = KeyedRoom(pool, owners, AdmissionQueue(limit=100, timeout=30.0))
-    served: list[tuple[Key, Lease[str]]] = []
+    served: list[Lease[str]] = []
     for number in range(12):
-        key = f"user:{number % 4}"
-        room.arrive(Request(key, lambda lease, key=key: served.append((key, lease)), print), 0.0)
-    for second, (_, lease) in enumerate(served):  # the list grows
+        room.arrive(Request(f"user:{number % 4}", served.append, print), now=0.0)
+    for second, lease in enumerate(served):  # the list grows
         room.release(lease, now=1.0 + second)
-    backends: dict[Key, set[str]] = {}
-    for key, lease in served:
-        backends.setdefault(key, set()).add(lease.backend)
-    print(len(served), {key: "".join(found) for key, found in backends.items()})
+    print(len(served), sorted({(str(lease.key), lease.backend) for lease in served}))
 
 
 if __name__ == "__main__":

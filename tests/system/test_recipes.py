@@ -16,7 +16,7 @@ OUTPUT = {
     "with_threads": "3000 served, still in flight: {'a': 0, 'b': 0, 'c': 0}",
     "retry": "100 answered, 3 attempts failed, b is unhealthy",
     "waiting_room": "{'a': 12, 'b': 24, 'refused': 4}",
-    "key_affinity": "12 {'user:0': 'a', 'user:1': 'c', 'user:3': 'b', 'user:2': 'c'}",
+    "key_affinity": ("12 [('user:0', 'a'), ('user:1', 'c'), ('user:2', 'c'), ('user:3', 'b')]"),
     "deadline": "{'quick': 20}, all in time: True, in flight: 0",
     "with_httpx": "24 answered, 3 attempts failed, in flight: 0\nthe session has 1 backend",
     "asgi_gateway": "24 answered, 1 attempts failed, in flight: 0",
