@@ -15,7 +15,7 @@ __all__ = ["ascending", "first_different", "plan_of", "undrawn", "uniforms"]
 T = TypeVar("T")
 
 _BITS = (1 << 64) - 1
-_GOLDEN = 0x9E3779B97F4A7C15
+_UNIT = 2.0**-53
 
 
 def first_different(candidates: Iterable[B], n: int, avoid: Collection[B] = ()) -> list[B]:
@@ -50,21 +50,19 @@ def plan_of(balancer: Any) -> Callable[..., list[Any]]:
 
 
 def uniforms(seed: int) -> Iterator[float]:
-    """Yield numbers from 0 to below 1 without end: those of the generator SplitMix64.
+    """Yield numbers from 0 to below 1 without end.
+
+    They are the upper bits of a linear congruential generator (Knuth's constants for MMIX), which
+    starts from a hash of the seed, so that the numbers of near seeds differ.
 
     >>> [round(number, 3) for _, number in zip(range(3), uniforms(1))]
     [0.75, 0.372, 0.438]
     """
-    state = _mixed(seed)  # so that the numbers of near seeds differ
+    state = (seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9 & _BITS
+    state = (state ^ (state >> 27)) * 0x94D049BB133111EB & _BITS
     while True:
-        state = (state + _GOLDEN) & _BITS
-        yield (_mixed(state) >> 11) * 2.0**-53
-
-
-def _mixed(state: int) -> int:
-    digest = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _BITS
-    digest = ((digest ^ (digest >> 27)) * 0x94D049BB133111EB) & _BITS
-    return digest ^ (digest >> 31)
+        state = (state * 6364136223846793005 + 1442695040888963407) & _BITS
+        yield (state >> 11) * _UNIT
 
 
 @contextmanager

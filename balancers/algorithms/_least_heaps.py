@@ -1,7 +1,7 @@
 """Implements weighted least connections for many members, with heaps."""
 
 from collections.abc import Iterator
-from heapq import heapify, heappop, heappush, heapreplace, merge
+from heapq import heapify, heappop, heappush, heapreplace
 from math import inf
 from typing import Generic
 
@@ -58,11 +58,24 @@ def _first_valid(heap: list[_Entry[B]]) -> _Entry[B]:
     return heap[0]
 
 
-def _in_order(greatest: int, heap: list[_Entry[B]]) -> Iterator[_Entry[B]]:
-    """Yield the valid entries of a heap, with the negative current weights after the next step."""
-    for entry in ascending(heap):
+def _members_of(bucket: _Bucket[B]) -> Iterator[Member[B]]:
+    """Yield the members of a bucket in the order of picks; O((k + d) · log n) for the first k."""
+    steps = bucket.steps + 1
+    # The negative current weight after the next step, the serial, and the place of an entry.
+    frontier: list[tuple[int, int, int, int, list[_Entry[B]]]] = [
+        (heap[0][0] - weight * steps, heap[0][1], weight, 0, heap)
+        for weight, group in bucket.groups.items()
+        if (heap := group.heap)
+    ]
+    heapify(frontier)
+    while frontier:
+        _, _, weight, place, heap = heappop(frontier)
+        entry = heap[place]
         if entry[2].place is entry:
-            yield entry[0] - greatest, entry[1], entry[2]
+            yield entry[2]
+        for child in range(2 * place + 1, min(2 * place + 3, len(heap))):
+            order, serial, _ = heap[child]
+            heappush(frontier, (order - weight * steps, serial, weight, child, heap))
 
 
 class LeastHeaps(Index[B]):
@@ -114,14 +127,13 @@ class LeastHeaps(Index[B]):
 
     def in_order(self) -> Iterator[Member[B]]:
         """Yield the members by rank and current weight; O((k + d) · log n) for the first k."""
+        lowest = self._lowest
+        if lowest.size:
+            yield from _members_of(lowest)
         for rank in ascending(self._ranks):
             bucket = self._buckets[rank]
-            if bucket.size:
-                steps = bucket.steps + 1
-                groups = [(w, group.heap) for w, group in bucket.groups.items() if group.heap]
-                rows = [_in_order(weight * steps, heap) for weight, heap in groups]
-                for _, _, member in rows[0] if len(rows) == 1 else merge(*rows):
-                    yield member
+            if bucket.size and bucket is not lowest:
+                yield from _members_of(bucket)
 
     def settle(self, moved: list[Member[B]]) -> None:
         """Move members to the buckets of their new ranks; O(moved · log n) amortised."""

@@ -1,7 +1,7 @@
 """Defines a base class for balancers that sample members at random, in blocks."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from random import Random
 from typing import TYPE_CHECKING, Any, Generic, cast
@@ -36,7 +36,7 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
     suspended.  If all weights are restored before the next pick, the block is resumed.  So a change
     that is undone has no effect on the picks.
 
-    A subclass defines :meth:`_make_item`, :meth:`_backend_of` and ``pick``.  ``pick`` takes items
+    A subclass defines :meth:`_make_item` and ``pick``.  ``pick`` takes items
     from ``self._block``.  When the block has no more items, ``pick`` calls :meth:`_next_block`.  If
     ``_in_tuples`` is True, the block consists of tuples, each with the items of one group.
     """
@@ -61,10 +61,6 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
     @abstractmethod
     def _make_item(self, backend: B) -> S:
         """Return the item for a new member.  The samples consist of such items."""
-
-    @abstractmethod
-    def _backend_of(self, item: S) -> B:
-        """Return the backend of an item."""
 
     def _prepare_block(self) -> None:
         """Discard what was prepared for other weights.  Raises NoBackendAvailable."""
@@ -123,40 +119,42 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
         return group
 
     def _further(
-        self, n: int, excluded: set[B], choose: Callable[[Sequence[S]], B], *, avoided: bool
+        self, n: int, first: B, avoid: Collection[B], choose: Callable[[Sequence[S]], B]
     ) -> list[B]:
-        """Return up to ``n`` backends, each one chosen from a group without those before it.
+        """Return up to ``n`` backends after the first one, each chosen without those before it.
 
-        ``excluded`` are backends that are left out; those that are found are added.  The groups are
-        sampled as those of ``pick``, by numbers that depend on the random generator and on the next
-        pick.  Nothing changes.  ``avoided`` is whether the last pick was sampled for itself.
+        The groups to choose from are sampled as those of ``pick``, by numbers that depend on the
+        random generator and on the next pick.  Nothing changes.
         """
-        left = self._open - sum(1 for backend in excluded if self._weights.get(backend))
-        found, wanted = list[B](), min(n, left)
+        sampler, indices, found = self._sampler, self._indices, list[B]()
+        taken, left = {indices[first]}, self._open - 1
+        for backend in avoid and {*avoid, first}:
+            if backend in indices and backend != first:
+                taken.add(indices[backend])
+                left -= self._weights[backend] > 0
+        wanted = min(n, left)
         if wanted <= 0:
             return found
-        numbers = uniforms(self._seed_of_plan(avoided))
-        group, size, sampler = list[S](), min(self._group_size, left), self._sampler
+        numbers = uniforms(self._seed_of_plan(bool(avoid)))
+        group, size, find = list[int](), min(self._group_size, left), sampler.find
         for share in islice(numbers, _TRIES * (1 + n) * self._group_size):
-            item = sampler.item_at(share)
-            if item in group or self._backend_of(item) in excluded:
+            index = find(share)
+            if index in taken or index in group:
                 continue
-            group.append(item)
+            group.append(index)
             if len(group) == size:
-                found.append(choose(group))
-                excluded.add(found[-1])
+                found.append(choose(sampler.items_of(group)))
                 if len(found) == wanted:
                     return found
+                taken.add(indices[found[-1]])
                 group.clear()
                 size = min(self._group_size, left - len(found))
-        indices = [self._indices[backend] for backend in excluded if backend in self._indices]
-        with sampler.without(indices) as leave_out:
+        with sampler.without(taken) as leave_out:
             while len(found) < wanted:
                 size = min(self._group_size, left - len(found))
-                begun = [self._indices[self._backend_of(item)] for item in group]
-                group += sampler.sample(size - len(group), begun, numbers.__next__)
-                found.append(choose(group))
-                leave_out(self._indices[found[-1]])
+                group += sampler.sample_indices_with(numbers.__next__, size - len(group), group)
+                found.append(choose(sampler.items_of(group)))
+                leave_out(indices[found[-1]])
                 group.clear()
         return found
 

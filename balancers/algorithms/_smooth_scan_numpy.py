@@ -19,6 +19,8 @@ __all__ = ["VectorScan", "WideScan"]
 _CLOSED = -(1 << 62)
 """The vector contains this number as the current weight of each closed member, or as its highest
 limb.  It is so low that ``argmax`` never selects it."""
+_FEW = 4
+"""The largest number of members that are faster searched one by one than sorted."""
 _BITS = 62
 _MASK = (1 << _BITS) - 1
 _SPARE_BITS = 12
@@ -62,10 +64,15 @@ class VectorScan(Scan):
 
     def ranking(self, count: int) -> list[int]:
         """Sort the members by their current weights after the next addition; vectorised."""
-        after: NDArray[np.int64] = -self._effective
-        after -= self._current
+        after: NDArray[np.int64] = self._current + self._effective
         count = min(count, len(after) - len(self._closed))
-        ranked: list[int] = after.argsort(kind="stable")[:count].tolist()
+        if count > _FEW:
+            ranked: list[int] = (-after).argsort(kind="stable")[:count].tolist()
+            return ranked
+        ranked = []
+        for _ in range(count):
+            ranked.append(int(after.argmax()))
+            after[ranked[-1]] = _CLOSED
         return ranked
 
     def charge(self, index: int, max_debt: int) -> bool:

@@ -99,6 +99,11 @@ class WeightedSampler(Generic[T]):
         self.open = 0
         """The number of items that have a positive weight."""
 
+    @property
+    def find(self) -> Callable[[float], int]:
+        """The function that returns the index to which a part of the total weight belongs."""
+        return self._tree.find
+
     def insert(self, item: T) -> int:
         """Add an item with weight 0, and return its index; O(1) amortised."""
         index = self._free_indices.pop() if self._free_indices else len(self._items)
@@ -122,27 +127,22 @@ class WeightedSampler(Generic[T]):
         self._block_size = 1
         self._undisturbed = 0
 
-    def sample(
-        self,
-        size: int,
-        excluded: Iterable[int] = (),
-        random: Callable[[], float] | None = None,
-    ) -> list[T]:
+    def sample(self, size: int, excluded: Iterable[int] = ()) -> list[T]:
         """Return a group of ``size`` different items; O(size · log n).
 
         Each item is sampled by weight from the items that are not yet in the group.  The items
         whose indices are in ``excluded`` are not sampled.  If there are not enough items, the group
-        is smaller.  ``random`` returns numbers from 0 to below 1, in place of the generator.
+        is smaller.
         """
-        return [self._items[index] for index in self._sample_indices(size, excluded, random)]
+        return self.items_of(self._sample_indices(size, excluded))
 
-    def _sample_indices(
-        self,
-        size: int,
-        excluded: Iterable[int] = (),
-        random: Callable[[], float] | None = None,
+    def _sample_indices(self, size: int, excluded: Iterable[int] = ()) -> list[int]:
+        return self.sample_indices_with(self._rng.random, size, excluded)
+
+    def sample_indices_with(
+        self, random: Callable[[], float], size: int, excluded: Iterable[int]
     ) -> list[int]:
-        random = random or self._rng.random
+        """Return the indices of a group, as :meth:`sample` does, by numbers of another source."""
         tree, removed = self._tree, {index: self._tree[index] for index in excluded}
         for index in removed:
             tree[index] = 0
@@ -177,9 +177,9 @@ class WeightedSampler(Generic[T]):
             for index, weight in removed.items():
                 tree[index] = weight
 
-    def item_at(self, share: float) -> T:
-        """Return the item that this part of the total weight belongs to; O(log n)."""
-        return self._items[self._tree.find(share)]
+    def items_of(self, indices: list[int]) -> list[T]:
+        """Return the items at these indices."""
+        return [self._items[index] for index in indices]
 
     def sample_block(self, size: int) -> list[T]:
         """Return the next block of groups, as a flat list; O(1) amortised for each item."""

@@ -123,14 +123,12 @@ class PowerOfTwoChoices(LoadUser[B], SamplingBalancer[B, Candidate[B]]):
         >>> lb.plan(3)
         ['b', 'a']
         """
-        at_least(1, n=n)
-        avoid = checked_avoid(avoid)
+        if type(n) is not int or n < 1:
+            at_least(1, n=n)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         first = self.pick(key, now, avoid)
-        excluded, avoided = {*avoid, first}, bool(avoid)
-        return [
-            first,
-            *self._further(n - 1, excluded, partial(self._least, now=now), avoided=avoided),
-        ]
+        return [first, *self._further(n - 1, first, avoid, partial(self._least, now=now))]
 
     @property
     def choices(self) -> int:
@@ -208,9 +206,6 @@ class PowerOfTwoChoices(LoadUser[B], SamplingBalancer[B, Candidate[B]]):
             value, other = self._checked(value), self._checked(other)
             is_less = second.is_less_loaded(other, first, value)
         return second.backend if is_less else first.backend
-
-    def _backend_of(self, item: Candidate[B]) -> B:
-        return item.backend
 
     def _make_item(self, backend: B) -> Candidate[B]:
         candidate = self._candidates[backend] = Candidate(backend)

@@ -68,11 +68,12 @@ class RandomChoice(SamplingBalancer[B, B]):
         >>> sorted(lb.plan(3))
         ['a', 'b']
         """
-        at_least(1, n=n)
-        avoid = checked_avoid(avoid)
+        if type(n) is not int or n < 1:
+            at_least(1, n=n)
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         first = self.pick(key, now, avoid)
-        excluded, avoided = {*avoid, first}, bool(avoid)
-        return [first, *self._further(n - 1, excluded, itemgetter(0), avoided=avoided)]
+        return [first, *self._further(n - 1, first, avoid, itemgetter(0))]
 
     def picks_ahead(self, count: int) -> "NDArray[np.intp]":
         """Return the positions of the next ``count`` picks; O(n + count), vectorised.
@@ -93,6 +94,3 @@ class RandomChoice(SamplingBalancer[B, B]):
 
     def _make_item(self, backend: B) -> B:
         return backend
-
-    def _backend_of(self, item: B) -> B:
-        return item

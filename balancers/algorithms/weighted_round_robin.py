@@ -22,6 +22,8 @@ __all__ = ["WeightedRoundRobin"]
 
 _MAX_PERIOD = 1 << 20
 """The greatest length of a period that is learned, in picks."""
+_MAX_PLANS = 4096
+"""The largest number of plans that are stored for the next lap of a period."""
 
 
 class WeightedRoundRobin(SmoothBalancer[B]):
@@ -86,6 +88,7 @@ class WeightedRoundRobin(SmoothBalancer[B]):
         self._period: list[B] = []  # the learned period; empty while none is repeated
         self._replay: Iterator[B] = iter(self._period)
         self._caught_up = 0  # the position in the period to which the scan was advanced
+        self._plans: dict[int, tuple[B, ...]] = {}  # by position in the period
         super().__init__(backends, offset)
 
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
@@ -121,15 +124,30 @@ class WeightedRoundRobin(SmoothBalancer[B]):
             avoided = self._open_ones(checked_avoid(avoid))
         if len(avoided) == self._open:
             raise self.refusal()
+        if not avoided:
+            ranked = self._planned_before(n) if self._period else self._ranked(n)
+            self.pick()
+            return ranked
+        ranked = self._ranked(n + len(avoided))
+        self._pick_avoiding(avoided)
+        return first_different(ranked, n, avoided)
+
+    def _ranked(self, n: int) -> list[B]:
         if self._period:
             self._catch_up()
         scan, order = self._valid_scan(), self._order
-        ranked = [order[index] for index in scan.ranking(n + len(avoided))]
-        if not avoided:
-            self.pick()
-            return ranked
-        self._pick_avoiding(avoided)
-        return first_different(ranked, n, avoided)
+        return [order[index] for index in scan.ranking(n)]
+
+    def _planned_before(self, n: int) -> list[B]:
+        """Return the plan at this position of the period, which is stored for the next lap."""
+        plans = self._plans
+        position = position_of(self._period, self._replay) % len(self._period)
+        known = plans.get(position)
+        if known is None or len(known) < min(n, self._open):
+            if len(plans) >= _MAX_PLANS:
+                plans.clear()
+            known = plans[position] = (*self._ranked(n),)
+        return [*known[:n]]
 
     def picks_ahead(self, count: int) -> "NDArray[np.intp]":
         """Return the positions of the next ``count`` picks; O(count) after a period is learned.
@@ -226,6 +244,7 @@ class WeightedRoundRobin(SmoothBalancer[B]):
                 self._catch_up()
                 self._period = []
                 self._replay = iter(self._period)
+                self._plans.clear()
             self._picks = []
         self._learn_until = self._open
 

@@ -128,17 +128,17 @@ class HashRing(HashedBalancer[B]):
     def succession(self, digest: int) -> Iterator[B]:
         """Yield the open backends, lazily, in the order of preference of a 64-bit hash.
 
-        The first k of n backends cost O(k log k) expected, if k is much less than n.  Raises
-        InvalidKey.
+        The first k of n cost O(k log k) expected, if k is much less than n.  Raises InvalidKey.
         """
         if not self._open:
             return
-        self.check_pick(digest, ())
+        if type(digest) is not int or not 0 <= digest <= BITS:
+            self.check_pick(digest, ())
         if self._stale:
             self._refresh()
         found: set[B] = set()
         for owner in self._circle.walk(digest):
-            if owner not in self._closed and owner not in found:
+            if owner not in found and owner not in self._closed:
                 yield owner
                 found.add(owner)
                 if len(found) == self._open:

@@ -2,7 +2,14 @@
 
 from collections.abc import Callable, Collection
 
-from balancers._internal.checks import at_least, checked_avoid, shown, valid_now
+from balancers._internal.checks import (
+    LATEST,
+    NO_BACKENDS,
+    at_least,
+    checked_avoid,
+    shown,
+    valid_now,
+)
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidPick, NoBackendAvailable, NotPlannable
@@ -14,7 +21,7 @@ __all__ = ["Planning"]
 class Planning(Picking[B]):
     """Plans the backends that a request may try."""
 
-    def plan(
+    def plan(  # noqa: C901 - calls cost more time than branches
         self, now: float, key: Key | None = None, n: int = 3, avoid: Collection[B] = ()
     ) -> list[B]:
         """Return up to ``n`` different backends for one request, the best one first.
@@ -37,9 +44,13 @@ class Planning(Picking[B]):
         plan: Callable[..., list[B]] | None = getattr(self._balancer, "plan", None)
         if plan is None:
             raise NotPlannable(f"{shown(self._balancer)} has no method plan")
-        at_least(1, n=n)
-        self._now = now = valid_now(now, self._now)
-        avoid = checked_avoid(avoid)
+        if n.__class__ is not int or n < 1:
+            at_least(1, n=n)
+        if not (now.__class__ is float and self._now <= now <= LATEST):
+            now = valid_now(now, self._now)
+        self._now = now
+        if avoid is not NO_BACKENDS:
+            avoid = checked_avoid(avoid)
         if self._gate_set.due <= now or self._recovered_at:
             self._members.settle(now)
         if self._limit is not None and self._limit.full:
