@@ -39,7 +39,7 @@ _DOUBLINGS = 60
 class _State:
     """Stores what is known of one backend."""
 
-    __slots__ = ("average", "failures", "heard", "in_flight", "progressed", "succeeded")
+    __slots__ = ("average", "failures", "in_flight", "progressed", "succeeded", "updated_at")
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -51,7 +51,7 @@ class _State:
         """Forget all results."""
         self.average = _UNMEASURED
         """The average in seconds, with the penalties."""
-        self.heard: float = -inf
+        self.updated_at: float = -inf
         """The time of the last success or failure, in seconds."""
         self.failures = 0
         """The number of failures since the last success."""
@@ -136,7 +136,7 @@ class PeakEwma(Load[B]):
         if in_flight < self._probes:
             if now < self._now:  # noqa: PLR1730 - a call of max() is slower
                 now = self._now
-            if now - state.heard > self._max_age:
+            if now - state.updated_at > self._max_age:
                 return 0.0
         elif not state.succeeded:
             return _UNMEASURED * (in_flight + 1)
@@ -150,7 +150,7 @@ class PeakEwma(Load[B]):
         state = self._states.get(backend)
         if state is None:
             state = self._states[backend] = _State()
-        elif not state.in_flight and now - state.heard > self._max_age:
+        elif not state.in_flight and now - state.updated_at > self._max_age:
             state.forget()
         state.in_flight += 1
 
@@ -213,12 +213,12 @@ class PeakEwma(Load[B]):
             self._begin(mean)
         self._mean = seconds + (mean - seconds) * exp((self._mean_at - now) / self._tau)
         self._mean_at = now
-        average, heard = state.average, state.heard
-        if seconds >= average or heard < -LATEST:
+        average, updated_at = state.average, state.updated_at
+        if seconds >= average or updated_at < -LATEST:
             state.average = seconds
         else:
-            state.average = seconds + (average - seconds) * exp((heard - now) / self._tau)
-        state.heard, state.failures, state.succeeded = now, 0, True
+            state.average = seconds + (average - seconds) * exp((updated_at - now) / self._tau)
+        state.updated_at, state.failures, state.succeeded = now, 0, True
 
     def _begin(self, mean: float) -> None:
         """Compute the penalties of the failures before the first success; O(n)."""
@@ -232,9 +232,9 @@ class PeakEwma(Load[B]):
         average = self._penalty_of(state, _UNMEASURED if mean is None else mean)
         if seconds is not None and seconds > average:
             average = min(float(seconds), _LONGEST)
-        if state.heard < -LATEST or average > state.average:
+        if state.updated_at < -LATEST or average > state.average:
             state.average = average
-        state.heard = self._now
+        state.updated_at = self._now
 
     def _penalty_of(self, state: _State, mean: float) -> float:
         """Return the average that the failures since the last success lead to."""
@@ -242,5 +242,5 @@ class PeakEwma(Load[B]):
         return mean * min(factor, self._most)
 
     def __repr__(self) -> str:
-        measured = sum(state.heard > -inf for state in self._states.values())
+        measured = sum(state.updated_at > -inf for state in self._states.values())
         return f"<PeakEwma: {measured} measured>"

@@ -1,7 +1,7 @@
 """A new backend, and backends that were slow for a time, with loads by duration.
 
 Each backend serves any number of requests at once, and each request takes the same time, give or
-take a fifth.  Requests arrive at random, 40 a second.  A new backend joins four old ones after a
+take a fifth.  Requests arrive at random, 40 per second.  A new backend joins four old ones after a
 minute.
 """
 

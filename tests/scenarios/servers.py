@@ -46,7 +46,7 @@ def run(
     seed: int,
     joins: tuple[str, float] | None = None,
 ) -> list[Served]:
-    """Send ``rate`` requests a second for some time, and return them in the order of their ends.
+    """Send ``rate`` requests per second for some time, and return them in the order of their ends.
 
     ``joins`` is a backend and the time when it joins the pool.
     """
