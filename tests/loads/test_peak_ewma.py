@@ -300,6 +300,32 @@ def test_a_success_without_a_duration_ends_only_the_penalty() -> None:
     assert load.value("a", 30.1) == 0.0, "it is no result"
 
 
+def test_a_success_without_a_duration_ends_a_row_of_failures() -> None:
+    load = measured(0.5, 0.5)
+    assert request(load, "a", FAILURE, 0.0) == 5.0
+    assert request(load, "a", SUCCESS, 0.0) == 5.0
+    assert request(load, "a", FAILURE, 0.0) == 5.0
+    assert request(load, "a", FAILURE, 0.0) == 10.0
+
+
+def test_the_mean_follows_all_successes_over_time() -> None:
+    load = measured(1.0)
+    mean = 1.0
+    for now in (5.0, 10.0, 11.0):
+        request(load, "b", Outcome(elapsed=0.2), now)
+        request(load, "b", Outcome(ok=False, elapsed=9.0), now)
+        mean = 0.2 + (mean - 0.2) * exp(-(5.0 if now < 11 else 1.0) / TAU)
+    load.started("c", 11.0)
+    load.finished("c", FAILURE, 11.0)
+    assert load.value("c", 11.0) == pytest.approx(PENALTY * mean)
+
+
+def test_an_earlier_time_counts_as_the_latest() -> None:
+    load = measured(0.5)
+    load.started("b", 31.0)
+    assert [load.value("a", now) for now in (31.0, 5.0, -1e9)] == [0.0, 0.0, 0.0]
+
+
 def test_the_pool_measures_durations() -> None:
     load = PeakEwma[str]()
     pool: Pool[str] = Pool(LeastLoaded(["a"], load=load))
@@ -325,6 +351,14 @@ def test_with_first_the_time_to_the_first_byte_counts_once() -> None:
     assert load.value("a", 70.0) == 9.0, "an outcome without progress counts"
     pool.release(pool.acquire(70.0), 99.0)
     assert load.value("a", 99.0) == 9.0, "the whole duration does not count"
+
+
+def test_a_request_that_ends_without_its_first_byte_leaves_nothing_behind() -> None:
+    load = PeakEwma[str](first=True)
+    load.started("a", 0.0)
+    load.progressed("a", 1.0, 1.0)
+    load.finished("a", SUCCESS, 2.0)
+    assert request(load, "a", Outcome(first=3.0), 4.0) == 3.0
 
 
 def test_progress_without_a_request_is_ignored() -> None:
