@@ -1,9 +1,10 @@
 """Defines the base class of balancers that divide the requests among other balancers."""
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from fractions import Fraction
+from typing import cast
 
 from balancers._internal.checks import NO_BACKENDS, at_least, check_flags, checked_avoid
 from balancers._internal.plans import plan_of
@@ -13,6 +14,7 @@ from balancers.algorithms._tier import Tier
 from balancers.algorithms._turns import Turns
 from balancers.balancer import Balancer, Key
 from balancers.errors import MissingKey, NoBackendAvailable
+from balancers.gate import NoRoom
 from balancers.keys import Hasher, Murmur3, key_bytes
 
 __all__ = ["Tiered"]
@@ -216,13 +218,32 @@ class Tiered(InnerBalancers[B]):
     def _waits_for(self, tier: Tier[B], avoid: Collection[B]) -> int:
         """Return for how many full members of this tier a request waits; O(avoided).
 
-        It has not tried them yet, and may not overflow.
+        It may not overflow, and has not tried these members yet.  A pool also avoids open members
+        whose limit has no room for the cost of the request.  They are full for this request.
         """
-        if self._overflow or not tier.full:
+        if self._overflow:
             return 0
-        avoided = (b for b in {*avoid} if self._tier_of.get(b) is tier and not self._weights[b])
-        return tier.full - sum(self._conditions.get(b) == "full" for b in avoided)
+        full = tier.full
+        for backend in {*avoid} if avoid else ():
+            if self._tier_of.get(backend) is tier:
+                waits = _has_room_later(backend, avoid)
+                if self._weights[backend]:
+                    full += waits
+                elif self._conditions.get(backend) == "full":
+                    full -= not waits
+        return full
 
     def _refused(self, full: int) -> NoBackendAvailable:
         self._take_turn()
         return NoBackendAvailable("saturated", {"saturated": full}, full=full)
+
+
+def _has_room_later(backend: object, avoid: object) -> bool:
+    """Return whether the pool avoids a backend only until other requests on it have ended."""
+    if not isinstance(avoid, Mapping):
+        return False
+    rooms = cast("Mapping[object, object]", avoid).get(backend)
+    if not rooms or not isinstance(rooms, tuple):
+        return False
+    each_room = cast("tuple[object, ...]", rooms)
+    return all(isinstance(room, NoRoom) and room.full for room in each_room)

@@ -157,13 +157,17 @@ class Census:
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
         return NoBackendAvailable(reason, counts, due, full)
 
-    def refusal_for(self, reason: str, due: float) -> NoBackendAvailable:
-        """Return the error for a reason that the balancer has, although members are open."""
+    def refusal_for(self, own: NoBackendAvailable, due: float) -> NoBackendAvailable:
+        """Return the error for a reason that the balancer has, although members are open.
+
+        ``own`` is the error of the balancer.  Members without room for a cost are full for it.
+        """
         if self._counts is None:
             self._counts = self._count_reasons()
             self._reason = shared_reason(self._counts, self.members)
-        self.count_refusal(reason)
-        return NoBackendAvailable(reason, self._counts.copy(), due, self._full)
+        self.count_refusal(own.reason)
+        counts = self._counts.copy() or dict(own.counts)
+        return NoBackendAvailable(own.reason, counts, due, max(self._full, own.full))
 
     def count_refusal(self, reason: str) -> None:
         """Count a refusal; O(1)."""

@@ -46,6 +46,6 @@ class GroupCensus(Census):
         self._counts = None
         return super().refusal(due, more_full, limit, more, more_closed)
 
-    def refusal_for(self, reason: str, due: float) -> NoBackendAvailable:
+    def refusal_for(self, own: NoBackendAvailable, due: float) -> NoBackendAvailable:
         self._counts = None
-        return super().refusal_for(reason, due)
+        return super().refusal_for(own, due)

@@ -102,7 +102,7 @@ class Refusals(Generic[B]):
         """
         if own.reason in _USUAL_REASONS:
             return self.refusal(avoid, prefer)
-        return self._census.refusal_for(own.reason, self._gates.due)
+        return self._census.refusal_for(own, self._gates.due)
 
     def closing_bound(self, member: Member[B]) -> int:
         """Return the combination of the reasons that refuse bound requests."""

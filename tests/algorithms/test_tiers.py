@@ -38,7 +38,7 @@ def every_state() -> Iterator[tuple[State, ...]]:
     yield from product(states_of(4 if DEEP else 3), repeat=2)
     yield from product(states_of(2 if DEEP else 1), repeat=3)
     rng = Random(15)
-    for _ in range(runs(20_000)):
+    for _ in range(runs(8_000)):
         yield tuple(tuple(rng.choices(CONDITIONS, k=rng.randrange(5))) for _ in range(3))
 
 
@@ -159,7 +159,7 @@ def deviations(lb: Tiers[str], flips: Iterator[tuple[str, str]], picks: int) -> 
 @pytest.mark.parametrize("count", [2, 3, 4])
 @pytest.mark.parametrize("factor", [0.3, 1, 1.4])
 def test_shares_that_change_before_each_pick_are_still_served(count: int, factor: float) -> None:
-    for seed in range(runs(50)):
+    for seed in range(runs(20)):
         rng = Random(seed)
         lb = tiers([rng.randrange(1, 5) for _ in range(count)], factor)
 
