@@ -109,6 +109,12 @@ def test_any_history_is_that_of_the_model(
                     with pytest.raises(NoBackendAvailable):
                         lb.pick(key, 0.0, avoid)
                 else:
+                    if rng.random() < 0.2:
+                        plan = copy.deepcopy(lb).plan(3, key, 0.0, avoid)
+                        assert plan[0] == expected
+                        for place in range(1, len(plan)):
+                            shorter = [*avoid, *plan[:place]]
+                            assert copy.deepcopy(lb).pick(key, 0.0, shorter) == plan[place]
                     assert lb.pick(key, 0.0, avoid) == expected
                     if rng.random() < 0.8:
                         model.change(expected, 1)
