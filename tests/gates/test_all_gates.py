@@ -39,11 +39,13 @@ from balancers import (
 from balancers.gates import (
     ActiveChecks,
     CoolDown,
+    CostRateLimit,
     DynamicLimit,
     FailurePercentage,
     MedianGap,
     OutlierEjection,
     PassiveChecks,
+    RequestRateLimit,
     WarmUp,
 )
 from tests.depth import DEEP
@@ -95,6 +97,8 @@ def every_gate(fractional: bool) -> list[Any]:
         ConnectionLimit(LIMIT),
         DynamicLimit(minconn=2, maxconn=5, fullconn=12),
         ramp,
+        RequestRateLimit(10**6),  # they open by time only, for which the last check cannot wait
+        CostRateLimit(10**6),
     ]
     reasons = {gate.reason for gate in gates}
     others: list[Any] = [kind.make() for kind in PLAIN_GATES.values()]
