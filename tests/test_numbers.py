@@ -27,7 +27,11 @@ from balancers import (
     SlowStart,
     WeightedRoundRobin,
 )
-from balancers.algorithms import weighted_least_connections, weighted_round_robin
+from balancers.algorithms import (
+    _smooth_balancer,
+    weighted_least_connections,
+    weighted_round_robin,
+)
 from balancers.flows import FlowTable
 from balancers.gates import ActiveChecks, Consecutive, PassiveChecks
 from balancers.hashing import BoundedLoad, Jump, MultiProbe, circle
@@ -96,15 +100,15 @@ def test_health_checks_use_the_usual_rule() -> None:
 
 CONSTANTS: list[tuple[str, str, ModuleType, str, int]] = [
     (f"{HASHING}/weighted_round_robin.md", "vectorised above {} members",
-     weighted_round_robin, "_MAX_PLAIN_MEMBERS", 24),
+     _smooth_balancer, "_MAX_PLAIN_MEMBERS", 24),
     (f"{HASHING}/weighted_round_robin.md", "(up to {} picks)",
      weighted_round_robin, "_MAX_PERIOD", 1_048_576),
     (f"{HASHING}/weighted_round_robin.md", "at most {} steps for it",
-     weighted_round_robin, "_MAX_STEPS_AT_START", 1024),
+     _smooth_balancer, "_MAX_STEPS_AT_START", 1024),
     ("docs/decisions/weights.md", "followed by {} real steps",
-     weighted_round_robin, "_MAX_STEPS_AT_START", 1024),
+     _smooth_balancer, "_MAX_STEPS_AT_START", 1024),
     (f"{HASHING}/weighted_round_robin.md", "The debt is at most {} picks",
-     weighted_round_robin, "_MAX_DEBT", 16),
+     _smooth_balancer, "_MAX_DEBT", 16),
     (f"{HASHING}/weighted_least_connections.md", "With up to {} members",
      weighted_least_connections, "_MAX_SCANNED_MEMBERS", 20),
     ("docs/decisions/keys_and_names.md", "rehashed, up to {} times", rehashing, "REHASHES", 20),
@@ -209,7 +213,7 @@ def test_every_measure_on_a_page_is_shown_by_a_file() -> None:
 def test_the_share_of_a_backend_with_half_of_all_requests_bound_to_it(
     debt: int, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weighted_round_robin, "_MAX_DEBT", debt)
+    monkeypatch.setattr(_smooth_balancer, "_MAX_DEBT", debt)
     lb, rng, served = WeightedRoundRobin({"a": 3, "b": 1}), Random(1), 0
     for _ in range(6000):
         if rng.random() < 0.5:

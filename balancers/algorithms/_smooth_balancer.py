@@ -14,7 +14,7 @@ from balancers.algorithms._smooth_scan import Scan, current_weights_after
 from balancers.algorithms._units import Unit, decimal_places, in_units, spare_decimals
 from balancers.membership import Membership
 
-__all__ = ["MAX_DEBT", "SmoothBalancer"]
+__all__ = ["SmoothBalancer"]
 
 _DECIMALS_STEP = 4
 """The number of decimal places grows in steps of this size.  So a slow start changes it once and
@@ -23,7 +23,7 @@ _MAX_PLAIN_MEMBERS = 24
 """The largest number of members for which a plain loop is faster than vectors.  It was measured."""
 _MAX_STEPS_AT_START = 1024
 """The largest number of steps that are done for an offset.  The other picks are skipped at once."""
-MAX_DEBT = 16
+_MAX_DEBT = 16
 """A bound request is not charged to a backend that is this many picks or more ahead of its
 share."""
 
@@ -59,9 +59,13 @@ class SmoothBalancer(Membership[B]):
             self._discard_scan()
         scan = self._scan or self._build_scan()
         if self._debts_outdated:
-            scan.limit_debts(MAX_DEBT)
+            scan.limit_debts(_MAX_DEBT)
             self._debts_outdated = False
         return scan
+
+    def _charge(self, backend: B) -> None:
+        """Do a step that picks this open member, unless it is far ahead of its share; O(n)."""
+        self._valid_scan().charge(self._indices[backend], _MAX_DEBT)
 
     def _build_scan(self) -> Scan:
         self._drop_spare_decimals()

@@ -11,7 +11,7 @@ from balancers._internal.plans import first_different
 from balancers._internal.types import B
 from balancers.algorithms._ahead import new_row, repeat_lap
 from balancers.algorithms._list_cursor import cursor_at, position_of
-from balancers.algorithms._smooth_balancer import MAX_DEBT, SmoothBalancer
+from balancers.algorithms._smooth_balancer import SmoothBalancer
 from balancers.balancer import Key
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class WeightedRoundRobin(SmoothBalancer[B]):
             if not self._may_have_debts:
                 self._may_have_debts = self._debts_outdated = True
             self._stop_replay()
-            self._valid_scan().charge(self._indices[backend], MAX_DEBT)
+            self._charge(backend)
 
     def _step(self) -> B:
         if self._period:

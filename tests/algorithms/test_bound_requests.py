@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancers import Drain, Pool, WeightedRoundRobin
-from balancers.algorithms import weighted_round_robin
+from balancers.algorithms import _smooth_balancer
 from balancers.sessions import CookieSessions
 from tests.references import NaiveWeightedRoundRobin
 from tests.sessions.samples import Browser, tokens
@@ -55,7 +55,7 @@ def test_totals_are_by_weight_when_a_random_half_is_bound(weights: dict[str, flo
 def test_a_maximum_debt_of_one_pick_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """With every second request bound to the heavier of 3 and 1, its share would be 0.83."""
     for debt, share in ((1, 0.8333), (16, 0.75)):
-        monkeypatch.setattr(weighted_round_robin, "_MAX_DEBT", debt)
+        monkeypatch.setattr(_smooth_balancer, "_MAX_DEBT", debt)
         lb, picked = WeightedRoundRobin({"a": 3, "b": 1}), Counter[str]()
         for _ in range(6000):
             lb.started("a", 0.0, True)
