@@ -36,19 +36,20 @@ class Tiers(Tiered[B]):
     only limits close is healthy, because it serves: so the shares stay, and no request moves to
     another tier for good.  But while all members of a tier are full or avoided, its requests
     *overflow*: they go to the next tier that can serve them, and after the last tier to the tiers
-    before.  With ``overflow=False``, a request of a tier that is full is refused, and the refusal
-    counts only the members of this tier.  The request has then used a turn of this tier, so that
-    it does not stop the requests of other tiers.  A pool may then queue the request.
+    before.  With ``overflow=False``, a request of a tier that is full is refused, with the reason
+    "saturated", and may wait.  A retry that has tried all members goes on to the next tier.  A
+    refused request has used a turn of its tier, so that it does not stop those of other tiers.
 
     If no member is healthy, and the pool fails open, the requests are divided in proportion to the
     numbers of members that can be picked, as in Envoy.
 
-    The shares are exact.  They are served in turns that are spread out evenly: while the shares
-    do not change, the number of requests of a tier never differs from its share by 1 or more with
-    two tiers, or by more than the number of tiers otherwise.
-    If a balancer is keyed, the hash of the key selects the tier instead.  Then the keys of the
-    first tiers that go to later tiers are a fixed set: when these tiers become less available, keys
-    are only added to it, and no other key moves to another tier.
+    The shares are exact.  They are served in turns that are spread out evenly.  With two tiers, the
+    number of turns of a tier never differs by more than a half from the sum of its shares, however
+    these change.  With n tiers, it differed by less than n / 2 in all tests.
+
+    If a balancer is keyed, the hash of the key selects the tier instead.  Then the keys that go
+    beyond a tier are a fixed set: when this tier and those before it become less available, keys
+    are only added to it.
 
     The balancers belong to this balancer from then on, and their members are its members.  Change
     members through this balancer only.  ``fractional`` is True if it is True for all balancers,
