@@ -111,6 +111,16 @@ def test_only_an_attempt_that_had_all_its_patience_is_a_failure() -> None:
     run(test)
 
 
+def test_an_attempt_with_less_than_its_patience_is_no_failure() -> None:
+    attempts = RECIPE.Attempts(25.0, limit=2, patience=10.0)
+    assert [attempts.seconds(now) for now in (0.0, 15.0, 20.0, 30.0)] == [10.0, 10.0, 5.0, 0.0]
+    assert attempts.timed_out(10.0) is False
+    assert attempts.timed_out(5.0) is None
+    assert (attempts.more(24.0), attempts.more(25.0)) == (True, False)
+    attempts.tried |= {"a", "b"}
+    assert not attempts.more(0.0)
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3])
 def test_the_number_of_attempts_is_limited_and_each_has_a_backend(limit: int) -> None:
     async def test(_: VirtualTimeLoop) -> None:

@@ -14,7 +14,7 @@ pytest.importorskip("elastic_transport")
 pytest.importorskip("aiohttp")
 from elastic_transport import ConnectionTimeout, TransportError
 
-from balancers import HealthChecks, LeastConnections, Pool, RoundRobin
+from balancers import HealthChecks, LeastConnections, Pool, RoundRobin, WeightedRoundRobin
 from tests.system.recipes import LIMIT, all_in_flight, assert_idle, backends, cancelled, recipe
 
 RECIPE = recipe("with_elastic_transport")
@@ -77,7 +77,8 @@ def test_requests_go_on_while_a_node_fails(servers: list[Any], how: str) -> None
 def test_retries_never_go_to_the_same_node(servers: list[Any]) -> None:
     for server in servers:
         server.status = BUSY
-    of = upstream(servers)
+    of = upstream(servers, kind=WeightedRoundRobin)
+    of.pool.set_weight(servers[1].name, 10**9)  # without avoid, it is picked each time
     transport = RECIPE.BalancedTransport(of)
     assert get(transport)[0] == 503
     assert [server.requests for server in servers] == [1, 1, 1]
@@ -129,6 +130,17 @@ def test_the_last_node_alive_has_a_lease_too(servers: list[Any]) -> None:
     of.pool.update([])
     servers[0].status = HTTPStatus.OK
     assert get(transport)[0] == 200  # without a lease: there is no other node
+    transport.close()
+
+
+def test_a_request_that_ends_before_its_node_is_called_has_no_lease(servers: list[Any]) -> None:
+    of = upstream(servers)
+    transport = RECIPE.BalancedTransport(of)
+    with of.call():
+        transport.node_pool.get()
+        assert of.pool.snapshot().in_flight == 1
+    assert_idle(of.pool)
+    assert of.pool.snapshot().failures == 0
     transport.close()
 
 
