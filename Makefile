@@ -70,7 +70,7 @@ subsetting: ## measure how even subsets are and what changes replace, beside the
 	$(PYTHON) -m tests.subsetting.figures
 
 scenarios: ## simulate traffic that needs load-aware balancing, beside its bars, or one with NAME=ties; 5 min
-	$(PYTHON) -m tests.scenarios $(NAME)
+	TRACES=$(TRACES) $(PYTHON) -m tests.scenarios $(NAME)
 
 heartbeats: ## compare failure detectors on the same heartbeats, and compare with docs/redundancy.md; 1 s
 	$(PYTHON) -m tests.redundancy.heartbeats

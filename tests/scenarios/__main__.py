@@ -17,7 +17,7 @@ __all__ = ["NAMES", "PAGE", "find", "main"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "scenarios.md"
 
-NAMES: tuple[str, ...] = ("ties", "owners", "latency", "slow", "prompts")
+NAMES: tuple[str, ...] = ("ties", "owners", "latency", "slow", "prompts", "hot-prefix", "mooncake")
 """The scenarios, in the order of the page.  Each is a module of this package."""
 
 
