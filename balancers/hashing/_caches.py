@@ -54,6 +54,11 @@ class Caches:
         """Return the blocks of a cache, from the first to be evicted to the last; O(blocks)."""
         return [block for run in self._order[number] for block in reversed(run.blocks)]
 
+    def only_holder(self, block: int, among: int) -> int:
+        """Return the number of the only cache that has a block, or -1; O(1)."""
+        found = self._holders.get(block, 0) & among
+        return -1 if found & (found - 1) else found.bit_length() - 1
+
     def deepest(self, blocks: _Blocks, among: int) -> tuple[int, int]:
         """Return how many of the blocks the best caches have, and the set of these caches.
 

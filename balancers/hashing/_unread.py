@@ -16,10 +16,12 @@ class Unread:
     or after its end.  When no request is in flight, the sum is 0.
     """
 
-    __slots__ = ("_cached", "_cached_requests", "_cost", "_hidden", "_keyed", "_keys", "requests")
+    __slots__ = ("_cached", "_cached_requests", "_cost", "_hidden", "_keyed", "requests", "tokens")
 
     def __init__(self) -> None:
         self.requests = 0
+        self.tokens = 0
+        """The sum over all requests in flight."""
         self._cost = 0
         self._hidden = 0
         """The cached tokens, which the cost contains."""
@@ -28,39 +30,30 @@ class Unread:
         self._cached_requests = 0
         self._keyed: deque[int] = deque()
         """The tokens of the requests without a cost."""
-        self._keys = 0
-        """Their sum."""
-
-    @property
-    def tokens(self) -> int:
-        """The sum over all requests in flight."""
-        priced = self._cost - self._hidden
-        return (max(0, priced)) + self._keys
 
     def start(self, tokens: int) -> None:
         """Count a request with the tokens of its key that are not cached; O(1) amortised."""
         while len(self._keyed) + self._cached_requests > self.requests:
             if self._keyed:
-                self._keys -= self._keyed.popleft()
+                self.tokens -= self._keyed.popleft()
             else:  # its cost has changed, so its end was not recognised
                 self._take(next(iter(self._cached)))
         self.requests += 1
-        self._keys += tokens
+        self.tokens += tokens
         self._keyed.append(tokens)
 
     def price(self, cost: int, cached: int) -> None:
         """Replace the tokens of the request that has just started by its cost; O(1)."""
-        self._keys -= self._keyed.pop()
-        self._cost += cost
+        self.tokens -= self._keyed.pop()
         hit = min(cached, cost - 1)
-        if hit > 0:
+        self._change(cost, hit)
+        if hit:
             self._cached.setdefault(cost, []).append(hit)
             self._cached_requests += 1
-            self._hidden += hit
 
     def charge(self, change: int) -> None:
         """Change the cost of a request in flight; O(1) amortised."""
-        self._cost += change
+        self._change(change, 0)
         if change < 0 and -change in self._cached:
             self._take(-change)
         while not self._cost and self._cached:
@@ -71,12 +64,19 @@ class Unread:
         if self.requests:
             self.requests -= 1
             while len(self._keyed) > self.requests:
-                self._keys -= self._keyed.popleft()
+                self.tokens -= self._keyed.popleft()
 
     def _take(self, cost: int) -> None:
         """Count the cached tokens of a request no longer."""
         hits = self._cached[cost]
-        self._hidden -= hits.pop(0)
+        self._change(0, -hits.pop(0))
         self._cached_requests -= 1
         if not hits:
             del self._cached[cost]
+
+    def _change(self, cost: int, hidden: int) -> None:
+        """Add to the costs and to what is hidden.  Their difference counts if it is positive."""
+        before = self._cost - self._hidden
+        self._cost += cost
+        self._hidden += hidden
+        self.tokens += max(self._cost - self._hidden, 0) - max(before, 0)

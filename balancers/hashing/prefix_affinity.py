@@ -107,11 +107,10 @@ class PrefixAffinity(NamedMembership[B]):
     def pick(self, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()) -> B:
         """Return the backend with the fewest tokens left to compute; see the class for the cost.
 
-        The key is remembered until the next call of :meth:`started`, which records it if it is for
-        the same backend.
+        The key is remembered until the next call of :meth:`started`, which may record it.
         Raises MissingKey, NoBackendAvailable, and InvalidKey for bytes that are not 8 per block.
         """
-        blocks = self._digests(key)
+        blocks = digests_of(key) if isinstance(key, bytes) else (self.hash_key(key),)
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
         number = self._choose(blocks, avoid)
@@ -125,8 +124,7 @@ class PrefixAffinity(NamedMembership[B]):
     ) -> list[B]:
         """Return up to ``n`` different backends in the order of their costs; O(n) picks.
 
-        The first is what :meth:`pick` returns.  The key is recorded if the next request that starts
-        is for one of them.  Raises InvalidSetting for n below 1, and what :meth:`pick` raises.
+        The next request may be for any of them.  Raises InvalidSetting, and what ``pick`` raises.
         """
         at_least(1, n=n)
         avoid = checked_avoid(avoid)
@@ -146,6 +144,10 @@ class PrefixAffinity(NamedMembership[B]):
         among, loads = engines.without(avoid) if avoid else (engines.open, engines.loads)
         if not among:
             raise self.refusal()
+        if blocks and not self._shared:
+            number = self._caches.only_holder(blocks[-1], among)
+            if number >= 0 and loads.item(number) < self._block:
+                return number  # any other engine has at least a block to compute
         least, ties, longest = cheapest(blocks, self._caches, among, loads, self._block)
         if not blocks:
             return min(ties, key=lambda number: (number <= self._last, number))
@@ -224,10 +226,8 @@ class PrefixAffinity(NamedMembership[B]):
 
         Raises UnknownBackend, MissingKey, InvalidKey.
         """
-        return self._caches.match(self._find(backend), self._digests(key))
-
-    def _digests(self, key: Key | None) -> Sequence[int]:
-        return digests_of(key) if isinstance(key, bytes) else (self.hash_key(key),)
+        blocks = digests_of(key) if isinstance(key, bytes) else (self.hash_key(key),)
+        return self._caches.match(self._find(backend), blocks)
 
     def _find(self, backend: B) -> int:
         number = self._engines.numbers.get(backend)
