@@ -63,7 +63,8 @@ class Engines(Generic[B]):
 
     def set_load(self, number: int) -> None:
         """Compute the load of an engine again; O(1)."""
-        weight, tokens = self._weights[number], self.unread[number].tokens
+        weight = self._weights[number]
+        tokens: float = self.unread[number].tokens
         if weight != 1:
             if not weight:
                 return  # it stays infinite

@@ -280,7 +280,7 @@ BAD_SETTINGS: list[tuple[dict[str, Any], type[Exception]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("settings", "error"), BAD_SETTINGS, ids=str)
+@pytest.mark.parametrize(("settings", "error"), BAD_SETTINGS)
 def test_bad_settings_are_refused(settings: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         PrefixAffinity(["a", "b"], **settings)
