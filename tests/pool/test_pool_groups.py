@@ -581,3 +581,29 @@ def test_times_that_go_back_count_as_the_latest() -> None:
     assert pool.acquire(1.0).acquired_at == 5.0
     pool.acquire(9.0)
     assert group.acquire(1, key="x").acquired_at == 9.0
+
+
+def test_a_lease_of_a_group_says_that_the_pool_is_in_a_panic() -> None:
+    """The backends that look sick are not in the group."""
+    health: HealthChecks[str] = HealthChecks(1)
+    pool = Pool(RoundRobin(["a", "b", "c"]), [health], panic=0.5)
+    group = pool.group(RoundRobin(), ["a"])
+    assert not group.acquire(0.0).panic
+    for backend in "bc":
+        health.observe(backend, False, 1.0)
+    assert group.acquire(2.0).panic
+
+
+def test_the_counts_of_a_refusal_follow_the_panic_of_the_pool() -> None:
+    health, limit = HealthChecks[str](1), ConnectionLimit[str](1)
+    pool = Pool(RoundRobin(["a", "b"]), [health, limit])
+    group = pool.group(RoundRobin(), ["a"])
+    group.acquire(0.0)
+    health.observe("a", False, 1.0)
+    found: list[tuple[dict[str, int], int]] = []
+    for now in (2.0, 3.0):
+        with pytest.raises(NoBackendAvailable) as refused:
+            group.acquire(now)
+        found.append((dict(refused.value.counts), refused.value.full))
+        health.observe("b", False, 2.5)
+    assert found == [({"unhealthy": 1, "saturated": 1}, 0), ({"saturated": 1}, 1)]
