@@ -244,13 +244,13 @@ def test_a_load_that_raises_leaves_the_generator_as_after_a_pick() -> None:
     class Fails:
         broken = False
 
-        def value(self, backend: str, now: float) -> float:
+        def value(self, backend: str, now: float = 0.0) -> float:
             if self.broken and backend == "a":
                 raise ZeroDivisionError
             return 0
 
-        def started(self, backend: str, now: float) -> None: ...
-        def finished(self, backend: str, outcome: Any, now: float) -> None: ...
+        def started(self, backend: str, now: float = 0.0) -> None: ...
+        def finished(self, backend: str, outcome: Any = None, now: float = 0.0) -> None: ...
         def removed(self, backend: str) -> None: ...
 
     rng, load = Random(4), Fails()
