@@ -173,3 +173,23 @@ def test_a_pool_picks_as_the_plain_rules(count: int, shared: bool) -> None:
     for lease in play.leases.values():
         play.pool.release(lease, 1e9)
     assert {play.lb.load_of(each) for each in play.plain.weights} == {0}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_equal_costs_with_different_matches(shared: bool) -> None:
+    """Loads are small multiples of a block, so many costs are equal."""
+    rng = Random(8)
+    for _ in range(runs(1500)):
+        play = Play(rng.choice((2, 3, 10)), shared)
+        for backend in play.names:
+            play.pool.add(backend, now=0.0)
+            play.plain.put(backend, 1)
+            for _ in range(rng.randrange(3)):
+                play.observe(backend)
+            cost = BLOCK * rng.randrange(4)
+            if cost:
+                play.pool.acquire(0.0, prefer=backend, cost=cost)
+                play.plain.flying[len(play.plain.flying)] = backend, cost
+        for _ in range(4):
+            key = play.key(2, 9)
+            assert play.lb.pick(key) in play.plain.allowed(key, [])
