@@ -183,6 +183,9 @@ MEASURED = {
     "docs/scenarios.md": {
         "20 ms": "tests/scenarios/slow.py",
         "1 ms": "tests/scenarios/slow.py",
+        "0.4 ms": "tests/scenarios/hot_prefix.py",
+        "225 ms": "tests/scenarios/hot_prefix.py",
+        "63 µs": "tests/scenarios/serial_engines.py",
     },
     "docs/simulation.md": {
         "15 ms": "balancers/simulation/llm_engine.py",
