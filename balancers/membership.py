@@ -11,6 +11,9 @@
   exception, the change is not made.
 * ``started`` and ``finished``: called when a request starts and ends.  Define them to count
   requests.
+* ``plan(n, key, now, avoid)``: returns up to ``n`` different backends.  Each is the pick when those
+  before it are avoided, and the state changes as by one pick.  Define it if ``Pool.plan`` should
+  work; there is no default, because it would have to copy the balancer.
 * ``refusal()``: returns the error that explains why no backend can be picked.  ``pick`` calls it.
   Override it only if the balancer has additional reasons.
 
