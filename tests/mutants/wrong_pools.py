@@ -69,7 +69,7 @@ def gates_are_not_called_for_a_request(self: Any, *arguments: Any, **named: Any)
 @mutant(
     Weights,
     "restore",
-    "bad_input/test_bad_updates.py::test_a_failed_update_restores_the_counts_of_a_removed_backend",
+    "pool/test_refused_updates.py::test_costs_return_with_a_member_that_was_removed_and_put_again",
 )
 def a_refused_update_is_not_undone(self: Any, undo: Any, now: float) -> None:
     return
@@ -109,8 +109,10 @@ def a_member_that_returns_is_a_new_member(
 @mutant(
     Weights, "change", "pool/test_keep.py::test_every_balancer_keeps_and_forgets[LeastConnections]"
 )
-def a_kept_member_serves_new_requests(self: Any, joined: Any, change: Any, undo: Any) -> None:
-    weights_change(self, joined, change._replace(kept=()), undo)
+def a_kept_member_serves_new_requests(
+    self: Any, joined: Any, change: Any, undo: Any, now: float
+) -> None:
+    weights_change(self, joined, change._replace(kept=()), undo, now)
 
 
 @mutant(
