@@ -73,7 +73,7 @@ class Picking(Generic[B]):
 
         ``cost`` is an int of 0 or more in a unit of your choice, for example tokens or bytes.  It
         is part of the cost in flight of the backend until the lease is released, or until
-        :meth:`progress` changes it.  Backends on which a gate has no room for it are avoided.
+        :meth:`Pool.progress` changes it.  Backends on which a gate has no room for it are avoided.
 
         With ``among``, a list of backends in your order of preference, the balancer does not pick:
         the first of them that is an open member and not in ``avoid`` is used; O(among).  The
