@@ -75,9 +75,9 @@ def test_retries_never_go_to_the_same_backend(servers: list[Any]) -> None:
 
 def test_a_client_that_leaves_releases_the_lease(servers: list[Any]) -> None:
     for server in servers:
-        server.delay = LIMIT
+        server.delay = 3 * LIMIT  # longer than the test waits
     pool = pool_of(servers)
-    with gateway(pool) as client:
+    with gateway(pool, seconds=4 * LIMIT) as client:
         for _ in range(9):
             with pytest.raises(httpx.ReadTimeout):
                 client.get("/", timeout=0.05)
