@@ -74,7 +74,7 @@ class PoolRouting(CustomRoutingStrategyBase):  # type: ignore[misc]  # mypy does
 
     async def chunks(self, call: Call, stream: Any) -> AsyncGenerator[Any]:
         """Yield the chunks of a stream.  The prompt costs nothing after the first one."""
-        async with aclosing(stream):  # otherwise LiteLLM goes on to read an abandoned stream
+        async with aclosing(stream):  # an abandoned stream ends here
             async for chunk in stream:
                 if call.lease is not None and call.lease.cost:
                     self.pool.progress(call.lease, self.clock(), cost=0)
