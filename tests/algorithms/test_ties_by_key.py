@@ -77,7 +77,7 @@ class Model:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("weights", [(0, 1), (0, 1, 2, 0.5)])
-def test_any_history_is_that_of_the_model(
+def test_any_history_is_that_of_the_model(  # noqa: C901, PLR0912 - one branch for each action
     method: Callable[..., HashedBalancer[Any]], weights: tuple[float, ...]
 ) -> None:
     names = "abcdef"

@@ -77,9 +77,11 @@ def counts_of(lb: Balancer[Any]) -> dict[Any, int] | None:
             return {b: member.count - lb._extra for b, member in lb._members.items()}
         case PowerOfTwoChoices():
             counted = {b: each.busy_steps // each.step for b, each in lb._candidates.items()}
-            if isinstance(lb._load, InFlight):
+            load: Any = lb._load
+            if isinstance(load, InFlight):
                 busy = {b: count for b, count in counted.items() if count}
-                assert lb._load._counts == busy, f"load: {differences(lb._load._counts, busy)}"
+                found: dict[Any, int] = load._counts
+                assert found == busy, f"load: {differences(found, busy)}"
             return counted
         case BoundedLoad():
             check_bound(lb)
