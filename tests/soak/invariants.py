@@ -80,7 +80,7 @@ def counts_of(lb: Balancer[Any]) -> dict[Any, int] | None:
             load: Any = lb._load
             if isinstance(load, InFlight):
                 busy = {b: count for b, count in counted.items() if count}
-                found: dict[Any, int] = load._counts
+                found: dict[Any, int] = vars(load)["_counts"]
                 assert found == busy, f"load: {differences(found, busy)}"
             return counted
         case BoundedLoad():
