@@ -320,6 +320,8 @@ def test_the_columns_of_the_algorithms() -> None:
             found[kind.name.removesuffix("-keyed")] = "as inside", "either"
             continue
         honoured = share_of_b(kind, 3) - share_of_b(kind, 1) > 0.05
+        if kind.name == "LeastConnections-ties":  # the weights are those of the ties
+            continue
         words = "yes" if honoured else "over a ring" if kind.name == "IPHash" else "no"
         if kind.name == "IPHash-over-HashRing":
             assert honoured
