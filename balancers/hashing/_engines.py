@@ -23,15 +23,18 @@ class Engines(Generic[B]):
     """The engines by number, and the load of each.  Sets of engines are ints, one bit for each.
 
     A load is the number of tokens left to compute in flight, divided by the weight.  It is ``inf``
-    for an engine that is not open.
+    for an engine that is not open.  It is computed when it is read, because a request changes the
+    tokens several times.
     """
 
     def __init__(self) -> None:
         self.numbers: dict[B, int] = {}
         self.members: dict[int, B] = {}
         self.unread: dict[int, Unread] = {}
+        self.changed: set[int] = set()
+        """The engines whose tokens have changed since the loads were read."""
         self.open = 0
-        self.loads = np.full(8, inf)
+        self._loads = np.full(8, inf)
         self._weights: dict[int, float] = {}
         self._free: list[int] = []
 
@@ -40,16 +43,16 @@ class Engines(Generic[B]):
         number = self.numbers.get(backend)
         if number is None:
             number = self._free.pop() if self._free else len(self.numbers)
-            if number == len(self.loads):
-                self.loads = np.concatenate([self.loads, np.full(number, inf)])
+            if number == len(self._loads):
+                self._loads = np.concatenate([self._loads, np.full(number, inf)])
             self.numbers[backend] = number
             self.members[number] = backend
             self.unread[number] = Unread()
         self._weights[number] = weight
         bit = 1 << number
         self.open = self.open | bit if weight else self.open & ~bit
-        self.loads[number] = inf
-        self.set_load(number)
+        self._loads[number] = inf
+        self.changed.add(number)
         return number
 
     def discard(self, backend: B) -> int:
@@ -57,23 +60,28 @@ class Engines(Generic[B]):
         number = self.numbers.pop(backend)
         del self.members[number], self.unread[number], self._weights[number]
         self._free.append(number)
-        self.loads[number] = inf
+        self.changed.discard(number)
+        self._loads[number] = inf
         self.open &= ~(1 << number)
         return number
 
-    def set_load(self, number: int) -> None:
-        """Compute the load of an engine again; O(1)."""
-        weight = self._weights[number]
-        tokens: float = self.unread[number].tokens
-        if weight != 1:
-            if not weight:
-                return  # it stays infinite
-            tokens = round(min(min(tokens, _HIGHEST) / weight, _HIGHEST), _PLACES)
-        self.loads[number] = tokens if tokens < _HIGHEST else _HIGHEST  # noqa: FURB136 - a call of min() is slower
+    def loads(self) -> NDArray[np.float64]:
+        """Return the loads of all engines; O(engines that have changed since the last call)."""
+        loads = self._loads
+        while self.changed:
+            number = self.changed.pop()
+            weight = self._weights[number]
+            tokens: float = self.unread[number].tokens
+            if weight != 1:
+                if not weight:
+                    continue  # it stays infinite
+                tokens = round(min(min(tokens, _HIGHEST) / weight, _HIGHEST), _PLACES)
+            loads[number] = tokens if tokens < _HIGHEST else _HIGHEST  # noqa: FURB136 - a call of min() is slower
+        return loads
 
     def without(self, avoid: Collection[B]) -> tuple[int, NDArray[np.float64]]:
         """Return the open engines that are not avoided, and the loads of all; O(n + avoided)."""
-        rest, loads = self.open, self.loads.copy()
+        rest, loads = self.open, self.loads().copy()
         for backend in avoid:
             number = self.numbers.get(backend)
             if number is not None:

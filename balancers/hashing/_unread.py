@@ -16,12 +16,12 @@ class Unread:
     or after its end.  When no request is in flight, the sum is 0.
     """
 
-    __slots__ = ("_cached", "_cached_requests", "_cost", "_hidden", "_keyed", "requests", "tokens")
+    __slots__ = ("_cached", "_cached_requests", "_cost", "_hidden", "_keyed", "_sum", "requests")
 
     def __init__(self) -> None:
         self.requests = 0
-        self.tokens = 0
-        """The sum over all requests in flight."""
+        self._sum = 0
+        """The tokens of the requests without a cost."""
         self._cost = 0
         self._hidden = 0
         """The cached tokens, which the cost contains."""
@@ -29,31 +29,38 @@ class Unread:
         """The cached tokens of requests, by their cost."""
         self._cached_requests = 0
         self._keyed: deque[int] = deque()
-        """The tokens of the requests without a cost."""
+        """The tokens of each request without a cost."""
+
+    @property
+    def tokens(self) -> int:
+        """The sum over all requests in flight."""
+        rest = self._cost - self._hidden
+        return self._sum + rest if rest > 0 else self._sum
 
     def start(self, tokens: int) -> None:
         """Count a request with the tokens of its key that are not cached; O(1) amortised."""
         while len(self._keyed) + self._cached_requests > self.requests:
             if self._keyed:
-                self.tokens -= self._keyed.popleft()
+                self._sum -= self._keyed.popleft()
             else:  # its cost has changed, so its end was not recognised
                 self._take(next(iter(self._cached)))
         self.requests += 1
-        self.tokens += tokens
+        self._sum += tokens
         self._keyed.append(tokens)
 
     def price(self, cost: int, cached: int) -> None:
         """Replace the tokens of the request that has just started by its cost; O(1)."""
-        self.tokens -= self._keyed.pop()
-        hit = min(cached, cost - 1)
-        self._change(cost, hit)
+        self._sum -= self._keyed.pop()
+        self._cost += cost
+        hit = cached if cached < cost else cost - 1
         if hit:
+            self._hidden += hit
             self._cached.setdefault(cost, []).append(hit)
             self._cached_requests += 1
 
     def charge(self, change: int) -> None:
         """Change the cost of a request in flight; O(1) amortised."""
-        self._change(change, 0)
+        self._cost += change
         if change < 0 and -change in self._cached:
             self._take(-change)
         while not self._cost and self._cached:
@@ -64,19 +71,12 @@ class Unread:
         if self.requests:
             self.requests -= 1
             while len(self._keyed) > self.requests:
-                self.tokens -= self._keyed.popleft()
+                self._sum -= self._keyed.popleft()
 
     def _take(self, cost: int) -> None:
         """Count the cached tokens of a request no longer."""
         hits = self._cached[cost]
-        self._change(0, -hits.pop(0))
+        self._hidden -= hits.pop(0)
         self._cached_requests -= 1
         if not hits:
             del self._cached[cost]
-
-    def _change(self, cost: int, hidden: int) -> None:
-        """Add to the costs and to what is hidden.  Their difference counts if it is positive."""
-        before = self._cost - self._hidden
-        self._cost += cost
-        self._hidden += hidden
-        self.tokens += max(self._cost - self._hidden, 0) - max(before, 0)

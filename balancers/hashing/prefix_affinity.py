@@ -141,7 +141,7 @@ class PrefixAffinity(NamedMembership[B]):
     def _choose(self, blocks: Sequence[int], avoid: Collection[B]) -> int:
         """Return the number of the backend to pick.  The call changes no state."""
         engines = self._engines
-        among, loads = engines.without(avoid) if avoid else (engines.open, engines.loads)
+        among, loads = engines.without(avoid) if avoid else (engines.open, engines.loads())
         if not among:
             raise self.refusal()
         if blocks and not self._shared:
@@ -183,7 +183,7 @@ class PrefixAffinity(NamedMembership[B]):
         if blocks:
             found = self._caches.use(number, blocks)
         engines.unread[number].start((len(blocks) - found) * self._block or 1)
-        engines.set_load(number)
+        engines.changed.add(number)
         self._priced = number, found * self._block
 
     def charged(self, backend: B, change: int, now: float = 0.0) -> None:
@@ -201,7 +201,7 @@ class PrefixAffinity(NamedMembership[B]):
             unread.price(change, priced[1])
         else:
             unread.charge(change)
-        self._engines.set_load(number)
+        self._engines.changed.add(number)
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Count a request no longer; O(1).
@@ -212,7 +212,7 @@ class PrefixAffinity(NamedMembership[B]):
         if number is not None:
             self._priced = None
             self._engines.unread[number].finish()
-            self._engines.set_load(number)
+            self._engines.changed.add(number)
 
     def load_of(self, backend: B, now: float = 0.0) -> int:
         """Return the tokens left to compute of the requests in flight on a member; O(1).
