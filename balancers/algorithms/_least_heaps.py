@@ -58,24 +58,34 @@ def _first_valid(heap: list[_Entry[B]]) -> _Entry[B]:
     return heap[0]
 
 
-def _members_of(bucket: _Bucket[B]) -> Iterator[Member[B]]:
-    """Yield the members of a bucket in the order of picks; O((k + d) · log n) for the first k."""
-    steps = bucket.steps + 1
-    # The negative current weight after the next step, the serial, and the place of an entry.
+def _members_of(bucket: _Bucket[B], steps: int) -> Iterator[Member[B]]:
+    """Yield the members of a bucket as ordered after ``steps``; O((k + d) · log n) for k members.
+
+    ``d`` is the number of groups.
+    """
+    # The negative current weight after these steps, the serial, and the place of an entry.
     frontier: list[tuple[int, int, int, int, list[_Entry[B]]]] = [
-        (heap[0][0] - weight * steps, heap[0][1], weight, 0, heap)
+        (heap[0][0] - weight * steps, heap[0][1], weight * steps, 0, heap)
         for weight, group in bucket.groups.items()
         if (heap := group.heap)
     ]
-    heapify(frontier)
+    if len(frontier) > 1:
+        heapify(frontier)
     while frontier:
-        _, _, weight, place, heap = heappop(frontier)
+        _, _, gained, place, heap = frontier[0]
         entry = heap[place]
         if entry[2].place is entry:
             yield entry[2]
-        for child in range(2 * place + 1, min(2 * place + 3, len(heap))):
-            order, serial, _ = heap[child]
-            heappush(frontier, (order - weight * steps, serial, weight, child, heap))
+        place += place + 1
+        if place < len(heap):
+            order, serial, _ = heap[place]
+            heapreplace(frontier, (order - gained, serial, gained, place, heap))
+            place += 1
+            if place < len(heap):
+                order, serial, _ = heap[place]
+                heappush(frontier, (order - gained, serial, gained, place, heap))
+        else:
+            heappop(frontier)
 
 
 class LeastHeaps(Index[B]):
@@ -125,15 +135,15 @@ class LeastHeaps(Index[B]):
             heapreplace(best_heap, entry)
         return member
 
-    def in_order(self) -> Iterator[Member[B]]:
+    def in_order(self, picked: Member[B]) -> Iterator[Member[B]]:
         """Yield the members by rank and current weight; O((k + d) · log n) for the first k."""
-        lowest = self._lowest
+        lowest, stepped = self._lowest, picked.bucket
         if lowest.size:
-            yield from _members_of(lowest)
+            yield from _members_of(lowest, lowest.steps + (lowest is not stepped))
         for rank in ascending(self._ranks):
             bucket = self._buckets[rank]
             if bucket.size and bucket is not lowest:
-                yield from _members_of(bucket)
+                yield from _members_of(bucket, bucket.steps + (bucket is not stepped))
 
     def settle(self, moved: list[Member[B]]) -> None:
         """Move members to the buckets of their new ranks; O(moved · log n) amortised."""

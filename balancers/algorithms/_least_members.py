@@ -93,11 +93,12 @@ class Index(ABC, Generic[B]):
         """
 
     @abstractmethod
-    def in_order(self) -> Iterator[Member[B]]:
-        """Yield the open members in the order in which picks would find them, lazily.
+    def in_order(self, picked: Member[B]) -> Iterator[Member[B]]:
+        """Yield the open members in the order in which the last pick ranked them, lazily.
 
-        Each one is the next pick if those before it were closed.  No member may be waiting to be
-        moved.  The index must not change during the iteration.
+        Each one would have been that pick if those before it had been closed.  ``picked`` is the
+        member that was picked.  It is yielded too, but perhaps later.  No member may be waiting to
+        be moved.  The index must not change during the iteration.
         """
 
     @abstractmethod

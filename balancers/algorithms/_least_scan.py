@@ -65,11 +65,13 @@ class LeastScan(Index[B]):
         current_weights[best] = greatest - self._total
         return self._members[best]
 
-    def in_order(self) -> Iterator[Member[B]]:
+    def in_order(self, picked: Member[B]) -> Iterator[Member[B]]:
         """Sort the members by rank and current weight; O(n log n)."""
-        ranks = self._ranks
-        after = [-x - y for x, y in zip(self._current_weights, self._weights, strict=True)]
-        for place in sorted(range(len(ranks)), key=lambda place: (ranks[place], after[place])):
+        ranks, stepped = self._ranks, self._ranks[picked.place]
+        rows = zip(ranks, self._current_weights, self._weights, strict=True)
+        # The members with the rank of the picked one have made a step.  The others have not.
+        keys = [(rank, -x if rank == stepped else -x - y) for rank, x, y in rows]
+        for place in sorted(range(len(keys)), key=keys.__getitem__):
             yield self._members[place]
 
     def settle(self, moved: list[Member[B]]) -> None:

@@ -107,16 +107,16 @@ class WeightedLeastConnections(Membership[B]):
             at_least(1, n=n)
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
-        index = self._index
-        if self._moved:
-            index.settle(self._moved)
-        ranked: list[B] = []
-        for member in index.in_order():
-            if not avoid or member.backend not in avoid:
-                ranked.append(member.backend)
+        first = self.pick(key, now, avoid)
+        ranked = [first]
+        if n == 1:
+            return ranked
+        for member in self._index.in_order(self._members[first]):
+            backend = member.backend
+            if backend != first and (not avoid or backend not in avoid):
+                ranked.append(backend)
                 if len(ranked) == n:
                     break
-        self.pick(key, now, avoid)
         return ranked
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
