@@ -157,17 +157,30 @@ class Census:
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
         return NoBackendAvailable(reason, counts, due, full)
 
-    def refusal_for(self, own: NoBackendAvailable, due: float) -> NoBackendAvailable:
+    def refusal_for(
+        self,
+        own: NoBackendAvailable,
+        due: float,
+        more_full: int,
+        more: Mapping[str, int],
+        avoided: int,
+    ) -> NoBackendAvailable:
         """Return the error for a reason that the balancer has, although members are open.
 
-        ``own`` is the error of the balancer.  Members without room for a cost are full for it.
+        ``own`` is the error of the balancer.  ``avoided`` is the number of open members that the
+        caller avoids, and the other parameters are those of :meth:`refusal`.
         """
         if self._counts is None:
             self._counts = self._count_reasons()
             self._reason = shared_reason(self._counts, self.members)
+        counts = {**more, **self._counts}
+        for name, count in more.items():
+            counts[name] = count + self._counts.get(name, 0)
+        if avoided:
+            counts["avoided"] = avoided
         self.count_refusal(own.reason)
-        counts = self._counts.copy() or dict(own.counts)
-        return NoBackendAvailable(own.reason, counts, due, max(self._full, own.full))
+        full = max(self._full + more_full, own.full)
+        return NoBackendAvailable(own.reason, counts or dict(own.counts), due, full)
 
     def count_refusal(self, reason: str) -> None:
         """Count a refusal; O(1)."""

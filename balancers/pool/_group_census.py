@@ -46,6 +46,13 @@ class GroupCensus(Census):
         self._counts = None
         return super().refusal(due, more_full, limit, more, more_closed)
 
-    def refusal_for(self, own: NoBackendAvailable, due: float) -> NoBackendAvailable:
+    def refusal_for(
+        self,
+        own: NoBackendAvailable,
+        due: float,
+        more_full: int,
+        more: Mapping[str, int],
+        avoided: int,
+    ) -> NoBackendAvailable:
         self._counts = None
-        return super().refusal_for(own, due)
+        return super().refusal_for(own, due, more_full, more, avoided)

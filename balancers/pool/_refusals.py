@@ -102,7 +102,7 @@ class Refusals(Generic[B]):
         """
         if own.reason in _USUAL_REASONS:
             return self.refusal(avoid, prefer)
-        return self._census.refusal_for(own, self._gates.due)
+        return self.refusal(avoid, prefer, own=own)
 
     def closing_bound(self, member: Member[B]) -> int:
         """Return the combination of the reasons that refuse bound requests."""
@@ -114,11 +114,13 @@ class Refusals(Generic[B]):
         prefer: B | None,
         limit: str | None = None,
         strict: bool = False,
+        own: NoBackendAvailable | None = None,
     ) -> NoBackendAvailable:
         """Return the error to raise when no backend can be picked; O(avoided + reasons).
 
         ``limit`` is the reason of the limit of the pool, if this limit is reached.  With
-        ``strict``, nothing but this limit refuses the preferred backend.
+        ``strict``, nothing but this limit refuses the preferred backend.  ``own`` is the error of
+        a balancer that has a reason of its own.
         """
         census, gates = self._census, self._gates
         if strict and prefer is not None:
@@ -130,7 +132,7 @@ class Refusals(Generic[B]):
             closed = member.closed_by & ~census.ignored
             return census.is_full(member.closed_by) or (limited and not closed)
 
-        full = open_without_room = 0
+        full = avoided = open_without_room = 0
         counts: Counter[str] = Counter()
         due = gates.due
         without_room = avoid if isinstance(avoid, WithoutRoom) else WithoutRoom[B]()
@@ -139,6 +141,7 @@ class Refusals(Generic[B]):
             if member is None:
                 continue
             full -= is_full(member)
+            avoided += not member.closed_by & ~census.ignored
             if rooms := without_room.get(backend):
                 closing = member.closed_by & ~census.ignored
                 open_without_room += not closing
@@ -149,6 +152,8 @@ class Refusals(Generic[B]):
         if home is not None and not is_full(home):
             closing = self.closing_bound(home)
             full += gates.only_limits(closing) or (limited and not closing)
+        if own is not None:
+            return census.refusal_for(own, due, full, counts, avoided - open_without_room)
         return census.refusal(due, full, limit, counts, open_without_room)
 
     def _fits_later(self, rooms: Iterable[NoRoom], member: Member[B], prefer: B | None) -> bool:

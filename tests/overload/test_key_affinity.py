@@ -188,6 +188,22 @@ def test_a_full_owner_is_named_and_the_next_one_after_it() -> None:
     assert pool.explain(2.0, "user").error is not None
 
 
+def test_the_refusal_of_a_full_owner_counts_what_the_caller_avoids() -> None:
+    lb = OwnerOnly(Rendezvous(["a", "b", "c", "d"]))
+    pool = Pool(lb, [ConnectionLimit(1)])
+    first, second, third, _ = lb.over.replicas("user", 4)
+    pool.acquire(0.0, "user")
+    pool.acquire(0.0, among=[second])
+    with pytest.raises(NoBackendAvailable) as refusal:
+        pool.acquire(0.0, "user", avoid=[second, third, "no member"])
+    assert (refusal.value.reason, refusal.value.full) == ("saturated", 1)
+    assert refusal.value.counts == {"saturated": 2, "avoided": 1}
+    with pytest.raises(NoBackendAvailable) as refusal:
+        pool.acquire(0.0, "user", avoid=[first, third])
+    assert (refusal.value.reason, refusal.value.full) == ("saturated", 1)
+    assert refusal.value.counts == {"saturated": 2, "avoided": 1}
+
+
 def test_a_closed_owner_passes_its_keys_on_and_gets_them_back_while_it_is_full() -> None:
     health: HealthChecks[str] = HealthChecks(1, healthy_threshold=1)
     lb = OwnerOnly(Rendezvous(["a", "b", "c"]))
