@@ -39,7 +39,7 @@ class Combined(Load[B]):
         if not loads:
             raise TypeError("loads must not be empty")
         self._loads = tuple(checked_load(load) for load in loads)
-        self.timed = any(getattr(load, "timed", False) for load in loads)
+        self.timed: bool = any(getattr(load, "timed", False) for load in loads)
         """Whether a pool measures durations for one of the loads."""
         self._take()
 

@@ -117,7 +117,7 @@ class PeakEwma(Load[B]):
         self._probes = probes
         self._max_age = float(duration("max_age", max_age))
         self._first = first
-        self.timed = not first
+        self.timed: bool = not first
         """Whether a pool measures durations for this load."""
         self._states: dict[B, _State] = {}
         self._now: float = -inf

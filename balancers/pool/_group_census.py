@@ -20,7 +20,7 @@ class GroupCensus(Census):
     def __init__(self, gates: GateSet[Any], pool: Census) -> None:
         super().__init__(gates, None, None)
         self._pool = pool
-        self.refusals = pool.refusals
+        self.refusals: dict[str, int] = pool.refusals
         self.update()
 
     def is_full(self, combination: int) -> bool:
@@ -30,9 +30,10 @@ class GroupCensus(Census):
         """Take over which gates the pool ignores; O(1), or O(combinations) if there are some."""
         pool = self._pool
         changed = self.ignored != pool.ignored
-        self.ignored = pool.ignored
-        self.panicking, self.last_resort = pool.panicking, pool.last_resort
-        self.eligible = self._open_without(self.ignored) if self.ignored else self.open
+        self.ignored: int = pool.ignored
+        self.panicking: bool = pool.panicking
+        self.last_resort: bool = pool.last_resort
+        self.eligible: int = self._open_without(self.ignored) if self.ignored else self.open
         return changed
 
     def refusal(

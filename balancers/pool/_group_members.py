@@ -34,7 +34,7 @@ class GroupMembers(Generic[B]):
 
     def __init__(self, balancer: Balancer[B], gates: GateSet[B], census: Census) -> None:
         self.balancer = balancer
-        self.census = GroupCensus(gates, census)
+        self.census: GroupCensus = GroupCensus(gates, census)
         self.views: dict[B, View[B]] = {}
         self.by_backend: dict[B, Member[B]] = {}
         self.weights: dict[B, float] = {}

@@ -27,7 +27,7 @@ class Meter:
     __slots__ = ("cost", "first")
 
     def __init__(self, cost: int) -> None:
-        self.cost = cost
+        self.cost: int = cost
         self.first: float | None = None
         """The seconds from the start of the request to its first progress."""
 

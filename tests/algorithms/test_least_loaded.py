@@ -192,7 +192,9 @@ def test_a_refused_constructor_leaves_the_load_free() -> None:
     assert LeastLoaded(["a"], load=load).pick() == "a"
 
 
-@pytest.mark.parametrize("load", [None, InFlight, 5, "load", object()], ids=str)
+@pytest.mark.parametrize(
+    "load", [None, InFlight, 5, "load", object()], ids=["None", "a class", "int", "str", "object"]
+)
 def test_what_is_no_load_is_refused(load: Any) -> None:
     with pytest.raises(TypeError, match="load must be a load"):
         LeastLoaded(["a"], load=load)

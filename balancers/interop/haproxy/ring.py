@@ -27,7 +27,7 @@ class Ring:
     """
 
     def __init__(self) -> None:
-        self.stale = True
+        self.stale: bool = True
         self._circle = Circle[str]()
         self._closed: set[str] = set()
         self._placed: dict[str, int] = {}  # the number of points of each server in the ring
