@@ -69,6 +69,10 @@ class PeakEwma(Load[B]):
     1 - e^(-t / tau), where t is the time since the last result of the backend.  This is the rule of
     Finagle's ``PeakEwma``.  The other rules are our own:
 
+    * The average of a new backend begins at the usual average, so one fast answer attracts no flood
+      of requests.  A longer first duration counts at once.  The usual average is the mean of the
+      averages over time: each success adds the average before it, for the time since the last
+      result of its backend.  It begins at 0, and needs several ``tau`` to follow.
     * A backend without a result has the value 0, so it gets a request at once.  Until its first
       success, it gets at most ``probes`` requests at a time: while so many are in flight, its value
       is higher than that of every backend with a success.
@@ -122,7 +126,11 @@ class PeakEwma(Load[B]):
         self._states: dict[B, _State] = {}
         self._now: float = -inf
         self._mean: float | None = None
+        """The moving average of the durations of all successes, in seconds."""
+        self._usual = 0.0
+        """The usual average: a mean of the averages over all backends and times, in seconds."""
         self._mean_at = 0.0
+        """The time of the last success of all."""
 
     def value(self, backend: B, now: float) -> float:
         """Return the average in seconds, multiplied by one more than the requests in flight.
@@ -209,12 +217,18 @@ class PeakEwma(Load[B]):
             seconds = min(max(_SHORTEST, float(seconds)), _LONGEST)
         mean = self._mean
         if mean is None:
-            mean = seconds
+            mean, self._mean_at = seconds, now
             self._begin(mean)
         self._mean = seconds + (mean - seconds) * exp((self._mean_at - now) / self._tau)
-        self._mean_at = now
         average, updated_at = state.average, state.updated_at
-        if seconds >= average or updated_at < -LATEST:
+        if updated_at < -LATEST:
+            average, updated_at = self._usual, self._mean_at
+        else:
+            passed = now - updated_at
+            known = self._tau * len(self._states)
+            self._usual += (average - self._usual) * passed / (passed + known)
+        self._mean_at = now
+        if seconds >= average:
             state.average = seconds
         else:
             state.average = seconds + (average - seconds) * exp((updated_at - now) / self._tau)

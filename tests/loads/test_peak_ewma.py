@@ -1,6 +1,7 @@
 """The load by durations that follows peaks: against a slow model, and rule by rule."""
 
 from copy import deepcopy
+from heapq import heappop, heappush
 from math import exp, inf, isfinite, nan
 from random import Random
 from typing import Any
@@ -30,11 +31,16 @@ class Model:
         heard: dict[str, float] = {}
         failures: dict[str, int] = {}
         flying: dict[str, int] = {}
-        succeeded = set[str]()
+        succeeded, members = set[str](), set[str]()
         mean: float | None = None
+        usual = 0.0
         mean_at = latest = -inf
         for call, name, at, outcome in self.calls:
             latest = time = max(at, latest)
+            if call == "started":
+                members.add(name)
+            elif call == "removed":
+                members.discard(name)
             if call == "started":
                 if not flying.get(name) and time - heard.get(name, -inf) > MAX_AGE:
                     for table in (average, heard, failures):
@@ -62,12 +68,17 @@ class Model:
                     for failed, count in failures.items():
                         average[failed] = penalty(new, count) if count else average.get(failed)
                     old = average.get(name)
-                    mean = new
+                    mean, mean_at = new, time
                 else:
                     mean = new + (mean - new) * exp((mean_at - time) / TAU)
-                mean_at = time
-                if old is not None and new < old:
+                if old is None:  # it begins at the usual average
+                    old, heard[name] = usual, mean_at
+                else:  # it was valid from the result before to now
+                    valid = time - heard[name]
+                    usual += (old - usual) * valid / (valid + TAU * len(members))
+                if new < old:
                     new += (old - new) * exp((heard[name] - time) / TAU)
+                mean_at = time
                 average[name], heard[name], failures[name] = new, time, 0
                 succeeded.add(name)
             elif outcome.ok is False:
@@ -179,6 +190,50 @@ def test_a_frozen_average_is_within_five_per_cent_after_thirty_seconds() -> None
         for tenth in range(1, 301):
             request(load, "a", Outcome(elapsed=1.0), tenth / 10)
         assert load.value("a", 30.0) == pytest.approx(value, abs=1e-3)
+
+
+def test_a_new_backend_begins_at_the_usual_average() -> None:
+    load = PeakEwma[str](TAU)
+    for second in range(100):
+        request(load, "a", Outcome(elapsed=1.0), float(second))
+    usual = load.value("a", 99.0)
+    assert request(load, "fast", Outcome(elapsed=0.01), 99.0) == pytest.approx(usual, rel=1e-6)
+    assert request(load, "slow", Outcome(elapsed=3.0), 99.0) == 3.0
+    later = 0.01 + (usual - 0.01) * exp(-6)
+    assert request(load, "fast", Outcome(elapsed=0.01), 99.0 + 6 * TAU) == pytest.approx(later)
+
+
+def test_the_first_averages_of_all_are_their_own_durations() -> None:
+    load = PeakEwma[str](TAU)
+    for backend, seconds in (("a", 1.0), ("b", 0.1), ("c", 0.5)):
+        assert request(load, backend, Outcome(elapsed=seconds), 7.0) == seconds
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("full", [False, True])
+def test_one_fast_answer_attracts_no_flood(full: bool, seed: int) -> None:
+    """Each request takes 0.2 s on average (exponential); the fifth backend is new."""
+    load = PeakEwma[str]()
+    lb: LeastLoaded[str] | PowerOfTwoChoices[str] = (
+        LeastLoaded([*"abcd"], load=load)
+        if full
+        else PowerOfTwoChoices([*"abcd"], rng=Random(seed), load=load)
+    )
+    rng, flying, picks, joined = Random(seed + 1), list[tuple[float, int, str]](), "", False
+    for number in range(40 * 32):
+        now = number / 40
+        if now >= 30 and not joined:
+            lb.put("e", 1.0)
+            joined = True
+        while flying and flying[0][0] <= now:
+            ended, began, backend = heappop(flying)
+            lb.finished(backend, Outcome(elapsed=ended - began / 40), ended)
+        backend = "e" if joined and not picks else lb.pick(now=now)
+        lb.started(backend, now)
+        duration = 0.001 if joined and not picks else rng.expovariate(5)
+        heappush(flying, (now + duration, number, backend))
+        picks += backend if joined else ""
+    assert 0.05 * len(picks) <= picks.count("e") <= 0.3 * len(picks)
 
 
 def test_requests_in_flight_multiply_the_average() -> None:

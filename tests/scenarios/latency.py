@@ -1,8 +1,8 @@
 """A new backend, and backends that were slow for a time, with loads by duration.
 
-Each backend serves any number of requests at once, and each request takes the same time, give or
-take a fifth.  Requests arrive at random, 40 per second.  A new backend joins four old ones after a
-minute.
+Each backend serves any number of requests at once.  Each request takes the same time, give or take
+a fifth, or a time with an exponential distribution.  Requests arrive at random, 40 per second.  A
+new backend joins four old ones after a minute.
 """
 
 from collections.abc import Iterator
@@ -54,6 +54,16 @@ def about(mean: float) -> Server:
     return server
 
 
+def exponential(mean: float) -> Server:
+    """Return servers that take ``mean`` seconds on average, with an exponential distribution."""
+
+    def server(backend: str, now: float, rng: Random) -> Answer:
+        del backend, now
+        return Answer(rng.expovariate(1 / mean), waits=False)
+
+    return server
+
+
 def was_slow(slow: frozenset[str], backend: str, now: float, rng: Random) -> Answer:
     """Take ten seconds on slow backends for the first minute, and one second from then on."""
     del rng
@@ -66,14 +76,14 @@ def share(served: list[Served], backend: str, begin: float, end: float) -> float
     return picked.count(backend) / len(picked)
 
 
-def newcomer(make: Make, mean: float) -> tuple[float, float]:
+def newcomer(make: Make, server: Server) -> tuple[float, float]:
     """Return the highest share of a new backend, and the least later share of any backend."""
     first: list[float] = []
     later: list[float] = []
     for seed in SEEDS:
         end = JOINS + WINDOW + LATER
         pool = Pool(make(seed))
-        served = run(pool, about(mean), rate=40.0, seconds=end, seed=seed, joins=("new", JOINS))
+        served = run(pool, server, rate=40.0, seconds=end, seed=seed, joins=("new", JOINS))
         first.append(share(served, "new", JOINS, JOINS + WINDOW))
         later += [share(served, backend, JOINS + WINDOW, end) for backend in (*OLD, "new")]
     return max(first), min(later) * (len(OLD) + 1)
@@ -90,9 +100,11 @@ def average(make: Make, slow: frozenset[str]) -> float:
 def rows() -> Iterator[Row]:
     """Simulate, and yield the figures."""
     makes: tuple[Make, ...] = (two_choices, least_loaded)
-    for make, mean in product(makes, (1.0, 0.2, 0.05)):
-        name = f"{make.__name__.replace('_', ' ')}, {mean:g} s"
-        first, later = newcomer(make, mean)
+    servers = {f"{mean:g} s": about(mean) for mean in (1.0, 0.2, 0.05)}
+    servers["0.2 s exponential"] = exponential(0.2)
+    for make, (durations, server) in product(makes, servers.items()):
+        name = f"{make.__name__.replace('_', ' ')}, {durations}"
+        first, later = newcomer(make, server)
         yield Row(f"{name}: share of a new backend in its first 2 s", first, 0.3)
         yield Row(
             f"{name}: least of five shares in the 30 s after, × fair", later, 0.5, at_most=False
