@@ -129,11 +129,15 @@ class Caches:
         Return how many of the blocks the cache had; O(runs + new blocks), and O(1) per evicted one.
         """
         cached, order = self._cached[number], self._order[number]
-        found = self.match(number, blocks)
-        kept = found if found == len(blocks) else min(len(blocks), self.capacity)
         runs: list[_Run] = []
         place = 0
-        fits = found == kept or self._is_new(cached, blocks[found:kept])
+        if blocks and blocks[-1] in cached:
+            found = kept = len(blocks)
+            fits = True
+        else:
+            found = self.match(number, blocks)
+            kept = min(len(blocks), self.capacity)
+            fits = self._is_new(cached, blocks[found:kept])
         while place < found or not fits:
             run = cached.get(blocks[place]) if fits else None
             if run is None or run.blocks[0] != blocks[place]:

@@ -1,6 +1,6 @@
 """Finds the engine with the fewest tokens left to compute."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 from typing import Generic
 
@@ -11,12 +11,15 @@ from balancers._internal.types import B
 from balancers.hashing._caches import Caches
 from balancers.hashing._unread import Unread
 
-__all__ = ["Engines", "cheapest"]
+__all__ = ["Engines", "Tie", "cheapest", "has_load", "next_idlest"]
 
 _FEW = 8
 """Up to this many engines are compared one by one, and more of them with numpy."""
 _HIGHEST = 1e300
 _PLACES = 6
+
+Tie = tuple[float, int]
+"""A load, and a set of engines.  Those of them that have this load have equal costs."""
 
 
 class Engines(Generic[B]):
@@ -92,7 +95,7 @@ class Engines(Generic[B]):
 
 def cheapest(
     blocks: Sequence[int], caches: Caches, among: int, loads: NDArray[np.float64], size: int
-) -> tuple[float, list[int], int]:
+) -> tuple[float, list[Tie], int]:
     """Return the least cost, the engines with this cost, and the length of the longest match.
 
     The cost is the load plus ``size`` for each block that the engine does not have.  ``among`` is
@@ -103,14 +106,15 @@ def cheapest(
     lowest = loads.item(idlest)
     length, best = caches.deepest(blocks, among)
     longest, seen, least = length, 0, inf
-    ties: list[int] = []
+    ties: list[Tie] = []
     while True:
         own = (total - length) * size
-        cost, equal = _lowest(loads, best & ~seen, idlest)
-        if cost + own < least:
-            least, ties = cost + own, equal
-        elif cost + own == least:
-            ties += equal
+        tie = _lowest(loads, best & ~seen, idlest)
+        cost = tie[0] + own
+        if cost < least:
+            least, ties = cost, [tie]
+        elif cost == least:
+            ties.append(tie)
         if best >> idlest & 1 or lowest + own + size > least:  # a shorter match is worse
             break
         seen = best
@@ -118,31 +122,36 @@ def cheapest(
     return least, ties, longest
 
 
-def _lowest(loads: NDArray[np.float64], among: int, idlest: int) -> tuple[float, list[int]]:
-    """Return the lowest load of a set of backends, and the numbers of those that have it.
+def has_load(number: int, ties: Sequence[Tie], loads: NDArray[np.float64]) -> bool:
+    """Return whether an engine is in one of the sets, and has the load of this set."""
+    return any(among >> number & 1 and loads.item(number) == load for load, among in ties)
 
-    ``idlest`` is a backend with the lowest load of all.
+
+def next_idlest(loads: NDArray[np.float64], last: int) -> int:
+    """Return the next number after ``last`` of the engines with the lowest load, by turns."""
+    equal = np.flatnonzero(loads == loads.min())
+    return int(equal[equal.searchsorted(last, side="right") % len(equal)])
+
+
+def _lowest(loads: NDArray[np.float64], among: int, idlest: int) -> Tie:
+    """Return the lowest load of a set of engines, and a set with all of them that have it.
+
+    ``idlest`` is an engine with the lowest load of all.
     """
     if not among & (among - 1):
-        number = among.bit_length() - 1
-        return loads.item(number), [number]
+        return loads.item(among.bit_length() - 1), among
     if among.bit_count() <= _FEW:
-        numbers = [*_numbers_in(among)]
-        found = [loads.item(number) for number in numbers]
-        lowest = min(found)
-        return lowest, [n for n, load in zip(numbers, found, strict=True) if load == lowest]
+        lowest, equal, rest = inf, 0, among
+        while rest:
+            bit = rest & -rest
+            rest ^= bit
+            load = loads.item(bit.bit_length() - 1)
+            if load < lowest:
+                lowest, equal = load, bit
+            elif load == lowest:
+                equal |= bit
+        return lowest, equal
     if among >> idlest & 1:
-        lowest = loads.item(idlest)
-    else:
-        flags = np.frombuffer(among.to_bytes(len(loads) // 8 + 1, "little"), dtype=np.uint8)
-        lowest = float(loads[np.flatnonzero(np.unpackbits(flags, bitorder="little"))].min())
-    equal: list[int] = np.flatnonzero(loads == lowest).tolist()
-    return lowest, [number for number in equal if among >> number & 1]
-
-
-def _numbers_in(numbers: int) -> Iterator[int]:
-    """Yield the numbers in a set, in ascending order."""
-    while numbers:
-        lowest = numbers & -numbers
-        yield lowest.bit_length() - 1
-        numbers ^= lowest
+        return loads.item(idlest), among
+    flags = np.frombuffer(among.to_bytes(len(loads) // 8 + 1, "little"), dtype=np.uint8)
+    return float(loads[np.flatnonzero(np.unpackbits(flags, bitorder="little"))].min()), among

@@ -23,6 +23,7 @@ _FACTOR = 0xD1342543DE82EF95
 """Multiplies the state of a chain at each block.  It is odd, so it has an inverse modulo 2⁶⁴."""
 _SHORT = [struct.Struct(f"<{count}Q").unpack for count in range(40)]
 """Read the digests of short keys.  For longer keys, numpy is faster (measured)."""
+_SHORTER = WIDTH * len(_SHORT)
 _INVERSE = pow(_FACTOR, -1, 1 << 64)
 
 
@@ -121,10 +122,10 @@ def digests_of(blocks: bytes) -> Sequence[int]:
     (1, 2)
     """
     if isinstance(blocks, bytes):
-        count, rest = divmod(len(blocks), WIDTH)
-        if not rest:
-            if count < len(_SHORT):
-                return _SHORT[count](blocks)
+        size = len(blocks)
+        if not size % WIDTH:
+            if size < _SHORTER:
+                return _SHORT[size // WIDTH](blocks)
             return cast("list[int]", np.frombuffer(blocks, dtype="<u8").tolist())
     raise InvalidKey(
         f"blocks must be bytes, {WIDTH} for each, as chain() returns them, not {shown(blocks)}"

@@ -11,7 +11,7 @@ from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidKey, InvalidSetting, NoBackendAvailable, UnknownBackend
 from balancers.hashing._caches import Caches
-from balancers.hashing._engines import Engines, cheapest
+from balancers.hashing._engines import Engines, cheapest, has_load, next_idlest
 from balancers.hashing.blocks import digests_of
 from balancers.hashing.hashed_balancer import mix
 from balancers.hashing.rendezvous import Rendezvous
@@ -22,7 +22,7 @@ from balancers.outcome import SUCCESS, Outcome
 __all__ = ["PrefixAffinity"]
 
 _COLD = 4
-"""A prompt is new if no backend has more than a quarter of it."""
+"""A prompt is new if no backend has more than a quarter of it.  Its owner gets a quarter more."""
 _LARGEST = 1 << 32
 """The largest block.  A sum of so many tokens is exact as a float."""
 
@@ -53,13 +53,12 @@ class PrefixAffinity(NamedMembership[B]):
     than a quarter of it.  The block of a new prompt is the first one that no backend has.  Of
     another prompt it is the first one that half of the backends, or more, do not have.  The backend
     that is first for this block is the *owner* of the prompt.  The owner of a new prompt counts as
-    having as much of it as any backend has, so that a system prompt spreads.  With ``shared=True``,
-    which says that other gateways send requests to the same backends, the owner counts as having
-    the whole prompt: another gateway may have sent it there.
+    having as much of it as any backend has, so that a system prompt spreads, and a quarter of the
+    rest, so that gateways often agree.  With ``shared=True``, which says that other gateways send
+    requests to the same backends and that no events are observed, it counts as having all of it.
 
     An empty key, ``b""``, goes to the backend with the fewest tokens in flight; equal ones take
-    turns.  A key that is a str or an int counts as a prompt of one block, for example the name of a
-    session.
+    turns.  A key that is a str or an int, such as the name of a session, counts as one block.
 
     >>> from balancers.hashing import chain
     >>> lb = PrefixAffinity(["a", "b"], block=4)
@@ -148,24 +147,26 @@ class PrefixAffinity(NamedMembership[B]):
             number = self._caches.only_holder(blocks[-1], among)
             if number >= 0 and loads.item(number) < self._block:
                 return number  # any other engine has at least a block to compute
-        least, ties, longest = cheapest(blocks, self._caches, among, loads, self._block)
         if not blocks:
-            return min(ties, key=lambda number: (number <= self._last, number))
+            return next_idlest(loads, self._last)
+        least, ties, longest = cheapest(blocks, self._caches, among, loads, self._block)
         total = len(blocks)
+        best = ties[0][1]
+        single = -1 if len(ties) > 1 or best & (best - 1) else best.bit_length() - 1
         new = _COLD * longest <= total
-        if not new and len(ties) == 1 and not self._shared:
-            return ties[0]
+        if single >= 0 and not new and not self._shared:
+            return single
         place = longest if new else self._caches.common(blocks, among)
         digest = mix(blocks[min(place, total - 1)])
         owner = engines.numbers[self._ranking.pick_hashed(digest, avoid)]
-        assumed = total if self._shared else longest if new else 0
+        assumed = total if self._shared else longest + (total - longest) / _COLD if new else 0
         own = total - max(assumed, self._caches.match(owner, blocks))
-        if owner in ties or loads.item(owner) + own * self._block <= least:
+        if loads.item(owner) + own * self._block <= least:
             return owner
-        if len(ties) == 1:
-            return ties[0]
-        wanted = {engines.members[number]: number for number in ties}
-        return next(wanted[each] for each in self._ranking.succession(digest) if each in wanted)
+        if single >= 0:
+            return single
+        order = (engines.numbers[each] for each in self._ranking.succession(digest))
+        return next(number for number in order if has_load(number, ties, loads))
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
         """Count a request, and record the key if the last pick was this backend; O(new blocks).
@@ -174,15 +175,14 @@ class PrefixAffinity(NamedMembership[B]):
         :meth:`charged` gives its cost.  Ignored if the backend is not a member.
         """
         blocks, self._blocks = self._blocks, ()
-        engines, found = self._engines, 0
+        engines, found, new = self._engines, 0, 1
         number = engines.numbers.get(backend)
         if number is None:
             return
-        if bound or number not in self._picked:
-            blocks = ()
-        if blocks:
+        if blocks and not bound and number in self._picked:
             found = self._caches.use(number, blocks)
-        engines.unread[number].start((len(blocks) - found) * self._block or 1)
+            new = (len(blocks) - found) * self._block or 1
+        engines.unread[number].start(new)
         engines.changed.add(number)
         self._priced = number, found * self._block
 

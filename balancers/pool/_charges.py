@@ -24,17 +24,17 @@ class Charges(Generic[B]):
 
     def start(self, member: Member[B], cost: int, now: float) -> None:
         """Add the cost of a request.  If a method raises an exception, nothing has changed."""
-        called: list[Callable[[B, int, float], object]] = []
+        charged: Callable[[B, int, float], object] | None = None
+        methods = self._methods(member.backend) if self.groups else self._charged
         member.cost += cost
         try:
-            for charged in self._methods(member.backend) if self.groups else self._charged:
+            for charged in methods:
                 charged(member.backend, cost, now)
-                called.append(charged)
         except BaseException:
             member.cost -= cost
-            for charged in called:
+            for each in methods[: methods.index(charged)] if charged else ():
                 with suppress(Exception):  # the first exception is raised
-                    charged(member.backend, -cost, now)
+                    each(member.backend, -cost, now)
             raise
 
     def change(self, member: Member[B], change: int, now: float) -> Exception | None:

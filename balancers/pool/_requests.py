@@ -86,7 +86,7 @@ class Picking(Generic[B]):
         """
         if not (now.__class__ is float and self._now <= now <= LATEST):
             now = valid_now(now, self._now)
-        if cost:
+        if cost and (cost.__class__ is not int or cost < 0):
             at_least(0, cost=cost)
         self._now = now
         if avoid is not NO_BACKENDS:

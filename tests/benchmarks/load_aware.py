@@ -60,8 +60,10 @@ def rows() -> Iterator[Row]:
         name = "A group with LeastConnections of a Pool of RoundRobin, a request"
         yield Row(name, n, "U", 80, partial(_group_requests, n))
         for blocks, reach in ((16, 200), (256, 700)):
-            name = f"Pool of PrefixAffinity, {blocks} blocks, a request"
-            yield Row(name, n, "U", reach, partial(_prompts, blocks, n))
+            name = f"Pool of PrefixAffinity, {blocks} cached blocks"
+            yield Row(f"{name}, a request", n, "U", reach, partial(_prompts, blocks, n))
+            costly = partial(_prompts, blocks, n, cost=16 * blocks)
+            yield Row(f"{name}, cost=", n, "U", reach + 100, costly)
     name = "chain of 4096 tokens, an array"
     yield Row(name, 0, "U", 3000, partial(_chain, np.arange(4096)))
     yield Row("chain of 4096 tokens, a list", 0, "U", 6000, partial(_chain, [*range(4096)]))
@@ -72,7 +74,7 @@ def _chain(tokens: Any) -> tuple[Run, Run]:
     return repeated(lambda: chain(tokens)), attribute()
 
 
-def _prompts(blocks: int, n: int) -> tuple[Run, Run]:
+def _prompts(blocks: int, n: int, cost: int = 0) -> tuple[Run, Run]:
     """Requests of 64 sessions, whose prompts begin with the same two blocks and are cached."""
     rng = Random(1)
     keys = [
@@ -88,7 +90,7 @@ def _prompts(blocks: int, n: int) -> tuple[Run, Run]:
         nonlocal now, number
         number += 1
         now += DURATIONS[number % 5]
-        lease = acquire(now, keys[number % 64])
+        lease = acquire(now, keys[number % 64], cost=cost)
         release(lease, now)
 
     for _ in range(256):

@@ -137,8 +137,9 @@ def test_only_a_pick_that_starts_is_recorded() -> None:
     lb.started(picked[0])
     assert lb.cached_blocks(picked[0], key) == 0, "the pick was used up"
     lb.pick(key)
-    lb.started(lb.pick(key))
-    assert lb.cached_blocks(lb.pick(key), key) == 5
+    started = lb.pick(key)
+    lb.started(started)
+    assert lb.cached_blocks(started, key) == 5
     lb.started("not a member")
     lb.charged("not a member", 5)
     lb.finished("not a member")

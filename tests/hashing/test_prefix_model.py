@@ -83,7 +83,8 @@ class Plain:
         ranking = Rendezvous({each: self.weights[each] for each in among})
         order = [*ranking.succession(mix(blocks[min(place, len(blocks) - 1)]))]
         owner = order[0]
-        assumed = len(blocks) if self.shared else longest if new else 0
+        assumed = longest + (len(blocks) - longest) / 4 if new else 0
+        assumed = len(blocks) if self.shared else assumed
         left = len(blocks) - max(assumed, matches[owner])
         if (new or self.shared) and waiting[owner] + left * BLOCK <= least:
             return {owner}
@@ -193,3 +194,18 @@ def test_equal_costs_with_different_matches(shared: bool) -> None:
         for _ in range(4):
             key = play.key(2, 9)
             assert play.lb.pick(key) in play.plain.allowed(key, [])
+
+
+def test_gateways_agree_on_a_new_prompt_if_the_load_of_its_owner_is_a_little_higher() -> None:
+    """The owner counts as having a quarter of what no backend has, and not more."""
+    names = [f"10.0.0.{number}:80" for number in range(5)]
+    idle, busy = (PrefixAffinity(names, block=BLOCK) for _ in range(2))
+    for word in range(50):
+        key = key_of([word] * 16)  # 64 tokens
+        owner = idle.pick(key)
+        for tokens, same in ((1, True), (16, True), (17, False)):
+            busy.started(owner)
+            busy.charged(owner, tokens)
+            assert (busy.pick(key) == owner) is same
+            busy.charged(owner, -tokens)
+            busy.finished(owner)
