@@ -204,7 +204,7 @@ def test_gateways_agree_on_a_new_prompt_if_the_load_of_its_owner_is_a_little_hig
         key = key_of([word] * 16)  # 64 tokens
         owner = idle.pick(key)
         for tokens, same in ((1, True), (16, True), (17, False)):
-            busy.started(owner)
+            busy.started(owner, bound=True)
             busy.charged(owner, tokens)
             assert (busy.pick(key) == owner) is same
             busy.charged(owner, -tokens)
