@@ -30,6 +30,9 @@ class Groups(Generic[B]):
         self._balancer = balancer
         self._started = hook(balancer, Balancer, "started")
         self._finished = hook(balancer, Balancer, "finished")
+        self._methods: dict[tuple[GroupMembers[B], ...], tuple[_Method, _Method]] = {}
+        """The methods to call for the members of these groups.  Members share them, because
+        CPython calls the same function again faster than one that differs for each member."""
 
     @property
     def timed(self) -> bool:
@@ -38,11 +41,15 @@ class Groups(Generic[B]):
 
     def equip(self, member: Member[B]) -> None:
         """Set the methods that each request on a member calls; O(groups)."""
-        started, finished = self._started, self._finished
-        for balancer in self._balancers(member.backend):
-            started = both_started(started, hook(balancer, Balancer, "started"), finished)
-            finished = both_finished(finished, hook(balancer, Balancer, "finished"))
-        member.started, member.finished = started, finished
+        groups = tuple(group for group in self.all if member.backend in group.views)
+        methods = self._methods.get(groups)
+        if methods is None:
+            started, finished = self._started, self._finished
+            for group in groups:
+                started = both_started(started, hook(group.balancer, Balancer, "started"), finished)
+                finished = both_finished(finished, hook(group.balancer, Balancer, "finished"))
+            methods = self._methods[groups] = started, finished
+        member.started, member.finished = methods
 
     def update(self, group: GroupMembers[B], members: Iterable[Member[B]]) -> None:
         """Called after these members of the pool have joined or left the group."""
@@ -50,12 +57,14 @@ class Groups(Generic[B]):
             self.all.append(group)
         elif not group.views and group in self.all:
             self.all.remove(group)
+            self._methods.clear()
         for member in members:
             self.equip(member)
 
     def methods(self, backend: B, name: str) -> list[Callable[..., object]]:
         """Return an optional method of the balancer of each group of a backend."""
-        methods = [getattr(balancer, name, None) for balancer in self._balancers(backend)]
+        groups = [group for group in self.all if backend in group.views]
+        methods = [getattr(group.balancer, name, None) for group in groups]
         return [method for method in methods if method is not None]
 
     def change(self, change: Change[B]) -> None:
@@ -73,10 +82,6 @@ class Groups(Generic[B]):
         """Undo a change that failed."""
         for group in self.all:
             group.restore(now)
-
-    def _balancers(self, backend: B) -> list[Balancer[B]]:
-        """Return the balancer of each group of a backend."""
-        return [group.balancer for group in self.all if backend in group.views]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Groups[B]":
         return Groups(deepcopy(self._balancer, memo))

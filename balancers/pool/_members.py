@@ -35,10 +35,13 @@ class Members(Generic[B]):
         gates: GateSet[B],
         census: Census,
         events: deque[Event] | None,
+        now: float,
     ) -> None:
         if events is not None and (not isinstance(events, deque) or events.maxlen is None):
             raise InvalidSetting(f"events must be a deque with a maxlen, not {shown(events)}")
         self.by_backend: dict[B, Member[B]] = {}
+        self.now: float = now
+        """The time of the last request or change, in seconds."""
         self.former_requests: int = 0
         self.former_failures: int = 0
         """The numbers of requests and of failures of the backends that have left."""

@@ -46,9 +46,9 @@ class Planning(Picking[B]):
             raise NotPlannable(f"{shown(self._balancer)} has no method plan")
         if n.__class__ is not int or n < 1:
             at_least(1, n=n)
-        if not (now.__class__ is float and self._now <= now <= LATEST):
-            now = valid_now(now, self._now)
-        self._now = now
+        if not (now.__class__ is float and self._members.now <= now <= LATEST):
+            now = valid_now(now, self._members.now)
+        self._members.now = now
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
         if self._gate_set.due <= now or self._recovered_at:

@@ -39,7 +39,6 @@ class PoolReader(SharesBackends, Generic[B]):
         gate_set: GateSet[B],
         census: Census,
         limit: PoolLimit | None,
-        now: float,
     ) -> None:
         self._balancer = balancer
         self._members = members
@@ -47,7 +46,6 @@ class PoolReader(SharesBackends, Generic[B]):
         self._gate_set = gate_set
         self._census = census
         self._limit = limit
-        self._now = now
         self._refusals = Refusals(members.by_backend, gate_set, census)
         self._rooms: Rooms[B] = Rooms(gate_set.gates)
 
@@ -112,7 +110,7 @@ class PoolReader(SharesBackends, Generic[B]):
         ``now`` can be later than the latest time seen; the call does not change this time.  Raises
         UnknownBackend, InvalidTime.
         """
-        at = self._now if now is None else valid_now(now, self._now)
+        at = self._members.now if now is None else valid_now(now, self._members.now)
         member = self._settled(backend)
         is_due = self._gate_set.due <= at
         closed_by = self._combination_at(member, at) if is_due else member.closed_by
@@ -131,7 +129,7 @@ class PoolReader(SharesBackends, Generic[B]):
         cost is O(members · gates) if changes are announced until ``now`` and only gates that may be
         ignored close the backend.  Raises UnknownBackend, InvalidTime, InvalidSetting.
         """
-        rooms = self._without_room(backend, now, cost) if cost else ()
+        rooms = self._without_room(backend, now, cost)
         return not (rooms or self._closed_by(backend, bound, now) or self._full())
 
     def full(self, backend: B, now: float | None = None, cost: int = 0) -> bool:
@@ -141,7 +139,7 @@ class PoolReader(SharesBackends, Generic[B]):
         requests have ended.  The cost is that of :meth:`admits`.  Raises UnknownBackend,
         InvalidTime, InvalidSetting.
         """
-        rooms = self._without_room(backend, now, cost) if cost else ()
+        rooms = self._without_room(backend, now, cost)
         if not all(room.full for room in rooms):
             return False
         closed_by = self._closed_by(backend, True, now)
@@ -149,7 +147,7 @@ class PoolReader(SharesBackends, Generic[B]):
             return bool(rooms or self._full())
         if closed_by == GONE or self._gate_set.only_limits(closed_by):
             return closed_by != GONE
-        at = self._now if now is None else valid_now(now, self._now)
+        at = self._members.now if now is None else valid_now(now, self._members.now)
         combination, census = self._foreseen(self._members.find(backend), at)
         return census.is_full(combination)
 
@@ -171,7 +169,7 @@ class PoolReader(SharesBackends, Generic[B]):
             for member in self._by_backend.values()
         )
         return Snapshot(
-            at=self._now,
+            at=self._members.now,
             members=members,
             in_flight=sum(member.in_flight for member in members),
             requests=self._members.former_requests + sum(member.requests for member in members),
@@ -201,7 +199,7 @@ class PoolReader(SharesBackends, Generic[B]):
         are due, the members and the gates are copied too.  Raises InvalidTime, TypeError for an
         invalid ``avoid``, and NotCopyable.
         """
-        at, avoid = valid_now(now, self._now), checked_avoid(avoid)
+        at, avoid = valid_now(now, self._members.now), checked_avoid(avoid)
         at_least(0, cost=cost)
         request = Request(at, key, prefer, strict, avoid, among, cost)
         parts = self._members, self._gate_set, self._census, self._limit
@@ -229,15 +227,17 @@ class PoolReader(SharesBackends, Generic[B]):
     def _without_room(self, backend: B, now: float | None, cost: int) -> tuple[NoRoom, ...]:
         """Return why gates have no room for this cost on a member at ``now``."""
         at_least(0, cost=cost)
-        now = self._now if now is None else valid_now(now, self._now)
+        if not cost:
+            return ()
+        now = self._members.now if now is None else valid_now(now, self._members.now)
         self._settled(backend)
         without_room = self._rooms.avoid((), cost, now)
         return without_room.get(backend, ()) if isinstance(without_room, WithoutRoom) else ()
 
     def _settle(self) -> None:
         """Apply the changes that are due at the latest time seen, as a request would do."""
-        if self._gate_set.due <= self._now or self._members.recoveries.read_at:
-            self._members.settle_to_read(self._now)
+        if self._gate_set.due <= self._members.now or self._members.recoveries.read_at:
+            self._members.settle_to_read(self._members.now)
 
     def _settled(self, backend: B) -> Member[B]:
         """Apply the changes that are due, and return a member.  Raises UnknownBackend."""
@@ -247,7 +247,7 @@ class PoolReader(SharesBackends, Generic[B]):
 
     def _closed_by(self, backend: B, bound: bool, now: float | None) -> int:
         """Return the combination of the reasons that refuse a request at ``now``."""
-        now = self._now if now is None else valid_now(now, self._now)
+        now = self._members.now if now is None else valid_now(now, self._members.now)
         member = self._settled(backend)
         if self._members.is_over(member, now):
             return GONE

@@ -47,7 +47,6 @@ class Picking(Generic[B]):
     _keyed: bool
     _limit: PoolLimit | None
     _members: Members[B]
-    _now: float
     _pending: dict[B, list[int]]
     _pick: Callable[..., B]
     _recovered_at: dict[B, float]
@@ -84,20 +83,22 @@ class Picking(Generic[B]):
         InvalidPick if the balancer picks a backend that is not a member.  Exceptions of gates are
         not caught.
         """
-        if not (now.__class__ is float and self._now <= now <= LATEST):
-            now = valid_now(now, self._now)
-        if cost and (cost.__class__ is not int or cost < 0):
+        members = self._members
+        if not (now.__class__ is float and members.now <= now <= LATEST):
+            now = valid_now(now, members.now)
+        if cost.__class__ is not int or cost < 0:
             at_least(0, cost=cost)
-        self._now = now
+        members.now = now
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
-        for watched in self._watched:
-            if watched.due <= now:
-                self._members.settle(now)
-                break
-        else:
-            if self._pending or self._recovered_at:
-                self._members.settle(now)
+        if self._watched or self._pending or self._recovered_at:
+            for watched in self._watched:
+                if watched.due <= now:
+                    members.settle(now)
+                    break
+            else:
+                if self._pending or self._recovered_at:
+                    members.settle(now)
         if cost and self._rooms.methods:
             avoid = self._rooms.avoid(avoid, cost, now)
         bound = prefer is not None and self._refusals.honours(prefer, strict, avoid)
@@ -111,8 +112,9 @@ class Picking(Generic[B]):
                 if prefer is None:
                     raise self._census.refusal(self._gate_set.due)
                 raise self._refusals.refusal(avoid, prefer)
+            pick = self._pick  # a variable, because this is faster than to call an attribute
             try:
-                picked = self._pick(key, now, avoid)
+                picked = pick(key, now, avoid)
             except NoBackendAvailable as error:
                 raise self._refusals.refusal_of(error, avoid, prefer) from None
         try:
@@ -123,11 +125,13 @@ class Picking(Generic[B]):
         member.in_flight = in_flight = member.in_flight + 1
         backend = member.backend
         started: Callable[..., None] | None = None
+        reported = member.started
         try:
-            if member.started is not None:
-                member.started(backend, now, bound)
-            for started in self._gates_started:
-                started(backend, in_flight, now)
+            if reported is not None:
+                reported(backend, now, bound)
+            if self._gates_started:  # to enter an empty loop costs more
+                for started in self._gates_started:
+                    started(backend, in_flight, now)
             if cost:
                 started = self._charges.start
                 started(member, cost, now)
@@ -160,9 +164,8 @@ class PoolRequests(PoolWriter[B], Picking[B]):
         gate_set: GateSet[B],
         census: Census,
         limit: PoolLimit | None,
-        now: float,
     ) -> None:
-        super().__init__(balancer, members, gate_set, census, limit, now)
+        super().__init__(balancer, members, gate_set, census, limit)
         self._gates = gate_set.gates
         self._watched = gate_set.watched
         self._recovered_at = members.recoveries.read_at
@@ -200,10 +203,11 @@ class PoolRequests(PoolWriter[B], Picking[B]):
 
         Raises AlreadyReleased, ForeignLease, InvalidTime, InvalidSetting, TypeError.
         """
-        member = open_member(lease, self._members)
+        members = self._members
+        member = open_member(lease, members)
         if cost is not None:
             at_least(0, cost=cost)
-        self._now = now = valid_now(now, self._now)
+        members.now = now = valid_now(now, members.now)
         failed = self._charges.progress(lease, member, cost, now)
         if failed is not None:
             raise failed
@@ -234,11 +238,11 @@ class PoolRequests(PoolWriter[B], Picking[B]):
         if lease._report is not None:  # noqa: SLF001 - a lease is the pool's own
             ok, failure = False, reported_failure(lease)
             retry_after, status = retry_after or failure.retry_after, status or failure.status
-        if member.owner is not self._members:
+        members, meter = self._members, lease._meter  # noqa: SLF001 - a lease is the pool's own
+        if member.owner is not members:
             raise ForeignLease(f"a lease of another pool: {shown(lease)}")
-        if not (now.__class__ is float and self._now <= now <= LATEST):
-            now = valid_now(now, self._now)
-        meter = lease._meter  # noqa: SLF001 - a lease is the pool's own
+        if not (now.__class__ is float and members.now <= now <= LATEST):
+            now = valid_now(now, members.now)
         if meter is not None and first is None:
             first = meter.first
         if elapsed is None and self._timed:
@@ -248,32 +252,33 @@ class PoolRequests(PoolWriter[B], Picking[B]):
             outcome = known if known.ok is ok else Outcome(ok)
         else:
             outcome = Outcome(ok, elapsed, retry_after, status, first)
-        self._now = now
+        members.now = now
         lease._report = True  # noqa: SLF001 - a lease is the pool's own
         member.in_flight = in_flight = member.in_flight - 1
         if outcome.ok is False:
             member.failures += 1
-        cost = 0
-        if meter is not None:
-            cost, meter.cost = meter.cost, 0
         if member.departing:
             if member.former:
                 return
-            self._members.released_departing(member)
+            members.released_departing(member)
         backend = member.backend
         if self._limit is not None:
             self._limit.ended(1, now)
         finished: Callable[..., None] | None = None
+        reported = member.finished
         try:
-            if member.finished is not None:
-                member.finished(backend, outcome, now)
-            for finished in self._gates_finished:
-                finished(backend, outcome, in_flight, lease.acquired_at, now)
+            if reported is not None:
+                reported(backend, outcome, now)
+            if self._gates_finished:  # to enter an empty loop costs more
+                for finished in self._gates_finished:
+                    finished(backend, outcome, in_flight, lease.acquired_at, now)
         except BaseException:
             what = (backend, outcome, in_flight, lease.acquired_at, now)
             call_rest(self._gates_finished, finished, *what)
-            if cost:
-                self._charges.change(member, -cost, now)
+            if meter is not None:
+                self._charges.change(member, -meter.cost, now)
             raise
-        if cost and (failed := self._charges.change(member, -cost, now)) is not None:
-            raise failed
+        if meter is not None:
+            failed = self._charges.change(member, -meter.cost, now)
+            if failed is not None:
+                raise failed

@@ -59,15 +59,15 @@ class PoolWriter(PoolReader[B]):
 
     def _advance(self, now: float) -> float:
         """Return the time of a change, after kept members whose time is over were removed."""
-        now = valid_now(now, self._now)
+        now = valid_now(now, self._members.now)
         if self._members.departures_due <= now:
-            self._now = now
+            self._members.now = now
             self._members.remove_expired(now)
         return now
 
     def _change(self, change: Change[B], now: float) -> None:
         failed = self._members.change(change, now)
-        self._now = now
+        self._members.now = now
         if self._limit is not None:
             self._limit.ended(sum(member.in_flight for member in change.leavers), now)
         if failed is not None:

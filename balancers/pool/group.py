@@ -97,7 +97,7 @@ class Group(SharesBackends, Planning[B]):
         """
         weight = valid_weight(weight, backend)
         member = self._members.find(backend)
-        self._group.put(member, weight, self._now)
+        self._group.put(member, weight, self._members.now)
         self._update_groups([member])
 
     def discard(self, backend: B) -> None:
@@ -139,14 +139,6 @@ class Group(SharesBackends, Planning[B]):
         members = [*self._by_backend.values()]
         self._group.clear()
         self._update_groups(members)
-
-    @property
-    def _now(self) -> float:
-        return self._pool._now  # noqa: SLF001 - a group has the time of its pool
-
-    @_now.setter
-    def _now(self, now: float) -> None:
-        self._pool._now = now  # noqa: SLF001 - a group has the time of its pool
 
     def __getstate__(self) -> dict[str, Any]:
         return {"pool": self._pool, "balancer": self._balancer, "weights": self._group.weights}

@@ -97,7 +97,7 @@ class Lease(Generic[B]):
     @property
     def cost(self) -> int:
         """What the request costs from now on; 0 after the release, and without a cost."""
-        return 0 if self._meter is None else self._meter.cost
+        return 0 if self._meter is None or self._report is True else self._meter.cost
 
     @property
     def generation(self) -> int:

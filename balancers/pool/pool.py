@@ -74,13 +74,13 @@ class Pool(PoolRequests[B], Planning[B]):
             raise TypeError(f"balancer must be a balancer object, not {shown(balancer)}")
         gate_set = GateSet(gates, balancer)
         census = Census(gate_set, panic, calm)
-        members = Members(balancer, gate_set, census, events)
+        members = Members(balancer, gate_set, census, events, valid_now(now, -inf))
         pool_limit = None if limit is None else PoolLimit(limit, events)
-        super().__init__(balancer, members, gate_set, census, pool_limit, valid_now(now, -inf))
+        super().__init__(balancer, members, gate_set, census, pool_limit)
         with taking(balancer, *self._gates):
             for gate in self._gates:
                 gate.attach(members.in_flight, events)
-            members.change(Change(dict(balancer.weights)), self._now)
+            members.change(Change(dict(balancer.weights)), members.now)
 
     def group(
         self, balancer: Balancer[B], members: Iterable[B] | Mapping[B, float] = ()

@@ -105,9 +105,9 @@ class Case:
         """Each change of a factor was announced, also when the gate is ahead of the pool."""
         pool = self.pool
         place = pool._gates.index(self.gate)
-        if self.gate.due > pool._now:
+        if self.gate.due > pool._members.now:
             for backend, member in pool._by_backend.items():
-                factor = self.gate.factor(backend, pool._now)
+                factor = self.gate.factor(backend, pool._members.now)
                 assert member.factors[place] == factor, (self.gate, backend)
 
     def check(self, counts: Counter[str]) -> None:

@@ -129,8 +129,8 @@ class World:
             kind = UnknownBackend if isinstance(error, UnknownName) else DuplicateBackend
             check("the error", named(result), kind.__name__)
             # The time of a refused change counts only if the pool had a kept member to look at.
-            if self.pool._now in {before, model.pool.now}:
-                model.pool.now = self.pool._now
+            if self.pool._members.now in {before, model.pool.now}:
+                model.pool.now = self.pool._members.now
             return
         except Refused as refused:
             check("the error", named(result), "NoBackendAvailable")

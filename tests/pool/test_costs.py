@@ -3,7 +3,7 @@
 from fractions import Fraction
 from math import inf, nan
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import settings
@@ -283,7 +283,10 @@ def test_two_limits_that_both_have_no_room() -> None:
     )
 
 
-@pytest.mark.parametrize("cost", [-1, nan, 1.5, 2.0, True, inf, "7", Fraction(3), -(10**400)])
+BAD = [-1, nan, 1.5, 2.0, True, inf, "7", Fraction(3), -(10**400), 0.0, False, "", ()]
+
+
+@pytest.mark.parametrize("cost", BAD)
 def test_a_bad_cost_is_refused_and_changes_nothing(cost: Any) -> None:
     pool = Pool(LeastConnections(["a"]), [CostLimit[str](10)])
     lease = pool.acquire(0.0, cost=3)
@@ -298,6 +301,8 @@ def test_a_bad_cost_is_refused_and_changes_nothing(cost: Any) -> None:
     for call in calls:
         with pytest.raises(InvalidSetting, match="cost must be an int, 0 or more"):
             call()
+    with pytest.raises(InvalidSetting, match="cost must be an int, 0 or more, not None"):
+        pool.acquire(5.0, cost=cast("Any", None))
     assert pool.snapshot() == before
     assert lease.cost == 3
 

@@ -651,7 +651,7 @@ class Site:
         pool, backend = self.pool, self.member()
         snapshot = pool.snapshot()
         assert snapshot.in_flight == sum(member.in_flight for member in snapshot.members)
-        pool.admits(backend, self.rng.random() < 0.5, pool._now + 1.0)
+        pool.admits(backend, self.rng.random() < 0.5, pool._members.now + 1.0)
         pool.full(backend)
         for part in (pool, *self.parts.gates, self.parts.balancer, self.flows, self.queue):
             repr(part)
