@@ -188,8 +188,9 @@ class CostRateLimit(_TokenBuckets[B]):
     bucket of a backend holds at most ``burst``, by default ``limit``.  It is full when the backend
     joins, and ``limit`` flows in per period, evenly.  A request takes out its cost, and fits if the
     bucket contains as much.  The pool avoids the backends on which it does not fit.  If it fits on
-    none, the refusal counts them under the reason of this gate, and its ``retry_at`` is the time at
-    which it will fit on one.  A cost above the burst never fits: the reason is "too large".
+    none, the refusal counts them under the reason of this gate.  Its ``retry_at`` is the first time
+    at which the cost fits on an open backend, or at which a closed backend opens, even if the cost
+    does not fit on it yet.  A cost above the burst never fits: the reason is "too large".
 
     A rise of the cost by :meth:`Pool.progress` is taken out too, even if the level becomes negative
     then.  A fall and the end of a request put nothing back, so ``full`` of a refusal does not count

@@ -76,9 +76,9 @@ def full_counts_unhealthy_backends(self: Any, combination: int, ignorable: int =
     "pool/test_refusals.py::test_the_limit_of_the_pool_counts_the_backends_that_could_serve",
 )
 def full_does_not_count_what_the_limit_of_the_pool_closes(
-    self: Any, due: float, more_full: int = 0, limit: str | None = None
+    self: Any, due: float, more_full: int = 0, limit: str | None = None, *more: Any
 ) -> Any:
-    refusal = census_refusal(self, due, more_full, limit)
+    refusal = census_refusal(self, due, more_full, limit, *more)
     refusal.full -= 0 if limit is None else self.eligible
     return refusal
 
