@@ -33,12 +33,11 @@ class Engines(Generic[B]):
     def __init__(self) -> None:
         self.numbers: dict[B, int] = {}
         self.members: dict[int, B] = {}
-        self.unread: dict[int, Unread] = {}
-        self.changed: set[int] = set()
+        self.unread: dict[B, Unread] = {}
+        self.changed: set[Unread] = set()
         """The engines whose tokens have changed since the loads were read."""
         self.open = 0
         self._loads = np.full(8, inf)
-        self._weights: dict[int, float] = {}
         self._free: list[int] = []
 
     def put(self, backend: B, weight: float) -> int:
@@ -50,20 +49,21 @@ class Engines(Generic[B]):
                 self._loads = np.concatenate([self._loads, np.full(number, inf)])
             self.numbers[backend] = number
             self.members[number] = backend
-            self.unread[number] = Unread()
-        self._weights[number] = weight
+            self.unread[backend] = Unread(number)
+        unread = self.unread[backend]
+        unread.weight = weight
         bit = 1 << number
         self.open = self.open | bit if weight else self.open & ~bit
         self._loads[number] = inf
-        self.changed.add(number)
+        self.changed.add(unread)
         return number
 
     def discard(self, backend: B) -> int:
         """Remove an engine, and return the number that it had; O(1)."""
         number = self.numbers.pop(backend)
-        del self.members[number], self.unread[number], self._weights[number]
+        del self.members[number]
+        self.changed.discard(self.unread.pop(backend))
         self._free.append(number)
-        self.changed.discard(number)
         self._loads[number] = inf
         self.open &= ~(1 << number)
         return number
@@ -72,14 +72,14 @@ class Engines(Generic[B]):
         """Return the loads of all engines; O(engines that have changed since the last call)."""
         loads = self._loads
         while self.changed:
-            number = self.changed.pop()
-            weight = self._weights[number]
-            tokens: float = self.unread[number].tokens
+            unread = self.changed.pop()
+            weight = unread.weight
+            tokens: float = unread.tokens
             if weight != 1:
                 if not weight:
                     continue  # it stays infinite
                 tokens = round(min(min(tokens, _HIGHEST) / weight, _HIGHEST), _PLACES)
-            loads[number] = tokens if tokens < _HIGHEST else _HIGHEST  # noqa: FURB136 - a call of min() is slower
+            loads[unread.number] = tokens if tokens < _HIGHEST else _HIGHEST  # noqa: FURB136 - a call of min() is slower
         return loads
 
     def without(self, avoid: Collection[B]) -> tuple[int, NDArray[np.float64]]:

@@ -16,9 +16,23 @@ class Unread:
     or after its end.  When no request is in flight, the sum is 0.
     """
 
-    __slots__ = ("_cached", "_cached_requests", "_cost", "_hidden", "_keyed", "_sum", "requests")
+    __slots__ = (
+        "_cached",
+        "_cached_requests",
+        "_cost",
+        "_hidden",
+        "_keyed",
+        "_sum",
+        "number",
+        "requests",
+        "weight",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 0) -> None:
+        self.number = number
+        """The number of the engine."""
+        self.weight = 1.0
+        """The weight of the engine."""
         self.requests = 0
         self._sum = 0
         """The tokens of the requests without a cost."""

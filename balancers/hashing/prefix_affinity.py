@@ -175,15 +175,16 @@ class PrefixAffinity(NamedMembership[B]):
         :meth:`charged` gives its cost.  Ignored if the backend is not a member.
         """
         blocks, self._blocks = self._blocks, ()
-        engines, found, new = self._engines, 0, 1
-        number = engines.numbers.get(backend)
-        if number is None:
+        found, new = 0, 1
+        unread = self._engines.unread.get(backend)
+        if unread is None:
             return
+        number = unread.number
         if blocks and not bound and number in self._picked:
             found = self._caches.use(number, blocks)
             new = (len(blocks) - found) * self._block or 1
-        engines.unread[number].start(new)
-        engines.changed.add(number)
+        unread.start(new)
+        self._engines.changed.add(unread)
         self._priced = number, found * self._block
 
     def charged(self, backend: B, change: int, now: float = 0.0) -> None:
@@ -192,34 +193,33 @@ class PrefixAffinity(NamedMembership[B]):
         The first charge after :meth:`started` is the number of the request's tokens.  Those that
         the backend has cached do not count.  Ignored if the backend is not a member.
         """
-        number = self._engines.numbers.get(backend)
-        if number is None:
+        unread = self._engines.unread.get(backend)
+        if unread is None:
             return
-        unread = self._engines.unread[number]
         priced, self._priced = self._priced, None
-        if change > 0 and priced is not None and priced[0] == number:
+        if change > 0 and priced is not None and priced[0] == unread.number:
             unread.price(change, priced[1])
         else:
             unread.charge(change)
-        self._engines.changed.add(number)
+        self._engines.changed.add(unread)
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Count a request no longer; O(1).
 
         Ignored if the backend is not a member or has no request in flight.
         """
-        number = self._engines.numbers.get(backend)
-        if number is not None:
+        unread = self._engines.unread.get(backend)
+        if unread is not None:
             self._priced = None
-            self._engines.unread[number].finish()
-            self._engines.changed.add(number)
+            unread.finish()
+            self._engines.changed.add(unread)
 
     def load_of(self, backend: B, now: float = 0.0) -> int:
         """Return the tokens left to compute of the requests in flight on a member; O(1).
 
         They are not divided by the weight.  Raises UnknownBackend.
         """
-        return self._engines.unread[self._find(backend)].tokens
+        return self._engines.unread[self._engines.members[self._find(backend)]].tokens
 
     def cached_blocks(self, backend: B, key: Key) -> int:
         """Return how many blocks of a key are assumed to be cached by a member; O(log blocks).
