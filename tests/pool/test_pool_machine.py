@@ -421,9 +421,10 @@ class PoolMachine(RuleBasedStateMachine):
 
     def waits(self, avoid: Any) -> bool:
         """Return whether the key belongs to a backend that is full, and is refused for this."""
-        if not isinstance(self.balancers[0], OwnerOnly):
+        balancer: Any = self.balancers[0]
+        if type(balancer) is not OwnerOnly:
             return False
-        owner = self.balancers[0].owner(KEY, avoid)
+        owner: str | None = balancer.owner(KEY, avoid)
         return owner is not None and not self.served(self.members[owner])
 
     def check_refused(
