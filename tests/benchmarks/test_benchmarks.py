@@ -128,8 +128,11 @@ def test_a_miss_that_stays_is_an_exit_code(
 
 
 def test_every_balancer_has_rows_against_the_plainest_code() -> None:
-    assert small.PLAIN.keys() == {kind.name for kind in KINDS}
+    names = [kind.name for kind in KINDS]
+    assert sorted([*small.PLAIN, *small.UNCOMPARED]) == sorted(names)
     for kind in KINDS:
+        if kind.name in small.UNCOMPARED:
+            continue
         found = [row for row in small.rows() if row.name.startswith(f"{kind.name}, ")]
         assert [row.n for row in found] == [3, 10]
         assert all(0 < row.reach < inf for row in found)
