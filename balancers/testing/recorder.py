@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Generic, NoReturn, Self
 from zlib import crc32
 
 import balancers
@@ -47,7 +47,8 @@ class Recorder(Generic[B]):
 
     A backend that is a str, bytes, an int or a tuple of these is logged as it is.  For others,
     ``identity`` is a function that returns a different str for each backend.  The log contains the
-    names of backends and the keys of requests.
+    names of backends and the keys of requests.  Requests of groups cannot be logged, so a pool with
+    groups cannot be recorded, and a recorded pool refuses to make a group.
 
     >>> from random import Random
     >>> from balancers import HealthChecks, Pool, RandomChoice
@@ -159,6 +160,8 @@ class Recorder(Generic[B]):
         def of_pool(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             if name in of_requests:
                 return of_requests[name](method)
+            if name == "group":
+                return _no_group
             if name in {"plan", *CHANGES}:
                 return recording.call(f'"pool":"{name}"', method, ordered=name != "plan")
             return recording.read(method) if name in _READS else recording.unrecorded(method)
@@ -169,7 +172,7 @@ class Recorder(Generic[B]):
             method = method if noted is None else noted(method)
             return recording.call(f'"balancer":{dumps(name)}', method)
 
-        pool_methods = (*of_requests, "plan", "explain", *CHANGES, *_READS)
+        pool_methods = (*of_requests, "plan", "explain", "group", *CHANGES, *_READS)
         self._taps.append(Tap(self.pool, pool_methods, of_pool))
         self._taps.append(Tap(self.balancer, self.balancer_methods, of_balancer))
         for place, (gate, methods) in enumerate(zip(self.gates, self.gate_methods, strict=True)):
@@ -196,7 +199,15 @@ def _gates_of(pool: Any, write: Any, identity: Any) -> list[Any]:
     for name, function in (("write", write), ("identity", identity)):
         if not callable(function) and (name == "write" or function is not None):
             raise TypeError(f"{name} must be a function, not {shown(function)}")
+    if pool._members.groups.all:  # noqa: SLF001 - no call of the pool returns its groups
+        raise TypeError(f"a pool with groups cannot be recorded: {shown(pool)}")
     return _unused(pool)
+
+
+def _no_group(*args: object, **kwargs: object) -> NoReturn:
+    """Refuse a group of a recorded pool, because the log could not show its requests."""
+    del args, kwargs
+    raise TypeError("a recorded pool cannot have groups: close the recorder first")
 
 
 def _unused(pool: Pool[Any]) -> list[Any]:

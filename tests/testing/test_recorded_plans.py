@@ -138,3 +138,18 @@ def test_refused_plans_repeat() -> None:
     with Recorder(empty, write=lines.append), pytest.raises(NoBackendAvailable):
         empty.plan(0.0)
     assert json.loads(lines[1])["raises"]["reason"] == "empty"
+
+
+def test_a_pool_with_groups_is_not_recorded() -> None:
+    lines: list[str] = []
+    pool = Pool(RoundRobin(BACKENDS))
+    group = pool.group(RoundRobin(), ["a"])
+    with pytest.raises(TypeError, match="a pool with groups cannot be recorded: <Pool of"):
+        Recorder(pool, write=lines.append)
+    group.close()
+    with Recorder(pool, write=lines.append):
+        with pytest.raises(TypeError, match="close the recorder first"):
+            pool.group(RoundRobin(), ["a"])
+        pool.acquire(0.0)
+    assert replay(lines, lambda _: Pool(RoundRobin(BACKENDS))).requests == 1
+    assert pool.group(RoundRobin(), ["a"]).acquire(1.0).backend == "a"
