@@ -33,5 +33,5 @@ def test_each_backend_of_a_plan_is_the_pick_without_those_before_it(
             assert len(plan) == members - len(avoid)
             before.pick(avoid=avoid)
             assert deepcopy(before).pick() == deepcopy(lb).pick()
-    with pytest.raises(NoBackendAvailable, match="avoided"):
-        lb.plan(3, avoid=range(members))
+        with pytest.raises(NoBackendAvailable, match="avoided"):
+            lb.plan(3, avoid=range(members))
