@@ -20,8 +20,16 @@ from balancers import (
     WeightedLeastConnections,
     WeightedRoundRobin,
 )
-from balancers.gates import ActiveChecks, DynamicLimit, OutlierEjection, PassiveChecks, Timers
-from balancers.hashing import BoundedLoad
+from balancers.algorithms import LeastLoaded, Tiers, Zones
+from balancers.gates import (
+    ActiveChecks,
+    CostLimit,
+    DynamicLimit,
+    OutlierEjection,
+    PassiveChecks,
+    Timers,
+)
+from balancers.hashing import BoundedLoad, PrefixAffinity
 from balancers.loads import InFlight
 from balancers.pool._hooks import hook
 from tests.soak.parts import CALM, PANIC, Fault, Name, Parts
@@ -68,14 +76,16 @@ def differences(found: Mapping[Any, Any], expected: Mapping[Any, Any]) -> str:
     return ", ".join(f"{key}: {found.get(key)}, not {expected.get(key)}" for key in keys[:5])
 
 
-def counts_of(lb: Balancer[Any]) -> dict[Any, int] | None:
+def counts_of(  # noqa: PLR0911 - one for each kind
+    lb: Balancer[Any],
+) -> dict[Any, int] | None:
     """Return the requests in flight that a balancer counts itself, None if it counts none."""
     match lb:
         case LeastConnections():
             return dict(lb._counts)
         case WeightedLeastConnections():
             return {b: member.count - lb._extra for b, member in lb._members.items()}
-        case PowerOfTwoChoices():
+        case PowerOfTwoChoices() | LeastLoaded():
             counted = {b: each.busy_steps // each.step for b, each in lb._candidates.items()}
             load: Any = lb._load
             if isinstance(load, InFlight):
@@ -88,6 +98,11 @@ def counts_of(lb: Balancer[Any]) -> dict[Any, int] | None:
             return dict(lb._counts)
         case IPHash():
             return counts_of(lb._over)
+        case Tiers() | Zones():
+            parts = [counts_of(each) for each in lb.balancers]
+            return {b: count for part in parts if part for b, count in part.items()}
+        case PrefixAffinity():
+            return None  # it counts tokens
         case _:  # bound requests change the current weights of WeightedRoundRobin
             counts_none = isinstance(lb, WeightedRoundRobin) or not hook(lb, Balancer, "started")
             assert counts_none, f"the counts of {lb!r} are unknown"
@@ -108,6 +123,8 @@ def check_balancer(parts: Parts, in_flight: Mapping[Name, int]) -> None:
     assert dict(lb.weights) == weights, f"weights: {differences(lb.weights, weights)}"
     counts = counts_of(lb)
     if counts is not None:
+        if isinstance(lb, Tiers | Zones):
+            in_flight = {b: in_flight[b] for b in counts}
         assert counts == in_flight, f"counts of {lb!r}: {differences(counts, in_flight)}"
     attributes: dict[str, Any] = vars(lb)
     for name, value in attributes.items():
@@ -165,6 +182,9 @@ def check_gates(parts: Parts, in_flight: Mapping[Name, int], now: float) -> None
             case OutlierEjection():
                 due = min(due, gate._next_evaluation)
                 assert set(gate.timers._current) == set(gate._ejections)
+            case CostLimit():
+                costs = {b: pool.cost_in_flight(b) for b in pool.backends}
+                assert {b: gate.cost_on(b) for b in pool.backends} == costs
             case PassiveChecks():
                 states = gate._members
                 trials = {b: states[b].trials_in_flight for b in states if states[b].on_trial}

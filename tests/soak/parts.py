@@ -18,21 +18,25 @@ from balancers import (
 from balancers.gates import (
     ActiveChecks,
     CoolDown,
+    CostLimit,
+    CostRateLimit,
     DynamicLimit,
     FailurePercentage,
     MedianGap,
     MemberGate,
     OutlierEjection,
     PassiveChecks,
+    RequestRateLimit,
     WarmUp,
 )
 from tests.kinds import Kind
 
 __all__ = ["EVENTS", "Fault", "Faulty", "Name", "Parts"]
 
-POOL_LIMIT, LIMIT = 90, 12
+POOL_LIMIT, LIMIT, COST_LIMIT = 90, 12, 3000
 PANIC, CALM = 0.3, 0.5
 EVENTS = 500
+RATE_PERIOD = 24.0
 
 
 class Name(str):
@@ -85,8 +89,11 @@ class Faulty(MemberGate[Name, None]):
 class Parts:
     """A pool, its balancer, and all of its gates."""
 
-    def __init__(self, kind: Kind, rng: Random, faults: int = 0) -> None:
-        """With ``faults``, one of so many calls of a gate raises :class:`Fault`."""
+    def __init__(self, kind: Kind, rng: Random, faults: int = 0, burst: int = 24) -> None:
+        """With ``faults``, one of so many calls of a gate raises :class:`Fault`.
+
+        ``burst`` is how many requests the rates allow at once.
+        """
         self.kind = kind
         self.balancer: Balancer[Any] = kind.make()
         self.outliers: OutlierEjection[Name] = OutlierEjection(
@@ -111,6 +118,11 @@ class Parts:
         self.drain: Drain[Name] = Drain(timeout=5.0, quiet=0.5)
         self.last_resort: Drain[Name] = Drain(timeout=5.0, last_resort=True)
         self.limit: ConnectionLimit[Name] = ConnectionLimit(LIMIT)
+        self.costs: CostLimit[Name] = CostLimit(COST_LIMIT)
+        self.rate: RequestRateLimit[Name] = RequestRateLimit(burst, burst=burst, period=RATE_PERIOD)
+        self.cost_rate: CostRateLimit[Name] = CostRateLimit(
+            1000 * burst, burst=1000 * burst, period=RATE_PERIOD
+        )
         self.dynamic: DynamicLimit[Name] = DynamicLimit(minconn=3, maxconn=LIMIT, fullconn=60)
         self.warm_up: WarmUp[Name] = WarmUp(6.0, 4)
         self.slow_start: SlowStart[Name] | None = (
@@ -127,6 +139,9 @@ class Parts:
             self.last_resort,
             self.limit,
             self.dynamic,
+            self.costs,
+            self.rate,
+            self.cost_rate,
             self.warm_up,
         ]
         if self.slow_start is not None:

@@ -46,6 +46,7 @@ FEWEST, MOST, AT_REST = 3, 40, 8
 IN_FLIGHT = 80
 FAULTS = 400
 EXPLAINED = 0.05
+COSTS = (0, 0, 0, 50, 900)
 """The share of the requests that the pool explains before they are made."""
 MAX_FLOWS, MAX_SESSIONS, MAX_WAITING = 10, 3, 4
 PATIENCE, IDLE = 2.0, 20.0
@@ -195,14 +196,15 @@ class Site:
         """Acquire a lease, and count it or the refusal."""
         context: LeaseContext[Name] | None = None
         expected: Explanation[Name] | None = None
+        cost = self.rng.choice(COSTS)
         if self.rng.random() < EXPLAINED:
-            expected = self.pool.explain(self.now, key, prefer, strict, avoid)
+            expected = self.pool.explain(self.now, key, prefer, strict, avoid, cost=cost)
         try:
             if self.rng.random() < 0.3:
-                context = self.pool.lease(self.clock, key, prefer, strict, avoid)
+                context = self.pool.lease(self.clock, key, prefer, strict, avoid, cost)
                 lease = context.__enter__()
             else:
-                lease = self.pool.acquire(self.now, key, prefer, strict, avoid)
+                lease = self.pool.acquire(self.now, key, prefer, strict, avoid, cost)
         except NoBackendAvailable as refusal:
             self.refusals[refusal.reason] += 1
             self.check_refusal(expected, refusal)

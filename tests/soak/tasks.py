@@ -45,7 +45,7 @@ class Tasks:
 
     def __init__(self, kind: Kind, seed: int) -> None:
         self.rng = Random(f"{kind.name} {seed}")
-        self.parts = Parts(kind, self.rng)
+        self.parts = Parts(kind, self.rng, burst=10_000)
         self.pool: Pool[Name] = self.parts.pool
         self.pool.update(MEMBERS)
         self.queue: AdmissionQueue[Any] = AdmissionQueue(10**6, 10**6)

@@ -56,7 +56,7 @@ class Crowd:
     def __init__(self, kind: Kind, threads: int, seed: int) -> None:
         self.kind = kind
         self.lock = Lock()
-        self.parts = Parts(kind, Random(f"{kind.name} {seed}"))
+        self.parts = Parts(kind, Random(f"{kind.name} {seed}"), burst=10_000)
         self.pool: Pool[Name] = self.parts.pool
         self.pool.update(MEMBERS)
         self.tickets: list[Ticket | None] = [None] * threads
