@@ -69,7 +69,7 @@ figures: ## measure the figures of the pages that no other command prints; 20 s
 subsetting: ## measure how even subsets are and what changes replace, beside theory; 20 s
 	$(PYTHON) -m tests.subsetting.figures
 
-scenarios: ## simulate traffic that needs load-aware balancing, beside its bars, or one with NAME=ties; 5 min
+scenarios: ## simulate traffic that needs load-aware balancing, beside its bars, or one with NAME=ties; TRACES=folder of recorded prompts; 3 to 5 min
 	TRACES=$(TRACES) $(PYTHON) -m tests.scenarios $(NAME)
 
 heartbeats: ## compare failure detectors on the same heartbeats, and compare with docs/redundancy.md; 1 s
