@@ -34,7 +34,7 @@ class Engines(Generic[B]):
         self.numbers: dict[B, int] = {}
         self.members: dict[int, B] = {}
         self.unread: dict[B, Unread] = {}
-        self.changed: set[Unread] = set()
+        self.changed: dict[Unread, None] = {}
         """The engines whose tokens have changed since the loads were read."""
         self.open = 0
         self._loads = np.full(8, inf)
@@ -55,14 +55,14 @@ class Engines(Generic[B]):
         bit = 1 << number
         self.open = self.open | bit if weight else self.open & ~bit
         self._loads[number] = inf
-        self.changed.add(unread)
+        self.changed[unread] = None
         return number
 
     def discard(self, backend: B) -> int:
         """Remove an engine, and return the number that it had; O(1)."""
         number = self.numbers.pop(backend)
         del self.members[number]
-        self.changed.discard(self.unread.pop(backend))
+        self.changed.pop(self.unread.pop(backend), None)
         self._free.append(number)
         self._loads[number] = inf
         self.open &= ~(1 << number)
@@ -72,7 +72,7 @@ class Engines(Generic[B]):
         """Return the loads of all engines; O(engines that have changed since the last call)."""
         loads = self._loads
         while self.changed:
-            unread = self.changed.pop()
+            unread, _ = self.changed.popitem()
             weight = unread.weight
             tokens: float = unread.tokens
             if weight != 1:

@@ -184,7 +184,7 @@ class PrefixAffinity(NamedMembership[B]):
             found = self._caches.use(number, blocks)
             new = (len(blocks) - found) * self._block or 1
         unread.start(new)
-        self._engines.changed.add(unread)
+        self._engines.changed[unread] = None
         self._priced = number, found * self._block
 
     def charged(self, backend: B, change: int, now: float = 0.0) -> None:
@@ -201,7 +201,7 @@ class PrefixAffinity(NamedMembership[B]):
             unread.price(change, priced[1])
         else:
             unread.charge(change)
-        self._engines.changed.add(unread)
+        self._engines.changed[unread] = None
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Count a request no longer; O(1).
@@ -212,7 +212,7 @@ class PrefixAffinity(NamedMembership[B]):
         if unread is not None:
             self._priced = None
             unread.finish()
-            self._engines.changed.add(unread)
+            self._engines.changed[unread] = None
 
     def load_of(self, backend: B, now: float = 0.0) -> int:
         """Return the tokens left to compute of the requests in flight on a member; O(1).

@@ -59,7 +59,7 @@ def an_ejected_member_is_evaluated_after_it_left(self: Any, backend: Any, now: f
     gate_removed(self, backend, now)
 
 
-@mutant(ActiveChecks, "removed", SOAK)
+@mutant(ActiveChecks, "removed", COUNTING_SOAK)
 def the_probe_of_a_former_member_is_still_scheduled(self: Any, backend: Any, now: float) -> None:
     self.settle(now)
     self._awaited.pop(backend, None)
