@@ -67,12 +67,14 @@ class LeastScan(Index[B]):
 
     def in_order(self, picked: Member[B]) -> Iterator[Member[B]]:
         """Sort the members by rank and current weight; O(n log n)."""
-        ranks, stepped = self._ranks, self._ranks[picked.place]
+        ranks = self._ranks
+        place: int = picked.place
+        stepped = ranks[place]
         rows = zip(ranks, self._current_weights, self._weights, strict=True)
         # The members with the rank of the picked one have made a step.  The others have not.
         keys = [(rank, -x if rank == stepped else -x - y) for rank, x, y in rows]
-        for place in sorted(range(len(keys)), key=keys.__getitem__):
-            yield self._members[place]
+        for each in sorted(range(len(keys)), key=keys.__getitem__):
+            yield self._members[each]
 
     def settle(self, moved: list[Member[B]]) -> None:
         """Update the ranks of the moved members; O(moved)."""
