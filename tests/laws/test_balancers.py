@@ -6,7 +6,7 @@ from balancers.testing import check_balancer
 from tests.depth import DEEP
 from tests.kinds import KINDS, PRESETS, Kind, by_name
 
-EXAMPLES = 300 if DEEP else 100
+EXAMPLES = 300 if DEEP else 70
 """`make durations` checks with 1000."""
 PRESET_EXAMPLES = 60
 """Fewer, because the picks of presets are compared with those of the real programs."""

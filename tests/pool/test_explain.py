@@ -47,7 +47,7 @@ from balancers.gates import (
     PassiveChecks,
     WarmUp,
 )
-from balancers.hashing import Anchor, BoundedLoad, HashRing
+from balancers.hashing import Anchor, BoundedLoad, HashRing, OwnerOnly
 from balancers.interop import caddy, envoy, haproxy, ketama, nginx
 from balancers.pool import Explanation
 from tests.depth import DEEP
@@ -184,6 +184,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
 
 OWN_RULES = (
     Hesitant,
+    OwnerOnly,
     nginx.LeastConn,
     nginx.Hash,
     nginx.ConsistentHash,

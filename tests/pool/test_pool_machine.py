@@ -37,7 +37,7 @@ from tests.kinds import KINDS, Kind, by_name
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 WEIGHTS = st.sampled_from([0, 1, 1, 2, 3, 0.5])
 KEY = "192.0.2.7"
-RUNS, STEPS = runs(140), 50  # some runs end early: the test requires 70 % of the steps
+RUNS, STEPS = runs(100), 50  # some runs end early: the test requires 70 % of the steps
 LIMIT, FALL, RISE, RECOVERY = 3, 2, 2, 5.0
 FULL, SPARING = {"saturated"}, {"draining", "quiesced", "leaving"}
 
