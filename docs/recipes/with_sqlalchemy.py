@@ -131,6 +131,7 @@ def main() -> None:
             with engine.begin() as connection:
                 PAGES.create(connection)
                 connection.execute(insert(PAGES).values(title=name))
+        engines["r3"].dispose()
         engines["r3"] = create_engine(f"sqlite:///{folder}/missing/r3")
         primary = engines.pop("primary")
         pool = Pool(LeastConnections([*engines]), [HealthChecks[str]()])
