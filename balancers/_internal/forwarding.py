@@ -1,5 +1,6 @@
 """Forwards the optional reports of a pool to the balancer that another balancer picks with."""
 
+from abc import abstractmethod
 from typing import Any, Generic
 
 from balancers._internal.types import B
@@ -21,9 +22,9 @@ def inform(balancer: object, name: str, *arguments: object) -> None:
 class ForwardsReports(Generic[B]):
     """Forwards costs, progress and conditions.  A subclass defines :meth:`_informed`."""
 
+    @abstractmethod
     def _informed(self) -> object:
         """Return the balancer to inform, or None."""
-        raise NotImplementedError
 
     @property
     def timed(self) -> bool:
