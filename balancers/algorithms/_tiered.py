@@ -35,11 +35,11 @@ class Tiered(InnerBalancers[B]):
         self._overflow = overflow
         self._present: list[int] = []  # the parts now; empty after a change
         self._failing_open = False  # whether the parts are the numbers of usable members
-        self._only: Balancer[B] | None = None  # that of the tier that gets all requests
+        self._whole: Tier[B] | None = None  # the tier that gets all requests
+        self._only: Balancer[B] | None = None  # its balancer, while it has a usable member
         super().__init__(balancers)
         self._turns = Turns(len(self._tiers))
-        if self.keyed:
-            self._hash: Hasher = Murmur3(_SEED)
+        self._hash: Hasher = Murmur3(_SEED)
 
     @property
     def overflow(self) -> bool:
@@ -156,9 +156,12 @@ class Tiered(InnerBalancers[B]):
     def _present_parts(self) -> tuple[list[int], bool]:
         """Return the parts, and whether they are the numbers of usable members.
 
-        They are if no member is healthy: a pool that fails open uses members that are down.
+        They are if no member is healthy: a pool that fails open uses members that are down.  If
+        only balancers without a part have healthy members, the parts are the numbers of these.
         """
         parts = self._parts()
+        if not any(parts):
+            parts = [tier.healthy for tier in self._tiers]
         return (parts, False) if any(parts) else ([tier.usable for tier in self._tiers], True)
 
     def _divide(self) -> bool:
@@ -169,16 +172,23 @@ class Tiered(InnerBalancers[B]):
             if not whole:
                 return False
             self._turns.divide(parts)
-            self._only = self._tiers[parts.index(whole)].balancer if whole in parts else None
+            self._whole = self._tiers[parts.index(whole)] if whole in parts else None
             self._present = parts
+            self._find_only()
         return True
 
     def _numbers_changed(self, healthy: bool) -> None:
         if healthy or self._failing_open:
             self._forget_parts()
+        else:
+            self._find_only()
 
     def _forget_parts(self) -> None:
-        self._present, self._only = [], None
+        self._present, self._whole, self._only = [], None, None
+
+    def _find_only(self) -> None:
+        whole = self._whole
+        self._only = whole.balancer if whole is not None and whole.usable else None
 
     def _pick_in_order(self, key: Key | None, now: float, avoid: Collection[B]) -> B:
         failed: NoBackendAvailable | None = None

@@ -30,7 +30,8 @@ class Zones(Tiered[B]):
 
     With ``weights``, the share of a zone is in proportion to
     ``weight · min(1, factor · healthy / total)``.  This is the locality-weighted rule of Envoy.
-    A zone of weight 0 is used only if no other zone can serve.
+    A zone of weight 0 is used only if no other zone has a healthy member that is not full.  A pool
+    that panics does not change this.
 
     >>> from balancers import RoundRobin
     >>> zones = Zones(

@@ -1,7 +1,7 @@
 """The shares and the picks of every small state, beside a rule written from the description."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import combinations_with_replacement, product
 from math import inf
@@ -9,8 +9,9 @@ from random import Random
 
 import pytest
 
-from balancers import NoBackendAvailable
+from balancers import NoBackendAvailable, RoundRobin
 from balancers.algorithms import Tiers
+from balancers.balancer import Key
 from balancers.interop.envoy.priorities import Health, loads
 from tests.algorithms.tier_members import (
     CONDITIONS,
@@ -181,3 +182,31 @@ def test_a_flap_at_each_pick_does_not_starve_a_tier() -> None:
         set_condition(lb, "a1", "down" if number % 2 else "open")
         picks.append(lb.pick()[0])
     assert picks.count("b") == 150
+
+
+def test_a_tier_without_a_usable_member_is_not_asked() -> None:
+    class Counted(RoundRobin[str]):
+        asked = 0
+
+        def pick(
+            self, key: Key | None = None, now: float = 0.0, avoid: Collection[str] = ()
+        ) -> str:
+            self.asked += 1
+            return super().pick(key, now, avoid)
+
+    first, second = Counted(members(0, 2)), Counted(members(1, 2))
+    lb = Tiers([first, second], tier=tier_of)
+    for backend in members(0, 2):
+        lb.pick()
+        set_condition(lb, backend, "full")
+    assert [lb.pick()[0] for _ in range(3)] == ["b"] * 3
+    assert (first.asked, second.asked) == (2, 3)
+    set_condition(lb, "a1", "open")
+    assert lb.pick() == "a1"
+    assert (first.asked, second.asked) == (3, 3)
+
+
+def test_without_a_keyed_balancer_a_key_has_a_hash_of_its_own() -> None:
+    lb, other = tiers((2, 1)), tiers((1,), 1)
+    assert lb.hash_key("user:42") == lb.hash_key(b"user:42") == other.hash_key("user:42")
+    assert lb.hash_key("user:43") != lb.hash_key("user:42")

@@ -110,6 +110,21 @@ def test_a_zone_of_weight_0_is_a_last_resort() -> None:
     assert {lb.pick()[0] for _ in range(10)} == {"b"}
 
 
+@pytest.mark.parametrize("panic", [None, 0.0, 0.5, 1.0])
+def test_a_panic_does_not_matter_while_a_zone_of_weight_0_is_healthy(panic: float | None) -> None:
+    lb, health = zones((3, 2), weights={"a": 1, "b": 0}), HealthChecks[str](unhealthy_threshold=1)
+    pool = Pool(lb, [health], panic=panic)
+    for backend in members(0, 3):
+        health.observe(backend, ok=False, now=0.0)
+    assert {pool.acquire(1.0).backend for _ in range(10)} == {"b0", "b1"}
+    assert lb.shares == (Fraction(0), Fraction(1))
+    health.observe("b0", ok=False, now=2.0)
+    assert {pool.acquire(2.0).backend[0] for _ in range(10)} == {"b"}
+    for _ in range(2):
+        health.observe("a1", ok=True, now=3.0)
+    assert {pool.acquire(3.0).backend[0] for _ in range(10)} == {"a"}
+
+
 def test_a_full_zone_overflows_and_a_dead_one_does_not_matter() -> None:
     lb = zones((1, 1, 1), local="a", clients={"a": 1, "b": 1, "c": 1})
     set_condition(lb, "a0", "full")
