@@ -29,15 +29,15 @@ __all__ = ["Explainer", "Request"]
 
 
 class Request(NamedTuple, Generic[B]):
-    """Contains the arguments of a request, after ``now`` and ``avoid`` were validated."""
+    """Contains the arguments of a request.  All but ``key`` and ``prefer`` were validated."""
 
     now: float
     key: Key | None
     prefer: B | None
     strict: bool
     avoid: Collection[B]
-    among: Sequence[B] | None = None
     cost: int = 0
+    among: Sequence[B] | None = None
 
 
 class Explainer(Generic[B]):
@@ -110,7 +110,7 @@ class Explainer(Generic[B]):
 
         The steps are those of ``acquire``.
         """
-        now, key, prefer, strict, avoid, among, cost = self._request
+        now, key, prefer, strict, avoid, cost, among = self._request
         refusals, limit = self._refusals, self._limit
         if self._settles:
             self._members.settle(now)
@@ -118,10 +118,10 @@ class Explainer(Generic[B]):
             self._avoid = avoid = Rooms(self._gates.gates).avoid(avoid, cost, now)
         bound = prefer is not None and refusals.honours(prefer, strict, avoid)
         if limit is not None and limit.full:
-            raise refusals.refusal(avoid, prefer, limit.reason, strict)
+            refusals.refuse_limited(limit.reason, avoid, prefer, strict, among)
         picked = prefer
-        if among is not None and not bound:
-            picked = refusals.first_admitted(among, avoid).backend
+        if among is not None:
+            picked = refusals.listed(among, avoid, prefer, bound)
         elif picked is None or not bound:
             if not (self._census.eligible or self._balancer.keyed or avoid):
                 raise refusals.refusal(avoid, prefer)

@@ -16,7 +16,7 @@ from balancers.pool._gate_set import GONE, GateSet
 from balancers.pool._limit import PoolLimit
 from balancers.pool._member import Member
 from balancers.pool._members import Members
-from balancers.pool._refusals import Refusals
+from balancers.pool._refusals import Refusals, checked_among
 from balancers.pool._rooms import Rooms, WithoutRoom
 from balancers.pool.explanation import Explanation
 from balancers.pool.lease import Lease, member_of
@@ -185,8 +185,8 @@ class PoolReader(SharesBackends, Generic[B]):
         prefer: B | None = None,
         strict: bool = False,
         avoid: Collection[B] = (),
-        among: Sequence[B] | None = None,
         cost: int = 0,
+        among: Sequence[B] | None = None,
     ) -> Explanation[B]:
         """Return what :meth:`Pool.acquire` would do with these arguments, and why.
 
@@ -196,12 +196,14 @@ class PoolReader(SharesBackends, Generic[B]):
 
         A copy of the balancer picks, so the balancer must behave as its deep copy does.  Cost: the
         copy and the pick, which are O(n) for the balancers of this package.  If changes of gates
-        are due, the members and the gates are copied too.  Raises InvalidTime, TypeError for an
-        invalid ``avoid``, and NotCopyable.
+        are due, the members and the gates are copied too.  Raises InvalidTime, InvalidSetting for
+        an invalid cost, TypeError for an invalid ``avoid`` or ``among``, and NotCopyable.
         """
         at, avoid = valid_now(now, self._members.now), checked_avoid(avoid)
         at_least(0, cost=cost)
-        request = Request(at, key, prefer, strict, avoid, among, cost)
+        if among is not None:
+            checked_among(among)
+        request = Request(at, key, prefer, strict, avoid, cost, among)
         parts = self._members, self._gate_set, self._census, self._limit
         return Explainer(self._balancer, *parts, request).explain()
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Generic
+from typing import Generic, NoReturn
 
 from balancers._internal.checks import shown
 from balancers._internal.refusals import shared_reason
@@ -15,7 +15,7 @@ from balancers.pool._gate_set import GateSet
 from balancers.pool._member import Member
 from balancers.pool._rooms import WithoutRoom, fits_at
 
-__all__ = ["Refusals"]
+__all__ = ["Refusals", "checked_among"]
 
 _USUAL_REASONS = {"", "avoided", "empty", "mixed", "quiesced"}
 """The reasons of balancers for which the pool knows a better one."""
@@ -60,37 +60,75 @@ class Refusals(Generic[B]):
             raise NoBackendAvailable(reason, counts, due, int(full))
         return not reasons
 
-    def first_admitted(self, among: Sequence[B], avoid: Collection[B]) -> Member[B]:
+    def listed(self, among: Sequence[B], avoid: Collection[B], prefer: B | None, bound: bool) -> B:
+        """Return the preferred backend of a bound request, or the first admitted one of a list.
+
+        Raises NoBackendAvailable, and TypeError unless ``among`` is a sequence of backends.
+        """
+        checked_among(among)
+        if prefer is not None and bound:
+            return prefer
+        return self.first_admitted(among, avoid, prefer).backend
+
+    def first_admitted(
+        self,
+        among: Sequence[B],
+        avoid: Collection[B],
+        prefer: B | None = None,
+        limit: str | None = None,
+    ) -> Member[B]:
         """Return the first of these backends that is a member, open and not avoided; O(among).
 
-        Raises NoBackendAvailable, with the counts of these backends.  Raises TypeError unless
-        ``among`` is a sequence of backends.
+        ``limit`` is the reason of the limit of the pool, if this limit is reached; then none is
+        returned.  Raises NoBackendAvailable, with the counts of these backends.  Its ``full`` and
+        ``retry_at`` count the preferred backend too.
         """
-        if not isinstance(among, Sequence) or isinstance(among, str | bytes | bytearray):
-            raise TypeError(f"among must be a list of backends, not {shown(among)}")
         heeded = ~self._census.ignored
+        limited = () if limit is None else (limit,)
+        listed = dict.fromkeys(among)
         reasons: list[tuple[str, ...]] = []
         full, due = 0, self._gates.due
-        for backend in dict.fromkeys(among):
+        for backend in listed:
             member = self._by_backend.get(backend)
             if member is None:
                 reasons.append(("unknown",))
-            elif isinstance(avoid, WithoutRoom) and avoid.get(backend):
-                closing = self._gates.reasons(member.closed_by & heeded)
-                reasons.append(tuple(dict.fromkeys((*avoid.reasons(backend), *closing))))
-                full += self._fits_later(avoid[backend], member, None)
-                due = min(due, fits_at(avoid[backend]))
-            elif member.closed_by & heeded:
-                reasons.append(self._gates.reasons(member.closed_by & heeded))
-                full += backend not in avoid and self._census.is_full(member.closed_by)
-            elif backend in avoid:
-                reasons.append(("avoided",))
-            else:
+                continue
+            closing = member.closed_by & heeded
+            avoided = backend in avoid
+            if not (closing or avoided or limited):
                 return member
+            rooms = _rooms(avoid, backend)
+            if avoided and not rooms:
+                reasons.append(self._gates.reasons(closing) or ("avoided",))
+                continue
+            named = (*(room.reason for room in rooms), *self._gates.reasons(closing), *limited)
+            reasons.append(tuple(dict.fromkeys(named)))
+            full += self._helps_to_wait(member, rooms, prefer, limit)
+            due = min(due, fits_at(rooms))
+        home = None if prefer is None or prefer in listed else self._by_backend.get(prefer)
+        if home is not None:
+            rooms = _rooms(avoid, home.backend)
+            if rooms or home.backend not in avoid:
+                full += self._helps_to_wait(home, rooms, prefer, limit)
+                due = min(due, fits_at(rooms))
         counts = Counter(chain.from_iterable(reasons))
         reason = shared_reason(counts, len(reasons))
         self._census.count_refusal(reason)
-        raise NoBackendAvailable(reason, counts, due, full)
+        raise NoBackendAvailable(reason, dict(counts), due, full)
+
+    def refuse_limited(
+        self,
+        limit: str,
+        avoid: Collection[B],
+        prefer: B | None,
+        strict: bool,
+        among: Sequence[B] | None,
+    ) -> NoReturn:
+        """Raise the error for a request while the limit of the pool is reached."""
+        if among is not None and not (strict and prefer is not None):
+            checked_among(among)
+            self.first_admitted(among, avoid, prefer, limit)
+        raise self.refusal(avoid, prefer, limit, strict)
 
     def refusal_of(
         self, own: NoBackendAvailable, avoid: Collection[B], prefer: B | None
@@ -156,6 +194,22 @@ class Refusals(Generic[B]):
             return census.refusal_for(own, due, full, counts, avoided - open_without_room)
         return census.refusal(due, full, limit, counts, open_without_room)
 
+    def _helps_to_wait(
+        self, member: Member[B], rooms: Collection[NoRoom], prefer: B | None, limit: str | None
+    ) -> bool:
+        """Return whether a member can serve when enough other requests have ended."""
+        if rooms:
+            return self._fits_later(rooms, member, prefer)
+        limited = limit is not None
+        if self._census.is_full(member.closed_by):
+            return True
+        if limited and not member.closed_by & ~self._census.ignored:
+            return True
+        if prefer is None or member is not self._by_backend.get(prefer):
+            return False
+        closing = self.closing_bound(member)
+        return self._gates.only_limits(closing) or (limited and not closing)
+
     def _fits_later(self, rooms: Iterable[NoRoom], member: Member[B], prefer: B | None) -> bool:
         """Return whether a member without room can serve when enough other requests have ended."""
         if not all(room.full for room in rooms):
@@ -165,3 +219,14 @@ class Refusals(Generic[B]):
         closing = self.closing_bound(member)
         is_home = prefer is not None and member is self._by_backend.get(prefer)
         return is_home and (not closing or self._gates.only_limits(closing))
+
+
+def checked_among(among: object) -> None:
+    """Raise TypeError unless ``among`` is a sequence of backends."""
+    if not isinstance(among, Sequence) or isinstance(among, str | bytes | bytearray):
+        raise TypeError(f"among must be a list of backends, not {shown(among)}")
+
+
+def _rooms(avoid: Collection[B], backend: B) -> tuple[NoRoom, ...]:
+    """Return why the cost of a request does not fit on a backend."""
+    return avoid.get(backend, ()) if isinstance(avoid, WithoutRoom) else ()

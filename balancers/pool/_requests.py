@@ -76,7 +76,8 @@ class Picking(Generic[B]):
 
         With ``among``, a list of backends in your order of preference, the balancer does not pick:
         the first of them that is an open member and not in ``avoid`` is used; O(among).  The
-        counts of a refusal are then those of these backends.
+        counts of a refusal are then those of these backends; ``full`` and ``retry_at`` also count
+        the preferred backend.
 
         Raises MissingKey, InvalidTime, InvalidSetting for an invalid cost, and TypeError if
         ``avoid`` is not a collection of backends, or ``among`` not a sequence of them.  Raises
@@ -103,10 +104,10 @@ class Picking(Generic[B]):
             avoid = self._rooms.avoid(avoid, cost, now)
         bound = prefer is not None and self._refusals.honours(prefer, strict, avoid)
         if self._limit is not None and self._limit.full:
-            raise self._refusals.refusal(avoid, prefer, self._limit.reason, strict)
+            self._refusals.refuse_limited(self._limit.reason, avoid, prefer, strict, among)
         picked = prefer
-        if among is not None and not bound:
-            picked = self._refusals.first_admitted(among, avoid).backend
+        if among is not None:
+            picked = self._refusals.listed(among, avoid, prefer, bound)
         elif picked is None or not bound:
             if not (self._census.eligible or self._keyed or avoid):
                 if prefer is None:

@@ -51,8 +51,9 @@ class MemberExplanation(NamedTuple, Generic[B]):
     among them.
 
     Besides the reasons of gates, they are "quiesced" (the weight is 0), "leaving" (an update no
-    longer contains the backend), "avoided", "saturated" (the limit of the pool is reached) and "not
-    preferred" (the request is strict, and prefers another backend)."""
+    longer contains the backend), "avoided", "saturated" (the limit of the pool is reached), "not
+    preferred" (the request is strict, and prefers another backend) and "not listed" (``among`` does
+    not contain the backend)."""
 
 
 class Explanation(NamedTuple, Generic[B]):
