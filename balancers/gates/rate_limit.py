@@ -69,8 +69,8 @@ class _TokenBuckets(MemberGate[B, _Bucket]):
     ) -> None:
         """Let ``limit`` units flow into the bucket of this backend in each period.
 
-        ``burst`` is the size of its bucket, by default ``limit``.  If ``limit`` is None, the limit
-        and the burst are again those of the gate.  What was taken out of the bucket stays taken.
+        ``burst`` is the size of its bucket, by default ``limit``.  If ``limit`` is None, it is that
+        of the gate, and so is the burst by default.  What was taken out stays taken.
 
         Raises UnknownBackend, InvalidSetting, InvalidTime.
         """

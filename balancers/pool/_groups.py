@@ -57,7 +57,8 @@ class Groups(Generic[B]):
             self.all.append(group)
         elif not group.views and group in self.all:
             self.all.remove(group)
-            self._methods.clear()
+            for groups in [groups for groups in self._methods if group in groups]:
+                del self._methods[groups]
         for member in members:
             self.equip(member)
 

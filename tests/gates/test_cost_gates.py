@@ -34,17 +34,33 @@ class Bucket:
     def take(self, units: int, now: float) -> None:
         self.level, self.at = self.level_at(now) - units, Fraction(now)
 
+    def set(self, limit: int, burst: int, now: float) -> None:
+        """What was taken out stays taken."""
+        self.take(self.burst - burst, now)
+        self.limit, self.burst = limit, burst
+
 
 @given(
     limit=st.integers(1, 1000),
     period=st.sampled_from([1.0, 60.0, 0.1, 0.7, 7.0, 3600.0]),
     burst=st.integers(1, 1000),
     start=st.sampled_from([0.0, 1.0, -5.25, 1.7e9, 12345.678]),
-    steps=st.lists(st.tuples(st.integers(0, 1 << 40), st.integers(1, 300)), max_size=40),
+    steps=st.lists(
+        st.tuples(
+            st.integers(0, 1 << 40),
+            st.integers(1, 300),
+            st.none() | st.tuples(st.integers(1, 300), st.none() | st.integers(1, 300)),
+        ),
+        max_size=40,
+    ),
 )
-@settings(max_examples=runs(2000))
+@settings(max_examples=runs(1600))
 def test_a_bucket_against_fractions(
-    limit: int, period: float, burst: int, start: float, steps: list[tuple[int, int]]
+    limit: int,
+    period: float,
+    burst: int,
+    start: float,
+    steps: list[tuple[int, int, tuple[int, int | None] | None]],
 ) -> None:
     """The times are multiples of a tick, so both are exact and equal."""
     gate: CostRateLimit[str] = CostRateLimit(limit, period, burst)
@@ -52,8 +68,12 @@ def test_a_bucket_against_fractions(
     gate.added("a", start)
     model = Bucket(limit, Fraction(str(period)), burst, start)
     now = start
-    for pause, cost in steps:
+    for pause, cost, new in steps:
         now += (pause >> 15) / 1024
+        if new is not None:
+            limit, burst = new[0], new[1] or new[0]
+            gate.set("a", new[0], now, new[1])
+            model.set(limit, burst, now)
         level = model.level_at(now)
         assert gate.level("a", now) == pytest.approx(float(level), abs=1e-9)
         assert gate.factor("a", now) == (level >= 1)
@@ -175,6 +195,39 @@ def test_a_backend_with_a_rate_of_its_own() -> None:
             gone()
 
 
+def test_a_rate_of_none_restores_the_limit_and_the_burst_of_the_gate() -> None:
+    gate: RequestRateLimit[str] = RequestRateLimit(60, burst=3)
+    gate.added("a", 0.0)
+    gate.set("a", 1, 0.0)
+    assert gate.level("a", 0.0) == 1
+    gate.set("a", None, 0.0)
+    assert gate.level("a", 0.0) == 3
+    gate.set("a", None, 0.0, burst=7)
+    assert gate.level("a", 0.0) == 7
+    gate.started("a", 0, 0.0)
+    assert (gate.level("a", 0.0), gate.level("a", 0.5), gate.level("a", 1.0)) == (6, 6.5, 7)
+
+
+def test_backends_with_rates_of_their_own_are_all_asked() -> None:
+    gate: CostRateLimit[str] = CostRateLimit(60)
+    for backend, limit in (("a", 5), ("b", 6), ("c", None), ("d", 120), ("e", None)):
+        gate.added(backend, 0.0)
+        gate.set(backend, limit, 0.0)
+    gate.charged("c", 58, 0.0)
+    gate.charged("d", 115, 0.0)
+    gate.charged("gone", 9, 0.0)
+    large = NoRoom("too large")
+    assert gate.without_room(7, 0.0) == {
+        "a": large,
+        "b": large,
+        "c": NoRoom("rate limited", retry_at=5.0),
+        "d": NoRoom("rate limited", retry_at=1.0),
+    }
+    for backend in "abcde":
+        gate.removed(backend, 0.0)
+    assert gate.without_room(10**9, 0.0) == {}
+
+
 def test_the_events_of_limits() -> None:
     events: deque[Event] = deque(maxlen=99)
     rate, limit = CostRateLimit[str](6, 6.0), CostLimit[str](9)
@@ -186,12 +239,40 @@ def test_the_events_of_limits() -> None:
     with pytest.raises(NoBackendAvailable):
         pool.acquire(3.0)
     pool.acquire(6.0)
+    assert {e.backend for e in events} == {"a"}
     assert [(e.at, e.reason, e.began, e.detail) for e in events] == [
         (1.0, "rate limited", True, "6 per 6.0 s"),
         (1.5, "saturated", True, "cost 9 of 9"),
         (2.0, "saturated", False, "cost 0 of 9"),
         (5.0, "rate limited", False, ""),
     ]
+
+
+def test_a_bucket_that_stays_open_makes_no_events() -> None:
+    events: deque[Event] = deque(maxlen=99)
+    pool = Pool(LeastConnections(["a"]), [RequestRateLimit(1, 1.0, burst=3)], events=events)
+    events.clear()
+    for _ in range(2):
+        pool.acquire(0.0)
+    assert not events, "exactly one is left"
+    pool.acquire(0.0)
+    pool.acquire(1.0)
+    assert [(e.at, e.began) for e in events] == [(0.0, True), (1.0, False), (1.0, True)]
+
+
+@pytest.mark.parametrize("gate", [RequestRateLimit(2, 1.0), CostRateLimit(2, 1.0), CostLimit(2)])
+def test_another_limit_opens_and_closes_at_once(gate: Any) -> None:
+    events: deque[Event] = deque(maxlen=99)
+    pool = Pool(LeastConnections(["a", "b"]), [gate], events=events)
+    events.clear()
+    pool.acquire(0.0, prefer="a", cost=1)
+    gate.set("a", 1, 0.0)
+    assert pool.state("a") == (gate.reason,)
+    assert pool.acquire(0.0, among=["a", "b"], cost=1).backend == "b"
+    gate.set("a", 9, 0.25)
+    assert pool.acquire(0.25, among=["a", "b"], cost=1).backend == "a"
+    pool.acquire(5.0)
+    assert [(e.at, e.backend, e.began) for e in events] == [(0.0, "a", True), (0.25, "a", False)]
 
 
 @pytest.mark.parametrize("kind", [CostRateLimit, RequestRateLimit])
@@ -207,7 +288,7 @@ def test_bad_settings_of_a_rate(kind: Any) -> None:
             kind(5, 60.0, burst)
     gate = kind(5, 60)
     gate.added("a", 0.0)
-    for arguments in ((0, 0.0), (1.5, 0.0), (5, 0.0, 0), (5, nan)):
+    for arguments in ((0, 0.0), (0, 0.0, 5), (1.5, 0.0), (5, 0.0, 0), (5, nan)):
         before = gate.level("a", 0.0)
         with pytest.raises(ValueError, match=r"must be"):
             gate.set("a", *arguments)

@@ -20,9 +20,10 @@ class Log:
     def __init__(self, timed: bool = False) -> None:
         self.timed = timed
         self.calls: list[tuple[Any, ...]] = []
+        self.read: tuple[Any, ...] = ()
 
     def value(self, backend: str, now: float) -> float:
-        del backend, now
+        self.read = backend, now
         return len(self.calls)
 
     def started(self, backend: str, now: float = 0.0) -> None:
@@ -57,6 +58,7 @@ def test_every_call_is_forwarded_to_every_load() -> None:
         getattr(load, name)(*arguments)
     assert [log.calls for log in logs] == [CALLS, CALLS]
     assert load.value("a", 2.0) == len(CALLS)
+    assert [log.read for log in logs] == [("a", 2.0)] * 2
 
 
 @pytest.mark.parametrize("make", ["two", "all"])

@@ -15,7 +15,11 @@ from tests.mutation.mutants import Mutant, Source
 
 __all__ = ["OPTIONS", "Failures", "run_fresh", "run_item"]
 
-OPTIONS = ["-p", "no:cacheprovider", "-p", "no:xdist", "--capture=no"]
+OPTIONS = [
+    *("-p", "no:cacheprovider", "-p", "no:xdist", "--capture=no"),
+    # that the import of the whole package has imported Hypothesis before pytest
+    *("-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"),
+]
 COLLECTION = 60.0
 """Seconds of processor time for the import and the collection; without a mutant about 5."""
 

@@ -4,6 +4,8 @@ import ast
 import json
 import select
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -254,6 +256,16 @@ def test_a_mutant_that_cannot_be_applied_later_is_recognised() -> None:
     (source,) = (one for one in sources("loads") if one.name.endswith("in_flight.py"))
     with pytest.raises(CannotPatch):
         patch(source.mutants[0], source.tree, str(source.path), [])
+
+
+def test_pytest_starts_although_the_whole_package_is_imported() -> None:
+    """It includes modules that import Hypothesis, which pytest warns of."""
+    text = (
+        "import balancers.testing.strategies, pytest; from tests.mutation.fresh import OPTIONS; "
+        "raise SystemExit(pytest.main([*OPTIONS, '-q', 'balancers/loads/in_flight.py']))"
+    )
+    done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_page_has_the_scores_of_the_results() -> None:
