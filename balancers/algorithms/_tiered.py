@@ -188,7 +188,10 @@ class Tiered(InnerBalancers[B]):
 
     def _find_only(self) -> None:
         whole = self._whole
-        self._only = whole.balancer if whole is not None and whole.usable else None
+        if whole is None or not whole.usable or (self.keyed and not whole.balancer.keyed):
+            self._only = None  # a balancer that is not keyed would not check the key
+        else:
+            self._only = whole.balancer
 
     def _pick_in_order(self, key: Key | None, now: float, avoid: Collection[B]) -> B:
         failed: NoBackendAvailable | None = None

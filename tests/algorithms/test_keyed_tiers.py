@@ -126,6 +126,21 @@ def test_a_key_is_required_and_checked_in_every_state() -> None:
             lb.hash_key(None)
 
 
+@pytest.mark.parametrize("keyed_tier", [0, 1])
+def test_a_key_is_checked_although_the_balancer_of_its_tier_ignores_keys(keyed_tier: int) -> None:
+    inner: list[Any] = [LeastConnections(["a0"]), LeastConnections(["b0"])]
+    inner[keyed_tier : keyed_tier + 1] = [Rendezvous([f"{'ab'[keyed_tier]}0"])]
+    lb = Tiers(inner, tier=tier_of)
+    for down in (None, "a0"):
+        if down:
+            set_condition(lb, down, "down")
+        for _ in range(2):
+            assert lb.pick("key") == ("b0" if down else "a0")
+            for wrong in ("\ud800", 1 << 64):
+                with pytest.raises(InvalidKey):
+                    lb.pick(wrong)
+
+
 def test_a_tier_without_places_passes_its_keys_on() -> None:
     lb = keyed(Rendezvous, (2, 2), inf)
     for backend in members(0, 2):
