@@ -19,6 +19,7 @@ class Wants(NamedTuple):
     prefer: str | None = None
     strict: bool = False
     avoid: frozenset[str] = frozenset()
+    cost: int = 0
 
 
 ANY = Wants()
@@ -41,6 +42,7 @@ class WaitingRoom:
         self.loop = asyncio.get_running_loop()
         self.waiting: Counter[Wants] = Counter()  # the number of requests in the queue
         self.timer: asyncio.TimerHandle | None = None
+        self.retry_at = inf  # when time makes room for a request that waits
 
     @asynccontextmanager
     async def request(
@@ -65,10 +67,11 @@ class WaitingRoom:
         self.serve()  # the requests that wait go first
         now = self.loop.time()
         try:
-            return self.pool.acquire(now, key, wants.prefer, wants.strict, wants.avoid)
+            return self.pool.acquire(now, key, *wants)
         except NoBackendAvailable as refusal:
             if not refusal.full:
                 raise  # waiting would not help
+            self.retry_at = min(self.retry_at, refusal.retry_at)
         request = Request(key, wants, self.loop.create_future())
         entry = self.queue.join(request, now, priority)
         self.waiting[wants] += 1
@@ -86,6 +89,13 @@ class WaitingRoom:
         finally:
             self.serve()
 
+    def progress(self, lease: Lease[str], cost: int) -> None:
+        """Report what a request costs from now on, and serve the requests that fit then."""
+        try:
+            self.pool.progress(lease, self.loop.time(), cost)
+        finally:
+            self.serve()
+
     def serve(self) -> None:
         """Serve every waiting request that a backend is open for, in the order of the queue.
 
@@ -95,6 +105,7 @@ class WaitingRoom:
         for entry in self.queue.expired(now):
             self.answer(entry, TimeoutError(f"no backend was open for {now - entry.since} s"))
         refused: set[Wants] = set()
+        self.retry_at = inf
         for entry in self.queue:
             if len(refused) == len(self.waiting):
                 break
@@ -106,10 +117,11 @@ class WaitingRoom:
         """Acquire a lease for a request.  If this is refused, let the request wait, or fail."""
         key, wants = entry.item.key, entry.item.wants
         try:
-            lease = self.pool.acquire(now, key, wants.prefer, wants.strict, wants.avoid)
+            lease = self.pool.acquire(now, key, *wants)
         except NoBackendAvailable as refusal:
             if refusal.full:
                 refused.add(wants)
+                self.retry_at = min(self.retry_at, refusal.retry_at)
             else:
                 self.answer(entry, refusal)
         except Exception as error:  # noqa: BLE001 - it belongs to the request that waits
@@ -144,7 +156,7 @@ class WaitingRoom:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        due = min(self.queue.due, self.pool.due) if len(self.queue) else inf
+        due = min(self.queue.due, self.pool.due, self.retry_at) if len(self.queue) else inf
         if due < inf:
             self.timer = self.loop.call_at(max(due, self.loop.time()), self.serve)
 

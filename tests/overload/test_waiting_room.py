@@ -31,7 +31,7 @@ from balancers import (
     WeightedLeastConnections,
 )
 from balancers.errors import MissingKey, QueueFull
-from balancers.gates import CoolDown
+from balancers.gates import CoolDown, CostLimit
 from balancers.hashing import BoundedLoad
 from balancers.overload import AdmissionQueue
 from tests.depth import runs
@@ -396,7 +396,7 @@ class Stress:
         self.loop, self.rng = loop, Random(seed)
         self.drain: Drain[str] = Drain()
         self.health: HealthChecks[str] = HealthChecks(1, 1)
-        gates = [self.drain, self.health, ConnectionLimit(self.LIMIT)]
+        gates = [self.drain, self.health, ConnectionLimit(self.LIMIT), CostLimit(10)]
         kind = self.rng.choice([LeastConnections, RoundRobin, WeightedLeastConnections])
         queue = self.rng.choice([5, 200])
         timeout = self.rng.choice([3.0, 500.0])
@@ -406,7 +406,7 @@ class Stress:
 
     def wants(self) -> Any:
         backend = self.rng.choice("abc")
-        return self.rng.choice(
+        wants = self.rng.choice(
             [
                 ANY,
                 ANY,
@@ -416,6 +416,7 @@ class Stress:
                 Wants(self.rng.choice("abc"), avoid=frozenset(backend)),
             ]
         )
+        return wants._replace(cost=self.rng.choice([0, 0, 0, 0, 4, 8, 11]))
 
     async def run(self) -> Counter[type[object]]:
         case, rng = self.case, self.rng
@@ -454,12 +455,13 @@ class Stress:
         """Check the limits, and that no request waits that a backend is open for."""
         pool, now = self.case.pool, self.loop.now
         assert all(pool.in_flight(backend) <= self.LIMIT for backend in "abc")
-        open_now = {backend for backend in "abc" if pool.admits(backend, now=now)}
-        for entry in self.case.queue:
-            prefer, strict, avoid = entry.item.wants
-            bound = prefer is not None and pool.admits(prefer, bound=True, now=now)
-            assert not (bound and prefer not in avoid), entry
-            assert strict or not open_now - avoid, entry
+        assert all(pool.cost_in_flight(backend) <= 10 for backend in "abc")
+        for prefer, strict, avoid, cost in {entry.item.wants for entry in self.case.queue}:
+            open_now = {each for each in "abc" if pool.admits(each, now=now, cost=cost)}
+            bound = prefer is not None and pool.admits(prefer, bound=True, now=now, cost=cost)
+            assert cost <= 10, cost
+            assert not (bound and prefer not in avoid), prefer
+            assert strict or not open_now - avoid, open_now
 
 
 def test_random_requests_lose_nothing_and_overtake_no_equal() -> None:
