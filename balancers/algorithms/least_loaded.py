@@ -27,8 +27,8 @@ class LeastLoaded(LoadUser[B], Membership[B]):
     avoided.  A new backend gets the last place.
 
     A float weight has the value of its decimal text.  Values of ``load`` that are ints or Fractions
-    are compared exactly.  If they are floats, two values per weight that differ by less than one
-    part in 10 ** 12 are a tie, because such a difference can be a rounding error.  ``pick`` raises
+    are compared exactly.  If one of them is a float, two values per weight that differ by less than
+    one part in 10 ** 12 are a tie: such a difference can be a rounding error.  ``pick`` raises
     TypeError for any other value, for example a Decimal.
 
     >>> from balancers.loads import PeakEwma
@@ -84,7 +84,7 @@ class LeastLoaded(LoadUser[B], Membership[B]):
                     best = backend
                     if type(value) is int:
                         least = value
-                    elif type(value) is float:
+                    elif type(value) is float and type(least) is float:
                         least = value * BELOW
                     else:
                         best = None

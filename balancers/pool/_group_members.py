@@ -98,7 +98,7 @@ class GroupMembers(Generic[B]):
             self.census.update()
             closed_by = self._closed_by(closed_by, view.weight)
             self._put(view, factors, closed_by, fractions)
-            self._reclassify(view, closed_by, fractions)
+            self._reclassify(view, closed_by)
 
     def update_all(self, members: Iterable[Member[B]]) -> None:
         """Put the effective weights of these members after other gates are ignored; O(members)."""
@@ -124,7 +124,7 @@ class GroupMembers(Generic[B]):
             view = self.views.get(member.backend)
             if view is not None:
                 closed_by = self._closed_by(member.closed_by, view.weight)
-                self._reclassify(view, closed_by, member.fractions)
+                self._reclassify(view, closed_by)
         for member in change.leavers:
             if member.backend in self.views:
                 self._leave(self.views[member.backend])
@@ -190,11 +190,10 @@ class GroupMembers(Generic[B]):
         if charged is not None and member.cost:
             charged(member.backend, member.cost, now)
 
-    def _reclassify(self, view: View[B], closed_by: int, fractions: bool) -> None:
+    def _reclassify(self, view: View[B], closed_by: int) -> None:
         if closed_by != view.closed_by:
             self.census.move(view.closed_by, closed_by)
             view.closed_by = closed_by
-        view.fractions = fractions
         self.census.update()
 
     def _enter(self, view: View[B]) -> None:
@@ -204,7 +203,7 @@ class GroupMembers(Generic[B]):
             view.closed_by = closed_by
             self.views[backend], self.by_backend[backend] = view, member
             self.census.enter(closed_by)
-        self._reclassify(view, closed_by, member.fractions)
+        self._reclassify(view, closed_by)
 
     def _leave(self, view: View[B]) -> None:
         del self.views[view.backend], self.by_backend[view.backend], self.weights[view.backend]

@@ -120,6 +120,10 @@ FLOATS: list[tuple[dict[str, Any], str]] = [
     ({"a": 0.3, "b": 0.299999}, "bbbb"),
     ({"a": 0.0, "b": 0.0}, "abab"),
     ({"a": 1.0, "b": 1}, "abab"),
+    ({"a": 1, "b": 1 - 1e-16}, "abab"),
+    ({"a": 1 - 1e-16, "b": 1}, "abab"),
+    ({"a": 2, "b": 1.5}, "bbbb"),
+    ({"a": 2.5, "b": 1}, "bbbb"),
     ({"a": 1e-300, "b": 2e-300}, "aaaa"),
     ({"a": float("inf"), "b": 1e308}, "bbbb"),
     ({"a": float("inf"), "b": float("inf")}, "abab"),
@@ -137,6 +141,8 @@ def test_floats_that_differ_by_a_rounding_error_are_tied(
 ) -> None:
     lb = LeastLoaded(dict(zip("ab", weights, strict=True)), load=Values(values))
     assert "".join(lb.pick() for _ in picks) == picks
+    planned = LeastLoaded(dict(zip("ab", weights, strict=True)), load=Values(values))
+    assert "".join(planned.plan(1)[0] for _ in picks) == picks
     weighted = LeastLoaded({"a": 1, "b": 1, "c": 3}, load=Values(values | {"c": 10**9}))
     if float("inf") not in values.values():
         assert "".join(weighted.pick() for _ in picks) == picks

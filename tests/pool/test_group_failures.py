@@ -1,16 +1,20 @@
 """Groups whose balancer fails or refuses: what is undone, and what the balancer is informed of."""
 
+import copy
 from typing import Any
 
 import pytest
 
 from balancers import (
     ConnectionLimit,
+    Drain,
+    HealthChecks,
     LeastConnections,
     NoBackendAvailable,
     Outcome,
     Pool,
     RoundRobin,
+    WeightedRoundRobin,
 )
 from balancers.algorithms import LeastLoaded
 from balancers.errors import MissingKey, UnknownBackend
@@ -177,3 +181,74 @@ def test_a_start_that_the_group_refuses_is_undone_in_the_pool(own_fails: set[str
     assert (own.in_flight["a"], pool.in_flight("a")) == (0, 0)
     assert own.calls[0] == (1.0, False)
     assert own_fails or own.calls[1] == (1.0,)
+
+
+@pytest.mark.parametrize("method", ["put", "started", "charged"])
+def test_a_member_that_the_balancer_refuses_does_not_join(method: str) -> None:
+    pool, books = Pool(RoundRobin(["a", "b"])), Books()
+    group = pool.group(books, ["b"])
+    held = [pool.acquire(0.0, prefer="a", cost=4) for _ in range(2)]
+    books.fails = {f"{method} a"}
+    with pytest.raises(RuntimeError, match=method):
+        group.put("a")
+    assert dict(group.weights) == books.members == {"b": 1}
+    assert (+books.in_flight, +books.costs) == ({}, {})
+    books.fails = set()
+    group.put("a")
+    assert (books.in_flight["a"], books.costs["a"]) == (2, 8)
+    for lease in held:
+        pool.release(lease, 1.0)
+    assert (books.in_flight["a"], books.costs["a"]) == (0, 0)
+
+
+def test_a_weight_that_the_balancer_refuses_changes_nothing() -> None:
+    """The member is down, so the new weight is put first, and 0 second, which fails."""
+
+    class Refusing(Books):
+        refuses: float | None = None
+
+        def put(self, backend: str, weight: float = 1) -> None:
+            if weight == self.refuses:
+                self.refuses = None
+                raise RuntimeError("put")
+            super().put(backend, weight)
+
+    health, books = HealthChecks[str](1), Refusing()
+    pool = Pool(RoundRobin(["a", "b"]), [health], panic=None)
+    group = pool.group(books, {"a": 0, "b": 1})
+    health.observe("a", False, 0.0)
+    assert group.acquire(1.0).backend == "b"
+    for weight, condition in ((0, "leaving"), (3, "down")):
+        group.put("a", weight)
+        assert books.conditions["a"] == condition
+        books.refuses = 0
+        with pytest.raises(RuntimeError):
+            group.put("a", 5)
+        assert (books.members, books.conditions["a"]) == ({"a": 0, "b": 1}, condition)
+        assert dict(group.weights) == {"a": weight, "b": 1}
+    health.observe("a", True, 2.0)
+    health.observe("a", True, 2.0)
+    assert (group.acquire(3.0, prefer="a").backend, books.members["a"]) == ("a", 3)
+
+
+def test_a_copy_of_a_group_has_its_weights() -> None:
+    drain = Drain[str]()
+    pool = Pool(RoundRobin(["a", "b"]), [drain])
+    group = pool.group(WeightedRoundRobin(), {"a": 2, "b": 3})
+    drain.begin("a", 0.0)
+    twin = copy.deepcopy(group)
+    assert twin.weights == group.weights == {"a": 2, "b": 3}
+    assert [twin.acquire(1.0).backend for _ in range(3)] == ["b", "b", "b"]
+
+
+def test_a_new_weight_does_not_open_a_member_that_leaves() -> None:
+    pool, books = Pool(RoundRobin(["a", "b"])), Books()
+    group = pool.group(books, ["a", "b"])
+    pool.acquire(0.0, prefer="b")
+    pool.update(["a"], 1.0, keep=9.0)
+    pool.set_weight("b", 3, 2.0)
+    assert (books.members, books.conditions["b"]) == ({"a": 1, "b": 0}, "leaving")
+    assert {group.acquire(3.0).backend for _ in range(3)} == {"a"}
+    pool.update(["a", "b"], 4.0)
+    assert (books.members, books.conditions["b"]) == ({"a": 1, "b": 1}, "open")
+    assert group.acquire(4.0).backend == "b"
