@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
-__all__ = ["shared_reason"]
+__all__ = ["USUAL_REASONS", "shared_reason"]
+
+USUAL_REASONS = frozenset(("", "avoided", "empty", "mixed", "quiesced"))
+"""The reasons of balancers that know only weights.  Their owner knows better reasons."""
 
 
 def shared_reason(counts: Mapping[str, int], members: int) -> str:

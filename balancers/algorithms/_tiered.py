@@ -8,6 +8,7 @@ from typing import cast
 
 from balancers._internal.checks import NO_BACKENDS, at_least, check_flags, checked_avoid
 from balancers._internal.plans import plan_of
+from balancers._internal.refusals import USUAL_REASONS
 from balancers._internal.types import B
 from balancers.algorithms._inner_balancers import InnerBalancers
 from balancers.algorithms._tier import Tier
@@ -115,13 +116,13 @@ class Tiered(InnerBalancers[B]):
                 try:
                     ranked += plan_of(planner)(n - len(ranked), key, now, avoid)
                 except NoBackendAvailable as error:
-                    failed = failed or error
+                    failed = failed or _own(error, avoid)
             if full := self._waits_for(tier, avoid):
                 if not ranked:
                     raise self._refused(full)
                 break
         if not ranked:
-            raise self.refusal() if avoid or failed is None else failed
+            raise failed or self.refusal()
         self._take_turn()
         return ranked
 
@@ -200,13 +201,13 @@ class Tiered(InnerBalancers[B]):
                 try:
                     backend = tier.balancer.pick(key, now, avoid)
                 except NoBackendAvailable as error:
-                    failed = failed or error
+                    failed = failed or _own(error, avoid)
                 else:
                     self._take_turn()
                     return backend
             if full := self._waits_for(tier, avoid):
                 raise self._refused(full)
-        raise self.refusal() if avoid or failed is None else failed
+        raise failed or self.refusal()
 
     def _in_order(self, key: Key | None) -> Iterator[Tier[B]]:
         """Yield the tiers in the order in which a request is offered to them.
@@ -249,6 +250,11 @@ class Tiered(InnerBalancers[B]):
     def _refused(self, full: int) -> NoBackendAvailable:
         self._take_turn()
         return NoBackendAvailable("saturated", {"saturated": full}, full=full)
+
+
+def _own(error: NoBackendAvailable, avoid: Collection[object]) -> NoBackendAvailable | None:
+    """Return the error of an inner balancer, or None if it may only say that all are avoided."""
+    return None if avoid and error.reason in USUAL_REASONS else error
 
 
 def _has_room_later(backend: object, avoid: object) -> bool:

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Generic, NoReturn
 
 from balancers._internal.checks import shown
-from balancers._internal.refusals import shared_reason
+from balancers._internal.refusals import USUAL_REASONS, shared_reason
 from balancers._internal.types import B
 from balancers.errors import NoBackendAvailable
 from balancers.gate import NoRoom
@@ -16,9 +16,6 @@ from balancers.pool._member import Member
 from balancers.pool._rooms import WithoutRoom, fits_at
 
 __all__ = ["Refusals", "checked_among"]
-
-_USUAL_REASONS = {"", "avoided", "empty", "mixed", "quiesced"}
-"""The reasons of balancers for which the pool knows a better one."""
 
 
 class Refusals(Generic[B]):
@@ -138,7 +135,7 @@ class Refusals(Generic[B]):
         If the balancer has a reason of its own, its reason is kept.  Otherwise it is the reason of
         :meth:`refusal`.
         """
-        if own.reason in _USUAL_REASONS:
+        if own.reason in USUAL_REASONS:
             return self.refusal(avoid, prefer)
         return self.refusal(avoid, prefer, own=own)
 

@@ -8,10 +8,19 @@ from typing import Any
 
 import pytest
 
-from balancers import HashRing, IPHash, LeastConnections, Maglev, NoBackendAvailable, Rendezvous
+from balancers import (
+    ConnectionLimit,
+    HashRing,
+    IPHash,
+    LeastConnections,
+    Maglev,
+    NoBackendAvailable,
+    Pool,
+    Rendezvous,
+)
 from balancers.algorithms import Tiers
 from balancers.errors import InvalidKey, MissingKey
-from balancers.hashing import BoundedLoad
+from balancers.hashing import BoundedLoad, OwnerOnly
 from balancers.interop import haproxy
 from tests.algorithms.tier_members import members, set_condition, tier_of
 
@@ -150,3 +159,19 @@ def test_a_tier_without_places_passes_its_keys_on() -> None:
     set_condition(lb, "a0", "full")
     with pytest.raises(NoBackendAvailable, match="saturated"):
         lb.pick("key")
+
+
+def test_a_retry_keeps_the_reason_of_the_balancer_that_refuses() -> None:
+    inner = [OwnerOnly(HashRing(members(tier, 2))) for tier in range(2)]
+    lb = Tiers(inner, tier=tier_of)
+    pool = Pool(lb, [ConnectionLimit[str](1)], panic=None)
+    owners = [pool.acquire(0.0, key="key").backend for _ in range(2)]
+    free = [backend for backend in lb.weights if backend not in owners]
+    for avoid in ([], free[:1], free):
+        for refused in (pool.acquire, pool.plan):
+            with pytest.raises(NoBackendAvailable, match="saturated") as caught:
+                refused(0.0, key="key", avoid=avoid)
+            error, avoided = caught.value, {"avoided": len(avoid)} if avoid else {}
+            assert (error.reason, error.full) == ("saturated", 2)
+            assert error.counts == {"saturated": 2, **avoided}
+    assert pool.acquire(0.0, key="key", avoid=owners[:1]).backend[0] == owners[0][0]
