@@ -144,7 +144,8 @@ class PeakEwma(Load[B]):
         if in_flight < self._probes:
             if now < self._now:  # noqa: PLR1730 - a call of max() is slower
                 now = self._now
-            if now - state.updated_at > self._max_age:
+            since = state.updated_at
+            if now - since > self._max_age and (not in_flight or since < -LATEST):
                 return 0.0
         elif not state.succeeded:
             return _UNMEASURED * (in_flight + 1)

@@ -226,6 +226,7 @@ def test_backends_with_rates_of_their_own_are_all_asked() -> None:
     for backend in "abcde":
         gate.removed(backend, 0.0)
     assert gate.without_room(10**9, 0.0) == {}
+    assert gate._rankings == {}
 
 
 def test_the_events_of_limits() -> None:
@@ -269,8 +270,8 @@ def test_another_limit_opens_and_closes_at_once(gate: Any) -> None:
     gate.set("a", 1, 0.0)
     assert pool.state("a") == (gate.reason,)
     assert pool.acquire(0.0, among=["a", "b"], cost=1).backend == "b"
-    gate.set("a", 9, 0.25)
-    assert pool.acquire(0.25, among=["a", "b"], cost=1).backend == "a"
+    gate.set("a", 2, 0.25)
+    assert (pool.state("a"), set(pool.plan(0.25))) == ((), {"a", "b"})
     pool.acquire(5.0)
     assert [(e.at, e.backend, e.began) for e in events] == [(0.0, "a", True), (0.25, "a", False)]
 
@@ -332,6 +333,40 @@ def test_a_ranking_against_a_dict(
         assert sorted(found) == sorted(b for b, v in model.items() if low <= v < high)
         assert [model[b] for b in found] == sorted(model[b] for b in found)
         assert (len(ranking), {*ranking}) == (len(model), {*model})
+        assert {*ranking._members} == {serial for _, serial in ranking._entries.values()}
+
+
+@pytest.mark.parametrize("seed", range(runs(100)))
+def test_the_rooms_of_a_limit_against_a_dict(seed: int) -> None:
+    rng, gate = Random(seed), CostLimit[str](9)
+    costs: dict[str, int] = {}
+    limits: dict[str, int] = {}
+    for _ in range(60):
+        backend, what = rng.choice("abc"), rng.randrange(8)
+        if what == 0 and backend in costs:
+            gate.removed(backend, 0.0)
+            del costs[backend], limits[backend]
+        elif backend not in costs:
+            gate.added(backend, 0.0)
+            costs[backend], limits[backend] = 0, 9
+        elif what == 1:
+            limit = rng.choice([None, 1, 4, 20])
+            gate.set(backend, limit, 0.0)
+            limits[backend] = limit or 9
+        else:
+            change = rng.randrange(-4, 7)
+            gate.charged(backend, change, 0.0)
+            costs[backend] = max(0, costs[backend] + change)
+        for cost in (1, 2, 5, 9, 10, 21):
+            expected: dict[str, NoRoom] = {}
+            for each, limit in limits.items():
+                if cost > limit:
+                    expected[each] = NoRoom("too large")
+                elif 0 < limit - costs[each] < cost:
+                    expected[each] = NoRoom("saturated", full=True)
+            assert gate.without_room(cost, 0.0) == expected
+        assert {each: gate.cost_on(each) for each in costs} == costs
+        assert len(gate._limits) == len(costs)
 
 
 def test_the_answer_that_all_fit_takes_the_same_work_for_any_number_of_members() -> None:

@@ -88,7 +88,8 @@ class Model:
                     least = max(penalty(mean, failures[name]), outcome.elapsed or 0.0)
                     average[name] = max(least, old or 0.0)
         busy = flying.get(backend, 0)
-        if busy < self.probes and max(now, latest) - heard.get(backend, -inf) > MAX_AGE:
+        age = max(now, latest) - heard.get(backend, -inf)
+        if busy < self.probes and age > MAX_AGE and (not busy or backend not in heard):
             return 0.0
         own = average.get(backend)
         if own is None or (busy >= self.probes and backend not in succeeded):
@@ -241,6 +242,14 @@ def test_requests_in_flight_multiply_the_average() -> None:
     for busy in range(1, 5):
         load.started("a", 1.0)
         assert load.value("a", 1.0) == 0.5 * (busy + 1)
+
+
+@pytest.mark.parametrize("probes", [1, 2, 4])
+def test_a_request_that_hangs_attracts_no_others(probes: int) -> None:
+    """The last result is older than ``max_age``, but the backend is not idle."""
+    load = measured(0.1, 0.2, probes=probes)
+    load.started("a", 1.0)
+    assert [load.value(backend, 100.0) for backend in "abc"] == [0.2, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("probes", [1, 2, 4])

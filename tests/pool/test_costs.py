@@ -416,3 +416,39 @@ def test_a_request_that_fails_to_start_costs_nothing() -> None:
             pool.acquire(0.0, cost=7)
     assert (pool.cost_in_flight("a"), pool.in_flight("a"), limit.cost_on("a")) == (0, 0, 0)
     assert pool.acquire(0.0).backend == "a"
+
+
+def test_the_first_of_several_exceptions_is_raised() -> None:
+    class Wrong(MemberGate[str, None]):
+        reason = "wrong"
+
+        def __init__(self, name: str, *signs: int) -> None:
+            super().__init__()
+            self.name, self.signs = name, signs
+            self.changes_seen: list[tuple[int, float]] = []
+
+        def new_state(self, now: float) -> None:
+            return None
+
+        def factor(self, backend: str, now: float) -> float:
+            return 1
+
+        def charged(self, backend: str, change: int, now: float) -> None:
+            self.changes_seen.append((change, now))
+            if (change > 0) - (change < 0) in self.signs:
+                raise ArithmeticError(f"{self.name} {change}")
+
+    first, second = Wrong("first", -1), Wrong("second", 1, -1)
+    pool = Pool(LeastConnections(["a"]), [first, second])
+    with pytest.raises(ArithmeticError, match="second 5"):
+        pool.acquire(1.0, cost=5)
+    assert first.changes_seen == [(5, 1.0), (-5, 1.0)]
+    assert second.changes_seen == [(5, 1.0)]
+    second.signs = (-1,)
+    lease = pool.acquire(2.0, cost=5)
+    with pytest.raises(ArithmeticError, match="first -2"):
+        pool.progress(lease, 3.0, cost=3)
+    with pytest.raises(ArithmeticError, match="first -3"):
+        pool.release(lease, 4.0)
+    assert second.changes_seen[1:] == [(5, 2.0), (-2, 3.0), (-3, 4.0)]
+    assert pool.cost_in_flight("a") == 0

@@ -42,6 +42,10 @@ class Heard(Books):
         super().charged(backend, change, now)
         self.calls.append((change, now))
 
+    def progressed(self, backend: str, elapsed: float, now: float) -> None:
+        super().progressed(backend, elapsed, now)
+        self.calls.append((elapsed, now))
+
 
 def groups_of(pool: Any) -> list[Any]:
     found: list[Any] = pool._members.groups.all
@@ -145,9 +149,12 @@ def test_both_balancers_get_the_whole_report() -> None:
     pool = Pool(own)
     group = pool.group(books, ["a"])
     pool.release(group.acquire(1.0), 2.0)
-    pool.release(group.acquire(3.0, prefer="a"), 4.0, ok=False)
+    lease = group.acquire(3.0, prefer="a")
+    pool.progress(lease, 3.5)
+    pool.progress(lease, 3.75)
+    pool.release(lease, 4.0, ok=False)
     assert [[o.ok for o in each.outcomes] for each in (own, books)] == [[True, False]] * 2
-    assert own.calls == books.calls == [(1.0, False), (2.0,), (3.0, True), (4.0,)]
+    assert own.calls == books.calls == [(1.0, False), (2.0,), (3.0, True), (0.5, 3.5), (4.0,)]
 
 
 def test_an_optional_method_of_only_one_of_two_groups_is_called() -> None:
@@ -252,3 +259,37 @@ def test_a_new_weight_does_not_open_a_member_that_leaves() -> None:
     pool.update(["a", "b"], 4.0)
     assert (books.members, books.conditions["b"]) == ({"a": 1, "b": 1}, "open")
     assert group.acquire(4.0).backend == "b"
+
+
+@pytest.mark.parametrize("draining", [False, True])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_removal_that_one_balancer_refuses_is_undone_in_all(place: int, draining: bool) -> None:
+    drain = Drain[str]()
+    all_books = [Heard("ab"), Heard(), Heard()]
+    pool = Pool(all_books[0], [drain])
+    groups = [pool.group(books, {"a": 1, "b": 3}) for books in all_books[1:]]
+    leases = [pool.acquire(1.0, prefer="b", cost=cost) for cost in (4, 5)]
+    if draining:
+        drain.begin("b", 2.0)
+        pool.acquire(2.0)
+
+    def known() -> list[Any]:
+        return [
+            (books.members, books.conditions.get("b", "open"), books.in_flight, books.costs)
+            for books in all_books
+        ]
+
+    before = copy.deepcopy(known())
+    all_books[place].fails = {"discard b"}
+    for change in (lambda: pool.remove("b", 3.0), lambda: pool.update({"a": 2}, 3.0)):
+        with pytest.raises(RuntimeError):
+            change()
+        assert known() == before
+    for books in all_books:
+        assert not [call for call in books.calls if None in call], "each has its time"
+    all_books[place].fails = set()
+    for lease in leases:
+        pool.release(lease, 4.0)
+    pool.remove("b", 5.0)
+    assert [dict(group.weights) for group in groups] == [{"a": 1}] * 2
+    assert [books.members for books in all_books] == [{"a": 1}] * 3
