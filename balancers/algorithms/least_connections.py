@@ -1,6 +1,5 @@
 """Implements least connections: picks the backend with the fewest requests in flight."""
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from heapq import heappush
 from typing import Any
@@ -9,7 +8,7 @@ from balancers._internal.checks import NO_BACKENDS, as_weights, at_least, checke
 from balancers._internal.plans import first_different
 from balancers._internal.taken import take, wrapping
 from balancers._internal.types import B
-from balancers.algorithms._counted_membership import CountedMembership
+from balancers.algorithms._counted_membership import CountedMembership, Tie
 from balancers.algorithms._key_order import KeyOrder
 from balancers.balancer import Key
 from balancers.errors import InvalidPick, InvalidSetting, UnknownBackend
@@ -133,60 +132,61 @@ class LeastConnections(CountedMembership[B]):
 
         The call is ignored if the backend is not a member.
         """
-        counts, ties = self._counts, self._ties
+        places = self._places
         try:
-            count = counts[backend]
-            higher = ties[count + 1]
-            del ties[count][backend]
-        except KeyError:
+            tie = places[backend]
+            higher = tie.higher
+            del tie[backend]
+        except (KeyError, AttributeError):
             self._move(backend, 1)
         else:
             higher[backend] = None
-            counts[backend] = count + 1
+            places[backend] = higher
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
         """Subtract one from the count of the backend; O(1) amortised.
 
         The call is ignored if the backend is not a member or has no request in flight.
         """
-        counts, ties = self._counts, self._ties
+        places = self._places
         try:
-            count = counts[backend]
-            lower = ties[count - 1]
-            tie = ties[count]
+            tie = places[backend]
+            lower = tie.lower
             del tie[backend]
-        except KeyError:
+        except (KeyError, AttributeError):
             self._move(backend, -1)
         else:
             lower[backend] = None
-            counts[backend] = count - 1
+            places[backend] = lower
             if tie is self._lowest:
                 self._lowest = lower
 
     def load_of(self, backend: B, now: float = 0.0) -> float:
         """Return the number of requests in flight on a member; O(1).  Raises UnknownBackend."""
-        if backend not in self._counts:
+        if backend not in self._places:
             raise UnknownBackend(backend)
-        return self._counts[backend]
+        return self._places[backend].count
 
     def _pick_by_key(self, ties: KeyOrder[B], key: Key, avoid: Collection[B]) -> B:
         """Return the first of the backends with the fewest requests, in the order of the key."""
-        digest, weights, counts = ties.hash_key(key), self._weights, self._counts
+        digest, weights, places = ties.hash_key(key), self._weights, self._places
         avoided = {backend for backend in checked_avoid(avoid) if weights.get(backend)}
         least = self._least(avoided)
         for backend in ties.succession(digest):
-            if counts.get(backend) == least and backend not in avoided and weights[backend]:
-                self._leave(backend, least)
-                self._tie(least)[backend] = None
+            tie = places.get(backend)
+            is_least = tie is not None and tie.count == least
+            if is_least and weights[backend] and backend not in avoided:
+                self._leave(backend)
+                self._enter(backend, least)
                 return backend
         raise InvalidPick(f"{shown(ties)} has other members or weights than {shown(self)}")
 
     def _ranked_by_key(self, ties: KeyOrder[B], key: Key, avoid: Collection[B]) -> list[B]:
         """Return the open members by their requests, and then in the order of the key."""
-        counts = self._counts
+        places = self._places
         order = ties.succession(ties.hash_key(key))
-        known = [each for each in order if each in counts and each not in avoid]
-        return sorted(known, key=counts.__getitem__)
+        known = [each for each in order if each in places and each not in avoid]
+        return sorted(known, key=lambda backend: places[backend].count)
 
     def _pick_avoiding(self, avoid: Collection[B]) -> B:
         weights = self._weights
@@ -208,13 +208,12 @@ class LeastConnections(CountedMembership[B]):
         while (entry := self._take_first())[2] in avoided:
             skipped.append(entry)
         count, _, backend = entry
-        tie = self._tie(count)
-        tie[backend] = None
+        tie = self._enter(backend, count)
         for entry in skipped:
             self._reopened[entry[2]] = entry[1]
             heappush(self._first, entry)
         is_first = not self._first or self._first[0][0] > count
-        self._lowest = tie if is_first else OrderedDict()
+        self._lowest = tie if is_first else Tie(-1)
         return backend
 
     def update_index(self, backend: B, old: float | None, new: float | None) -> None:

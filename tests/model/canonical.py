@@ -30,7 +30,7 @@ _TIMES_ABOVE, _FOREVER = 500.0, 1e15
 _LEFT_OUT = {
     "requests", "failures", "former_requests", "former_failures", "refusals",  # only added to
     "generation", "_generation",  # only sorted by
-    "_reasons", "_counts", "_reason", "_full",  # caches
+    "_reasons", "_counts", "_reason", "_full", "higher", "lower",  # caches, and links of ties
 }  # fmt: skip
 _PLAIN = {int, str, bool, type(None)}
 _WHOLE = (FunctionType, BuiltinFunctionType, type)
@@ -85,21 +85,18 @@ class _Walk:
 
     def contents(self, value: Any, kind: Any) -> Any:
         each: Callable[[Any], Any] = self.value
+        names: list[str] = [*getattr(value, "__dict__", ()), *slots_of(kind)]
+        attributes = [each(getattr(value, n, None)) for n in names if n not in _LEFT_OUT]
         if issubclass(kind, dict):
-            return tuple(
-                [(each(key), each(item)) for key, item in value.items() if key not in _LEFT_OUT]
-            )
+            items = [(each(key), each(item)) for key, item in value.items() if key not in _LEFT_OUT]
+            return (*items, *attributes)
         if issubclass(kind, list | tuple | deque):
             return (kind.__name__, *map(each, value))
         if issubclass(kind, set | frozenset):
             return sorted(map(each, value))
         if kind is MethodType:
             return ("method", value.__func__.__qualname__, each(value.__self__))
-        names: list[str] = [*getattr(value, "__dict__", ()), *slots_of(kind)]
-        return (
-            kind.__name__,
-            *[each(getattr(value, n, None)) for n in names if n not in _LEFT_OUT],
-        )
+        return (kind.__name__, *attributes)
 
 
 def slots_of(kind: type) -> list[str]:

@@ -97,7 +97,7 @@ def current_weights_are_lost_at_a_flip(self: Any, backend: Any, weight: float = 
 def the_first_in_the_list_wins_ties(
     self: Any, key: Any = None, now: float = 0.0, avoid: Any = ()
 ) -> Any:
-    return min(candidates(self, avoid), key=self._counts.__getitem__)
+    return min(candidates(self, avoid), key=self.load_of)
 
 
 @mutant(

@@ -82,7 +82,7 @@ def counts_of(  # noqa: PLR0911 - one for each kind
     """Return the requests in flight that a balancer counts itself, None if it counts none."""
     match lb:
         case LeastConnections():
-            return dict(lb._counts)
+            return {b: tie.count for b, tie in lb._places.items()}
         case WeightedLeastConnections():
             return {b: member.count - lb._extra for b, member in lb._members.items()}
         case PowerOfTwoChoices() | LeastLoaded():
