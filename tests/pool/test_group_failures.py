@@ -1,6 +1,7 @@
 """Groups whose balancer fails or refuses: what is undone, and what the balancer is informed of."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -281,7 +282,11 @@ def test_a_removal_that_one_balancer_refuses_is_undone_in_all(place: int, draini
 
     before = copy.deepcopy(known())
     all_books[place].fails = {"discard b"}
-    for change in (lambda: pool.remove("b", 3.0), lambda: pool.update({"a": 2}, 3.0)):
+    changes: list[Callable[[], object]] = [
+        lambda: pool.remove("b", 3.0),
+        lambda: pool.update({"a": 2}, 3.0),
+    ]
+    for change in changes:
         with pytest.raises(RuntimeError):
             change()
         assert known() == before
