@@ -1,6 +1,6 @@
 """Passes the effective weights of the members of a group to the balancer of the group."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Generic
 
@@ -10,7 +10,7 @@ from balancers.pool._census import Census
 from balancers.pool._change import Change
 from balancers.pool._gate_set import QUIESCED, GateSet
 from balancers.pool._group_census import GroupCensus
-from balancers.pool._hooks import hook
+from balancers.pool._hooks import has_state, hook
 from balancers.pool._member import Member
 
 __all__ = ["GroupMembers", "View"]
@@ -38,6 +38,8 @@ class GroupMembers(Generic[B]):
         self.views: dict[B, View[B]] = {}
         self.by_backend: dict[B, Member[B]] = {}
         self.weights: dict[B, float] = {}
+        self.forgets_nothing: bool = balancer.keyed and not has_state(balancer)
+        """Whether a member that is removed and put again is as before to the balancer."""
         self._gates = gates
         self._undo: list[tuple[View[B], float]] = []
         """The effective weights before the change that is being made, if it can be undone."""
@@ -105,13 +107,16 @@ class GroupMembers(Generic[B]):
         for member in members:
             self.update(member, member.factors, member.closed_by, member.fractions)
 
-    def change(self, change: Change[B]) -> None:
-        """Pass a change of the pool's members to the balancer.  :meth:`restore` undoes it."""
+    def prepare(self, change: Change[B]) -> None:
+        """Put the weights of a change of the pool's members.  :meth:`restore` undoes it."""
         for member in change.kept:
             self._prepare(member, 0, leaving=True)
         for member, weight in change.weights.items():
             self._prepare(member, weight, member.departing and member not in change.returners)
-        for member in reversed([*change.leavers]):
+
+    def remove(self, leavers: Collection[Member[B]]) -> None:
+        """Remove members that leave the pool from the balancer.  :meth:`restore` undoes it."""
+        for member in reversed([*leavers]):
             view = self.views.get(member.backend)
             if view is not None:
                 self._undo.append((view, view.effective_weight))

@@ -68,10 +68,27 @@ class Groups(Generic[B]):
         methods = [getattr(group.balancer, name, None) for group in groups]
         return [method for method in methods if method is not None]
 
-    def change(self, change: Change[B]) -> None:
-        """Pass a change of the pool's members to all groups.  :meth:`restore` undoes it."""
+    def prepare(self, change: Change[B]) -> None:
+        """Pass the first part of a change of the pool's members to all groups.
+
+        It is the part that can be undone without a loss: all weights, and the removals from those
+        balancers that know only the weights and no turns.  :meth:`restore` undoes it.
+        """
         for group in self.all:
-            group.change(change)
+            group.prepare(change)
+        for group in self.all:
+            if group.forgets_nothing:
+                group.remove(change.leavers)
+
+    def remove(self, change: Change[B]) -> None:
+        """Remove the members that leave from the other balancers, after all else is accepted.
+
+        What these balancers know about the members is lost, so those that may refuse a removal come
+        first: those that pick by key.  :meth:`restore` undoes it.
+        """
+        for group in sorted(self.all, key=lambda group: not group.balancer.keyed):
+            if not group.forgets_nothing:
+                group.remove(change.leavers)
 
     def commit(self, change: Change[B]) -> None:
         """Finish a change that is made."""

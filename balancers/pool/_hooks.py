@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from balancers.balancer import Balancer
 from balancers.outcome import UNKNOWN
 
 __all__ = ["call_rest", "hook", "hooks", "undo_start"]
@@ -25,6 +26,13 @@ def hooks(parts: Iterable[Any], protocol: Any, name: str) -> list[Callable[..., 
     """
     methods = [hook(part, protocol, name) for part in parts]
     return [method for method in methods if method is not None]
+
+
+def has_state(balancer: Any) -> bool:
+    """Return whether a balancer knows more about its members than their weights."""
+    reports = hook(balancer, Balancer, "started"), hook(balancer, Balancer, "finished")
+    optional = (getattr(balancer, name, None) for name in ("charged", "condition_changed"))
+    return any((*reports, *optional))
 
 
 def undo_start(

@@ -81,8 +81,9 @@ class Members(Generic[B]):
         last_event = self.events[-1] if self.events else None
         try:
             joined = [self._enter(b, weight, entered, now) for b, weight in change.joiners.items()]
+            self.groups.prepare(change)
             self._weights.change(joined, change, undo, now)
-            self.groups.change(change)
+            self.groups.remove(change)
         except BaseException:
             self.groups.restore(now)
             self._weights.restore(undo, now)

@@ -12,7 +12,7 @@ from balancers.pool._census import Census
 from balancers.pool._change import Change
 from balancers.pool._gate_set import GateSet
 from balancers.pool._groups import Groups
-from balancers.pool._hooks import hook
+from balancers.pool._hooks import has_state
 from balancers.pool._member import Member
 
 __all__ = ["Undo", "Weights"]
@@ -36,9 +36,7 @@ class Weights(Generic[B]):
             balancer, "condition_changed", None
         )
         self._charged: Callable[[B, int, float], object] | None = getattr(balancer, "charged", None)
-        reports = hook(balancer, Balancer, "started"), hook(balancer, Balancer, "finished")
-        self._has_state = any((*reports, self._charged, self._condition_changed))
-        """Whether the balancer knows more about its members than their weights."""
+        self._has_state = has_state(balancer)
 
     def update(
         self, member: Member[B], factors: list[float], closed_by: int, fractions: bool

@@ -1,0 +1,76 @@
+"""A change of members that a balancer refuses loses nothing that the balancers of groups know."""
+
+from random import Random
+from typing import Any
+
+import pytest
+
+from balancers import LeastConnections, Pool, PowerOfTwoChoices, RoundRobin
+from balancers.algorithms import LeastLoaded
+from balancers.errors import InvalidSetting
+from balancers.hashing import BoundedLoad, HashRing, Jump, Rendezvous
+from balancers.loads import Ewma, PeakEwma
+from balancers.pool import Group
+from tests.pool.test_refused_updates import BALANCERS, busy_pool, knowledge, that_refuses
+
+
+def turns(group: Group[str]) -> list[str]:
+    """Return the next picks of a group.  Their leases stay in flight."""
+    return [group.acquire(40.0).backend for _ in range(8)]
+
+
+def known(pool: Pool[str], *balancers: Any) -> list[dict[str, Any]]:
+    return [knowledge(pool, balancer) for balancer in balancers]
+
+
+@pytest.mark.parametrize("name", BALANCERS)
+@pytest.mark.parametrize("leavers", ["a", "bc", "abc"])
+def test_a_group_that_refuses_a_removal_makes_no_other_balancer_forget(
+    name: str, leavers: str
+) -> None:
+    balancer = BALANCERS[name]()
+    pool, leases = busy_pool(balancer)
+    first: BoundedLoad[str] = BoundedLoad(HashRing())
+    groups = [pool.group(first, [*"abcd"]), pool.group(Jump(), [*"abcd"])]
+    later = LeastLoaded[str](load=Ewma())
+    groups.append(pool.group(later, [*"abcd"]))
+    pool.release(pool.acquire(26.0, "k", prefer="b"), 29.0)
+    noted = known(pool, balancer, first, later)
+    assert noted[2]["loads"]["b"] > 0
+    with pytest.raises(InvalidSetting, match="can leave Jump"):
+        pool.update([b for b in "abcd" if b not in leavers], now=30.0)
+    with pytest.raises(InvalidSetting, match="can leave Jump"):
+        pool.remove("a", now=30.0)
+    assert known(pool, balancer, first, later) == noted
+    assert [[*group.weights] for group in groups] == [[*"abcd"]] * 3
+    for lease in leases:
+        pool.release(lease, 31.0)
+    pool.update(["a", "b"], now=32.0)
+    assert [[*group.weights] for group in groups] == [["a", "b"]] * 3
+
+
+@pytest.mark.parametrize("own", ["RoundRobin", "Rendezvous", "LeastConnections"])
+def test_a_pool_that_refuses_a_backend_makes_no_group_forget(own: str) -> None:
+    kinds: dict[str, Any] = {
+        "RoundRobin": RoundRobin,
+        "Rendezvous": Rendezvous,
+        "LeastConnections": LeastConnections,
+    }
+    picks: list[list[str]] = []
+    for refused in (False, True):
+        pool: Pool[str] = Pool(that_refuses(kinds[own]([*"abcd"])))
+        loads = [PeakEwma[str](), PeakEwma[str]()]
+        chosen = PowerOfTwoChoices[str](rng=Random(1), load=loads[0])
+        kept = pool.group(chosen, [*"abcd"]), pool.group(LeastLoaded(load=loads[1]), [*"abcd"])
+        in_turn = pool.group(RoundRobin[str](), [*"abcd"])
+        pool.release(pool.acquire(1.0, "k", prefer="a"), 5.0)
+        in_turn.acquire(5.0)
+        noted = [load.value("a", 6.0) for load in loads]
+        assert min(noted) > 0
+        if refused:
+            with pytest.raises(ValueError, match="refused"):
+                pool.update({"c": 1, "new": 1, "refused": 1}, now=6.0)
+        assert [load.value("a", 6.0) for load in loads] == noted
+        assert [[*group.weights] for group in kept] == [[*"abcd"]] * 2
+        picks.append(turns(in_turn))
+    assert picks[0] == picks[1]
