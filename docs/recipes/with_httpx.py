@@ -3,11 +3,12 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from http import HTTPStatus
 from math import inf
 from threading import Lock
+from typing import TypeVar
 
 import httpx
 
@@ -17,20 +18,21 @@ from balancers.sessions import LearnedSessions
 from deadline import Attempts
 from loopback import backends
 
+T = TypeVar("T")
 RETRIED = {429, 502, 503, 504}
 IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}  # RFC 9110, section 9.2.2
+OWN_FAULTS = httpx.PoolTimeout | httpx.UnsupportedProtocol | httpx.LocalProtocolError
 
 
 class Call:
     """One request of a client: its attempts, and the lease of the latest one."""
 
-    lease: Lease[str]
+    lease: Lease[str] | None = None
 
     def __init__(self, upstream: "Upstream", request: httpx.Request) -> None:
         self.upstream, self.request = upstream, request
-        self.attempts = Attempts(
-            upstream.clock() + upstream.seconds, upstream.limit, upstream.patience
-        )
+        end = upstream.clock() + upstream.seconds
+        self.attempts = Attempts(end, upstream.limit, upstream.patience)
         self.session: Key | None = request.extensions.get("session")
         self.repeatable = isinstance(request.stream, httpx.ByteStream)  # a generator is not
         self.allotted = inf
@@ -42,21 +44,18 @@ class Call:
             upstream.release_abandoned()
             now = upstream.clock()
             home = upstream.sessions.resolve(self.session, now).backend
-            self.lease = upstream.pool.acquire(now, prefer=home, avoid=tried)
-        tried.add(self.lease.backend)
+            lease = self.lease = upstream.pool.acquire(now, prefer=home, avoid=tried)
+        tried.add(lease.backend)
         self.allotted = self.attempts.seconds(now)
-        host, _, port = self.lease.backend.rpartition(":")
+        host, _, port = lease.backend.rpartition(":")
         timeout = dict.fromkeys(("connect", "read", "write", "pool"), self.allotted)
+        own = {"timeout": timeout, "sni_hostname": self.request.url.host}
         return httpx.Request(
             self.request.method,
             self.request.url.copy_with(host=host, port=int(port)),
             headers=self.request.headers,  # the field Host keeps the name that the client used
             stream=self.request.stream,
-            extensions={
-                **self.request.extensions,
-                "timeout": timeout,
-                "sni_hostname": self.request.url.host,
-            },
+            extensions={**self.request.extensions, **own},
         )
 
     def first(self) -> httpx.Request:
@@ -78,10 +77,8 @@ class Call:
     def failed(self, error: httpx.TransportError) -> None:
         """Release the lease of an attempt without a response."""
         ok: bool | None = False
-        if isinstance(
-            error, httpx.PoolTimeout | httpx.UnsupportedProtocol | httpx.LocalProtocolError
-        ):
-            ok = None  # the client's own fault
+        if isinstance(error, OWN_FAULTS):
+            ok = None
         elif isinstance(error, httpx.TimeoutException):
             ok = self.attempts.timed_out(self.allotted)
         self.release(ok)
@@ -92,9 +89,23 @@ class Call:
             self.upstream.learn(self.session, self.lease)
             return True
         seconds = response.headers.get("retry-after", "")
-        retry_after = float(seconds) if seconds.isdecimal() else None
+        # A backend can send any number, so it is believed for an hour at most.
+        retry_after = min(float(seconds), 3600.0) if seconds.isdecimal() else None
         self.release(False, response.status_code, retry_after)
         return False
+
+    async def before_deadline(self, step: Awaitable[T]) -> T:
+        """Return the result of a step.  Raises httpx.ReadTimeout at the deadline."""
+        try:
+            async with asyncio.timeout(self.attempts.end - self.upstream.clock()):
+                return await step
+        except TimeoutError as error:
+            raise self.too_late() from error
+
+    def too_late(self) -> httpx.ReadTimeout:
+        """Release the lease at the deadline, and return the error."""
+        self.release(None)
+        return httpx.ReadTimeout("the deadline is over")
 
     def response(self, response: httpx.Response) -> httpx.Response:
         """Return the response, with a stream that releases the lease."""
@@ -109,11 +120,11 @@ class Call:
         self, ok: bool | None, status: int | None = None, retry_after: float | None = None
     ) -> None:
         """Release the lease, if it is not released yet."""
-        upstream = self.upstream
+        upstream, lease = self.upstream, self.lease
         with upstream.lock:
-            if not self.lease.released:
+            if lease is not None and not lease.released:
                 now = upstream.clock()
-                upstream.pool.release(self.lease, now, ok, retry_after=retry_after, status=status)
+                upstream.pool.release(lease, now, ok, retry_after=retry_after, status=status)
 
 
 class LeasedStream(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -126,7 +137,8 @@ class LeasedStream(httpx.SyncByteStream, httpx.AsyncByteStream):
         assert isinstance(self.stream, httpx.SyncByteStream)
         try:
             for part in self.stream:
-                self.check_deadline()
+                if self.call.upstream.clock() >= self.call.attempts.end:
+                    raise self.call.too_late()
                 yield part
             self.call.release(True)
         except httpx.TransportError as error:
@@ -135,19 +147,14 @@ class LeasedStream(httpx.SyncByteStream, httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         assert isinstance(self.stream, httpx.AsyncByteStream)
+        parts = aiter(self.stream)
         try:
-            async for part in self.stream:
-                self.check_deadline()
+            while (part := await self.call.before_deadline(anext(parts, None))) is not None:
                 yield part
             self.call.release(True)
         except httpx.TransportError as error:
             self.call.failed(error)
             raise
-
-    def check_deadline(self) -> None:
-        if self.call.upstream.clock() >= self.call.attempts.end:
-            self.call.release(None)
-            raise httpx.ReadTimeout("the deadline is over")
 
     def close(self) -> None:
         assert isinstance(self.stream, httpx.SyncByteStream)
@@ -164,15 +171,16 @@ class LeasedStream(httpx.SyncByteStream, httpx.AsyncByteStream):
             self.call.release(None)
 
     def __del__(self) -> None:
-        if not self.call.lease.released:  # a response that was neither read nor closed
-            self.call.upstream.abandoned.append(self.call.lease)
+        lease = self.call.lease
+        if lease is not None and not lease.released:  # a response that was neither read nor closed
+            self.call.upstream.abandoned.append(lease)
 
 
 class Upstream:
     """The backends of a client: a pool, its sessions, and the limits of each request.
 
-    A request ends after ``seconds``, with all of its attempts.  There are at most ``limit``
-    attempts, each of at most ``patience`` seconds.
+    No attempt of a request begins later than ``seconds`` after its start, and its body ends then.
+    There are at most ``limit`` attempts.  A backend fails if it is silent for ``patience`` seconds.
     """
 
     def __init__(
@@ -197,9 +205,9 @@ class Upstream:
         while self.abandoned:
             self.pool.release(self.abandoned.popleft(), self.clock(), ok=None)
 
-    def learn(self, session: Key | None, lease: Lease[str]) -> None:
+    def learn(self, session: Key | None, lease: Lease[str] | None) -> None:
         """Store the backend of a session."""
-        if session is not None:
+        if session is not None and lease is not None:
             with self.lock:
                 self.sessions.learn(session, lease, self.clock())
 
@@ -212,8 +220,8 @@ class BalancedTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         call = Call(self.upstream, request)
-        attempt = call.first()
         try:
+            attempt = call.first()
             while True:
                 try:
                     response = self.inner.handle_request(attempt)
@@ -242,11 +250,12 @@ class AsyncBalancedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         call = Call(self.upstream, request)
-        attempt = call.first()
         try:
+            attempt = call.first()
             while True:
                 try:
-                    response = await self.inner.handle_async_request(attempt)
+                    sent = self.inner.handle_async_request(attempt)
+                    response = await call.before_deadline(sent)
                 except httpx.TransportError as error:
                     call.failed(error)
                     if (again := call.another(error)) is None:

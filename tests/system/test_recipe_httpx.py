@@ -12,7 +12,15 @@ import httpx
 import pytest
 
 from balancers import HealthChecks, LeastConnections, Pool, RoundRobin
-from tests.system.recipes import LIMIT, all_in_flight, assert_idle, backends, cancelled, recipe
+from tests.system.recipes import (
+    LIMIT,
+    all_in_flight,
+    assert_idle,
+    backends,
+    cancelled,
+    recipe,
+    slow_headers,
+)
 
 RECIPE = recipe("with_httpx")
 ENDLESS = recipe("loopback").parts(*[b"x"] * 1000)
@@ -155,6 +163,23 @@ def test_a_body_that_never_ends_is_cut_at_the_deadline(servers: list[Any]) -> No
     assert_idle(of.pool)
 
 
+def test_asynchronous_steps_end_at_the_deadline(servers: list[Any]) -> None:
+    """Headers that never end, and a body that never begins: no timeout of httpx ends these."""
+    for server in servers:
+        server.pause = LIMIT
+
+    async def run() -> None:
+        async with slow_headers() as slow, asyncio.timeout(LIMIT / 2):
+            for names in ([slow], [server.name for server in servers]):
+                of = RECIPE.Upstream(Pool(RoundRobin(names)), seconds=0.2, patience=LIMIT)
+                async with async_client(of) as client:
+                    with pytest.raises(httpx.ReadTimeout):
+                        await client.get("/")
+                    assert_idle(of.pool)
+
+    asyncio.run(run())
+
+
 def test_cancelled_requests_release_their_leases(servers: list[Any]) -> None:
     of = upstream(servers)
     for server in servers:
@@ -235,6 +260,21 @@ def test_threads_share_a_transport(servers: list[Any]) -> None:
     with sync_client(of) as client, ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(client.get, ["/"] * 80))
     assert [answer.status_code for answer in answers] == [200] * 80
+    assert_idle(of.pool)
+
+
+def test_a_backend_can_send_any_number_as_retry_after(servers: list[Any]) -> None:
+    servers[0].status, servers[0].headers = BUSY, {"Retry-After": "9" * 400}
+    of = upstream(servers, HealthChecks[str]())
+    with sync_client(of) as client:
+        assert client.get("/").json()["backend"] == servers[1].name
+    assert_idle(of.pool)
+
+
+def test_a_backend_without_a_port_keeps_no_lease() -> None:
+    of = RECIPE.Upstream(Pool(RoundRobin(["shop"])))
+    with sync_client(of) as client, pytest.raises(ValueError, match="int"):
+        client.get("/")
     assert_idle(of.pool)
 
 
