@@ -92,9 +92,11 @@ class Tiered(InnerBalancers[B]):
         """Return up to ``n`` backends: the plan of the inner balancer of the request, and so on.
 
         If it has fewer backends, those of the next tiers follow, in the order of overflow.  Only
-        the first of these balancers takes a turn.  The plans of others that are not keyed are made
-        by copies, which is O(members) for each.  Raises InvalidSetting unless ``n`` is an int of 1
-        or more, NotPlannable if one of the balancers has no plan, and what :meth:`pick` raises.
+        the first of these balancers takes a turn.  So the others, if they pick in turn or by
+        chance, have the same first backend in each plan until they take one; :meth:`pick` with
+        ``avoid`` takes their turns.  The plans of others that are not keyed are made by copies,
+        which is O(members) for each.  Raises InvalidSetting unless ``n`` is an int of 1 or more,
+        NotPlannable if one of the balancers has no plan, and what :meth:`pick` raises.
 
         >>> from balancers import RoundRobin
         >>> from balancers.algorithms import Tiers

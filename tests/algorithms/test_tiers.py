@@ -210,3 +210,9 @@ def test_without_a_keyed_balancer_a_key_has_a_hash_of_its_own() -> None:
     lb, other = tiers((2, 1)), tiers((1,), 1)
     assert lb.hash_key("user:42") == lb.hash_key(b"user:42") == other.hash_key("user:42")
     assert lb.hash_key("user:43") != lb.hash_key("user:42")
+
+
+def test_retries_spread_over_the_next_tier_but_plans_take_none_of_its_turns() -> None:
+    lb = tiers((1, 3))
+    assert [lb.plan(2) for _ in range(3)] == [["a0", "b0"]] * 3
+    assert [lb.pick(avoid=["a0"]) for _ in range(3)] == members(1, 3)
