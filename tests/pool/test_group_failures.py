@@ -61,12 +61,14 @@ def test_the_weights_of_a_group_are_those_given_and_those_of_its_balancer() -> N
     assert dict(group.weights) == books.members == {"a": 2, "b": 5, "c": 3}
 
 
-def test_an_unknown_backend_leaves_the_balancer_as_it_was() -> None:
-    pool, books = Pool(RoundRobin(["a"])), Books()
+@pytest.mark.parametrize("members", ["", "a"])
+def test_an_unknown_backend_leaves_the_balancer_as_it_was(members: str) -> None:
+    pool, books = Pool(RoundRobin(["a"])), Books(members)
     pool.acquire(0.0)
     with pytest.raises(UnknownBackend):
         pool.group(books, ["a", "x"])
-    assert books.members == books.in_flight == {}
+    assert books.members == dict.fromkeys(members, 1.0)
+    assert books.in_flight == {}
 
 
 @pytest.mark.parametrize("what", [RoundRobin, 7])

@@ -18,6 +18,7 @@ from balancers import (
     WeightedRoundRobin,
 )
 from balancers.errors import InvalidPick, InvalidSetting, InvalidTime, MissingKey, NotPlannable
+from balancers.gates import RequestRateLimit
 from balancers.membership import Membership
 
 
@@ -239,3 +240,62 @@ def test_the_least_tokens_of_the_first_three_of_a_key() -> None:
         assert lease.backend == min(plan, key=tokens.__getitem__)
         assert plan == HashRing([*balancer.weights]).replicas(f"key-{number}", 3)
         assert lease.cost == number
+
+
+class Asked(RoundRobin[str]):
+    """Stores the arguments of its plans."""
+
+    asked: tuple[Any, ...] = ()
+
+    def plan(self, n: int, key: Any = None, now: float = 0.0, avoid: Any = ()) -> list[str]:
+        self.asked = n, key, now, {*avoid}
+        return super().plan(n, key, now, avoid)
+
+
+def test_the_balancer_gets_the_arguments_of_the_plan() -> None:
+    lb = Asked(["a", "b"])
+    pool = Pool(lb)
+    pool.plan(2.5, "key", 7, ["a"])
+    assert lb.asked == (7, "key", 2.5, {"a"})
+    for n in (0, -1, 1.5, True, None, "3"):
+        with pytest.raises(InvalidSetting, match="n must be an int, 1 or more"):
+            pool.plan(3.0, n=n)  # type: ignore[arg-type]  # a wrong number is the test
+    assert lb.asked[0] == 7
+
+
+def test_a_full_pool_refuses_a_plan_before_the_balancer_is_asked() -> None:
+    lb = Asked(["a", "b"])
+    pool = Pool(lb, limit=1)
+    lease = pool.acquire(0.0)
+    with pytest.raises(NoBackendAvailable, match="saturated") as refused:
+        pool.plan(0.0)
+    assert (refused.value.full, lb.asked) == (2, ())
+    pool.release(lease, 1.0)
+    assert pool.plan(1.0, n=1) == ["b"]
+
+
+def test_a_plan_knows_what_is_due_now() -> None:
+    rate = RequestRateLimit[str](1, 1.0)
+    lb = Asked(["a", "b"])
+    pool = Pool(lb, [rate])
+    for backend in "ab":
+        pool.acquire(0.0, prefer=backend)
+    with pytest.raises(NoBackendAvailable) as refused:
+        pool.plan(0.5)
+    assert (refused.value.reason, refused.value.retry_at, lb.asked) == ("rate limited", 1.0, ())
+    assert pool.plan(1.0) == ["a", "b"]
+    with pytest.raises(NoBackendAvailable, match="avoided"):
+        pool.plan(1.0, avoid=["a", "b"])
+    keyed = Pool(HashRing(["a"]), [RequestRateLimit[str](1, 1.0)])
+    keyed.acquire(0.0, "key")
+    with pytest.raises(MissingKey):
+        keyed.plan(0.0)
+
+
+def test_a_planned_backend_that_is_no_member_is_named() -> None:
+    class Wrong(Asked):
+        def plan(self, n: int, key: Any = None, now: float = 0.0, avoid: Any = ()) -> list[str]:
+            return ["a", "x"]
+
+    with pytest.raises(InvalidPick, match=r"<Wrong.* planned 'x', not a member"):
+        Pool(Wrong(["a"])).plan(0.0)
