@@ -217,13 +217,11 @@ class Tiered(InnerBalancers[B]):
         The first is the one whose turn it is.  The next ones come before the previous ones, and
         those without a healthy member last.
         """
+        digest = self.hash_key(key) if self.keyed else None
         if not self._divide():
             return
         tiers = self._tiers
-        if self.keyed:
-            first = self._place_of_hash(self.hash_key(key), self._present)
-        else:
-            first = self._turns.next()
+        first = self._turns.next() if digest is None else self._place_of_hash(digest, self._present)
         yield tiers[first]
         yield from sorted((*tiers[first + 1 :], *tiers[:first]), key=lambda tier: not tier.healthy)
 
