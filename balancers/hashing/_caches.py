@@ -1,272 +1,289 @@
 """Remembers which blocks of prompts are in the caches of engines."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
 from copy import copy
 from typing import Any, Self
 
+from balancers.hashing._matches import WIDTH, Match
+from balancers.hashing._prefix_tree import Node, Path
+
 __all__ = ["Caches"]
 
-_Blocks = Sequence[int]
+_State = tuple[
+    tuple[int, int, dict[int, int]],
+    list[tuple[int, bytes, int, dict[int, int], dict[int, int]]],
+    dict[int, list[tuple[int, int]]],
+]
 
 
 class Caches:
     """A model of several caches, each with the ``capacity`` blocks that were used most recently.
 
     A cache has a number, and a set of caches is an int in which the bits of these numbers are 1.  A
-    block is an int that stands for a whole prefix: it always has the same predecessor.
+    prompt is bytes, 8 for each block.  All prompts are in one tree, so that one search finds the
+    matches of all caches, and a node is the unit of work: a new prompt is one new node.
 
-    A cache that has a block has all blocks before it.  So the length of a match is found by
-    bisection.  To keep this true, a cache treats the last block of a prompt as the one that was
-    used first: then ends are evicted before their beginnings.
+    A cache treats the last block of a prompt as the one that was used first.  Then ends are evicted
+    before their beginnings, and a cache that has a block has all blocks before it.
 
-    Blocks that were always used together are a *run*, so that it takes one step to use all of them.
-    A run is divided when a prompt uses its beginning only.
+    Each use has a time, and each node has the time of its last use.  Of one use, the nodes that
+    were not used later are a path, from the top to the bottom.  Only its bottom is in the order of
+    evictions.  When it is evicted, its parent takes its place if it has the same time.
     """
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self._cached: dict[int, dict[int, _Run]] = {}
-        """For each cache, the run of each block."""
-        self._order: dict[int, OrderedDict[_Run, None]] = {}
-        """For each cache, its runs, from the first to be evicted to the last."""
-        self._holders: dict[int, int] = {}
-        """The caches that have a block.  A block that no cache has is not stored."""
-        self._before: dict[int, int] = {}
-        """The predecessors of the stored blocks."""
+        self._capacity = capacity * WIDTH
+        self._root = Node()
+        self._time = 0
+        self._sizes: dict[int, int] = {}
+        """The number of bytes of each cache."""
+        self._bottoms: dict[int, OrderedDict[int, Node]] = {}
+        """For each cache and each time of a use, the bottom of what was not used later."""
+        self._key: bytes | None = None
+        self._found: Path = [], 0
+        """The path of this key, if it is not None."""
+        self._places: dict[int, Node] | None = None
+        """The node of each block.  Only events of caches need it, so the first one makes it."""
 
     def add(self, number: int) -> None:
         """Add an empty cache; O(1)."""
-        self._cached[number], self._order[number] = {}, OrderedDict()
+        self._sizes[number], self._bottoms[number] = 0, OrderedDict()
 
     def discard(self, number: int) -> None:
-        """Remove a cache; O(its blocks)."""
-        del self._order[number]
-        for block in self._cached.pop(number):
-            self._drop(block, number)
+        """Remove a cache; O(its nodes)."""
+        self._evict(number, self._sizes[number])
+        del self._sizes[number], self._bottoms[number]
 
     def clear(self, number: int) -> None:
-        """Empty a cache; O(its blocks)."""
-        self.discard(number)
-        self.add(number)
+        """Empty a cache; O(its nodes)."""
+        self._evict(number, self._sizes[number])
 
-    def content(self, number: int) -> list[int]:
-        """Return the blocks of a cache, from the first to be evicted to the last; O(blocks)."""
-        return [block for run in self._order[number] for block in reversed(run.blocks)]
+    def matches(self, key: bytes, among: int) -> list[Match]:
+        """Return the different lengths of matches of the caches in the set ``among``.
 
-    def only_holder(self, block: int, among: int) -> int:
-        """Return the number of the only cache that has a block, or -1; O(1)."""
-        found = self._holders.get(block, 0) & among
-        return -1 if found & (found - 1) else found.bit_length() - 1
-
-    def deepest(self, blocks: _Blocks, among: int) -> tuple[int, int]:
-        """Return how many of the blocks the best caches have, and the set of these caches.
-
-        Only the caches in the set ``among`` count; O(log blocks).
+        The first one is for all of them.  Each longer one is for fewer caches; O(nodes).
         """
-        holders = self._holders
-        if not blocks:
-            return 0, among
-        found = holders.get(blocks[-1], 0) & among
-        if found:  # the usual case of a session
-            return len(blocks), found
-        low, high, best = 0, len(blocks) - 1, among
-        while low < high:
-            middle = (low + high + 1) >> 1
-            found = holders.get(blocks[middle - 1], 0) & among
-            if found:
-                low, best = middle, found
+        found = [(0, among)]
+        start, most = 0, among
+        path, _ = self._path(key)
+        for node, end in path:
+            if node.parts:
+                node.extend(found, start, end)
+                most = found[-1][1]
             else:
-                high = middle - 1
-        return low, best
-
-    def wider(self, blocks: _Blocks, length: int, best: int, among: int) -> tuple[int, int]:
-        """Return the greatest lower length of a match, and the caches that have as many blocks.
-
-        ``best`` is the set of the caches that have the first ``length`` blocks.  It must not be
-        equal to ``among``; O(log blocks).
-        """
-        holders = self._holders
-        low, high, more = 0, length - 1, among
-        while low < high:
-            middle = (low + high + 1) >> 1
-            found = holders.get(blocks[middle - 1], 0) & among
-            if found != best:
-                low, more = middle, found
-            else:
-                high = middle - 1
-        return low, more
-
-    def common(self, blocks: _Blocks, among: int) -> int:
-        """Return how many of the blocks more than half of the caches have; O(log blocks)."""
-        holders, half = self._holders, among.bit_count() >> 1
-        low, high = 0, len(blocks)
-        while low < high:
-            middle = (low + high + 1) >> 1
-            if (holders.get(blocks[middle - 1], 0) & among).bit_count() > half:
-                low = middle
-            else:
-                high = middle - 1
-        return low
-
-    def match(self, number: int, blocks: _Blocks) -> int:
-        """Return how many of the blocks a cache has; O(log blocks)."""
-        cached = self._cached[number]
-        if blocks and blocks[-1] in cached:
-            return len(blocks)
-        low, high = 0, len(blocks) - 1
-        while low < high:
-            middle = (low + high + 1) >> 1
-            if blocks[middle - 1] in cached:
-                low = middle
-            else:
-                high = middle - 1
-        return low
-
-    def use(self, number: int, blocks: _Blocks) -> int:
-        """Put the blocks of a prompt into a cache, and evict blocks beyond its capacity.
-
-        Return how many of the blocks the cache had; O(runs + new blocks), and O(1) per evicted one.
-        """
-        cached, order = self._cached[number], self._order[number]
-        runs: list[_Run] = []
-        place = 0
-        if blocks and blocks[-1] in cached:
-            found = kept = len(blocks)
-            fits = True
-        else:
-            found = self.match(number, blocks)
-            kept = min(len(blocks), self.capacity)
-            fits = self._is_new(cached, blocks[found:kept])
-        while place < found or not fits:
-            run = cached.get(blocks[place]) if fits else None
-            if run is None or run.blocks[0] != blocks[place]:
-                self._replace(number, dict.fromkeys(blocks[:kept]))
-                break
-            runs.append(run)
-            place += len(run.blocks)
-        else:
-            if place > found:
-                runs[-1] = self._divide(number, runs[-1], found - place)
-            if found < kept:
-                self._insert(number, blocks, found, kept)
-            for run in reversed(runs):
-                order.move_to_end(run)
-        while len(cached) > self.capacity:
-            run = next(iter(order))
-            block = run.blocks.pop()
-            if not run.blocks:
-                del order[run]
-            del cached[block]
-            self._drop(block, number)
+                here = node.holders & most
+                if here == most:
+                    found[-1] = end, most
+                elif here:
+                    found.append((end, here))
+                    most = here
+                else:
+                    break
+            start = end
         return found
 
-    @staticmethod
-    def _is_new(cached: "dict[int, _Run]", blocks: _Blocks) -> bool:
-        return cached.keys().isdisjoint(blocks) and len({*blocks}) == len(blocks)
+    def only_holder(self, key: bytes, among: int) -> int:
+        """Return the number of the only cache that has a whole prompt, or -1; O(nodes)."""
+        path, part = self._path(key)
+        if not path or path[-1][1] < len(key):
+            return -1
+        node, _ = path[-1]
+        found = node.having(part or len(node.data)) if node.parts else node.holders
+        found &= among
+        return -1 if found & (found - 1) else found.bit_length() - 1
 
-    def _divide(self, number: int, run: "_Run", place: int) -> "_Run":
-        """Make a run of its own of the blocks up to a place, and return it.
+    def match(self, number: int, key: bytes) -> int:
+        """Return how much of a prompt a cache has; O(nodes)."""
+        found = 0
+        path, _ = self._path(key)
+        for node, end in path:
+            found = min(end, found + node.amount(number))
+            if found < end:
+                break
+        return found
 
-        The rest stays where it is in the order.
+    def _path(self, key: bytes) -> Path:
+        """Return the path of a prompt.  That of the last prompt is kept until a node changes."""
+        if key is not self._key:
+            self._key, self._found = key, self._root.path(key)
+        return self._found
+
+    def use(self, number: int, key: bytes) -> int:
+        """Put the blocks of a prompt into a cache, and evict blocks beyond its capacity.
+
+        Return how much of the prompt the cache had; O(nodes), O(bytes) in C, and O(1) for each node
+        that is evicted.
         """
-        first = _Run(run.blocks[:place])
-        run.blocks = run.blocks[place:]
-        self._cached[number].update(dict.fromkeys(first.blocks, first))
-        self._order[number][first] = None
-        return first
+        if not key:
+            return 0
+        if len(key) > self._capacity:
+            key = key[: self._capacity]
+        path, part = self._path(key)
+        self._key = None
+        if part:
+            path[-1] = self._split(path[-1][0], part), path[-1][1]
+        bottoms = self._bottoms[number]
+        time = self._time = self._time + 1
+        node, place, found = self._root, 0, 0
+        for node, place in path:
+            used = node.used
+            last = used.get(number, 0)
+            used[number] = time
+            if bottoms.get(last) is node:
+                del bottoms[last]
+            if last and number not in node.parts:  # the bits of many caches take more time
+                found = place
+            else:
+                found += node.parts.pop(number, 0)
+                node.holders |= 1 << number
+        if place < len(key):
+            node = self._insert(number, node, key[place:], time)
+        bottoms[time] = node
+        if found < len(key):
+            size = self._sizes[number] = self._sizes[number] + len(key) - found
+            if size > self._capacity:
+                self._evict(number, size - self._capacity)
+        return found
 
-    def _insert(self, number: int, blocks: _Blocks, start: int, end: int) -> None:
-        """Insert a run of the blocks from ``start`` to ``end``, as the last one in the order."""
-        holders, bit = self._holders, 1 << number
-        run = _Run(list(blocks[start:end]))
-        for block in run.blocks:
-            holders[block] = holders.get(block, 0) | bit
-        self._cached[number].update(dict.fromkeys(run.blocks, run))
-        self._order[number][run] = None
-        self._before.update(zip(run.blocks[1:], run.blocks, strict=False))
-        if start:
-            self._before[run.blocks[0]] = blocks[start - 1]
+    def _insert(self, number: int, node: Node, data: bytes, time: int) -> Node:
+        """Insert blocks after a node, and return their node."""
+        if node.holders == 1 << number and not node.children and not node.parts:
+            node.data += data
+        else:
+            node = node.append(data)
+            node.holders, node.used[number] = 1 << number, time
+        if self._places is not None:
+            self._places.update(dict.fromkeys(_ids(data), node))
+        return node
 
-    def _replace(self, number: int, blocks: Iterable[int]) -> None:
-        """Insert blocks of which some stand for several prefixes, so the runs do not fit."""
-        blocks = list(blocks)
-        self._remove(number, {block for block in blocks if block in self._cached[number]})
-        self._insert(number, blocks, 0, len(blocks))
+    def _split(self, node: Node, length: int) -> Node:
+        """Make a node of its own of the beginning of a node, and return it."""
+        head = node.split(length)
+        if len(head.used) > len(node.used):
+            for number in head.used.keys() - node.used.keys():
+                self._bottoms[number][head.used[number]] = head
+        if self._places is not None:
+            self._places.update(dict.fromkeys(_ids(head.data), head))
+        return head
 
-    def _remove(self, number: int, gone: set[int]) -> None:
-        """Remove blocks that the cache has; O(blocks of their runs)."""
-        cached, order = self._cached[number], self._order[number]
-        for run in {cached[block] for block in gone}:
-            run.blocks = [block for block in run.blocks if block not in gone]
-            if not run.blocks:
-                del order[run]
-        for block in gone:
-            del cached[block]
-            self._drop(block, number)
+    def _evict(self, number: int, excess: int) -> None:
+        """Remove the bytes of a cache that were used first; O(nodes that are removed)."""
+        self._key = None
+        self._sizes[number] -= excess
+        bottoms = self._bottoms[number]
+        while excess > 0:
+            node = next(iter(bottoms.values()))
+            amount = node.amount(number)
+            self._keep(number, node, max(0, amount - excess))
+            excess -= amount
 
-    def prefix(self, number: int, block: int) -> list[int]:
-        """Return the blocks up to ``block``, or no blocks if the cache does not have it; O(blocks).
+    def _keep(self, number: int, node: Node, length: int) -> None:
+        """Remove the end of a node from a cache, which has none of its children."""
+        if not length:
+            time, parent = node.used.pop(number), node.parent
+            if parent.used.get(number) == time:
+                self._bottoms[number][time] = parent
+            else:
+                del self._bottoms[number][time]
+        if node.holders == 1 << number and not node.parts:
+            gone = node.cut(length)
+        else:
+            gone = node.keep(number, length)
+        if self._places is not None:
+            for block in _ids(gone):
+                if self._places.get(block) is node:
+                    del self._places[block]
 
-        Only the stored predecessors are known.
-        """
-        cached = self._cached[number]
-        found: dict[int, None] = {}
-        while block in cached and block not in found:
-            found[block] = None
-            block = self._before.get(block, -1)
-        return [*found][::-1]
+    def report(
+        self, number: int, stored: bytes, after: bytes, removed: bytes, cleared: bool
+    ) -> None:
+        """Change a cache as its engine says; see ``PrefixAffinity.observe``."""
+        if cleared:
+            self.clear(number)
+        if removed:
+            self.forget(number, removed)
+        before = self.prefix(number, after) if after else b""
+        if stored and (before or not after):
+            self.use(number, before + stored)
 
-    def forget(self, number: int, blocks: _Blocks) -> None:
+    def prefix(self, number: int, block: bytes) -> bytes:
+        """Return the blocks up to ``block``, or nothing if the cache does not have it; O(bytes)."""
+        node, place = self._find(number, block)
+        if node is None:
+            return b""
+        found = [node.data[: place + WIDTH]]
+        while (node := node.parent).data:
+            found.append(node.data)
+        return b"".join(reversed(found))
+
+    def forget(self, number: int, blocks: bytes) -> None:
         """Remove blocks from a cache, and all blocks that come after them.
 
-        O(blocks of the cache), and O(1) if it has none of them.
+        For each block that the cache has: O(nodes after it), and O(bytes of its node) in C.
         """
-        cached, before = self._cached[number], self._before
-        gone = {block for block in blocks if block in cached}
-        missing = len(gone)
-        older: list[int] = []
-        for block in self.content(number) if gone else ():
-            older.append(block)
-            missing -= block in gone
-            if not missing:
-                break
-        for block in reversed(older):  # a block is older than its predecessor
-            if before.get(block) in gone:
-                gone.add(block)
-        self._remove(number, gone)
+        self._key = None
+        for start in range(0, len(blocks), WIDTH):
+            node, place = self._find(number, blocks[start : start + WIDTH])
+            if node is None:
+                continue
+            for each in reversed([*node.below(number)]):
+                self._sizes[number] -= each.amount(number)
+                self._keep(number, each, 0)
+            self._sizes[number] -= node.amount(number) - place
+            self._keep(number, node, place)
 
-    def _drop(self, block: int, number: int) -> None:
-        holders = self._holders
-        rest = holders.get(block, 0) & ~(1 << number)
-        if rest:
-            holders[block] = rest
-        else:
-            holders.pop(block, None)
-            self._before.pop(block, None)
+    def _find(self, number: int, block: bytes) -> tuple[Node | None, int]:
+        """Return the node with a block that a cache has, and the place of the block in it."""
+        if self._places is None:
+            self._places = {each: node for node in self._nodes() for each in _ids(node.data)}
+        [wanted] = _ids(block)
+        node = self._places.get(wanted)
+        if node is None:
+            return None, 0
+        place = node.data.find(block)
+        while place % WIDTH:
+            place = node.data.find(block, place + 1)
+        return (node, place) if place < node.amount(number) else (None, 0)
+
+    def _nodes(self) -> list[Node]:
+        """Return all nodes but the root; parents come first."""
+        nodes = [self._root]
+        for node in nodes:
+            nodes.extend(node.children.values())
+        return nodes[1:]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        clone = copy(self)
-        order = {
-            number: {run: _Run(run.blocks.copy()) for run in runs}
-            for number, runs in self._order.items()
+        return copy(self)
+
+    def __getstate__(self) -> _State:
+        """Return a flat state.  A tree could be too deep for recursion."""
+        nodes = [self._root, *self._nodes()]
+        numbers = {node: number for number, node in enumerate(nodes)}
+        rows = [
+            (numbers[node.parent], node.data, node.holders, node.parts.copy(), node.used.copy())
+            for node in nodes[1:]
+        ]
+        bottoms = {
+            number: [(time, numbers[node]) for time, node in each.items()]
+            for number, each in self._bottoms.items()
         }
-        clone.__dict__.update(
-            _cached={
-                number: {block: order[number][run] for block, run in cached.items()}
-                for number, cached in self._cached.items()
-            },
-            _order={n: OrderedDict.fromkeys(runs.values()) for n, runs in order.items()},
-            _holders=self._holders.copy(),
-            _before=self._before.copy(),
-        )
-        return clone
+        return (self._capacity, self._time, self._sizes.copy()), rows, bottoms
+
+    def __setstate__(self, state: _State) -> None:
+        (self._capacity, self._time, self._sizes), rows, bottoms = state
+        self._root = Node()
+        nodes = [self._root]
+        for parent, data, holders, parts, used in rows:
+            node = nodes[parent].append(data)
+            node.holders, node.parts, node.used = holders, parts, used
+            nodes.append(node)
+        self._bottoms = {
+            number: OrderedDict((time, nodes[place]) for time, place in each)
+            for number, each in bottoms.items()
+        }
+        self._key, self._found, self._places = None, ([], 0), None
 
 
-class _Run:
-    """Blocks that follow each other in prompts, and were always used together."""
-
-    __slots__ = ("blocks",)
-
-    def __init__(self, blocks: list[int]) -> None:
-        self.blocks = blocks
+def _ids(data: bytes) -> list[int]:
+    """Return the blocks as ints, which take less memory as keys of a dict."""
+    return memoryview(data).cast("Q").tolist()

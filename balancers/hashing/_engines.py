@@ -1,6 +1,6 @@
 """Finds the engine with the fewest tokens left to compute."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import inf
 from typing import Generic
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from balancers._internal.types import B
-from balancers.hashing._caches import Caches
+from balancers.hashing._matches import WIDTH, Match
 from balancers.hashing._unread import Unread
 
-__all__ = ["Engines", "Tie", "cheapest", "has_load", "next_idlest"]
+__all__ = ["Engines", "Tie", "cheapest", "first_of", "next_idlest", "only_one"]
 
 _FEW = 8
 """Up to this many engines are compared one by one, and more of them with numpy."""
@@ -34,6 +34,7 @@ class Engines(Generic[B]):
         self.numbers: dict[B, int] = {}
         self.members: dict[int, B] = {}
         self.unread: dict[B, Unread] = {}
+        self.by_number: dict[int, Unread] = {}
         self.changed: dict[Unread, None] = {}
         """The engines whose tokens have changed since the loads were read."""
         self.open = 0
@@ -49,7 +50,7 @@ class Engines(Generic[B]):
                 self._loads = np.concatenate([self._loads, np.full(number, inf)])
             self.numbers[backend] = number
             self.members[number] = backend
-            self.unread[backend] = Unread(number)
+            self.unread[backend] = self.by_number[number] = Unread(number)
         unread = self.unread[backend]
         unread.weight = weight
         bit = 1 << number
@@ -61,70 +62,95 @@ class Engines(Generic[B]):
     def discard(self, backend: B) -> int:
         """Remove an engine, and return the number that it had; O(1)."""
         number = self.numbers.pop(backend)
-        del self.members[number]
+        del self.members[number], self.by_number[number]
         self.changed.pop(self.unread.pop(backend), None)
         self._free.append(number)
         self._loads[number] = inf
         self.open &= ~(1 << number)
         return number
 
-    def loads(self) -> NDArray[np.float64]:
-        """Return the loads of all engines; O(engines that have changed since the last call)."""
+    def loads(self, avoid: Collection[B] = ()) -> NDArray[np.float64]:
+        """Return the loads of all engines, infinite for those to avoid.
+
+        O(engines that have changed since the last call), and O(n) if there are engines to avoid.
+        """
         loads = self._loads
         while self.changed:
             unread, _ = self.changed.popitem()
-            weight = unread.weight
-            tokens: float = unread.tokens
-            if weight != 1:
-                if not weight:
-                    continue  # it stays infinite
-                tokens = round(min(min(tokens, _HIGHEST) / weight, _HIGHEST), _PLACES)
-            loads[unread.number] = tokens if tokens < _HIGHEST else _HIGHEST  # noqa: FURB136 - a call of min() is slower
-        return loads
+            if unread.weight:  # otherwise it stays infinite
+                loads[unread.number] = _load(unread)
+        if not avoid:
+            return loads
+        rest = loads.copy()
+        for backend in avoid:
+            if backend in self.numbers:
+                rest[self.numbers[backend]] = inf
+        return rest
 
-    def without(self, avoid: Collection[B]) -> tuple[int, NDArray[np.float64]]:
-        """Return the open engines that are not avoided, and the loads of all; O(n + avoided)."""
-        rest, loads = self.open, self.loads().copy()
+    def is_idle(self, number: int, tokens: int) -> bool:
+        """Return whether the load of an open engine is less than a number of tokens; O(1)."""
+        unread = self.by_number[number]
+        return unread.tokens < tokens * unread.weight
+
+    def without(self, avoid: Collection[B]) -> int:
+        """Return the open engines that are not avoided; O(avoided)."""
+        rest = self.open
         for backend in avoid:
             number = self.numbers.get(backend)
             if number is not None:
                 rest &= ~(1 << number)
-                loads[number] = inf
-        return rest, loads
+        return rest
 
 
 def cheapest(
-    blocks: Sequence[int], caches: Caches, among: int, loads: NDArray[np.float64], size: int
-) -> tuple[float, list[Tie], int]:
-    """Return the least cost, the engines with this cost, and the length of the longest match.
+    total: int, matches: Sequence[Match], loads: NDArray[np.float64], size: int
+) -> tuple[float, list[Tie]]:
+    """Return the least cost of a prompt of ``total`` bytes, and the engines with this cost.
 
-    The cost is the load plus ``size`` for each block that the engine does not have.  ``among`` is
-    not empty, and the load of all other engines is infinite.
+    ``matches`` are those of a set of engines that is not empty.  The load of all other engines is
+    infinite.  ``size`` is the cost of a block that an engine does not have.
     """
-    total = len(blocks)
     idlest = int(loads.argmin())
     lowest = loads.item(idlest)
-    length, best = caches.deepest(blocks, among)
-    longest, seen, least = length, 0, inf
+    seen, least = 0, inf
     ties: list[Tie] = []
-    while True:
-        own = (total - length) * size
-        tie = _lowest(loads, best & ~seen, idlest)
+    for length, caches in reversed(matches):
+        own = (total - length) // WIDTH * size
+        if lowest + own > least:  # a shorter match is worse
+            break
+        tie = _lowest(loads, caches & ~seen, idlest)
         cost = tie[0] + own
         if cost < least:
             least, ties = cost, [tie]
         elif cost == least:
             ties.append(tie)
-        if best >> idlest & 1 or lowest + own + size > least:  # a shorter match is worse
+        if caches >> idlest & 1:
             break
-        seen = best
-        length, best = caches.wider(blocks, length, best, among)
-    return least, ties, longest
+        seen = caches
+    return least, ties
 
 
-def has_load(number: int, ties: Sequence[Tie], loads: NDArray[np.float64]) -> bool:
-    """Return whether an engine is in one of the sets, and has the load of this set."""
-    return any(among >> number & 1 and loads.item(number) == load for load, among in ties)
+def _load(unread: Unread) -> float:
+    weight, tokens = unread.weight, unread.tokens
+    if weight == 1:
+        return tokens if tokens < _HIGHEST else _HIGHEST  # noqa: FURB136 - a call of min() is slower
+    return round(min(min(tokens, _HIGHEST) / weight, _HIGHEST), _PLACES)
+
+
+def only_one(ties: Sequence[Tie]) -> int:
+    """Return the only engine of the sets, or -1 if they may have several."""
+    among = ties[0][1]
+    return -1 if len(ties) > 1 or among & (among - 1) else among.bit_length() - 1
+
+
+def first_of(order: Iterable[int], ties: Sequence[Tie], loads: NDArray[np.float64]) -> int:
+    """Return the first engine that is in one of the sets and has the load of this set."""
+    for number in order:
+        load = loads.item(number)
+        for lowest, among in ties:
+            if load == lowest and among >> number & 1:
+                return number
+    raise AssertionError("each set has an engine with its load")
 
 
 def next_idlest(loads: NDArray[np.float64], last: int) -> int:

@@ -69,16 +69,21 @@ class Unread:
         hit = cached if cached < cost else cost - 1
         if hit:
             self._hidden += hit
-            self._cached.setdefault(cost, []).append(hit)
             self._cached_requests += 1
+            hits = self._cached.get(cost)
+            if hits is None:
+                self._cached[cost] = [hit]
+            else:
+                hits.append(hit)
 
     def charge(self, change: int) -> None:
         """Change the cost of a request in flight; O(1) amortised."""
         self._cost += change
-        if change < 0 and -change in self._cached:
-            self._take(-change)
-        while not self._cost and self._cached:
-            self._take(next(iter(self._cached)))
+        if change < 0 and self._cached:
+            if -change in self._cached:
+                self._take(-change)
+            while not self._cost and self._cached:
+                self._take(next(iter(self._cached)))
 
     def finish(self) -> None:
         """Remove a request that has ended; O(1)."""

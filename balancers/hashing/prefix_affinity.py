@@ -4,16 +4,17 @@ Source: the local rule of "Mooncake: Trading More Storage for Less Computation",
 algorithm 1.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
+from math import inf
 
 from balancers._internal.checks import NO_BACKENDS, at_least, check_flags, checked_avoid, shown
 from balancers._internal.types import B
 from balancers.balancer import Key
 from balancers.errors import InvalidKey, InvalidSetting, NoBackendAvailable, UnknownBackend
 from balancers.hashing._caches import Caches
-from balancers.hashing._engines import Engines, cheapest, has_load, next_idlest
-from balancers.hashing.blocks import digests_of
-from balancers.hashing.hashed_balancer import mix
+from balancers.hashing._engines import Engines, cheapest, first_of, next_idlest, only_one
+from balancers.hashing._matches import match_of, placed_by
+from balancers.hashing.blocks import WIDTH, checked_blocks
 from balancers.hashing.rendezvous import Rendezvous
 from balancers.keys import Hasher, Identity, name_of
 from balancers.named_membership import NamedMembership
@@ -70,8 +71,8 @@ class PrefixAffinity(NamedMembership[B]):
     >>> lb.pick(longer) == first, lb.cached_blocks(first, longer)
     (True, 2)
 
-    Cost: ``pick`` is O(log blocks) for each different length of a match, plus O(n) vectorised.
-    ``started`` is O(new blocks).  The other methods are O(1).  Memory: about 200 bytes per block.
+    Cost: ``pick`` and ``started`` take one step for each part of the prompt that other prompts
+    share, and ``pick`` is O(n) vectorised.  Memory: 8 bytes per block, and about 650 per prompt.
     Raises InvalidSetting for ``block`` or ``capacity`` below 1, for a ``block`` above 2³², and for
     a ``shared`` that is not a bool.  Raises DuplicateBackend if two backends have the same name.
     """
@@ -97,7 +98,7 @@ class PrefixAffinity(NamedMembership[B]):
         self._caches = Caches(capacity)
         self._ranking: Rendezvous[B] = Rendezvous(identity=identity, hasher=hasher)
         self._engines: Engines[B] = Engines()
-        self._blocks: Sequence[int] = ()  # of the last pick
+        self._blocks = b""  # of the last pick
         self._picked: Collection[int] = ()  # the numbers of the backends of the last pick or plan
         self._last = -1  # the number of the last pick with an empty key
         self._priced: tuple[int, int] | None = None  # the number of the last start; cached tokens
@@ -109,7 +110,7 @@ class PrefixAffinity(NamedMembership[B]):
         The key is remembered until the next call of :meth:`started`, which may record it.
         Raises MissingKey, NoBackendAvailable, and InvalidKey for bytes that are not 8 per block.
         """
-        blocks = digests_of(key) if isinstance(key, bytes) else (self.hash_key(key),)
+        blocks = self._blocks_of(key)
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
         number = self._choose(blocks, avoid)
@@ -137,44 +138,53 @@ class PrefixAffinity(NamedMembership[B]):
         self._picked = [self._engines.numbers[backend] for backend in ranked]
         return list(ranked)
 
-    def _choose(self, blocks: Sequence[int], avoid: Collection[B]) -> int:
+    def _choose(self, blocks: bytes, avoid: Collection[B]) -> int:
         """Return the number of the backend to pick.  The call changes no state."""
-        engines = self._engines
-        among, loads = engines.without(avoid) if avoid else (engines.open, engines.loads())
+        engines, total = self._engines, len(blocks)
+        among = engines.without(avoid) if avoid else engines.open
         if not among:
             raise self.refusal()
-        if blocks and not self._shared:
-            number = self._caches.only_holder(blocks[-1], among)
-            if number >= 0 and loads.item(number) < self._block:
+        if not self._shared:
+            number = self._caches.only_holder(blocks, among)
+            if number >= 0 and engines.is_idle(number, self._block):
                 return number  # any other engine has at least a block to compute
-        if not blocks:
+        loads = engines.loads(avoid)
+        if not total:
             return next_idlest(loads, self._last)
-        least, ties, longest = cheapest(blocks, self._caches, among, loads, self._block)
-        total = len(blocks)
-        best = ties[0][1]
-        single = -1 if len(ties) > 1 or best & (best - 1) else best.bit_length() - 1
+        matches = self._caches.matches(blocks, among)
+        longest = matches[-1][0]
         new = _COLD * longest <= total
-        if single >= 0 and not new and not self._shared:
-            return single
-        place = longest if new else self._caches.common(blocks, among)
-        digest = mix(blocks[min(place, total - 1)])
-        owner = engines.numbers[self._ranking.pick_hashed(digest, avoid)]
-        assumed = total if self._shared else longest + (total - longest) / _COLD if new else 0
-        own = total - max(assumed, self._caches.match(owner, blocks))
-        if loads.item(owner) + own * self._block <= least:
+        owner, cost = -1, inf
+        if new or self._shared:
+            digest = placed_by(blocks, matches, new)
+            owner = engines.numbers[self._ranking.pick_hashed(digest, avoid)]
+            assumed = total if self._shared else longest + (total - longest) / _COLD
+            own = (total - max(assumed, match_of(owner, matches))) / WIDTH * self._block
+            cost = loads.item(owner) + own
+            if cost <= loads.item(loads.argmin()) + (total - longest) // WIDTH * self._block:
+                return owner  # no cost is lower
+        least, ties = cheapest(total, matches, loads, self._block)
+        if cost <= least:
             return owner
-        if single >= 0:
-            return single
-        order = (engines.numbers[each] for each in self._ranking.succession(digest))
-        return next(number for number in order if has_load(number, ties, loads))
+        only = only_one(ties)
+        if only >= 0:
+            return only
+        ranked = self._ranking.succession(placed_by(blocks, matches, new))
+        return first_of(map(engines.numbers.__getitem__, ranked), ties, loads)
+
+    def _blocks_of(self, key: Key | None) -> bytes:
+        """Return the blocks of a key.  Raises MissingKey, InvalidKey."""
+        if isinstance(key, bytes):
+            return checked_blocks(key)
+        return self.hash_key(key).to_bytes(WIDTH, "little")
 
     def started(self, backend: B, now: float = 0.0, bound: bool = False) -> None:
-        """Count a request, and record the key if the last pick was this backend; O(new blocks).
+        """Count a request, and record the key if the last pick was this backend; see the class.
 
         The key of a ``bound`` request is not known.  Such a request counts as one token until
         :meth:`charged` gives its cost.  Ignored if the backend is not a member.
         """
-        blocks, self._blocks = self._blocks, ()
+        blocks, self._blocks = self._blocks, b""
         found, new = 0, 1
         unread = self._engines.unread.get(backend)
         if unread is None:
@@ -182,10 +192,10 @@ class PrefixAffinity(NamedMembership[B]):
         number = unread.number
         if blocks and not bound and number in self._picked:
             found = self._caches.use(number, blocks)
-            new = (len(blocks) - found) * self._block or 1
+            new = (len(blocks) - found) // WIDTH * self._block or 1
         unread.start(new)
         self._engines.changed[unread] = None
-        self._priced = number, found * self._block
+        self._priced = number, found // WIDTH * self._block
 
     def charged(self, backend: B, change: int, now: float = 0.0) -> None:
         """Called when the cost of the requests in flight changes by the int ``change``; O(1).
@@ -204,10 +214,7 @@ class PrefixAffinity(NamedMembership[B]):
         self._engines.changed[unread] = None
 
     def finished(self, backend: B, outcome: Outcome = SUCCESS, now: float = 0.0) -> None:
-        """Count a request no longer; O(1).
-
-        Ignored if the backend is not a member or has no request in flight.
-        """
+        """Count a request no longer; O(1).  Ignored if the backend has none, or is no member."""
         unread = self._engines.unread.get(backend)
         if unread is not None:
             self._priced = None
@@ -215,19 +222,18 @@ class PrefixAffinity(NamedMembership[B]):
             self._engines.changed[unread] = None
 
     def load_of(self, backend: B, now: float = 0.0) -> int:
-        """Return the tokens left to compute of the requests in flight on a member; O(1).
+        """Return the tokens left to compute on a member, whatever its weight; O(1).
 
-        They are not divided by the weight.  Raises UnknownBackend.
+        Raises UnknownBackend.
         """
-        return self._engines.unread[self._engines.members[self._find(backend)]].tokens
+        return self._engines.by_number[self._find(backend)].tokens
 
     def cached_blocks(self, backend: B, key: Key) -> int:
-        """Return how many blocks of a key are assumed to be cached by a member; O(log blocks).
+        """Return how many blocks of a key are assumed to be cached by a member; see the class.
 
         Raises UnknownBackend, MissingKey, InvalidKey.
         """
-        blocks = digests_of(key) if isinstance(key, bytes) else (self.hash_key(key),)
-        return self._caches.match(self._find(backend), blocks)
+        return self._caches.match(self._find(backend), self._blocks_of(key)) // WIDTH
 
     def _find(self, backend: B) -> int:
         number = self._engines.numbers.get(backend)
@@ -267,24 +273,18 @@ class PrefixAffinity(NamedMembership[B]):
         >>> lb.cached_blocks("b", prompt)
         1
 
-        Ignored if the backend is not a member.  The cost is O(1) for each stored block and those
-        before it, and for each removed block and those that would have been evicted before it.
-        Raises InvalidKey, and InvalidSetting if ``cleared`` is not a bool.
+        Ignored if the backend is not a member.  O(prompt).  The first ``after`` or ``removed``
+        makes an index of all blocks, which takes about 70 bytes for each.  Raises InvalidKey, and
+        InvalidSetting if ``cleared`` is not a bool.
         """
         check_flags(cleared=cleared)
-        new, gone, previous = digests_of(stored), digests_of(removed), digests_of(after)
-        if len(previous) > 1:
-            raise InvalidKey(f"after must be one block, not {len(previous)} blocks")
+        for blocks in (stored, removed, after):
+            checked_blocks(blocks)
+        if len(after) > WIDTH:
+            raise InvalidKey(f"after must be one block, not {len(after) // WIDTH} blocks")
         number = self._engines.numbers.get(backend)
-        if number is None:
-            return
-        if cleared:
-            self._caches.clear(number)
-        if gone:
-            self._caches.forget(number, gone)
-        before = self._caches.prefix(number, previous[0]) if previous else []
-        if new and (before or not previous):
-            self._caches.use(number, (*before, *new))
+        if number is not None:
+            self._caches.report(number, stored, after, removed, cleared)
 
     def update_named_index(
         self, backend: B, name: bytes, old: float | None, new: float | None

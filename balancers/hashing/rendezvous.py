@@ -95,8 +95,9 @@ class Rendezvous(HashedBalancer[B]):
         if not self._open:
             return
         self.check_pick(digest, ())
-        scores = self._scores(np.array(digest | 1, dtype=np.uint64))
-        lowest = -inf if scores.dtype == np.float64 else 0
+        self._key_factor[()] = digest | 1
+        scores = self._scores(self._key_factor)
+        lowest = 0 if len(self._open_weights) == 1 else -inf
         for _ in range(self._open):
             first = scores.argmax()
             scores[first] = lowest

@@ -60,11 +60,13 @@ def rows() -> Iterator[Row]:
         for make in (RoundRobin, LeastConnections):
             name = f"A group with LeastConnections of a Pool of {make.__name__}, a request"
             yield Row(name, n, "U", 80, partial(_group_requests, make, n))
-        for blocks, reach in ((16, 200), (256, 700)):
-            name = f"Pool of PrefixAffinity, {blocks} cached blocks"
-            yield Row(f"{name}, a request", n, "U", reach, partial(_prompts, blocks, n))
-            costly = partial(_prompts, blocks, n, cost=16 * blocks)
-            yield Row(f"{name}, cost=", n, "U", reach + 100, costly)
+        for blocks, reach in ((16, 1100), (256, 1300)):
+            name = f"Pool of PrefixAffinity, {blocks}"
+            cached, cost = f"{name} cached blocks", 16 * blocks
+            yield Row(f"{cached}, a request", n, "U", 200, partial(_prompts, blocks, n))
+            yield Row(f"{cached}, cost=", n, "U", 270, partial(_prompts, blocks, n, cost))
+            new = f"{name} blocks, all but 2 new, cost="
+            yield Row(new, n, "U", reach, partial(_new_prompts, blocks, n, cost))
     name = "chain of 4096 tokens, an array"
     yield Row(name, 0, "U", 3000, partial(_chain, np.arange(4096)))
     yield Row("chain of 4096 tokens, a list", 0, "U", 6000, partial(_chain, [*range(4096)]))
@@ -97,6 +99,28 @@ def _prompts(blocks: int, n: int, cost: int = 0) -> tuple[Run, Run]:
     for _ in range(256):
         request()
     assert all(balancer.cached_blocks(balancer.pick(key), key) == blocks for key in keys)
+    return repeated(request), attribute()
+
+
+def _new_prompts(blocks: int, n: int, cost: int) -> tuple[Run, Run]:
+    """Requests whose prompts have only the same first two blocks, to caches that are full."""
+    balancer = PrefixAffinity(names(n), capacity=8 * blocks)
+    pool = Pool(balancer)
+    acquire, release = pool.acquire, pool.release
+    first, rest = chain([7] * 32), Random(1).randbytes(8 * (blocks - 3))
+    now, number = 0.0, 0
+
+    def request() -> None:
+        nonlocal now, number
+        number += 1
+        now += DURATIONS[number % 5]
+        lease = acquire(now, first + number.to_bytes(8) + rest, cost=cost)
+        release(lease, now)
+
+    for _ in range(16 * n):
+        request()
+    key = first + bytes(8) + rest
+    assert balancer.cached_blocks(balancer.pick(key), key) == 2
     return repeated(request), attribute()
 
 

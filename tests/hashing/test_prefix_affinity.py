@@ -241,7 +241,7 @@ def test_members_come_and_go_without_a_trace() -> None:
     for backend in names:
         lb.discard(backend)
     fresh: PrefixAffinity[str] = PrefixAffinity(block=BLOCK)
-    assert (lb._caches._holders, lb._caches._before) == ({}, {})
+    assert lb._caches._nodes() == []
     for each in (lb, fresh):
         for backend in names:
             each.put(backend)

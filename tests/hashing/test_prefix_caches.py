@@ -1,6 +1,7 @@
 """What is assumed to be in the caches of engines: a dict model, brute force, hostile sequences."""
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from itertools import accumulate
 from random import Random
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from balancers.hashing._caches import Caches
+from balancers.hashing._matches import common, match_of
 from tests.depth import runs
 
 
@@ -53,43 +55,79 @@ losses = st.tuples(st.just("forget"), st.integers(0, 2), prompts)
 clears = st.tuples(st.just("clear"), st.integers(0, 2), st.just(()))
 
 
+def key_of(blocks: Iterable[int]) -> bytes:
+    return b"".join(block.to_bytes(8, "little") for block in blocks)
+
+
+def blocks_of(key: bytes) -> list[int]:
+    return [*memoryview(key).cast("Q")]
+
+
+def content(caches: Caches, number: int) -> list[int]:
+    """Return the blocks of a cache, from the first to be evicted to the last."""
+    found: list[int] = []
+    for time, bottom in caches._bottoms[number].items():
+        node = bottom
+        while node.used.get(number) == time:
+            found += reversed(blocks_of(node.data[: node.amount(number)]))
+            node = node.parent
+    return found
+
+
+def check_tree(caches: Caches) -> None:
+    """Check what is always true of the nodes."""
+    sizes = dict.fromkeys(caches._sizes, 0)
+    for node in caches._nodes():
+        assert node.parent.children[node.data[:8]] is node
+        assert node.holders, "blocks that no cache has"
+        assert len(node.data) % 8 == 0
+        have = {number for number in sizes if node.holders >> number & 1}
+        assert node.used.keys() == have | node.parts.keys()
+        assert not have & node.parts.keys()
+        assert all(0 < part < len(node.data) for part in node.parts.values())
+        assert node.holders.bit_length() <= max(sizes) + 1
+        if node.parent is not caches._root:
+            for number, time in node.used.items():
+                assert node.parent.holders >> number & 1, "the node before it is not complete"
+                assert node.parent.used[number] >= time
+        for number in sizes:
+            sizes[number] += node.amount(number)
+    assert sizes == caches._sizes
+    for number, size in sizes.items():
+        assert size <= caches._capacity
+        assert len(content(caches, number)) * 8 == size
+        assert [*caches._bottoms[number]] == sorted(caches._bottoms[number])
+
+
 def check(caches: Caches, models: list[Model], rng: Random) -> None:
     """Compare the caches with the models, and the matches with brute force."""
+    check_tree(caches)
     for number, model in enumerate(models):
-        assert caches.content(number) == model.blocks
-        for block in model.blocks:
+        assert content(caches, number) == model.blocks
+        for block in model.blocks if rng.random() < 0.2 else ():
             assert before(block) in {0, *model.blocks}, "the block before it is gone"
             words = [block]
             while before(words[-1]):
                 words.append(before(words[-1]))
-            assert caches.prefix(number, block) == words[::-1]
-    everything = {block for model in models for block in model.blocks}
-    assert caches._holders.keys() == everything
-    assert caches._before.keys() <= everything
+            assert caches.prefix(number, key_of([block])) == key_of(words[::-1])
+        assert caches.prefix(number, key_of([999_999])) == b""
     wanted = prompt([rng.randrange(3) for _ in range(rng.randrange(8))])
+    key = key_of(wanted)
     among = rng.randrange(1, 8)
-    matches = {
-        number: sum(block in models[number].blocks for block in wanted)
+    have = {
+        number: 8 * sum(block in models[number].blocks for block in wanted)
         for number in range(3)
         if among >> number & 1
     }
-    longest = max(matches.values())
-    length, best = caches.deepest(wanted, among)
-    assert length == longest
-    reached = {longest}
-    while True:
-        holders = sum(1 << number for number, match in matches.items() if match >= length)
-        assert best == holders
-        assert length == max(match for match in matches.values() if match <= length)
-        if best == among:
-            break
-        length, best = caches.wider(wanted, length, best, among)
-        reached.add(length)
-    assert reached == {*matches.values()}
-    holders_of = [sum(match >= n for match in matches.values()) for n in range(len(wanted) + 1)]
-    most = [n for n, holders in enumerate(holders_of) if 2 * holders > len(matches)]
-    assert caches.common(wanted, among) == max(most)
-    assert all(caches.match(number, wanted) == match for number, match in matches.items())
+    lengths = sorted({*have.values()})
+    expected = [(n, sum(1 << each for each in have if have[each] >= n)) for n in lengths]
+    assert caches.matches(key, among) == expected
+    owners = [number for number, match in have.items() if key and match == len(key)]
+    assert caches.only_holder(key, among) == (owners[0] if len(owners) == 1 else -1)
+    most = [n for n in (0, *lengths) if 2 * sum(m >= n for m in have.values()) > len(have)]
+    assert common(expected) == max(most)
+    for number, match in have.items():
+        assert caches.match(number, key) == match_of(number, expected) == match
 
 
 @given(
@@ -105,10 +143,10 @@ def test_caches_are_like_the_model(
         caches.add(number)
     for name, number, blocks in actions:
         if name == "use":
-            assert caches.use(number, blocks) == models[number].use(blocks)
+            assert caches.use(number, key_of(blocks)) == 8 * models[number].use(blocks)
         elif name == "forget":
             gone = [block for block in blocks if rng.random() < 0.3]
-            caches.forget(number, gone)
+            caches.forget(number, key_of(gone))
             models[number].forget(gone)
         else:
             caches.clear(number)
@@ -125,7 +163,7 @@ def test_long_histories_are_like_the_model() -> None:
     for step in range(runs(4000)):
         blocks = prompt([rng.choice((0, 0, 1, 2)) for _ in range(rng.randrange(12))])
         number = rng.randrange(3)
-        assert caches.use(number, blocks) == models[number].use(blocks)
+        assert caches.use(number, key_of(blocks)) == 8 * models[number].use(blocks)
         if step % 50 == 0:
             check(caches, models, rng)
             caches, kept = deepcopy(caches), caches
@@ -136,49 +174,82 @@ def test_long_histories_are_like_the_model() -> None:
 def test_a_prompt_that_is_longer_than_the_cache_leaves_its_beginning(length: int) -> None:
     caches = Caches(5)
     caches.add(0)
-    assert caches.use(0, range(1, length + 1)) == 0
+    assert caches.use(0, key_of(range(1, length + 1))) == 0
     kept = min(5, length)
-    assert caches.content(0) == [*range(kept, 0, -1)]
-    assert caches.use(0, range(1, length + 1)) == kept
+    assert content(caches, 0) == [*range(kept, 0, -1)]
+    assert caches.use(0, key_of(range(1, length + 1))) == 8 * kept
 
 
 def test_evictions_by_turns_leave_no_block_without_the_one_before_it() -> None:
     """Two prompts with one beginning are used in turns, and a third one evicts their ends."""
     caches = Caches(7)
     caches.add(0)
-    common = [1, 2, 3]
+    first = [1, 2, 3]
     for step in range(30):
-        caches.use(0, [*common, 10, 11])
-        caches.use(0, [*common, 20, 21])
-        caches.use(0, [30 + step, 100 + step])
-        content = caches.content(0)
-        assert len(content) == 7
-        for prefix in ([*common, 10, 11], [*common, 20, 21], [30 + step, 100 + step]):
-            have = [block in content for block in prefix]
+        caches.use(0, key_of([*first, 10, 11]))
+        caches.use(0, key_of([*first, 20, 21]))
+        caches.use(0, key_of([30 + step, 100 + step]))
+        left = content(caches, 0)
+        assert len(left) == 7
+        for prefix in ([*first, 10, 11], [*first, 20, 21], [30 + step, 100 + step]):
+            have = [block in left for block in prefix]
             assert have == sorted(have, reverse=True)
 
 
-def test_digests_that_stand_for_several_prefixes_do_no_harm() -> None:
-    """A caller may pass ids that are no prefixes.  Matches are then wrong, but nothing fails."""
+def test_blocks_that_stand_for_several_prefixes_do_no_harm() -> None:
+    """A caller may pass ids that are no prefixes, also several times.  Matches are those of paths.
+
+    Events of such blocks may be about another path, but nothing fails or grows.
+    """
     rng = Random(3)
     caches = Caches(12)
     caches.add(0)
     caches.add(1)
-    for _ in range(runs(10_000)):
-        blocks = tuple(rng.randrange(9) for _ in range(rng.randrange(12)))
+    for _ in range(runs(5_000)):
+        key = key_of(rng.randrange(3) for _ in range(rng.randrange(12)))
         number = rng.randrange(2)
-        caches.use(number, blocks)
+        have = caches.match(number, key)
+        assert caches.use(number, key) == have
+        assert caches.match(number, key) == len(key)
         if rng.random() < 0.2:
-            caches.forget(number, blocks[:2])
-        if blocks:
-            caches.prefix(number, blocks[0])
-        length, best = caches.deepest(blocks, 3)
-        if best != 3 and length:
-            assert caches.wider(blocks, length, best, 3)[0] < length
-        assert 0 <= caches.match(number, blocks) <= len(blocks)
-        content = [set(caches.content(0)), set(caches.content(1))]
-        assert max(map(len, content)) <= 12
-        assert caches._holders == {
-            block: (block in content[0]) + 2 * (block in content[1])
-            for block in content[0] | content[1]
-        }
+            caches.forget(number, key[:16])
+        if key:
+            caches.prefix(number, key[:8])
+        caches.matches(key, 3)
+        check_tree(caches)
+        assert {*(caches._places or ())} <= {*content(caches, 0), *content(caches, 1)}
+
+
+def test_a_session_on_one_engine_is_one_node() -> None:
+    """So a request of a long session takes as many steps as one of a short session."""
+    caches = Caches(1000)
+    caches.add(0)
+    for length in range(1, 200):
+        caches.use(0, key_of(range(length)))
+    assert len(caches._nodes()) == 1
+
+
+def test_nodes_are_as_many_as_different_prompts() -> None:
+    """Also when the ends of prompts are evicted a few blocks at a time, and others have them."""
+    caches = Caches(100)
+    caches.add(0)
+    caches.add(1)
+    caches.use(0, key_of(range(100)))
+    caches.use(1, key_of(range(100)))
+    for number in range(90):
+        caches.use(0, key_of([1000 + number]))
+    check_tree(caches)
+    assert len(caches._nodes()) == 91
+    assert caches.matches(key_of(range(100)), 3) == [(80, 3), (800, 2)]
+
+
+def test_a_tree_that_is_deeper_than_the_stack_is_copied_and_pickled() -> None:
+    caches = Caches(5000)
+    caches.add(0)
+    for length in range(2000, 0, -1):
+        caches.use(0, key_of(range(length)))
+    assert len(caches._nodes()) == 2000
+    for clone in (deepcopy(caches), pickle.loads(pickle.dumps(caches))):  # noqa: S301 - a test
+        assert content(clone, 0) == content(caches, 0)
+        clone.clear(0)
+    assert len(content(caches, 0)) == 2000
