@@ -1,21 +1,19 @@
 """Defines the base class of balancers that divide the requests among other balancers."""
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import deepcopy
 from fractions import Fraction
-from typing import cast
 
 from balancers._internal.checks import NO_BACKENDS, at_least, check_flags, checked_avoid
 from balancers._internal.plans import plan_of
-from balancers._internal.refusals import USUAL_REASONS
+from balancers._internal.refusals import USUAL_REASONS, has_room_later
 from balancers._internal.types import B
 from balancers.algorithms._inner_balancers import InnerBalancers
 from balancers.algorithms._tier import Tier
 from balancers.algorithms._turns import Turns
 from balancers.balancer import Balancer, Key
 from balancers.errors import MissingKey, NoBackendAvailable
-from balancers.gate import NoRoom
 from balancers.keys import Hasher, Murmur3, key_bytes
 
 __all__ = ["Tiered"]
@@ -106,6 +104,8 @@ class Tiered(InnerBalancers[B]):
         (['a1', 'a2', 'b1'], 'a2')
         """
         at_least(1, n=n)
+        if key is None and self.keyed:
+            raise MissingKey("key must not be None, because an inner balancer is keyed")
         avoid = checked_avoid(avoid)
         for tier in self._tiers:
             plan_of(tier.balancer)
@@ -240,7 +240,7 @@ class Tiered(InnerBalancers[B]):
         full = tier.full
         for backend in {*avoid} if avoid else ():
             if self._tier_of.get(backend) is tier:
-                waits = _has_room_later(backend, avoid)
+                waits = has_room_later(backend, avoid)
                 if self._weights[backend]:
                     full += waits
                 elif self._conditions.get(backend) == "full":
@@ -255,14 +255,3 @@ class Tiered(InnerBalancers[B]):
 def _own(error: NoBackendAvailable, avoid: Collection[object]) -> NoBackendAvailable | None:
     """Return the error of an inner balancer, or None if it may only say that all are avoided."""
     return None if avoid and error.reason in USUAL_REASONS else error
-
-
-def _has_room_later(backend: object, avoid: object) -> bool:
-    """Return whether the pool avoids a backend only until other requests on it have ended."""
-    if not isinstance(avoid, Mapping):
-        return False
-    rooms = cast("Mapping[object, object]", avoid).get(backend)
-    if not rooms or not isinstance(rooms, tuple):
-        return False
-    each_room = cast("tuple[object, ...]", rooms)
-    return all(isinstance(room, NoRoom) and room.full for room in each_room)

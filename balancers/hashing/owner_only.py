@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from balancers._internal.checks import at_least, checked_avoid, shown
+from balancers._internal.refusals import has_room_later
 from balancers._internal.taken import take, wrapping
 from balancers._internal.types import B
 from balancers.balancer import Condition, Key
@@ -23,10 +24,10 @@ class OwnerOnly(Membership[B]):
 
     ``over`` is the balancer that determines the order of preference of a key.  The owner is the
     first backend in this order that is open or *full*.  It is full while nothing but limits of
-    requests or of cost in flight close it.  A limit alone would send the key to the next backend;
-    here the request can wait for its owner, for example in an
-    :class:`~balancers.overload.AdmissionQueue`.  If the owner drains, is down or leaves, the next
-    backend is the owner.
+    requests or of cost in flight close it, or leave no room for the cost of the request.  A limit
+    alone would send the key to the next backend; here the request can wait for its owner, for
+    example in an :class:`~balancers.overload.AdmissionQueue`.  If the owner drains, is down or
+    leaves, or if the cost is above its limit, the next backend is the owner.
 
     >>> from balancers import ConnectionLimit, HashRing, NoBackendAvailable, Pool
     >>> lb = OwnerOnly(HashRing(["a", "b", "c"]))
@@ -94,9 +95,9 @@ class OwnerOnly(Membership[B]):
         InvalidSetting for ``n`` below 1.
         """
         at_least(1, n=n)
-        plan: list[B] = []
-        for backend in islice(self._owners(key, avoid), n):
-            if not self._weights[backend]:
+        avoid, plan = checked_avoid(avoid), list[B]()
+        for backend in islice(self._owners(key, avoid), min(n, len(self._weights))):
+            if not self._weights[backend] or backend in avoid:
                 if not plan:
                     raise NoBackendAvailable("saturated", {"saturated": 1}, full=1)
                 break
@@ -129,10 +130,14 @@ class OwnerOnly(Membership[B]):
         return self._last_weights.get(backend, 0) if backend in self._full else 0
 
     def _owners(self, key: Key | None, avoid: Collection[B]) -> Iterator[B]:
-        """Return the backends that are open or full and not avoided, in the order of the key."""
+        """Return the backends that are open or full and not avoided, in the order of the key.
+
+        A pool also avoids open backends whose limit has no room for the cost of the request.  They
+        are full for this request.
+        """
         avoid, over = checked_avoid(avoid), self._over
         for backend in over.succession(over.hash_key(key)):
-            if backend not in avoid:
+            if backend not in avoid or has_room_later(backend, avoid):
                 if backend not in self._weights:
                     raise InvalidPick(
                         f"{shown(over)} picked {shown(backend)}, not a member of {shown(self)}"

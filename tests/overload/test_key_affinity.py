@@ -23,6 +23,7 @@ from balancers import (
     Pool,
 )
 from balancers.errors import InvalidKey, InvalidPick, InvalidSetting, MissingKey, QueueFull
+from balancers.gates import CostLimit
 from balancers.hashing import HashedBalancer, Maglev, OwnerOnly, Rendezvous
 from balancers.overload import AdmissionQueue
 from tests.depth import runs
@@ -225,6 +226,25 @@ def test_a_closed_owner_passes_its_keys_on_and_gets_them_back_while_it_is_full()
     pool.remove(first, 5.0)
     pool.add(first, now=5.0)
     assert pool.acquire(5.0, "user").backend == first
+
+
+def test_a_request_waits_for_its_owner_while_only_its_cost_does_not_fit() -> None:
+    lb = OwnerOnly(Rendezvous(["a", "b", "c"]))
+    costs: CostLimit[str] = CostLimit(10)
+    pool = Pool(lb, [costs])
+    first, second, _ = lb.over.replicas("user", 3)
+    lease = pool.acquire(0.0, "user", cost=6)
+    with pytest.raises(NoBackendAvailable) as refusal:
+        pool.acquire(0.0, "user", cost=5)
+    assert (refusal.value.reason, refusal.value.full) == ("saturated", 1)
+    assert refusal.value.counts == {"saturated": 1}
+    assert pool.explain(0.0, "user", cost=5).backend is None
+    assert pool.acquire(0.0, "user", cost=5, avoid=[first]).backend == second
+    assert pool.acquire(0.0, "user", cost=4).backend == lease.backend == first
+    pool.release(lease, 1.0)
+    assert pool.acquire(1.0, "user", cost=5).backend == first
+    costs.set(first, 4)  # the cost is too large for it, and it will never fit
+    assert pool.acquire(1.0, "user", cost=5).backend == second
 
 
 def test_a_refused_update_keeps_the_owners() -> None:
