@@ -137,7 +137,7 @@ class SamplingBalancer(Membership[B], Generic[B, S]):
             return found
         numbers = uniforms(self._seed_of_plan(bool(avoid)))
         group, size, find = list[int](), min(self._group_size, left), sampler.find
-        for share in islice(numbers, _TRIES * (1 + n) * self._group_size):
+        for share in islice(numbers, _TRIES * (1 + wanted) * self._group_size):
             index = find(share)
             if index in taken or index in group:
                 continue

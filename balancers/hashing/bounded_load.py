@@ -178,7 +178,7 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         order = (self._open_member(each) for each in succession if each not in avoid)
         c, bound = (self._c_numerator, self._c_denominator), self._bound_without(avoid)
         turns = in_turn(order, self._counts, self._open_weights, self._slack, c, bound)
-        return list(islice(turns, n)) or [self.pick_hashed(digest, avoid)]
+        return list(islice(turns, min(n, len(self._counts)))) or [self.pick_hashed(digest, avoid)]
 
     def hash_key(self, key: Key | None) -> int:
         """Return the hash that ``pick`` uses.  Raises MissingKey, InvalidKey, TypeError."""

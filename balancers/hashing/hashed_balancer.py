@@ -150,7 +150,7 @@ class HashedBalancer(NamedMembership[B]):
         Raises MissingKey, InvalidKey, InvalidSetting for k below 1.
         """
         at_least(1, k=k)
-        return list(islice(self.succession(self.hash_key(key)), k))
+        return list(islice(self.succession(self.hash_key(key)), min(k, len(self._weights))))
 
     def plan(
         self, n: int, key: Key | None = None, now: float = 0.0, avoid: Collection[B] = ()
@@ -174,12 +174,13 @@ class HashedBalancer(NamedMembership[B]):
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
         if not avoid:
-            ranked = list(islice(self.succession(digest), n))
+            ranked = list(islice(self.succession(digest), min(n, len(self._weights))))
         elif type(self).succession is HashedBalancer.succession:
             ranked = picked_until_refused(partial(self.pick_hashed, digest), n, avoid)
         else:
             in_turn = self.succession(digest)
-            ranked = list(islice((each for each in in_turn if each not in avoid), n))
+            others = (each for each in in_turn if each not in avoid)
+            ranked = list(islice(others, min(n, len(self._weights))))
         return ranked or [self.pick_hashed(digest, avoid)]
 
     def succession(self, digest: int) -> Iterator[B]:

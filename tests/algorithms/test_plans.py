@@ -85,7 +85,7 @@ def test_a_plan_is_what_picks_with_a_growing_avoid_return(kind: Kind) -> None:
         balancer, names = shaken(kind, rng, members)
         for _ in range(3):
             avoid = rng.choice([(), [], rng.sample(names, rng.randint(0, members))])
-            n = rng.choice([1, 2, 3, members, 10**6])
+            n = rng.choice([1, 2, 3, members, 10**6, 10**30])
             key, before = rng.choice(keys_of(kind)), deepcopy(balancer)
             plan = planned(balancer, n, key=key, avoid=avoid)
             if drawn:
@@ -120,10 +120,12 @@ def test_a_plan_refuses_what_a_pick_refuses_and_changes_nothing_then(kind: Kind)
             assert isinstance(error, InvalidSetting), bad
             assert repr(bad) in str(error)
             assert picks_after(balancer, 6, key=key) == before
-        if balancer.keyed and kind.name.split(".")[0] not in {"haproxy", "caddy"}:
-            assert type(raised(balancer.plan, 2)) is type(raised(balancer.pick))
-        balancer.put("10.0.0.2:80", 0)
-        balancer.put("10.0.0.1:80", 0)
+        for _ in range(2):
+            if balancer.keyed and kind.name.split(".")[0] not in {"haproxy", "caddy"}:
+                plan, pick = raised(balancer.plan, 2), raised(balancer.pick)
+                assert (type(plan), str(plan)) == (type(pick), str(pick))
+            balancer.put("10.0.0.2:80", 0)
+            balancer.put("10.0.0.1:80", 0)
 
 
 def raised(call: Callable[..., Any], *arguments: Any) -> Exception | None:

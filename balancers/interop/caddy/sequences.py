@@ -37,7 +37,7 @@ class First(Membership[str]):
         at_least(1, n=n)
         avoid = checked_avoid(avoid)
         opened = (each for each, weight in self._weights.items() if weight and each not in avoid)
-        ranked = list(islice(opened, n))
+        ranked = list(islice(opened, min(n, len(self._weights))))
         if not ranked:
             raise self.refusal()
         return ranked

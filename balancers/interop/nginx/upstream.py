@@ -134,7 +134,7 @@ class Upstream(Membership[str]):
         self._now = valid_now(now, self._now)
         avoid = checked_avoid(avoid)
         usable = self._in_order(key, self._now // 1, avoid)
-        ranked = [peer.server.address for peer in islice(usable, n)]
+        ranked = [peer.server.address for peer in islice(usable, min(n, len(self._peers)))]
         self._pick(key, now, avoid)
         return ranked
 
