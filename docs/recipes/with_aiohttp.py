@@ -16,6 +16,8 @@ from loopback import backends
 
 RETRIED = {429, 502, 503, 504}
 IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}  # RFC 9110, section 9.2.2
+UNSENT = aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError
+BROKEN = aiohttp.ClientConnectionError, aiohttp.ClientPayloadError
 
 
 class BalancedSession:
@@ -52,7 +54,7 @@ class BalancedSession:
                 async with response:
                     yield response
                     ok = True
-            except aiohttp.ClientError:
+            except BROKEN:
                 ok = False
                 raise
             finally:
@@ -64,30 +66,45 @@ class BalancedSession:
     ) -> tuple[aiohttp.ClientResponse, Lease[str]]:
         """Send a request to one backend after another, until one responds."""
         failure: aiohttp.ClientError | None = None
+        refused: tuple[aiohttp.ClientResponse, Lease[str]] | None = None
+        # The parts of any other body are gone after the first attempt.
+        repeatable = isinstance(options.get("data"), bytes | str | None)
         while True:
             try:
                 lease = self.pool.acquire(self.clock(), key, avoid=attempts.tried)
             except NoBackendAvailable as refusal:
+                if refused is not None:
+                    return refused
                 raise failure or refusal from None  # a failure is more useful than the refusal
+            if refused is not None:
+                refused[0].release()
+                refused = None
             attempts.tried.add(lease.backend)
             seconds = attempts.seconds(self.clock())
             timeout = aiohttp.ClientTimeout(sock_connect=seconds, sock_read=seconds)
-            url = URL(f"http://{lease.backend}{path}")
             ok, keep = None, False  # the outcome of a cancelled request is unknown
             try:
-                response = await self.session.request(method, url, timeout=timeout, **options)
+                url = URL(f"http://{lease.backend}{path}")
+                response = await self.session.request(
+                    method,
+                    url,
+                    timeout=timeout,
+                    allow_redirects=False,  # they can lead to a server that is no backend
+                    raise_for_status=False,  # an error of the request is no failure of a backend
+                    **options,
+                )
                 keep = response.status not in RETRIED
                 if keep:
                     return response, lease
-                ok = False
-                if not (method in IDEMPOTENT and attempts.more(self.clock())):
-                    return response, lease
-                response.release()
+                ok, refused = False, (response, lease)
+                again = repeatable and method in IDEMPOTENT
+                if not (again and attempts.more(self.clock())):
+                    return refused
             except aiohttp.ClientError as error:
                 late = isinstance(error, aiohttp.ServerTimeoutError)
                 ok, failure = attempts.timed_out(seconds) if late else False, error
-                safe = method in IDEMPOTENT or isinstance(error, aiohttp.ClientConnectorError)
-                if not (safe and attempts.more(self.clock())):
+                again = repeatable and (method in IDEMPOTENT or isinstance(error, UNSENT))
+                if not (again and attempts.more(self.clock())):
                     raise
             finally:
                 if not keep:

@@ -1,16 +1,17 @@
 """The session for aiohttp, with real servers on loopback.  No request and no lease is lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any
 
 import pytest
 
 pytest.importorskip("aiohttp")
-from aiohttp import ClientError
+from aiohttp import ClientError, ClientResponseError
 
-from balancers import Balancer, HashRing, HealthChecks, NoBackendAvailable, Pool, RoundRobin
+from balancers import Balancer, HashRing, HealthChecks, Pool, RoundRobin
 from tests.system.recipes import LIMIT, all_in_flight, assert_idle, backends, cancelled, recipe
 
 RECIPE = recipe("with_aiohttp")
@@ -46,8 +47,10 @@ def run(
     return pool
 
 
-async def get(session: Any, method: str = "GET", **options: Any) -> tuple[int, str]:
-    async with session.request(method, "/", **options) as response:
+async def get(
+    session: Any, method: str = "GET", path: str = "/", **options: Any
+) -> tuple[int, str]:
+    async with session.request(method, path, **options) as response:
         return response.status, (await response.json())["backend"]
 
 
@@ -74,8 +77,7 @@ def test_retries_never_go_to_the_same_backend(servers: list[Any]) -> None:
         server.status = BUSY
 
     async def test(session: Any) -> None:
-        with pytest.raises(NoBackendAvailable, match="avoided"):
-            await get(session)
+        assert await get(session) == (503, servers[2].name)
         assert [server.requests for server in servers] == [1, 1, 1]
         session.limit = 2
         assert await get(session) == (503, servers[1].name)
@@ -94,6 +96,40 @@ def test_a_post_is_repeated_only_if_it_was_not_sent(servers: list[Any]) -> None:
         assert (await get(session, "POST", data=b"order"))[0] == 200
 
     assert run(servers, test).snapshot().requests == 3
+
+
+def test_a_body_that_can_be_sent_once_is_not_repeated(servers: list[Any]) -> None:
+    async def parts() -> AsyncGenerator[bytes]:
+        yield b"part"
+
+    async def test(session: Any) -> None:
+        for server in servers:
+            server.status = BUSY
+        headers = {"Content-Length": "4"}
+        assert (await get(session, "PUT", data=parts(), headers=headers))[0] == BUSY
+        assert (await get(session, "PUT", data=BytesIO(b"part")))[0] == BUSY
+        assert sum(server.requests for server in servers) == 2
+        assert (await get(session, "PUT", data=b"part"))[0] == BUSY
+        assert sum(server.requests for server in servers) == 5
+
+    run(servers, test)
+
+
+def test_an_error_of_the_request_is_no_failure_of_a_backend(servers: list[Any]) -> None:
+    for server in servers:
+        server.status, server.headers = HTTPStatus.FOUND, {"Location": "http://127.0.0.1:1/"}
+
+    async def test(session: Any) -> None:
+        with pytest.raises(ValueError, match="port"):
+            await get(session, path="no-slash")
+        assert (await get(session))[0] == HTTPStatus.FOUND
+        for server in servers:
+            server.status = HTTPStatus.NOT_FOUND
+        with pytest.raises(ClientResponseError):
+            async with session.request("GET", "/") as response:
+                response.raise_for_status()
+
+    assert run(servers, test).snapshot().failures == 0
 
 
 def test_a_user_stays_on_a_backend_and_moves_while_it_fails(servers: list[Any]) -> None:
