@@ -1,0 +1,112 @@
+"""``full`` of a refusal, beside what the pool does when all other requests have ended.
+
+Before its ``retry_at`` the request is refused again, if nothing else happens.
+"""
+
+from math import inf, nextafter
+from random import Random
+from typing import Any
+
+import pytest
+
+from balancers import (
+    ConnectionLimit,
+    Drain,
+    HealthChecks,
+    Lease,
+    LeastConnections,
+    NoBackendAvailable,
+    Pool,
+    RoundRobin,
+    WeightedRoundRobin,
+)
+from balancers.gates import CostLimit, CostRateLimit, RequestRateLimit
+from tests.depth import runs
+
+LBS: list[Any] = [LeastConnections, RoundRobin, WeightedRoundRobin]
+
+
+class History:
+    """A pool with random gates, and its leases."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = rng = Random(seed)
+        self.health, self.drain = HealthChecks[str](1, 1), Drain[str]()
+        parts: list[Any] = [
+            self.health,
+            self.drain,
+            ConnectionLimit(2),
+            CostLimit(9),
+            CostRateLimit(60, 60.0, 20),
+            RequestRateLimit(30, 60.0, burst=6),
+        ]
+        gates = [gate for gate in parts if rng.random() < 0.6]
+        rng.shuffle(gates)
+        self.gates = gates
+        self.pool: Pool[str] = Pool(
+            rng.choice(LBS)([*"abc"]), gates, panic=None, limit=rng.choice([None, None, 3])
+        )
+        self.leases: list[Lease[str]] = []
+
+    def step(self, now: float) -> None:
+        """Release, report progress, close or open a backend."""
+        rng, what, backend = self.rng, self.rng.randrange(5), self.rng.choice("abc")
+        if what < 2 and self.leases:
+            self.pool.release(self.leases.pop(rng.randrange(len(self.leases))), now)
+        elif what == 2 and self.leases:
+            self.pool.progress(rng.choice(self.leases), now, cost=rng.choice([0, 3, 12]))
+        elif what == 3 and self.health in self.gates:
+            self.health.observe(backend, rng.random() < 0.5, now)
+        elif what == 4 and self.drain in self.gates:
+            (self.drain.begin if rng.random() < 0.4 else self.drain.cancel)(backend, now)
+
+    def request(self) -> dict[str, Any]:
+        rng = self.rng
+        request: dict[str, Any] = {
+            "cost": rng.choice([0, 1, 4, 8, 10, 25]),
+            "prefer": rng.choice([None, None, *"abc"]),
+            "avoid": rng.choice([(), (), ["a"], ["b", "c"]]),
+            "strict": rng.random() < 0.2,
+        }
+        if rng.random() < 0.3:
+            request["among"] = rng.sample("abcx", rng.randrange(1, 4))
+        return request
+
+    def serving(self, request: dict[str, Any], now: float) -> set[str]:
+        """End all requests, and return the backends that can serve this one then."""
+        for lease in self.leases:
+            self.pool.release(lease, now)
+        cost, prefer, avoid = request["cost"], request["prefer"], request["avoid"]
+        asked = set() if request["strict"] and prefer else {*request.get("among", "abc")}
+        found = {b for b in asked - {"x", *avoid} if self.pool.admits(b, cost=cost)}
+        if prefer is not None and prefer not in avoid:
+            try:
+                self.pool.acquire(now, prefer=prefer, strict=True, cost=cost)
+            except NoBackendAvailable:
+                pass
+            else:
+                found.add(prefer)
+        return found
+
+
+@pytest.mark.parametrize("seed", range(runs(100)))
+def test_full_counts_the_backends_that_can_serve_when_others_end(seed: int) -> None:
+    for number in range(10):
+        history = History(seed * 10 + number)
+        now = 0.0
+        for _ in range(80):
+            now += history.rng.choice([0.0, 0.0, 0.5, 2.0])
+            if history.rng.random() < 0.5:
+                history.step(now)
+                continue
+            request = history.request()
+            try:
+                history.leases.append(history.pool.acquire(now, **request))
+            except NoBackendAvailable as error:
+                if history.rng.random() < 0.5:
+                    now = max(now, min(nextafter(error.retry_at, -inf), now + 500))
+                    with pytest.raises(NoBackendAvailable):
+                        history.pool.acquire(now, **request)
+                    continue
+                assert error.full == len(history.serving(request, now)), (request, error)  # noqa: PT017 - the history ends here
+                break
