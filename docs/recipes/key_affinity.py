@@ -69,10 +69,12 @@ class KeyedRoom:
         """
         for late in self.queue.expired(now):
             late.item.fail(TimeoutError(f"no place for {now - late.since} s"))
-        for backend in self.queue.backends or (None,):
-            while (entry := self.queue.peek(now, backend)) is not None:
-                if not self.try_to_start(entry, now):
-                    break
+        backends = self.queue.backends or (None,)
+        heads = [(backend, self.queue.peek(now, backend)) for backend in backends]
+        for backend, head in sorted(heads, key=lambda each: by_arrival(each[1])):
+            entry = head
+            while entry is not None and self.try_to_start(entry, now):
+                entry = self.queue.peek(now, backend)
 
     def try_to_start(self, entry: Waiting[Request], now: float) -> bool:
         """Start a request that waits, or let it wait for another backend.
@@ -103,6 +105,11 @@ class KeyedRoom:
     def due(self) -> float:
         """The time in seconds at which to call :meth:`serve`."""
         return min(self.queue.due, self.pool.due)
+
+
+def by_arrival(entry: Waiting[Request] | None) -> tuple[int, int]:
+    """Return the place of an entry: by priority, and then in the order of arrival."""
+    return (0, 0) if entry is None else (-entry.priority, entry.number)
 
 
 def main() -> None:

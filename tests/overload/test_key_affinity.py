@@ -166,6 +166,28 @@ def test_requests_wait_for_their_own_backend(maxqueue: float) -> None:
     assert bool(waited) is (maxqueue > 0)
 
 
+def test_a_busy_key_takes_no_turns_of_other_keys_under_a_limit_of_the_pool() -> None:
+    lb = OwnerOnly(Rendezvous(["a", "b", "c"]))
+    pool = Pool(lb, [ConnectionLimit(1)], limit=1)
+    room = RECIPE.KeyedRoom(pool, lb, AdmissionQueue(100, timeout=inf))
+    started: list[tuple[str, Any]] = []
+
+    def arrive(owner: str, name: str) -> None:
+        key = next(key for key in map(str, range(99)) if lb.owner(key) == owner)
+
+        def start(lease: Any) -> None:
+            started.append((name, lease))
+
+        room.arrive(RECIPE.Request(key, start, print), 0.0)
+
+    for owner, name in (("a", "a1"), ("a", "a2"), ("b", "b1"), ("c", "c1")):
+        arrive(owner, name)
+    for number in range(3, 9):
+        arrive("a", f"a{number}")
+        room.release(started[-1][1], 0.0)
+    assert [name for name, _ in started] == ["a1", "a2", "b1", "c1", "a3", "a4", "a5"]
+
+
 def test_a_full_owner_is_named_and_the_next_one_after_it() -> None:
     lb = OwnerOnly(HashRing(["a", "b", "c"]))
     pool = Pool(lb, [ConnectionLimit(1)])
