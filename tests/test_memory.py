@@ -32,7 +32,7 @@ from tests.kinds import KINDS, PLAIN_GATES, Kind, by_name
 from tests.kinds.kind import Event
 
 MEMBERS = {"a": 1, "b": 2.5, "c": 3, "d": 1, "e": 0.7, "f": 2}
-SOME, MUCH = 2000, 11 if DEEP else 3
+SOME, MUCH = 2000, 6 if DEEP else 3
 BLOCK = 110_000
 """Bytes: a block of 4096 samples may be allocated after the first measurement."""
 GROWTH = 1.2

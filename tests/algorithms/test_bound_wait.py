@@ -105,7 +105,7 @@ def test_a_guided_search_finds_no_longer_wait_than_the_promise(weights: list[flo
     for _ in range(2):
         best = [random_action(rng, weights) for _ in range(rng.choice([10, 40]))]
         longest = score(weights, best)
-        for _ in range(runs(400)):
+        for _ in range(runs(250)):
             tried = best.copy()
             for _ in range(rng.randint(1, 4)):
                 tried[rng.randrange(len(tried))] = random_action(rng, weights)

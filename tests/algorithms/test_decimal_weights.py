@@ -76,7 +76,7 @@ def test_thirty_requests_for_weight_1_are_as_many_as_21_for_weight_0_7(
 
 def test_least_connections_per_weight_are_compared_exactly() -> None:
     rng = Random(1)
-    for _ in range(runs(4000)):
+    for _ in range(runs(2500)):
         weights, counts, least = random_case(rng)
         lb, plain = WeightedLeastConnections(weights), NaiveWeightedLeastConnections()
         for backend, weight in weights.items():
@@ -90,7 +90,7 @@ def test_least_connections_per_weight_are_compared_exactly() -> None:
 
 def test_two_choices_per_weight_are_compared_exactly() -> None:
     rng = Random(2)
-    for _ in range(runs(4000)):
+    for _ in range(runs(2500)):
         weights, counts, least = random_case(rng)
         lb = started(PowerOfTwoChoices(weights, rng=rng, choices=len(weights)), counts)
         assert {lb.pick() for _ in range(5)} <= least, (weights, counts)

@@ -8,7 +8,7 @@ from balancers.testing import check_gate
 from tests.depth import DEEP
 from tests.kinds import GATES, GateKind, by_name
 
-EXAMPLES = 200 if DEEP else 100
+EXAMPLES = 140 if DEEP else 70
 
 
 @pytest.mark.parametrize("kind", GATES, ids=by_name)

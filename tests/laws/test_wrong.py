@@ -15,7 +15,7 @@ CHECKS: list[tuple[Callable[..., Any], list[Wrong]]] = [
     (check_gate, WRONG_GATES),
     (check_load, WRONG_LOADS),
 ]
-EVERY = 2 if DEEP else 8
+EVERY = 4 if DEEP else 8
 """The shares of all of them are measured by ``python -m tests.laws.shares``."""
 LONG = {"SortsByComparing"}
 """A pick takes so long that the time of the law ends first.  It is only in ``make mutants``."""

@@ -166,7 +166,7 @@ def _made(kind: Any, weights: Mapping[Any, float], seed: int, picks: int) -> Bal
     return balancer
 
 
-@settings(max_examples=runs(1000))
+@settings(max_examples=runs(600))
 @given(cases())
 def test_both_engines_give_equal_results(case: Case) -> None:
     fast, used = case.run(plain=False)
@@ -175,7 +175,7 @@ def test_both_engines_give_equal_results(case: Case) -> None:
     assert state(used) == state(other)
 
 
-@settings(max_examples=runs(500))
+@settings(max_examples=runs(300))
 @given(cases(), st.integers(1, MOST))
 def test_chunks_of_any_size_give_equal_results(case: Case, size: int) -> None:
     whole, used = case.run(plain=False)
