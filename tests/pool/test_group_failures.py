@@ -300,3 +300,18 @@ def test_a_removal_that_one_balancer_refuses_is_undone_in_all(place: int, draini
     pool.remove("b", 5.0)
     assert [dict(group.weights) for group in groups] == [{"a": 1}] * 2
     assert [books.members for books in all_books] == [{"a": 1}] * 3
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_an_end_reaches_the_group_although_the_balancer_of_the_pool_fails(both: bool) -> None:
+    own, books = Heard("a"), Heard()
+    pool = Pool(own)
+    group = pool.group(books, ["a"])
+    lease = group.acquire(1.0)
+    own.fails, books.fails = {"finished"}, {"finished"} if both else set()
+    books.calls.clear()
+    with pytest.raises(RuntimeError, match="finished"):
+        pool.release(lease, 2.0, ok=False)
+    assert [outcome.ok for outcome in books.outcomes] == [False]
+    assert both or books.calls == [(2.0,)]
+    assert pool.in_flight("a") == books.in_flight["a"] == own.in_flight["a"] == 0

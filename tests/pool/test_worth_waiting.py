@@ -77,7 +77,8 @@ class History:
         for lease in self.leases:
             self.pool.release(lease, now)
         cost, prefer, avoid = request["cost"], request["prefer"], request["avoid"]
-        asked = set() if request["strict"] and prefer else {*request.get("among", "abc")}
+        listed: list[str] = request.get("among", ["a", "b", "c"])
+        asked = set[str]() if request["strict"] and prefer else {*listed}
         found = {b for b in asked - {"x", *avoid} if self.pool.admits(b, cost=cost)}
         if prefer is not None and prefer not in avoid:
             try:
