@@ -41,7 +41,7 @@ class LeastLoaded(LoadUser[B], Membership[B]):
     ...     picks += (backend := lb.pick(now=1.0))
     ...     lb.started(backend, now=1.0)
     >>> picks
-    'aabaaa'
+    'aababa'
 
     ``LeastLoaded(backends, load=InFlight())`` picks the same backends as
     :class:`~balancers.LeastConnections`, if all weights are equal, and takes longer.  If the values

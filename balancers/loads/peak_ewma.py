@@ -39,7 +39,7 @@ _DOUBLINGS = 60
 class _State:
     """Stores what is known of one backend."""
 
-    __slots__ = ("average", "failures", "in_flight", "progressed", "succeeded", "updated_at")
+    __slots__ = ("average", "failures", "in_flight", "progressed", "successes", "updated_at")
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -55,8 +55,8 @@ class _State:
         """The time of the last success or failure, in seconds."""
         self.failures = 0
         """The number of failures since the last success."""
-        self.succeeded = False
-        """Whether a duration of a success is known."""
+        self.successes = 0
+        """The number of measured successes."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_State":
         return copy_of_slots(self)
@@ -76,6 +76,10 @@ class PeakEwma(Load[B]):
     * A backend without a result has the value 0, so it gets a request at once.  Until its first
       success, it gets at most ``probes`` requests at a time: while so many are in flight, its value
       is higher than that of every backend with a success.
+    * Few answers attract few requests.  While a backend has more requests in flight than successes,
+      its value is also multiplied by their ratio, (in flight + 1) / (successes + ``probes``).  So a
+      lucky first answer does not fill a new backend at once, and a backend that answers none of
+      many requests looks busier than one that answers some.
     * A failure raises the average to ``penalty`` times the mean duration of all successes, or to
       its own duration if that is longer.  It never lowers the average.  The second failure in a row
       counts twice as much, the third four times, up to ``penalty`` times as much.  Failures do not
@@ -135,7 +139,7 @@ class PeakEwma(Load[B]):
     def value(self, backend: B, now: float) -> float:
         """Return the average in seconds, multiplied by one more than the requests in flight.
 
-        It is 0 for a backend that must be measured.
+        It is 0 for a backend that must be measured, and higher for one with few successes.
         """
         state = self._states.get(backend)
         if state is None:
@@ -147,8 +151,12 @@ class PeakEwma(Load[B]):
             since = state.updated_at
             if now - since > self._max_age and (not in_flight or since < -LATEST):
                 return 0.0
-        elif not state.succeeded:
-            return _UNMEASURED * (in_flight + 1)
+        elif in_flight >= state.successes:
+            if not state.successes:
+                return _UNMEASURED * (in_flight + 1)
+            known = state.successes + self._probes
+            if in_flight >= known:
+                return state.average * (in_flight + 1) * ((in_flight + 1) / known)
         return state.average * (in_flight + 1)
 
     def started(self, backend: B, now: float = 0.0) -> None:
@@ -183,7 +191,7 @@ class PeakEwma(Load[B]):
             self._fail(state, seconds)
         elif seconds is not None:
             self._succeed(state, seconds)
-        elif state.succeeded:
+        elif state.successes:
             state.failures = 0
         else:
             state.forget()
@@ -233,7 +241,8 @@ class PeakEwma(Load[B]):
             state.average = seconds
         else:
             state.average = seconds + (average - seconds) * exp((updated_at - now) / self._tau)
-        state.updated_at, state.failures, state.succeeded = now, 0, True
+        state.updated_at, state.failures = now, 0
+        state.successes += 1
 
     def _begin(self, mean: float) -> None:
         """Compute the penalties of the failures before the first success; O(n)."""

@@ -101,7 +101,7 @@ def rows() -> Iterator[Row]:
     """Simulate, and yield the figures."""
     makes: tuple[Make, ...] = (two_choices, least_loaded)
     servers = {f"{mean:g} s": about(mean) for mean in (1.0, 0.2, 0.05)}
-    servers["0.2 s exponential"] = exponential(0.2)
+    servers |= {f"{mean:g} s exponential": exponential(mean) for mean in (1.0, 0.2)}
     for make, (durations, server) in product(makes, servers.items()):
         name = f"{make.__name__.replace('_', ' ')}, {durations}"
         first, later = newcomer(make, server)
