@@ -29,6 +29,8 @@ Headers = list[tuple[bytes, bytes]]
 
 RETRIED = {429, 502, 503, 504}
 IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"}  # RFC 9110, section 9.2.2
+INVALID = httpx.LocalProtocolError, httpx.InvalidURL  # a request that cannot be forwarded
+FAILURES = httpx.TransportError, httpx.InvalidURL
 MAX_BODY = 1_048_576  # bytes, kept in memory so that a request can be repeated
 NONE: Headers = []
 HOP_BY_HOP = {
@@ -163,7 +165,7 @@ class Gateway:
         try:
             async with asyncio.timeout_at(exchange.attempts.end):
                 await self.forward(exchange)
-        except (NoBackendAvailable, QueueFull, TimeoutError, httpx.TransportError) as error:
+        except (NoBackendAvailable, QueueFull, TimeoutError, *FAILURES) as error:
             if exchange.begun:
                 raise
             headers: Headers = []
@@ -188,6 +190,8 @@ class Gateway:
                 if await self.attempt(exchange, lease, seconds):
                     ok = True
                     return
+            except INVALID:  # no backend is at fault, and no other one helps
+                raise
             except httpx.TransportError as error:
                 timeout = isinstance(error, httpx.TimeoutException)
                 ok = attempts.timed_out(seconds) if timeout else False
@@ -218,10 +222,16 @@ class Gateway:
 
 
 def forwarded(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    return [(name, value) for name, value in headers if name.lower() not in HOP_BY_HOP]
+    """Return the fields that are not only for the next server: RFC 9110, section 7.6.1."""
+    lower = [(name.lower(), value) for name, value in headers]
+    named = b",".join(value for name, value in lower if name == b"connection")
+    dropped = HOP_BY_HOP.union(name.strip().lower() for name in named.split(b","))
+    return [(name, value) for name, value in lower if name not in dropped]
 
 
 def status_of(error: Exception) -> HTTPStatus:
+    if isinstance(error, INVALID):
+        return HTTPStatus.BAD_REQUEST
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return HTTPStatus.GATEWAY_TIMEOUT
     if isinstance(error, httpx.TransportError):

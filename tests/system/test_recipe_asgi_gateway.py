@@ -1,5 +1,6 @@
 """The ASGI gateway under uvicorn, with real clients and backends on loopback."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Generator
@@ -16,6 +17,7 @@ pytest.importorskip("uvicorn")
 from balancers import ConnectionLimit, HealthChecks, Pool, RoundRobin
 from balancers.algorithms import LeastLoaded
 from balancers.loads import PeakEwma
+from balancers.overload import AdmissionQueue
 from tests.system.recipes import LIMIT, assert_idle, backends, eventually, recipe
 
 RECIPE = recipe("asgi_gateway")
@@ -59,6 +61,52 @@ def test_no_client_sees_that_a_backend_fails(servers: list[Any], how: str) -> No
     assert {answer.status_code for answer in answers} == {200}
     assert {answer.json()["path"] for answer in answers} == {"/a%2Fb?c=d"}
     assert [member.failures for member in pool.snapshot().members] == [3, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        (b"*", []),
+        (b"http://other/", []),
+        (b"/", [(b"host", b"a"), (b"host", b"b")]),  # some servers pass both to the application
+    ],
+)
+def test_a_request_that_cannot_be_forwarded_is_no_failure_of_a_backend(
+    servers: list[Any], target: bytes, headers: list[tuple[bytes, bytes]]
+) -> None:
+    pool, sent = pool_of(servers), list[Any]()
+    scope = {"type": "http", "method": "GET", "raw_path": target, "query_string": b""}
+    messages = [{"type": "http.request"}]
+
+    async def receive() -> Any:
+        return messages.pop() if messages else await asyncio.sleep(LIMIT)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        app = RECIPE.Gateway(pool)
+        app.room = RECIPE.WaitingRoom(pool, AdmissionQueue(9, LIMIT))
+        async with httpx.AsyncHTTPTransport() as app.transport:
+            await app({**scope, "headers": headers}, receive, send)
+
+    asyncio.run(run())
+    assert sent[0]["status"] == 400
+    assert sum(server.requests for server in servers) == 0
+    assert pool.snapshot().failures == 0
+    assert_idle(pool)
+
+
+def test_fields_for_the_next_server_only_are_not_forwarded() -> None:
+    headers = [(b"Connection", b"close, X-Mine"), (b"connection", b"x-other"), (b"TE", b"trailers")]
+    headers += [
+        (b"X-mine", b"1"),
+        (b"x-other", b"2"),
+        (b"Accept", b"*/*"),
+        (b"x", b"a"),
+        (b"x", b"b"),
+    ]
+    assert RECIPE.forwarded(headers) == [(b"accept", b"*/*"), (b"x", b"a"), (b"x", b"b")]
 
 
 def test_retries_never_go_to_the_same_backend(servers: list[Any]) -> None:
