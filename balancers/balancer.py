@@ -37,9 +37,9 @@ conforms to it:
 * ``timed`` (a bool, False by default).  If True, the pool measures how long each request takes, and
   ``finished`` gets an outcome with ``elapsed``.
 * ``charged(backend, change, now)`` is called when the cost in flight of a backend changes: the sum
-  of the costs that requests in flight were acquired with.  ``change`` is an int, and not 0.  It is
-  positive after ``started``, negative before or after ``finished``, and either when the application
-  reports progress.  It is not called for a request without a cost.
+  of what its requests in flight cost.  ``change`` is an int, and not 0.  It is positive after
+  ``started``, negative before or after ``finished``, and either when the application reports
+  progress.  It is not called for a request without a cost.
 * ``progressed(backend, elapsed, now)`` is called at the first progress of a request, for example
   its first token.  ``elapsed`` is the time in seconds since the request started.
 * ``condition_changed(backend, condition)`` is called when the :data:`Condition` of a member

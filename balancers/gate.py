@@ -18,7 +18,7 @@ than the latest one as the latest one.
 A gate stands for one reason only.  Its factors must not depend on the factors of other gates.  A
 gate says what it knows.  The pool alone decides which gates it ignores when no member is open.
 
-Three more members are optional.  They are not part of the protocol, so that a class without them
+More members are optional.  They are not part of the protocol, so that a class without them
 still conforms to it:
 
 * ``last_resort`` (a bool, False by default).  If True, the pool ignores this gate while no member
@@ -30,8 +30,8 @@ still conforms to it:
   value changes, the backend must be among the changes, and ``due`` must announce a change that time
   causes.
 * ``charged(backend, change, now)``, a method.  It is called when the cost of the requests in flight
-  on a member changes by the int ``change``, which is not 0: after ``started``, around ``finished``,
-  and at :meth:`Pool.progress`.  It is not called for requests without a cost.
+  on a member changes by the int ``change``, which is not 0: after ``started`` and ``finished``, and
+  at :meth:`Pool.progress`.  It is not called for requests without a cost.
 * ``without_room(cost, now)``, a method.  It returns the members that cannot take one more request
   of this cost, as a mapping to :class:`NoRoom`.  Members that the gate closes may be left out,
   unless the cost is too large for them whatever else they do.  The pool asks for requests with a

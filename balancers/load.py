@@ -6,9 +6,9 @@ still conforms to it.  A balancer that uses a load looks them up once, and forwa
 * ``timed`` (a bool, False by default).  If True, the pool measures how long each request takes, and
   ``finished`` gets an outcome with ``elapsed``.
 * ``charged(backend, change, now)``, a method.  Called when the cost in flight of a backend changes:
-  the sum of the costs that requests in flight were acquired with.  ``change`` is an int, and not 0.
-  It is positive after ``started``, negative before or after ``finished``, and either when the
-  application reports progress.  It is not called for a request without a cost.
+  the sum of what its requests in flight cost.  ``change`` is an int, and not 0.  It is positive
+  after ``started``, negative before or after ``finished``, and either when the application reports
+  progress.  It is not called for a request without a cost.
 * ``progressed(backend, elapsed, now)``, a method.  Called at the first progress of a request, for
   example its first token.  ``elapsed`` is the time in seconds since the request started.
 """
