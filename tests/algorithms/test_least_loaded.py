@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from balancers import LeastConnections, Load, NoBackendAvailable, Pool, PowerOfTwoChoices
+from balancers import SUCCESS, LeastConnections, Load, NoBackendAvailable, Pool, PowerOfTwoChoices
 from balancers.algorithms import LeastLoaded
-from balancers.errors import AlreadyInUse, InvalidWeight, UnknownBackend
+from balancers.errors import AlreadyInUse, InvalidSetting, InvalidWeight, UnknownBackend
 from balancers.loads import InFlight, PeakEwma
 
 NAMES = "abcde"
@@ -241,3 +241,50 @@ def test_a_copy_goes_on_alike_with_a_load_of_its_own(how: str) -> None:
     assert "a" in twin.weights
     with pytest.raises(AlreadyInUse):
         LeastLoaded(["a"], load=twin._load)
+
+
+class Tide(Load[str]):
+    """Each value is the distance of the time from a number; the calls are stored."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def value(self, backend: str, now: float) -> float:
+        return abs(now - "abcd".index(backend))
+
+    def started(self, backend: str, now: float = 0.0) -> None:
+        self.calls.append(("started", backend, now))
+
+    def finished(self, backend: str, outcome: Any = None, now: float = 0.0) -> None:
+        self.calls.append(("finished", backend, outcome, now))
+
+
+@pytest.mark.parametrize("weights", [dict.fromkeys("abcd", 1), dict.fromkeys("abcd", 0.3)])
+def test_values_are_read_at_the_time_of_the_pick(weights: dict[str, float]) -> None:
+    lb = LeastLoaded(weights, load=Tide())
+    for now, order in ((0.1, "abcd"), (1.9, "cbda"), (3.0, "dcba")):
+        assert lb.pick(now=now) == order[0]
+        assert lb.pick(now=now, avoid=[order[0]]) == order[1]
+        assert lb.plan(9, now=now) == [*order]
+        assert lb.plan(2, now=now, avoid=[order[1]]) == [order[0], order[2]]
+        assert lb.load_of("c", now) == abs(now - 2)
+    lb.put("b", 0)
+    assert (lb.pick(now=1.0), lb.plan(9, now=0.9)) == ("a", ["a", "c", "d"])
+    with pytest.raises(NoBackendAvailable):
+        lb.plan(1, avoid=["a", "c", "d"])
+    for n in (0, -1, True, 1.0):
+        with pytest.raises(InvalidSetting):
+            lb.plan(n)  # type: ignore[arg-type]  # a wrong number is the test
+
+
+def test_a_load_gets_each_end_that_had_a_start_whatever_the_weights() -> None:
+    load = Tide()
+    lb = LeastLoaded({"a": 1, "b": 0.7}, load=load)
+    for weight, backend in ((0.7, "a"), (3, "b"), (0, "a")):
+        lb.started(backend, 1.0)
+        lb.started(backend, 1.5)
+        lb.put(backend, weight)
+        for _ in range(3):
+            lb.finished(backend, SUCCESS, 2.0)
+    expected = [("started", 1.0), ("started", 1.5), *[("finished", SUCCESS, 2.0)] * 2]
+    assert load.calls == [(name, b, *rest) for b in "aba" for name, *rest in expected]
