@@ -4,11 +4,16 @@ All lengths in this file are numbers of bytes.
 """
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Self
 
 from balancers.hashing._matches import WIDTH, Match
 
 __all__ = ["Node", "Path"]
+
+_PART = itemgetter(1)
+"""Of a number and how much this cache has: how much."""
 
 
 class Node:
@@ -71,15 +76,16 @@ class Node:
     def extend(self, found: list[Match], start: int, end: int) -> None:
         """Append the lengths up to ``end``, each with those caches of the last entry that have it.
 
-        ``start`` is the length before the node.  The caches of each entry differ; O(parts).
+        ``start`` is the length before the node.  The caches of each entry differ; O(parts · log).
         """
-        lengths = {min(start + part, end) for part in self.parts.values()}
-        for length in sorted(lengths | {end}):
-            caches = self.having(length - start) & found[-1][1]
-            if caches == found[-1][1]:
-                found[-1] = length, caches
-            elif caches:
-                found.append((length, caches))
+        caches = self.having(0)
+        for part, group in groupby(sorted(self.parts.items(), key=_PART), key=_PART):
+            if start + part >= end:
+                break
+            _append(found, start + part, caches)
+            for number, _ in group:
+                caches &= ~(1 << number)
+        _append(found, end, caches)
 
     def amount(self, number: int) -> int:
         """Return how much of the node a cache has; O(1)."""
@@ -137,6 +143,14 @@ class Node:
 
 Path = tuple[list[tuple[Node, int]], int]
 """What :meth:`Node.path` returns."""
+
+
+def _append(found: list[Match], length: int, caches: int) -> None:
+    caches &= found[-1][1]
+    if caches == found[-1][1]:
+        found[-1] = length, caches
+    elif caches:
+        found.append((length, caches))
 
 
 def _common(first: bytes, second: bytes) -> int:

@@ -1,0 +1,55 @@
+"""Cost of prefix affinity without a clock: executed lines of a request, and of a search."""
+
+from random import Random
+
+import pytest
+
+from balancers.hashing import PrefixAffinity
+from balancers.hashing._caches import Caches
+from tests.work import work_of
+
+
+def lines_of_requests(blocks: int, new: bool) -> int:
+    """Return the lines of 50 requests to full caches.  The first two blocks are the same."""
+    rng = Random(1)
+    lb: PrefixAffinity[int] = PrefixAffinity(range(10), capacity=4 * blocks)
+    rest = [rng.randbytes(8 * (blocks - 2)) for _ in range(200)]
+
+    def request(number: int) -> None:
+        key = bytes(16) + rest[number if new else number % 5]
+        backend = lb.pick(key)
+        lb.started(backend)
+        lb.charged(backend, 16 * blocks)
+        lb.charged(backend, -16 * blocks)
+        lb.finished(backend)
+
+    for number in range(150):
+        request(number)
+    return work_of(lambda: [request(number) for number in range(150, 200)]).lines
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_long_prompts_take_no_more_steps_than_short_ones(new: bool) -> None:
+    short, long = (lines_of_requests(blocks, new) for blocks in (8, 512))
+    assert long <= 1.1 * short
+
+
+def test_caches_with_different_parts_of_a_prompt_are_searched_in_one_pass() -> None:
+    """Each cache has evicted another number of blocks of a popular prompt."""
+    prompt = Random(0).randbytes(8 * 500)
+
+    def search(count: int) -> int:
+        caches = Caches(500)
+        for number in range(count):
+            caches.add(number)
+            caches.use(number, prompt)
+        for number in range(1, count):
+            caches.use(number, Random(number).randbytes(8 * number))
+        among = (1 << count) - 1
+        lines = work_of(lambda: caches.matches(prompt, among)).lines
+        assert caches.matches(prompt, among) == [
+            (8 * (500 - number), (1 << number + 1) - 1) for number in reversed(range(count))
+        ]
+        return lines
+
+    assert search(400) <= 11 * search(40)
