@@ -23,9 +23,12 @@ def lines_of_requests(blocks: int, new: bool) -> int:
         lb.charged(backend, -16 * blocks)
         lb.finished(backend)
 
-    for number in range(150):
-        request(number)
-    return work_of(lambda: [request(number) for number in range(150, 200)]).lines
+    def requests(start: int, end: int) -> None:
+        for number in range(start, end):
+            request(number)
+
+    requests(0, 150)
+    return work_of(lambda: requests(150, 200)).lines
 
 
 @pytest.mark.parametrize("new", [False, True])
