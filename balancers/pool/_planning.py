@@ -42,7 +42,7 @@ class Planning(Picking[B]):
         1, and what ``acquire`` raises for the other arguments.
         """
         plan: Callable[..., list[B]] | None = getattr(self._balancer, "plan", None)
-        if plan is None:
+        if not callable(plan):
             raise NotPlannable(f"{shown(self._balancer)} has no method plan")
         if n.__class__ is not int or n < 1:
             at_least(1, n=n)
@@ -61,7 +61,13 @@ class Planning(Picking[B]):
             backends = plan(n, key, now, avoid)
         except NoBackendAvailable as error:
             raise self._refusals.refusal_of(error, avoid, None) from None
-        for backend in backends:
-            if backend not in self._by_backend:
-                raise InvalidPick(f"{shown(self._balancer)} planned {shown(backend)}, not a member")
+        try:
+            for backend in backends:
+                if backend not in self._by_backend:
+                    name = shown(self._balancer)
+                    raise InvalidPick(f"{name} planned {shown(backend)}, not a member")
+        except TypeError:
+            name = shown(self._balancer)
+            message = f"{name} planned {shown(backends)}, not a list of backends"
+            raise InvalidPick(message) from None
         return backends

@@ -146,8 +146,10 @@ class Plain(Membership[str]):
 
 
 class Wrong(Plain):
-    def plan(self, n: int, key: Any = None, now: float = 0.0, avoid: Any = ()) -> list[str]:
-        return ["a", "elsewhere"]
+    planned: Any = None
+
+    def plan(self, n: int, key: Any = None, now: float = 0.0, avoid: Any = ()) -> Any:
+        return self.planned
 
 
 def test_bad_plans_and_arguments_are_typed_errors() -> None:
@@ -163,8 +165,19 @@ def test_bad_plans_and_arguments_are_typed_errors() -> None:
         Pool(HashRing(["a"])).plan(0.0)
     with pytest.raises(NotPlannable, match="Plain"):
         Pool(Plain(["a"])).plan(0.0)
-    with pytest.raises(InvalidPick, match="elsewhere"):
-        Pool(Wrong(["a"])).plan(0.0)
+    wrong = Wrong(["a"])
+    unusual: Pool[str] = Pool(wrong)
+    wrong.planned = ["a", "elsewhere"]
+    with pytest.raises(InvalidPick, match="planned 'elsewhere', not a member"):
+        unusual.plan(0.0)
+    for planned in ([["a"]], None, 7):
+        wrong.planned = planned
+        with pytest.raises(InvalidPick, match="not a list of backends") as error:
+            unusual.plan(0.0)
+        assert f"Wrong: 1 of 1 open> planned {planned}, " in str(error.value)
+    vars(wrong)["plan"] = None
+    with pytest.raises(NotPlannable, match="Wrong"):
+        unusual.plan(0.0)
     assert pool.plan(0.0) == ["a", "b"]
 
 
