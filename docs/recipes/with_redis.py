@@ -24,6 +24,8 @@ from deadline import Attempts
 
 Server = subprocess.Popen[bytes]
 FAILURES = (RedisConnectionError, RedisTimeoutError)
+# A cursor is only valid on the server that returned it, and XREAD can block.
+READS = READ_COMMANDS - {"SCAN", "HSCAN", "SSCAN", "ZSCAN", "XREAD"}
 
 
 def settings(backend: str, patience: float) -> dict[str, Any]:
@@ -53,7 +55,7 @@ class ReplicatedRedis(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         primary: Any = super()
-        if args[0] not in READ_COMMANDS:
+        if args[0] not in READS:
             return await primary.execute_command(*args, **options)
         clock = asyncio.get_running_loop().time
         attempts = Attempts(clock() + self.seconds, len(self.clients), self.patience)

@@ -75,13 +75,22 @@ class ReplicatedSession(Session):
         self.primary = False  # whether this transaction uses the primary
         super().__init__(**options)
 
+    def close(self) -> None:
+        super().close()
+        self.release()  # of a select that has begun no transaction
+
+    def release(self) -> None:
+        lease, self.lease, self.primary = self.lease, None, False
+        if lease is not None:
+            self.replicas.release(lease, self.ok)
+
     def get_bind(self, mapper: Any = None, *, clause: Any = None, **_: Any) -> Engine | Connection:
         reads = isinstance(clause, SelectBase) and getattr(clause, "_for_update_arg", None) is None
         if self.primary or self._flushing or not reads:
             self.primary = True
         elif self.lease is None:
             try:
-                self.lease = self.replicas.acquire(self.avoid)
+                self.lease, self.ok = self.replicas.acquire(self.avoid), None
             except NoBackendAvailable:
                 self.primary = True
         if self.primary or self.lease is None:
@@ -106,12 +115,10 @@ def watch(state: ORMExecuteState) -> Any:
 
 
 @event.listens_for(ReplicatedSession, "after_transaction_end")
-def release(session: ReplicatedSession, transaction: SessionTransaction) -> None:
+def end(session: ReplicatedSession, transaction: SessionTransaction) -> None:
     """Release the lease when a transaction is committed, rolled back or closed."""
     if transaction.parent is None:
-        lease, session.lease, session.primary = session.lease, None, False
-        if lease is not None:
-            session.replicas.release(lease, session.ok)
+        session.release()
 
 
 def is_failure(error: DBAPIError) -> bool:

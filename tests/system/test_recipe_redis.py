@@ -71,6 +71,21 @@ def test_reads_go_to_the_replicas_by_turns_and_writes_to_the_primary() -> None:
     run(test)
 
 
+def test_a_scan_finds_all_keys_because_its_cursor_stays_on_one_server() -> None:
+    async def test() -> None:
+        with RECIPE.redis_servers(3, replicas=True) as servers:
+            client = await replicated(servers)
+            await client.mset({f"key {number}": "" for number in range(300)})
+            await client.hset("hash", mapping={f"field {number}": "" for number in range(1000)})
+            await client.wait(2, 10_000)
+            assert len([key async for key in client.scan_iter("key *", count=10)]) == 300
+            assert len({field async for field in client.hscan_iter("hash", count=10)}) == 1000
+            assert client.pool.snapshot().requests == 0
+            await client.aclose()
+
+    run(test)
+
+
 def test_reads_go_on_while_replicas_are_killed_one_after_another() -> None:
     async def test() -> None:
         with RECIPE.redis_servers(3, replicas=True) as servers:

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy")
 from sqlalchemy import Engine, create_engine, func, insert, literal, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -166,6 +166,29 @@ def test_an_error_of_a_statement_is_no_failure_and_is_not_repeated(clusters: Any
             raise KeyError
         snapshot = case.pool.snapshot()
         assert (snapshot.requests, snapshot.failures) == (2, 0)
+
+
+def test_a_select_without_a_transaction_and_a_transaction_without_a_select_have_no_outcome() -> (
+    None
+):
+    engine = create_engine("sqlite://")
+    pool = Pool(LeastConnections(["r1"]), [HealthChecks[str](1)])
+    replicas = RECIPE.Replicas(engine, {"r1": engine}, pool)
+    with ReplicatedSession(replicas) as session, session.begin():
+        session.commit()
+        with pytest.raises(InvalidRequestError):
+            session.execute(HERE)
+    assert_idle(pool)
+    with ReplicatedSession(replicas) as session:
+        with pytest.raises(OperationalError):
+            session.execute(HERE)  # SQLite has no such function
+        session.rollback()
+        assert pool.snapshot().failures == 1
+        session.get_bind(clause=HERE)
+        session.connection()
+    assert (pool.snapshot().requests, pool.snapshot().failures) == (3, 1)
+    assert_idle(pool)
+    engine.dispose()
 
 
 def test_a_long_read_does_not_hold_up_the_others(clusters: Any) -> None:
