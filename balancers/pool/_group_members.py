@@ -97,7 +97,6 @@ class GroupMembers(Generic[B]):
         """Put the effective weight that a member has with these factors, if it has changed."""
         view = self.views.get(member.backend)
         if view is not None:
-            self.census.update()
             closed_by = self._closed_by(closed_by, view.weight)
             self._put(view, factors, closed_by, fractions)
             self._reclassify(view, closed_by)

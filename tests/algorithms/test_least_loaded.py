@@ -16,6 +16,7 @@ from balancers import SUCCESS, LeastConnections, Load, NoBackendAvailable, Pool,
 from balancers.algorithms import LeastLoaded
 from balancers.errors import AlreadyInUse, InvalidSetting, InvalidWeight, UnknownBackend
 from balancers.loads import InFlight, PeakEwma
+from tests.depth import runs
 
 NAMES = "abcde"
 ACTIONS = st.lists(
@@ -78,6 +79,41 @@ def test_over_requests_in_flight_it_is_least_connections(actions: Any) -> None: 
                 each.discard(backend)
                 each.put(backend)
         assert all(lb.load_of(b) == model.load_of(b) for b in lb.weights)
+
+
+@pytest.mark.parametrize("weight", [1, 0.3])
+@pytest.mark.parametrize("float_load", [False, True])
+def test_long_histories_are_those_of_least_connections(weight: float, float_load: bool) -> None:
+    """With many requests in flight, some backends closed and some avoided."""
+
+    class Floats(InFlight[str]):
+        def value(self, backend: str, now: float) -> float:
+            return super().value(backend, now) / 3
+
+    for seed in range(runs(50)):
+        rng, load = Random(seed), Floats() if float_load else InFlight[str]()
+        lb, model = LeastLoaded(list(NAMES), load=load), LeastConnections(list(NAMES))
+        for backend in NAMES:
+            lb.put(backend, weight)
+        flying: list[str] = []
+        for _ in range(100):
+            what = rng.randrange(5)
+            if what == 0 and flying:
+                backend = flying.pop(rng.randrange(len(flying)))
+                lb.finished(backend)
+                model.finished(backend)
+            elif what == 1:
+                backend, opens = rng.choice(NAMES), rng.random() < 0.7
+                lb.put(backend, weight * opens)
+                model.put(backend, int(opens))
+            else:
+                avoid = rng.sample(NAMES, rng.choice([0, 0, 1, 2]))
+                picked = attempt(lb, avoid)
+                assert picked == attempt(model, avoid)
+                if picked in lb.weights and rng.random() < 0.8:
+                    flying.append(picked)
+                    lb.started(picked)
+                    model.started(picked)
 
 
 VALUES = st.one_of(

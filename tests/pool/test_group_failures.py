@@ -251,6 +251,15 @@ def test_a_copy_of_a_group_has_its_weights() -> None:
     assert [twin.acquire(1.0).backend for _ in range(3)] == ["b", "b", "b"]
 
 
+def test_members_stay_open_in_a_group_when_all_weights_of_the_pool_change() -> None:
+    pool = Pool(RoundRobin(["a", "b"]))
+    group = pool.group(LeastConnections(), {"a": 1, "b": 0})
+    pool.update({"a": 2, "b": 2}, 1.0)
+    assert repr(group) == "<Group of LeastConnections: 1 of 2 open>"
+    pool.set_weight("a", 3, 1.0)
+    assert group.acquire(2.0).backend == "a"
+
+
 def test_a_new_weight_does_not_open_a_member_that_leaves() -> None:
     pool, books = Pool(RoundRobin(["a", "b"])), Books()
     group = pool.group(books, ["a", "b"])
@@ -278,7 +287,7 @@ def test_a_removal_that_one_balancer_refuses_is_undone_in_all(place: int, draini
 
     def known() -> list[Any]:
         return [
-            (books.members, books.conditions.get("b", "open"), books.in_flight, books.costs)
+            (books.members, {"a": "open"} | books.conditions, books.in_flight, books.costs)
             for books in all_books
         ]
 
@@ -287,6 +296,7 @@ def test_a_removal_that_one_balancer_refuses_is_undone_in_all(place: int, draini
     changes: list[Callable[[], object]] = [
         lambda: pool.remove("b", 3.0),
         lambda: pool.update({"a": 2}, 3.0),
+        lambda: pool.update({"a": 0}, 3.0),
     ]
     for change in changes:
         with pytest.raises(RuntimeError):
