@@ -41,7 +41,8 @@ class AdmissionQueue(SharesBackends, Generic[T]):
     the queue.  Then acquire a lease for that item.
 
     If the items want different backends, the first item is not always the one that can be served.
-    Then iterate over the queue instead.  The iteration yields the entries in the order in which
+    If requests have costs, the end of one can make room for several items, or for none.  In both
+    cases iterate over the queue instead.  The iteration yields the entries in the order in which
     :meth:`wake` would return them, each in O(log n).  Try to acquire a lease for an entry, and pass
     the entry to :meth:`leave` if this succeeds.  Other entries keep their places.  Items can be
     added and removed during the iteration.
