@@ -169,20 +169,16 @@ class Refusals(Generic[B]):
 
         full = avoided = open_without_room = 0
         counts: Counter[str] = Counter()
-        due = gates.due
-        without_room = avoid if isinstance(avoid, WithoutRoom) else WithoutRoom[B]()
-        for backend in {*avoid}:
-            member = self._by_backend.get(backend)
-            if member is None:
-                continue
-            full -= is_full(member)
-            avoided += not member.closed_by & ~census.ignored
-            if rooms := without_room.get(backend):
-                closing = member.closed_by & ~census.ignored
-                open_without_room += not closing
-                counts.update({room.reason for room in rooms}.difference(gates.reasons(closing)))
-                full += self._fits_later(rooms, member, prefer)
-                due = min(due, fits_at(rooms))
+        kinds, due = self._kinds(avoid, prefer)
+        for member, rooms, number in kinds:
+            closing = member.closed_by & ~census.ignored
+            full -= number * is_full(member)
+            avoided += number * (not closing)
+            if rooms:
+                open_without_room += number * (not closing)
+                more = {room.reason for room in rooms}.difference(gates.reasons(closing))
+                counts.update(dict.fromkeys(more, number))
+                full += number * self._fits_later(rooms, member, prefer)
         home = None if prefer is None or prefer in avoid else self._by_backend.get(prefer)
         if home is not None and not is_full(home):
             closing = self.closing_bound(home)
@@ -190,6 +186,38 @@ class Refusals(Generic[B]):
         if own is not None:
             return census.refusal_for(own, due, full, counts, avoided - open_without_room)
         return census.refusal(due, full, limit, counts, open_without_room)
+
+    def _kinds(
+        self, avoid: Collection[B], prefer: B | None
+    ) -> tuple[list[tuple[Member[B], tuple[NoRoom, ...], int]], float]:
+        """Return one avoided member of each kind, with its rooms and the number of this kind.
+
+        Two members are of one kind if the same reasons close them, and if their rooms differ in
+        the time only.  The second result is the first time at which a gate changes or a cost fits.
+        It takes little time per member: under overload, the pool avoids many.
+        """
+        rooms_of: Mapping[B, tuple[NoRoom, ...]] = (
+            avoid if isinstance(avoid, WithoutRoom) else dict.fromkeys(avoid, ())
+        )
+        home = None if prefer is None else self._by_backend.get(prefer)
+        kinds: dict[object, tuple[Member[B], tuple[NoRoom, ...]]] = {}
+        numbers: dict[object, int] = {}
+        due, get = self._gates.due, self._by_backend.get
+        last: tuple[NoRoom, ...] = ()
+        named: tuple[tuple[object, ...], ...] = ()
+        for backend, rooms in rooms_of.items():
+            member = get(backend)
+            if member is None:
+                continue
+            if rooms is not last:
+                last, named = rooms, tuple([(room.reason, room.full) for room in rooms])
+                due = min(due, fits_at(rooms))
+            kind = (member.closed_by, member is home, named)
+            if kind in numbers:
+                numbers[kind] += 1
+            else:
+                kinds[kind], numbers[kind] = (member, rooms), 1
+        return [(*kinds[kind], number) for kind, number in numbers.items()], due
 
     def _helps_to_wait(
         self, member: Member[B], rooms: Collection[NoRoom], prefer: B | None, limit: str | None

@@ -38,8 +38,12 @@ class Rooms(Generic[B]):
         for without_room in self.methods:
             if rooms := without_room(cost, now):
                 found = WithoutRoom() if found is None else found
+                last: NoRoom | None = None
+                alone: tuple[NoRoom, ...] = ()
                 for backend, room in rooms.items():
-                    found[backend] = (*found.get(backend, ()), room)
+                    if room is not last:  # many members have the same object
+                        last, alone = room, (room,)
+                    found[backend] = (*found[backend], room) if backend in found else alone
         if found is None:
             return avoid
         found.update(dict.fromkeys(avoid, ()))

@@ -8,6 +8,7 @@ import pytest
 
 from balancers import ConnectionLimit, Drain, Gate, Lease, NoBackendAvailable, Pool, RoundRobin
 from balancers.gates import CostLimit, CostRateLimit
+from balancers.pool._refusals import Refusals
 
 
 def refusal(pool: Pool[str], **request: Any) -> NoBackendAvailable:
@@ -95,6 +96,38 @@ def test_the_limit_of_the_pool_refuses_the_backends_of_the_list_only() -> None:
     assert refusal(pool, among=["gone"], prefer="b", cost=6).full == 0
     pool.release(lease, 1.0)
     assert pool.acquire(1.0, among=["b", "gone"]).backend == "b"
+
+
+def test_members_without_room_for_the_same_reason_are_decided_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [f"b{number}" for number in range(60)]
+    drain = Drain[str]()
+    gates: list[Gate[str]] = [CostLimit(10), drain, CostRateLimit(100, period=10.0)]
+    pool = Pool(RoundRobin(names), gates)
+    for number, name in enumerate(names):
+        pool.acquire(number / 8, prefer=name, cost=8 if number % 2 else 3)
+        if number < 40:
+            pool.release(pool.acquire(number / 8, prefer=name, cost=2), number / 8)
+    for name in names[:10]:
+        drain.begin(name, 8.0)
+    asked: list[str] = []
+    original = Refusals[str]._fits_later
+
+    def noted(self: Any, rooms: Any, member: Any, prefer: Any) -> bool:
+        asked.append(member.backend)
+        return original(self, rooms, member, prefer)
+
+    monkeypatch.setattr(Refusals, "_fits_later", noted)
+    with pytest.raises(NoBackendAvailable) as refused:
+        pool.acquire(8.0, cost=10, avoid=names[20:30])
+    assert refused.value.full == 40
+    assert refused.value.counts == {"saturated": 50, "draining": 10, "avoided": 10}
+    assert len(asked) <= 4
+    with pytest.raises(NoBackendAvailable) as refused:
+        pool.acquire(8.0, cost=10, prefer=names[0])
+    assert refused.value.full == 51
+    assert refused.value.counts == {"saturated": 60, "draining": 10}
 
 
 @pytest.mark.parametrize("among", ["a", b"a", 5, {"a"}, {"a": 1}, iter("a"), float("nan")])
