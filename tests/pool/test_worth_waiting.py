@@ -1,8 +1,9 @@
-"""``full`` of a refusal, beside what the pool does when all other requests have ended.
+"""What a refusal says about waiting, beside what the pool does when one has waited.
 
-Before its ``retry_at`` the request is refused again, if nothing else happens.
+``full`` is about the end of all other requests, and ``retry_at`` about the time alone.
 """
 
+from collections import Counter
 from math import inf, nextafter
 from random import Random
 from typing import Any
@@ -47,6 +48,7 @@ class History:
             rng.choice(LBS)([*"abc"]), gates, panic=None, limit=rng.choice([None, None, 3])
         )
         self.leases: list[Lease[str]] = []
+        self.refusals: Counter[str] = Counter()
 
     def step(self, now: float) -> None:
         """Release, report progress, close or open a backend."""
@@ -90,8 +92,20 @@ class History:
         return found
 
 
+def waits_until(history: History, request: dict[str, Any], now: float, retry_at: float) -> None:
+    """The request is refused before ``retry_at``.  If it is served later, this time is known."""
+    before = max(now, min(nextafter(retry_at, -inf), now + 500))
+    with pytest.raises(NoBackendAvailable):
+        history.pool.acquire(before, **request)
+    try:
+        history.pool.acquire(before + 60, **request)
+    except NoBackendAvailable:
+        return
+    assert retry_at <= before + 60, request
+
+
 @pytest.mark.parametrize("seed", range(runs(100)))
-def test_full_counts_the_backends_that_can_serve_when_others_end(seed: int) -> None:
+def test_full_and_retry_at_say_what_it_helps_to_wait_for(seed: int) -> None:
     for number in range(10):
         history = History(seed * 10 + number)
         now = 0.0
@@ -104,10 +118,14 @@ def test_full_counts_the_backends_that_can_serve_when_others_end(seed: int) -> N
             try:
                 history.leases.append(history.pool.acquire(now, **request))
             except NoBackendAvailable as error:
-                if history.rng.random() < 0.5:
-                    now = max(now, min(nextafter(error.retry_at, -inf), now + 500))
-                    with pytest.raises(NoBackendAvailable):
-                        history.pool.acquire(now, **request)
-                    continue
-                assert error.full == len(history.serving(request, now)), (request, error)  # noqa: PT017 - the history ends here
+                what, full, retry_at = history.rng.randrange(4), error.full, error.retry_at
+                history.refusals[error.reason] += 1
+            else:
+                continue
+            assert history.pool.snapshot().refusals == history.refusals
+            if what == 0:
+                waits_until(history, request, now, retry_at)
+                break
+            if what == 1:
+                assert full == len(history.serving(request, now)), request
                 break
