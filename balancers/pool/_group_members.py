@@ -195,6 +195,8 @@ class GroupMembers(Generic[B]):
             charged(member.backend, member.cost, now)
 
     def _reclassify(self, view: View[B], closed_by: int) -> None:
+        if self.views.get(view.backend) is not view:
+            return  # garbage collection has closed the group in between
         if closed_by != view.closed_by:
             self.census.move(view.closed_by, closed_by)
             view.closed_by = closed_by

@@ -25,8 +25,12 @@ class Groups(Generic[B]):
     """
 
     def __init__(self, balancer: Balancer[B]) -> None:
-        self.all: list[GroupMembers[B]] = []
-        """The groups that have members, in the order in which they got the first one."""
+        self.all: tuple[GroupMembers[B], ...] = ()
+        """The groups that have members, in the order in which they got the first one.
+
+        It is a tuple, because a group can be closed by garbage collection at any time, also during
+        a loop over the groups.
+        """
         self._balancer = balancer
         self._started = hook(balancer, Balancer, "started")
         self._finished = hook(balancer, Balancer, "finished")
@@ -54,9 +58,9 @@ class Groups(Generic[B]):
     def update(self, group: GroupMembers[B], members: Iterable[Member[B]]) -> None:
         """Called after these members of the pool have joined or left the group."""
         if group.views and group not in self.all:
-            self.all.append(group)
+            self.all = (*self.all, group)
         elif not group.views and group in self.all:
-            self.all.remove(group)
+            self.all = tuple(other for other in self.all if other is not group)
             for groups in [groups for groups in self._methods if group in groups]:
                 del self._methods[groups]
         for member in members:
@@ -92,7 +96,7 @@ class Groups(Generic[B]):
 
     def commit(self, change: Change[B]) -> None:
         """Finish a change that is made."""
-        for group in [*self.all]:
+        for group in self.all:
             group.commit(change)
             self.update(group, ())
 

@@ -49,8 +49,7 @@ class Heard(Books):
 
 
 def groups_of(pool: Any) -> list[Any]:
-    found: list[Any] = pool._members.groups.all
-    return found
+    return [*pool._members.groups.all]
 
 
 def test_the_weights_of_a_group_are_those_given_and_those_of_its_balancer() -> None:

@@ -351,7 +351,7 @@ def test_a_closed_group_is_no_longer_called(end: str) -> None:
     pool.remove("a", 3.0)
     assert books.in_flight == before
     plain: Any = pool
-    assert plain._members.groups.all == []
+    assert plain._members.groups.all == ()
     member = plain._by_backend["b"]
     assert (member.started, member.finished) == (None, None)
 
@@ -362,7 +362,7 @@ def test_groups_need_no_garbage_collection() -> None:
         pool: Any = Pool(LeastConnections(["a"]))
         for _ in range(50):
             pool.group(LeastConnections(), ["a"])
-        assert pool._members.groups.all == []
+        assert pool._members.groups.all == ()
     finally:
         gc.enable()
 
@@ -468,7 +468,7 @@ def test_bad_arguments_make_no_group(arguments: Any, error: type[Exception]) -> 
     pool: Any = Pool(RoundRobin(["a", "b"]))
     with pytest.raises(error):
         pool.group(*arguments)
-    assert pool._members.groups.all == []
+    assert pool._members.groups.all == ()
     lb: Any = arguments[0]
     if hasattr(lb, "taken"):
         assert not getattr(lb, "taken", False)
