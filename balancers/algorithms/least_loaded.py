@@ -78,17 +78,20 @@ class LeastLoaded(LoadUser[B], Membership[B]):
         """
         if avoid is NO_BACKENDS and self._alike:
             value_of, least, best = self._load.value, inf, None
-            for backend in self._order:
-                value = value_of(backend, now)
-                if value < least:
-                    best = backend
-                    if type(value) is int:
-                        least = value
-                    elif type(value) is float and type(least) is float:
-                        least = value * BELOW
-                    else:
-                        best = None
-                        break
+            try:
+                for backend in self._order:
+                    value = value_of(backend, now)
+                    if value < least:
+                        best = backend
+                        if type(value) is int:
+                            least = value
+                        elif type(value) is float and type(least) is float:
+                            least = value * BELOW
+                        else:
+                            best = None
+                            break
+            except TypeError:  # the comparison below names the value
+                best = None
             if best is not None:
                 self._order[best] = self._order.pop(best)
                 return best

@@ -188,7 +188,7 @@ def test_floats_that_differ_by_a_rounding_error_are_tied(
 def test_a_value_of_another_type_is_refused(value: Any) -> None:
     for members in (["a"], ["a", "b"], {"a": 1, "b": 2}):
         lb: LeastLoaded[str] = LeastLoaded(members, load=Values({"a": value, "b": value}))
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="must be an int, a float or a Fraction, not"):
             lb.pick()
 
 
