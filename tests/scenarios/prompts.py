@@ -10,7 +10,8 @@ millisecond per token.
 
 The figure is the mean slowdown: the time from the arrival to the end, divided by the time that the
 request needs on an idle server.  It is compared with the better of two loads: requests in flight,
-and tokens of the requests in flight.
+and tokens of the requests in flight.  The time to the first token is no good load here: it depends
+on the prompt more than on the server.
 """
 
 from collections import deque
@@ -24,7 +25,7 @@ from typing import Any
 
 from balancers import Lease, Pool
 from balancers.algorithms import LeastLoaded
-from balancers.loads import Combined, InFlight, InFlightCost
+from balancers.loads import Combined, InFlight, InFlightCost, PeakEwma
 from tests.scenarios.scenario import Row
 
 __all__ = ["NAME", "WHAT", "rows"]
@@ -46,6 +47,10 @@ def both(cost: float, in_flight: float) -> float:
 
 def one_setting() -> Any:
     return Combined[str](both, InFlightCost[str](), InFlight[str]())
+
+
+def first_token() -> Any:
+    return PeakEwma[str](first=True)
 
 
 @dataclass
@@ -97,7 +102,8 @@ def mean_slowdown(load: Callable[[], Any], slots: int, cost_ends: bool, seed: in
         elif what == "first token":
             pool.progress(request.lease, now, cost=0)
         else:
-            pool.release(request.lease, now)
+            first = now - request.arrived_at if slots == 1 else None
+            pool.release(request.lease, now, first=first)
             backend = request.lease.backend
             busy[backend] -= 1
             slowdown += (now - request.arrived_at) / request.seconds
@@ -119,3 +125,6 @@ def rows() -> Iterator[Row]:
             which = "requests" if requests > tokens else "tokens"
             name = f"{kind}, seed {seed}: the worse load ({which}) / the better load"
             yield Row(name, worse / better, FAR, at_most=False)
+            durations = mean_slowdown(first_token, slots, True, seed)
+            name = f"{kind}, seed {seed}: PeakEwma of the first token / requests in flight"
+            yield Row(name, durations / requests, 1.0, at_most=False)

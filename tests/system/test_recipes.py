@@ -94,6 +94,13 @@ def test_every_recipe_has_an_expected_output_and_a_page() -> None:
         assert f"```{{literalinclude}} {name}.py" in page
 
 
+@pytest.mark.parametrize("name", sorted({*NEEDS, "deadline"} - {"prometheus"}))
+def test_the_page_of_a_client_says_who_has_the_lease_and_what_blocks(name: str) -> None:
+    page = (RECIPES / f"{name}.md").read_text(encoding="utf-8")
+    terms = ["Who holds the lease", "Who releases it on cancellation", "What blocks"]
+    assert [term for term in terms if f"\n{term}\n: " not in page] == []
+
+
 @pytest.mark.parametrize("name", OUTPUT)
 def test_a_recipe_prints_the_expected_output(name: str) -> None:
     package = NEEDS.get(name, "balancers")
