@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.cluster import READ_COMMANDS
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import MasterDownError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from balancers import HashRing, HealthChecks, Key, NoBackendAvailable, Pool, RoundRobin
@@ -23,7 +23,7 @@ from balancers import HashRing, HealthChecks, Key, NoBackendAvailable, Pool, Rou
 from deadline import Attempts
 
 Server = subprocess.Popen[bytes]
-FAILURES = (RedisConnectionError, RedisTimeoutError)
+FAILURES = (RedisConnectionError, RedisTimeoutError, MasterDownError)
 # A cursor is only valid on the server that returned it, and XREAD can block.
 READS = READ_COMMANDS - {"SCAN", "HSCAN", "SSCAN", "ZSCAN", "XREAD"}
 

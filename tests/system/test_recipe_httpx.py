@@ -294,7 +294,7 @@ def test_the_name_of_the_service_stays_in_the_request(servers: list[Any]) -> Non
             return httpx.Response(200, content=b"")
 
     transport = RECIPE.BalancedTransport(of, Inner())
-    with httpx.Client(transport=transport, base_url="http://shop:81") as client:
+    with httpx.Client(mounts={"all://shop": transport}, base_url="http://shop:81") as client:
         client.get("/")
     assert seen == [("shop:81", "shop")]
     assert_idle(of.pool)

@@ -118,6 +118,20 @@ def test_retries_never_go_to_the_same_replica() -> None:
     run(test)
 
 
+def test_a_replica_that_has_lost_its_primary_has_failed() -> None:
+    async def test() -> None:
+        with RECIPE.redis_servers(3, replicas=True) as servers:
+            client = await replicated(servers)
+            lost = next(iter(client.clients.values()))
+            await lost.config_set("replica-serve-stale-data", "no")
+            await lost.replicaof("127.0.0.1", 1)
+            assert {await client.get("page") for _ in range(10)} == {"home"}
+            assert [member.failures for member in client.pool.snapshot().members] == [3, 0]
+            await client.aclose()
+
+    run(test)
+
+
 def test_an_error_of_a_command_is_an_answer() -> None:
     async def test() -> None:
         with RECIPE.redis_servers(2, replicas=True) as servers:
