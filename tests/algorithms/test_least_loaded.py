@@ -324,3 +324,15 @@ def test_a_load_gets_each_end_that_had_a_start_whatever_the_weights() -> None:
             lb.finished(backend, SUCCESS, 2.0)
     expected = [("started", 1.0), ("started", 1.5), *[("finished", SUCCESS, 2.0)] * 2]
     assert load.calls == [(name, b, *rest) for b in "aba" for name, *rest in expected]
+
+
+def test_the_fast_comparison_is_used_again_when_all_are_alike_again() -> None:
+    lb = LeastLoaded(["a", "b", "c"], load=InFlight[str]())
+    changes = [("b", 0), ("b", 1), ("b", 2), ("a", 2), ("c", 2), ("d", 2), ("d", 0)]
+    found: list[bool] = []
+    for backend, weight in changes:
+        lb.put(backend, weight)
+        found.append(lb._alike)
+    lb.discard("d")
+    assert found == [False, True, False, False, True, True, False]
+    assert (lb._alike, lb._numbers) == (True, {2: 3})
