@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush, heapreplace
+from itertools import islice
 from math import inf
 from typing import Generic
 
@@ -11,6 +12,8 @@ from balancers.algorithms._least_members import Index, Member
 
 __all__ = ["LeastHeaps"]
 
+_MANY_STALE = 8
+"""The number of stale entries that a plan passes before it removes all of them."""
 _Entry = tuple[int, int, Member[B]]
 """An entry is (effective weight · steps - current weight, serial, member).  The first number does
 not change while the bucket does steps that pick other members."""
@@ -29,6 +32,12 @@ class _WeightGroup(Generic[B]):
     def __init__(self) -> None:
         self.heap: list[_Entry[B]] = []
         self.size = 0
+
+    def prune(self) -> None:
+        """Remove the stale entries; O(entries)."""
+        if len(self.heap) > self.size:
+            self.heap = [entry for entry in self.heap if entry[2].place is entry]
+            heapify(self.heap)
 
 
 class _Bucket(Generic[B]):
@@ -61,8 +70,10 @@ def _first_valid(heap: list[_Entry[B]]) -> _Entry[B]:
 def _members_of(bucket: _Bucket[B], steps: int) -> Iterator[Member[B]]:
     """Yield the members of a bucket as ordered after ``steps``; O((k + d) · log n) for k members.
 
-    ``d`` is the number of groups.
+    ``d`` is the number of groups.  If there are many stale entries before the k-th member, the cost
+    is O(entries) once: they are removed.
     """
+    yielded = stale = 0
     # The negative current weight after these steps, the serial, and the place of an entry.
     frontier: list[tuple[int, int, int, int, list[_Entry[B]]]] = [
         (heap[0][0] - weight * steps, heap[0][1], weight * steps, 0, heap)
@@ -76,6 +87,16 @@ def _members_of(bucket: _Bucket[B], steps: int) -> Iterator[Member[B]]:
         entry = heap[place]
         if entry[2].place is entry:
             yield entry[2]
+            yielded += 1
+            if yielded == bucket.size:
+                return
+        else:
+            stale += 1
+            if stale > _MANY_STALE:
+                for group in bucket.groups.values():
+                    group.prune()
+                yield from islice(_members_of(bucket, steps), yielded, None)
+                return
         place += place + 1
         if place < len(heap):
             order, serial, _ = heap[place]
@@ -208,8 +229,7 @@ class LeastHeaps(Index[B]):
         member.place = entry = (order, member.serial, member)
         heappush(group.heap, entry)
         if len(group.heap) > 2 * group.size + 8:
-            group.heap = [old for old in group.heap if old[2].place is old]
-            heapify(group.heap)
+            group.prune()
 
     def _new_bucket(self, rank: float) -> _Bucket[B]:
         if len(self._ranks) > 2 * self._open + 8:

@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 
 from balancers import NoBackendAvailable, WeightedLeastConnections
+from tests.work import work_of
 
 
 @pytest.mark.parametrize("rule", ["wlc", "sed"])
@@ -35,3 +36,24 @@ def test_each_backend_of_a_plan_is_the_pick_without_those_before_it(
             assert deepcopy(before).pick() == deepcopy(lb).pick()
         with pytest.raises(NoBackendAvailable, match="avoided"):
             lb.plan(3, avoid=range(members))
+
+
+@pytest.mark.parametrize("different", [1, 7])
+@pytest.mark.parametrize("idle", [{5}, {3, 50}])
+def test_a_plan_does_not_pass_the_backends_that_got_busy_again_and_again(
+    different: int, idle: set[int]
+) -> None:
+    def plans(members: int) -> int:
+        lb = WeightedLeastConnections({name: 1 + name % different for name in range(members)})
+        lb.plan(3)
+        for name in {*range(members)} - idle:
+            lb.started(name)
+        lb.plan(3)
+
+        def hundred() -> None:
+            for _ in range(100):
+                lb.plan(3)
+
+        return work_of(hundred).lines
+
+    assert plans(1000) < 1.25 * plans(100)
