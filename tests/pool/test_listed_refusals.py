@@ -8,6 +8,7 @@ import pytest
 
 from balancers import ConnectionLimit, Drain, Gate, Lease, NoBackendAvailable, Pool, RoundRobin
 from balancers.gates import CostLimit, CostRateLimit
+from balancers.hashing import OwnerOnly, Rendezvous
 from balancers.pool._refusals import Refusals
 
 
@@ -76,6 +77,33 @@ def test_the_time_to_try_again_counts_the_preferred_backend() -> None:
     assert pool.acquire(2.0, prefer="a", among=[], cost=4).backend == "a"
 
 
+def test_the_time_to_try_again_counts_the_backends_of_the_list() -> None:
+    pool = Pool(RoundRobin(["a", "b", "c"]), [CostRateLimit[str](10, period=10.0)])
+    for backend, cost in (("a", 6), ("b", 9), ("c", 5)):
+        pool.acquire(0.0, among=[backend], cost=cost)
+    assert refusal(pool, among=["b", "a"], cost=6).retry_at == 2.0
+    assert refusal(pool, among=["b"], cost=6).retry_at == 5.0
+
+
+def test_a_preferred_backend_of_the_list_counts_as_a_bound_request_finds_it() -> None:
+    drain = Drain[str]()
+    pool = Pool(RoundRobin(["a", "b"]), [ConnectionLimit[str](1), drain], limit=2)
+    lease = pool.acquire(0.0, among=["a"])
+    drain.begin("a", 0.0)
+    assert refusal(pool, among=["a"]).full == 0
+    assert refusal(pool, among=["a"], prefer="a").full == 1
+    pool.acquire(0.0, among=["b"])
+    pool.release(lease, 0.0)
+    pool.acquire(0.0, prefer="a")
+    other = Drain[str]()
+    full = Pool(RoundRobin(["a", "b"]), [other], limit=1)
+    full.acquire(0.0, among=["b"])
+    other.begin("a", 0.0)
+    assert refusal(full, among=["a"]).full == 0
+    assert refusal(full, among=["a"], prefer="a").full == 1
+    assert refusal(full, among=["gone"], prefer="a", strict=True).reason == "saturated"
+
+
 def test_the_limit_of_the_pool_refuses_the_backends_of_the_list_only() -> None:
     pool = Pool(RoundRobin(["a", "b", "c"]), [CostLimit[str](5)], limit=1)
     lease = pool.acquire(0.0)
@@ -96,6 +124,17 @@ def test_the_limit_of_the_pool_refuses_the_backends_of_the_list_only() -> None:
     assert refusal(pool, among=["gone"], prefer="b", cost=6).full == 0
     pool.release(lease, 1.0)
     assert pool.acquire(1.0, among=["b", "gone"]).backend == "b"
+
+
+def test_a_reason_of_the_balancer_counts_every_avoided_member() -> None:
+    owners = OwnerOnly(Rendezvous([*"abcdef"]))
+    pool = Pool(owners, [CostLimit[str](10)])
+    first, *rest = Rendezvous([*"abcdef"]).replicas("key", 6)
+    pool.acquire(0.0, "key", cost=6)
+    pool.acquire(0.0, among=rest[3:], cost=6)
+    refused = refusal(pool, key="key", cost=5, avoid=rest[:3])
+    assert (refused.reason, refused.full, owners.owner("key")) == ("saturated", 2, first)
+    assert refused.counts == {"saturated": 2, "avoided": 3}
 
 
 def test_members_without_room_for_the_same_reason_are_decided_together(

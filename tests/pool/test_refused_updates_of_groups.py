@@ -8,7 +8,7 @@ import pytest
 from balancers import LeastConnections, Pool, PowerOfTwoChoices, RoundRobin
 from balancers.algorithms import LeastLoaded
 from balancers.errors import InvalidSetting
-from balancers.hashing import BoundedLoad, HashRing, Jump, Rendezvous
+from balancers.hashing import BoundedLoad, HashRing, Jump, PrefixAffinity, Rendezvous, chain
 from balancers.loads import Ewma, PeakEwma
 from balancers.pool import Group
 from tests.pool.test_refused_updates import BALANCERS, busy_pool, knowledge, that_refuses
@@ -74,3 +74,31 @@ def test_a_pool_that_refuses_a_backend_makes_no_group_forget(own: str) -> None:
         assert [[*group.weights] for group in kept] == [[*"abcd"]] * 2
         picks.append(turns(in_turn))
     assert picks[0] == picks[1]
+
+
+def test_a_group_that_picks_by_key_may_refuse_a_removal_after_others_were_created() -> None:
+    pool: Pool[str] = Pool(RoundRobin([*"abcd"]))
+    load = PeakEwma[str]()
+    group = pool.group(LeastLoaded(load=load), [*"abcd"])
+    refusing = pool.group(BoundedLoad(Jump()), [*"abcd"])
+    pool.release(pool.acquire(1.0, prefer="a"), 5.0)
+    lease, noted = pool.acquire(5.0, prefer="a"), load.value("a", 6.0)
+    with pytest.raises(InvalidSetting, match="can leave Jump"):
+        pool.update(["b", "c", "d"], now=6.0)
+    assert load.value("a", 6.0) == noted > 0
+    assert [*group.weights] == [*refusing.weights] == [*"abcd"]
+    pool.release(lease, 6.0)
+
+
+def test_a_refused_backend_makes_no_group_forget_what_is_in_caches() -> None:
+    names, key = [f"engine-{number}" for number in range(6)], chain(list(range(512)))
+    pool: Pool[str] = Pool(that_refuses(RoundRobin(names)))
+    group = pool.group(PrefixAffinity[str](), names)
+    cold = group.plan(0.0, key, 1)[0]
+    other = next(name for name in names if name != cold)
+    avoid = [name for name in names if name != other]
+    pool.release(group.acquire(1.0, key, avoid=avoid), 2.0)
+    for _ in range(2):
+        assert group.plan(3.0, key, 1) == [other]
+        with pytest.raises(ValueError, match="refused"):
+            pool.update([cold, "refused"], now=3.0)
