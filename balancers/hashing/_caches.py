@@ -116,8 +116,6 @@ class Caches:
         """
         if not key:
             return 0
-        if len(key) > self._capacity:
-            key = key[: self._capacity]
         path, part = self._path(key)
         self._key = None
         if part:
@@ -147,7 +145,7 @@ class Caches:
 
     def _insert(self, number: int, node: Node, data: bytes, time: int) -> Node:
         """Insert blocks after a node, and return their node."""
-        if node.holders == 1 << number and not node.children and not node.parts:
+        if node.holders == 1 << number and not node.children:
             node.data += data
         else:
             node = node.append(data)

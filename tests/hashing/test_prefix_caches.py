@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from functools import cache
 from itertools import accumulate
 from random import Random
 
@@ -56,6 +57,12 @@ clears = st.tuples(st.just("clear"), st.integers(0, 2), st.just(()))
 
 
 def key_of(blocks: Iterable[int]) -> bytes:
+    return same_key((*blocks,))
+
+
+@cache
+def same_key(blocks: tuple[int, ...]) -> bytes:
+    """Return the same object for the same blocks, because the path of the last key is kept."""
     return b"".join(block.to_bytes(8, "little") for block in blocks)
 
 
@@ -93,6 +100,10 @@ def check_tree(caches: Caches) -> None:
         for number in sizes:
             sizes[number] += node.amount(number)
     assert sizes == caches._sizes
+    nodes = {*caches._nodes()}
+    for block, node in (caches._places or {}).items():
+        assert node in nodes
+        assert block in blocks_of(node.data)
     for number, size in sizes.items():
         assert size <= caches._capacity
         assert len(content(caches, number)) * 8 == size
@@ -220,6 +231,38 @@ def test_blocks_that_stand_for_several_prefixes_do_no_harm() -> None:
         assert {*(caches._places or ())} <= {*content(caches, 0), *content(caches, 1)}
 
 
+@pytest.mark.parametrize("change", ["clear", "forget", "use", "evict"])
+def test_the_kept_path_of_a_prompt_is_not_used_after_a_change(change: str) -> None:
+    caches = Caches(20)
+    caches.add(0)
+    key = key_of(range(10))
+    caches.use(0, key)
+    assert caches.match(0, key) == 80
+    match change:
+        case "clear":
+            caches.clear(0)
+        case "forget":
+            caches.forget(0, key[:8])
+        case "use":
+            caches.use(0, key_of([*range(5), 99]))
+        case _:
+            caches.use(0, key_of(range(100, 120)))
+    assert caches.match(0, key) == (80 if change == "use" else 0)
+    caches.use(0, key)
+    check_tree(caches)
+    assert caches.match(0, key) == 80
+
+
+def test_a_block_after_which_nothing_was_stored_is_not_used() -> None:
+    caches = Caches(2)
+    caches.add(0)
+    caches.use(0, key_of([1]))
+    caches.use(0, key_of([2]))
+    caches.report(0, b"", key_of([1]), b"", cleared=False)
+    caches.use(0, key_of([3]))
+    assert content(caches, 0) == [2, 3]
+
+
 def test_a_session_on_one_engine_is_one_node() -> None:
     """So a request of a long session takes as many steps as one of a short session."""
     caches = Caches(1000)
@@ -241,15 +284,16 @@ def test_nodes_are_as_many_as_different_prompts() -> None:
     check_tree(caches)
     assert len(caches._nodes()) == 91
     assert caches.matches(key_of(range(100)), 3) == [(80, 3), (800, 2)]
+    assert caches.matches(key_of(range(5)), 3) == [(40, 3)], "less than both have"
 
 
 def test_a_tree_that_is_deeper_than_the_stack_is_copied_and_pickled() -> None:
     caches = Caches(5000)
     caches.add(0)
-    for length in range(2000, 0, -1):
+    for length in range(1500, 0, -1):
         caches.use(0, key_of(range(length)))
-    assert len(caches._nodes()) == 2000
+    assert len(caches._nodes()) == 1500
     for clone in (deepcopy(caches), pickle.loads(pickle.dumps(caches))):  # noqa: S301 - a test
         assert content(clone, 0) == content(caches, 0)
         clone.clear(0)
-    assert len(content(caches, 0)) == 2000
+    assert len(content(caches, 0)) == 1500

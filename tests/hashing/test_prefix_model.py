@@ -209,3 +209,19 @@ def test_gateways_agree_on_a_new_prompt_if_the_load_of_its_owner_is_a_little_hig
             assert (busy.pick(key) == owner) is same
             busy.charged(owner, -tokens)
             busy.finished(owner)
+
+
+@pytest.mark.parametrize(("weight", "tokens"), [(0.5, 3), (2, 9)])
+def test_an_engine_that_has_a_prompt_is_picked_only_below_a_block_of_load(
+    weight: float, tokens: int
+) -> None:
+    """The load is the tokens in flight, divided by the weight; the prompt has one block of 4."""
+    lb = PrefixAffinity({"has": weight, "idle": 1}, block=BLOCK)
+    key = key_of([1])
+    for before, picked in ((tokens - 2, "has"), (tokens, "idle")):
+        lb.observe("has", stored=key)
+        lb.started("has", bound=True)
+        lb.charged("has", before)
+        assert lb.pick(key) == picked
+        lb.charged("has", -before)
+        lb.finished("has")
