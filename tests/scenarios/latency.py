@@ -11,7 +11,7 @@ from itertools import product
 from random import Random
 from typing import Protocol
 
-from balancers import Pool, PowerOfTwoChoices
+from balancers import Pool, PowerOfTwoChoices, SlowStart
 from balancers.algorithms import LeastLoaded
 from balancers.loads import PeakEwma
 from tests.scenarios.scenario import Row
@@ -25,6 +25,7 @@ OLD = ["a", "b", "c", "d"]
 SEEDS = (1, 2, 3)
 JOINS, WINDOW, LATER = 60.0, 2.0, 30.0
 SLOW, FAST = 10.0, 1.0
+RAMP = 10.0
 
 
 class Make(Protocol):
@@ -76,13 +77,16 @@ def share(served: list[Served], backend: str, begin: float, end: float) -> float
     return picked.count(backend) / len(picked)
 
 
-def newcomer(make: Make, server: Server) -> tuple[float, float]:
-    """Return the highest share of a new backend, and the least later share of any backend."""
+def newcomer(make: Make, server: Server, ramp: float | None = None) -> tuple[float, float]:
+    """Return the highest share of a new backend, and the least later share of any backend.
+
+    ``ramp`` is the window of a slow start, in seconds.
+    """
     first: list[float] = []
     later: list[float] = []
     for seed in SEEDS:
         end = JOINS + WINDOW + LATER
-        pool = Pool(make(seed))
+        pool = Pool(make(seed), [] if ramp is None else [SlowStart[str](ramp)])
         served = run(pool, server, rate=40.0, seconds=end, seed=seed, joins=("new", JOINS))
         first.append(share(served, "new", JOINS, JOINS + WINDOW))
         later += [share(served, backend, JOINS + WINDOW, end) for backend in (*OLD, "new")]
@@ -102,9 +106,12 @@ def rows() -> Iterator[Row]:
     makes: tuple[Make, ...] = (two_choices, least_loaded)
     servers = {f"{mean:g} s": about(mean) for mean in (1.0, 0.2, 0.05)}
     servers |= {f"{mean:g} s exponential": exponential(mean) for mean in (1.0, 0.2)}
-    for make, (durations, server) in product(makes, servers.items()):
+    cases: list[tuple[str, Server, float | None]]
+    cases = [(name, server, None) for name, server in servers.items()]
+    cases.append(("1 s exponential, slow start", exponential(1.0), RAMP))
+    for make, (durations, server, ramp) in product(makes, cases):
         name = f"{make.__name__.replace('_', ' ')}, {durations}"
-        first, later = newcomer(make, server)
+        first, later = newcomer(make, server, ramp)
         yield Row(f"{name}: share of a new backend in its first 2 s", first, 0.3)
         yield Row(
             f"{name}: least of five shares in the 30 s after, × fair", later, 0.5, at_most=False
