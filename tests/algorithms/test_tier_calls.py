@@ -1,12 +1,15 @@
 """What inner balancers are asked: with the key, at the time, and with the backends to avoid."""
 
+from collections import Counter
 from collections.abc import Collection
+from math import inf
 from typing import Any
 
 import pytest
 
-from balancers import NoBackendAvailable, Rendezvous, RoundRobin
+from balancers import ConnectionLimit, NoBackendAvailable, Pool, Rendezvous, RoundRobin
 from balancers.algorithms import LeastLoaded, Tiers, Zones
+from balancers.gates import CostLimit, CostRateLimit
 from balancers.loads import PeakEwma
 from tests.algorithms.tier_members import set_condition, tier_of
 
@@ -114,3 +117,85 @@ def test_keyed_and_other_tiers_have_their_times() -> None:
     (inner,) = zones.balancers
     assert isinstance(inner, Asked)
     assert inner.asked() == [("pick", "key", 3.0, {"b"})]
+
+
+def test_turns_follow_the_usable_members_while_all_are_down() -> None:
+    lb, _, _ = two_tiers()
+    for backend in ("a0", "a1", "b0", "b1"):
+        set_condition(lb, backend, "down", usable=True)
+    assert Counter(lb.pick()[0] for _ in range(20)) == {"a": 10, "b": 10}
+    lb.put("b0", 0)
+    assert Counter(lb.pick()[0] for _ in range(30)) == {"a": 20, "b": 10}
+    lb.put("b0", 1)
+    lb.put("a0", 0)
+    lb.put("a1", 0)
+    assert {lb.pick()[0] for _ in range(5)} == {"b"}
+
+
+def test_an_avoided_member_that_is_down_is_not_one_of_the_full_ones() -> None:
+    lb, _, _ = two_tiers(overflow=False, factor=inf)
+    set_condition(lb, "a0", "full")
+    set_condition(lb, "a1", "down")
+    avoided: list[list[str]] = [[], ["a1"], ["a1", "b0"]]
+    for avoid in avoided:
+        with pytest.raises(NoBackendAvailable) as refused:
+            lb.pick(avoid=avoid)
+        assert (refused.value.reason, refused.value.full) == ("saturated", 1)
+
+
+def test_a_member_that_is_full_in_two_ways_is_waited_for() -> None:
+    """It has too many requests, and no room for the cost of this one either."""
+    lb, _, _ = two_tiers(overflow=False)
+    pool = Pool(lb, [ConnectionLimit(1), CostLimit(10)])
+    leases = [pool.acquire(0.0, cost=8) for _ in range(2)]
+    assert [lease.backend for lease in leases] == ["a0", "a1"]
+    for cost in (0, 1, 5):
+        with pytest.raises(NoBackendAvailable) as refused:
+            pool.acquire(0.0, cost=cost)
+        assert (refused.value.reason, refused.value.full) == ("saturated", 2)
+    pool.release(leases[0], 1.0)
+    assert pool.acquire(1.0, cost=5).backend == "a0"
+
+
+def test_a_cost_waits_for_its_tier_only_if_the_end_of_others_makes_room() -> None:
+    for gates, waits in (
+        ([CostLimit[str](10)], True),
+        ([CostRateLimit[str](10, 60.0)], False),
+        ([CostLimit[str](10), CostRateLimit[str](10, 60.0)], False),
+        ([CostRateLimit[str](10, 60.0), CostLimit[str](10)], False),
+    ):
+        lb, _, _ = two_tiers(overflow=False)
+        parts: list[Any] = [*gates]
+        pool = Pool(lb, parts)
+        for _ in range(2):
+            assert pool.acquire(0.0, cost=8).backend in {"a0", "a1"}
+        if waits:
+            with pytest.raises(NoBackendAvailable) as refused:
+                pool.acquire(0.0, cost=5)
+            assert (refused.value.reason, refused.value.full) == ("saturated", 2)
+        else:
+            assert pool.acquire(0.0, cost=5).backend == "b0"
+        assert pool.acquire(0.0, cost=2).backend == "a0"
+
+
+def test_full_members_and_those_without_room_are_waited_for_together() -> None:
+    lb, _, _ = two_tiers(overflow=False)
+    limit = CostLimit[str](10)
+    pool = Pool(lb, [limit])
+    limit.set("a0", 5)
+    for backend, cost in (("a0", 5), ("a1", 8)):
+        pool.acquire(0.0, prefer=backend, cost=cost)
+    with pytest.raises(NoBackendAvailable) as refused:
+        pool.acquire(0.0, cost=5)
+    assert (refused.value.reason, refused.value.full) == ("saturated", 2)
+    assert pool.acquire(0.0, cost=2).backend == "a1"
+
+
+def test_requests_follow_new_weights_of_zones() -> None:
+    inner = {"a": RoundRobin(["a0"]), "b": RoundRobin(["b0"])}
+    zones = Zones(inner, zone=lambda backend: backend[0], weights={"a": 3, "b": 1})
+    assert Counter(zones.pick() for _ in range(40)) == {"a0": 30, "b0": 10}
+    zones.reweigh({"a": 1, "b": 4})
+    assert Counter(zones.pick() for _ in range(50)) == {"a0": 10, "b0": 40}
+    zones.reweigh({"a": 1, "b": 0})
+    assert Counter(zones.pick() for _ in range(9)) == {"a0": 9}
