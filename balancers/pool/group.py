@@ -49,8 +49,9 @@ class Group(SharesBackends, Planning[B]):
     move no turn.
 
     A backend that leaves the pool leaves its groups.  If it joins the pool again, it is not in a
-    group until :meth:`put` is called.  A group that nothing refers to any longer is closed; drop it
-    under the lock of the pool.
+    group until :meth:`put` is called.  A group that nothing refers to any longer is closed.  With
+    threads, call :meth:`close` under the lock of the pool before: Python may delete the group in
+    any thread, for example when it collects garbage.
 
     ``acquire`` costs what it costs in the pool, and for each further group of the backend, the
     methods ``started`` and ``finished`` of its balancer.  A refusal costs O(combinations of
@@ -152,7 +153,7 @@ class Group(SharesBackends, Planning[B]):
         self._update_groups(self._by_backend.values())
 
     def __del__(self) -> None:
-        if hasattr(self, "_group"):
+        if hasattr(self, "_group") and self._group.views:
             self._forget()
 
     def _known_backends(self) -> Iterable[object]:
