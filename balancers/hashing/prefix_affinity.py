@@ -274,7 +274,7 @@ class PrefixAffinity(NamedMembership[B]):
         1
 
         Ignored if the backend is not a member.  O(prompt).  The first ``after`` or ``removed``
-        makes an index of all blocks, which takes about 70 bytes for each.  Raises InvalidKey, and
+        makes an index of all blocks, which takes about 80 bytes for each.  Raises InvalidKey, and
         InvalidSetting if ``cleared`` is not a bool.
         """
         check_flags(cleared=cleared)
