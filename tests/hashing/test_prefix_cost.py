@@ -60,7 +60,7 @@ def test_caches_with_different_parts_of_a_prompt_are_searched_in_one_pass() -> N
 
 
 def test_the_memory_of_blocks_is_as_the_page_says() -> None:
-    """A prompt takes 8 bytes per block and about 650 more, and an index about 80 bytes per block."""
+    """A prompt takes 8 bytes per block and about 650 more, and an index 80 bytes per block."""
     rng, prompts, blocks = Random(1), 400, 100
     lb: PrefixAffinity[int] = PrefixAffinity([0], capacity=prompts * blocks)
     tracemalloc.start()
