@@ -54,8 +54,9 @@ class CostLimit(MemberGate[B, _CostState]):
     balancers.errors.NoBackendAvailable: no backend available: too large (2 too large)
 
     The limit is the same for every backend.  You can set a different limit for one backend by
-    :meth:`set`.  Every method is O(1), except ``added``, ``removed`` and ``set``, which are
-    O(log n), and :meth:`without_room`.  Raises InvalidSetting for a limit below 1.
+    :meth:`set`.  Every method is O(1), except ``removed`` and :meth:`without_room`; for a backend
+    that closes, ``charged`` and ``set`` are O(log n).  Raises InvalidSetting unless ``limit`` is an
+    int of 1 or more.
     """
 
     reason = "saturated"
@@ -130,7 +131,7 @@ class CostLimit(MemberGate[B, _CostState]):
         self._limits.discard(backend)
 
     def charged(self, backend: B, change: int, now: float) -> None:
-        """Called when the cost in flight on a backend changes by ``change``; O(1)."""
+        """Called when the cost in flight on a backend changes by ``change``."""
         state = self._members.get(backend)
         if state is not None:
             if now.__class__ is float and self._now <= now <= LATEST and now < self.due:
