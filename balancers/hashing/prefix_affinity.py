@@ -110,7 +110,7 @@ class PrefixAffinity(NamedMembership[B]):
         The key is remembered until the next call of :meth:`started`, which may record it.
         Raises MissingKey, NoBackendAvailable, and InvalidKey for bytes that are not 8 per block.
         """
-        blocks = self._blocks_of(key)
+        blocks = key if type(key) is bytes and not len(key) % WIDTH else self._blocks_of(key)
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
         number = self._choose(blocks, avoid)
