@@ -66,9 +66,12 @@ class PoolWriter(PoolReader[B]):
         return now
 
     def _change(self, change: Change[B], now: float) -> None:
-        failed = self._members.change(change, now)
+        try:
+            failed = self._members.change(change, now)
+        finally:
+            if self._limit is not None:
+                gone = sum(member.in_flight for member in change.leavers if member.former)
+                self._limit.ended(gone, now)
         self._members.now = now
-        if self._limit is not None:
-            self._limit.ended(sum(member.in_flight for member in change.leavers), now)
         if failed is not None:
             raise failed
