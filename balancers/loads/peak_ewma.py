@@ -77,9 +77,9 @@ class PeakEwma(Load[B]):
       success, it gets at most ``probes`` requests at a time: while so many are in flight, its value
       is higher than that of every backend with a success.
     * Few answers attract few requests.  While a backend has more requests in flight than successes,
-      its value is also multiplied by their ratio, (in flight + 1) / (successes + ``probes``).  So a
-      lucky first answer does not fill a new backend at once, and a backend that answers none of
-      many requests looks busier than one that answers some.
+      its value is also multiplied by (in flight + 1) / (successes + ``probes``), if this is above
+      1.  So a lucky first answer does not fill a new backend at once, and a backend that answers
+      few of many requests looks busier than one that answers more.
     * A failure raises the average to ``penalty`` times the mean duration of all successes, or to
       its own duration if that is longer.  It never lowers the average.  The second failure in a row
       counts twice as much, the third four times, up to ``penalty`` times as much.  Failures do not
@@ -151,7 +151,7 @@ class PeakEwma(Load[B]):
             since = state.updated_at
             if now - since > self._max_age and (not in_flight or since < -LATEST):
                 return 0.0
-        elif in_flight >= state.successes:
+        elif in_flight > state.successes:
             if not state.successes:
                 return _UNMEASURED * (in_flight + 1)
             known = state.successes + self._probes
