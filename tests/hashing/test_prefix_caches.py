@@ -216,7 +216,7 @@ def test_blocks_that_stand_for_several_prefixes_do_no_harm() -> None:
     caches = Caches(12)
     caches.add(0)
     caches.add(1)
-    for _ in range(runs(5_000)):
+    for _ in range(runs(2_000)):
         key = key_of(rng.randrange(3) for _ in range(rng.randrange(12)))
         number = rng.randrange(2)
         have = caches.match(number, key)
@@ -290,10 +290,10 @@ def test_nodes_are_as_many_as_different_prompts() -> None:
 def test_a_tree_that_is_deeper_than_the_stack_is_copied_and_pickled() -> None:
     caches = Caches(5000)
     caches.add(0)
-    for length in range(1500, 0, -1):
+    for length in range(1200, 0, -1):
         caches.use(0, key_of(range(length)))
-    assert len(caches._nodes()) == 1500
+    assert len(caches._nodes()) == 1200
     for clone in (deepcopy(caches), pickle.loads(pickle.dumps(caches))):  # noqa: S301 - a test
         assert content(clone, 0) == content(caches, 0)
         clone.clear(0)
-    assert len(content(caches, 0)) == 1500
+    assert len(content(caches, 0)) == 1200
