@@ -199,3 +199,17 @@ def test_requests_follow_new_weights_of_zones() -> None:
     assert Counter(zones.pick() for _ in range(50)) == {"a0": 10, "b0": 40}
     zones.reweigh({"a": 1, "b": 0})
     assert Counter(zones.pick() for _ in range(9)) == {"a0": 9}
+
+
+def test_the_tiers_and_zones_of_keys_are_those_of_every_version() -> None:
+    """Otherwise gateways of two versions would send a key to different backends."""
+    keys = [f"key {number}" for number in range(40)]
+    lb = Tiers([Rendezvous(["a0", "a1"]), Rendezvous(["b0"])], tier=tier_of, factor=1)
+    set_condition(lb, "a0", "down")
+    found = "".join(lb.pick(key)[0] for key in keys)
+    assert found == "aabaaabbabbabbaababaabababababbabbbaabba"
+    inner = {zone: Rendezvous([f"{zone}0"]) for zone in "abc"}
+    weights = {"a": 1, "b": 2, "c": 0.5}
+    zones = Zones(inner, zone=lambda backend: backend[0], weights=weights)
+    found = "".join(zones.pick(key)[0] for key in keys)
+    assert found == "ababbabbbaababccbababbbaccacbbbbabcbbbbb"
