@@ -313,3 +313,36 @@ def test_bad_arguments_are_refused() -> None:
     lb.over.put("z")
     with pytest.raises(InvalidPick):
         [lb.pick(f"{n}") for n in range(50)]
+
+
+def test_a_plan_ends_before_the_first_owner_that_is_full() -> None:
+    lb = OwnerOnly(Rendezvous(["a", "b", "c"]))
+    order = Rendezvous(["a", "b", "c"]).replicas("key", 3)
+    for full in (order[2], order[1]):
+        lb.condition_changed(full, "full")
+        lb.put(full, 0)
+        assert lb.plan(3, "key") == order[: order.index(full)]
+        assert lb.plan(1, "key") == [order[0]]
+    with pytest.raises(NoBackendAvailable) as refused:
+        lb.plan(3, "key", avoid=[order[0]])
+    assert (refused.value.reason, refused.value.full) == ("saturated", 1)
+
+
+def test_a_member_that_joins_again_is_not_full_and_has_no_weight_of_before() -> None:
+    lb = OwnerOnly(Rendezvous(["a", "b"]))
+    lb.condition_changed("b", "full")
+    lb.put("b", 0)
+    lb.discard("b")
+    lb.put("b", 0)
+    assert {lb.owner(f"{number}") for number in range(50)} == {"a"}
+    lb.condition_changed("b", "full")
+    assert {lb.owner(f"{number}") for number in range(50)} == {"a"}, "it never had a weight"
+    assert dict(lb.over.weights) == {"a": 1, "b": 0}
+
+
+def test_it_takes_fractions_if_the_balancer_below_does() -> None:
+    class Fractional(Rendezvous[str]):
+        fractional = True
+
+    assert OwnerOnly(Fractional(["a"])).fractional
+    assert not OwnerOnly(Rendezvous(["a"])).fractional
