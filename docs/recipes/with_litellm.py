@@ -9,9 +9,10 @@ from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
+from litellm import exceptions
 from litellm.router import Router
 from litellm.types.router import CustomRoutingStrategyBase
-from openai import APIError, APIStatusError
+from openai import APIError, APIStatusError, BadRequestError, UnprocessableEntityError
 
 from balancers import HealthChecks, Lease, Pool, RoundRobin
 from balancers.algorithms import LeastLoaded
@@ -61,7 +62,7 @@ class PoolRouting(CustomRoutingStrategyBase):  # type: ignore[misc]  # mypy does
         request_kwargs: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         call = self.calls[(request_kwargs or {}).get("litellm_trace_id")]
-        self.release(call, ok=False)  # LiteLLM asks again only after a failure
+        self.release(call, earlier_outcome(request_kwargs))
         cost = len(str(messages or input)) // CHARACTERS
         call.lease = self.groups[model].acquire(self.clock(), avoid=call.tried, cost=cost)
         call.tried.add(call.lease.backend)
@@ -122,6 +123,18 @@ def load() -> Combined[str]:
 def busyness(tokens: float, requests: float) -> float:
     """Return how busy an engine is that reads 500 tokens while it works on one request."""
     return tokens / 500 + requests
+
+
+def earlier_outcome(request: dict[str, Any] | None) -> bool | None:
+    """Return the outcome of the previous attempt: LiteLLM asks again only after an error.
+
+    The metadata of the request has the errors of its attempts.  An error of the request itself, for
+    example a prompt that is too long, is no failure of the engine.
+    """
+    metadata: dict[str, Any] = (request or {}).get("metadata") or {}
+    errors: list[dict[str, Any]] = [{}, *metadata.get("previous_models", ())]
+    kind = getattr(exceptions, str(errors[-1].get("exception_type")), Exception)
+    return None if issubclass(kind, BadRequestError | UnprocessableEntityError) else False
 
 
 def outcome(error: APIError) -> bool | None:

@@ -100,6 +100,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
         async with asyncio.timeout(2 * LIMIT):
             await test()
+            await litellm.close_litellm_async_clients()
 
     asyncio.run(limited())
 
