@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from itertools import islice
 from math import inf
-from sys import maxsize
 from typing import Any
 
 import numpy as np
@@ -179,7 +178,8 @@ class BoundedLoad(SharesBackends, Balancer[B]):
         order = (self._open_member(each) for each in succession if each not in avoid)
         c, bound = (self._c_numerator, self._c_denominator), self._bound_without(avoid)
         turns = in_turn(order, self._counts, self._open_weights, self._slack, c, bound)
-        return list(islice(turns, min(n, maxsize))) or [self.pick_hashed(digest, avoid)]
+        planned = islice(turns, min(n, len(self._counts) + 1))
+        return list(planned) or [self.pick_hashed(digest, avoid)]
 
     def hash_key(self, key: Key | None) -> int:
         """Return the hash that ``pick`` uses.  Raises MissingKey, InvalidKey, TypeError."""

@@ -5,7 +5,6 @@ Source: ``hash-preserve-affinity always`` of HAProxy 3.2, its default.
 
 from collections.abc import Collection, Iterator
 from itertools import islice
-from sys import maxsize
 from typing import Any
 
 from balancers._internal.checks import at_least, checked_avoid, shown
@@ -97,7 +96,7 @@ class OwnerOnly(Membership[B]):
         """
         at_least(1, n=n)
         avoid, plan = checked_avoid(avoid), list[B]()
-        for backend in islice(self._owners(key, avoid), min(n, maxsize)):
+        for backend in islice(self._owners(key, avoid), min(n, len(self._weights) + 1)):
             if not self._weights[backend] or backend in avoid:
                 if not plan:
                     raise NoBackendAvailable("saturated", {"saturated": 1}, full=1)
