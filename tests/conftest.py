@@ -1,5 +1,6 @@
 """Profiles: ``quick``, ``deep``, ``mutants``; without deadline, the same examples in each run."""
 
+import signal
 from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,7 +46,9 @@ class WithoutMatplotlib:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker of slow tests."""
+    """Declare the marker of slow tests, and let SIGINT interrupt jobs in the background too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if find_spec("matplotlib") is None:
         config.pluginmanager.register(WithoutMatplotlib())
     config.addinivalue_line("markers", "deep: runs only with HYPOTHESIS_PROFILE=deep or -m deep")
