@@ -50,6 +50,9 @@ class Candidate(Generic[B]):
         A load is an int, a float or a Fraction.
         """
         if isinstance(load, float) or isinstance(other_load, float):
-            return bool(load * other.weight < other_load * self.weight * BELOW)
+            try:
+                return bool(load * other.weight < other_load * self.weight * BELOW)
+            except OverflowError:  # an int beyond all finite floats
+                return bool(load < other_load)
         is_less: bool = load * self.step * other.units < other_load * other.step * self.units
         return is_less

@@ -12,6 +12,7 @@ from balancers.pool._gate_set import QUIESCED, GateSet
 from balancers.pool._group_census import GroupCensus
 from balancers.pool._hooks import has_state, hook
 from balancers.pool._member import Member
+from balancers.pool._rehearsal import copy_to_try
 
 __all__ = ["GroupMembers", "View"]
 
@@ -113,13 +114,30 @@ class GroupMembers(Generic[B]):
         for member, weight in change.weights.items():
             self._prepare(member, weight, member.departing and member not in change.returners)
 
+    def rehearse(self, leavers: Collection[Member[B]]) -> None:
+        """Remove members from a copy of the balancer, if it can be copied; raise what it raises."""
+        leaving = self._in_reverse(leavers)
+        copied = copy_to_try(self.balancer) if leaving else None
+        if copied is not None:
+            for view in leaving:
+                copied.discard(view.backend)
+
     def remove(self, leavers: Collection[Member[B]]) -> None:
         """Remove members that leave the pool from the balancer.  :meth:`restore` undoes it."""
-        for member in reversed([*leavers]):
-            view = self.views.get(member.backend)
-            if view is not None:
-                self._undo.append((view, view.effective_weight))
-                self.balancer.discard(member.backend)
+        for view in self._in_reverse(leavers):
+            self._undo.append((view, view.effective_weight))
+            self.balancer.discard(view.backend)
+
+    def _in_reverse(self, leavers: Collection[Member[B]]) -> list[View[B]]:
+        """Return the leaving members of the group; those that joined it last come first.
+
+        O(leavers), or O(members) if several leave.
+        """
+        leaving = [self.views[m.backend] for m in leavers if m.backend in self.views]
+        if len(leaving) <= 1:
+            return leaving
+        backends = {view.backend for view in leaving}
+        return [view for b, view in reversed(self.views.items()) if b in backends]
 
     def commit(self, change: Change[B]) -> None:
         """Finish a change that is made."""

@@ -76,8 +76,12 @@ class Groups(Generic[B]):
         """Pass the first part of a change of the pool's members to all groups.
 
         It is the part that can be undone without a loss: all weights, and the removals from those
-        balancers that know only the weights and no turns.  :meth:`restore` undoes it.
+        balancers that know only the weights and no turns.  :meth:`restore` undoes it.  Other
+        balancers that pick by key may refuse a removal, so it is tried on a copy of them.
         """
+        for group in self.all:
+            if group.balancer.keyed and not group.forgets_nothing:
+                group.rehearse(change.leavers)
         for group in self.all:
             group.prepare(change)
         for group in self.all:

@@ -61,13 +61,17 @@ class Planning(Picking[B]):
             backends = plan(n, key, now, avoid)
         except NoBackendAvailable as error:
             raise self._refusals.refusal_of(error, avoid, None) from None
+        if not isinstance(backends, list):
+            raise _not_a_list(self._balancer, backends)
         try:
             for backend in backends:
                 if backend not in self._by_backend:
                     name = shown(self._balancer)
                     raise InvalidPick(f"{name} planned {shown(backend)}, not a member")
         except TypeError:
-            name = shown(self._balancer)
-            message = f"{name} planned {shown(backends)}, not a list of backends"
-            raise InvalidPick(message) from None
+            raise _not_a_list(self._balancer, backends) from None
         return backends
+
+
+def _not_a_list(balancer: object, planned: object) -> InvalidPick:
+    return InvalidPick(f"{shown(balancer)} planned {shown(planned)}, not a list of backends")

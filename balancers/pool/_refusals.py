@@ -60,9 +60,8 @@ class Refusals(Generic[B]):
     def listed(self, among: Sequence[B], avoid: Collection[B], prefer: B | None, bound: bool) -> B:
         """Return the preferred backend of a bound request, or the first admitted one of a list.
 
-        Raises NoBackendAvailable, and TypeError unless ``among`` is a sequence of backends.
+        Raises NoBackendAvailable.
         """
-        checked_among(among)
         if prefer is not None and bound:
             return prefer
         return self.first_admitted(among, avoid, prefer).backend
@@ -123,7 +122,6 @@ class Refusals(Generic[B]):
     ) -> NoReturn:
         """Raise the error for a request while the limit of the pool is reached."""
         if among is not None and not (strict and prefer is not None):
-            checked_among(among)
             self.first_admitted(among, avoid, prefer, limit)
         raise self.refusal(avoid, prefer, limit, strict)
 

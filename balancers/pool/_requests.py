@@ -23,7 +23,7 @@ from balancers.pool._hooks import call_rest, hooks, undo_start
 from balancers.pool._limit import PoolLimit
 from balancers.pool._member import Member
 from balancers.pool._members import Members
-from balancers.pool._refusals import Refusals
+from balancers.pool._refusals import Refusals, checked_among
 from balancers.pool._rooms import Rooms
 from balancers.pool._writer import PoolWriter
 from balancers.pool.lease import Lease, Meter, member_of, open_member, reported_failure
@@ -92,6 +92,8 @@ class Picking(Generic[B]):
         members.now = now
         if avoid is not NO_BACKENDS:
             avoid = checked_avoid(avoid)
+        if among is not None:
+            checked_among(among)
         if self._watched or self._pending or self._recovered_at:
             for watched in self._watched:
                 if watched.due <= now:

@@ -1,10 +1,8 @@
 """Passes the effective weights of the members to the balancer."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from copy import deepcopy
-from typing import Any, Generic
+from typing import Generic
 
-from balancers._internal.copying import share
 from balancers._internal.types import B
 from balancers.balancer import Balancer, Condition
 from balancers.errors import BalancersError
@@ -14,6 +12,7 @@ from balancers.pool._gate_set import GateSet
 from balancers.pool._groups import Groups
 from balancers.pool._hooks import has_state
 from balancers.pool._member import Member
+from balancers.pool._rehearsal import copy_to_try
 
 __all__ = ["Undo", "Weights"]
 
@@ -108,17 +107,9 @@ class Weights(Generic[B]):
 
         Return False if the balancer cannot be copied.
         """
-        memo: dict[int, Any] = {}
-        share(memo, (*self._balancer.weights, *(member.backend for member in joined)))
-        try:
-            copied = deepcopy(self._balancer, memo)
-        except Exception:  # noqa: BLE001 - an object of another author
+        copied = copy_to_try(self._balancer, [member.backend for member in joined])
+        if copied is None:
             return False
-        if any(
-            getattr(method, "__self__", None) is not copied
-            for method in (copied.put, copied.discard)
-        ):
-            return False  # its methods would change the original
         for member in reversed([*change.leavers]):
             copied.discard(member.backend)
         for member in _in_order(change):

@@ -71,10 +71,10 @@ class KeyedRoom:
             late.item.fail(TimeoutError(f"no place for {now - late.since} s"))
         backends = self.queue.backends or (None,)
         heads = [(backend, self.queue.peek(now, backend)) for backend in backends]
-        for backend, head in sorted(heads, key=lambda each: by_arrival(each[1])):
-            entry = head
-            while entry is not None and self.try_to_start(entry, now):
-                entry = self.queue.peek(now, backend)
+        for backend, _ in sorted(heads, key=lambda each: by_arrival(each[1])):
+            while (entry := self.queue.peek(now, backend)) is not None:
+                if not self.try_to_start(entry, now):
+                    break
 
     def try_to_start(self, entry: Waiting[Request], now: float) -> bool:
         """Start a request that waits, or let it wait for another backend.

@@ -153,9 +153,9 @@ def wait_for(port: int) -> None:
 async def read_from_replicas(primary: str, *replicas: str) -> None:
     pool: Pool[str] = Pool(RoundRobin([*replicas, "127.0.0.1:1"]), [HealthChecks[str]()])
     redis: Any
-    async with ReplicatedRedis(primary, pool) as redis:
+    async with ReplicatedRedis(primary, pool, seconds=60.0, patience=20.0) as redis:
         await redis.set("page", "home")
-        await redis.wait(len(replicas), 10_000)  # until the replicas have it
+        await redis.wait(len(replicas), 15_000)  # until the replicas have it
         answers = [await redis.get("page") for _ in range(20)]
     counts = pool.snapshot()
     print(f"{answers.count('home')} answered, {counts.failures} attempts failed")
@@ -163,7 +163,7 @@ async def read_from_replicas(primary: str, *replicas: str) -> None:
 
 
 async def divide_keys(*servers: str) -> None:
-    shards = Shards(Pool(HashRing(servers)))
+    shards = Shards(Pool(HashRing(servers)), patience=20.0)
     for user in range(300):
         async with shards.of(f"user {user}") as redis:
             await redis.set(f"user {user}", "here")

@@ -4,6 +4,7 @@ import copy
 import pickle
 from decimal import Decimal
 from fractions import Fraction
+from math import inf
 from random import Random
 from typing import Any
 
@@ -182,6 +183,15 @@ def test_floats_that_differ_by_a_rounding_error_are_tied(
     weighted = LeastLoaded({"a": 1, "b": 1, "c": 3}, load=Values(values | {"c": 10**9}))
     if float("inf") not in values.values():
         assert "".join(weighted.pick() for _ in picks) == picks
+
+
+@pytest.mark.parametrize("other", [1.0, inf, 10**400 - 1])
+@pytest.mark.parametrize("weight", [1, 2.5])
+def test_an_int_beyond_all_floats_is_compared(other: float, weight: float) -> None:
+    values = {"a": 10**400, "b": other}
+    lb: LeastLoaded[str] = LeastLoaded({"a": 1, "b": weight}, load=Values(values))
+    expected = "a" if other == inf else "b"
+    assert lb.pick() == lb.pick(avoid=["c"]) == lb.plan(1)[0] == expected
 
 
 @pytest.mark.parametrize("value", [Decimal(1), "1", None, 1j, [1]], ids=repr)

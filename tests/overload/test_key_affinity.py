@@ -5,6 +5,7 @@ serves in the order of arrival, and a backend that is down or leaves releases it
 """
 
 import sys
+from collections import Counter
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
 from math import inf
@@ -186,6 +187,37 @@ def test_a_busy_key_takes_no_turns_of_other_keys_under_a_limit_of_the_pool() -> 
         arrive("a", f"a{number}")
         room.release(started[-1][1], 0.0)
     assert [name for name, _ in started] == ["a1", "a2", "b1", "c1", "a3", "a4", "a5"]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_waiting_request_starts_once_though_others_leave_at_its_start(leaves: bool) -> None:
+    """A start can release its lease at once, or cancel a request that waits for another backend."""
+    lb = OwnerOnly(Rendezvous(["a", "b", "c"]))
+    pool = Pool(lb, limit=2)
+    room = RECIPE.KeyedRoom(pool, lb, AdmissionQueue(100, timeout=inf))
+    held = [pool.acquire(0.0, str(number)) for number in range(2)]
+    starts: Counter[str] = Counter()
+    waiting: dict[str, Any] = {}
+
+    def arrive(owner: str) -> None:
+        key = next(key for key in map(str, range(99)) if lb.owner(key) == owner)
+
+        def start(lease: Any) -> None:
+            starts[owner] += 1
+            if leaves:
+                room.queue.leave(waiting["bac"["abc".index(owner)]])
+            else:
+                room.release(lease, 0.0)
+
+        waiting[owner] = room.arrive(RECIPE.Request(key, start, print), 0.0)
+
+    for owner in "abc":
+        arrive(owner)
+    for lease in held:
+        pool.release(lease, 0.0)
+    room.serve(0.0)
+    assert starts == ({"a": 1, "c": 1} if leaves else {"a": 1, "b": 1, "c": 1})
+    assert len(room.queue) == 0
 
 
 def test_a_full_owner_is_named_and_the_next_one_after_it() -> None:

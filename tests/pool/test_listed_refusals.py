@@ -177,6 +177,8 @@ def test_an_invalid_list_is_refused_by_acquire_and_explain(among: Any, prefer: s
         for method in (pool.acquire, pool.explain):
             with pytest.raises(TypeError, match="among must be a list of backends"):
                 method(0.0, prefer=prefer, among=among)
+            with pytest.raises(TypeError, match="among must be a list of backends"):
+                method(0.0, prefer=prefer, among=among, strict=True)
         assert pool.in_flight("a") == 1
         assert pool.snapshot().refusals == {}
 

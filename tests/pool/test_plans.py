@@ -17,6 +17,7 @@ from balancers import (
     RoundRobin,
     WeightedRoundRobin,
 )
+from balancers._internal.checks import shown
 from balancers.errors import InvalidPick, InvalidSetting, InvalidTime, MissingKey, NotPlannable
 from balancers.gates import RequestRateLimit
 from balancers.membership import Membership
@@ -170,11 +171,11 @@ def test_bad_plans_and_arguments_are_typed_errors() -> None:
     wrong.planned = ["a", "elsewhere"]
     with pytest.raises(InvalidPick, match="planned 'elsewhere', not a member"):
         unusual.plan(0.0)
-    for planned in ([["a"]], None, 7):
+    for planned in ([["a"]], None, 7, "a", ("a",), {"a": 1}, iter(["a"])):
         wrong.planned = planned
         with pytest.raises(InvalidPick, match="not a list of backends") as error:
             unusual.plan(0.0)
-        assert f"Wrong: 1 of 1 open> planned {planned}, " in str(error.value)
+        assert f"Wrong: 1 of 1 open> planned {shown(planned)}, " in str(error.value)
     vars(wrong)["plan"] = None
     with pytest.raises(NotPlannable, match="Wrong"):
         unusual.plan(0.0)

@@ -6,9 +6,17 @@ from typing import Any
 import pytest
 
 from balancers import LeastConnections, Pool, PowerOfTwoChoices, RoundRobin
-from balancers.algorithms import LeastLoaded
+from balancers.algorithms import LeastLoaded, Tiers
 from balancers.errors import InvalidSetting
-from balancers.hashing import BoundedLoad, HashRing, Jump, PrefixAffinity, Rendezvous, chain
+from balancers.hashing import (
+    BoundedLoad,
+    HashRing,
+    Jump,
+    OwnerOnly,
+    PrefixAffinity,
+    Rendezvous,
+    chain,
+)
 from balancers.loads import Ewma, PeakEwma
 from balancers.pool import Group
 from tests.pool.test_refused_updates import BALANCERS, busy_pool, knowledge, that_refuses
@@ -102,3 +110,34 @@ def test_a_refused_backend_makes_no_group_forget_what_is_in_caches() -> None:
         assert group.plan(3.0, key, 1) == [other]
         with pytest.raises(ValueError, match="refused"):
             pool.update([cold, "refused"], now=3.0)
+
+
+@pytest.mark.parametrize("name", ["BoundedLoad", "OwnerOnly", "Tiers"])
+def test_a_group_with_state_that_picks_by_key_may_refuse_a_removal(name: str) -> None:
+    kinds: dict[str, Any] = {
+        "BoundedLoad": lambda: BoundedLoad(Jump()),
+        "OwnerOnly": lambda: OwnerOnly(Jump()),
+        "Tiers": lambda: Tiers([Jump()], tier=lambda _: 0),
+    }
+    load = PeakEwma[str]()
+    pool: Pool[str] = Pool(LeastLoaded([*"abc"], load=load))
+    caches: PrefixAffinity[str] = PrefixAffinity()
+    prompts = pool.group(caches, [*"abc"])
+    refusing = pool.group(kinds[name](), [*"abc"])
+    key = chain(range(48))
+    pool.release(prompts.acquire(1.0, key, among=["a"]), 5.0)
+    caches.observe("a", stored=key)
+    noted = load.value("a", 6.0)
+    for _ in range(2):
+        with pytest.raises(InvalidSetting, match="can leave Jump"):
+            pool.remove("a", now=6.0)
+        assert load.value("a", 6.0) == noted > 0
+        assert caches.cached_blocks("a", key) == 3
+        assert [*refusing.weights] == [*"abc"]
+
+
+def test_a_group_loses_leavers_in_the_reverse_order_of_its_own_joins() -> None:
+    pool: Pool[str] = Pool(RoundRobin([*"abcd"]))
+    group = pool.group(Jump(), [*"dacb"])
+    pool.update([*"ad"])
+    assert [*group.weights] == [*"da"]
