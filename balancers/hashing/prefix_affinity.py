@@ -273,10 +273,9 @@ class PrefixAffinity(NamedMembership[B]):
         >>> lb.cached_blocks("b", prompt)
         1
 
-        Ignored if the backend is not a member.  O(prompt), and for each removed block also O(bytes
-        of the longest part of a prompt that no other prompt shares) in C.  The first ``after`` or
-        ``removed`` makes an index of all blocks, which takes about 80 bytes for each.  Raises
-        InvalidKey, and InvalidSetting if ``cleared`` is not a bool.
+        Ignored if the backend is not a member.  O(prompt), or for ``removed`` O(blocks · bytes of a
+        prompt).  The first ``after`` or ``removed`` makes an index, about 80 bytes for each block.
+        Raises InvalidKey, and InvalidSetting if ``cleared`` is not a bool.
         """
         check_flags(cleared=cleared)
         for blocks in (stored, removed, after):
