@@ -32,15 +32,28 @@ class Backend:
         self.breaks = False  # whether it closes the connection instead of a response
         self.answer: Answer = self.say_name  # from a path and a body to a media type and parts
         self.requests = 0
+        self.connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def say_name(self, path: str, body: bytes) -> tuple[str, list[bytes]]:
         return "application/json", [json.dumps({"backend": self.name, "path": path}).encode()]
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self.serve(reader, writer))
+        self.connections[task] = writer
+        task.add_done_callback(self.connections.pop)
+
+    def disconnect(self) -> None:
+        for task, writer in self.connections.items():
+            task.cancel()
+            writer.transport.abort()  # a task that is cancelled before its start closes nothing
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
             while not self.breaks:
                 await self.respond(await reader.readuntil(b"\r\n\r\n"), reader, writer)
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
     async def respond(
         self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -77,6 +90,11 @@ async def serve(backends: list[Backend], ready: Event, stop: asyncio.Event) -> N
         backend.name = f"{host}:{port}"
     ready.set()
     await stop.wait()
+    # A connection that a closed server is just accepting would never be closed by asyncio.
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for backend in backends:
+            backend.disconnect()
+        await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
     for server in servers:
         server.close()
 
@@ -84,27 +102,14 @@ async def serve(backends: list[Backend], ready: Event, stop: asyncio.Event) -> N
 @contextmanager
 def backends(count: int) -> Generator[list[Backend]]:
     """Run servers in a thread of their own until the end of the block."""
-    made, ready, loop, stop = (
-        [Backend() for _ in range(count)],
-        Event(),
-        asyncio.new_event_loop(),
-        asyncio.Event(),
-    )
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(serve(made, ready, stop))
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.close()
-
-    thread = Thread(target=run)
-    thread.start()
-    ready.wait(10)
-    try:
-        yield made
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
+    made, ready, stop = [Backend() for _ in range(count)], Event(), asyncio.Event()
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        thread = Thread(target=runner.run, args=[serve(made, ready, stop)])
+        thread.start()
+        ready.wait(10)
+        try:
+            yield made
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join()

@@ -68,12 +68,16 @@ async def slow_headers() -> AsyncGenerator[str]:
     """Run a server whose headers never end: it sends one byte each 10 ms.  Return its address."""
 
     async def respond(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        try:
             writer.write(b"HTTP/1.1 200 OK\r\nX: ")
             while True:
                 writer.write(b"x")
                 await writer.drain()
                 await asyncio.sleep(0.01)
+        except OSError:
+            pass  # the client is gone
+        finally:
+            writer.transport.abort()
 
     server = await asyncio.start_server(respond, "127.0.0.1")
     host, port = server.sockets[0].getsockname()

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from contextlib import closing, suppress
+from contextlib import suppress
 
 __all__ = ["Address", "Backends"]
 
@@ -42,6 +42,7 @@ class Backends:
             task = asyncio.create_task(self._serve(name_of(address), reader, writer))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
+            task.add_done_callback(lambda _: writer.close())
 
         self._servers.append(await asyncio.start_server(serve, sock=bound))
 
@@ -81,7 +82,7 @@ class Backends:
     async def _serve(
         self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 number = _number(head)
