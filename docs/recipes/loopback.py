@@ -4,9 +4,11 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from http import HTTPStatus
-from threading import Event, Thread
+from threading import Thread
 
 Answer = Callable[[str, bytes], tuple[str, list[bytes]]]
 
@@ -83,12 +85,13 @@ class Backend:
         await writer.drain()
 
 
-async def serve(backends: list[Backend], ready: Event, stop: asyncio.Event) -> None:
+async def serve(backends: list[Backend], ready: Future[Callable[[], object]]) -> None:
     servers = [await asyncio.start_server(backend.connected, "127.0.0.1") for backend in backends]
     for backend, server in zip(backends, servers, strict=True):
         host, port = server.sockets[0].getsockname()
         backend.name = f"{host}:{port}"
-    ready.set()
+    stop = asyncio.Event()
+    ready.set_result(partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set))
     await stop.wait()
     # A connection that a closed server is just accepting would never be closed by asyncio.
     while others := asyncio.all_tasks() - {asyncio.current_task()}:
@@ -102,14 +105,12 @@ async def serve(backends: list[Backend], ready: Event, stop: asyncio.Event) -> N
 @contextmanager
 def backends(count: int) -> Generator[list[Backend]]:
     """Run servers in a thread of their own until the end of the block."""
-    made, ready, stop = [Backend() for _ in range(count)], Event(), asyncio.Event()
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        thread = Thread(target=runner.run, args=[serve(made, ready, stop)])
-        thread.start()
-        ready.wait(10)
-        try:
-            yield made
-        finally:
-            loop.call_soon_threadsafe(stop.set)
-            thread.join()
+    made, ready = [Backend() for _ in range(count)], Future[Callable[[], object]]()
+    thread = Thread(target=asyncio.run, args=[serve(made, ready)])
+    thread.start()
+    stop = ready.result(10)
+    try:
+        yield made
+    finally:
+        stop()
+        thread.join()
