@@ -23,7 +23,7 @@ def test_servers_that_stop_close_their_connections(
 ) -> None:
     for _ in range(20):  # the moment of the stop differs
         with backends(3) as servers:
-            clients = []
+            clients: list[socket.socket] = []
             for server in servers * 4:
                 server.delay = 60.0
                 host, port = server.name.split(":")
