@@ -1,5 +1,6 @@
 """Profiles: ``quick``, ``deep``, ``mutants``; without deadline, the same examples in each run."""
 
+import gc
 import signal
 from collections.abc import Generator
 from importlib.util import find_spec
@@ -66,6 +67,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if deep:
         config.hook.pytest_deselected(items=deep)
         items[:] = [item for item in items if not item.get_closest_marker("deep")]
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the tests and their modules from garbage collections: these would take half a second.
+
+    A session that a test runs in its own process finds them excluded.
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

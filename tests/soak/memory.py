@@ -26,12 +26,14 @@ CONTAINERS = (dict, list, set, tuple, OrderedDict)
 @contextmanager
 def others_frozen() -> Generator[None]:
     """Let the garbage collector ignore the objects that exist now, which makes it much faster."""
+    before = gc.get_freeze_count()
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if not before:
+            gc.unfreeze()
 
 
 def blocks() -> int:
