@@ -3,7 +3,8 @@
 from abc import abstractmethod
 from collections.abc import Iterable
 from copy import copy, deepcopy
-from typing import Any, Self, TypeVar
+from random import Random
+from typing import Any, Self, TypeVar, cast
 
 __all__ = ["SharesBackends", "copy_of_slots", "remember", "share"]
 
@@ -33,6 +34,19 @@ def copy_of_slots(original: S) -> S:
     return clone
 
 
+def _copy_generators(state: Any, memo: dict[int, Any]) -> None:
+    """Copy the generators of random numbers among attributes.
+
+    ``deepcopy`` copies the 625 numbers of each one by one, which takes more than ten times as long.
+    """
+    attributes = cast("dict[str, Any]", state) if isinstance(state, dict) else {}
+    for value in attributes.values():
+        if type(value) is Random and id(value) not in memo:
+            clone = Random(0)
+            clone.setstate(value.getstate())
+            remember(memo, value, clone)
+
+
 class SharesBackends:
     """A mixin for deep copies.  A copy shares the backends with the original.
 
@@ -54,7 +68,9 @@ class SharesBackends:
             remember(memo, flat, copy(flat))
         clone: Any = type(self).__new__(type(self))
         remember(memo, self, clone)
-        state: Any = deepcopy(self.__getstate__(), memo)
+        state: Any = self.__getstate__()
+        _copy_generators(state, memo)
+        state = deepcopy(state, memo)
         if hasattr(clone, "__setstate__"):
             clone.__setstate__(state)
         else:

@@ -33,13 +33,12 @@ class EjectionTimes:
         self._base = base
         self._maximum = maximum
         self._jitter = jitter
-        self._rng = rng
 
-    def length(self, earlier: int) -> float:
+    def length(self, earlier: int, rng: Random | None) -> float:
         """Return the duration of an ejection after ``earlier`` others, in seconds."""
         pause = min(self._base * (earlier + 1), self._maximum)
-        if self._rng is not None:
-            pause *= 1 + self._jitter * self._rng.random()
+        if rng is not None:
+            pause *= 1 + self._jitter * rng.random()
         return pause
 
     def grows(self, earlier: int) -> bool:
@@ -101,14 +100,13 @@ class Enforcement:
         else:
             share = _checked_share("enforcing", enforcing, rng)
             self._shares = dict.fromkeys(self._shares, share)
-        self._rng = rng
 
-    def decide(self, rule: str) -> bool:
+    def decide(self, rule: str, rng: Random | None) -> bool:
         """Return whether the rule is enforced this time.  A share of 0 or 1 needs no ``rng``."""
         share = self._shares[rule]
-        if self._rng is None or share in {0, 1}:
+        if rng is None or share in {0, 1}:
             return share == 1
-        return self._rng.random() < share
+        return rng.random() < share
 
     def __repr__(self) -> str:
         """Show the shares that are not 1."""

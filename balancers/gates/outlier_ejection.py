@@ -96,7 +96,7 @@ class OutlierEjection(MemberGate[B, EjectionState]):
         verdict: Verdict = count_capacity_as_unknown,
     ) -> None:
         super().__init__()
-        rng = None if rng is None else checked_rng(rng)
+        self._rng = rng = None if rng is None else checked_rng(rng)
         self._rules = named_rules("rules", rules)
         self._local_rules = named_rules("local_rules", local_rules, prefix="local ")
         self._counters = FailureCounters(
@@ -273,11 +273,11 @@ class OutlierEjection(MemberGate[B, EjectionState]):
         """Eject the backend, unless it is ejected already or no further ejection is allowed."""
         if backend in self._ejections or len(self._ejections) >= self._allowed():
             return
-        if not self._enforcement.decide(rule):
+        if not self._enforcement.decide(rule, self._rng):
             for began in (True, False):
                 self.record_event(backend, began, now, f"{rule}, not enforced", "outlier")
             return
-        pause = self._times.length(state.earlier_ejections)
+        pause = self._times.length(state.earlier_ejections, self._rng)
         state.earlier_ejections += self._times.grows(state.earlier_ejections)
         state.changed_at = now
         self._ejections[backend] = Ejection(backend, rule, now, now + pause)

@@ -383,7 +383,7 @@ def ejection_lengths(events: str, base: float, maximum: float) -> list[float]:
         if event == ".":
             earlier = max(0, earlier - 1)
             continue
-        lengths.append(times.length(earlier))
+        lengths.append(times.length(earlier, None))
         earlier += times.grows(earlier)
     return lengths
 

@@ -235,7 +235,7 @@ def separate_local_failures_are_successes_of_the_other_rules(self: Any) -> tuple
     "decide",
     "gates/test_outlier_counters.py::test_a_row_begins_again_after_a_rule_that_is_not_enforced",
 )
-def every_rule_is_enforced(self: Any, rule: str) -> bool:
+def every_rule_is_enforced(self: Any, rule: str, rng: Any) -> bool:
     return True
 
 
@@ -244,8 +244,8 @@ def every_rule_is_enforced(self: Any, rule: str) -> bool:
     "decide",
     "gates/test_outlier_counters.py::test_a_share_of_0_or_1_needs_no_chance",
 )
-def a_share_of_one_is_drawn_too(self: Any, rule: str) -> bool:
-    return bool(self._rng.random() < self._shares[rule])
+def a_share_of_one_is_drawn_too(self: Any, rule: str, rng: Any) -> bool:
+    return bool(rng.random() < self._shares[rule])
 
 
 @mutant(
