@@ -61,6 +61,7 @@ class Site:
         self.target, *self.others = self.backends
         self.proxy = Proxy(folder)
         self.reports: list[Report] = []
+        self.frozen = False  # whether the target is frozen
         for process in (*self.backends, self.proxy):
             stack.callback(process.end)
         for backend in self.backends:
@@ -80,7 +81,19 @@ class Site:
         return report
 
     def idle(self) -> bool:
-        return not any(sent.in_flight for sent in self.proxy.counts().values())
+        """Return whether no request is in flight, except one whose answer a frozen target began."""
+        in_flight = {name: sent.in_flight for name, sent in self.proxy.counts().items()}
+        in_flight[self.target.name] -= self.frozen and in_flight[self.target.name] == 1
+        return not any(in_flight.values())
+
+    def freeze(self) -> None:
+        self.target.signal(signal.SIGSTOP)
+        self.frozen = True
+
+    def thaw(self) -> None:
+        self.target.signal(signal.SIGCONT)
+        self.frozen = False
+        wait_until(self.idle, SLACK, "the target ends an answer that it began")
 
     def wait_for(self, more: int, backends: list[Backend], within: float = 20.0) -> None:
         """Wait until these backends answered ``more`` further requests."""
@@ -171,10 +184,10 @@ def test_a_killed_backend_causes_no_client_errors(site: Site) -> None:
 
 
 def test_a_frozen_backend_causes_delays_but_no_client_errors(site: Site) -> None:
-    seen = site.fail_under_load(lambda: site.target.signal(signal.SIGSTOP))
+    seen = site.fail_under_load(site.freeze)
     assert seen.errors == 0, seen  # wrk waits 10 s for a response, the proxy 1.5 s
     site.assert_no_errors_and_no_requests_to_the_target()
-    site.target.signal(signal.SIGCONT)
+    site.thaw()
     # After SIGCONT the backend answers the requests in its sockets, although the proxy has timed
     # out: each request is started and answered once, and they are those that failed as lost.
     sent = site.proxy.counts()[site.target.name]
